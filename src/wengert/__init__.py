@@ -1,0 +1,7 @@
+"""A query planner for the chain rule: exact derivatives of plain NumPy functions, counted, chosen and explained."""
+
+from wengert.api import grad, hessian, hvp, jacobian, jvp, linearize, trace, value_and_grad, vjp
+from wengert.primitives.table import define, undefine
+
+__version__ = "0.1.0"
+__all__ = ["define", "grad", "hessian", "hvp", "jacobian", "jvp", "linearize", "trace", "undefine", "value_and_grad", "vjp"]

@@ -1,0 +1,130 @@
+"""Forward and reverse accumulation: the two orders that go through the list line by line.
+
+Both multiply the same local Jacobians.  *Forward* (inside-out) starts from tangents of the independent variables and
+pushes them through each line; *reverse* (outside-in) starts from adjoints of the dependent ones and pulls them back.
+One pass takes one seed, or with ``batch=1`` a block of seeds at once (vector mode), stacked on a leading axis.
+A tangent or adjoint that is zero by structure is None and costs nothing.
+
+On traced values a sweep writes a Program; the rows it makes carry the place of the line that they differentiate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from wengert.jacobians import Array, Select, assemble, pull_diagonal, push_diagonal
+from wengert.linearization import Linearization
+from wengert.tracing import current_context
+
+
+def forward(linearization: Linearization, seeds: Mapping[int, Array], batch: int = 0) -> list[Array | None]:
+    """Accumulate inside-out: from tangents at positions, the tangent at every position (None where it is zero).
+
+    Follows ``u_i_dot = sum over j of (du_i/du_j) u_j_dot`` in the order of the list.
+    """
+    context = current_context()
+    recording = bool(context.tapes)
+    before = context.place
+    dot: list[Any] = [None] * linearization.size
+    for position, seed in seeds.items():
+        dot[position] = seed
+    try:
+        for primitive, parents, kept, params, place, out in linearization.rows:
+            if recording:
+                context.place = place
+            total = None
+            if primitive.joint is not None:
+                tangents = [dot[parent] if parent >= 0 else None for parent in parents]
+                if any(t is not None for t in tangents):
+                    total = primitive.joint(tangents, kept[1:], batch, **params)
+            else:
+                for k, parent in enumerate(parents):
+                    if parent < 0:
+                        continue
+                    t = dot[parent]
+                    if t is None:
+                        continue
+                    rule = primitive.partials[0 if primitive.variadic else k] if k < len(primitive.partials) or primitive.variadic else None
+                    if rule is None:
+                        continue
+                    c = rule(k, *kept, **params) if primitive.variadic else rule(*kept, **params)
+                    if primitive.elementwise:
+                        part = push_diagonal(c, t, kept[k + 1].shape, kept[0].shape, batch)
+                    elif c is None:
+                        continue
+                    else:
+                        part = c.push(t, batch)
+                    total = part if total is None else total + part
+            dot[out] = total
+    finally:
+        context.place = before
+    return dot
+
+
+def reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: int = 0) -> list[Array | None]:
+    """Accumulate outside-in: from adjoints at positions, the adjoint of each independent variable (None where zero).
+
+    Follows ``u_j_bar += u_i_bar (du_i/du_j)`` against the order of the list.  Adjoints of the elements of one array
+    are gathered and put together once, when the array's own line is reached.
+    """
+    context = current_context()
+    recording = bool(context.tapes)
+    before = context.place
+    bar: list[Any] = [None] * linearization.size
+    pieces: dict[int, list[tuple[Any, Array]]] = {}
+    shapes: dict[int, tuple[int, ...]] = {}
+    for position, seed in seeds.items():
+        bar[position] = seed
+    try:
+        for primitive, parents, kept, params, place, out in reversed(linearization.rows):
+            g = bar[out]
+            if out in pieces:
+                g = _gather(g, pieces.pop(out), shapes[out], batch)
+            elif g is None:
+                continue
+            bar[out] = None
+            if recording:
+                context.place = place
+            elementwise, variadic, partials = primitive.elementwise, primitive.variadic, primitive.partials
+            for k, parent in enumerate(parents):
+                if parent < 0:
+                    continue
+                if variadic:
+                    c = partials[0](k, *kept, **params)  # type: ignore[misc]
+                else:
+                    rule = partials[k] if k < len(partials) else None
+                    if rule is None:
+                        continue
+                    c = rule(*kept, **params) if params else rule(*kept)
+                if elementwise:
+                    part = pull_diagonal(c, g, kept[k + 1].shape, batch)
+                elif c is None:
+                    continue
+                elif type(c) is Select:
+                    pieces.setdefault(parent, []).append((c.index, g))
+                    shapes[parent] = c.in_shape
+                    continue
+                else:
+                    part = c.pull(g, batch)
+                known = bar[parent]
+                bar[parent] = part if known is None else known + part
+    finally:
+        context.place = before
+    for position in [k for k in pieces if k < len(linearization.inputs)]:
+        bar[position] = _gather(bar[position], pieces.pop(position), shapes[position], batch)
+    return bar[: len(linearization.inputs)]
+
+
+def _gather(whole: Array | None, parts: list[tuple[Any, Array]], shape: tuple[int, ...], batch: int) -> Array:
+    """Put the adjoints of an array's elements together, and add that of the array as a whole."""
+    total = assemble([g for _, g in parts], [index for index, _ in parts], shape, batch=batch)
+    return total if whole is None else whole + total
+
+
+def identity(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+    """Return the block of all unit seeds of an array of `shape`: one for each element, on a leading axis."""
+    size = int(np.prod(shape, dtype=int))
+    return np.eye(size, dtype=dtype).reshape((size, *shape))

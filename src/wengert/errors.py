@@ -1,0 +1,157 @@
+"""What can go wrong, in one tree; and where in the user's code it did.
+
+::
+
+    WengertError
+     |-- ArgumentError    (TypeError)            what the function was called with cannot be differentiated
+     |-- ResultError      (TypeError)            what the function returned cannot be differentiated
+     |-- UnsupportedError (NotImplementedError)  a function that has no rule was called on a traced value
+     |-- LostGradientError(TypeError)            a traced value was about to become a plain number
+     |-- EscapedError     (RuntimeError)         a traced value was used after its trace had ended
+     |-- ShapeError       (ValueError)           shapes that do not go together
+     |-- BranchError      (RuntimeError)         a Program was evaluated where its function takes another branch
+     |-- ProgramError     (ValueError)           a Program that is not well formed
+     |-- DerivativeError  (AssertionError)       derivatives that were checked and found wrong
+     `-- LoadError        (ImportError)          a file or function named on the command line cannot be had
+
+    DomainWarning (RuntimeWarning)               a function was evaluated outside its domain
+
+Every message has three parts: what happened to which value, in which line of the user's code, and what to write
+instead.  Each class is also the built-in exception that a NumPy user would expect in its place.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from dataclasses import dataclass
+from types import CodeType, FrameType
+
+PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+RawLocation = tuple[CodeType, int]
+"""A code object and the offset of an instruction in it: cheap to take while tracing, resolved when it is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in the user's source code: file, line, and the columns of the expression where they are known."""
+
+    file: str
+    line: int
+    columns: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, raw: RawLocation | None) -> Location | None:
+        """Resolve a code object and instruction offset; None where it lies inside wengert itself."""
+        if raw is None:
+            return None
+        code, offset = raw
+        if code.co_filename.startswith(PACKAGE):
+            return None
+        for index, (line, end_line, column, end_column) in enumerate(code.co_positions()):
+            if index == offset // 2 and line is not None:
+                one_line = line == end_line and column is not None and end_column is not None
+                return cls(code.co_filename, line, (column, end_column) if one_line else None)  # type: ignore[arg-type]
+        return cls(code.co_filename, code.co_firstlineno)
+
+    @property
+    def text(self) -> str:
+        """The whole source line, without its indentation; empty where the source is not to be had."""
+        return linecache.getline(self.file, self.line).strip()
+
+    @property
+    def segment(self) -> str:
+        """The expression itself where its columns are known, else the whole line."""
+        line = linecache.getline(self.file, self.line)
+        if self.columns is None or not line:
+            return line.strip()
+        raw = line.encode()  # columns count bytes of UTF-8
+        return raw[self.columns[0] : self.columns[1]].decode(errors="replace")
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.file)}:{self.line}"
+
+    def excerpt(self) -> str:
+        """Return file, line and source text, the expression underlined, as Python's own tracebacks show them."""
+        head = f'  File "{self.file}", line {self.line}'
+        line = linecache.getline(self.file, self.line).rstrip("\n")
+        if not line.strip():
+            return head
+        body = line.strip()
+        if self.columns is None:
+            return f"{head}\n    {body}"
+        raw = line.encode()
+        indent = len(line) - len(line.lstrip())
+        start = len(raw[: self.columns[0]].decode(errors="replace")) - indent
+        width = max(1, len(self.segment))
+        return f"{head}\n    {body}\n    {' ' * start}{'^' * width}"
+
+
+def user_frame(frame: FrameType | None) -> FrameType | None:
+    """Walk outwards from `frame` to the first one that is not wengert's own."""
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    return frame
+
+
+def caller() -> RawLocation | None:
+    """Return the place in the user's code from which wengert was entered."""
+    frame = user_frame(sys._getframe(1))
+    return None if frame is None else (frame.f_code, frame.f_lasti)
+
+
+def explain_at(raw: RawLocation | None, happened: str, instead: str) -> str:
+    """Compose a message of three parts: what happened, where, and what to write instead."""
+    location = Location.of(raw)
+    where = "" if location is None else f"\n{location.excerpt()}"
+    return f"{happened}{where}\n{instead}"
+
+
+class WengertError(Exception):
+    """The base of every exception that wengert raises on purpose."""
+
+
+class ArgumentError(WengertError, TypeError):
+    """What the function was called with cannot be differentiated (integers, strings, lists...)."""
+
+
+class ResultError(WengertError, TypeError):
+    """What the function returned cannot be differentiated (None, a string, a vector where a scalar is needed...)."""
+
+
+class UnsupportedError(WengertError, NotImplementedError):
+    """A function that has no rule was called on a traced value."""
+
+
+class LostGradientError(WengertError, TypeError):
+    """A traced value was about to become a plain number, and the derivative would have been lost without a word."""
+
+
+class EscapedError(WengertError, RuntimeError):
+    """A traced value was used after its trace had ended."""
+
+
+class ShapeError(WengertError, ValueError):
+    """Shapes that do not go together."""
+
+
+class BranchError(WengertError, RuntimeError):
+    """A Program was evaluated at a point where its function would have taken another branch."""
+
+
+class ProgramError(WengertError, ValueError):
+    """A Program that is not well formed."""
+
+
+class DerivativeError(WengertError, AssertionError):
+    """Derivatives that were checked and found wrong."""
+
+
+class LoadError(WengertError, ImportError):
+    """A file or function that was named on the command line cannot be had."""
+
+
+class DomainWarning(RuntimeWarning):
+    """A function was evaluated outside its domain; the value is NumPy's own (NaN or infinity)."""

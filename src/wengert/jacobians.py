@@ -1,0 +1,536 @@
+"""Local Jacobians: what stands on an edge of the linearized graph, as a linear map that knows its structure.
+
+An edge from ``u_j`` to ``u_i`` carries the local partial ``du_i/du_j``.  For arrays that is a matrix with
+``u_i.size`` rows and ``u_j.size`` columns, and almost never one to write down: it is a diagonal (every elementwise
+function), a selection of rows (indexing), a sum, a product with a fixed matrix.  Each class here is one such structure.
+It can be
+
+- *pushed* through: ``J.push(x_dot)``, or ``J @ x_dot``, carries a tangent forward;
+- *pulled* through: ``J.pull(y_bar)``, or ``J.T @ y_bar``, carries an adjoint back;
+- composed and added: ``J @ K``, ``J + K``; diagonals stay diagonals;
+- written down: ``J.dense()``, ``J.sparse()``; and counted: ``J.counts()``.
+
+A block of tangents or adjoints travels at once as one array with a leading axis (vector mode): ``batch=1``.
+
+Everything is plain NumPy on whatever it is given, so on traced values a sweep writes a Program instead of numbers.
+
+>>> import numpy as np
+>>> J = Diagonal(np.array([2.0, 3.0]), (2,), (2,))
+>>> J @ np.array([1.0, 1.0])
+array([2., 3.])
+>>> (J @ Select((0,), (2, 2))).dense()
+array([[2., 0., 0., 0.],
+       [0., 3., 0., 0.]])
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+from scipy import sparse
+
+Array = Any
+Shape = tuple[int, ...]
+Counts = dict[str, int]
+
+
+# ---- The functions that every elementwise line goes through ----
+
+
+def scale(c: Array, t: Array) -> Array:
+    """Multiply by a partial; a rule that says 1 or -1 costs no multiplication."""
+    if type(c) is int:
+        return t if c == 1 else -t if c == -1 else c * t
+    return c * t
+
+
+def push_diagonal(c: Array, t: Array, in_shape: Shape, out_shape: Shape, batch: int) -> Array:
+    """Multiply a tangent by a diagonal partial, broadcasting it as the line itself broadcast its operand."""
+    if batch and len(in_shape) < len(out_shape):
+        t = t.reshape(t.shape[:batch] + (1,) * (len(out_shape) - len(in_shape)) + in_shape)
+    product = scale(c, t)
+    full = t.shape[:batch] + out_shape
+    return product if product.shape == full else np.broadcast_to(product, full)
+
+
+def pull_diagonal(c: Array, g: Array, in_shape: Shape, batch: int) -> Array:
+    """Multiply an adjoint by a diagonal partial, summing over the axes along which the operand was broadcast."""
+    product = scale(c, g)
+    shape = product.shape
+    if shape[batch:] == in_shape:
+        return product
+    extra = len(shape) - batch - len(in_shape)
+    axes = tuple(range(batch, batch + extra)) + tuple(
+        batch + extra + axis
+        for axis, size in enumerate(in_shape)
+        if size == 1 and shape[batch + extra + axis] != 1
+    )
+    product = product.sum(axis=axes)
+    full = shape[:batch] + in_shape
+    return product if product.shape == full else product.reshape(full)
+
+
+# ---- Putting pieces into an array of zeros: the transpose of indexing, which NumPy has no function for ----
+
+
+def assemble(pieces: Sequence[Array], indices: Sequence[Any], shape: Shape, batch: int = 0) -> Array:
+    """Add each piece into an array of zeros of `shape`, at its index (repeated positions add up).
+
+    Dispatches by NumPy's own protocol (NEP 18), as a NumPy function would.
+
+    >>> assemble([np.array(5.0), np.array([1.0, 2.0])], [(0,), (slice(0, 2),)], (3,))
+    array([6., 2., 0.])
+    """
+    for piece in pieces:
+        handler = getattr(type(piece), "__array_function__", None)
+        if handler is not None and not isinstance(piece, np.ndarray):
+            return piece.__array_function__(
+                assemble, (type(piece),), (pieces, indices, shape), {"batch": batch}
+            )
+    leading: Shape = ()
+    if batch:
+        leading = np.shape(pieces[0])[:batch]
+    total = np.zeros(leading + shape, np.result_type(*pieces))
+    free = (slice(None),) * batch
+    for piece, index in zip(pieces, indices, strict=True):
+        if is_basic(index):
+            total[free + index] += piece
+        else:
+            flat = flat_positions(index, shape)
+            view = total.reshape((*leading, -1))
+            np.add.at(
+                view, (*free, flat.ravel()), np.reshape(piece, (*leading, flat.size))
+            )  # unbuffered: repeats add up
+    return total
+
+
+def is_basic(index: Any) -> bool:
+    """Tell whether an index tuple holds only integers, slices, newaxis and the ellipsis."""
+    for item in index:
+        kind = type(item)
+        if kind is not int and kind is not slice and item is not None and item is not Ellipsis:
+            return False
+    return True
+
+
+def flat_positions(index: Any, shape: Shape) -> np.ndarray[Any, Any]:
+    """Return the flat position in an array of `shape` of every element that `index` selects."""
+    return np.arange(math.prod(shape)).reshape(shape)[index]
+
+
+def take(t: Array, index: Any, shape: Shape, batch: int) -> Array:
+    """Index the last axes of a block of arrays of `shape`, as `index` would index one of them."""
+    if not batch:
+        return t[index]
+    if is_basic(index):
+        return t[(slice(None),) * batch + index]
+    flat = flat_positions(index, shape)
+    leading = t.shape[:batch]
+    return t.reshape((*leading, math.prod(shape)))[(slice(None),) * batch + (flat.ravel(),)].reshape(
+        leading + flat.shape
+    )
+
+
+# ---- The structures ----
+
+
+class LocalJacobian:
+    """A linear map from arrays of `in_shape` to arrays of `out_shape`: one edge of the linearized graph."""
+
+    __slots__ = ("in_shape", "out_shape")
+    in_shape: Shape
+    out_shape: Shape
+
+    def push(self, t: Array, batch: int = 0) -> Array:
+        """Carry a tangent (or, with ``batch=1``, a block of them) forward."""
+        raise NotImplementedError
+
+    def pull(self, g: Array, batch: int = 0) -> Array:
+        """Carry an adjoint (or, with ``batch=1``, a block of them) back."""
+        raise NotImplementedError
+
+    def counts(self) -> Counts:
+        """Count the operations of one push (a pull takes as many, give or take the order of its additions)."""
+        return {}
+
+    def formula(self, operand: str) -> str:
+        """Write the pull in the notation of matrices, with `operand` for the adjoint."""
+        return f"{type(self).__name__}^T({operand})"
+
+    @property
+    def T(self) -> LocalJacobian:
+        """The transposed map."""
+        return Transposed(self)
+
+    def __matmul__(self, other: Any) -> Any:
+        if isinstance(other, LocalJacobian):
+            return compose(self, other)
+        return self.push(other)
+
+    def __add__(self, other: LocalJacobian) -> LocalJacobian:
+        return add(self, other)
+
+    def dense(self) -> np.ndarray[Any, Any]:
+        """Write the matrix down: ``prod(out_shape)`` rows, ``prod(in_shape)`` columns."""
+        size = math.prod(self.in_shape)
+        columns = self.push(np.eye(size).reshape((size, *self.in_shape)), 1)
+        return np.asarray(columns).reshape((size, -1)).T.copy()
+
+    def sparse(self) -> sparse.csr_array:
+        """Write the matrix down as a SciPy sparse array."""
+        return sparse.csr_array(self.dense())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.in_shape} -> {self.out_shape})"
+
+
+class Diagonal(LocalJacobian):
+    """``y_dot = c * x_dot``, `x_dot` broadcast to the shape of `y`: the partial of every elementwise function."""
+
+    __slots__ = ("c",)
+
+    def __init__(self, c: Array, in_shape: Shape, out_shape: Shape) -> None:
+        self.c, self.in_shape, self.out_shape = c, in_shape, out_shape
+
+    def push(self, t: Array, batch: int = 0) -> Array:
+        return push_diagonal(self.c, t, self.in_shape, self.out_shape, batch)
+
+    def pull(self, g: Array, batch: int = 0) -> Array:
+        return pull_diagonal(self.c, g, self.in_shape, batch)
+
+    def counts(self) -> Counts:
+        if type(self.c) is int and self.c in (1, -1):
+            return {}
+        return {"multiplications": math.prod(self.out_shape)}
+
+    def formula(self, operand: str) -> str:
+        return f"{operand} * c"
+
+    def sparse(self) -> sparse.csr_array:
+        columns = np.broadcast_to(np.arange(math.prod(self.in_shape)).reshape(self.in_shape), self.out_shape)
+        values = np.broadcast_to(self.c, self.out_shape).astype(float)
+        size = math.prod(self.out_shape)
+        return sparse.csr_array(
+            (values.ravel(), (np.arange(size), columns.ravel())), shape=(size, math.prod(self.in_shape))
+        )
+
+
+class Select(LocalJacobian):
+    """``y_dot = x_dot[index]``: rows of the identity."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: Any, in_shape: Shape, out_shape: Shape | None = None) -> None:
+        self.index, self.in_shape = index, in_shape
+        self.out_shape = np.empty(in_shape)[index].shape if out_shape is None else out_shape
+
+    def push(self, t: Array, batch: int = 0) -> Array:
+        return take(t, self.index, self.in_shape, batch)
+
+    def pull(self, g: Array, batch: int = 0) -> Array:
+        return assemble([g], [self.index], self.in_shape, batch=batch)
+
+    def formula(self, operand: str) -> str:
+        return f"{operand} put back at its index"
+
+    def sparse(self) -> sparse.csr_array:
+        columns = flat_positions(self.index, self.in_shape).ravel()
+        shape = (columns.size, math.prod(self.in_shape))
+        return sparse.csr_array((np.ones(columns.size), (np.arange(columns.size), columns)), shape=shape)
+
+
+class Sum(LocalJacobian):
+    """``y_dot = x_dot.sum(axis)``: rows of ones.  Axes count from the end (negative)."""
+
+    __slots__ = ("axis", "keepdims")
+
+    def __init__(self, in_shape: Shape, axis: Shape, keepdims: bool) -> None:
+        self.in_shape, self.axis, self.keepdims = in_shape, axis, keepdims
+        kept = tuple(1 if k - len(in_shape) in axis else s for k, s in enumerate(in_shape))
+        self.out_shape = (
+            kept
+            if keepdims
+            else tuple(s for k, s in enumerate(in_shape) if k - len(in_shape) not in axis)
+        )
+
+    def push(self, t: Array, batch: int = 0) -> Array:
+        return t.sum(axis=self.axis, keepdims=self.keepdims)
+
+    def pull(self, g: Array, batch: int = 0) -> Array:
+        leading = g.shape[:batch]
+        if not self.keepdims and g.ndim:
+            kept = tuple(1 if k - len(self.in_shape) in self.axis else s for k, s in enumerate(self.in_shape))
+            g = g.reshape(leading + kept)
+        return np.broadcast_to(g, leading + self.in_shape)
+
+    def counts(self) -> Counts:
+        return {"additions": math.prod(self.in_shape) - math.prod(self.out_shape)}
+
+    def formula(self, operand: str) -> str:
+        return f"{operand} broadcast to {self.in_shape}"
+
+
+class Reshape(LocalJacobian):
+    """``y_dot = x_dot.reshape(out_shape)``: the identity, folded differently."""
+
+    __slots__ = ()
+
+    def __init__(self, in_shape: Shape, out_shape: Shape) -> None:
+        self.in_shape, self.out_shape = in_shape, out_shape
+
+    def push(self, t: Array, batch: int = 0) -> Array:
+        return t.reshape(t.shape[:batch] + self.out_shape)
+
+    def pull(self, g: Array, batch: int = 0) -> Array:
+        return g.reshape(g.shape[:batch] + self.in_shape)
+
+    def formula(self, operand: str) -> str:
+        return f"{operand} reshaped to {self.in_shape}"
+
+
+class Permute(LocalJacobian):
+    """``y_dot = x_dot.transpose(axes)``: a permutation of axes."""
+
+    __slots__ = ("axes",)
+
+    def __init__(self, in_shape: Shape, axes: Shape) -> None:
+        self.in_shape, self.axes = in_shape, axes
+        self.out_shape = tuple(in_shape[a] for a in axes)
+
+    def push(self, t: Array, batch: int = 0) -> Array:
+        return np.transpose(t, (*range(batch), *(a + batch for a in self.axes)))
+
+    def pull(self, g: Array, batch: int = 0) -> Array:
+        inverse = sorted(range(len(self.axes)), key=self.axes.__getitem__)
+        return np.transpose(g, (*range(batch), *(a + batch for a in inverse)))
+
+    def formula(self, operand: str) -> str:
+        return f"{operand}^T"
+
+
+class LeftProduct(LocalJacobian):
+    """``y_dot = A @ x_dot``, each a vector, a matrix or a stack of matrices (a stack never with a vector)."""
+
+    __slots__ = ("A",)
+
+    def __init__(self, A: Array, in_shape: Shape, out_shape: Shape) -> None:
+        self.A, self.in_shape, self.out_shape = A, in_shape, out_shape
+
+    def push(self, t: Array, batch: int = 0) -> Array:
+        if len(self.in_shape) == 1:
+            return np.matmul(t, _transpose(self.A))
+        return np.matmul(self.A, _spread(t, self.in_shape, self.out_shape, batch))
+
+    def pull(self, g: Array, batch: int = 0) -> Array:
+        A = self.A
+        if len(self.in_shape) == 1:
+            return g[..., None] * A if A.ndim == 1 else np.matmul(g, A)
+        if A.ndim == 1:
+            return A[:, None] * g[..., None, :]
+        return pull_diagonal(1, np.matmul(_transpose(A), g), self.in_shape, batch)
+
+    def counts(self) -> Counts:
+        return product_counts(self.out_shape, self.A.shape[-1])
+
+    def formula(self, operand: str) -> str:
+        return f"A^T {operand}"
+
+
+class RightProduct(LocalJacobian):
+    """``y_dot = x_dot @ B``, each a vector, a matrix or a stack of matrices (a stack never with a vector)."""
+
+    __slots__ = ("B",)
+
+    def __init__(self, B: Array, in_shape: Shape, out_shape: Shape) -> None:
+        self.B, self.in_shape, self.out_shape = B, in_shape, out_shape
+
+    def push(self, t: Array, batch: int = 0) -> Array:
+        return np.matmul(_spread(t, self.in_shape, self.out_shape, batch), self.B)
+
+    def pull(self, g: Array, batch: int = 0) -> Array:
+        if self.B.ndim == 1:
+            return g[..., None] * self.B
+        if len(self.in_shape) == 1:
+            return np.matmul(g, _transpose(self.B))
+        return pull_diagonal(1, np.matmul(g, _transpose(self.B)), self.in_shape, batch)
+
+    def counts(self) -> Counts:
+        return product_counts(self.out_shape, self.B.shape[0 if self.B.ndim == 1 else -2])
+
+    def formula(self, operand: str) -> str:
+        return f"{operand} B^T"
+
+
+class Dense(LocalJacobian):
+    """A matrix written down, ``prod(out_shape)`` rows by ``prod(in_shape)`` columns."""
+
+    __slots__ = ("matrix",)
+
+    def __init__(self, matrix: Array, in_shape: Shape, out_shape: Shape) -> None:
+        self.matrix, self.in_shape, self.out_shape = matrix, in_shape, out_shape
+
+    def push(self, t: Array, batch: int = 0) -> Array:
+        leading = t.shape[:batch]
+        flat = t.reshape((*leading, math.prod(self.in_shape), 1))
+        return np.matmul(self.matrix, flat).reshape(leading + self.out_shape)
+
+    def pull(self, g: Array, batch: int = 0) -> Array:
+        leading = g.shape[:batch]
+        flat = g.reshape((*leading, 1, math.prod(self.out_shape)))
+        return np.matmul(flat, self.matrix).reshape(leading + self.in_shape)
+
+    def counts(self) -> Counts:
+        return product_counts((math.prod(self.out_shape),), math.prod(self.in_shape))
+
+    def dense(self) -> np.ndarray[Any, Any]:
+        return cast("np.ndarray[Any, Any]", self.matrix)
+
+
+class Map(LocalJacobian):
+    """A linear map given by its two actions, each a function of a block of arrays (leading axes free)."""
+
+    __slots__ = ("_counts", "_pull", "_push", "name")
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape,
+        push: Callable[[Array], Array],
+        pull: Callable[[Array], Array],
+        counts: Counts | None = None,
+        name: str = "J",
+    ) -> None:
+        self.in_shape, self.out_shape = in_shape, out_shape
+        self._push, self._pull, self._counts, self.name = push, pull, counts or {}, name
+
+    def push(self, t: Array, batch: int = 0) -> Array:
+        return self._push(t)
+
+    def pull(self, g: Array, batch: int = 0) -> Array:
+        return self._pull(g)
+
+    def counts(self) -> Counts:
+        return self._counts
+
+    def formula(self, operand: str) -> str:
+        return f"{self.name}^T({operand})"
+
+
+class Transposed(LocalJacobian):
+    """The transpose of a map: push and pull change places."""
+
+    __slots__ = ("of",)
+
+    def __init__(self, of: LocalJacobian) -> None:
+        self.of, self.in_shape, self.out_shape = of, of.out_shape, of.in_shape
+
+    def push(self, t: Array, batch: int = 0) -> Array:
+        return self.of.pull(t, batch)
+
+    def pull(self, g: Array, batch: int = 0) -> Array:
+        return self.of.push(g, batch)
+
+    def counts(self) -> Counts:
+        return self.of.counts()
+
+    @property
+    def T(self) -> LocalJacobian:
+        return self.of
+
+    def formula(self, operand: str) -> str:
+        return f"{operand} taken at its index" if isinstance(self.of, Select) else f"{self!r}({operand})"
+
+
+class Composed(LocalJacobian):
+    """``y_dot = outer @ (inner @ x_dot)``."""
+
+    __slots__ = ("inner", "outer")
+
+    def __init__(self, outer: LocalJacobian, inner: LocalJacobian) -> None:
+        self.outer, self.inner = outer, inner
+        self.in_shape, self.out_shape = inner.in_shape, outer.out_shape
+
+    def push(self, t: Array, batch: int = 0) -> Array:
+        return self.outer.push(self.inner.push(t, batch), batch)
+
+    def pull(self, g: Array, batch: int = 0) -> Array:
+        return self.inner.pull(self.outer.pull(g, batch), batch)
+
+    def counts(self) -> Counts:
+        return sum_counts(self.outer.counts(), self.inner.counts())
+
+    def formula(self, operand: str) -> str:
+        return self.inner.formula(self.outer.formula(operand))
+
+    def sparse(self) -> sparse.csr_array:
+        return sparse.csr_array(self.outer.sparse() @ self.inner.sparse())
+
+
+class Added(LocalJacobian):
+    """``y_dot = left @ x_dot + right @ x_dot``."""
+
+    __slots__ = ("left", "right")
+
+    def __init__(self, left: LocalJacobian, right: LocalJacobian) -> None:
+        self.left, self.right = left, right
+        self.in_shape, self.out_shape = left.in_shape, left.out_shape
+
+    def push(self, t: Array, batch: int = 0) -> Array:
+        return self.left.push(t, batch) + self.right.push(t, batch)
+
+    def pull(self, g: Array, batch: int = 0) -> Array:
+        return self.left.pull(g, batch) + self.right.pull(g, batch)
+
+    def counts(self) -> Counts:
+        extra = {"additions": math.prod(self.out_shape)}
+        return sum_counts(sum_counts(self.left.counts(), self.right.counts()), extra)
+
+    def formula(self, operand: str) -> str:
+        return f"{self.left.formula(operand)} + {self.right.formula(operand)}"
+
+    def sparse(self) -> sparse.csr_array:
+        return sparse.csr_array(self.left.sparse() + self.right.sparse())
+
+
+def compose(outer: LocalJacobian, inner: LocalJacobian) -> LocalJacobian:
+    """Multiply two local Jacobians, keeping the structure where the product has one of its own."""
+    if isinstance(outer, Diagonal) and isinstance(inner, Diagonal) and outer.in_shape == outer.out_shape:
+        return Diagonal(outer.c * inner.c, inner.in_shape, outer.out_shape)
+    if isinstance(outer, Dense) and isinstance(inner, Dense):
+        return Dense(np.matmul(outer.matrix, inner.matrix), inner.in_shape, outer.out_shape)
+    return Composed(outer, inner)
+
+
+def add(left: LocalJacobian, right: LocalJacobian) -> LocalJacobian:
+    """Add two local Jacobians of parallel edges, keeping the structure where the sum has one of its own."""
+    if isinstance(left, Diagonal) and isinstance(right, Diagonal):
+        return Diagonal(left.c + right.c, left.in_shape, left.out_shape)
+    if isinstance(left, Dense) and isinstance(right, Dense):
+        return Dense(left.matrix + right.matrix, left.in_shape, left.out_shape)
+    return Added(left, right)
+
+
+def product_counts(out_shape: Shape, length: int) -> Counts:
+    """Count a product of matrices with `out_shape` sums of `length` products each."""
+    size = math.prod(out_shape)
+    return {"multiplications": size * length, "additions": size * max(length - 1, 0)}
+
+
+def sum_counts(a: Counts, b: Counts) -> Counts:
+    """Add two tables of counts."""
+    return {key: a.get(key, 0) + b.get(key, 0) for key in (*a, *(k for k in b if k not in a))}
+
+
+def _spread(t: Array, in_shape: Shape, out_shape: Shape, batch: int) -> Array:
+    """Make room for the stack's own leading axes between those of the block and those of the matrix."""
+    missing = len(out_shape) - len(in_shape)
+    if not batch or missing <= 0:
+        return t
+    return t.reshape(t.shape[:batch] + (1,) * missing + in_shape)
+
+
+def _transpose(a: Array) -> Array:
+    return a if a.ndim == 1 else a.T if a.ndim == 2 else np.swapaxes(a, -1, -2)

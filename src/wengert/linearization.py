@@ -1,0 +1,105 @@
+"""Linearization: a list of lines, and on every edge its local Jacobian.
+
+`Linearization` holds the rows of a trace with the values that the rules read.  Its edges are made when they are asked
+for: a rule runs once for each edge that a sweep reaches, forward or reverse, and never for an operand that is constant.
+
+>>> import numpy as np, wengert as wg
+>>> print(wg.linearize(lambda x: x[0] * np.log(x[1]), np.array([2.0, 1.0]))[1].graph)
+du_1/du_0 = 1.0
+du_2/du_{-1} = 0.0
+du_2/du_1 = 2.0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from wengert.jacobians import Diagonal, LocalJacobian
+from wengert.program import Program, Var, evaluate_all, value_of
+from wengert.tracing import Row, Trace
+
+Array = Any
+
+
+class Linearization:
+    """The linearized computational graph of a function at a point.
+
+    Attributes
+    ----------
+    rows
+        The rows of the trace, in order; see `wengert.tracing`.
+    inputs
+        The values of the independent variables, at positions ``0 ... n-1``.
+    outputs
+        The positions of the dependent variables (-1 for a constant).
+    values
+        The values of the dependent variables.
+    size
+        The number of positions.
+    """
+
+    __slots__ = ("inputs", "outputs", "rows", "size", "values")
+
+    def __init__(
+        self, rows: Sequence[Row], inputs: Sequence[Any], outputs: Sequence[int], values: Sequence[Any], size: int
+    ) -> None:
+        self.rows, self.inputs, self.outputs, self.values, self.size = rows, inputs, outputs, values, size
+
+    @classmethod
+    def of_trace(cls, trace: Trace) -> Linearization:
+        """Linearize what was just traced: the values rode along."""
+        results = [part for group in trace.results for part in group.parts]
+        outputs = [trace.position(part) for part in results]
+        values = [part.value if k >= 0 else part for part, k in zip(results, outputs, strict=True)]
+        inputs = [part.value for group in trace.arguments for part in group.parts]
+        return cls(trace.tape.rows, inputs, outputs, values, trace.tape.size)
+
+    @classmethod
+    def of_program(cls, program: Program, *args: Any) -> Linearization:
+        """Linearize a Program at a point by evaluating it there."""
+        environment = evaluate_all(program, *args)
+        positions: dict[Var, int] = {var: k for k, var in enumerate(program.inputs)}
+        rows: list[Row] = []
+        for line in program.lines:
+            (var,) = line.outputs
+            parents = tuple(positions[a] if isinstance(a, Var) else -1 for a in line.inputs)
+            positions[var] = out = len(positions)
+            kept = (environment[var], *[value_of(a, environment) for a in line.inputs])
+            rows.append((line.primitive, parents, kept, line.params, line.place, out))
+        outputs = [positions[a] if isinstance(a, Var) else -1 for a in program.outputs]
+        values = [value_of(a, environment) for a in program.outputs]
+        return cls(rows, [environment[v] for v in program.inputs], outputs, values, len(positions))
+
+    def edges(self, row: Row) -> Iterator[tuple[int, LocalJacobian]]:
+        """Yield the edges into one row: the position each comes from, and its local Jacobian."""
+        return edges(row)
+
+
+def edges(row: Row) -> Iterator[tuple[int, LocalJacobian]]:
+    """Yield the edges into one row: the position each comes from, and its local Jacobian."""
+    primitive, parents, kept, params, _, _ = row
+    for k, parent in enumerate(parents):
+        if parent < 0:
+            continue
+        rule = primitive.partial(k)
+        if rule is None:
+            continue
+        c = rule(*kept, **params)
+        if primitive.elementwise:
+            yield parent, Diagonal(c, kept[k + 1].shape, kept[0].shape)
+        elif c is not None:
+            yield parent, c
+
+
+def write_graph(program: Program, args: Sequence[Any]) -> str:
+    """Write the linearized graph at a point: each edge with the value (or, for arrays, the structure) of its partial."""
+    linearization = Linearization.of_program(program, *args)
+    names = [str(var) for var in (*program.inputs, *[v for line in program.lines for v in line.outputs])]
+    written = []
+    for row in linearization.rows:
+        for position, J in edges(row):
+            scalar = J.in_shape == () and J.out_shape == ()
+            value = float(J.dense()[0, 0]) if scalar else J
+            written.append(f"du_{names[row[5]][2:]}/du_{names[position][2:]} = {value}")
+    return "\n".join(written)

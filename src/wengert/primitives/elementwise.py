@@ -1,0 +1,164 @@
+"""Functions of each element by itself: NumPy's real ufuncs, with the diagonal of each local Jacobian.
+
+``elementwise(np.log, lambda _y, x: 1 / x, ...)``: the rule is the local partial, given the result `y` and the operands.
+It serves every mode and every order.  `formula` is the function's name in SymPy (or how to write it there); `counts`
+says what one element costs; `domain` is where the tests draw operands from; `kink` states the convention where the
+derivative does not exist.
+"""
+
+# Rules of a kind stand together, in columns.
+# fmt: off
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from wengert.primitives.table import ALL, elementwise
+
+INF = math.inf
+LN2 = math.log(2.0)
+LN10 = math.log(10.0)
+POSITIVE = ((0.0, INF),)
+UNIT = ((-1.0, 1.0),)
+ADD, MULTIPLY, DIVIDE, COMPARE = "additions", "multiplications", "divisions", "comparisons"
+
+
+# ---- Arithmetic ----
+
+add = elementwise(np.add, lambda _y, _a, _b: 1, lambda _y, _a, _b: 1, source="{0} + {1}", counts=ADD, formula=lambda a, b: a + b)
+subtract = elementwise(np.subtract, lambda _y, _a, _b: 1, lambda _y, _a, _b: -1, source="{0} - {1}", counts=ADD, formula=lambda a, b: a - b)
+multiply = elementwise(np.multiply, lambda _y, _a, b: b, lambda _y, a, _b: a, source="{0} * {1}", counts=MULTIPLY, formula=lambda a, b: a * b)
+divide = elementwise(np.divide, lambda _y, _a, b: 1 / b, lambda y, _a, b: -y / b, source="{0} / {1}", counts=DIVIDE, formula=lambda a, b: a / b, domain=(ALL, (0.0, INF)))
+negative = elementwise(np.negative, lambda _y, _x: -1, source="-{0}", counts=ADD, formula=lambda x: -x)
+positive = elementwise(np.positive, lambda _y, _x: 1, source="+{0}", counts="moves", formula=lambda x: x)
+square = elementwise(np.square, lambda _y, x: 2 * x, counts=MULTIPLY, formula=lambda x: x**2)
+reciprocal = elementwise(np.reciprocal, lambda y, _x: -y * y, counts=DIVIDE, formula=lambda x: 1 / x, domain=POSITIVE)
+
+
+def _base_partial(_y: Any, x: Any, p: Any) -> Any:
+    """p x^(p-1); zero, not NaN, for p = 0 at x = 0."""
+    if type(p) in (int, float):
+        # x**2 -> 2 x: no call, and exact
+        return p * x if p == 2 else 1 if p == 1 else p * x ** (p - 1) if p != 0 else 0 * x
+    return p * x ** np.where(p == 0, 1, p - 1)
+
+
+def _exponent_partial(y: Any, x: Any, _p: Any) -> Any:
+    """x^p log(x); zero where x = 0, the limit for p > 0."""
+    return y * np.log(np.where(x == 0, 1, x))
+
+
+power = elementwise(np.power, _base_partial, _exponent_partial, source="{0} ** {1}", formula=lambda a, b: a**b, domain=((0.0, INF), ALL))
+float_power = elementwise(np.float_power, _base_partial, _exponent_partial, formula=lambda a, b: a**b, domain=((0.0, INF), ALL))
+
+
+# ---- Exponentials and logarithms ----
+
+exp = elementwise(np.exp, lambda y, _x: y, formula="exp")
+exp2 = elementwise(np.exp2, lambda y, _x: LN2 * y, formula=lambda x: 2**x)
+expm1 = elementwise(np.expm1, lambda y, _x: y + 1, formula=lambda x: _sympy().exp(x) - 1)
+log = elementwise(np.log, lambda _y, x: 1 / x, formula="log", domain=POSITIVE)
+log2 = elementwise(np.log2, lambda _y, x: 1 / (LN2 * x), formula=lambda x: _sympy().log(x) / _sympy().log(2), domain=POSITIVE)
+log10 = elementwise(np.log10, lambda _y, x: 1 / (LN10 * x), formula=lambda x: _sympy().log(x) / _sympy().log(10), domain=POSITIVE)
+log1p = elementwise(np.log1p, lambda _y, x: 1 / (1 + x), formula=lambda x: _sympy().log(1 + x), domain=((-1.0, INF),))
+logaddexp = elementwise(np.logaddexp, lambda y, a, _b: np.exp(_less(a, y)), lambda y, _a, b: np.exp(_less(b, y)), formula=lambda a, b: _sympy().log(_sympy().exp(a) + _sympy().exp(b)))
+logaddexp2 = elementwise(np.logaddexp2, lambda y, a, _b: np.exp2(_less(a, y)), lambda y, _a, b: np.exp2(_less(b, y)), formula=lambda a, b: _sympy().log(2**a + 2**b) / _sympy().log(2))
+
+# ---- Roots ----
+
+sqrt = elementwise(np.sqrt, lambda y, _x: 0.5 / y, formula="sqrt", domain=POSITIVE, kink="at 0 the derivative is infinite, as NumPy's own division gives it, with a warning")
+cbrt = elementwise(np.cbrt, lambda y, _x: 1 / (3 * y * y), formula=lambda x: _sympy().cbrt(x), domain=POSITIVE)
+
+# ---- Trigonometric ----
+
+sin = elementwise(np.sin, lambda _y, x: np.cos(x), formula="sin")
+cos = elementwise(np.cos, lambda _y, x: -np.sin(x), formula="cos")
+tan = elementwise(np.tan, lambda y, _x: 1 + y * y, formula="tan", domain=((-1.5, 1.5),))
+arcsin = elementwise(np.arcsin, lambda _y, x: 1 / np.sqrt((1 - x) * (1 + x)), formula="asin", domain=UNIT)
+arccos = elementwise(np.arccos, lambda _y, x: -1 / np.sqrt((1 - x) * (1 + x)), formula="acos", domain=UNIT)
+arctan = elementwise(np.arctan, lambda _y, x: 1 / (1 + x * x), formula="atan")
+arctan2 = elementwise(np.arctan2, lambda _y, a, b: b / (a * a + b * b), lambda _y, a, b: -a / (a * a + b * b), formula="atan2")
+hypot = elementwise(np.hypot, lambda y, a, _b: _ratio(a, y), lambda y, _a, b: _ratio(b, y), formula=lambda a, b: _sympy().sqrt(a**2 + b**2), kink="at (0, 0): 0, the subgradient of least norm")
+degrees = elementwise(np.degrees, lambda _y, _x: 180 / math.pi, counts=MULTIPLY, formula=lambda x: x * 180 / _sympy().pi)
+radians = elementwise(np.radians, lambda _y, _x: math.pi / 180, counts=MULTIPLY, formula=lambda x: x * _sympy().pi / 180)
+rad2deg = elementwise(np.rad2deg, lambda _y, _x: 180 / math.pi, counts=MULTIPLY, formula=lambda x: x * 180 / _sympy().pi)
+deg2rad = elementwise(np.deg2rad, lambda _y, _x: math.pi / 180, counts=MULTIPLY, formula=lambda x: x * _sympy().pi / 180)
+
+# ---- Hyperbolic ----
+
+sinh = elementwise(np.sinh, lambda _y, x: np.cosh(x), formula="sinh")
+cosh = elementwise(np.cosh, lambda _y, x: np.sinh(x), formula="cosh")
+tanh = elementwise(np.tanh, lambda y, _x: 1 - y * y, formula="tanh")
+arcsinh = elementwise(np.arcsinh, lambda _y, x: 1 / np.hypot(x, 1.0), formula="asinh")
+arccosh = elementwise(np.arccosh, lambda _y, x: 1 / np.sqrt((x - 1) * (x + 1)), formula="acosh", domain=((1.0, INF),))
+arctanh = elementwise(np.arctanh, lambda _y, x: 1 / ((1 - x) * (1 + x)), formula="atanh", domain=UNIT)
+
+# ---- Piecewise smooth ----
+
+absolute = elementwise(np.absolute, lambda _y, x: np.sign(x), formula="Abs", counts=COMPARE, source="np.abs({0})", kink="at 0: 0, the middle of [-1, 1]")
+fabs = elementwise(np.fabs, lambda _y, x: np.sign(x), formula="Abs", counts=COMPARE, kink="at 0: 0, the middle of [-1, 1]")
+maximum = elementwise(np.maximum, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), formula="Max", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
+minimum = elementwise(np.minimum, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), formula="Min", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
+fmax = elementwise(np.fmax, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), formula="Max", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
+fmin = elementwise(np.fmin, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), formula="Min", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
+copysign = elementwise(np.copysign, lambda _y, a, b: np.copysign(1.0, a) * np.copysign(1.0, b), None, counts=COMPARE)
+remainder = elementwise(np.remainder, lambda _y, _a, _b: 1, lambda _y, a, b: -np.floor_divide(a, b), source="{0} % {1}", counts=DIVIDE, domain=(ALL, (0.0, INF)), kink="at multiples: the derivative from the right")
+fmod = elementwise(np.fmod, lambda _y, _a, _b: 1, lambda _y, a, b: -np.trunc(a / b), counts=DIVIDE, domain=(ALL, (0.0, INF)), kink="at multiples: the derivative from the right")
+
+# ---- Piecewise constant: the derivative is zero wherever it exists ----
+
+sign = elementwise(np.sign, None, formula="sign", counts=COMPARE, kink="0 everywhere, at the jump too")
+floor = elementwise(np.floor, None, formula="floor", counts=COMPARE, kink="0 everywhere, at the jumps too")
+ceil = elementwise(np.ceil, None, formula="ceiling", counts=COMPARE, kink="0 everywhere, at the jumps too")
+trunc = elementwise(np.trunc, None, counts=COMPARE, kink="0 everywhere, at the jumps too")
+rint = elementwise(np.rint, None, counts=COMPARE, kink="0 everywhere, at the jumps too")
+floor_divide = elementwise(np.floor_divide, None, None, source="{0} // {1}", counts=DIVIDE, domain=(ALL, (0.0, INF)), kink="0 everywhere, at the jumps too")
+heaviside = elementwise(np.heaviside, None, lambda _y, x, _h: np.where(x == 0, 1.0, 0.0), counts=COMPARE, kink="0 in x everywhere, at the jump too")
+
+# ---- Comparisons and logic: no derivative ----
+
+greater = elementwise(np.greater, None, None, source="{0} > {1}", counts=COMPARE)
+greater_equal = elementwise(np.greater_equal, None, None, source="{0} >= {1}", counts=COMPARE)
+less = elementwise(np.less, None, None, source="{0} < {1}", counts=COMPARE)
+less_equal = elementwise(np.less_equal, None, None, source="{0} <= {1}", counts=COMPARE)
+equal = elementwise(np.equal, None, None, source="{0} == {1}", counts=COMPARE)
+not_equal = elementwise(np.not_equal, None, None, source="{0} != {1}", counts=COMPARE)
+logical_and = elementwise(np.logical_and, None, None, counts=COMPARE)
+logical_or = elementwise(np.logical_or, None, None, counts=COMPARE)
+logical_xor = elementwise(np.logical_xor, None, None, counts=COMPARE)
+logical_not = elementwise(np.logical_not, None, counts=COMPARE)
+bitwise_and = elementwise(np.bitwise_and, None, None, source="{0} & {1}", counts=COMPARE)
+bitwise_or = elementwise(np.bitwise_or, None, None, source="{0} | {1}", counts=COMPARE)
+bitwise_xor = elementwise(np.bitwise_xor, None, None, source="{0} ^ {1}", counts=COMPARE)
+invert = elementwise(np.invert, None, source="~{0}", counts=COMPARE)
+isnan = elementwise(np.isnan, None, counts=COMPARE)
+isinf = elementwise(np.isinf, None, counts=COMPARE)
+isfinite = elementwise(np.isfinite, None, counts=COMPARE)
+signbit = elementwise(np.signbit, None, counts=COMPARE)
+
+# fmt: on
+
+
+def _share(a: Any, b: Any, y: Any) -> Any:
+    """Return 1 where `a` was chosen, 0 where it was not, 1/2 in a tie."""
+    return np.where(a == b, 0.5, np.where(a == y, 1.0, 0.0))
+
+
+def _less(a: Any, y: Any) -> Any:
+    """Return a - y, and 0 where both are the same infinity (which would give NaN)."""
+    return np.where(a == y, 0.0, a - y)
+
+
+def _ratio(a: Any, y: Any) -> Any:
+    """Return a / y, and 0 where y is."""
+    return a / np.where(y == 0, 1.0, y)
+
+
+def _sympy() -> Any:
+    """Import SymPy when a formula is first asked for: it takes longer than all of the rest."""
+    import sympy
+
+    return sympy

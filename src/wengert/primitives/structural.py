@@ -1,0 +1,348 @@
+"""Primitives that move, add up or multiply elements: their local Jacobians are structures, not diagonals.
+
+All but ``matmul``, ``where`` and the selections by value are linear, so each row's rule is the structure itself,
+and in it axes count from the end (negative): a block of tangents travels with one more axis in front.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.jacobians import (
+    Diagonal,
+    LeftProduct,
+    LocalJacobian,
+    Map,
+    Permute,
+    Reshape,
+    RightProduct,
+    Select,
+    Shape,
+    Sum,
+    assemble,
+    compose,
+    product_counts,
+    take,
+)
+from wengert.primitives.table import CALLS, define
+
+# ---- Writing calls as NumPy source ----
+
+
+class Operand:
+    """In an index or template: the place of the k-th operand (an index that is itself computed)."""
+
+    __slots__ = ("k",)
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+
+    def __repr__(self) -> str:
+        return f"{{{self.k}}}"
+
+
+def write_index(index: Sequence[Any], operands: Sequence[str] = ()) -> str:
+    """Write an index tuple as it stands in source code: ``1:3, ..., 0``."""
+
+    def one(item: Any) -> str:
+        if isinstance(item, slice):
+            parts = ["" if p is None else str(p) for p in (item.start, item.stop, item.step)]
+            return ":".join(parts[:2]) + (f":{parts[2]}" if parts[2] else "")
+        if item is Ellipsis:
+            return "..."
+        if isinstance(item, Operand):
+            return operands[item.k]
+        if isinstance(item, np.ndarray):
+            kind = "" if item.dtype.kind == "i" else f", dtype=np.{item.dtype.name}"
+            return f"np.array({item.tolist()!r}{kind})"
+        return repr(item)
+
+    return ", ".join(one(item) for item in index) or "()"
+
+
+def _listed(name: str) -> Any:
+    def write(args: Sequence[str], params: Mapping[str, Any]) -> str:
+        return f"np.{name}([{', '.join(args)}], axis={params['axis']})"
+
+    return write
+
+
+def _reduction(name: str) -> Any:
+    def write(args: Sequence[str], params: Mapping[str, Any]) -> str:
+        axis = params["axis"]
+        extra = ", keepdims=True" if params["keepdims"] else ""
+        return f"np.{name}({args[0]}, axis={axis[0] if len(axis) == 1 else axis}{extra})"
+
+    return write
+
+
+# ---- Rearranging ----
+
+reshape = define(
+    "reshape",
+    lambda x, shape: np.reshape(x, shape),
+    lambda _y, _x, shape: Reshape(_x.shape, shape),
+    elementwise=False,
+    source=lambda args, params: f"np.reshape({args[0]}, {params['shape']})",
+    counts=lambda *_args, **_params: {},
+)
+transpose = define(
+    "transpose",
+    lambda x, axes: np.transpose(x, axes),
+    lambda _y, _x, axes: Permute(_x.shape, axes),
+    elementwise=False,
+    source=lambda args, params: (
+        f"{args[0]}.T" if params["axes"] == (1, 0) else f"np.transpose({args[0]}, {params['axes']})"
+    ),
+    counts=lambda *_args, **_params: {},
+)
+broadcast_to = define(
+    "broadcast_to",
+    lambda x, shape: np.broadcast_to(x, shape),
+    lambda _y, _x, shape: Diagonal(1, _x.shape, shape),
+    elementwise=False,
+    source=lambda args, params: f"np.broadcast_to({args[0]}, {params['shape']})",
+    counts=lambda *_args, **_params: {},
+)
+
+
+def _astype_partial(_y: Any, _x: Any, dtype: Any) -> LocalJacobian | None:
+    return Diagonal(1, _x.shape, _x.shape) if dtype.kind in "fc" else None
+
+
+astype = define(
+    "astype",
+    lambda x, dtype: np.asarray(x).astype(dtype)[()],
+    _astype_partial,
+    elementwise=False,
+    source=lambda args, params: f"np.asarray({args[0]}).astype({params['dtype'].name!r})",
+    counts=lambda *_args, **_params: {},
+)
+
+
+# ---- Joining: variadic, and linear in all arguments together ----
+
+
+def _zeros_for(tangents: Sequence[Any], values: Sequence[Any], batch: int) -> list[Any]:
+    """Fill the tangents that are zero, so that all can be joined; a block of them has the size of the others'."""
+    leading: Shape = next(t.shape[:batch] for t in tangents if t is not None)
+    dtype = np.result_type(*[t.dtype for t in tangents if t is not None])
+    return [
+        np.zeros(leading + np.shape(v), dtype) if t is None else t
+        for t, v in zip(tangents, values, strict=True)
+    ]
+
+
+def _stack_part(k: int, _y: Any, *_xs: Any, axis: int) -> LocalJacobian:
+    out = _y.shape
+    at = len(out) + axis
+    return Select((Ellipsis, k) + (slice(None),) * (-axis - 1), out, out[:at] + out[at + 1 :]).T
+
+
+def _concatenate_part(k: int, _y: Any, *_xs: Any, axis: int) -> LocalJacobian:
+    start = sum(x.shape[axis] for x in _xs[:k])
+    index = (Ellipsis, slice(start, start + _xs[k].shape[axis])) + (slice(None),) * (-axis - 1)
+    return Select(index, _y.shape, _xs[k].shape).T
+
+
+stack = define(
+    "stack",
+    lambda *xs, axis: np.stack(xs, axis) if np.ndim(xs[0]) else np.array(xs),
+    lambda k, _y, *_xs, axis: _stack_part(k, _y, *_xs, axis=axis),
+    elementwise=False,
+    variadic=True,
+    joint=lambda tangents, values, batch, axis: np.stack(_zeros_for(tangents, values, batch), axis),
+    source=_listed("stack"),
+    counts=lambda *_args, **_params: {},
+)
+concatenate = define(
+    "concatenate",
+    lambda *xs, axis: np.concatenate(xs, axis),
+    _concatenate_part,
+    elementwise=False,
+    variadic=True,
+    joint=lambda tangents, values, batch, axis: np.concatenate(_zeros_for(tangents, values, batch), axis),
+    source=_listed("concatenate"),
+    counts=lambda *_args, **_params: {},
+)
+
+
+# ---- Selecting ----
+
+
+def fill_index(index: tuple[Any, ...], operands: Sequence[Any]) -> tuple[Any, ...]:
+    """Put the computed operands into their places in an index."""
+    if not operands:
+        return index
+    return tuple(operands[item.k] if isinstance(item, Operand) else item for item in index)
+
+
+def _getitem_partial(_y: Any, _x: Any, *operands: Any, index: tuple[Any, ...]) -> LocalJacobian:
+    return Select(fill_index(index, operands), _x.shape, _y.shape)
+
+
+def _assemble_partial(k: int, _y: Any, *_pieces: Any, indices: Any, shape: Shape, batch: int = 0) -> LocalJacobian:
+    # the shape of a piece without its block of seeds is that of what its index selects
+    free = (slice(None),) * batch
+    whole = _pieces[k].shape[:batch] + shape
+    if batch:
+        return Map(
+            _pieces[k].shape,
+            whole,
+            lambda t: assemble([t], [indices[k]], shape, batch=len(t.shape) - len(_pieces[k].shape) + batch),
+            lambda g: take(g, indices[k], shape, len(g.shape) - len(shape)),
+            name="put",
+        )
+    return Select(free + tuple(indices[k]), whole, _pieces[k].shape).T
+
+
+getitem = define(
+    "getitem",
+    lambda x, *operands, index: x[fill_index(index, operands)],
+    _getitem_partial,
+    elementwise=False,
+    source=lambda args, params: f"{args[0]}[{write_index(params['index'], args[1:])}]",
+    counts=lambda *_args, **_params: {},
+)
+put = define(
+    "put",
+    lambda *pieces, indices, shape, batch=0: assemble(pieces, indices, shape, batch=batch),
+    _assemble_partial,
+    elementwise=False,
+    variadic=True,
+    source=lambda args, params: _write_put(args, params),
+    counts=lambda _y, *pieces, **_params: {"additions": sum(math.prod(p.shape) for p in pieces)},
+)
+
+
+def _assemble(pieces: Sequence[Any], indices: Sequence[Any], shape: Shape, batch: int = 0) -> Any:
+    """Put pieces together on traced values: single elements are added up and stacked, so that scalars stay scalars."""
+    size = math.prod(shape)
+    if size <= 4 * len(pieces) and all(len(i) == len(shape) and all(type(k) is int for k in i) for i in indices):
+        elements: dict[int, Any] = {}
+        for piece, index in zip(pieces, indices, strict=True):
+            at = 0
+            for k, length in zip(index, shape, strict=True):
+                at = at * length + k % length
+            elements[at] = elements[at] + piece if at in elements else piece
+        zero = np.zeros(np.shape(pieces[0]))[()]
+        flat = stack(*[elements.get(at, zero) for at in range(size)], axis=-1)
+        return flat if len(shape) == 1 else reshape(flat, shape=np.shape(pieces[0]) + shape)
+    return put(*pieces, indices=tuple(indices), shape=shape, batch=batch)
+
+
+CALLS[assemble] = _assemble
+
+
+def _write_put(args: Sequence[str], params: Mapping[str, Any]) -> str:
+    """Write the transpose of indexing as a call of the function `PUT_SOURCE`, which NumPy lacks."""
+    indices = ", ".join(f"np.s_[{write_index((Ellipsis, *index) if params['batch'] else index)}]" for index in params["indices"])
+    shape = "(" + ", ".join([*["-1"] * params["batch"], *map(str, params["shape"])]) + ("," if len(params["shape"]) + params["batch"] == 1 else "") + ")"
+    return f"put([{', '.join(args)}], [{indices}], {shape})"
+
+
+def _where_partial(chosen: bool) -> Any:
+    def partial(_y: Any, condition: Any, _a: Any, _b: Any) -> Any:
+        return np.where(condition, 1.0, 0.0) if chosen else np.where(condition, 0.0, 1.0)
+
+    return partial
+
+
+where = define(
+    "where",
+    np.where,
+    None,
+    _where_partial(True),
+    _where_partial(False),
+    elementwise=True,
+    counts="comparisons",
+)
+
+
+# ---- Adding up ----
+
+sum_ = define(
+    "sum",
+    lambda x, axis, keepdims: np.add.reduce(x, axis=axis, keepdims=keepdims),
+    lambda _y, _x, axis, keepdims: Sum(_x.shape, axis, keepdims),
+    elementwise=False,
+    source=_reduction("sum"),
+    counts=lambda y, x, **_params: {"additions": math.prod(x.shape) - math.prod(y.shape)},
+)
+cumsum = define(
+    "cumsum",
+    lambda x, axis: np.cumsum(x, axis),
+    lambda _y, _x, axis: Map(
+        _x.shape,
+        _x.shape,
+        lambda t: np.cumsum(t, axis),
+        lambda g: np.flip(np.cumsum(np.flip(g, axis), axis), axis),
+        {"additions": math.prod(_x.shape)},
+        name="cumsum",
+    ),
+    elementwise=False,
+    source=lambda args, params: f"np.cumsum({args[0]}, {params['axis']})",
+    counts=lambda y, _x, **_params: {"additions": math.prod(y.shape)},
+)
+
+
+# ---- Choosing by value ----
+
+
+def _extremum_partial(y: Any, x: Any, axis: Shape, keepdims: bool) -> LocalJacobian:
+    kept = tuple(1 if k - len(x.shape) in axis else s for k, s in enumerate(x.shape))
+    chosen = np.where(x == np.reshape(y, kept), 1.0, 0.0)
+    share = chosen / np.sum(chosen, axis=axis, keepdims=True)
+    return compose(Sum(x.shape, axis, keepdims), Diagonal(share, x.shape, x.shape))
+
+
+_TIE = "tie: equal shares to each, as NumPy users expect of autograd"
+max_ = define(
+    "max",
+    lambda x, axis, keepdims: np.maximum.reduce(x, axis=axis, keepdims=keepdims),
+    _extremum_partial,
+    elementwise=False,
+    source=_reduction("max"),
+    counts=lambda y, x, **_params: {"comparisons": math.prod(x.shape) - math.prod(y.shape)},
+    kink=_TIE,
+)
+min_ = define(
+    "min",
+    lambda x, axis, keepdims: np.minimum.reduce(x, axis=axis, keepdims=keepdims),
+    _extremum_partial,
+    elementwise=False,
+    source=_reduction("min"),
+    counts=lambda y, x, **_params: {"comparisons": math.prod(x.shape) - math.prod(y.shape)},
+    kink=_TIE,
+)
+argmax = define(
+    "argmax", lambda x, axis: np.argmax(x, axis), None, elementwise=False, counts=lambda y, x, **_p: {"comparisons": x.size}
+)
+argmin = define(
+    "argmin", lambda x, axis: np.argmin(x, axis), None, elementwise=False, counts=lambda y, x, **_p: {"comparisons": x.size}
+)
+all_ = define(
+    "all", lambda x, axis, keepdims: np.all(x, axis, keepdims=keepdims), None, elementwise=False, source=_reduction("all"),
+    counts=lambda y, x, **_p: {"comparisons": x.size},
+)
+any_ = define(
+    "any", lambda x, axis, keepdims: np.any(x, axis, keepdims=keepdims), None, elementwise=False, source=_reduction("any"),
+    counts=lambda y, x, **_p: {"comparisons": x.size},
+)
+
+
+# ---- Products of matrices ----
+
+matmul = define(
+    "matmul",
+    np.matmul,
+    lambda _y, _a, b: RightProduct(b, _a.shape, _y.shape),
+    lambda _y, a, _b: LeftProduct(a, _b.shape, _y.shape),
+    elementwise=False,
+    source="{0} @ {1}",
+    counts=lambda y, a, _b: product_counts(y.shape, a.shape[-1]),
+)

@@ -1,0 +1,103 @@
+"""The table of primitives and how a row gets into it.
+
+`define` makes a primitive of any function; `elementwise` is `define` for functions that act on each element by itself,
+whose local partial is a diagonal.  Both enter it in `PRIMITIVES` (by name) and, for a NumPy function, in `CALLS`, which
+tracing asks what to do when that function meets a traced value.  `calls` enters a function that is *written in terms
+of* primitives (``np.mean``), and needs no rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from wengert.program import Partial, Primitive
+
+PRIMITIVES: dict[str, Primitive] = {}
+"""Every primitive, by name."""
+
+CALLS: dict[Callable[..., Any], Callable[..., Any]] = {}
+"""What a NumPy function does on traced values: a primitive, or a function written in terms of primitives."""
+
+Interval = tuple[float, float]
+ALL: Interval = (-np.inf, np.inf)
+
+
+def define(
+    name: str,
+    numpy: Callable[..., Any],
+    *partials: Partial | None,
+    replaces: Callable[..., Any] | None = None,
+    **known: Any,
+) -> Primitive:
+    """Enter a primitive in the table and return it.
+
+    Parameters
+    ----------
+    name
+        How it is printed.
+    numpy
+        Computes it on plain values.
+    partials
+        For each argument the local partial, ``lambda y, x: ...`` of the result and the arguments, or None where the
+        derivative is zero.  An elementwise primitive's rule returns the diagonal (an array that broadcasts to the
+        result), any other's a `LocalJacobian`.  Name a parameter with an underscore if its elements are not read.
+    replaces
+        The NumPy function, called by users, that this primitive stands for.
+    known
+        What else is known of it: ``elementwise``, ``variadic``, ``joint``, ``source``, ``formula``, ``counts``,
+        ``domain``, ``kink``; see `Primitive`.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+
+    Examples
+    --------
+    A function of the user's own as one line of the list, ``h``, with its derivative:
+
+    >>> import numpy as np, wengert as wg
+    >>> h = wg.define("softsign", lambda x: x / (1 + abs(x)), lambda _y, x: 1 / (1 + abs(x)) ** 2)
+    >>> float(wg.grad(lambda x: 3 * h(x))(1.0))
+    0.75
+    >>> print(wg.trace(lambda x: 3 * h(x))(1.0).listing(places=False))
+    x = u_0
+    u_1 = softsign(u_0)
+    u_2 = 3 * u_1        = y
+    >>> wg.undefine("softsign")
+    """
+    if name in PRIMITIVES:
+        raise ValueError(f"there is a primitive {name} already; give yours another name, or undefine({name!r}) first.")
+    primitive = Primitive(name, numpy, partials, **known)
+    PRIMITIVES[name] = primitive
+    if replaces is not None:
+        CALLS[replaces] = primitive
+    return primitive
+
+
+def undefine(name: str) -> None:
+    """Take a primitive out of the table; KeyError if it is not there."""
+    primitive = PRIMITIVES.pop(name)
+    for function in [f for f, p in CALLS.items() if p is primitive]:
+        del CALLS[function]
+
+
+def elementwise(ufunc: np.ufunc, *partials: Partial | None, **known: Any) -> Primitive:
+    """Enter a NumPy ufunc, with the diagonals of its local Jacobians as rules."""
+    known.setdefault("counts", "calls")
+    return define(ufunc.__name__, ufunc, *partials, replaces=ufunc, **known)
+
+
+def calls(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enter a function that is written in terms of primitives, under the NumPy functions that it stands for."""
+
+    def enter(written: Callable[..., Any]) -> Callable[..., Any]:
+        for function in functions:
+            CALLS[function] = written
+        return written
+
+    return enter
+

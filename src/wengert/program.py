@@ -1,0 +1,592 @@
+"""The Wengert list: a function written down as a straight list of lines, each one primitive of earlier variables.
+
+Grammar::
+
+    program  ::= argument* line* result*
+    line     ::= u_k = primitive(atom, ..., param=value, ...)      # the place in the user's code
+    atom     ::= u_k | constant
+    argument ::= name = u_k                  # one variable for the whole array, or
+               | name = (u_k, u_{k+1}, ...)  # one for each of its elements, row by row
+    result   ::= the same, of atoms
+
+Variables are numbered as in Griewank & Walther: ``u_{1-n} ... u_0`` are the n independent ones, ``u_1 ...`` the
+intermediate ones, in the order in which they are computed.  A parameter of a line may hold a Program of its own
+(a loop's body).  A Program holds for one set of shapes and for one branch: the *guards* say which.
+
+>>> import numpy as np, wengert as wg
+>>> program = wg.trace(lambda x: np.array([x[0] * (x[1] - x[2]), x[2] * np.log(1 - x[0])]))(np.array([0.5, 2.0, 3.0]))
+>>> print(program.listing(places=False))
+x_1 = u_{-2}, x_2 = u_{-1}, x_3 = u_0
+u_1 = u_{-1} - u_0
+u_2 = 1 - u_{-2}
+u_3 = log(u_2)
+u_4 = u_{-2} * u_1  = y_1
+u_5 = u_0 * u_3     = y_2
+"""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from wengert.errors import ArgumentError, BranchError, Location, ProgramError, RawLocation, ShapeError
+
+Array = Any
+Shape = tuple[int, ...]
+
+
+class Recordable:
+    """The base of traced values, here so that a primitive can tell one without knowing how tracing works."""
+
+    __slots__ = ()
+
+    def record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        """Write a line on the innermost list that any of `args` belongs to, and return its traced value."""
+        raise NotImplementedError
+
+
+class Shaped:
+    """What is kept of a value whose elements nobody will read again: its shape and dtype."""
+
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype = shape, dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def __repr__(self) -> str:
+        return f"Shaped({self.shape}, {self.dtype})"
+
+
+Partial = Callable[..., Any]
+
+
+class Primitive:
+    """One row of the table: an elemental function and all that is known of it.
+
+    `numpy` computes it on plain values.  ``partials[k]`` is the local partial with respect to the k-th argument, a
+    function of the result and the arguments, ``lambda y, x: 1 / x``; it returns the diagonal (for an elementwise
+    primitive) or a `LocalJacobian` (for any other), and is None where the derivative is zero or does not exist.
+    A parameter whose name begins with an underscore is only asked for its shape and dtype, so its elements need not
+    be kept for the derivative: ``lambda y, _x: y``.  A *variadic* primitive has one rule for all its arguments, which
+    takes the position first.  Calling a primitive on traced values records a line.
+
+    >>> import numpy as np
+    >>> cube = Primitive("cube", lambda x: x**3, (lambda _y, x: 3 * x**2,))
+    >>> float(cube(2.0)), float(cube.partials[0](None, 2.0)), cube.keeps
+    (8.0, 12.0, (False, True))
+    """
+
+    __slots__ = (
+        "counts",
+        "domain",
+        "elementwise",
+        "formula",
+        "joint",
+        "keeps",
+        "keeps_all",
+        "kink",
+        "name",
+        "numpy",
+        "partials",
+        "source",
+        "variadic",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        numpy: Callable[..., Any],
+        partials: Sequence[Partial | None] = (),
+        *,
+        elementwise: bool = True,
+        variadic: bool = False,
+        joint: Callable[..., Any] | None = None,
+        source: str | Callable[[Sequence[str], Mapping[str, Any]], str] | None = None,
+        formula: str | Callable[..., Any] | None = None,
+        counts: str | Callable[..., dict[str, int]] | None = None,
+        domain: tuple[tuple[float, float], ...] | None = None,
+        kink: str = "",
+    ) -> None:
+        self.name, self.numpy, self.partials = name, numpy, tuple(partials)
+        self.elementwise, self.variadic, self.joint = elementwise, variadic, joint
+        self.source, self.formula, self.counts, self.domain, self.kink = source, formula, counts, domain, kink
+        self.keeps = _what_the_rules_read(self.partials, variadic)
+        self.keeps_all = all(self.keeps)
+
+    def __call__(self, *args: Any, **params: Any) -> Any:
+        for a in args:
+            if isinstance(a, Recordable):
+                return a.record(self, args, params)
+        return self.numpy(*args, **params)
+
+    def partial(self, position: int) -> Partial | None:
+        """Return the rule for the argument at `position` (any position, for a variadic primitive)."""
+        if self.variadic:
+            rule = self.partials[0]
+            return None if rule is None else lambda *kept, **params: rule(position, *kept, **params)
+        return self.partials[position] if position < len(self.partials) else None
+
+    def write(self, args: Sequence[str], params: Mapping[str, Any]) -> str:
+        """Write a call of this primitive as a NumPy expression."""
+        if callable(self.source):
+            return self.source(args, params)
+        if self.source is not None:
+            return self.source.format(*args)
+        extras = [f"{key}={value!r}" for key, value in params.items()]
+        return f"np.{self.name}({', '.join([*args, *extras])})"
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+
+def _what_the_rules_read(partials: Sequence[Partial | None], variadic: bool) -> tuple[bool, ...]:
+    """Tell which of (result, first argument, second...) the rules read, from the names of their parameters."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    reads: list[bool] = []
+    for rule in partials:
+        if rule is None:
+            continue
+        names = [name for name, p in inspect.signature(rule).parameters.items() if p.kind in kinds or p.kind is p.VAR_POSITIONAL]
+        if variadic:
+            names = names[1:]
+        for k, name in enumerate(names):
+            if k == len(reads):
+                reads.append(False)
+            reads[k] = reads[k] or not name.startswith("_")
+    return tuple(reads)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Var:
+    """A variable of the list, printed ``u_{number}``."""
+
+    number: int
+    shape: Shape
+    dtype: np.dtype[Any]
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    def __str__(self) -> str:
+        return f"u_{self.number}" if self.number >= 0 else f"u_{{{self.number}}}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Constant:
+    """A value that does not depend on the independent variables."""
+
+    value: Any
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the value."""
+        return np.shape(self.value)
+
+    def __str__(self) -> str:
+        value = self.value
+        if isinstance(value, np.ndarray) and value.size > 4:
+            return f"[{value.dtype.name} {'x'.join(map(str, value.shape))}]"
+        if isinstance(value, np.ndarray):
+            return "[" + " ".join(np.array2string(value, precision=6).split()).strip("[]") + "]"
+        return f"{value:.6g}" if isinstance(value, (float, np.floating)) else f"{value}"
+
+
+Atom = Var | Constant
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """One line of the list: ``outputs = primitive(inputs, **params)``, and where in the user's code it comes from."""
+
+    primitive: Primitive
+    inputs: tuple[Atom, ...]
+    outputs: tuple[Var, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    place: RawLocation | None = None
+
+    @property
+    def location(self) -> Location | None:
+        """The place in the user's code."""
+        return Location.of(self.place)
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """The Programs that this line holds (the body of a loop)."""
+        return tuple(value for value in self.params.values() if isinstance(value, Program))
+
+    def __str__(self) -> str:
+        left = ", ".join(map(str, self.outputs))
+        return f"{left} = {readable(self.primitive.write([str(a) for a in self.inputs], self.params))}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Guard:
+    """A decision that the user's code took on a value: the Program holds only where it is taken again."""
+
+    var: Var
+    value: bool | int
+    place: RawLocation | None = None
+
+    def __str__(self) -> str:
+        return f"where {self.var} is {self.value}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packing:
+    """How an argument or result is laid out in variables: one for the whole array, or one for each element."""
+
+    name: str
+    shape: Shape
+    dtype: np.dtype[Any]
+    atoms: tuple[Atom, ...]
+
+    @property
+    def whole(self) -> bool:
+        """True if one variable holds the whole array."""
+        return len(self.atoms) == 1 and self.atoms[0].shape == self.shape
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the variables: ``x``, or ``x_1, x_2, ...`` counted from 1 as mathematicians do."""
+        if self.whole:
+            return [self.name]
+        if len(self.shape) == 1:
+            return [f"{self.name}_{k + 1}" for k in range(len(self.atoms))]
+        indices = np.ndindex(*self.shape)
+        return [f"{self.name}_{{{','.join(str(i + 1) for i in index)}}}" for index in indices]
+
+    def unpack(self, value: Array) -> list[Any]:
+        """Split a value into those of the variables; ArgumentError or ShapeError if it does not fit."""
+        value = as_value(value)
+        if np.shape(value) != self.shape:
+            raise ShapeError(
+                f"argument {self.name} has shape {np.shape(value)}, and this Program was traced for {self.shape}.\n"
+                f"Trace the function again for the new shape: wg.trace(f)(...)."
+            )
+        if self.whole:
+            return [value]
+        return [value[index] for index in np.ndindex(*self.shape)]
+
+    def pack(self, values: Sequence[Any]) -> Array:
+        """Put the values of the variables together again."""
+        if self.whole:
+            return values[0]
+        if any(isinstance(v, Recordable) for v in values):
+            flat = np.stack([v if isinstance(v, Recordable) else np.asarray(v, self.dtype) for v in values])
+            return flat.reshape(self.shape)
+        return np.array(values, self.dtype).reshape(self.shape)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """A function written down: arguments, lines, guards, results.  Call it to evaluate it.
+
+    >>> import numpy as np, wengert as wg
+    >>> program = wg.trace(lambda x: np.exp(2 * x))(0.5)
+    >>> float(program(0.0)), len(program.lines)
+    (1.0, 2)
+    """
+
+    name: str
+    arguments: tuple[Packing, ...]
+    lines: tuple[Line, ...]
+    results: tuple[Packing, ...]
+    guards: tuple[Guard, ...] = ()
+    single: bool = True
+    """True if the function returned one array, False for a tuple of them."""
+
+    @property
+    def inputs(self) -> tuple[Var, ...]:
+        """The independent variables."""
+        return tuple(atom for argument in self.arguments for atom in argument.atoms if isinstance(atom, Var))
+
+    @property
+    def outputs(self) -> tuple[Atom, ...]:
+        """The dependent variables (constants, where a result does not depend on the arguments)."""
+        return tuple(atom for result in self.results for atom in result.atoms)
+
+    def __call__(self, *args: Any) -> Any:
+        return evaluate(self, *args)
+
+    def source(self) -> str:
+        """Write the Program as NumPy code that runs alone and gives the same values."""
+        return write_source(self)
+
+    def listing(self, places: bool = True) -> str:
+        """Write the Program in the reference text's numbering; with `places`, each line with its place in the code."""
+        return write_listing(self, places)
+
+    def __str__(self) -> str:
+        return self.listing()
+
+    def __repr__(self) -> str:
+        n, m = sum(v.size for v in self.inputs), sum(math.prod(r.shape) for r in self.results)
+        return f"<Program {self.name}: R^{n} -> R^{m}, {len(self.lines)} lines>"
+
+
+# ---- Check ----
+
+
+def check(program: Program) -> None:
+    """Check that a Program is well formed; raise ProgramError naming the first line that is not.
+
+    Every variable is defined once and before it is used, numbers rise, packings fit their shapes.
+    """
+    defined: set[Var] = set()
+
+    def fail(reason: str, line: Line | None = None) -> None:
+        message = [f"{program.name} is not a Program: {reason}."]
+        if line is not None:
+            at = program.lines.index(line)
+            message += [
+                ("> " if k == at else "  ") + str(program.lines[k])
+                for k in range(max(0, at - 2), min(len(program.lines), at + 3))
+            ]
+            if line.location is not None:
+                message.append(line.location.excerpt())
+        raise ProgramError("\n".join(message))
+
+    for packing in program.arguments:
+        for atom in packing.atoms:
+            if not isinstance(atom, Var) or atom.number > 0:
+                fail(f"argument {packing.name} is laid out in {atom}, which is no independent variable")
+            elif atom in defined:
+                fail(f"{atom} stands twice among the arguments")
+            else:
+                defined.add(atom)
+    last = 0
+    for line in program.lines:
+        for atom in line.inputs:
+            if isinstance(atom, Var) and atom not in defined:
+                fail(f"{atom} is used before it is defined", line)
+        for var in line.outputs:
+            if var.number <= last:
+                fail(f"{var} does not follow u_{last}", line)
+            last = var.number
+            defined.add(var)
+        for inner in line.programs:
+            check(inner)
+    for guard in program.guards:
+        if guard.var not in defined:
+            fail(f"a guard asks for {guard.var}, which is not defined")
+    for packing in (*program.arguments, *program.results):
+        for atom in packing.atoms:
+            if isinstance(atom, Var) and atom not in defined:
+                fail(f"result {packing.name} is {atom}, which is not defined")
+        if not packing.whole and (
+            len(packing.atoms) != math.prod(packing.shape) or any(atom.shape != () for atom in packing.atoms)
+        ):
+            fail(f"{packing.name} of shape {packing.shape} is laid out in {len(packing.atoms)} variables")
+
+
+# ---- Evaluate ----
+
+
+def as_value(value: Any) -> Any:
+    """Return a number or array in the form in which values ride along: a NumPy scalar or array, or a traced value."""
+    if isinstance(value, Recordable):
+        return value
+    array = np.asarray(value)
+    return array[()] if array.ndim == 0 else array
+
+
+def evaluate(program: Program, *args: Any) -> Any:
+    """Evaluate a Program at a point; raise BranchError where its function would take another branch.
+
+    Returns what the function returned: an array, or a tuple of arrays.
+    """
+    environment = evaluate_all(program, *args)
+    values = tuple(
+        result.pack([value_of(atom, environment) for atom in result.atoms]) for result in program.results
+    )
+    return values[0] if program.single else values
+
+
+def evaluate_all(program: Program, *args: Any) -> dict[Var, Any]:
+    """Evaluate a Program at a point and return the value of every variable."""
+    if len(args) != len(program.arguments):
+        names = ", ".join(a.name for a in program.arguments)
+        raise ArgumentError(f"this Program takes {len(program.arguments)} arguments ({names}), not {len(args)}.")
+    environment: dict[Var, Any] = {}
+    for argument, value in zip(program.arguments, args, strict=True):
+        for atom, part in zip(argument.atoms, argument.unpack(value), strict=True):
+            environment[atom] = part  # type: ignore[index]
+    guards: dict[Var, Guard] = {guard.var: guard for guard in program.guards}
+    for var in program.inputs:
+        _heed(guards, var, environment)
+    for line in program.lines:
+        result = line.primitive(*[value_of(a, environment) for a in line.inputs], **line.params)
+        if len(line.outputs) == 1:
+            environment[line.outputs[0]] = result
+        else:
+            environment.update(zip(line.outputs, result, strict=True))
+        for var in line.outputs:
+            _heed(guards, var, environment)
+    return environment
+
+
+def _heed(guards: dict[Var, Guard], var: Var, environment: dict[Var, Any]) -> None:
+    guard = guards.get(var)
+    if guard is not None and guard.value != type(guard.value)(environment[var]):
+        location = Location.of(guard.place)
+        raise BranchError(
+            f"here {var} is {environment[var]}, and the Program was traced where it was {guard.value}:"
+            + ("" if location is None else f"\n{location.excerpt()}")
+            + "\nThe function takes another branch at this point: trace it again there."
+        )
+
+
+def value_of(atom: Atom, environment: Mapping[Var, Any]) -> Any:
+    """Return the value of a variable or constant."""
+    return environment[atom] if isinstance(atom, Var) else atom.value
+
+
+# ---- Print ----
+
+
+def readable(expression: str) -> str:
+    """Drop the module from a NumPy expression: the Wengert list says ``log(u_2)``."""
+    return expression.replace("np.", "")
+
+
+def write_listing(program: Program, places: bool = True) -> str:
+    """Write a Program line by line, in columns; see `Program.listing`."""
+    head = [
+        f"{name} = {atom}" + (f"  {_shape(atom.shape)}" if atom.shape else "")
+        for argument in program.arguments
+        for name, atom in zip(argument.names, argument.atoms, strict=True)
+    ]
+    results: dict[Var, list[str]] = {}
+    constants: list[str] = []
+    for result in program.results:
+        for name, atom in zip(result.names, result.atoms, strict=True):
+            if isinstance(atom, Var) and atom.number > 0:
+                results.setdefault(atom, []).append(name)
+            else:
+                constants.append(f"{name} = {atom}")
+    guards: dict[Var, Guard] = {guard.var: guard for guard in program.guards}
+    rows: list[tuple[str, str, str]] = []
+    for line in program.lines:
+        shape = _shape(line.outputs[0].shape) if line.outputs[0].shape else ""
+        notes = [f"= {name}" for v in line.outputs for name in results.get(v, [])]
+        notes += [f"(here {guards[v].value})" for v in line.outputs if v in guards]
+        place = str(line.location) if places and line.location is not None else ""
+        rows.append((str(line), " ".join(filter(None, [shape, *notes])), place))
+    first = max([len(r[0]) for r in rows if r[1] or r[2]], default=0)
+    second = max([len(r[1]) for r in rows], default=0)
+    body = []
+    for text, note, place in rows:
+        row = f"{text:<{first}}" + (f"  {note:<{second}}" if second else "")
+        body.append((f"{row}  # {place}" if place else row).rstrip())
+        for inner in ():
+            body.append(inner)
+    return "\n".join([", ".join(head), *body, *([", ".join(constants)] if constants else [])])
+
+
+def _shape(shape: Shape) -> str:
+    return "(" + " x ".join(map(str, shape)) + ")"
+
+
+# ---- Source ----
+
+
+def write_source(program: Program) -> str:
+    """Write a Program as the NumPy source of a function; see `Program.source`."""
+    name = program.name if program.name.isidentifier() else "f"
+    lines = [f"def {name}({', '.join(_identifier(a.name) for a in program.arguments)}):"]
+    guards: dict[Var, Guard] = {guard.var: guard for guard in program.guards}
+
+    def add(text: str, line: Line | None = None) -> None:
+        location = None if line is None else line.location
+        lines.append(f"    {text}" + ("" if location is None else f"  # {location}"))
+
+    def guard(var: Var) -> None:
+        if var in guards:
+            add(f"if {_python(var)} != {guards[var].value!r}:")
+            add(f"    raise ValueError({f'{var} is not {guards[var].value}: another branch'!r})")
+
+    for argument in program.arguments:
+        own = _identifier(argument.name)
+        if argument.whole:
+            add(f"{_python(argument.atoms[0])} = np.asarray({own})[()]")
+        else:
+            for index, atom in zip(np.ndindex(*argument.shape), argument.atoms, strict=True):
+                add(f"{_python(atom)} = {own}[{', '.join(map(str, index))}]")
+        for atom in argument.atoms:
+            guard(atom)  # type: ignore[arg-type]
+    for line in program.lines:
+        left = ", ".join(_python(v) for v in line.outputs)
+        add(f"{left} = {line.primitive.write([_python(a) for a in line.inputs], line.params)}", line)
+        for var in line.outputs:
+            guard(var)
+    results = []
+    for result in program.results:
+        parts = [_python(atom) for atom in result.atoms]
+        if result.whole:
+            results.append(parts[0])
+        else:
+            flat = f"np.array([{', '.join(parts)}])"
+            results.append(flat if len(result.shape) == 1 else f"{flat}.reshape({result.shape})")
+    add(f"return {results[0]}" if program.single else f"return {', '.join(results)}{',' if len(results) == 1 else ''}")
+    imports = ["import numpy as np"]
+    body = "\n".join(lines)
+    if "np.frombuffer(base64" in body:
+        imports.insert(0, "import base64\n")
+    if "scipy." in body:
+        imports.append("import scipy")
+    return "\n".join(imports) + "\n\n\n" + body + "\n"
+
+
+def _identifier(name: str) -> str:
+    return name if name.isidentifier() else "x"
+
+
+def _python(atom: Atom) -> str:
+    if isinstance(atom, Var):
+        return f"u_{atom.number}" if atom.number >= 0 else f"u_m{-atom.number}"
+    return write_constant(atom.value)
+
+
+def write_constant(value: Any) -> str:
+    """Write a constant as a Python expression that gives it back to the last bit."""
+    if isinstance(value, np.generic):
+        text = repr(value.item())
+        if text in ("inf", "-inf", "nan"):
+            text = f"float({text!r})"
+        return f"np.{value.dtype.name}({text})" if value.dtype != np.float64 else _signed(text)
+    if isinstance(value, np.ndarray):
+        if value.size <= 64 and np.all(np.isfinite(value)):
+            return f"np.array({value.tolist()!r}, dtype=np.{value.dtype.name})"
+        raw = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
+        return f"np.frombuffer(base64.b64decode({raw!r}), dtype=np.{value.dtype.name}).reshape({value.shape})"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float('{value}')"
+    return _signed(repr(value))
+
+
+def _signed(text: str) -> str:
+    return f"({text})" if text.startswith("-") else text
+
+
+def walk(program: Program) -> Iterator[Line]:
+    """Go through the lines of a Program and of the Programs that they hold."""
+    for line in program.lines:
+        yield line
+        for inner in line.programs:
+            yield from walk(inner)

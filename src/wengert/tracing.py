@@ -1,0 +1,857 @@
+"""Plain NumPy in, a Wengert list out: the user's function is run on real values, and what it does is written down.
+
+A *traced value* stands for an array or scalar; it carries its value along, so shapes, dtypes and branches come from
+NumPy itself.  Operators, ufuncs (NEP 13) and other NumPy functions (NEP 18) that meet one append a row to a *tape* and
+return the next traced value.  Traces nest: the values of an inner trace may be traced values of an outer one, and what
+the inner derivative computes is then written on the outer tape.  Each trace has a level; where values of two traces
+meet, the inner one records and takes the other as a constant, so no tangent is ever confused with another's.
+
+A row is a plain tuple, since thousands are made a millisecond::
+
+    (primitive, parents, kept, params, place, out)
+
+`parents` are the positions of the operands (-1 for a constant), `kept` is the result and operands as far as the
+derivative rules will read them (`Shaped` stands for the rest), `place` is where in the user's code, and `out` the
+position of the result.  ``np.array([...])`` of traced values is caught by a wrapper that is in place while any trace
+runs and looks only at the thread that traces.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import operator
+import sys
+import threading
+import types
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.errors import (
+    ArgumentError,
+    DomainWarning,
+    EscapedError,
+    Location,
+    LostGradientError,
+    RawLocation,
+    ResultError,
+    ShapeError,
+    UnsupportedError,
+    WengertError,
+    caller,
+    explain_at,
+    user_frame,
+)
+from wengert.primitives import elementwise as e
+from wengert.primitives import functions
+from wengert.primitives.structural import Operand, getitem
+from wengert.primitives.table import CALLS
+from wengert.program import Constant, Guard, Line, Packing, Primitive, Program, Recordable, Shaped, Var, as_value
+
+Array = Any
+Row = tuple[Primitive, tuple[int, ...], tuple[Any, ...], Mapping[str, Any], RawLocation | None, int]
+
+_getframe = sys._getframe
+_NO_PARAMS: Mapping[str, Any] = types.MappingProxyType({})
+
+
+class Context:
+    """What a thread is tracing: its open tapes, and the place to write on rows that wengert makes itself."""
+
+    __slots__ = ("place", "tapes")
+
+    def __init__(self) -> None:
+        self.tapes: list[Tape] = []
+        self.place: RawLocation | None = None
+
+
+class _Threads(threading.local):
+    def __init__(self) -> None:
+        self.context = Context()
+
+
+_threads = _Threads()
+
+
+def current_context() -> Context:
+    """Return the context of this thread."""
+    return _threads.context
+
+
+class Tape:
+    """The rows of one trace, as they are made."""
+
+    __slots__ = ("context", "guards", "keep_all", "level", "open", "rows", "size")
+
+    def __init__(self, context: Context, keep_all: bool) -> None:
+        self.context, self.keep_all = context, keep_all
+        self.level = len(context.tapes)
+        self.rows: list[Row] = []
+        self.guards: list[tuple[int, bool | int, RawLocation | None]] = []
+        self.size = 0
+        self.open = True
+
+    def input(self, value: Any) -> Traced:
+        """Make an independent variable."""
+        traced = Traced(value, self, self.size)
+        self.size += 1
+        return traced
+
+
+# ---- Recording ----
+
+_PLAIN = frozenset({float, int, bool, np.ndarray, np.float64, np.bool_, np.int64, np.float32})
+_SCALARS = frozenset({np.float64, np.float32, np.bool_, np.int64, float, int, bool})
+
+
+def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+    """Compute a primitive on traced and other values, write the row, return the traced result.
+
+    Called by something that the user's code called: the place is two frames up, unless the context knows better.
+    """
+    tape: Tape | None = None
+    for a in args:
+        kind = type(a)
+        if kind is Traced:
+            if tape is None or a.tape.level > tape.level:
+                tape = a.tape
+        elif kind not in _PLAIN or (kind is np.ndarray and a.dtype.hasobject):
+            return record_mixed(primitive, args, params)
+    assert tape is not None
+    values: list[Any] = []
+    parents: list[int] = []
+    for a in args:
+        if type(a) is Traced and a.tape is tape:
+            values.append(a.value)
+            parents.append(a.index)
+        else:
+            values.append(a)
+            parents.append(-1)
+    context = tape.context
+    place = context.place
+    if place is None:
+        frame = _getframe(2)
+        place = (frame.f_code, frame.f_lasti)
+    if not tape.open:
+        raise escaped(place)
+    try:
+        if tape.level == 0:
+            y = primitive.numpy(*values, **params)
+        else:
+            before, context.place = context.place, place
+            try:
+                y = primitive(*values, **params)
+            finally:
+                context.place = before
+    except ValueError as error:
+        raise shape_error(primitive, values, error, place) from error
+    kind = type(y)
+    if kind is not np.float64 and kind is not np.ndarray and kind is not Traced:
+        y = as_value(y)
+        kind = type(y)
+    kept: Any
+    if tape.keep_all:
+        kept = (y, *values)
+    elif not primitive.keeps:
+        return y  # no derivative: nobody will ask for this row
+    elif primitive.keeps_all:
+        kept = (y, *values)
+    else:
+        keeps = primitive.keeps
+        last = len(keeps) - 1
+        kept = [y if keeps[0] or kind in _SCALARS else Shaped(y.shape, y.dtype)]
+        for k, value in enumerate(values, 1):
+            if keeps[k if k < last else last] or type(value) in _SCALARS:
+                kept.append(value)
+            else:
+                kept.append(Shaped(value.shape, value.dtype))
+        kept = tuple(kept)
+    out = tape.size
+    tape.size = out + 1
+    tape.rows.append((primitive, tuple(parents), kept, params, place, out))
+    return Traced(y, tape, out)
+
+
+def record_mixed(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+    """Record with operands of other kinds: lists, NumPy scalars, object arrays that hold traced values."""
+    plain = [a if type(a) is Traced else operand(a) for a in args]
+    context = _threads.context
+    if context.place is not None:
+        return primitive(*plain, **params)
+    frame = _getframe(3)
+    context.place = (frame.f_code, frame.f_lasti)
+    try:
+        return primitive(*plain, **params)
+    finally:
+        context.place = None
+
+
+def operand(value: Any) -> Any:
+    """Bring an operand that is not traced into the form in which values are kept; traced values inside are stacked."""
+    if holds_traced(value):
+        return join(value)
+    if isinstance(value, (float, int, bool, complex)) and not isinstance(value, np.generic):
+        return value + 0
+    array = np.asarray(value)
+    if array.dtype.hasobject or array.dtype.kind not in "biufc":
+        raise ArgumentError(
+            explain_at(
+                caller(),
+                f"a value of type {type(value).__name__} meets a traced array in arithmetic:",
+                "Use a number or a numeric array there.",
+            )
+        )
+    return array[()] if array.ndim == 0 and type(array[()]) in _PLAIN else array
+
+
+def escaped(place: RawLocation | None) -> EscapedError:
+    """Make the error for a traced value that outlived its trace."""
+    return EscapedError(
+        explain_at(
+            place,
+            "a traced value is used after its trace has ended:",
+            "Return it from the function that is differentiated, instead of keeping it in a global, an attribute or a cache.",
+        )
+    )
+
+
+def shape_error(primitive: Primitive, values: Sequence[Any], error: Exception, place: RawLocation | None) -> Exception:
+    """Make the error for operands that do not go together, naming their shapes and the user's line."""
+    if isinstance(error, WengertError):
+        return error
+    shapes = " and ".join(str(np.shape(v)) for v in values)
+    return ShapeError(
+        explain_at(
+            place,
+            f"{primitive.name} does not take operands of shapes {shapes}: {error}",
+            "Check the shapes in that line; reshape or transpose one of them.",
+        )
+    )
+
+
+# ---- Traced values ----
+
+
+def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
+    def method(self: Any, other: Any) -> Any:
+        return record(primitive, (self, other), _NO_PARAMS)
+
+    return method
+
+
+def _reflected(primitive: Primitive) -> Callable[[Any, Any], Any]:
+    def method(self: Any, other: Any) -> Any:
+        return record(primitive, (other, self), _NO_PARAMS)
+
+    return method
+
+
+def _unary(primitive: Primitive) -> Callable[[Any], Any]:
+    def method(self: Any) -> Any:
+        return record(primitive, (self,), _NO_PARAMS)
+
+    return method
+
+
+def _through(traced: Traced, written: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Run a function that is written in terms of primitives; the rows it makes carry the place of its caller."""
+    context = traced.tape.context
+    if context.place is not None:
+        return written(*args, **kwargs)
+    frame = _getframe(2)
+    context.place = place = (frame.f_code, frame.f_lasti)
+    try:
+        return written(*args, **kwargs)
+    except (ValueError, NotImplementedError) as error:
+        if isinstance(error, WengertError) and "\n" in str(error):
+            raise
+        kind = UnsupportedError if isinstance(error, NotImplementedError) else ShapeError
+        name = getattr(written, "__name__", "this function")
+        raise kind(explain_at(place, f"{name}: {error}", "Check the arguments in that line.")) from error
+    finally:
+        context.place = None
+
+
+def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+    written = CALLS[function]
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return _through(self, written, (self, *args), kwargs)
+
+    method.__name__ = written.__name__
+    return method
+
+
+class Traced(Recordable):
+    """A value that is being traced: behaves as the array or scalar it stands for, and writes down what is done."""
+
+    __slots__ = ("index", "tape", "value")
+    __hash__ = None  # type: ignore[assignment]  # as arrays: == compares elements
+
+    def __init__(self, value: Any, tape: Tape, index: int) -> None:
+        self.value, self.tape, self.index = value, tape, index
+
+    def record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        context = self.tape.context
+        if context.place is not None:
+            return record(primitive, args, params)
+        frame = user_frame(_getframe(2))
+        if frame is None:
+            return record(primitive, args, params)
+        context.place = (frame.f_code, frame.f_lasti)
+        try:
+            return record(primitive, args, params)
+        finally:
+            context.place = None
+
+    # -- What it is --
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.value.dtype  # type: ignore[no-any-return]
+
+    @property
+    def ndim(self) -> int:
+        return self.value.ndim  # type: ignore[no-any-return]
+
+    @property
+    def size(self) -> int:
+        return self.value.size  # type: ignore[no-any-return]
+
+    @property
+    def nbytes(self) -> int:
+        return self.value.nbytes  # type: ignore[no-any-return]
+
+    @property
+    def itemsize(self) -> int:
+        return self.value.itemsize  # type: ignore[no-any-return]
+
+    @property
+    def T(self) -> Any:
+        return self.transpose()
+
+    @property
+    def real(self) -> Any:
+        return self
+
+    def __len__(self) -> int:
+        shape = self.value.shape
+        if not shape:
+            raise TypeError("len() of unsized object")
+        return shape[0]  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.value.shape:
+            raise TypeError("iteration over a 0-d array")
+        return (self[k] for k in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"Traced({self.value!r})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.value, spec)
+
+    # -- Arithmetic --
+
+    __add__, __radd__ = _binary(e.add), _reflected(e.add)
+    __sub__, __rsub__ = _binary(e.subtract), _reflected(e.subtract)
+    __mul__, __rmul__ = _binary(e.multiply), _reflected(e.multiply)
+    __truediv__, __rtruediv__ = _binary(e.divide), _reflected(e.divide)
+    __pow__, __rpow__ = _binary(e.power), _reflected(e.power)
+    __mod__, __rmod__ = _binary(e.remainder), _reflected(e.remainder)
+    __floordiv__, __rfloordiv__ = _binary(e.floor_divide), _reflected(e.floor_divide)
+    __neg__, __pos__, __abs__ = _unary(e.negative), _unary(e.positive), _unary(e.absolute)
+    __lt__, __le__ = _binary(e.less), _binary(e.less_equal)
+    __gt__, __ge__ = _binary(e.greater), _binary(e.greater_equal)
+    __eq__, __ne__ = _binary(e.equal), _binary(e.not_equal)  # type: ignore[assignment]
+    __and__, __rand__ = _binary(e.bitwise_and), _reflected(e.bitwise_and)
+    __or__, __ror__ = _binary(e.bitwise_or), _reflected(e.bitwise_or)
+    __xor__, __rxor__ = _binary(e.bitwise_xor), _reflected(e.bitwise_xor)
+    __invert__ = _unary(e.invert)
+
+    def __divmod__(self, other: Any) -> tuple[Any, Any]:
+        return self // other, self % other
+
+    def __matmul__(self, other: Any) -> Any:
+        return _through(self, functions.matmul, (self, other), _NO_PARAMS)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return _through(self, functions.matmul, (other, self), _NO_PARAMS)
+
+    # -- Indexing --
+
+    def __getitem__(self, index: Any) -> Any:
+        if type(index) is int:
+            return record(getitem, (self,), {"index": (index,)})
+        template, operands = as_index(index)
+        return record(getitem, (self, *operands), {"index": template})
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise LostGradientError(
+            explain_at(
+                caller(),
+                "a traced array is assigned to in place:",
+                "Build a new array instead: np.where(mask, a, b), np.concatenate([...]) or np.array([...]).",
+            )
+        )
+
+    # -- Becoming a plain number --
+
+    def __bool__(self) -> bool:
+        decision = bool(self.value)
+        if self.tape.keep_all:
+            self.tape.guards.append((self.index, decision, caller()))
+        return decision
+
+    def _decide(self, value: int) -> int:
+        if self.tape.keep_all:
+            self.tape.guards.append((self.index, value, caller()))
+        return value
+
+    def __int__(self) -> int:
+        return self._decide(int(self.value))
+
+    def __index__(self) -> int:
+        return self._decide(operator.index(self.value))
+
+    def __trunc__(self) -> int:
+        return int(self)
+
+    def __floor__(self) -> int:
+        return int(np.floor(self))
+
+    def __ceil__(self) -> int:
+        return int(np.ceil(self))
+
+    def __float__(self) -> float:
+        if self.dtype.kind in "biu":
+            return float(int(self))
+        raise lost(caller())
+
+    def __complex__(self) -> complex:
+        return complex(float(self))
+
+    def item(self, *index: Any) -> Any:
+        if index:
+            return self[index if isinstance(index[0], int) else index[0]]
+        return self.reshape(())
+
+    def tolist(self) -> Any:
+        return self if self.ndim == 0 else [part.tolist() for part in self]
+
+    # -- NumPy's protocols --
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        handler = CALLS.get(ufunc)
+        if method == "__call__" and not kwargs:
+            if type(handler) is Primitive:
+                return record(handler, inputs, _NO_PARAMS)
+            if handler is not None:
+                return _through(self, handler, inputs, kwargs)
+            raise unsupported(ufunc.__name__)
+        if kwargs.get("out") is not None:
+            raise LostGradientError(
+                explain_at(
+                    caller(),
+                    f"{ufunc.__name__} would write a traced result into a plain array in place:",
+                    "Write the operation out, a = a + b instead of a += b, without out=.",
+                )
+            )
+        if method == "reduce" and ufunc in _REDUCTIONS:
+            return _through(self, _REDUCTIONS[ufunc], *_reduce_arguments(inputs, kwargs))
+        given = f"{ufunc.__name__}.{method}" if method != "__call__" else f"{ufunc.__name__}({', '.join(kwargs)}=)"
+        raise unsupported(given)
+
+    def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
+        handler = CALLS.get(func)
+        if handler is None:
+            raise unsupported(getattr(func, "__name__", str(func)))
+        return _through(self, handler, args, kwargs)
+
+    # -- Methods of arrays --
+
+    sum, mean, prod = _method(np.sum), _method(np.mean), _method(np.prod)
+    std, var, cumsum = _method(np.std), _method(np.var), _method(np.cumsum)
+    max, min, argmax, argmin = _method(np.max), _method(np.min), _method(np.argmax), _method(np.argmin)
+    all, any, ptp, clip = _method(np.all), _method(np.any), _method(np.ptp), _method(np.clip)
+    dot, trace, diagonal = _method(np.dot), _method(np.trace), _method(np.diagonal)
+    squeeze, swapaxes, copy = _method(np.squeeze), _method(np.swapaxes), _method(np.copy)
+    ravel = _method(np.ravel)
+    flatten = ravel
+
+    def reshape(self, *shape: Any, **kwargs: Any) -> Any:
+        wanted = shape[0] if len(shape) == 1 else shape
+        return _through(self, functions.reshape, (self, wanted), kwargs)
+
+    def transpose(self, *axes: Any) -> Any:
+        wanted = axes[0] if len(axes) == 1 else axes or None
+        return _through(self, functions.transpose, (self, wanted), _NO_PARAMS)
+
+    def astype(self, dtype: Any, **kwargs: Any) -> Any:
+        return _through(self, functions.astype, (self, dtype), _NO_PARAMS)
+
+
+_REDUCTIONS: dict[np.ufunc, Callable[..., Any]] = {
+    np.add: functions.sum,
+    np.multiply: functions.prod,
+    np.maximum: functions.max,
+    np.minimum: functions.min,
+    np.logical_and: functions.all,
+    np.logical_or: functions.any,
+}
+
+
+def _reduce_arguments(inputs: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    names = ("axis", "dtype", "out", "keepdims", "initial", "where")
+    given: dict[str, Any] = dict(zip(names, inputs[1:], strict=False)) | kwargs
+    given.setdefault("axis", 0)  # a ufunc's own reduce adds up the first axis, np.sum all of them
+    return (inputs[0],), {name: value for name, value in given.items() if value is not None or name == "axis"}
+
+
+def as_index(index: Any) -> tuple[tuple[Any, ...], list[Any]]:
+    """Bring an index into the form of a tuple of integers, slices and arrays, its traced parts set aside as operands."""
+    items = index if type(index) is tuple else (index,)
+    template: list[Any] = []
+    operands: list[Any] = []
+    for item in items:
+        if isinstance(item, list):
+            item = join(item) if holds_traced(item) else np.asarray(item, dtype=None if item else np.intp)
+        if type(item) is Traced:
+            template.append(Operand(len(operands)))
+            operands.append(item)
+        elif isinstance(item, slice):
+            template.append(slice(_position(item.start), _position(item.stop), _position(item.step)))
+        elif isinstance(item, np.integer):
+            template.append(int(item))
+        else:
+            template.append(item)
+    return tuple(template), operands
+
+
+def _position(value: Any) -> int | None:
+    return None if value is None else operator.index(value)
+
+
+# ---- Errors ----
+
+
+def lost(place: RawLocation | None) -> LostGradientError:
+    """Make the error for a traced value that is asked to become a plain float, with the NumPy spelling to use."""
+    location = Location.of(place)
+    segment = "" if location is None else location.segment
+    instead = "Leave it as it is: traced scalars take part in arithmetic and NumPy functions."
+    for word in segment.replace("(", " ").replace(",", " ").split():
+        module, _, name = word.rpartition(".")
+        if module in ("math", "cmath"):
+            known = {"fabs": "abs", "pow": "power", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2",
+                     "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "fsum": "sum", "dist": "linalg.norm"}  # fmt: skip
+            instead = f"Write np.{known.get(name, name)} instead of {word}: NumPy's functions are traced, those of {module} are not."
+            break
+    else:
+        if "float(" in segment:
+            instead = "Leave out float(...): a traced scalar can be used wherever a float can."
+        elif "=" in segment or "[" in segment:
+            instead = "If it is written into a plain array, build the array from its parts: np.array([...]) or np.stack([...])."
+    return LostGradientError(
+        explain_at(place, "a traced value is asked to become a plain float, which would lose its derivative:", instead)
+    )
+
+
+def unsupported(name: str) -> UnsupportedError:
+    """Make the error for a function without a rule: it names the nearest supported ones and how to add one."""
+    names = sorted({f.__name__ for f in CALLS if hasattr(f, "__name__")})
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    nearest = f"The nearest supported are {', '.join('np.' + n for n in near)}; or add" if near else "Add"
+    short = name.partition(".")[0].partition("(")[0]
+    return UnsupportedError(
+        explain_at(
+            caller(),
+            f"np.{name} has no rule on traced values:",
+            f"{nearest} a rule: wg.define({'my_' + short!r}, np.{short}, lambda y, x: <dy/dx>, replaces=np.{short}).",
+        )
+    )
+
+
+# ---- np.array([...]) of traced values ----
+
+
+def holds_traced(value: Any) -> bool:
+    """Tell whether a value is traced, or a list, tuple or object array with a traced value in it."""
+    if type(value) is Traced:
+        return True
+    if isinstance(value, (list, tuple)):
+        return any(holds_traced(item) for item in value)
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        return any(type(item) is Traced for item in value.ravel())
+    return False
+
+
+def join(value: Any) -> Any:
+    """Make one traced array of nested lists (or an object array) of traced and plain values."""
+    if type(value) is Traced:
+        return value
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        return functions.stack(list(value.ravel())).reshape(value.shape) if value.ndim else value[()]
+    if not holds_traced(value):
+        return _originals["asarray"](value)
+    return functions.stack([join(item) for item in value])
+
+
+def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap ``np.array`` or a relative: on a thread that traces, lists of traced values become a traced array."""
+
+    @functools.wraps(original)
+    def create(*args: Any, **kwargs: Any) -> Any:
+        context = _threads.context
+        if not context.tapes or not args or not holds_traced(args[0]):
+            return original(*args, **kwargs)
+        dtype = args[1] if len(args) > 1 else kwargs.get("dtype")
+
+        def joined(value: Any) -> Any:
+            whole = join(value)
+            return whole if dtype is None else functions.astype(whole, dtype)
+
+        return _through(_some_traced(args[0]), joined, args[:1], _NO_PARAMS)
+
+    return create
+
+
+def _some_traced(value: Any) -> Traced:
+    if type(value) is Traced:
+        return value
+    return next(_some_traced(item) for item in np.ravel(value) if holds_traced(item)) if isinstance(value, np.ndarray) else next(
+        _some_traced(item) for item in value if holds_traced(item)
+    )
+
+
+_CAUGHT = ("array", "asarray", "asanyarray", "ascontiguousarray")
+_originals: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in _CAUGHT}
+_catchers = {name: _catching(original) for name, original in _originals.items()}
+_lock = threading.Lock()
+_tracing_threads = 0
+
+
+def _start_catching() -> None:
+    global _tracing_threads
+    with _lock:
+        _tracing_threads += 1
+        if _tracing_threads == 1:
+            for name, catcher in _catchers.items():
+                setattr(np, name, catcher)
+
+
+def _stop_catching() -> None:
+    global _tracing_threads
+    with _lock:
+        _tracing_threads -= 1
+        if _tracing_threads == 0:
+            for name, original in _originals.items():
+                setattr(np, name, original)
+
+
+# ---- Warnings that name the user's line ----
+
+
+def _warn(kind: str, flag: int) -> None:
+    """Called by NumPy where it would warn of a value outside a function's domain."""
+    frame = _getframe(1)
+    inner = frame
+    place: RawLocation | None = None
+    what = ""
+    while inner is not None:
+        names = inner.f_locals
+        if "primitive" in names and "place" in names and names["place"] is not None:
+            place, primitive = names["place"], names["primitive"]
+            values = names.get("values")
+            of = ""
+            if values is not None and all(np.ndim(v) == 0 for v in values):
+                of = f" of {', '.join(str(getattr(v, 'value', v)) for v in values)}"
+            what = f" in {primitive.name}{of}" if values is not None else f" in the derivative of {primitive.name}"
+            break
+        inner = inner.f_back  # type: ignore[assignment]
+    location = Location.of(place)
+    message = f"{kind}{what}"
+    if location is None:
+        warnings.warn(message, DomainWarning, stacklevel=2)
+    else:
+        message += f", outside its domain; the value is NumPy's own:\n{location.excerpt()}"
+        warnings.warn_explicit(message, DomainWarning, location.file, location.line)
+
+
+class watching:
+    """A context in which NumPy's floating-point warnings name the line of the user's code they come from."""
+
+    __slots__ = ("state",)
+
+    def __enter__(self) -> None:
+        warned = {kind: "call" for kind, how in np.geterr().items() if how == "warn"}
+        self.state = np.errstate(call=_warn, **warned)  # type: ignore[arg-type]
+        self.state.__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        self.state.__exit__(*exception)
+
+
+# ---- A trace ----
+
+
+class Group:
+    """An argument or result of a trace: its name and shape, and what it is laid out in (see `program.Packing`)."""
+
+    __slots__ = ("dtype", "name", "parts", "shape")
+
+    def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], parts: list[Any]) -> None:
+        self.name, self.shape, self.dtype, self.parts = name, shape, dtype, parts
+
+
+class Trace:
+    """One run of a function on traced arguments: its tape, and where its arguments and results are on it."""
+
+    __slots__ = ("arguments", "name", "results", "single", "tape")
+
+    def __init__(self, name: str, tape: Tape, arguments: list[Group], results: list[Group], single: bool) -> None:
+        self.name, self.tape, self.arguments, self.results, self.single = name, tape, arguments, results, single
+
+    def program(self) -> Program:
+        """Write the trace as a Program: lines that nothing depends on left out, variables numbered."""
+        return build_program(self)
+
+    def position(self, result: Any) -> int:
+        """Return the position of a result on the tape, -1 if it is a constant."""
+        return result.index if type(result) is Traced and result.tape is self.tape else -1
+
+
+def run(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], positions: Sequence[int], keep_all: bool
+) -> Trace:
+    """Run a function with the arguments at `positions` traced; see `Trace`.
+
+    With `keep_all` every value stays on the tape and decisions become guards (to make a Program); without, only what
+    the derivative rules will read.
+    """
+    context = _threads.context
+    tape = Tape(context, keep_all)
+    names = parameter_names(function, len(args))
+    replaced = list(args)
+    arguments = []
+    for position in positions:
+        replaced[position] = tape.input(args[position])
+        traced = replaced[position]
+        arguments.append(Group(names[position], traced.shape, traced.dtype, [traced]))
+    place, context.place = context.place, None
+    context.tapes.append(tape)
+    outermost = tape.level == 0
+    if outermost:
+        _start_catching()
+    try:
+        returned = function(*replaced, **kwargs)
+        result = _result(function, returned)
+    finally:
+        tape.open = False
+        context.tapes.pop()
+        context.place = place
+        if outermost:
+            _stop_catching()
+    groups = [Group("", result.shape, result.dtype, [result])]
+    return Trace(getattr(function, "__name__", "f"), tape, arguments, groups, single=True)
+
+
+def _result(function: Callable[..., Any], returned: Any) -> Any:
+    if type(returned) is Traced:
+        return returned
+    if isinstance(returned, np.ndarray) and holds_traced(returned):
+        return join(returned)
+    if isinstance(returned, (float, int, np.ndarray, np.generic)) and np.asarray(returned).dtype.kind in "biufc":
+        return as_value(returned)
+    name = getattr(function, "__name__", "the function")
+    code = getattr(function, "__code__", None)
+    place = None if code is None else (code, 0)
+    what = "None" if returned is None else f"a {type(returned).__name__}"
+    hint = {
+        "list": "Return np.array([...]) of it.",
+        "tuple": "Return one array: np.array([...]) of scalars, np.concatenate([...]) of arrays.",
+        "NoneType": "Is a return statement missing?",
+    }.get(type(returned).__name__, "Return an array or a number.")
+    raise ResultError(explain_at(place, f"{name} returned {what}, where an array or a number is needed:", hint))
+
+
+@functools.lru_cache(maxsize=512)
+def _names_of(code: types.CodeType) -> tuple[str, ...]:
+    return code.co_varnames[: code.co_argcount]
+
+
+def parameter_names(function: Callable[..., Any], count: int) -> Sequence[str]:
+    """Return the names of a function's positional parameters, made up where they have none."""
+    inner = function
+    while hasattr(inner, "__wrapped__"):
+        inner = inner.__wrapped__
+    code = getattr(inner, "__code__", None)
+    names = () if code is None else _names_of(code)
+    if names and getattr(inner, "__self__", None) is not None:
+        names = names[1:]
+    if len(names) >= count:
+        return names[:count]
+    return [*names, *("x" if count == 1 else f"x{k}" for k in range(len(names), count))]
+
+
+def build_program(trace: Trace) -> Program:
+    """Number the variables of a trace and write its rows as lines.
+
+    Lines that nothing depends on are left out.  As in Griewank & Walther the dependent variables come last: a line
+    whose result is only returned moves to the end.
+    """
+    tape = trace.tape
+    results = [(part, trace.position(part)) for group in trace.results for part in group.parts]
+    needed = {position for _, position in results if position >= 0} | {position for position, _, _ in tape.guards}
+    used: set[int] = {position for position, _, _ in tape.guards}
+    live: list[Row] = []
+    for row in reversed(tape.rows):
+        if row[5] in needed:
+            parents = [parent for parent in row[1] if parent >= 0]
+            needed.update(parents)
+            used.update(parents)
+            live.append(row)
+    by_position = {row[5]: row for row in live}
+    last = [by_position[k] for k in dict.fromkeys(k for _, k in results) if k in by_position and k not in used]
+    moved = {row[5] for row in last}
+    variables: dict[int, Var] = {}
+    number = 1 - sum(len(group.parts) for group in trace.arguments)
+    for group in trace.arguments:
+        for part in group.parts:
+            variables[part.index] = Var(number, part.shape, part.dtype)
+            number += 1
+    lines = []
+    for primitive, parents, kept, params, place, out in [*[r for r in reversed(live) if r[5] not in moved], *last]:
+        operands = tuple(
+            variables[parent] if parent >= 0 else Constant(value) for parent, value in zip(parents, kept[1:], strict=True)
+        )
+        variables[out] = var = Var(len(lines) + 1, kept[0].shape, kept[0].dtype)
+        lines.append(Line(primitive, operands, (var,), params, place))
+
+    def atom(part: Any) -> Var | Constant:
+        position = trace.position(part)
+        return variables[position] if position >= 0 else Constant(part)
+
+    names = {group.name for group in trace.arguments}
+    letter = next(letter for letter in ("y", "z", "w", "result") if letter not in names)
+    guards: dict[int, Guard] = {}
+    for position, value, place in tape.guards:
+        guards.setdefault(position, Guard(variables[position], value, place))
+    return Program(
+        "f" if trace.name == "<lambda>" else trace.name,
+        tuple(Packing(g.name, g.shape, g.dtype, tuple(variables[p.index] for p in g.parts)) for g in trace.arguments),
+        tuple(lines),
+        tuple(
+            Packing(letter if trace.single else f"{letter}{k}", g.shape, g.dtype, tuple(atom(p) for p in g.parts))
+            for k, g in enumerate(trace.results, 1)
+        ),
+        tuple(guards.values()),
+        trace.single,
+    )
