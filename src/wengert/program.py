@@ -505,6 +505,20 @@ def _shape(shape: Shape) -> str:
 
 # ---- Source ----
 
+PUT_SOURCE = '''
+def put(pieces, indices, shape, batch=0):
+    """Add each piece into an array of zeros at its index; repeated positions add up."""
+    leading, size = np.shape(pieces[0])[:batch], int(np.prod(shape))
+    total = np.zeros((*leading, size), np.result_type(*pieces))
+    for piece, index in zip(pieces, indices):
+        at = np.arange(size).reshape(shape)[index].ravel()
+        np.add.at(total, (..., at), np.reshape(piece, (*leading, at.size)))
+    return total.reshape((*leading, *shape))
+
+
+'''
+"""The transpose of indexing, which NumPy has no function for, as it stands in the source of a derivative."""
+
 
 def write_source(program: Program) -> str:
     """Write a Program as the NumPy source of a function; see `Program.source`."""
@@ -550,7 +564,8 @@ def write_source(program: Program) -> str:
         imports.insert(0, "import base64\n")
     if "scipy." in body:
         imports.append("import scipy")
-    return "\n".join(imports) + "\n\n\n" + body + "\n"
+    helpers = PUT_SOURCE.lstrip("\n") if any(line.primitive.name == "put" for line in walk(program)) else ""
+    return "\n".join(imports) + "\n\n\n" + helpers + body + "\n"
 
 
 def _identifier(name: str) -> str:

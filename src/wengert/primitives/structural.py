@@ -239,10 +239,10 @@ CALLS[assemble] = _assemble
 
 
 def _write_put(args: Sequence[str], params: Mapping[str, Any]) -> str:
-    """Write the transpose of indexing as a call of the function `PUT_SOURCE`, which NumPy lacks."""
-    indices = ", ".join(f"np.s_[{write_index((Ellipsis, *index) if params['batch'] else index)}]" for index in params["indices"])
-    shape = "(" + ", ".join([*["-1"] * params["batch"], *map(str, params["shape"])]) + ("," if len(params["shape"]) + params["batch"] == 1 else "") + ")"
-    return f"put([{', '.join(args)}], [{indices}], {shape})"
+    """Write the transpose of indexing as a call of the function `program.PUT_SOURCE`, which NumPy lacks."""
+    indices = ", ".join(f"np.s_[{write_index(index)}]" for index in params["indices"])
+    batch = f", batch={params['batch']}" if params["batch"] else ""
+    return f"put([{', '.join(args)}], [{indices}], {params['shape']}{batch})"
 
 
 def _where_partial(chosen: bool) -> Any:
