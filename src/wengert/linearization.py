@@ -98,7 +98,10 @@ def write_graph(program: Program, args: Sequence[Any]) -> str:
     names = [str(var) for var in (*program.inputs, *[v for line in program.lines for v in line.outputs])]
     written = []
     for row in linearization.rows:
+        parallel: dict[int, LocalJacobian] = {}
         for position, J in edges(row):
+            parallel[position] = parallel[position] + J if position in parallel else J
+        for position, J in parallel.items():
             scalar = J.in_shape == () and J.out_shape == ()
             value = float(J.dense()[0, 0]) if scalar else J
             written.append(f"du_{names[row[5]][2:]}/du_{names[position][2:]} = {value}")

@@ -488,7 +488,7 @@ def write_listing(program: Program, places: bool = True) -> str:
         notes += [f"(here {guards[v].value})" for v in line.outputs if v in guards]
         place = str(line.location) if places and line.location is not None else ""
         rows.append((str(line), " ".join(filter(None, [shape, *notes])), place))
-    first = max([len(r[0]) for r in rows if r[1] or r[2]], default=0)
+    first = max([len(r[0]) for r in rows], default=0)
     second = max([len(r[1]) for r in rows], default=0)
     body = []
     for text, note, place in rows:

@@ -79,7 +79,14 @@ def define(
 
 
 def undefine(name: str) -> None:
-    """Take a primitive out of the table; KeyError if it is not there."""
+    """Take a primitive out of the table; KeyError if it is not there.
+
+    Examples
+    --------
+    >>> import numpy as np, wengert as wg
+    >>> h = wg.define("softsign", lambda x: x / (1 + abs(x)), lambda _y, x: 1 / (1 + abs(x)) ** 2)
+    >>> wg.undefine("softsign")
+    """
     primitive = PRIMITIVES.pop(name)
     for function in [f for f, p in CALLS.items() if p is primitive]:
         del CALLS[function]
