@@ -1,0 +1,29 @@
+"""The order of the suite, from formalities to integration, and the profile of its random tests."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("desk", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("desk"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+ORDER = (
+    "structure",
+    "program",
+    "primitives",
+    "functions",
+    "jacobians",
+    "derivatives",
+    "errors",
+    "properties",
+    "peers",
+)
+"""Formalities first, so that the suite fails quickly; files that are not named here come last."""
+
+
+def pytest_collection_modifyitems(items):
+    rank = {f"test_{name}.py": k for k, name in enumerate(ORDER)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(ORDER)))
