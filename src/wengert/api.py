@@ -14,10 +14,11 @@ import numpy as np
 
 from wengert.accumulation.sweeps import forward, identity, reverse
 from wengert.errors import ArgumentError, ResultError, caller, explain_at
-from wengert.linearization import Linearization
+from wengert.linearization import Linearization, write_graph
+from wengert.planning import choose
 from wengert.program import Program
 from wengert.scalarization import is_scalar, scalarize
-from wengert.tracing import Trace, Traced, current_context, run, watching
+from wengert.tracing import Trace, Traced, run, watch
 
 Array = Any
 Function = Callable[..., Any]
@@ -91,21 +92,6 @@ def _record(f: Function, args: Sequence[Any], kwargs: Any, positions: Sequence[i
     return run(f, replaced, kwargs, positions, keep_all)
 
 
-class _Watch(watching):
-    """`watching`, for the outermost trace alone."""
-
-    __slots__ = ("outermost",)
-
-    def __enter__(self) -> None:
-        self.outermost = not current_context().tapes
-        if self.outermost:
-            super().__enter__()
-
-    def __exit__(self, *exception: Any) -> None:
-        if self.outermost:
-            super().__exit__(*exception)
-
-
 def _like(bar: Any, value: Any) -> Any:
     """Return an accumulated derivative as an array of its own, of the shape and dtype of the value it belongs to."""
     if bar is None:
@@ -157,24 +143,28 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
 
     @functools.wraps(f)
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
-        with _Watch():
-            trace = _record(f, args, kwargs, _positions(argnums, args))
-            linearization = Linearization.of_trace(trace)
-            (value,), (position,) = linearization.values, linearization.outputs
-            if value.shape != () or value.dtype.kind != "f":
-                raise ResultError(
-                    explain_at(
-                        caller(),
-                        f"{trace.name} returned an array of shape {value.shape} and dtype {value.dtype}, and a gradient is that of a real scalar:",
-                        "Use wg.jacobian for a function that returns an array, or return a sum or mean.",
-                    )
-                )
-            seeds = {position: value.dtype.type(1.0)} if position >= 0 else {}
-            bars = reverse(linearization, seeds)
-            gradients = tuple(_like(bar, x) for bar, x in zip(bars, linearization.inputs, strict=True))
+        value, gradients = watch(_value_and_gradients, f, args, kwargs, argnums)
         return value, gradients[0] if single else gradients
 
     return value_and_gradient
+
+
+def _value_and_gradients(f: Function, args: Any, kwargs: Any, argnums: Argnums) -> tuple[Any, tuple[Any, ...]]:
+    trace = _record(f, args, kwargs, _positions(argnums, args))
+    linearization = Linearization.of_trace(trace)
+    (value,), (position,) = linearization.values, linearization.outputs
+    if value.shape != () or value.dtype.kind != "f":
+        raise ResultError(
+            explain_at(
+                caller(),
+                f"{trace.name} returned an array of shape {value.shape} and dtype {value.dtype}, "
+                "and a gradient is that of a real scalar:",
+                "Use wg.jacobian for a function that returns an array, or return a sum or mean.",
+            )
+        )
+    seeds = {position: value.dtype.type(1.0)} if position >= 0 else {}
+    bars = reverse(linearization, seeds)
+    return value, tuple([_like(bar, x) for bar, x in zip(bars, linearization.inputs, strict=True)])
 
 
 def grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
@@ -188,11 +178,12 @@ def grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     >>> float(wg.grad(wg.grad(lambda x: x**3))(2.0))
     12.0
     """
-    both = value_and_grad(f, argnums)
+    single = isinstance(argnums, int)
 
     @functools.wraps(f)
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        return both(*args, **kwargs)[1]
+        gradients = watch(_value_and_gradients, f, args, kwargs, argnums)[1]
+        return gradients[0] if single else gradients
 
     return gradient
 
@@ -283,8 +274,7 @@ class LinearMap:
         if len(tangents) != len(linearization.inputs):
             raise ArgumentError(f"{len(linearization.inputs)} tangents are needed, one for each argument, not {len(tangents)}.")
         seeds = {k: _seed(t, x, f"tangent {k}") for k, (t, x) in enumerate(zip(tangents, linearization.inputs, strict=True))}
-        with _Watch():
-            dots = forward(linearization, seeds)
+        dots = watch(forward, linearization, seeds)
         (position,), (value,) = linearization.outputs, linearization.values
         return _like(dots[position] if position >= 0 else None, value)
 
@@ -293,8 +283,7 @@ class LinearMap:
         linearization = self._linearization
         (position,), (value,) = linearization.outputs, linearization.values
         seed = _seed(adjoint, value, "the adjoint")
-        with _Watch():
-            bars = reverse(linearization, {position: seed} if position >= 0 else {})
+        bars = watch(reverse, linearization, {position: seed} if position >= 0 else {})
         return tuple(_like(bar, x) for bar, x in zip(bars, linearization.inputs, strict=True))
 
     @property
@@ -310,8 +299,6 @@ class LinearMap:
     @property
     def graph(self) -> str:
         """The linearized graph: the local partial on every edge, line by line."""
-        from wengert.linearization import write_graph
-
         return write_graph(trace(self._function)(*self._primals), self._primals)
 
     def __repr__(self) -> str:
@@ -322,8 +309,7 @@ class LinearMap:
 def _linear(f: Function, primals: Sequence[Any]) -> tuple[Array, LinearMap]:
     if not isinstance(primals, (list, tuple)):
         raise ArgumentError(explain_at(caller(), "the primals and tangents of a jvp are sequences, one value for each argument:", "Write wg.jvp(f, (x,), (x_dot,))."))
-    with _Watch():
-        trace = _record(f, primals, {}, range(len(primals)), copy=True)
+    trace = watch(_record, f, primals, {}, range(len(primals)), False, True)
     linearization = Linearization.of_trace(trace)
     return linearization.values[0], LinearMap(f, tuple(primals), linearization)
 
@@ -382,14 +368,15 @@ def jacobian(f: Function, argnums: int | Sequence[int] = 0, *, mode: str | None 
 
     @functools.wraps(f)
     def jacobians(*args: Any, **kwargs: Any) -> Any:
-        from wengert.planning import choose
-
-        with _Watch():
-            linearization = Linearization.of_trace(_record(f, args, kwargs, _positions(argnums, args)))
-            blocks = _accumulate(linearization, mode or choose(linearization))
+        blocks = watch(_jacobians, f, args, kwargs, argnums, mode)
         return blocks[0] if single else tuple(blocks)
 
     return jacobians
+
+
+def _jacobians(f: Function, args: Any, kwargs: Any, argnums: Argnums, mode: str | None) -> list[Array]:
+    linearization = Linearization.of_trace(_record(f, args, kwargs, _positions(argnums, args)))
+    return _accumulate(linearization, mode or choose(linearization))
 
 
 def _accumulate(linearization: Linearization, mode: str) -> list[Array]:
@@ -516,11 +503,12 @@ def trace(f: Function, argnums: Argnums = None) -> Callable[..., Program]:
 
     @functools.wraps(f)
     def tracer(*args: Any, **kwargs: Any) -> Program:
-        positions = _positions(argnums, args)
-        with _Watch():
-            program = _record(f, args, kwargs, positions, keep_all=True, copy=True).program()
-            if is_scalar(program):
-                program = scalarize(program, *[args[k] for k in positions])
-        return program
+        return watch(_trace, f, args, kwargs, argnums)
 
     return tracer
+
+
+def _trace(f: Function, args: Any, kwargs: Any, argnums: Argnums) -> Program:
+    positions = _positions(argnums, args)
+    program = _record(f, args, kwargs, positions, keep_all=True, copy=True).program()
+    return scalarize(program, *[args[k] for k in positions]) if is_scalar(program) else program

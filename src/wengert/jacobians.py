@@ -100,7 +100,7 @@ def assemble(pieces: Sequence[Array], indices: Sequence[Any], shape: Shape, batc
             total[free + index] += piece
         else:
             flat = flat_positions(index, shape)
-            view = total.reshape((*leading, -1))
+            view = total.reshape((*leading, math.prod(shape)))
             np.add.at(
                 view, (*free, flat.ravel()), np.reshape(piece, (*leading, flat.size))
             )  # unbuffered: repeats add up
@@ -247,14 +247,16 @@ class Sum(LocalJacobian):
 
     __slots__ = ("axis", "keepdims")
 
-    def __init__(self, in_shape: Shape, axis: Shape, keepdims: bool) -> None:
+    def __init__(self, in_shape: Shape, axis: Shape, keepdims: bool, out_shape: Shape | None = None) -> None:
         self.in_shape, self.axis, self.keepdims = in_shape, axis, keepdims
-        kept = tuple(1 if k - len(in_shape) in axis else s for k, s in enumerate(in_shape))
-        self.out_shape = (
-            kept
-            if keepdims
-            else tuple(s for k, s in enumerate(in_shape) if k - len(in_shape) not in axis)
-        )
+        if out_shape is None:
+            kept = self._kept()
+            out_shape = kept if keepdims else tuple(s for k, s in enumerate(in_shape) if k - len(in_shape) not in axis)
+        self.out_shape = out_shape
+
+    def _kept(self) -> Shape:
+        ndim = len(self.in_shape)
+        return tuple(1 if k - ndim in self.axis else s for k, s in enumerate(self.in_shape))
 
     def push(self, t: Array, batch: int = 0) -> Array:
         return t.sum(axis=self.axis, keepdims=self.keepdims)
@@ -262,8 +264,9 @@ class Sum(LocalJacobian):
     def pull(self, g: Array, batch: int = 0) -> Array:
         leading = g.shape[:batch]
         if not self.keepdims and g.ndim:
-            kept = tuple(1 if k - len(self.in_shape) in self.axis else s for k, s in enumerate(self.in_shape))
-            g = g.reshape(leading + kept)
+            g = g.reshape(leading + self._kept())
+        if type(g) is np.float64:  # as np.broadcast_to does, which takes thrice as long for a scalar
+            return np.ndarray(self.in_shape, g.dtype, g, 0, (0,) * len(self.in_shape))  # type: ignore[arg-type]
         return np.broadcast_to(g, leading + self.in_shape)
 
     def counts(self) -> Counts:

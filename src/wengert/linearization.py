@@ -49,9 +49,13 @@ class Linearization:
     @classmethod
     def of_trace(cls, trace: Trace) -> Linearization:
         """Linearize what was just traced: the values rode along."""
-        results = [part for group in trace.results for part in group.parts]
-        outputs = [trace.position(part) for part in results]
-        values = [part.value if k >= 0 else part for part, k in zip(results, outputs, strict=True)]
+        outputs: list[int] = []
+        values: list[Any] = []
+        for group in trace.results:
+            for part in group.parts:
+                position = trace.position(part)
+                outputs.append(position)
+                values.append(part.value if position >= 0 else part)
         inputs = [part.value for group in trace.arguments for part in group.parts]
         return cls(trace.tape.rows, inputs, outputs, values, trace.tape.size)
 

@@ -55,6 +55,9 @@ Array = Any
 Row = tuple[Primitive, tuple[int, ...], tuple[Any, ...], Mapping[str, Any], RawLocation | None, int]
 
 _getframe = sys._getframe
+ndarray, float64 = np.ndarray, np.float64
+SMALL = 64
+"""Values of up to so many elements are kept on the tape as they are: a stand-in would cost more than it saves."""
 _NO_PARAMS: Mapping[str, Any] = types.MappingProxyType({})
 
 
@@ -112,34 +115,61 @@ def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any])
 
     Called by something that the user's code called: the place is two frames up, unless the context knows better.
     """
-    tape: Tape | None = None
-    for a in args:
-        kind = type(a)
-        if kind is Traced:
-            if tape is None or a.tape.level > tape.level:
-                tape = a.tape
-        elif kind not in _PLAIN or (kind is np.ndarray and a.dtype.hasobject):
-            return record_mixed(primitive, args, params)
-    assert tape is not None
+    tape: Any = None
     values: list[Any] = []
     parents: list[int] = []
     for a in args:
-        if type(a) is Traced and a.tape is tape:
+        kind = type(a)
+        if kind is Traced:
+            if a.tape is not tape:
+                if tape is not None:
+                    return record_levels(primitive, args, params)
+                tape = a.tape
             values.append(a.value)
             parents.append(a.index)
-        else:
+        elif kind in _PLAIN and not (kind is ndarray and a.dtype.hasobject):
             values.append(a)
             parents.append(-1)
+        else:
+            return record_mixed(primitive, args, params)
+    return write_row(tape, primitive, tuple(values), tuple(parents), params, 3)
+
+
+def record_levels(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+    """Record where values of several traces meet: the innermost writes the row, the others' are constants to it."""
+    tape = max((a.tape for a in args if type(a) is Traced), key=lambda tape: tape.level)
+    own = [type(a) is Traced and a.tape is tape for a in args]
+    values = tuple(a.value if mine else a for a, mine in zip(args, own, strict=True))
+    parents = tuple(a.index if mine else -1 for a, mine in zip(args, own, strict=True))
+    return at_place(lambda: write_row(tape, primitive, values, parents, params, 3))
+
+
+def at_place(write: Callable[[], Any]) -> Any:
+    """Run something that records rows of its own, their place being that of the user's line that led here."""
+    context = _threads.context
+    if context.place is not None:
+        return write()
+    context.place = caller()
+    try:
+        return write()
+    finally:
+        context.place = None
+
+
+def write_row(
+    tape: Tape, primitive: Primitive, values: tuple[Any, ...], parents: tuple[int, ...], params: Mapping[str, Any], depth: int
+) -> Any:
+    """Compute a primitive on the values of one trace and write the row; the user's code is `depth` frames up."""
     context = tape.context
     place = context.place
     if place is None:
-        frame = _getframe(2)
+        frame = _getframe(depth)
         place = (frame.f_code, frame.f_lasti)
     if not tape.open:
         raise escaped(place)
     try:
         if tape.level == 0:
-            y = primitive.numpy(*values, **params)
+            y = primitive.compute(*values, **params)
         else:
             before, context.place = context.place, place
             try:
@@ -149,44 +179,35 @@ def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any])
     except ValueError as error:
         raise shape_error(primitive, values, error, place) from error
     kind = type(y)
-    if kind is not np.float64 and kind is not np.ndarray and kind is not Traced:
+    if kind is not float64 and kind is not ndarray and kind is not Traced:
         y = as_value(y)
         kind = type(y)
     kept: Any
-    if tape.keep_all:
+    if tape.keep_all or primitive.keeps_all:
         kept = (y, *values)
     elif not primitive.keeps:
         return y  # no derivative: nobody will ask for this row
-    elif primitive.keeps_all:
+    elif kind is float64 and primitive.elementwise:
         kept = (y, *values)
     else:
         keeps = primitive.keeps
         last = len(keeps) - 1
-        kept = [y if keeps[0] or kind in _SCALARS else Shaped(y.shape, y.dtype)]
+        kept = [y if keeps[0] or kind is float64 or y.size <= SMALL else Shaped(y.shape, y.dtype)]
         for k, value in enumerate(values, 1):
-            if keeps[k if k < last else last] or type(value) in _SCALARS:
+            if type(value) in _SCALARS or keeps[k if k < last else last] or value.size <= SMALL:
                 kept.append(value)
             else:
                 kept.append(Shaped(value.shape, value.dtype))
         kept = tuple(kept)
     out = tape.size
     tape.size = out + 1
-    tape.rows.append((primitive, tuple(parents), kept, params, place, out))
+    tape.rows.append((primitive, parents, kept, params, place, out))
     return Traced(y, tape, out)
 
 
 def record_mixed(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
     """Record with operands of other kinds: lists, NumPy scalars, object arrays that hold traced values."""
-    plain = [a if type(a) is Traced else operand(a) for a in args]
-    context = _threads.context
-    if context.place is not None:
-        return primitive(*plain, **params)
-    frame = _getframe(3)
-    context.place = (frame.f_code, frame.f_lasti)
-    try:
-        return primitive(*plain, **params)
-    finally:
-        context.place = None
+    return at_place(lambda: primitive(*[a if type(a) is Traced else operand(a) for a in args], **params))
 
 
 def operand(value: Any) -> Any:
@@ -237,6 +258,12 @@ def shape_error(primitive: Primitive, values: Sequence[Any], error: Exception, p
 
 def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
     def method(self: Any, other: Any) -> Any:
+        kind = type(other)
+        if kind is Traced:
+            if other.tape is self.tape:
+                return write_row(self.tape, primitive, (self.value, other.value), (self.index, other.index), _NO_PARAMS, 2)
+        elif kind is float or kind is int or kind is float64:
+            return write_row(self.tape, primitive, (self.value, other), (self.index, -1), _NO_PARAMS, 2)
         return record(primitive, (self, other), _NO_PARAMS)
 
     return method
@@ -244,6 +271,9 @@ def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
 
 def _reflected(primitive: Primitive) -> Callable[[Any, Any], Any]:
     def method(self: Any, other: Any) -> Any:
+        kind = type(other)
+        if kind is float or kind is int:
+            return write_row(self.tape, primitive, (other, self.value), (-1, self.index), _NO_PARAMS, 2)
         return record(primitive, (other, self), _NO_PARAMS)
 
     return method
@@ -251,7 +281,7 @@ def _reflected(primitive: Primitive) -> Callable[[Any, Any], Any]:
 
 def _unary(primitive: Primitive) -> Callable[[Any], Any]:
     def method(self: Any) -> Any:
-        return record(primitive, (self,), _NO_PARAMS)
+        return write_row(self.tape, primitive, (self.value,), (self.index,), _NO_PARAMS, 2)
 
     return method
 
@@ -295,17 +325,11 @@ class Traced(Recordable):
         self.value, self.tape, self.index = value, tape, index
 
     def record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
-        context = self.tape.context
-        if context.place is not None:
-            return record(primitive, args, params)
-        frame = user_frame(_getframe(2))
-        if frame is None:
-            return record(primitive, args, params)
-        context.place = (frame.f_code, frame.f_lasti)
-        try:
-            return record(primitive, args, params)
-        finally:
-            context.place = None
+        if self.tape.context.place is None:
+            return at_place(lambda: record(primitive, args, params))
+        if len(args) == 1:
+            return write_row(self.tape, primitive, (self.value,), (self.index,), params, 2)
+        return record(primitive, args, params)
 
     # -- What it is --
 
@@ -389,7 +413,7 @@ class Traced(Recordable):
 
     def __getitem__(self, index: Any) -> Any:
         if type(index) is int:
-            return record(getitem, (self,), {"index": (index,)})
+            return write_row(self.tape, getitem, (self.value,), (self.index,), {"index": (index,)}, 2)
         template, operands = as_index(index)
         return record(getitem, (self, *operands), {"index": template})
 
@@ -452,6 +476,8 @@ class Traced(Recordable):
         handler = CALLS.get(ufunc)
         if method == "__call__" and not kwargs:
             if type(handler) is Primitive:
+                if len(inputs) == 1:
+                    return write_row(self.tape, handler, (self.value,), (self.index,), _NO_PARAMS, 2)
                 return record(handler, inputs, _NO_PARAMS)
             if handler is not None:
                 return _through(self, handler, inputs, kwargs)
@@ -473,6 +499,8 @@ class Traced(Recordable):
         handler = CALLS.get(func)
         if handler is None:
             raise unsupported(getattr(func, "__name__", str(func)))
+        if self.tape.context.place is not None:
+            return handler(*args, **kwargs)
         return _through(self, handler, args, kwargs)
 
     # -- Methods of arrays --
@@ -685,18 +713,27 @@ def _warn(kind: str, flag: int) -> None:
         warnings.warn_explicit(message, DomainWarning, location.file, location.line)
 
 
-class watching:
-    """A context in which NumPy's floating-point warnings name the line of the user's code they come from."""
+_USUAL = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 
-    __slots__ = ("state",)
 
-    def __enter__(self) -> None:
-        warned = {kind: "call" for kind, how in np.geterr().items() if how == "warn"}
-        self.state = np.errstate(call=_warn, **warned)  # type: ignore[arg-type]
-        self.state.__enter__()
+@np.errstate(call=_warn, divide="call", over="call", invalid="call")
+def _watched(work: Callable[..., Any], args: Any) -> Any:
+    return work(*args)
 
-    def __exit__(self, *exception: Any) -> None:
-        self.state.__exit__(*exception)
+
+def watch(work: Callable[..., Any], *args: Any) -> Any:
+    """Call a function so that NumPy's floating-point warnings name the line of the user's code they come from.
+
+    What the user has asked NumPy to ignore or to raise stays as it is; inside a trace this has been done already.
+    """
+    if _threads.context.tapes:
+        return work(*args)
+    state = np.geterr()
+    if state == _USUAL:
+        return _watched(work, args)  # the decorated form costs half of a context manager
+    warned: dict[str, Any] = {kind: "call" for kind, how in state.items() if how == "warn"}
+    with np.errstate(call=_warn, **warned):
+        return work(*args)
 
 
 # ---- A trace ----
@@ -738,7 +775,7 @@ def run(
     """
     context = _threads.context
     tape = Tape(context, keep_all)
-    names = parameter_names(function, len(args))
+    names = parameter_names(function, len(args)) if keep_all else ("x",) * len(args)  # only a Program says them
     replaced = list(args)
     arguments = []
     for position in positions:

@@ -47,10 +47,10 @@ def forward(linearization: Linearization, seeds: Mapping[int, Array], batch: int
                     t = dot[parent]
                     if t is None:
                         continue
-                    rule = primitive.partials[0 if primitive.variadic else k] if k < len(primitive.partials) or primitive.variadic else None
+                    rule = primitive.partial(k)
                     if rule is None:
                         continue
-                    c = rule(k, *kept, **params) if primitive.variadic else rule(*kept, **params)
+                    c = rule(*kept, **params) if params else rule(*kept)
                     if primitive.elementwise:
                         part = push_diagonal(c, t, kept[k + 1].shape, kept[0].shape, batch)
                     elif c is None:
@@ -100,7 +100,9 @@ def reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: int
                         continue
                     c = rule(*kept, **params) if params else rule(*kept)
                 if elementwise:
-                    part = pull_diagonal(c, g, kept[k + 1].shape, batch)
+                    part = c * g if type(c) is not int else g if c == 1 else -g if c == -1 else c * g
+                    if batch or part.shape != kept[k + 1].shape:
+                        part = pull_diagonal(1, part, kept[k + 1].shape, batch)
                 elif c is None:
                     continue
                 elif type(c) is Select:

@@ -12,6 +12,7 @@ derivative does not exist.
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -28,11 +29,11 @@ ADD, MULTIPLY, DIVIDE, COMPARE = "additions", "multiplications", "divisions", "c
 
 # ---- Arithmetic ----
 
-add = elementwise(np.add, lambda _y, _a, _b: 1, lambda _y, _a, _b: 1, source="{0} + {1}", counts=ADD, formula=lambda a, b: a + b)
-subtract = elementwise(np.subtract, lambda _y, _a, _b: 1, lambda _y, _a, _b: -1, source="{0} - {1}", counts=ADD, formula=lambda a, b: a - b)
-multiply = elementwise(np.multiply, lambda _y, _a, b: b, lambda _y, a, _b: a, source="{0} * {1}", counts=MULTIPLY, formula=lambda a, b: a * b)
-divide = elementwise(np.divide, lambda _y, _a, b: 1 / b, lambda y, _a, b: -y / b, source="{0} / {1}", counts=DIVIDE, formula=lambda a, b: a / b, domain=(ALL, (0.0, INF)))
-negative = elementwise(np.negative, lambda _y, _x: -1, source="-{0}", counts=ADD, formula=lambda x: -x)
+add = elementwise(np.add, lambda _y, _a, _b: 1, lambda _y, _a, _b: 1, operator=operator.add, source="{0} + {1}", counts=ADD, formula=lambda a, b: a + b)
+subtract = elementwise(np.subtract, lambda _y, _a, _b: 1, lambda _y, _a, _b: -1, operator=operator.sub, source="{0} - {1}", counts=ADD, formula=lambda a, b: a - b)
+multiply = elementwise(np.multiply, lambda _y, _a, b: b, lambda _y, a, _b: a, operator=operator.mul, source="{0} * {1}", counts=MULTIPLY, formula=lambda a, b: a * b)
+divide = elementwise(np.divide, lambda _y, _a, b: 1 / b, lambda y, _a, b: -y / b, operator=operator.truediv, source="{0} / {1}", counts=DIVIDE, formula=lambda a, b: a / b, domain=(ALL, (0.0, INF)))
+negative = elementwise(np.negative, lambda _y, _x: -1, operator=operator.neg, source="-{0}", counts=ADD, formula=lambda x: -x)
 positive = elementwise(np.positive, lambda _y, _x: 1, source="+{0}", counts="moves", formula=lambda x: x)
 square = elementwise(np.square, lambda _y, x: 2 * x, counts=MULTIPLY, formula=lambda x: x**2)
 reciprocal = elementwise(np.reciprocal, lambda y, _x: -y * y, counts=DIVIDE, formula=lambda x: 1 / x, domain=POSITIVE)
@@ -51,7 +52,7 @@ def _exponent_partial(y: Any, x: Any, _p: Any) -> Any:
     return y * np.log(np.where(x == 0, 1, x))
 
 
-power = elementwise(np.power, _base_partial, _exponent_partial, source="{0} ** {1}", formula=lambda a, b: a**b, domain=((0.0, INF), ALL))
+power = elementwise(np.power, _base_partial, _exponent_partial, operator=operator.pow, source="{0} ** {1}", formula=lambda a, b: a**b, domain=((0.0, INF), ALL))
 float_power = elementwise(np.float_power, _base_partial, _exponent_partial, formula=lambda a, b: a**b, domain=((0.0, INF), ALL))
 
 

@@ -26,7 +26,22 @@ def negative_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
     """Return axes as a sorted tuple that counts from the end; None means all of them."""
     if axis is None:
         return tuple(range(-ndim, 0))
+    if type(axis) is int and -ndim <= axis < ndim:
+        return (axis,) if axis < 0 else (axis - ndim,)
     return tuple(sorted(a - ndim for a in normalize_axis_tuple(axis, ndim)))
+
+
+def _ndim(a: Any) -> int:
+    """Return the number of dimensions without asking NumPy to dispatch: these are called for every line."""
+    return a.ndim if hasattr(a, "ndim") else np.asarray(a).ndim
+
+
+def _shape(a: Any) -> tuple[int, ...]:
+    return a.shape if hasattr(a, "shape") else np.asarray(a).shape
+
+
+def _size(a: Any) -> int:
+    return a.size if hasattr(a, "size") else np.asarray(a).size
 
 
 def _only(**given: Any) -> None:
@@ -44,12 +59,13 @@ def _only(**given: Any) -> None:
 def sum(  # noqa: A001
     a: Any, axis: Axis = None, dtype: Any = None, out: Any = None, keepdims: Any = _UNSET, initial: Any = _UNSET, where: Any = _UNSET
 ) -> Any:
-    _only(out=out)
+    if out is not None:
+        _only(out=out)
     if where is not _UNSET and where is not True:
         a = np.where(where, a, 0.0)
     if dtype is not None:
         a = astype(a, dtype)
-    total = p.sum_(a, axis=negative_axes(np.ndim(a), axis), keepdims=_flag(keepdims))
+    total = p.sum_(a, axis=negative_axes(_ndim(a), axis), keepdims=keepdims is not _UNSET and bool(keepdims))
     return total if initial is _UNSET else total + initial
 
 
@@ -58,16 +74,17 @@ def _flag(keepdims: Any) -> bool:
 
 
 def _count(a: Any, axis: Axis) -> int:
-    return math.prod(np.shape(a)[k] for k in negative_axes(np.ndim(a), axis))
+    return math.prod(_shape(a)[k] for k in negative_axes(_ndim(a), axis))
 
 
 @calls(np.mean)
 def mean(a: Any, axis: Axis = None, dtype: Any = None, out: Any = None, keepdims: Any = _UNSET, *, where: Any = _UNSET) -> Any:
-    _only(out=out)
+    if out is not None:
+        _only(out=out)
     if where is not _UNSET and where is not True:
-        size = np.sum(np.broadcast_to(where, np.shape(a)), axis=axis, keepdims=_flag(keepdims))
+        size = np.sum(np.broadcast_to(where, _shape(a)), axis=axis, keepdims=_flag(keepdims))
         return sum(a, axis, dtype, None, keepdims, where=where) / size
-    return sum(a, axis, dtype, None, keepdims) / _count(a, axis)
+    return sum(a, axis, dtype, None, keepdims) / (_size(a) if axis is None else _count(a, axis))
 
 
 @calls(np.average)
@@ -75,13 +92,13 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
     if weights is None:
         result, total = mean(a, axis, keepdims=keepdims), np.asarray(float(_count(a, axis)))
     else:
-        if np.shape(weights) != np.shape(a) and isinstance(axis, int):
-            spread = [1] * np.ndim(a)
-            spread[axis] = np.shape(a)[axis]
+        if _shape(weights) != _shape(a) and isinstance(axis, int):
+            spread = [1] * _ndim(a)
+            spread[axis] = _shape(a)[axis]
             weights = np.reshape(weights, spread)
-        total = np.sum(np.broadcast_to(weights, np.shape(a)), axis=axis, keepdims=_flag(keepdims))
+        total = np.sum(np.broadcast_to(weights, _shape(a)), axis=axis, keepdims=_flag(keepdims))
         result = np.sum(a * weights, axis=axis, keepdims=_flag(keepdims)) / total
-    return (result, np.broadcast_to(total, np.shape(result))) if returned else result
+    return (result, np.broadcast_to(total, _shape(result))) if returned else result
 
 
 @calls(np.var)
@@ -103,8 +120,8 @@ def prod(a: Any, axis: Axis = None, dtype: Any = None, out: Any = None, keepdims
     _only(out=out, dtype=dtype)
     if where is not _UNSET and where is not True:
         a = np.where(where, a, 1.0)
-    axes = negative_axes(np.ndim(a), axis)
-    kept = tuple(1 if k - np.ndim(a) in axes else s for k, s in enumerate(np.shape(a)))
+    axes = negative_axes(_ndim(a), axis)
+    kept = tuple(1 if k - _ndim(a) in axes else s for k, s in enumerate(_shape(a)))
     result = a
     for k in axes:
         result = np.moveaxis(result, k, 0)
@@ -125,7 +142,7 @@ def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) 
     _only(out=out, dtype=dtype)
     if axis is None:
         a, axis = np.ravel(a), 0
-    return p.cumsum(a, axis=normalize_axis_index(axis, np.ndim(a)) - np.ndim(a))
+    return p.cumsum(a, axis=normalize_axis_index(axis, _ndim(a)) - _ndim(a))
 
 
 def _extremum(primitive: Callable[..., Any], pair: Callable[..., Any]) -> Callable[..., Any]:
@@ -133,7 +150,7 @@ def _extremum(primitive: Callable[..., Any], pair: Callable[..., Any]) -> Callab
         _only(out=out)
         if where is not _UNSET and where is not True:
             a = np.where(where, a, initial)
-        result = primitive(a, axis=negative_axes(np.ndim(a), axis), keepdims=_flag(keepdims))
+        result = primitive(a, axis=negative_axes(_ndim(a), axis), keepdims=_flag(keepdims))
         return result if initial is _UNSET else pair(result, initial)
 
     return extremum
@@ -163,13 +180,13 @@ def argmin(a: Any, axis: int | None = None, out: Any = None, *, keepdims: Any = 
 @calls(np.all)
 def all(a: Any, axis: Axis = None, out: Any = None, keepdims: Any = _UNSET, *, where: Any = _UNSET) -> Any:  # noqa: A001
     _only(out=out, where=where)
-    return p.all_(a, axis=negative_axes(np.ndim(a), axis), keepdims=_flag(keepdims))
+    return p.all_(a, axis=negative_axes(_ndim(a), axis), keepdims=_flag(keepdims))
 
 
 @calls(np.any)
 def any(a: Any, axis: Axis = None, out: Any = None, keepdims: Any = _UNSET, *, where: Any = _UNSET) -> Any:  # noqa: A001
     _only(out=out, where=where)
-    return p.any_(a, axis=negative_axes(np.ndim(a), axis), keepdims=_flag(keepdims))
+    return p.any_(a, axis=negative_axes(_ndim(a), axis), keepdims=_flag(keepdims))
 
 
 # ---- Shapes ----
@@ -179,10 +196,10 @@ def any(a: Any, axis: Axis = None, out: Any = None, keepdims: Any = _UNSET, *, w
 def reshape(a: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None) -> Any:
     if order != "C":
         if order == "F":
-            wanted = _complete(shape, math.prod(np.shape(a)))
+            wanted = _complete(shape, math.prod(_shape(a)))
             return np.transpose(reshape(np.transpose(a), wanted[::-1]))
         raise UnsupportedError(f"reshape with order={order!r} has no rule; use order='C' or 'F'.")
-    return p.reshape(a, shape=_complete(shape, math.prod(np.shape(a))))
+    return p.reshape(a, shape=_complete(shape, math.prod(_shape(a))))
 
 
 def _complete(shape: Any, size: int) -> tuple[int, ...]:
@@ -202,7 +219,7 @@ def ravel(a: Any, order: str = "C") -> Any:
 
 @calls(np.transpose)
 def transpose(a: Any, axes: Any = None) -> Any:
-    ndim = np.ndim(a)
+    ndim = _ndim(a)
     order = range(ndim)[::-1] if axes is None else [normalize_axis_index(k, ndim) for k in axes]
     return p.transpose(a, axes=tuple(order))
 
@@ -214,14 +231,14 @@ def matrix_transpose(x: Any, /) -> Any:
 
 @calls(np.swapaxes)
 def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
-    order = list(range(np.ndim(a)))
+    order = list(range(_ndim(a)))
     order[axis1], order[axis2] = order[axis2], order[axis1]
     return p.transpose(a, axes=tuple(order))
 
 
 @calls(np.moveaxis)
 def moveaxis(a: Any, source: Any, destination: Any) -> Any:
-    ndim = np.ndim(a)
+    ndim = _ndim(a)
     origin, goal = normalize_axis_tuple(source, ndim), normalize_axis_tuple(destination, ndim)
     order = [k for k in range(ndim) if k not in origin]
     for to, of in sorted(zip(goal, origin, strict=True)):
@@ -232,15 +249,15 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
 @calls(np.expand_dims)
 def expand_dims(a: Any, axis: Axis) -> Any:
     axes = axis if np.iterable(axis) else (axis,)
-    ndim = np.ndim(a) + len(axes)  # type: ignore[arg-type]
+    ndim = _ndim(a) + len(axes)  # type: ignore[arg-type]
     places = normalize_axis_tuple(axes, ndim)  # type: ignore[arg-type]
-    sizes = iter(np.shape(a))
+    sizes = iter(_shape(a))
     return p.reshape(a, shape=tuple(1 if k in places else next(sizes) for k in range(ndim)))
 
 
 @calls(np.squeeze)
 def squeeze(a: Any, axis: Axis = None) -> Any:
-    shape = np.shape(a)
+    shape = _shape(a)
     gone = [k for k, s in enumerate(shape) if s == 1] if axis is None else normalize_axis_tuple(axis, len(shape))
     if [k for k in gone if shape[k] != 1]:
         raise ValueError("cannot select an axis to squeeze out which has size not equal to one")
@@ -249,13 +266,13 @@ def squeeze(a: Any, axis: Axis = None) -> Any:
 
 @calls(np.atleast_1d)
 def atleast_1d(*arys: Any) -> Any:
-    results = tuple(np.reshape(a, (1,)) if np.ndim(a) == 0 else a for a in arys)
+    results = tuple(np.reshape(a, (1,)) if _ndim(a) == 0 else a for a in arys)
     return results[0] if len(results) == 1 else results
 
 
 @calls(np.atleast_2d)
 def atleast_2d(*arys: Any) -> Any:
-    results = tuple(np.reshape(a, (1, -1)) if np.ndim(a) < 2 else a for a in arys)
+    results = tuple(np.reshape(a, (1, -1)) if _ndim(a) < 2 else a for a in arys)
     return results[0] if len(results) == 1 else results
 
 
@@ -267,14 +284,14 @@ def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
 
 @calls(np.broadcast_arrays)
 def broadcast_arrays(*args: Any, subok: bool = False) -> Any:
-    shape = np.broadcast_shapes(*[np.shape(a) for a in args])
+    shape = np.broadcast_shapes(*[_shape(a) for a in args])
     return tuple(np.broadcast_to(a, shape) for a in args)
 
 
 @calls(np.flip)
 def flip(m: Any, axis: Axis = None) -> Any:
-    axes = normalize_axis_tuple(range(np.ndim(m)) if axis is None else axis, np.ndim(m))
-    return m[tuple(slice(None, None, -1) if k in axes else slice(None) for k in range(np.ndim(m)))]
+    axes = normalize_axis_tuple(range(_ndim(m)) if axis is None else axis, _ndim(m))
+    return m[tuple(slice(None, None, -1) if k in axes else slice(None) for k in range(_ndim(m)))]
 
 
 @calls(np.diagonal)
@@ -303,9 +320,9 @@ def _as_operands(arrays: Any) -> list[Any]:
 def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     _only(out=out, dtype=dtype)
     operands = _as_operands(arrays)
-    if len({np.shape(a) for a in operands}) > 1:
+    if len({_shape(a) for a in operands}) > 1:
         raise ValueError("all input arrays must have the same shape")
-    ndim = np.ndim(operands[0]) + 1
+    ndim = _ndim(operands[0]) + 1
     return p.stack(*operands, axis=normalize_axis_index(axis, ndim) - ndim)
 
 
@@ -315,7 +332,7 @@ def concatenate(arrays: Any, /, axis: int | None = 0, out: Any = None, *, dtype:
     operands = _as_operands(arrays)
     if axis is None:
         operands, axis = [np.ravel(a) for a in operands], 0
-    ndim = np.ndim(operands[0])
+    ndim = _ndim(operands[0])
     return p.concatenate(*operands, axis=normalize_axis_index(axis, ndim) - ndim)
 
 
@@ -327,12 +344,12 @@ def vstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
 @calls(np.hstack)
 def hstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     parts = [np.atleast_1d(a) for a in tup]
-    return concatenate(parts, 0 if np.ndim(parts[0]) == 1 else 1, dtype=dtype)
+    return concatenate(parts, 0 if _ndim(parts[0]) == 1 else 1, dtype=dtype)
 
 
 @calls(np.column_stack)
 def column_stack(tup: Any) -> Any:
-    return concatenate([np.reshape(a, (-1, 1)) if np.ndim(a) < 2 else a for a in tup], 1)
+    return concatenate([np.reshape(a, (-1, 1)) if _ndim(a) < 2 else a for a in tup], 1)
 
 
 @calls(np.append)
@@ -352,7 +369,8 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
 
 @calls(np.clip)
 def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None, **kwargs: Any) -> Any:  # noqa: A002
-    _only(out=out)
+    if out is not None:
+        _only(out=out)
     low, high = (a_min if min is None else min), (a_max if max is None else max)
     result = a if low is None else np.maximum(a, low)
     return result if high is None else np.minimum(result, high)
@@ -364,28 +382,31 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: 
 @calls(np.matmul)
 def matmul(a: Any, b: Any, /, **kwargs: Any) -> Any:
     """Multiply; a vector meets a stack of matrices as a matrix with one row or column."""
-    if np.ndim(b) == 1 and np.ndim(a) > 2:
+    left, right = _ndim(a), _ndim(b)
+    if right == 1 and left > 2:
         return p.matmul(a, np.reshape(b, (-1, 1)))[..., 0]
-    if np.ndim(a) == 1 and np.ndim(b) > 2:
+    if left == 1 and right > 2:
         return p.matmul(np.reshape(a, (1, -1)), b)[..., 0, :]
-    if np.ndim(a) == 0 or np.ndim(b) == 0:
+    if left == 0 or right == 0:
         raise ValueError("matmul: Input operand does not have enough dimensions (a scalar cannot be a matrix; use *)")
     return p.matmul(a, b)
 
 
 @calls(np.dot)
 def dot(a: Any, b: Any, out: Any = None) -> Any:
-    _only(out=out)
-    if np.ndim(a) == 0 or np.ndim(b) == 0:
+    if out is not None:
+        _only(out=out)
+    left, right = _ndim(a), _ndim(b)
+    if left == 0 or right == 0:
         return np.multiply(a, b)
-    if np.ndim(a) <= 2 and np.ndim(b) <= 2:
+    if left <= 2 and right <= 2:
         return p.matmul(a, b)
-    return np.tensordot(a, b, axes=((-1,), (-2 if np.ndim(b) > 1 else -1,)))
+    return np.tensordot(a, b, axes=((-1,), (-2 if _ndim(b) > 1 else -1,)))
 
 
 @calls(np.inner)
 def inner(a: Any, b: Any, /) -> Any:
-    if np.ndim(a) == 0 or np.ndim(b) == 0:
+    if _ndim(a) == 0 or _ndim(b) == 0:
         return np.multiply(a, b)
     return np.tensordot(a, b, axes=((-1,), (-1,)))
 
@@ -397,7 +418,8 @@ def vdot(a: Any, b: Any, /) -> Any:
 
 @calls(np.outer)
 def outer(a: Any, b: Any, out: Any = None) -> Any:
-    _only(out=out)
+    if out is not None:
+        _only(out=out)
     return np.reshape(a, (-1, 1)) * np.reshape(b, (1, -1))
 
 
@@ -408,11 +430,11 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
         left, right = (tuple(k) if np.iterable(k) else (k,) for k in axes)
     else:
         left, right = tuple(range(-axes, 0)), tuple(range(axes))
-    left, right = normalize_axis_tuple(left, np.ndim(a)), normalize_axis_tuple(right, np.ndim(b))
-    rows = [k for k in range(np.ndim(a)) if k not in left]
-    columns = [k for k in range(np.ndim(b)) if k not in right]
-    shape = tuple(np.shape(a)[k] for k in rows) + tuple(np.shape(b)[k] for k in columns)
-    length = math.prod(np.shape(a)[k] for k in left)
+    left, right = normalize_axis_tuple(left, _ndim(a)), normalize_axis_tuple(right, _ndim(b))
+    rows = [k for k in range(_ndim(a)) if k not in left]
+    columns = [k for k in range(_ndim(b)) if k not in right]
+    shape = tuple(_shape(a)[k] for k in rows) + tuple(_shape(b)[k] for k in columns)
+    length = math.prod(_shape(a)[k] for k in left)
     A = np.reshape(np.transpose(a, (*rows, *left)), (-1, length))
     B = np.reshape(np.transpose(b, (*right, *columns)), (length, -1))
     return np.reshape(p.matmul(A, B), shape)
@@ -429,17 +451,17 @@ def astype(a: Any, dtype: Any) -> Any:
 
 @calls(np.zeros_like)
 def zeros_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **kwargs: Any) -> Any:
-    return np.zeros(np.shape(a) if shape is None else shape, a.dtype if dtype is None else dtype)
+    return np.zeros(_shape(a) if shape is None else shape, a.dtype if dtype is None else dtype)
 
 
 @calls(np.ones_like)
 def ones_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **kwargs: Any) -> Any:
-    return np.ones(np.shape(a) if shape is None else shape, a.dtype if dtype is None else dtype)
+    return np.ones(_shape(a) if shape is None else shape, a.dtype if dtype is None else dtype)
 
 
 @calls(np.full_like)
 def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **kwargs: Any) -> Any:
-    return np.broadcast_to(fill_value, np.shape(a) if shape is None else shape) + np.zeros((), a.dtype if dtype is None else dtype)
+    return np.broadcast_to(fill_value, _shape(a) if shape is None else shape) + np.zeros((), a.dtype if dtype is None else dtype)
 
 
 @calls(np.shape)
@@ -474,7 +496,7 @@ def result_type(*arrays_and_dtypes: Any) -> Any:
 
 @calls(np.linalg.norm)
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A002
-    if ord not in (None, 2, "fro") or (ord == 2 and axis is None and np.ndim(x) == 2):
+    if ord not in (None, 2, "fro") or (ord == 2 and axis is None and _ndim(x) == 2):
         raise UnsupportedError(f"np.linalg.norm with ord={ord!r} has no rule yet; supported: None, 2 of vectors, 'fro'.")
     return np.sqrt(np.sum(np.square(x), axis=axis, keepdims=keepdims))
 

@@ -268,7 +268,7 @@ where = define(
 sum_ = define(
     "sum",
     lambda x, axis, keepdims: np.add.reduce(x, axis=axis, keepdims=keepdims),
-    lambda _y, _x, axis, keepdims: Sum(_x.shape, axis, keepdims),
+    lambda _y, _x, axis, keepdims: Sum(_x.shape, axis, keepdims, _y.shape),
     elementwise=False,
     source=_reduction("sum"),
     counts=lambda y, x, **_params: {"additions": math.prod(x.shape) - math.prod(y.shape)},
