@@ -177,7 +177,7 @@ class LocalJacobian:
         """Write the matrix down: ``prod(out_shape)`` rows, ``prod(in_shape)`` columns."""
         size = math.prod(self.in_shape)
         columns = self.push(np.eye(size).reshape((size, *self.in_shape)), 1)
-        return np.asarray(columns).reshape((size, -1)).T.copy()
+        return np.asarray(columns).reshape((size, math.prod(self.out_shape))).T.copy()
 
     def sparse(self) -> sparse.csr_array:
         """Write the matrix down as a SciPy sparse array."""

@@ -60,7 +60,7 @@ float_power = elementwise(np.float_power, _base_partial, _exponent_partial, form
 
 exp = elementwise(np.exp, lambda y, _x: y, formula="exp")
 exp2 = elementwise(np.exp2, lambda y, _x: LN2 * y, formula=lambda x: 2**x)
-expm1 = elementwise(np.expm1, lambda y, _x: y + 1, formula=lambda x: _sympy().exp(x) - 1)
+expm1 = elementwise(np.expm1, lambda _y, x: np.exp(x), formula=lambda x: _sympy().exp(x) - 1)
 log = elementwise(np.log, lambda _y, x: 1 / x, formula="log", domain=POSITIVE)
 log2 = elementwise(np.log2, lambda _y, x: 1 / (LN2 * x), formula=lambda x: _sympy().log(x) / _sympy().log(2), domain=POSITIVE)
 log10 = elementwise(np.log10, lambda _y, x: 1 / (LN10 * x), formula=lambda x: _sympy().log(x) / _sympy().log(10), domain=POSITIVE)
@@ -117,7 +117,7 @@ ceil = elementwise(np.ceil, None, formula="ceiling", counts=COMPARE, kink="0 eve
 trunc = elementwise(np.trunc, None, counts=COMPARE, kink="0 everywhere, at the jumps too")
 rint = elementwise(np.rint, None, counts=COMPARE, kink="0 everywhere, at the jumps too")
 floor_divide = elementwise(np.floor_divide, None, None, source="{0} // {1}", counts=DIVIDE, domain=(ALL, (0.0, INF)), kink="0 everywhere, at the jumps too")
-heaviside = elementwise(np.heaviside, None, lambda _y, x, _h: np.where(x == 0, 1.0, 0.0), counts=COMPARE, kink="0 in x everywhere, at the jump too")
+heaviside = elementwise(np.heaviside, None, lambda _y, x, _h: np.where(x == 0, _y.dtype.type(1), _y.dtype.type(0)), counts=COMPARE, kink="0 in x everywhere, at the jump too")
 
 # ---- Comparisons and logic: no derivative ----
 
@@ -145,7 +145,8 @@ signbit = elementwise(np.signbit, None, counts=COMPARE)
 
 def _share(a: Any, b: Any, y: Any) -> Any:
     """Return 1 where `a` was chosen, 0 where it was not, 1/2 in a tie."""
-    return np.where(a == b, 0.5, np.where(a == y, 1.0, 0.0))
+    one = y.dtype.type(1)
+    return np.where(a == b, one / 2, np.where(a == y, one, one - 1))
 
 
 def _less(a: Any, y: Any) -> Any:

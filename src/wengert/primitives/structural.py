@@ -247,7 +247,8 @@ def _write_put(args: Sequence[str], params: Mapping[str, Any]) -> str:
 
 def _where_partial(chosen: bool) -> Any:
     def partial(_y: Any, condition: Any, _a: Any, _b: Any) -> Any:
-        return np.where(condition, 1.0, 0.0) if chosen else np.where(condition, 0.0, 1.0)
+        one, zero = _y.dtype.type(1), _y.dtype.type(0)
+        return np.where(condition, one, zero) if chosen else np.where(condition, zero, one)
 
     return partial
 
@@ -295,7 +296,7 @@ cumsum = define(
 
 def _extremum_partial(y: Any, x: Any, axis: Shape, keepdims: bool) -> LocalJacobian:
     kept = tuple(1 if k - len(x.shape) in axis else s for k, s in enumerate(x.shape))
-    chosen = np.where(x == np.reshape(y, kept), 1.0, 0.0)
+    chosen = np.where(x == np.reshape(y, kept), y.dtype.type(1), y.dtype.type(0))
     share = chosen / np.sum(chosen, axis=axis, keepdims=True)
     return compose(Sum(x.shape, axis, keepdims), Diagonal(share, x.shape, x.shape))
 
