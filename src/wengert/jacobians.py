@@ -90,6 +90,10 @@ def assemble(pieces: Sequence[Array], indices: Sequence[Any], shape: Shape, batc
             return piece.__array_function__(
                 assemble, (type(piece),), (pieces, indices, shape), {"batch": batch}
             )
+    for index in indices:
+        traced = _traced_item(index)
+        if traced is not None:
+            return traced.__array_function__(assemble, (type(traced),), (pieces, indices, shape), {"batch": batch})
     leading: Shape = ()
     if batch:
         leading = np.shape(pieces[0])[:batch]
@@ -116,6 +120,15 @@ def is_basic(index: Any) -> bool:
     return True
 
 
+def _traced_item(index: Any) -> Any:
+    """Return the first part of an index that is itself being traced, None if there is none."""
+    for item in index:
+        kind = type(item)
+        if kind is not int and kind is not slice and kind is not np.ndarray and hasattr(kind, "__array_function__"):
+            return item
+    return None
+
+
 def flat_positions(index: Any, shape: Shape) -> np.ndarray[Any, Any]:
     """Return the flat position in an array of `shape` of every element that `index` selects."""
     return np.arange(math.prod(shape)).reshape(shape)[index]
@@ -123,6 +136,9 @@ def flat_positions(index: Any, shape: Shape) -> np.ndarray[Any, Any]:
 
 def take(t: Array, index: Any, shape: Shape, batch: int) -> Array:
     """Index the last axes of a block of arrays of `shape`, as `index` would index one of them."""
+    traced = _traced_item(index)
+    if traced is not None:
+        return traced.__array_function__(take, (type(traced),), (t, index, shape, batch), {})
     if not batch:
         return t[index]
     if is_basic(index):

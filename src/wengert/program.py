@@ -128,7 +128,7 @@ class Primitive:
         self.compute = operator or numpy  # Python's own operators are ten times as fast on scalars
         self.source, self.formula, self.counts, self.domain, self.kink = source, formula, counts, domain, kink
         self.keeps = _what_the_rules_read(self.partials, variadic)
-        self.keeps_all = all(self.keeps)
+        self.keeps_all = bool(self.keeps) and all(self.keeps)
 
     def __call__(self, *args: Any, **params: Any) -> Any:
         for a in args:
@@ -567,7 +567,7 @@ def write_source(program: Program) -> str:
         imports.insert(0, "import base64\n")
     if "scipy." in body:
         imports.append("import scipy")
-    helpers = PUT_SOURCE.lstrip("\n") if any(line.primitive.name == "put" for line in walk(program)) else ""
+    helpers = PUT_SOURCE.lstrip("\n") if any(line.primitive.name in ("put", "scatter") for line in walk(program)) else ""
     return "\n".join(imports) + "\n\n\n" + helpers + body + "\n"
 
 

@@ -6,6 +6,7 @@ and in it axes count from the end (negative): a block of tangents travels with o
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,6 +30,7 @@ from wengert.jacobians import (
     take,
 )
 from wengert.primitives.table import CALLS, define
+from wengert.program import Recordable
 
 # ---- Writing calls as NumPy source ----
 
@@ -219,8 +221,31 @@ put = define(
 )
 
 
+def _scatter_partial(
+    _y: Any, _piece: Any, *operands: Any, index: tuple[Any, ...], shape: Shape, batch: int = 0
+) -> LocalJacobian:
+    return _assemble_partial(0, _y, _piece, indices=(fill_index(index, operands),), shape=shape, batch=batch)
+
+
+scatter = define(
+    "scatter",
+    lambda piece, *operands, index, shape, batch=0: assemble([piece], [fill_index(index, operands)], shape, batch=batch),
+    _scatter_partial,
+    elementwise=False,
+    source=lambda args, params: _write_put(args[:1], params | {"indices": [params["index"]]}, args[1:]),
+    counts=lambda _y, piece, *_operands, **_params: {"additions": math.prod(piece.shape)},
+)
+
+
 def _assemble(pieces: Sequence[Any], indices: Sequence[Any], shape: Shape, batch: int = 0) -> Any:
     """Put pieces together on traced values: single elements are added up and stacked, so that scalars stay scalars."""
+    computed = [k for k, index in enumerate(indices) if any(isinstance(item, Recordable) for item in index)]
+    if computed:
+        rest = [k for k in range(len(pieces)) if k not in computed]
+        parts = [_scatter(pieces[k], indices[k], shape, batch) for k in computed]
+        if rest:
+            parts.append(assemble([pieces[k] for k in rest], [indices[k] for k in rest], shape, batch))
+        return functools.reduce(np.add, parts)
     size = math.prod(shape)
     if size <= 4 * len(pieces) and all(len(i) == len(shape) and all(type(k) is int for k in i) for i in indices):
         elements: dict[int, Any] = {}
@@ -229,18 +254,41 @@ def _assemble(pieces: Sequence[Any], indices: Sequence[Any], shape: Shape, batch
             for k, length in zip(index, shape, strict=True):
                 at = at * length + k % length
             elements[at] = elements[at] + piece if at in elements else piece
-        zero = np.zeros(np.shape(pieces[0]))[()]
+        zero = np.zeros(np.shape(pieces[0]), pieces[0].dtype)[()]
         flat = stack(*[elements.get(at, zero) for at in range(size)], axis=-1)
         return flat if len(shape) == 1 else reshape(flat, shape=np.shape(pieces[0]) + shape)
     return put(*pieces, indices=tuple(indices), shape=shape, batch=batch)
 
 
+def _set_aside(index: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
+    """Split an index into a template and the operands that are computed."""
+    operands = [item for item in index if isinstance(item, Recordable)]
+    places = iter(range(len(operands)))
+    return tuple(Operand(next(places)) if isinstance(item, Recordable) else item for item in index), operands
+
+
+def _scatter(piece: Any, index: tuple[Any, ...], shape: Shape, batch: int) -> Any:
+    template, operands = _set_aside(index)
+    return scatter(piece, *operands, index=template, shape=shape, batch=batch)
+
+
+def _take(t: Any, index: tuple[Any, ...], shape: Shape, batch: int) -> Any:
+    """Index at computed positions: a line of its own, whose operands they are."""
+    template, operands = _set_aside(index)
+    if not batch:
+        return getitem(t, *operands, index=template)
+    at = getitem(np.arange(math.prod(shape)).reshape(shape), *operands, index=template)
+    flat = np.reshape(t, (*t.shape[:batch], math.prod(shape)))
+    return getitem(flat, at, index=(Ellipsis, Operand(0)))
+
+
 CALLS[assemble] = _assemble
+CALLS[take] = _take
 
 
-def _write_put(args: Sequence[str], params: Mapping[str, Any]) -> str:
+def _write_put(args: Sequence[str], params: Mapping[str, Any], operands: Sequence[str] = ()) -> str:
     """Write the transpose of indexing as a call of the function `program.PUT_SOURCE`, which NumPy lacks."""
-    indices = ", ".join(f"np.s_[{write_index(index)}]" for index in params["indices"])
+    indices = ", ".join(f"np.s_[{write_index(index, operands)}]" for index in params["indices"])
     batch = f", batch={params['batch']}" if params["batch"] else ""
     return f"put([{', '.join(args)}], [{indices}], {params['shape']}{batch})"
 
