@@ -1,0 +1,740 @@
+"""Checking derivatives: both modes against a truth that knows nothing of them, and against each other.
+
+The truth is the *complex step*, ``Im f(x + ih v) / h``, where `f` runs on complex numbers and is analytic at the point
+(it must agree with differences there); else *differences*, central ones extrapolated to step zero (Ridders 1982),
+which bring an estimate of their own error.  Tolerances come from that estimate and from rounding, none is a constant
+chosen to pass.  The modes are then held against each other by the adjoint identity ``<g, J t> = <J^T g, t>``.
+Where something is wrong, every line of the list is checked by itself, and the report names the rule.
+
+>>> import numpy as np, wengert as wg
+>>> report = wg.check_derivatives(lambda x: np.array([x[0] * x[1], np.sin(x[0])]))(np.array([0.5, 2.0]))
+>>> report.passed, report.truth
+(True, 'complex step')
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wengert.api import Argnums, LinearMap, _positions, jacobian, linearize, trace
+from wengert.errors import DerivativeError, ResultError, WengertError, explain_at
+from wengert.linearization import Linearization, edges
+from wengert.program import Line, Program, Var, as_value, evaluate_all
+from wengert.tracing import parameter_names
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Array = np.ndarray[Any, Any]
+
+FULL = 64
+"""Up to so many inputs and outputs every entry is checked; beyond, random directions are."""
+DIRECTIONS = 8
+"""How many random directions are checked."""
+STEP = 1e-20
+"""The complex step: nothing is subtracted, so it can be as small as one likes."""
+SAFETY = 10.0
+"""An estimated error is taken this many times as a tolerance."""
+ROUNDINGS = 64.0
+"""So many roundings of the largest entry of a row are granted to each mode."""
+
+
+# ---- The report ----
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One number that was compared: where it stands in the Jacobian, both values, and how far apart they may be."""
+
+    name: str
+    output: int
+    input: int
+    got: float
+    expected: float
+    tolerance: float
+
+    @property
+    def error(self) -> float:
+        """The distance, relative to the larger of the two values (0 where both are 0)."""
+        size = max(abs(self.got), abs(self.expected))
+        return abs(self.got - self.expected) / size if size > 0 else abs(self.got - self.expected)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two ways to compute the same numbers, and the worst of them; `wrong` has the worst of each wrong output."""
+
+    got: str
+    expected: str
+    checked: int
+    total: int
+    worst: Entry | None
+    wrong: tuple[Entry, ...]
+
+    @property
+    def name(self) -> str:
+        """What was compared with what."""
+        return self.got if not self.expected else f"{self.got} against {self.expected}"
+
+    @property
+    def passed(self) -> bool:
+        """True if no number is wrong and at least one could be checked."""
+        return not self.wrong and (self.checked > 0 or self.total == 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `check_derivatives` found: true if all passed; prints as a table.
+
+    Attributes
+    ----------
+    function, n, m
+        What was checked: the function's name, its numbers of inputs and outputs.
+    truth
+        ``"complex step"`` or ``"differences"``.
+    comparisons
+        The comparisons that were made, each with its worst entry.
+    notes
+        How much was checked, and what could not be.
+    findings
+        For each wrong entry and each wrong rule: what it is, and the place in the user's code.
+    """
+
+    function: str
+    n: int
+    m: int
+    truth: str
+    comparisons: tuple[Comparison, ...]
+    notes: tuple[str, ...]
+    findings: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """True if every comparison passed."""
+        return all(comparison.passed for comparison in self.comparisons)
+
+    @property
+    def conclusion(self) -> str:
+        """The last line of the report."""
+        if self.passed:
+            return f"The derivatives of {self.function} are right in both modes."
+        if any(comparison.wrong for comparison in self.comparisons):
+            return f"The derivatives of {self.function} are WRONG."
+        return f"The derivatives of {self.function} could not be checked at this point."
+
+    def __bool__(self) -> bool:
+        return self.passed
+
+    def raise_if_wrong(self) -> Report:
+        """Raise DerivativeError with the whole report if anything is wrong; else return the report.
+
+        >>> import numpy as np, wengert as wg
+        >>> wg.check_derivatives(np.sin)(0.5).raise_if_wrong().passed
+        True
+        """
+        if not self.passed:
+            raise DerivativeError(str(self))
+        return self
+
+    @property
+    def heading(self) -> str:
+        """What was checked."""
+        return f"{self.function}: R^{self.n} -> R^{self.m}"
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The table, one row a comparison: name, entries, worst entry, both values, relative error, verdict."""
+        rows: list[tuple[str, ...]] = []
+        for c in self.comparisons:
+            verdict = "ok" if c.passed else "WRONG" if c.wrong else "not checked"
+            count = f"{c.checked}" if c.checked == c.total else f"{c.checked} of {c.total}"
+            if c.worst is None:
+                rows.append((c.name, count, "-", "-", "-", "-", verdict))
+            else:
+                w = c.worst
+                rows.append((c.name, count, w.name, f"{w.got:.10g}", f"{w.expected:.10g}", f"{w.error:.1e}", verdict))
+        return rows
+
+    def __str__(self) -> str:
+        table = [HEAD, *self.rows]
+        widths = [max(len(row[k]) for row in table) for k in range(len(HEAD))]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if k in (0, 2, 6) else cell.rjust(width)
+                for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in table
+        ]
+        return "\n".join([self.heading, *lines, *self.notes, *self.findings, self.conclusion])
+
+    def __rich__(self) -> RenderableType:
+        from rich import box
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=box.SIMPLE_HEAD, title=self.heading, title_justify="left", title_style="bold", pad_edge=False)
+        for k, name in enumerate(HEAD):
+            table.add_column(name, justify="left" if k in (0, 2, 6) else "right", no_wrap=True)
+        colors = {"ok": "green", "WRONG": "bold red", "not checked": "yellow"}
+        for row in self.rows:
+            table.add_row(*[Text(cell) for cell in row[:-1]], Text(row[-1], style=colors[row[-1]]))
+        last = Text(self.conclusion, style="green" if self.passed else "bold red")
+        notes = [Text(note, style="dim") for note in self.notes]
+        return Group(table, *notes, *[Text(finding) for finding in self.findings], last)
+
+
+HEAD = ("check", "entries", "worst", "got", "expected", "rel. error", "")
+
+
+# ---- Checking ----
+
+
+def check_derivatives(f: Callable[..., Any], argnums: Argnums = None, *, seed: int = 0) -> Callable[..., Report]:
+    """Return a function that checks the derivatives of `f` at a point, in both modes.
+
+    Parameters
+    ----------
+    f
+        A function of real numbers or arrays that returns an array or a number, and the same one each time.
+    argnums
+        The positions of the arguments to differentiate with respect to; None for all that are real.
+    seed
+        The seed of the random directions.
+
+    Returns
+    -------
+    callable
+        Takes what `f` takes; returns a `Report`, which is true if all is right and prints as a table.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not a float or an array of them.
+    ResultError
+        If `f` returns something else than an array or a number, or not the same one twice.
+
+    Examples
+    --------
+    >>> import numpy as np, wengert as wg
+    >>> print(wg.check_derivatives(np.exp)(0.0))  # doctest: +ELLIPSIS
+    exp: R^1 -> R^1
+    check                                   entries  worst ...  got ...  expected  rel. error
+    forward against complex step                  1  dy/dx ...    1 ...         1     0.0e+00  ok
+    reverse against complex step                  1  dy/dx ...    1 ...         1     0.0e+00  ok
+    forward against reverse                       1  dy/dx ...    1 ...         1     0.0e+00  ok
+    adjoint identity <g, J t> = <J^T g, t>        8  <g_...  ok
+    Every entry of the Jacobian was checked.
+    The derivatives of exp are right in both modes.
+    """
+
+    @functools.wraps(f)
+    def check(*args: Any, **kwargs: Any) -> Report:
+        point = _Point(f, args, kwargs, _positions(argnums, args))
+        rng = np.random.default_rng(seed)
+        return _check(point, rng)
+
+    return check
+
+
+class _Point:
+    """A function of flat vectors, at a point: how the checks see it, whatever its arguments look like."""
+
+    def __init__(self, f: Callable[..., Any], args: Sequence[Any], kwargs: Any, positions: tuple[int, ...]) -> None:
+        self.f, self.args, self.kwargs, self.positions = f, list(args), kwargs, positions
+        self.name = getattr(f, "__name__", "f")
+        if self.name == "<lambda>":
+            self.name = "f"
+        self.y, self.map = linearize(self._of_independent, *[self.args[k] for k in positions])
+        self.inputs = [as_value(self.args[k]) for k in positions]
+        self.shapes = [np.shape(x) for x in self.inputs]
+        self.sizes = [int(np.size(x)) for x in self.inputs]
+        self.splits = np.cumsum(self.sizes)[:-1]
+        wide = np.result_type(np.float64, *[x.dtype for x in self.inputs])
+        self.x = np.concatenate([np.ravel(x).astype(wide) for x in self.inputs])
+        self.n, self.m = int(self.x.size), int(np.size(self.y))
+        self.eps = float(max(np.finfo(d).eps for d in (np.asarray(self.y).dtype, *[x.dtype for x in self.inputs])))
+        self.names = parameter_names(f, len(args))
+
+    def _of_independent(self, *values: Any) -> Any:
+        args = list(self.args)
+        for k, value in zip(self.positions, values, strict=True):
+            args[k] = value
+        return self.f(*args, **self.kwargs)
+
+    def split(self, x: Array, own: bool = False) -> list[Any]:
+        """Split a flat vector into arrays of the arguments' shapes; with `own`, in the arguments' dtypes."""
+        parts = [part.reshape(s)[()] for part, s in zip(np.split(x, self.splits), self.shapes, strict=True)]
+        return [p.astype(i.dtype) for p, i in zip(parts, self.inputs, strict=True)] if own else parts
+
+    def value(self, x: Array) -> Array:
+        """Evaluate the function on plain values: float64 (or complex128), not traced."""
+        return np.ravel(np.asarray(self._of_independent(*self.split(x))))
+
+    def jacobian(self, mode: str) -> Array:
+        """The whole Jacobian, m x n, by one mode."""
+        blocks = jacobian(self.f, self.positions, mode=mode)(*self.args, **self.kwargs)
+        return np.concatenate([np.reshape(b, (self.m, -1)) for b in blocks], axis=1)
+
+    def push(self, v: Array, through: LinearMap | None = None) -> Array:
+        """Multiply the Jacobian by a direction: one forward pass."""
+        return np.ravel((through or self.map)(*self.split(v, own=True))).astype(np.float64)
+
+    def pull(self, g: Array) -> Array:
+        """Multiply a direction of the outputs by the Jacobian: one reverse pass."""
+        bars = self.map.pull(np.reshape(g, np.shape(self.y)))
+        return np.concatenate([np.ravel(bar) for bar in bars]).astype(np.float64)
+
+    def neighbor(self, rng: np.random.Generator) -> LinearMap | None:
+        """The linearization one rounding away: how far it moves is how well the derivative can be known at all."""
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                moved = self.x * (1 + self.eps * rng.choice([-1.0, 1.0], self.n))
+                return linearize(self._of_independent, *self.split(moved, own=True))[1]
+        except Exception:
+            return None
+
+    def input_name(self, j: int) -> str:
+        k = int(np.searchsorted(np.cumsum(self.sizes), j, side="right"))
+        return self.names[self.positions[k]] + _subscript(j - sum(self.sizes[:k]), self.shapes[k])
+
+    def output_name(self, i: int) -> str:
+        letter = next(c for c in ("y", "z", "w", "result") if c not in [self.names[k] for k in self.positions])
+        return letter + _subscript(i, np.shape(self.y))
+
+
+def _subscript(flat: int, shape: tuple[int, ...]) -> str:
+    if not shape:
+        return ""
+    index = ",".join(str(int(i) + 1) for i in np.unravel_index(flat, shape))
+    return f"_{index}" if len(shape) == 1 else f"_{{{index}}}"
+
+
+def _check(point: _Point, rng: np.random.Generator) -> Report:
+    n, m = point.n, point.m
+    _demand_same_value(point)
+    full = n <= FULL and m <= FULL
+    signs = (-1.0, 1.0)
+    if not n or not m:
+        return Report(point.name, n, m, "complex step", (), ("There is nothing to check.",), ())
+    V = np.eye(n) if n <= FULL else rng.choice(signs, (n, DIRECTIONS))
+    G = np.eye(m) if m <= FULL else rng.choice(signs, (m, DIRECTIONS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        truth = find_truth(point.value, point.x, V)
+        if full:
+            forward, backward = point.jacobian("forward"), point.jacobian("reverse")
+        else:
+            forward = np.column_stack([point.push(v) for v in V.T])
+            backward = np.vstack([point.pull(g) for g in G.T]) @ V
+        forward, backward = forward.astype(np.float64), backward.astype(np.float64)
+        near = point.neighbor(rng)
+        wobble = np.zeros_like(forward)
+        if near is not None:
+            wobble = np.abs(np.column_stack([point.push(v, near) - point.push(v) for v in V.T]))
+            wobble[~np.isfinite(wobble)] = 0
+        rounding = SAFETY * wobble + ROUNDINGS * point.eps * _row_scale(forward, truth.value)
+        tolerance = truth.tolerance + rounding
+
+        def names(outputs: bool) -> Callable[[int, int], str]:
+            def name_of(i: int, j: int) -> str:
+                top = f"d{point.output_name(i)}" if outputs else f"<g_{i + 1}, y>'"
+                bottom = f"/d{point.input_name(j)}" if n <= FULL else f" along t_{j + 1}"
+                return top + bottom
+
+            return name_of
+
+        whole = m <= FULL
+        expected, allowed = (truth.value, tolerance) if whole else (G.T @ truth.value, np.abs(G).T @ tolerance)
+        size = np.abs(np.reshape(point.y, (m, 1))) / max(1.0, float(np.max(np.abs(point.x))))
+        kink, floor = (truth.kink, size) if whole else (None, np.abs(G).T @ size)
+        slack = rounding if whole else np.abs(G).T @ rounding
+        comparisons = (
+            _compare("forward", truth.method, forward, truth.value, tolerance, names(True), truth.kink, size),
+            _compare("reverse", truth.method, backward, expected, allowed, names(whole), kink, floor),
+            _compare("forward", "reverse", forward if whole else G.T @ forward, backward, slack, names(whole)),
+            _adjoint_identity(point, near, rng),
+        )
+    notes = [_extent(n, m)]
+    if truth.reason:
+        notes.append(f"Differences, not the complex step: {truth.reason}.")
+    kinks = int(truth.kink.sum())
+    if kinks:
+        notes.append(f"{kinks} of them at a kink, where anything between the derivatives from both sides passes.")
+    unknown = comparisons[0].total - comparisons[0].checked
+    if unknown:
+        notes.append(
+            f"{unknown} of {comparisons[0].total} entries could not be checked: "
+            "the function is not defined, or not smooth enough, on both sides of the point."
+        )
+    findings: list[str] = []
+    if any(c.wrong for c in comparisons):
+        findings = _findings(point, comparisons, V, rng)
+    return Report(point.name, n, m, truth.method, comparisons, tuple(notes), tuple(findings))
+
+
+def _demand_same_value(point: _Point) -> None:
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        first, second = point.value(point.x), point.value(point.x)
+    if first.dtype.kind not in "biuf":
+        raise ResultError(f"{point.name} returns values of dtype {first.dtype}; derivatives are checked of real ones.")
+    if not np.array_equal(first, second, equal_nan=True):
+        raise ResultError(
+            explain_at(
+                (point.f.__code__, 0) if hasattr(point.f, "__code__") else None,
+                f"{point.name} returns another value each time, so no derivative of it can be checked:",
+                "Make it a function of its arguments alone; give random numbers a fixed seed inside it.",
+            )
+        )
+
+
+def _extent(n: int, m: int) -> str:
+    if n <= FULL and m <= FULL:
+        return "Every entry of the Jacobian was checked."
+    if n <= FULL:
+        return f"Of {m} outputs, forward was checked in each, reverse in {DIRECTIONS} random combinations g."
+    if m <= FULL:
+        return f"Of {n} inputs, {DIRECTIONS} random directions t were checked: every input is in each of them."
+    return (
+        f"Of {n} inputs, {DIRECTIONS} random directions t were checked, of {m} outputs each in forward, and "
+        f"{DIRECTIONS} random combinations g in reverse."
+    )
+
+
+def _row_scale(*matrices: Array) -> Array:
+    """Return the largest entry of each row, as a column: what the roundings of a row are measured by."""
+    scale = np.zeros((matrices[0].shape[0], 1))
+    for matrix in matrices:
+        finite = np.where(np.isfinite(matrix), np.abs(matrix), 0.0)
+        scale = np.maximum(scale, finite.max(axis=1, keepdims=True, initial=0.0))
+    return scale
+
+
+def _compare(
+    got_name: str,
+    expected_name: str,
+    got: Array,
+    expected: Array,
+    tolerance: Array,
+    name: Callable[[int, int], str],
+    kink: Array | None = None,
+    floor: Array | float = 0.0,
+) -> Comparison:
+    """Compare two matrices entry by entry, and keep the worst entry of all and of each wrong row.
+
+    An entry counts as checked if its tolerance is small beside its row, or beside `floor`, the size of the output.
+    """
+    scale = np.maximum(_row_scale(expected, got), np.maximum(floor, np.finfo(float).tiny))
+    sharp = tolerance <= 0.1 * scale
+    known = np.isfinite(tolerance) & np.isfinite(expected) & (sharp if kink is None else sharp | kink)
+    distance = np.abs(got - expected)
+    bad = known & ~(distance <= tolerance)  # a NaN is wrong
+    with np.errstate(all="ignore"):
+        badness = np.where(known, distance / np.maximum(tolerance, np.finfo(float).tiny), -1.0)
+    badness[np.isnan(badness)] = np.inf
+
+    def entry(i: int, j: int) -> Entry:
+        return Entry(name(i, j), i, j, float(got[i, j]), float(expected[i, j]), float(tolerance[i, j]))
+
+    worst = None
+    if known.any():
+        i, j = np.unravel_index(int(np.argmax(badness)), got.shape)
+        worst = entry(int(i), int(j))
+    wrong = [entry(int(i), int(np.argmax(np.where(bad[i], badness[i], -1.0)))) for i in np.flatnonzero(bad.any(axis=1))]
+    return Comparison(got_name, expected_name, int(known.sum()), got.size, worst, tuple(wrong))
+
+
+def _adjoint_identity(point: _Point, near: LinearMap | None, rng: np.random.Generator) -> Comparison:
+    """Compare <g, J t> with <J^T g, t> for random g and t: what a transposed rule gets wrong, wherever it is."""
+    name = "adjoint identity <g, J t> = <J^T g, t>"
+    if not point.n or not point.m:
+        return Comparison(name, "", 0, 0, None, ())
+    count = DIRECTIONS
+    left, right, tolerance = np.zeros((count, 1)), np.zeros((count, 1)), np.zeros((count, 1))
+    for k in range(count):
+        t, g = rng.standard_normal(point.n), rng.standard_normal(point.m)
+        t, g = _kept(t, point), _kept(g, point)
+        y_dot, x_bar = point.push(t), point.pull(g)
+        left[k], right[k] = g @ y_dot, x_bar @ t
+        size = np.abs(g) @ np.abs(y_dot) + np.abs(x_bar) @ np.abs(t)
+        wobble = 0.0 if near is None else float(np.abs(g) @ np.abs(point.push(t, near) - y_dot))
+        tolerance[k] = ROUNDINGS * point.eps * size + SAFETY * (wobble if np.isfinite(wobble) else 0.0)
+    # scaled by the terms, not by their sum, which may cancel
+    return _compare(name, "", left, right, tolerance, lambda i, _j: f"<g_{i + 1}, J t_{i + 1}>")
+
+
+def _kept(v: Array, point: _Point) -> Array:
+    """Round a direction to the precision of the point, so that both sides of the identity get the same one."""
+    return v.astype(np.float32).astype(np.float64) if point.eps > 1e-10 else v
+
+
+# ---- The truth ----
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Derivatives along the columns of V, how wrong they may be, and how they were had."""
+
+    value: Array
+    error: Array
+    kink: Array
+    """Where the derivatives from both sides differ: `value` is their middle, and `error` half of what is between."""
+    method: str
+    reason: str = ""
+    """Why it was not the complex step."""
+
+    @property
+    def tolerance(self) -> Array:
+        """What a right derivative may differ by: an estimate is taken with some safety, a kink as it is."""
+        return np.where(self.kink, self.error * (1 + 1e-6), SAFETY * self.error)
+
+
+def find_truth(f: Callable[[Array], Array], x: Array, V: Array) -> Truth:
+    """Differentiate `f` at `x` along the columns of `V` without any rule: by complex step, else by differences.
+
+    >>> truth = find_truth(lambda x: np.array([x[0] * x[1]]), np.array([2.0, 3.0]), np.eye(2))
+    >>> truth.value, truth.method
+    (array([[3., 2.]]), 'complex step')
+    """
+    columns = [_differences(f, x, v) for v in V.T]
+    D, error, kink = (np.column_stack([column[k] for column in columns]) for k in range(3))
+    kink = kink.astype(bool)
+
+    def differences(reason: str) -> Truth:
+        return Truth(D, error, kink, "differences", reason)
+
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            stepped = [f(x + 1j * STEP * v) for v in V.T]
+    except Exception as failure:
+        first = str(failure).strip().partition("\n")[0]
+        return differences(f"the function does not run on complex numbers ({type(failure).__name__}: {first})")
+    if any(c.dtype.kind != "c" for c in stepped):
+        return differences("the function returns real numbers for complex ones")
+    C = np.column_stack([c.imag / STEP for c in stepped])
+    known = np.isfinite(error) & ~kink
+    rounding = ROUNDINGS * np.finfo(float).eps * _row_scale(C, D)
+    if not np.all(np.abs(C - D)[known] <= (SAFETY * error + rounding)[known]):
+        return differences("the function is not analytic there, since it disagrees with differences")
+    return Truth(np.where(known, C, D), np.where(known, 0.0, error), kink, "complex step")
+
+
+def _differences(f: Callable[[Array], Array], x: Array, v: Array) -> tuple[Array, Array, Array]:
+    """Differentiate `f` along `v` by extrapolated central differences; see `_ladder`."""
+    moved = np.abs(x[(v != 0) & (x != 0)])
+    scale = max(1.0, float(np.median(moved))) if moved.size else 1.0
+    d, error, kink = _ladder(f, x, v, 0.1 * scale)
+    closest = float(moved.min(initial=np.inf))
+    poor = ~(error <= 1e-7 * np.abs(d)) & (d != 0)  # a NaN is poor
+    if poor.any() and closest < 0.1:  # near the edge of a domain, or a kink: log at 1e-8
+        finer = _ladder(f, x, v, 0.3 * closest)
+        better = finer[1] < error
+        d, error, kink = (np.where(better, a, b) for a, b in zip(finer, (d, error, kink), strict=True))
+    return d, error, kink
+
+
+def _ladder(f: Callable[[Array], Array], x: Array, v: Array, h: float) -> tuple[Array, Array, Array]:
+    """Extrapolate central differences with steps h, h/4, h/16... to step 0; return value, error, and where a kink is.
+
+    Ridders (1982), "Accurate computation of F'(x) and F'(x) F''(x)".  The error is how far the best number of the
+    table is from those that it was made of and from the one before it of the same order, and no less than rounding;
+    and if the smallest steps contradict it, how far they do.  At a kink, where the derivatives from both sides differ
+    however small the step, it is half the gap: what lies between them is as right as can be.
+    """
+    ratio, rungs, eps = 4.0, 11, float(np.finfo(float).eps)
+    far = float(np.max(np.abs(x), where=v != 0, initial=0.0))  # x + h v is rounded too
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        f0 = f(x).astype(np.float64)
+        best, error = np.full(f0.shape, np.nan), np.full(f0.shape, np.inf)
+        plain: list[Array] = []
+        gaps: list[Array] = []
+        before: list[Array] = []
+        for k in range(rungs):
+            step = h / ratio**k
+            above, below = _or_nan(f, x + step * v, f0.shape), _or_nan(f, x - step * v, f0.shape)
+            row = [(above - below) / (2 * step)]
+            plain.append(row[0])
+            gaps.append(np.abs(above - 2 * f0 + below) / step)
+            noise = 2 * eps * (np.fmax(np.abs(above), np.abs(below)) + far * np.abs(row[0])) / step
+            for j in range(k):
+                better = row[j] + (row[j] - before[j]) / (ratio ** (2 * (j + 1)) - 1)
+                row.append(better)
+                same_order = before[min(j + 1, k - 1)]
+                apart = [np.abs(better - other) for other in (row[j], before[j], same_order)]
+                estimate = np.max([*apart, noise], axis=0)
+                take = estimate < error  # never, if it is NaN
+                best, error = np.where(take, better, best), np.where(take, estimate, error)
+            before = row
+        scatter = np.maximum(np.abs(plain[-1] - plain[-2]), np.abs(plain[-2] - plain[-3]))
+        contradiction = np.abs(plain[-1] - best) - 2 * scatter
+        error = np.where(contradiction > error, contradiction, error)
+        # a smooth function's gap shrinks with the step, to a sixteenth over two rungs
+        steady = np.maximum(np.abs(gaps[-1] - gaps[-2]), np.abs(gaps[-1] - gaps[-3]))
+        kink = (gaps[-1] > 64 * noise) & (steady < 0.05 * gaps[-1])
+        best, error = np.where(kink, plain[-1], best), np.where(kink, gaps[-1] / 2 + noise, error)
+    return best, error, kink
+
+
+def _or_nan(f: Callable[[Array], Array], x: Array, shape: tuple[int, ...]) -> Array:
+    """Evaluate `f` beside the point, where it may not be defined or have another shape: NaN then."""
+    try:
+        y = f(x)
+    except (ArithmeticError, ValueError, IndexError, np.linalg.LinAlgError):
+        return np.full(shape, np.nan)
+    return y.astype(np.float64) if y.shape == shape else np.full(shape, np.nan)
+
+
+# ---- What is wrong, and where ----
+
+
+def _findings(point: _Point, comparisons: Sequence[Comparison], V: Array, rng: np.random.Generator) -> list[str]:
+    """Say of each wrong output which entry is wrong and where it is computed; then name the rules that are."""
+    program: Program | None
+    try:
+        program = trace(point.f, point.positions)(*point.args, **point.kwargs)
+    except WengertError:  # pragma: no cover - it was linearized just before
+        program = None
+    findings: list[str] = []
+    seen: set[int] = set()
+    combined = point.m > FULL
+    for k, comparison in enumerate(comparisons[:3]):
+        if combined and k > 0:
+            continue  # an entry of a random combination has no line of its own
+        for entry in comparison.wrong:
+            if entry.output in seen or len(seen) == 5:
+                continue
+            seen.add(entry.output)
+            shown = _localized(point, entry, V, comparison.got) if point.n > FULL else entry
+            text = (
+                f"{shown.name}: {comparison.got} gives {shown.got:.10g}, {comparison.expected} gives "
+                f"{shown.expected:.10g} (relative error {shown.error:.1e}, allowed {shown.tolerance:.1e})"
+            )
+            findings.append(text + _defined_at(program, point, entry.output))
+    if program is not None:
+        inputs = [point.args[k] for k in point.positions]
+        findings += wrong_rules(program, inputs, rng)
+    return findings
+
+
+def _localized(point: _Point, entry: Entry, V: Array, mode: str) -> Entry:
+    """Halve a wrong direction again and again, to the single input that is wrong."""
+    row = point.pull(np.eye(point.m)[entry.output]) if mode == "reverse" and point.m <= FULL else None
+    support = np.arange(point.n)
+    v = V[:, entry.input]
+    got = expected = allowed = 0.0
+    while support.size > 1:
+        halves = []
+        for half in np.array_split(support, 2):
+            part = np.zeros(point.n)
+            part[half] = v[half]
+            truth = find_truth(point.value, point.x, part[:, None])
+            got = float(point.push(part)[entry.output] if row is None else row @ part)
+            expected, slack = float(truth.value[entry.output, 0]), float(truth.tolerance[entry.output, 0])
+            halves.append((abs(got - expected), half, got, expected, slack + entry.tolerance))
+        distance, support, got, expected, allowed = max(halves, key=lambda half: half[0])
+        if not distance > allowed:
+            return entry
+    j = int(support[0])
+    name = f"d{point.output_name(entry.output)}/d{point.input_name(j)}"
+    return Entry(name, entry.output, j, got * v[j], expected * v[j], allowed)
+
+
+def _defined_at(program: Program | None, point: _Point, output: int) -> str:
+    if program is None:
+        return ""
+    packing = program.results[0]
+    atom = packing.atoms[0 if packing.whole else output]
+    for line in program.lines:
+        if atom in line.outputs:
+            where = "" if line.location is None else f"\n{line.location.excerpt()}"
+            return f"\n  {point.output_name(output)} is computed last in  {line}{where}"
+    return ""
+
+
+def wrong_rules(program: Program, args: Sequence[Any], rng: np.random.Generator) -> list[str]:
+    """Check every line of a Program by itself, and say which primitives have a rule that is wrong.
+
+    The rule is pushed and pulled through in random directions, and compared with differences of the primitive alone.
+    """
+    found: dict[str, str] = {}
+    with np.errstate(all="ignore"):
+        linearization = Linearization.of_program(program, *args)
+        environment = evaluate_all(program, *args)
+    for line, row in zip(program.lines, linearization.rows, strict=True):
+        name = line.primitive.name
+        if name in found or len(line.outputs) != 1:
+            continue
+        for atom in dict.fromkeys(a for a in line.inputs if isinstance(a, Var) and a.dtype.kind == "f" and a.size):
+            with np.errstate(all="ignore"):
+                fault = _fault(line, row, atom, environment, rng)
+            if fault:
+                where = "" if line.location is None else f"\n{line.location.excerpt()}"
+                found[name] = f"The rule of {name} is wrong. In  {line}\n  d{line.outputs[0]}/d{atom} {fault}{where}"
+                break
+    return list(found.values())
+
+
+def _fault(line: Line, row: Any, atom: Var, environment: dict[Var, Any], rng: np.random.Generator) -> str:
+    """Return what is wrong with the derivative of a line with respect to one of its variables; empty if nothing is."""
+    primitive, parents, kept, params, _, _ = row
+    at = next(parents[k] for k, a in enumerate(line.inputs) if a is atom)
+    values = [environment[a] if isinstance(a, Var) else a.value for a in line.inputs]
+    x = np.asarray(environment[atom], dtype=np.float64)
+    y = environment[line.outputs[0]]
+    if y.dtype.kind != "f" or not y.size:
+        return ""
+    eps = float(max(np.finfo(y.dtype).eps, np.finfo(atom.dtype).eps))
+    scalar = x.size == 1 and y.size == 1
+    t = np.ones(x.shape) if scalar else _kept_like(rng.standard_normal(x.shape), eps)
+    g = np.ones(y.shape) if scalar else _kept_like(rng.standard_normal(y.shape), eps)
+
+    def alone(flat: Array) -> Array:
+        moved = flat.reshape(x.shape)[()]
+        operands = [moved if a is atom else v for a, v in zip(line.inputs, values, strict=True)]
+        return np.ravel(primitive.numpy(*operands, **params))
+
+    truth = find_truth(alone, x.ravel(), t.reshape(-1, 1))
+    d = truth.value[:, 0]
+    pushed, pulled, scale = np.zeros(y.shape), 0.0, 0.0
+    for parent, J in edges(row):
+        if parent == at:
+            pull = np.asarray(J.pull(g.astype(y.dtype)[()]), dtype=np.float64)
+            pulled, scale = pulled + float(np.sum(pull * t)), scale + float(np.sum(np.abs(pull * t)))
+            if primitive.joint is None:
+                pushed = pushed + J.push(t.astype(atom.dtype)[()])
+    if primitive.joint is not None:
+        tangents = [t.astype(atom.dtype)[()] if parent == at else None for parent in parents]
+        pushed = np.asarray(primitive.joint(tangents, kept[1:], 0, **params))
+    ahead = np.broadcast_to(np.asarray(pushed, dtype=np.float64), y.shape)
+    allowed = truth.tolerance[:, 0] + ROUNDINGS * eps * (np.max(np.abs(d[np.isfinite(d)]), initial=0.0) + 1e-300)
+    known = np.isfinite(allowed)
+    distance = np.where(known, np.abs(ahead.ravel() - d), 0.0)
+    if np.any(distance > np.where(known, allowed, np.inf)):
+        k = int(np.argmax(distance - np.where(known, allowed, 0.0)))
+        what = "is" if scalar else "times a random tangent is"
+        return f"{what} {ahead.ravel()[k]:.10g} by the rule, {d[k]:.10g} by {truth.method}."
+    across = float(np.sum(g * ahead))
+    if abs(across - pulled) > ROUNDINGS * eps * (scale + float(np.sum(np.abs(g * ahead)))):
+        return (
+            "pushes forward and pulls back as two different maps: "
+            f"<g, J t> = {across:.10g}, <J^T g, t> = {pulled:.10g}."
+        )
+    return ""
+
+
+def _kept_like(v: Array, eps: float) -> Array:
+    return v.astype(np.float32).astype(np.float64) if eps > 1e-10 else v
+
+
+__all__ = ["Comparison", "Entry", "Report", "Truth", "check_derivatives", "find_truth", "wrong_rules"]
