@@ -1,0 +1,484 @@
+"""The registry walk: every primitive, every argument, every shape and dtype, both modes, first and second order."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import warnings
+
+import mpmath
+import numpy as np
+import pytest
+import truth
+from agreement import assert_close, assert_first_order, assert_second_order, assert_single_precision
+
+import wengert as wg
+from wengert.linearization import Linearization, edges
+from wengert.primitives import PRIMITIVES
+from wengert.primitives import structural as s
+from wengert.program import Shaped
+
+UNARY = [((),), ((3,),), ((2, 3),), ((1,),), ((0,),)]
+BINARY = [
+    ((), ()),
+    ((3,), ()),
+    ((), (3,)),
+    ((3,), (3,)),
+    ((2, 1), (3,)),
+    ((3,), (2, 3)),
+    ((1,), (2,)),
+    ((1, 1), ()),
+    ((0,), ()),
+    ((2, 0), (1,)),
+]
+ANALYTIC_NOT = {"sign", "maximum", "minimum", "fmax", "fmin"}
+"""Functions that NumPy extends to complex numbers in another way than analysis does."""
+
+
+# ---- Elementwise rows: drawn from their stated domains ----
+
+
+def is_elementwise(primitive):
+    return primitive.elementwise and isinstance(primitive.numpy, np.ufunc)
+
+
+def takes_floats(ufunc):
+    return any(t.startswith("d" * ufunc.nin + "->") for t in ufunc.types)
+
+
+def is_analytic(primitive):
+    ufunc = primitive.numpy
+    complex_loop = "D" * ufunc.nin + "->" + "D" * ufunc.nout
+    return complex_loop in ufunc.types and primitive.name not in ANALYTIC_NOT
+
+
+def draw(rng, interval, shape):
+    low, high = interval
+    if math.isfinite(low) and math.isfinite(high):
+        return rng.uniform(low + 0.2 * (high - low), high - 0.2 * (high - low), shape)
+    if math.isfinite(low):
+        return low + rng.uniform(0.4, 2.5, shape)
+    return rng.choice([-1.0, 1.0], shape) * rng.uniform(0.25, 1.9, shape)
+
+
+def elementwise_case(primitive, shapes):
+    """Return a function of float arrays and a point that lies away from its kinks."""
+    count = primitive.numpy.nin
+    domain = primitive.domain or ((-math.inf, math.inf),) * count
+
+    def f(*xs):
+        if takes_floats(primitive.numpy):
+            return primitive(*xs)
+        return primitive(*[x > 0 for x in xs])
+
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        args = [draw(rng, interval, shape)[()] for interval, shape in zip(domain, shapes, strict=True)]
+        args = [np.float64(a) if np.ndim(a) == 0 else a for a in args]
+        if truth.steady(lambda *a: np.asarray(f(*a), dtype=float), args, range(count)):
+            return f, args
+    raise AssertionError(f"no point away from the kinks of {primitive.name}")
+
+
+ELEMENTWISE = [p for p in PRIMITIVES.values() if is_elementwise(p)]
+POINTS = [
+    pytest.param(p, shapes, id=f"{p.name}-{'-'.join(map(str, shapes)).replace(' ', '')}")
+    for p in ELEMENTWISE
+    for shapes in (UNARY if p.numpy.nin == 1 else BINARY)
+]
+
+
+@pytest.mark.parametrize(("primitive", "shapes"), POINTS)
+def test_elementwise_first_order(primitive, shapes):
+    f, args = elementwise_case(primitive, shapes)
+    assert_first_order(f, args, analytic=is_analytic(primitive))
+
+
+@pytest.mark.parametrize(
+    ("primitive", "shapes"), [p for p in POINTS if len(p.values[1]) == 1 or p.values[1] in BINARY[::2]]
+)
+def test_elementwise_second_order(primitive, shapes):
+    f, args = elementwise_case(primitive, shapes)
+    assert_second_order(lambda *xs: 1.0 * f(*xs), args)
+
+
+@pytest.mark.parametrize("primitive", ELEMENTWISE, ids=lambda p: p.name)
+def test_elementwise_single_precision(primitive):
+    for shapes in (((3,),), ((),)) if primitive.numpy.nin == 1 else (((2, 1), (3,)), ((), (3,)), ((), ())):
+        f, args = elementwise_case(primitive, shapes)
+        assert_single_precision(f, args)
+
+
+@pytest.mark.parametrize("primitive", ELEMENTWISE, ids=lambda p: p.name)
+def test_elementwise_value_is_that_of_numpy(primitive):
+    f, args = elementwise_case(primitive, UNARY[1] if primitive.numpy.nin == 1 else BINARY[4])
+    expected = primitive.numpy(*(args if takes_floats(primitive.numpy) else [a > 0 for a in args]))
+    value = wg.trace(f)(*args)(*args)
+    assert value.dtype == expected.dtype
+    np.testing.assert_array_equal(value, expected)
+
+
+# ---- Accuracy at hard points: a relative error of a few units in the last place ----
+
+MPMATH = {
+    "exp": (mpmath.exp, (-30.0, 1e-9, 20.0)),
+    "exp2": (lambda x: mpmath.mpf(2) ** x, (-30.0, 1e-9, 20.0)),
+    "expm1": (mpmath.expm1, (-30.0, -1e-9, 1e-9, 20.0)),
+    "log": (mpmath.log, (1e-12, 1.0, 1e12)),
+    "log2": (lambda x: mpmath.log(x, 2), (1e-12, 1.0, 1e12)),
+    "log10": (lambda x: mpmath.log(x, 10), (1e-12, 1.0, 1e12)),
+    "log1p": (lambda x: mpmath.log(1 + x), (-0.999, 1e-12, 1e12)),
+    "sqrt": (mpmath.sqrt, (1e-12, 1e12)),
+    "cbrt": (mpmath.cbrt, (1e-12, 1e12)),
+    "square": (lambda x: x * x, (1e-9, -1e9)),
+    "reciprocal": (lambda x: 1 / x, (1e-9, 1e9)),
+    "sin": (mpmath.sin, (1e-9, 1.5, 100.0)),
+    "cos": (mpmath.cos, (1e-9, 1.5, 100.0)),
+    "tan": (mpmath.tan, (1e-9, 1.4)),
+    "arcsin": (mpmath.asin, (1e-9, 0.999999, -0.999999)),
+    "arccos": (mpmath.acos, (1e-9, 0.999999, -0.999999)),
+    "arctan": (mpmath.atan, (1e-9, 1e6)),
+    "sinh": (mpmath.sinh, (1e-9, 20.0)),
+    "cosh": (mpmath.cosh, (1e-9, 20.0)),
+    "arcsinh": (mpmath.asinh, (1e-9, 1e9, -1e9)),
+    "arccosh": (mpmath.acosh, (1.000001, 1e9)),
+    "arctanh": (mpmath.atanh, (1e-9, 0.999999, -0.999999)),
+}
+
+
+@pytest.mark.parametrize(("name", "x"), [(name, x) for name, (_, points) in MPMATH.items() for x in points])
+def test_accuracy_at_hard_points(name, x):
+    with mpmath.workdps(60):
+        function = MPMATH[name][0]
+        step = mpmath.mpf(x) * mpmath.mpf(10) ** -20
+        first = (function(x + step) - function(x - step)) / (2 * step)
+        first = float(first)
+    given = float(wg.grad(PRIMITIVES[name].numpy)(x))
+    # the operand itself is known to half a unit only: 1 - x near 1 is exact, cos near its zero is not
+    assert abs(given - first) <= 4e-15 * abs(first) + 1e-300
+
+
+# ---- Structural rows: a table of argument forms ----
+
+
+def case(f, *shapes):
+    return f, shapes
+
+
+LARGE, ROWS = np.array([2, 0, 2, 1]), np.array([[0, 1], [1, 1]])
+MASK = np.array([True, False, True])
+
+CASES = {
+    "reshape": [
+        case(lambda x: s.reshape(x, shape=(3, 2)), (2, 3)),
+        case(lambda x: s.reshape(x, shape=(1, 1)), ()),
+        case(lambda x: s.reshape(x, shape=()), (1,)),
+        case(lambda x: s.reshape(x, shape=(3, 0)), (0, 2)),
+    ],
+    "transpose": [
+        case(lambda x: s.transpose(x, axes=(1, 0)), (2, 3)),
+        case(lambda x: s.transpose(x, axes=(2, 0, 1)), (2, 1, 3)),
+        case(lambda x: s.transpose(x, axes=()), ()),
+        case(lambda x: s.transpose(x, axes=(1, 0)), (0, 2)),
+    ],
+    "broadcast_to": [
+        case(lambda x: s.broadcast_to(x, shape=(2, 3)), (3,)),
+        case(lambda x: s.broadcast_to(x, shape=(2, 3)), (2, 1)),
+        case(lambda x: s.broadcast_to(x, shape=(3,)), ()),
+        case(lambda x: s.broadcast_to(x, shape=(0, 2)), (1, 2)),
+        case(lambda x: s.broadcast_to(x, shape=(2,)), (2,)),
+    ],
+    "astype": [
+        case(lambda x: s.astype(x, dtype=np.dtype(np.float64)), (3,)),
+        case(lambda x: s.astype(x, dtype=np.dtype(np.int64)) * x, (3,)),
+        case(lambda x: s.astype(x, dtype=np.dtype(np.float64)), ()),
+    ],
+    "stack": [
+        case(lambda a, b, c: s.stack(a, b, c, axis=-1), (), (), ()),
+        case(lambda a, b: s.stack(a, b, axis=-2), (3,), (3,)),
+        case(lambda a, b: s.stack(a, np.ones((2, 3)), b, axis=-2), (2, 3), (2, 3)),
+        case(lambda a: s.stack(a, axis=-1), (1,)),
+        case(lambda a, b: s.stack(a, b, axis=-2), (0,), (0,)),
+    ],
+    "concatenate": [
+        case(lambda a, b: s.concatenate(a, b, axis=-1), (2,), (3,)),
+        case(lambda a, b: s.concatenate(a, np.ones((2, 2)), b, axis=-1), (2, 1), (2, 3)),
+        case(lambda a, b: s.concatenate(a, b, axis=-2), (1, 3), (2, 3)),
+        case(lambda a, b: s.concatenate(a, b, axis=-1), (0,), (2,)),
+    ],
+    "getitem": [
+        case(lambda x: x[1], (3,)),
+        case(lambda x: x[-1], (2, 3)),
+        case(lambda x: x[1, 2], (2, 3)),
+        case(lambda x: x[1:], (3,)),
+        case(lambda x: x[::-2], (5,)),
+        case(lambda x: x[..., 0], (2, 3)),
+        case(lambda x: x[:, None, 1:], (2, 3)),
+        case(lambda x: x[()], ()),
+        case(lambda x: x[...], (2,)),
+        case(lambda x: x[LARGE], (3,)),
+        case(lambda x: x[LARGE], (3, 2)),
+        case(lambda x: x[:, LARGE], (2, 3)),
+        case(lambda x: x[ROWS, LARGE[:2]], (2, 3)),
+        case(lambda x: x[0, :, LARGE], (2, 1, 3)),
+        case(lambda x: x[[1, 1]], (2, 3)),
+        case(lambda x: x[MASK], (3,)),
+        case(lambda x: x[:, MASK], (2, 3)),
+        case(lambda x: x[x > 0], (5,)),
+        case(lambda x: x[np.argmax(x)], (4,)),
+        case(lambda x: x[np.array([], dtype=int)], (3,)),
+        case(lambda x: x[1:1], (3,)),
+        case(lambda x: x[None], (0,)),
+    ],
+    "put": [
+        case(lambda a, b: s.put(a, b, indices=((0,), (slice(0, 2),)), shape=(3,)), (), (2,)),
+        case(lambda a: s.put(a, indices=((LARGE,),), shape=(3,)), (4,)),
+        case(lambda a: s.put(a, indices=((slice(None), LARGE),), shape=(2, 3)), (2, 4)),
+        case(lambda a: s.put(a, indices=((0,),), shape=(2, 3)), (3,)),
+        case(lambda a, b: s.put(a, b, indices=((0,), (LARGE,)), shape=(3,), batch=1), (2,), (2, 4)),
+        case(lambda a: s.put(a, indices=((0, slice(None), LARGE),), shape=(2, 1, 3), batch=1), (2, 4, 1)),
+        case(lambda a: s.put(a, indices=((np.array([], dtype=int),),), shape=(3,)), (0,)),
+    ],
+    "scatter": [
+        case(lambda a: s.scatter(a, np.argmax(a), index=(s.Operand(0),), shape=(3,)), ()),
+        case(lambda a: s.scatter(a, LARGE, index=(s.Operand(0),), shape=(3,)), (4,)),
+        case(lambda a: s.scatter(a, LARGE, index=(slice(None), s.Operand(0)), shape=(1, 3), batch=1), (2, 1, 4)),
+    ],
+    "where": [
+        case(lambda a, b: s.where(MASK, a, b), (3,), (3,)),
+        case(lambda a, b: s.where(MASK, a, b), (), (2, 1)),
+        case(lambda a, b: s.where(a > b, a, b), (2, 1), (3,)),
+        case(lambda a, b: s.where(a > b, a, 2.0), (), ()),
+        case(lambda a: s.where(a > 0, a, 0.0), (0,)),
+    ],
+    "sum": [
+        case(lambda x: s.sum_(x, axis=(-1,), keepdims=False), (3,)),
+        case(lambda x: s.sum_(x, axis=(-2,), keepdims=False), (2, 3)),
+        case(lambda x: s.sum_(x, axis=(-1,), keepdims=True), (2, 3)),
+        case(lambda x: s.sum_(x, axis=(-3, -1), keepdims=False), (2, 3, 1)),
+        case(lambda x: s.sum_(x, axis=(), keepdims=False), ()),
+        case(lambda x: s.sum_(x, axis=(-1,), keepdims=False), (0,)),
+        case(lambda x: s.sum_(x, axis=(-1,), keepdims=False), (0, 2)),
+        case(lambda x: s.sum_(x, axis=(-2,), keepdims=True), (0, 2)),
+    ],
+    "cumsum": [
+        case(lambda x: s.cumsum(x, axis=-1), (3,)),
+        case(lambda x: s.cumsum(x, axis=-2), (2, 3)),
+        case(lambda x: s.cumsum(x, axis=-1), (0,)),
+    ],
+    "max": [
+        case(lambda x: s.max_(x, axis=(-1,), keepdims=False), (4,)),
+        case(lambda x: s.max_(x, axis=(-2,), keepdims=False), (2, 3)),
+        case(lambda x: s.max_(x, axis=(-2, -1), keepdims=True), (2, 3)),
+        case(lambda x: s.max_(x, axis=(), keepdims=False), ()),
+        case(lambda x: s.max_(x, axis=(-1,), keepdims=False), (0, 2)),
+    ],
+    "min": [
+        case(lambda x: s.min_(x, axis=(-1,), keepdims=False), (4,)),
+        case(lambda x: s.min_(x, axis=(-2,), keepdims=False), (2, 3)),
+        case(lambda x: s.min_(x, axis=(-2, -1), keepdims=True), (2, 3)),
+        case(lambda x: s.min_(x, axis=(-1,), keepdims=False), (1,)),
+    ],
+    "argmax": [
+        case(lambda x: s.argmax(x, axis=None) * x, (3,)),
+        case(lambda x: s.argmax(x, axis=0) * x, (2, 3)),
+    ],
+    "argmin": [
+        case(lambda x: s.argmin(x, axis=None) * x, (3,)),
+        case(lambda x: s.argmin(x, axis=-1), (2, 3)),
+    ],
+    "all": [case(lambda x: s.all_(x > 0, axis=(-1,), keepdims=True) * x, (2, 3))],
+    "any": [case(lambda x: s.any_(x > 0, axis=(-1,), keepdims=True) * x, (2, 3))],
+    "matmul": [
+        case(s.matmul, (3,), (3,)),
+        case(s.matmul, (2, 3), (3,)),
+        case(s.matmul, (3,), (3, 2)),
+        case(s.matmul, (2, 3), (3, 4)),
+        case(s.matmul, (2, 1, 3), (3, 2)),
+        case(s.matmul, (1, 3), (2, 3, 2)),
+        case(s.matmul, (4, 1, 2, 3), (2, 3, 1)),
+        case(lambda a: s.matmul(a, a.T), (2, 3)),
+        case(lambda a: s.matmul(a, a), (3,)),
+        case(s.matmul, (2, 0), (0, 3)),
+        case(s.matmul, (0, 2), (2,)),
+        case(s.matmul, (1, 1), (1,)),
+    ],
+}
+STRUCTURAL = [
+    pytest.param(f, shapes, id=f"{name}-{k}-{'-'.join(map(str, shapes)).replace(' ', '')}")
+    for name, cases in CASES.items()
+    for k, (f, shapes) in enumerate(cases)
+]
+
+
+def test_every_primitive_is_tested():
+    missing = [p.name for p in PRIMITIVES.values() if not is_elementwise(p) and p.name not in CASES]
+    assert not missing, f"give these primitives cases in CASES: {missing}"
+
+
+def structural_case(f, shapes):
+    """Bend the operands first (keeping their order), so that linear ones too have second derivatives."""
+
+    def bent(*xs):
+        return f(*[x + 0.1 * x * x for x in xs])
+
+    rng = np.random.default_rng(3)
+    args = [
+        rng.choice([-1.0, 1.0], shape) * (0.6 + 0.13 * k + 0.4 * rng.permutation(math.prod(shape)).reshape(shape))
+        for k, shape in enumerate(shapes)
+    ]
+    return bent, [np.float64(a) if np.ndim(a) == 0 else a for a in args]
+
+
+@pytest.mark.parametrize(("f", "shapes"), STRUCTURAL)
+def test_structural_first_order(f, shapes):
+    assert_first_order(*structural_case(f, shapes))
+
+
+@pytest.mark.parametrize(("f", "shapes"), STRUCTURAL)
+def test_structural_second_order(f, shapes):
+    g, args = structural_case(f, shapes)
+    assert_second_order(lambda *xs: 1.0 * g(*xs), args)
+
+
+@pytest.mark.parametrize(("f", "shapes"), [p for p in STRUCTURAL if "astype" not in p.id])
+def test_structural_single_precision(f, shapes):
+    assert_single_precision(*structural_case(f, shapes))
+
+
+def test_conversion_to_another_precision():
+    x = np.array([0.5, 2.0, -1.0])
+
+    def f(x):
+        return np.sum(np.sin(x.astype(np.float32)) * x)
+
+    gradient = wg.grad(f)(x)
+    assert gradient.dtype == np.float64
+    assert_close(gradient, np.sin(x) + x * np.cos(x), 1e-6)
+
+
+# ---- What the rules read ----
+
+
+@pytest.mark.parametrize(
+    ("f", "shapes"), [*STRUCTURAL, *[p for p in POINTS if p.values[1] in (((3,),), ((2, 1), (3,)))]]
+)
+def test_rules_read_only_what_their_parameters_say(f, shapes):
+    if hasattr(f, "numpy"):
+        f, args = elementwise_case(f, shapes)
+    else:
+        f, args = structural_case(f, shapes)
+    linearization = Linearization.of_program(wg.trace(f)(*args), *args)
+    for row in linearization.rows:
+        primitive, parents, kept, params, place, out = row
+        reads = primitive.keeps or (False,)
+        stripped = tuple(
+            value if reads[min(k, len(reads) - 1)] or not hasattr(value, "shape") else Shaped(value.shape, value.dtype)
+            for k, value in enumerate(kept)
+        )
+        pairs = zip(edges(row), edges((primitive, parents, stripped, params, place, out)), strict=True)
+        for (position, J), (position_stripped, J_stripped) in pairs:
+            assert position == position_stripped
+            np.testing.assert_array_equal(J.dense(), J_stripped.dense())
+
+
+def test_a_rule_that_reads_what_it_says_it_does_not_is_seen():
+    cube = wg.define("liar", lambda x: x**3, lambda _y, _x: 3 * _x * _x)
+    try:
+        with pytest.raises(TypeError):
+            wg.grad(lambda x: np.sum(cube(x)))(np.ones(1000))
+    finally:
+        wg.undefine("liar")
+
+
+def test_the_result_comes_first_in_every_rule():
+    for primitive in PRIMITIVES.values():
+        for rule in primitive.partials:
+            if rule is not None:
+                names = list(inspect.signature(rule).parameters)[primitive.variadic :]
+                assert names[0] in ("y", "_y"), primitive.name
+
+
+# ---- Conventions where the derivative does not exist ----
+
+
+def slope(f, *args):
+    return tuple(float(g) for g in wg.grad(f, tuple(range(len(args))))(*args))
+
+
+KINKS = [
+    ("absolute", np.abs, (0.0,), (0.0,)),
+    ("fabs", np.fabs, (0.0,), (0.0,)),
+    ("maximum", np.maximum, (1.0, 1.0), (0.5, 0.5)),
+    ("minimum", np.minimum, (1.0, 1.0), (0.5, 0.5)),
+    ("fmax", np.fmax, (1.0, 1.0), (0.5, 0.5)),
+    ("fmin", np.fmin, (1.0, 1.0), (0.5, 0.5)),
+    ("hypot", np.hypot, (0.0, 0.0), (0.0, 0.0)),
+    ("remainder", np.remainder, (4.0, 2.0), (1.0, -2.0)),
+    ("fmod", np.fmod, (4.0, 2.0), (1.0, -2.0)),
+    ("sign", np.sign, (0.0,), (0.0,)),
+    ("floor", np.floor, (2.0,), (0.0,)),
+    ("ceil", np.ceil, (2.0,), (0.0,)),
+    ("trunc", np.trunc, (2.0,), (0.0,)),
+    ("rint", np.rint, (2.5,), (0.0,)),
+    ("floor_divide", np.floor_divide, (4.0, 2.0), (0.0, 0.0)),
+    ("heaviside", np.heaviside, (0.0, 0.5), (0.0, 1.0)),
+    ("heaviside", np.heaviside, (1.0, 0.5), (0.0, 0.0)),
+]
+
+
+@pytest.mark.parametrize(("name", "f", "point", "expected"), KINKS)
+def test_convention_at_a_kink(name, f, point, expected):
+    assert PRIMITIVES[name].kink
+    assert slope(f, *point) == expected
+
+
+def test_every_stated_kink_is_tested():
+    stated = {p.name for p in PRIMITIVES.values() if p.kink}
+    assert stated <= {name for name, *_ in KINKS} | {"sqrt", "max", "min"}
+
+
+def test_ties_of_reductions_are_shared():
+    x = np.array([3.0, 1.0, 3.0, 3.0])
+    np.testing.assert_allclose(wg.grad(np.max)(x), np.array([1.0, 0.0, 1.0, 1.0]) / 3)
+    np.testing.assert_allclose(wg.grad(np.min)(-x), np.array([1.0, 0.0, 1.0, 1.0]) / 3)
+
+
+def test_sqrt_at_zero_is_infinite_and_says_so():
+    with pytest.warns(wg.DomainWarning if hasattr(wg, "DomainWarning") else RuntimeWarning, match="sqrt"):
+        assert wg.grad(np.sqrt)(0.0) == np.inf
+
+
+def test_powers_at_the_edge_of_their_domain():
+    assert slope(lambda x: x**2, 0.0) == (0.0,)
+    assert slope(lambda x: x**2.0, -3.0) == (-6.0,)
+    assert slope(lambda x: x**3, -2.0) == (12.0,)
+    assert slope(lambda x: x**0, 0.0) == (0.0,)
+    assert slope(lambda x: x**1, 0.0) == (1.0,)
+    assert slope(np.power, 0.0, 2.0) == (0.0, 0.0)
+    assert slope(np.power, 2.0, 0.0) == pytest.approx((0.0, math.log(2.0)))
+    np.testing.assert_array_equal(wg.grad(lambda x: np.sum(x ** np.array([0, 1, 2, 3])))(np.zeros(4)), [0, 1, 0, 0])
+    assert slope(wg.grad(lambda x: x**2), 0.0) == (2.0,)
+    assert slope(wg.grad(lambda x: x**1), 0.0) == (0.0,)
+    assert slope(wg.grad(wg.grad(lambda x: x**3)), 0.0) == (6.0,)
+
+
+def test_where_lets_no_nan_of_the_other_branch_through():
+    x = np.array([-1.0, 4.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gradient = wg.grad(lambda x: np.sum(np.where(x > 0, np.sqrt(np.where(x > 0, x, 1.0)), 0.0)))(x)
+    np.testing.assert_array_equal(gradient, [0.0, 0.25])
+
+
+def test_logaddexp_of_equal_infinities():
+    with np.errstate(invalid="ignore"):
+        assert slope(np.logaddexp, -np.inf, 0.0) == (0.0, 1.0)
+        assert slope(np.logaddexp, 0.0, -np.inf) == (1.0, 0.0)
+
+
+def test_extreme_values_do_not_overflow():
+    assert slope(np.tanh, 400.0) == (0.0,)
+    assert slope(np.hypot, 3e200, 4e200) == pytest.approx((0.6, 0.8))
+    assert slope(np.logaddexp, 1000.0, 0.0) == (1.0, 0.0)
+    assert slope(np.arctan, 1e10)[0] == pytest.approx(1e-20)
