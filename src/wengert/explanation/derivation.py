@@ -1,0 +1,340 @@
+"""The derivation itself: both traversals of the chain rule, with every factor kept where the chain rule puts it.
+
+Forward, ``∂u_i/∂x_j = Σ_k ∂u_i/∂u_k ∂u_k/∂x_j`` over the operands of line i, in the order of the list; reverse,
+``∂y_k/∂u_i = Σ_s ∂y_k/∂u_s ∂u_s/∂u_i`` over the lines that use ``u_i``, against it.  Three accumulations run side by
+side: formulas in the u's, formulas in the x's, and numbers; the numbers need no formula and check both.
+
+A formula that would grow too long to read is called by its name from there on, ``cos(u_7) ∂u_7/∂x_1``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.explanation.formulas import (
+    LONGEST,
+    Algebra,
+    add,
+    as_expression,
+    multiply,
+    number,
+    product,
+    simplified,
+    size_of,
+    symbol,
+)
+from wengert.explanation.notation import LATEX, TEXT
+from wengert.explanation.steps import (
+    Comparison,
+    Decomposition,
+    Definition,
+    Derivation,
+    Derivative,
+    Entry,
+    Expr,
+    Formula,
+    Pass,
+    Step,
+    Term,
+)
+from wengert.linearization import edges
+from wengert.program import Constant, Line, Program, Var, value_of
+
+WIDEST = 72
+"""A formula that takes more characters than this in a line of text is left out, or called by name."""
+
+
+def derive(program: Program, args: Sequence[Any], mode: str = "both") -> Derivation:
+    """Work a scalar Program through, line by line, at a point."""
+    return _Deriver(program, args).derivation(mode)
+
+
+def comparison(program: Program) -> Comparison:
+    """Compare the modes: n passes against m."""
+    n = sum(var.size for var in program.inputs)
+    m = sum(int(np.prod(result.shape, dtype=int)) for result in program.results)
+    if n == m:
+        return Comparison(n, m, "either", f"there are as many dependent as independent variables, {n}")
+    few, many = ("dependent", "independent") if m < n else ("independent", "dependent")
+    low, high = min(n, m), max(n, m)
+    reason = f"{'is' if low == 1 else 'are'} {low} {few} {'variable' if low == 1 else 'variables'} against {high} {many} ones"
+    return Comparison(n, m, "reverse" if m < n else "forward", reason)
+
+
+class _Deriver:
+    """One derivation: the algebra of the Program, and the names of its independent and dependent variables."""
+
+    def __init__(self, program: Program, args: Sequence[Any]) -> None:
+        self.program = program
+        self.algebra = algebra = Algebra(program, args)
+        self.u = algebra.symbols
+        self.users: dict[Var, list[Line]] = {var: [] for var in self.u if var.dtype.kind == "f"}
+        self.lines = [line for line in program.lines if line.outputs[0].dtype.kind == "f"]
+        for line in self.lines:
+            for var in _operands(line):
+                self.users[var].append(line)
+        self.xs: list[tuple[Expr, Var]] = [
+            (symbol(name), atom)
+            for packing in program.arguments
+            for name, atom in zip(packing.names, packing.atoms, strict=True)
+            if isinstance(atom, Var)
+        ]
+        self.ys: list[tuple[Expr, Var | Constant]] = [
+            (symbol(name), atom)
+            for packing in program.results
+            for name, atom in zip(packing.names, packing.atoms, strict=True)
+        ]
+        self.results: dict[Var, list[Expr]] = {}
+        for y, atom in self.ys:
+            if isinstance(atom, Var):
+                self.results.setdefault(atom, []).append(y)
+        self.chain = len(self.xs) == len(self.ys) == 1 and all(
+            _operands(line) == [before]
+            for line, before in zip(program.lines, [self.xs[0][1], *[one.outputs[0] for one in program.lines]], strict=False)
+        )
+        self.chain = self.chain and bool(program.lines)
+        self.in_x = self._in_x()
+        self.slopes = self._slopes()
+
+    # ---- The function itself ----
+
+    def _in_x(self) -> dict[Expr, Expr]:
+        """Write each u in the x's, as far as that stays readable."""
+        written: dict[Expr, Expr] = {self.u[var]: x for x, var in self.xs}
+        for line in self.program.lines:
+            var = line.outputs[0]
+            value = self._replace(self.algebra.definitions[var], written)
+            if value is not None:
+                written[self.u[var]] = value
+        return written
+
+    def _replace(self, expression: Expr, written: dict[Expr, Expr]) -> Expr | None:
+        needed = expression.free_symbols
+        if any(sym not in written for sym in needed):
+            return None
+        if sum(size_of(written[sym]) for sym in needed) + size_of(expression) > LONGEST:
+            return None
+        replaced = expression.xreplace({sym: written[sym] for sym in needed})
+        return replaced if size_of(replaced) <= LONGEST else None
+
+    def _slopes(self) -> dict[tuple[Line, Var], float]:
+        """Compute the local partials as numbers, by the rules themselves."""
+        algebra = self.algebra
+        slopes: dict[tuple[Line, Var], float] = {}
+        position = {var: k for k, var in enumerate(self.u)}
+        variables = list(self.u)
+        for line in self.lines:
+            parents = tuple(position[a] if isinstance(a, Var) else -1 for a in line.inputs)
+            kept = (algebra.environment[line.outputs[0]], *[value_of(a, algebra.environment) for a in line.inputs])
+            for parent, jacobian in edges((line.primitive, parents, kept, line.params, line.place, 0)):
+                key = (line, variables[parent])
+                c = getattr(jacobian, "c", 0.0)
+                slopes[key] = slopes.get(key, 0.0) + (float(c) if c is not None else 0.0)
+        return slopes
+
+    def decomposition(self) -> Decomposition:
+        algebra = self.algebra
+        definitions = [
+            Definition(self.u[var], x, tuple(self.results.get(var, ())), _plain(algebra.environment[var])) for x, var in self.xs
+        ]
+        for line in self.program.lines:
+            var = line.outputs[0]
+            definitions.append(
+                Definition(
+                    self.u[var],
+                    algebra.definitions[var],
+                    tuple(self.results.get(var, ())),
+                    _plain(algebra.environment[var]),
+                    line.location,
+                )
+            )
+        constants = tuple((y, number(atom.value)) for y, atom in self.ys if isinstance(atom, Constant))
+        return Decomposition(tuple(definitions), constants)
+
+    # ---- One pass ----
+
+    def _derivative(self, of: Expr, by: Expr) -> Derivative:
+        return Derivative(of, by, self.chain)
+
+    def forward(self, index: int) -> Pass:
+        x, seed = self.xs[index]
+        sums = _Accumulation(self)
+        for _, var in self.xs:
+            sums.seed(self._derivative(self.u[var], x), var, int(var is seed))
+        for line in self.lines:
+            var = line.outputs[0]
+            terms, parts = [], []
+            for operand in _operands(line):
+                terms.append(Term(self._derivative(self.u[var], self.u[operand]), self._derivative(self.u[operand], x)))
+                parts.append((line, operand, operand))
+            sums.add(self._derivative(self.u[var], x), var, None, terms, parts, local_first=True, entry=var in self.results)
+        entries = [
+            Entry(self._derivative(y, x), sums.shown(atom), sums.values[atom])
+            if isinstance(atom, Var)
+            else Entry(self._derivative(y, x), (), 0.0)
+            for y, atom in self.ys
+        ]
+        return Pass("forward", index + 1, x, tuple(sums.steps), tuple(entries))
+
+    def reverse(self, index: int) -> Pass:
+        y, seed = self.ys[index]
+        sums = _Accumulation(self)
+        independents = [var for _, var in self.xs]
+        for var in reversed(self.users):
+            derivative = self._derivative(y, self.u[var])
+            start = int(var is seed) if var in self.results or not self.users[var] else None
+            if not self.users[var]:
+                sums.seed(derivative, var, start or 0)
+                continue
+            terms, parts = [], []
+            for line in self.users[var]:
+                user = line.outputs[0]
+                terms.append(Term(self._derivative(y, self.u[user]), self._derivative(self.u[user], self.u[var])))
+                parts.append((line, var, user))
+            sums.add(derivative, var, start or None, terms, parts, local_first=False, entry=var in independents)
+        entries = [Entry(self._derivative(y, x), sums.shown(var), sums.values[var]) for x, var in self.xs]
+        return Pass("reverse", index + 1, y, tuple(sums.steps), tuple(entries))
+
+    # ---- The whole ----
+
+    def derivation(self, mode: str) -> Derivation:
+        forward = tuple(self.forward(k) for k in range(len(self.xs))) if mode in ("forward", "both") else ()
+        reverse = tuple(self.reverse(k) for k in range(len(self.ys))) if mode in ("reverse", "both") else ()
+        if reverse:
+            jacobian = tuple(p.entries for p in reverse)
+        else:
+            jacobian = tuple(tuple(p.entries[k] for p in forward) for k in range(len(self.ys)))
+        algebra = self.algebra
+        values = dict(algebra.values)
+        values.update({x: algebra.environment[var] for x, var in self.xs})
+        values.update({y: value_of(atom, algebra.environment) for y, atom in self.ys})
+        return Derivation(
+            name=self.program.name,
+            decomposition=self.decomposition(),
+            forward=forward,
+            reverse=reverse,
+            jacobian=jacobian,
+            comparison=comparison(self.program),
+            conditions=self._conditions(),
+            notes=self._notes(),
+            chain=self.chain,
+            independents=tuple(x for x, _ in self.xs),
+            dependents=tuple(y for y, _ in self.ys),
+            values=values,
+            functions=algebra.functions,
+            names=algebra.names,
+        )
+
+    def _conditions(self) -> tuple[tuple[Expr, Any], ...]:
+        definitions = self.algebra.definitions
+        return tuple((definitions.get(guard.var, self.u[guard.var]), guard.value) for guard in self.program.guards)
+
+    def _notes(self) -> tuple[str, ...]:
+        chosen = self.algebra.chosen
+        if not chosen:
+            return ()
+        names = ", ".join(f"`{self.u[line.outputs[0]]}` ({line.primitive.name})" for line in chosen)
+        return (f"The partials of {names} are those of the choice made at this point.",)
+
+
+class _Accumulation:
+    """The running sums of one pass: formulas in the u's, formulas in the x's, numbers."""
+
+    def __init__(self, deriver: _Deriver) -> None:
+        self.of = deriver
+        self.in_u: dict[Var, Formula] = {}
+        self.in_x: dict[Var, Formula | None] = {}
+        self.values: dict[Var, float] = {}
+        self.steps: list[Step] = []
+        self.last_u: dict[Var, Formula | None] = {}
+        self.said: set[tuple[str, str]] = set()
+
+    def seed(self, derivative: Derivative, var: Var, value: int) -> None:
+        formula = product(number(value)) if value else ()
+        self.in_u[var] = self.in_x[var] = formula
+        self.values[var] = float(value)
+        self.steps.append(Step(derivative, value, (), formula, formula, float(value)))
+
+    def add(
+        self,
+        derivative: Derivative,
+        var: Var,
+        seed: int | None,
+        terms: Sequence[Term],
+        parts: Sequence[tuple[Line, Var, Var]],
+        local_first: bool,
+        entry: bool,
+    ) -> None:
+        algebra = self.of.algebra
+        start = product(number(seed)) if seed else ()
+        u_parts: list[Formula] = [start]
+        by_name: list[Formula] = [start]
+        x_parts: list[Formula] | None = [start]
+        value = float(seed or 0)
+        for (line, operand, from_var), term in zip(parts, terms, strict=True):
+            partial = algebra.partial(line, operand)
+            value += self.of.slopes.get((line, operand), 0.0) * self.values[from_var] if partial != 0 else 0.0
+            if partial == 0 or not self.in_u[from_var]:
+                continue
+            pair = (product(partial), self.in_u[from_var])
+            u_parts.append(multiply(*(pair if local_first else pair[::-1])))
+            if pair[1][0].factors:
+                inner = term.right if local_first else term.left
+                pair = (pair[0], product(algebra.refer(inner, self.values[from_var])))
+            by_name.append(multiply(*(pair if local_first else pair[::-1])))
+            local_x, known = self.of._replace(partial, self.of.in_x), self.in_x[from_var]
+            if x_parts is None or local_x is None or known is None or _size(known) + size_of(local_x) > LONGEST:
+                x_parts = None
+                continue
+            pair = (product(local_x), known)
+            x_parts.append(multiply(*(pair if local_first else pair[::-1])))
+        in_u: Formula | None = add(u_parts)
+        in_x = None if x_parts is None else add(x_parts)
+        if entry and in_x:
+            in_x = product(simplified(as_expression(in_x)))
+        self.values[var], self.in_x[var] = value, in_x
+        assert in_u is not None
+        self.in_u[var] = in_u
+        if len(TEXT.formula(in_u, algebra.names)) > WIDEST:
+            self.in_u[var] = product(algebra.refer(derivative, value))
+            in_u = add(by_name)
+            if len(TEXT.formula(in_u, algebra.names)) > WIDEST:
+                in_u = None
+        if in_x is not None and len(TEXT.formula(in_x)) > WIDEST and not entry:
+            in_x = None
+        self.steps.append(Step(derivative, seed, tuple(terms), in_u, in_x, value, self._repeats(in_u, in_x)))
+
+        self.last_u[var] = in_u
+
+    def shown(self, var: Var) -> Formula | None:
+        """Return the best formula there is: in the x's, else in the u's, else none."""
+        in_x, in_u = self.in_x[var], self.last_u.get(var)
+        if in_x is not None or in_u is None or as_expression(in_u).free_symbols & self.of.algebra.referred:
+            return in_x
+        return in_u
+
+    def _repeats(self, in_u: Formula | None, in_x: Formula | None) -> bool:
+        """Tell whether an equality has been said in this pass, up to sign."""
+        if in_u is None or in_x is None:
+            return False
+        names = self.of.algebra.names
+        said = tuple(LATEX.formula(f, names).removeprefix("-") for f in (in_u, in_x))
+        before = said in self.said
+        self.said.add(said)  # type: ignore[arg-type]
+        return before
+
+
+def _operands(line: Line) -> list[Var]:
+    """Return the distinct variables of a line that a derivative can pass through, in order."""
+    return list(dict.fromkeys(a for a in line.inputs if isinstance(a, Var) and a.dtype.kind == "f"))
+
+
+def _plain(value: Any) -> bool | float:
+    return bool(value) if np.asarray(value).dtype.kind == "b" else float(value)
+
+
+def _size(formula: Formula) -> int:
+    return sum(size_of(f) for product in formula for f in product.factors)

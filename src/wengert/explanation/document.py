@@ -1,0 +1,199 @@
+"""What is said, in which order: a derivation as headings, sentences and equations, before anything is typeset.
+
+The same for every format; a `Notation` writes the formulas, and ``text``, ``latex`` and ``markdown`` only set the
+blocks that are made here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wengert.explanation.notation import Notation, short
+from wengert.explanation.steps import Decomposition, Definition, Derivation, Entry, Pass, Step
+
+MOST_STEPS = 150
+"""So many steps of one mode are written out; further passes are summed up by what they give."""
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A title; level 1 for the whole, 2 for a part, 3 for a pass."""
+
+    level: int
+    words: str
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A paragraph; what stands between backquotes is a formula, already written in the notation."""
+
+    words: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of equations: the left side, what it equals, its value, and a note."""
+
+    left: str
+    equals: tuple[str, ...]
+    value: Any = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Equations:
+    """Lines of equations, aligned."""
+
+    rows: tuple[Row, ...]
+
+
+Block = Heading | Sentence | Equations
+Inline = Callable[[str], str]
+
+
+def compose(d: Derivation, notation: Notation) -> list[Block]:
+    """Say a derivation in headings, sentences and equations."""
+    n, m, lines = len(d.independents), len(d.dependents), len(d.decomposition.definitions) - len(d.independents)
+    blocks: list[Block] = [
+        Heading(1, f"{d.name}: {space(n)} -> {space(m)}"),
+        Sentence(f"{d.name} takes {_count(n, 'independent variable')} to {_count(m, 'dependent variable')} in {_count(lines, 'line')}."),
+    ]
+    if d.conditions:
+        where = _and([f"`{notation.expression(c)}` is {value}" for c, value in d.conditions])
+        blocks.append(Sentence(f"This holds on the branch where {where}."))
+    blocks += [Heading(2, "Decomposition"), decomposition(d.decomposition, notation)]
+    blocks += [Sentence(note) for note in d.notes]
+    for passes, title in ((d.forward, "Forward accumulation mode (inside-out)"), (d.reverse, "Reverse accumulation mode (outside-in)")):
+        if passes:
+            blocks.append(Heading(2, title))
+            blocks += _passes(d, passes, notation)
+    if d.chain:
+        blocks += recurrences(d, notation)
+    blocks += [Heading(2, "Jacobian"), Equations(tuple(entry(e, d, notation) for row in d.jacobian for e in row))]
+    blocks += [Heading(2, "Comparison"), Sentence(compare(d))]
+    return blocks
+
+
+def space(n: int) -> str:
+    """Write the space of n real numbers."""
+    return "R" if n == 1 else f"R^{n}"
+
+
+def decomposition(d: Decomposition, notation: Notation) -> Equations:
+    """Write the definitions of the intermediate variables."""
+    rows = [_definition(definition, notation) for definition in d.definitions]
+    rows += [Row(notation.expression(y), (notation.expression(value),)) for y, value in d.constants]
+    return Equations(tuple(rows))
+
+
+def _definition(d: Definition, notation: Notation) -> Row:
+    equals = (notation.expression(d.formula), *[notation.expression(y) for y in d.results])
+    note = "" if d.location is None else f"{d.location.segment or d.location.text}  ({d.location})".strip()
+    return Row(notation.expression(d.variable), equals, d.value, note)
+
+
+def steps(p: Pass, d: Derivation, notation: Notation) -> Equations:
+    """Write the steps of a pass."""
+    return Equations(tuple(step(s, d, notation) for s in p.steps))
+
+
+def step(s: Step, d: Derivation, notation: Notation) -> Row:
+    """Write one step: chain rule, formula in the u's, formula in the x's; the same is never said twice."""
+    equals: list[str] = []
+    if s.terms:
+        rule = " + ".join(f"{notation.derivative(t.left, d.names)} {notation.derivative(t.right, d.names)}" for t in s.terms)
+        equals.append(rule if s.seed is None else f"{s.seed} + {rule}")
+    if s.in_u is not None and not s.repeated:
+        equals.append(notation.formula(s.in_u, d.names))
+    if s.in_x is not None:
+        written = notation.formula(s.in_x, d.names)
+        if written not in equals[-1:]:
+            equals.append(written)
+    return Row(notation.derivative(s.derivative, d.names), tuple(equals), s.value)
+
+
+def entry(e: Entry, d: Derivation, notation: Notation) -> Row:
+    """Write an entry of the Jacobian."""
+    equals = () if e.formula is None else (notation.formula(e.formula, d.names),)
+    return Row(notation.derivative(e.derivative, d.names), equals, e.value)
+
+
+def _passes(d: Derivation, passes: Sequence[Pass], notation: Notation) -> list[Block]:
+    blocks: list[Block] = []
+    written = 0
+    for k, p in enumerate(passes):
+        if k and written + len(p.steps) > MOST_STEPS:
+            rest = f"Pass {k + 1} goes" if k + 1 == len(passes) else f"Passes {k + 1} to {len(passes)} go"
+            blocks.append(Sentence(f"{rest} the same way."))
+            break
+        written += len(p.steps)
+        seed = notation.expression(p.seed)
+        if len(passes) > 1:
+            what = "with respect to" if p.mode == "forward" else "of"
+            blocks.append(Heading(3, f"Pass {p.number}: the derivatives {what} `{seed}`"))
+        blocks.append(steps(p, d, notation))
+        given = [sentence_of(entry(e, d, notation), notation.about) for e in p.entries]
+        if d.chain or len(given) > 6:
+            continue
+        blocks.append(Sentence(f"This pass gives {_and([f'`{g}`' for g in given])}."))
+    return blocks
+
+
+def sentence_of(row: Row, about: str) -> str:
+    """Write a row as part of a sentence."""
+    return " = ".join((row.left, *row.equals)) if row.equals else f"{row.left} {value_of(row, about)}"
+
+
+def value_of(row: Row, about: str) -> str:
+    """Write the value of a row, unless its last formula says it already; `about` is the sign for a rounded one."""
+    if row.value is None:
+        return ""
+    if isinstance(row.value, bool):
+        return f"= {row.value}"
+    text = short(row.value)
+    if row.equals and row.equals[-1] == text:
+        return ""
+    return f"= {text}" if float(text) == float(row.value) else f"{about} {text}"
+
+
+def recurrences(d: Derivation, notation: Notation) -> list[Block]:
+    """State, for a chain, what both modes reach and the recurrence that each computes."""
+    (x,), (y,) = (tuple(map(notation.expression, names)) for names in (d.independents, d.dependents))
+    letter, last = notation.expression(d.decomposition.definitions[-1].variable).split("_", 1)
+    ratio = notation.ratio
+    ((found,),) = d.jacobian
+    reached = [ratio(y, x)]
+    reached += [ratio(f"{letter}_{last}", x)] if d.forward else []
+    reached += [ratio(y, f"{letter}_0")] if d.reverse else []
+    reached += [] if found.formula is None else [notation.formula(found.formula, d.names)]
+    blocks: list[Block] = [
+        Sentence("Both modes reach" if d.forward and d.reverse else "It reaches"),
+        Equations((Row(reached[0], tuple(reached[1:]), found.value),)),
+    ]
+    i, before, after = f"{letter}_i", f"{letter}_{{i - 1}}", f"{letter}_{{i + 1}}"
+    if d.forward:
+        blocks.append(Sentence("Inside-out traversal computes the recursive relation"))
+        blocks.append(Equations((Row(ratio(i, x), (f"{ratio(i, before)} {ratio(before, x)}",)),)))
+    if d.reverse:
+        blocks.append(Sentence("Outside-in traversal computes the recursive relation"))
+        blocks.append(Equations((Row(ratio(y, i), (f"{ratio(y, after)} {ratio(after, i)}",)),)))
+    return blocks
+
+
+def compare(d: Derivation) -> str:
+    """Say which mode takes fewer passes, and why."""
+    c = d.comparison
+    if c.better == "either":
+        return f"Both modes take {_count(c.forward, 'pass', 'passes')}: {c.reason}."
+    counted = f"Forward accumulation takes {_count(c.forward, 'pass', 'passes')}, reverse accumulation {_count(c.reverse, 'pass', 'passes')}"
+    return f"{counted}: {c.better} accumulation wins, since there {c.reason}."
+
+
+def _count(n: int, one: str, many: str = "") -> str:
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+def _and(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,52 @@
+r"""Explanations as LaTeX: ``aligned`` blocks, in no need of any package but amsmath."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from wengert.explanation.document import Block, Equations, Heading, Sentence, value_of
+
+_SECTIONS = {1: "section", 2: "subsection", 3: "paragraph"}
+
+
+def typeset(blocks: Sequence[Block], values: bool = False) -> str:
+    """Set blocks as the body of a LaTeX document."""
+    written: list[str] = []
+    for block in blocks:
+        if isinstance(block, Heading):
+            written.append(rf"\{_SECTIONS[block.level]}*{{{_words(block.words)}}}")
+        elif isinstance(block, Sentence):
+            written.append(_words(block.words))
+        else:
+            written.append(f"\\[\n{equations(block, values)}\n\\]")
+    return "\n\n".join(written) + "\n"
+
+
+def equations(block: Equations, values: bool = False) -> str:
+    """Set equations in an ``aligned`` block, as sentences end: commas, and a period at last."""
+    rows = []
+    for row in block.rows:
+        value = value_of(row, r"\approx") if values or not row.equals else ""
+        sides = " = ".join(row.equals)
+        body = f"= {sides}" + (f" {value}" if value else "") if sides else value
+        rows.append(f"{row.left} & {body}")
+    return "\\begin{aligned}\n" + ", \\\\\n".join(rows) + ".\n\\end{aligned}"
+
+
+def _words(words: str) -> str:
+    return inline(re.sub(r"([_%&#])(?=[^`]*(?:`[^`]*`[^`]*)*$)", r"\\\1", spaces(words)))
+
+
+def spaces(words: str) -> str:
+    """Write ``R^3 -> R^2`` as a formula between backquotes."""
+
+    def formula(found: re.Match[str]) -> str:
+        return r"`\mathbf{R}%s \to \mathbf{R}%s`" % tuple(f"^{{{n}}}" if n else "" for n in found.groups())
+
+    return re.sub(r"\bR(?:\^(\d+))? -> R(?:\^(\d+))?", formula, words)
+
+
+def inline(words: str) -> str:
+    """Put what stands between backquotes into dollars."""
+    return re.sub(r"`([^`]*)`", lambda found: f"${found[1]}$", words)

@@ -1,0 +1,386 @@
+"""How a formula is written: one walk over a SymPy expression, and a table of signs for text and one for LaTeX.
+
+SymPy's own printers write for a computer algebra system (``-x_1 + 1``, ``x_{1}``, ``\\log{\\left(x \\right)}``); here
+formulas look as one writes them by hand:
+
+>>> import sympy
+>>> x, y = sympy.symbols("x_1 x_2", real=True)
+>>> TEXT.expression(-y / (1 - x))
+'-x_2/(1 - x_1)'
+>>> LATEX.expression(-y / (1 - x))
+'-\\\\frac{x_2}{1 - x_1}'
+
+A sum begins with a positive term, variables come in the order of their numbers, a number prints as short as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from wengert.explanation.steps import Derivative, Expr, Formula, Product
+
+SUM, PRODUCT, POWER, ATOM = range(4)
+"""How tightly a piece of text holds together; a looser one is put in parentheses."""
+
+Written = tuple[str, int]
+
+_NUMPY_NAMES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2", "asinh": "arcsinh",
+                "acosh": "arccosh", "atanh": "arctanh", "Max": "max", "Min": "min", "ceiling": "ceil"}  # fmt: skip
+_LATEX_FUNCTIONS = frozenset("log exp sin cos tan sinh cosh tanh arcsin arccos arctan max min".split())
+_GREEK = frozenset(
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega "
+    "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega".split()
+)
+
+
+class Notation:
+    """The walk over an expression; what differs between text and LaTeX is a method below the first screen."""
+
+    def expression(self, e: Expr, names: Mapping[Expr, Derivative] | None = None) -> str:
+        """Write a SymPy expression; `names` says which symbols are names of derivatives."""
+        return self._ordered(e, names)[0]
+
+    def formula(self, formula: Formula, names: Mapping[Expr, Derivative] | None = None) -> str:
+        """Write a sum of products, each product's factors in the order in which they stand."""
+        written = ""
+        for product in formula:
+            term, _ = self._factors_as_they_stand(product, names or {})
+            if not written:
+                written = term
+            elif term.startswith("-"):
+                written += f" - {term[1:]}"
+            else:
+                written += f" + {term}"
+        return written or "0"
+
+    def derivative(self, d: Derivative, names: Mapping[Expr, Derivative] | None = None) -> str:
+        """Write the name of a derivative."""
+        return self._derivative("d" if d.total else "∂", self.expression(d.of, names), self.expression(d.by, names))
+
+    def ratio(self, of: str, by: str) -> str:
+        """Write the name of a total derivative of written variables."""
+        return self._derivative("d", of, by)
+
+    # ---- The walk ----
+
+    def _factors_as_they_stand(self, product: Product, names: Mapping[Expr, Derivative]) -> Written:
+        coefficient, factors = product
+        if len(factors) <= 1:
+            whole = coefficient * factors[0] if factors else coefficient
+            return self._ordered(whole, names)
+        sign, size = _sign(coefficient)
+        written = [] if size == 1 else [self._ordered(size, names)]
+        written += [self._ordered(f, names) for f in factors]
+        return sign + self._beside([self._as_factor(w) for w in written]), PRODUCT
+
+    def _ordered(self, e: Expr, names: Mapping[Expr, Derivative] | None) -> Written:
+        # SymPy orders by the names of symbols, and u_{-2} would come after u_10: for the walk they are called by rank
+        import sympy
+
+        symbols = sorted(e.free_symbols, key=lambda s: _natural(s.name)) if hasattr(e, "free_symbols") else []
+        ranked = {s: sympy.Symbol(f"_{k:06d}", **s.assumptions0) for k, s in enumerate(symbols)}
+        written = {
+            r.name: (
+                (self.derivative(names[s], names), POWER)
+                if names and s in names
+                else (self._name(s.name), ATOM)
+            )
+            for s, r in ranked.items()
+        }
+        return self._write(e.xreplace(ranked) if ranked else e, written)
+
+    def _write(self, e: Expr, symbols: Mapping[str, Written]) -> Written:
+        import sympy
+        from sympy.core.relational import Relational
+
+        if e.is_Symbol:
+            return symbols[e.name]
+        if e.is_Number:
+            return self._number(e)
+        if e.is_Add:
+            return self._sum(e, symbols)
+        if e.is_Mul or (e.is_Pow and _is_negative(e.exp)):
+            return self._product(e, symbols)
+        if e.is_Pow:
+            return self._power(e.base, e.exp, symbols)
+        if e in _CONSTANTS(sympy):
+            return self._constant(str(e)), ATOM
+        if isinstance(e, sympy.Piecewise):
+            return self._pieces([(self._write(a, symbols)[0], self._condition(c, symbols)) for a, c in e.args]), ATOM
+        if isinstance(e, (Relational, sympy.And, sympy.Or, sympy.Not)) or e in (sympy.true, sympy.false):
+            return self._condition(e, symbols), SUM
+        arguments = [self._write(a, symbols)[0] for a in e.args]
+        if isinstance(e, sympy.exp):
+            return self._exp(arguments[0])
+        if isinstance(e, sympy.Abs):
+            return f"|{arguments[0]}|", ATOM
+        return self._call(_NUMPY_NAMES.get(e.func.__name__, e.func.__name__), "", arguments), ATOM
+
+    def _sum(self, e: Expr, symbols: Mapping[str, Written]) -> Written:
+        terms = e.as_ordered_terms()
+        first = next((k for k, t in enumerate(terms) if not _is_negative(t)), 0)
+        terms.insert(0, terms.pop(first))  # 1 - x, not -x + 1
+        text = ""
+        for term in terms:
+            written = self._parenthesize(self._write(term, symbols), PRODUCT) if term.is_Add else self._write(term, symbols)[0]
+            if not text:
+                text = written
+            elif written.startswith("-"):
+                text += f" - {written[1:]}"
+            else:
+                text += f" + {written}"
+        return text, SUM
+
+    def _product(self, e: Expr, symbols: Mapping[str, Written]) -> Written:
+        import sympy
+
+        coefficient, rest = e.as_coeff_Mul()
+        sign, size = _sign(coefficient)
+        above: list[Written] = []
+        below: list[Written] = []
+        if size.is_Rational:
+            if size.p != 1:
+                above.append(self._number(sympy.Integer(size.p)))
+            if size.q != 1:
+                below.append(self._number(sympy.Integer(size.q)))
+        elif size != 1:
+            above.append(self._number(size))
+        # u_0 x^(u_0 - 1), not x^(u_0 - 1) u_0: plain variables and their powers come first
+        factors = sorted(rest.as_ordered_factors(), key=lambda f: not (f.is_Symbol or (f.is_Pow and f.base.is_Symbol and f.exp.is_number)))
+        for factor in factors:
+            if factor.is_Pow and factor.exp.is_number and _is_negative(factor.exp):
+                below.append(self._write(factor.base ** (-factor.exp), symbols))
+            elif factor != 1:
+                above.append(self._write(factor, symbols))
+        if not below:
+            if len(above) == 1:
+                text, level = above[0]
+                return (sign + self._parenthesize(above[0], PRODUCT), PRODUCT) if sign else (text, level)
+            return sign + self._beside([self._as_factor(w) for w in above]), PRODUCT
+        return sign + self._fraction(above, below), PRODUCT
+
+    def _power(self, base: Expr, exponent: Expr, symbols: Mapping[str, Written]) -> Written:
+        import sympy
+
+        if exponent.is_Rational and exponent.p == 1 and exponent.q in (2, 3):
+            return self._root(exponent.q, self._write(base, symbols)[0]), ATOM
+        power = self._write(exponent, symbols)
+        if base.is_Function and not isinstance(base, (sympy.exp, sympy.Abs)) and not self.slashes:
+            arguments = [self._write(a, symbols)[0] for a in base.args]
+            name = _NUMPY_NAMES.get(base.func.__name__, base.func.__name__)
+            return self._call(name, self._raised(power), arguments), POWER
+        return self._parenthesize(self._write(base, symbols), ATOM) + self._raised(power), POWER
+
+    def _condition(self, c: Expr, symbols: Mapping[str, Written]) -> str:
+        import sympy
+        from sympy.core.relational import Relational
+
+        if isinstance(c, Relational):
+            return f"{self._write(c.lhs, symbols)[0]} {self.relations[c.rel_op]} {self._write(c.rhs, symbols)[0]}"
+        if isinstance(c, (sympy.And, sympy.Or)):
+            return f" {self.relations[type(c).__name__]} ".join(self._condition(a, symbols) for a in sorted(c.args, key=str))
+        if isinstance(c, sympy.Not):
+            return f"{self.relations['Not']}{self._parentheses(self._condition(c.args[0], symbols))}"
+        return str(c) if c in (sympy.true, sympy.false) else self._write(c, symbols)[0]
+
+    def _parenthesize(self, written: Written, level: int) -> str:
+        return written[0] if written[1] >= level else self._parentheses(written[0])
+
+    def _as_factor(self, written: Written) -> str:
+        text, level = written
+        return self._parentheses(text) if level < PRODUCT or text.startswith("-") or (self.slashes and "/" in text and level == PRODUCT) else text
+
+    def _beside(self, factors: Sequence[str]) -> str:
+        text = factors[0]
+        for factor in factors[1:]:
+            text += (f" {self.dot} " if factor[:1].isdigit() else " ") + factor
+        return text
+
+    # ---- What differs ----
+
+    slashes: bool
+    dot: str
+    about: str
+    relations: Mapping[str, str]
+
+    def _name(self, name: str) -> str:
+        raise NotImplementedError
+
+    def _derivative(self, d: str, of: str, by: str) -> str:
+        raise NotImplementedError
+
+    def _number(self, e: Expr) -> Written:
+        raise NotImplementedError
+
+    def _constant(self, name: str) -> str:
+        raise NotImplementedError
+
+    def _pieces(self, pieces: Sequence[tuple[str, str]]) -> str:
+        raise NotImplementedError
+
+    def _exp(self, argument: str) -> Written:
+        raise NotImplementedError
+
+    def _call(self, name: str, power: str, arguments: Sequence[str]) -> str:
+        raise NotImplementedError
+
+    def _fraction(self, above: Sequence[Written], below: Sequence[Written]) -> str:
+        raise NotImplementedError
+
+    def _root(self, degree: int, radicand: str) -> str:
+        raise NotImplementedError
+
+    def _raised(self, power: Written) -> str:
+        raise NotImplementedError
+
+    def _parentheses(self, text: str) -> str:
+        raise NotImplementedError
+
+
+class Text(Notation):
+    """Formulas in one line of Unicode, ``-x_3/(1 - x_1)``."""
+
+    slashes = True
+    dot = "·"
+    about = "≈"
+    relations = {"==": "=", "!=": "≠", "<": "<", "<=": "≤", ">": ">", ">=": "≥", "And": "and", "Or": "or", "Not": "not "}
+
+    def _name(self, name: str) -> str:
+        return name
+
+    def _derivative(self, d: str, of: str, by: str) -> str:
+        return f"{d}{of}/{d}{by}"
+
+    def _number(self, e: Expr) -> Written:
+        text = short(e)
+        return text, PRODUCT if "/" in text else SUM if text.startswith("-") else ATOM
+
+    def _constant(self, name: str) -> str:
+        return {"pi": "π", "E": "e", "oo": "∞", "-oo": "-∞"}.get(name, name)
+
+    def _pieces(self, pieces: Sequence[tuple[str, str]]) -> str:
+        text = pieces[-1][0] if pieces[-1][1] == "True" else "undefined"
+        for value, condition in reversed(pieces[:-1] if pieces[-1][1] == "True" else pieces):
+            text = f"where({condition}, {value}, {text})"
+        return text
+
+    def _exp(self, argument: str) -> Written:
+        return f"exp({argument})", ATOM
+
+    def _call(self, name: str, power: str, arguments: Sequence[str]) -> str:
+        return f"{name}({', '.join(arguments)}){power}"
+
+    def _fraction(self, above: Sequence[Written], below: Sequence[Written]) -> str:
+        over = self._beside([self._as_factor(w) for w in above]) if above else "1"
+        if len(below) == 1:
+            return f"{over}/{self._parenthesize(below[0], POWER)}"
+        return f"{over}/({self._beside([self._as_factor(w) for w in below])})"
+
+    def _root(self, degree: int, radicand: str) -> str:
+        return f"{'sqrt' if degree == 2 else 'cbrt'}({radicand})"
+
+    def _raised(self, power: Written) -> str:
+        return f"^{self._parenthesize(power, ATOM)}"
+
+    def _parentheses(self, text: str) -> str:
+        return f"({text})"
+
+
+class Latex(Notation):
+    r"""Formulas in LaTeX without packages, ``-\frac{x_3}{1 - x_1}``."""
+
+    slashes = False
+    dot = r"\cdot"
+    about = r"\approx"
+    relations = {"==": "=", "!=": r"\neq", "<": "<", "<=": r"\leq", ">": ">", ">=": r"\geq", "And": r"\land", "Or": r"\lor", "Not": r"\lnot "}  # fmt: skip
+
+    def _name(self, name: str) -> str:
+        stem, underscore, index = name.partition("_")
+        if underscore and re.fullmatch(r"\w|-?\d+|\{[-\d,]+\}", index):
+            return f"{self._word(stem)}_{index if len(index) == 1 or index[0] == '{' else '{' + index + '}'}"
+        return self._word(name)
+
+    def _word(self, name: str) -> str:
+        if len(name) == 1:
+            return name
+        return f"\\{name}" if name in _GREEK else rf"\mathrm{{{name}}}".replace("_", r"\_")
+
+    def _derivative(self, d: str, of: str, by: str) -> str:
+        d = "d" if d == "d" else r"\partial"
+        return rf"\frac{{{d} {of}}}{{{d} {by}}}"
+
+    def _number(self, e: Expr) -> Written:
+        text = short(e)
+        sign = "-" if text.startswith("-") else ""
+        text = text.lstrip("-")
+        if "/" in text:
+            above, _, below = text.partition("/")
+            text = rf"\frac{{{above}}}{{{below}}}"
+        elif "e" in text:
+            mantissa, _, power = text.partition("e")
+            text = (f"{mantissa} \\cdot " if mantissa != "1" else "") + f"10^{{{int(power)}}}"
+        return sign + text, SUM if sign else ATOM if "^" not in text else PRODUCT
+
+    def _constant(self, name: str) -> str:
+        return {"pi": r"\pi", "E": "e", "oo": r"\infty", "-oo": r"-\infty"}.get(name, rf"\mathrm{{{name}}}")
+
+    def _pieces(self, pieces: Sequence[tuple[str, str]]) -> str:
+        rows = [f"{value} & \\text{{{'otherwise'}}}" if condition == "True" else f"{value} & \\text{{where }} {condition}" for value, condition in pieces]
+        return r"\begin{cases} " + r" \\ ".join(rows) + r" \end{cases}"
+
+    def _exp(self, argument: str) -> Written:
+        return f"e^{{{argument}}}", POWER
+
+    def _call(self, name: str, power: str, arguments: Sequence[str]) -> str:
+        if name in ("floor", "ceil"):
+            return rf"\l{name} {arguments[0]} \r{name}{power}"
+        known = f"\\{name}" if name in _LATEX_FUNCTIONS else name if len(name) == 1 else rf"\operatorname{{{name}}}".replace("_", r"\_")
+        return known + power + self._parentheses(", ".join(arguments))
+
+    def _fraction(self, above: Sequence[Written], below: Sequence[Written]) -> str:
+        over = above[0][0] if len(above) == 1 else self._beside([self._as_factor(w) for w in above]) if above else "1"
+        under = below[0][0] if len(below) == 1 else self._beside([self._as_factor(w) for w in below])
+        return rf"\frac{{{over}}}{{{under}}}"
+
+    def _root(self, degree: int, radicand: str) -> str:
+        return rf"\sqrt{{{radicand}}}" if degree == 2 else rf"\sqrt[{degree}]{{{radicand}}}"
+
+    def _raised(self, power: Written) -> str:
+        text = power[0]
+        return f"^{text}" if len(text) == 1 else f"^{{{text}}}"
+
+    def _parentheses(self, text: str) -> str:
+        tall = any(word in text for word in (r"\frac", r"\begin", r"\sqrt"))
+        return rf"\left({text}\right)" if tall else f"({text})"
+
+
+TEXT, LATEX = Text(), Latex()
+
+
+def short(e: Any) -> str:
+    """Write a number as short as it is: 2, 0.5, 1/3, 0.693147."""
+    if getattr(e, "is_Rational", False):
+        return str(e)
+    value = float(e)
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else f"{value:.6g}"
+
+
+def _CONSTANTS(sympy: Any) -> tuple[Any, ...]:
+    return (sympy.pi, sympy.E, sympy.oo, -sympy.oo, sympy.nan, sympy.zoo, sympy.EulerGamma)
+
+
+def _natural(name: str) -> tuple[str, tuple[int, ...], str]:
+    """Return the key that puts u_2 before u_10, and u_{-2} before both."""
+    stem, _, rest = name.partition("_")
+    return stem, tuple(int(k) for k in re.findall(r"-?\d+", rest)), name
+
+
+def _is_negative(e: Expr) -> bool:
+    coefficient = e.as_coeff_Mul()[0] if hasattr(e, "as_coeff_Mul") else e
+    return bool(coefficient.is_number and coefficient.is_negative)
+
+
+def _sign(coefficient: Expr) -> tuple[str, Expr]:
+    return ("-", -coefficient) if coefficient.is_negative else ("", coefficient)

@@ -1,0 +1,153 @@
+"""What an explanation consists of, apart from how it is printed.
+
+A `Derivation` is a `Decomposition` (the Wengert list as definitions) and passes; a `Pass` is one traversal of the list
+for one seed, a sequence of `Step`; a step is one derivative with its chain rule, its formula in the intermediate
+variables, its formula in the independent ones, and its value::
+
+    ∂u_5/∂x_1 = ∂u_5/∂u_0 ∂u_0/∂x_1 + ∂u_5/∂u_3 ∂u_3/∂x_1 = -u_0 (1/u_2) = -x_3/(1 - x_1)  = -6
+    derivative  terms                                        in_u            in_x             value
+
+Text, LaTeX and Markdown are three tables of words over these classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from wengert.errors import Location
+
+Expr = Any
+"""A SymPy expression: SymPy is imported when a formula is first asked for."""
+
+
+class Product(NamedTuple):
+    """A product whose factors are kept as they stand, in the order in which the chain rule brings them."""
+
+    coefficient: Expr
+    factors: tuple[Expr, ...]
+
+
+Formula = tuple[Product, ...]
+"""A sum of products; the empty one is zero."""
+
+
+class Derivative(NamedTuple):
+    """The name of a derivative, not its value: ``∂u_5/∂x_1``, or ``du_1/dx`` where it is *total*."""
+
+    of: Expr
+    by: Expr
+    total: bool = False
+
+
+class Term(NamedTuple):
+    """A product of two derivatives: one summand of the chain rule."""
+
+    left: Derivative
+    right: Derivative
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One line of the decomposition, ``u_4 = u_{-2} u_1 = y_1``."""
+
+    variable: Expr
+    formula: Expr
+    results: tuple[Expr, ...] = ()
+    value: bool | float = 0.0
+    location: Location | None = None
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """The function as a list of definitions; `constants` are results that depend on nothing."""
+
+    definitions: tuple[Definition, ...]
+    constants: tuple[tuple[Expr, Expr], ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of a pass.
+
+    Attributes
+    ----------
+    derivative
+        What the line computes.
+    seed
+        What it is set to before the chain rule; None for a variable that is no seed.
+    terms
+        The chain rule, zero terms included.
+    in_u, in_x
+        The value as a formula in the intermediate and in the independent variables; None where that would be too long
+        to read, or cannot be written.
+    value
+        The number at the point.
+    repeated
+        True if ``in_u = in_x`` has been said in this pass already, up to sign.
+    """
+
+    derivative: Derivative
+    seed: int | None
+    terms: tuple[Term, ...]
+    in_u: Formula | None
+    in_x: Formula | None
+    value: float
+    repeated: bool = False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of the Jacobian: its name, its formula in the independent variables (None if too long), its value."""
+
+    derivative: Derivative
+    formula: Formula | None
+    value: float
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One traversal of the list: forward from one independent variable, or reverse from one dependent variable."""
+
+    mode: str
+    number: int
+    seed: Expr
+    steps: tuple[Step, ...]
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How many passes each mode takes, which one is the better, and why."""
+
+    forward: int
+    reverse: int
+    better: str
+    """``"forward"``, ``"reverse"`` or, in a draw, ``"either"``."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """A whole explanation, line by line.
+
+    `values` has the number that each symbol stands for at the point, `functions` how to compute those without a
+    formula: with both any formula can be evaluated.  `conditions` are the decisions on values that the function took on the way.  `names` says how a symbol that is no plain variable (the partial
+    of an opaque elemental, a derivative that is referred to by name) is printed.
+    """
+
+    name: str
+    decomposition: Decomposition
+    forward: tuple[Pass, ...]
+    reverse: tuple[Pass, ...]
+    jacobian: tuple[tuple[Entry, ...], ...]
+    comparison: Comparison
+    conditions: tuple[tuple[Expr, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+    chain: bool = False
+    independents: tuple[Expr, ...] = ()
+    dependents: tuple[Expr, ...] = ()
+    values: Mapping[Expr, float] = field(default_factory=dict)
+    functions: Mapping[str, Any] = field(default_factory=dict)
+    names: Mapping[Expr, Derivative] = field(default_factory=dict)
