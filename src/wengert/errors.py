@@ -28,7 +28,10 @@ import sys
 from dataclasses import dataclass
 from types import CodeType, FrameType
 
+import numpy as np
+
 PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+LIBRARIES = (PACKAGE, os.path.dirname(os.path.abspath(np.__file__)) + os.sep)
 
 RawLocation = tuple[CodeType, int]
 """A code object and the offset of an instruction in it: cheap to take while tracing, resolved when it is asked for."""
@@ -90,8 +93,8 @@ class Location:
 
 
 def user_frame(frame: FrameType | None) -> FrameType | None:
-    """Walk outwards from `frame` to the first one that is not wengert's own."""
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+    """Walk outwards from `frame` to the first one that is neither wengert's own nor NumPy's."""
+    while frame is not None and frame.f_code.co_filename.startswith(LIBRARIES):
         frame = frame.f_back
     return frame
 

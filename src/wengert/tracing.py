@@ -464,7 +464,8 @@ class Traced(Recordable):
 
     def item(self, *index: Any) -> Any:
         if index:
-            return self[index if isinstance(index[0], int) else index[0]]
+            where = index[0] if len(index) == 1 else index
+            return self[tuple(where)] if isinstance(where, tuple) else self.ravel()[where]
         return self.reshape(())
 
     def tolist(self) -> Any:

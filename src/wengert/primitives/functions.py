@@ -17,6 +17,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from wengert.errors import UnsupportedError
 from wengert.primitives import structural as p
 from wengert.primitives.table import calls
+from wengert.program import Recordable
 
 Axis = int | Sequence[int] | None
 _UNSET: Any = np._NoValue
@@ -83,7 +84,7 @@ def mean(a: Any, axis: Axis = None, dtype: Any = None, out: Any = None, keepdims
         _only(out=out)
     if where is not _UNSET and where is not True:
         size = np.sum(np.broadcast_to(where, _shape(a)), axis=axis, keepdims=_flag(keepdims))
-        return sum(a, axis, dtype, None, keepdims, where=where) / size
+        return sum(a, axis, dtype, None, keepdims, where=where) / size.astype(a.dtype)
     return sum(a, axis, dtype, None, keepdims) / (_size(a) if axis is None else _count(a, axis))
 
 
@@ -96,7 +97,8 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
             spread = [1] * _ndim(a)
             spread[axis] = _shape(a)[axis]
             weights = np.reshape(weights, spread)
-        total = np.sum(np.broadcast_to(weights, _shape(a)), axis=axis, keepdims=_flag(keepdims))
+        kind = np.result_type(np.asarray(a) if isinstance(a, (list, tuple)) else a, weights)
+        total = np.sum(np.broadcast_to(weights, _shape(a)), axis=axis, dtype=kind, keepdims=_flag(keepdims))
         result = np.sum(a * weights, axis=axis, keepdims=_flag(keepdims)) / total
     return (result, np.broadcast_to(total, _shape(result))) if returned else result
 
@@ -126,7 +128,7 @@ def prod(a: Any, axis: Axis = None, dtype: Any = None, out: Any = None, keepdims
     for k in axes:
         result = np.moveaxis(result, k, 0)
         if result.shape[0] == 0:
-            result = np.ones((1, *result.shape[1:]))
+            result = np.ones((1, *result.shape[1:]), result.dtype)
         while result.shape[0] > 1:
             half = result.shape[0] // 2
             product = result[:half] * result[half : 2 * half]
@@ -461,7 +463,10 @@ def ones_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, s
 
 @calls(np.full_like)
 def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **kwargs: Any) -> Any:
-    return np.broadcast_to(fill_value, _shape(a) if shape is None else shape) + np.zeros((), a.dtype if dtype is None else dtype)
+    wanted, kind = _shape(a) if shape is None else shape, a.dtype if dtype is None else dtype
+    if not hasattr(fill_value, "astype"):
+        return np.full(wanted, fill_value, kind)
+    return np.broadcast_to(fill_value.astype(kind), wanted)
 
 
 @calls(np.shape)
@@ -491,7 +496,7 @@ def real(val: Any) -> Any:
 
 @calls(np.result_type)
 def result_type(*arrays_and_dtypes: Any) -> Any:
-    return np.result_type(*[a.dtype if hasattr(a, "dtype") and hasattr(a, "shape") else a for a in arrays_and_dtypes])
+    return np.result_type(*[a.dtype if isinstance(a, Recordable) else a for a in arrays_and_dtypes])
 
 
 @calls(np.linalg.norm)
