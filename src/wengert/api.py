@@ -15,7 +15,7 @@ import numpy as np
 from wengert.accumulation.sweeps import forward, identity, reverse
 from wengert.errors import ArgumentError, ResultError, caller, explain_at
 from wengert.linearization import Linearization, write_graph
-from wengert.planning import choose
+from wengert.planning import Plan, choose, plan_program
 from wengert.program import Program
 from wengert.scalarization import is_scalar, scalarize
 from wengert.tracing import Trace, Traced, run, watch
@@ -503,12 +503,52 @@ def trace(f: Function, argnums: Argnums = None) -> Callable[..., Program]:
 
     @functools.wraps(f)
     def tracer(*args: Any, **kwargs: Any) -> Program:
-        return watch(_trace, f, args, kwargs, argnums)
+        return watch(_trace, f, args, kwargs, argnums)  # type: ignore[no-any-return]
 
     return tracer
 
 
 def _trace(f: Function, args: Any, kwargs: Any, argnums: Argnums) -> Program:
-    positions = _positions(argnums, args)
-    program = _record(f, args, kwargs, positions, keep_all=True, copy=True).program()
-    return scalarize(program, *[args[k] for k in positions]) if is_scalar(program) else program
+    return trace_at(f, args, kwargs, argnums)[0]
+
+
+def trace_at(f: Function, args: Sequence[Any], kwargs: Any, argnums: Argnums) -> tuple[Program, list[Any]]:
+    """Trace a function at a point; return its Program and the values of its independent variables there."""
+    recorded = _record(f, args, kwargs, _positions(argnums, args), keep_all=True, copy=True)
+    point = [part.value for group in recorded.arguments for part in group.parts]
+    program = recorded.program()
+    return (scalarize(program, *point) if is_scalar(program) else program), point
+
+
+def plan(f: Function, argnums: Argnums = None) -> Callable[..., Plan]:
+    """Return a function that counts what the Jacobian of `f` would cost in each mode, and says which is chosen and why.
+
+    Parameters
+    ----------
+    f
+        A function of real numbers or arrays.
+    argnums
+        The positions of the independent variables; None for every argument that is a real number or array.
+
+    Returns
+    -------
+    callable
+        Takes what `f` takes; returns a `Plan`, which prints as a table.  Counts are of scalar operations, exact, and
+        include the function itself.
+
+    Examples
+    --------
+    >>> import numpy as np, wengert as wg
+    >>> x = np.array([0.5, 2.0, 3.0])
+    >>> print(wg.plan(lambda x: np.array([x[0] * (x[1] - x[2]), x[2] * np.log(1 - x[0])]))(x))
+    """
+
+    @functools.wraps(f)
+    def planner(*args: Any, **kwargs: Any) -> Plan:
+        return watch(_plan, f, args, kwargs, argnums)  # type: ignore[no-any-return]
+
+    return planner
+
+
+def _plan(f: Function, args: Any, kwargs: Any, argnums: Argnums) -> Plan:
+    return plan_program(*trace_at(f, args, kwargs, argnums))

@@ -105,9 +105,8 @@ def assemble(pieces: Sequence[Array], indices: Sequence[Any], shape: Shape, batc
         else:
             flat = flat_positions(index, shape)
             view = total.reshape((*leading, math.prod(shape)))
-            np.add.at(
-                view, (*free, flat.ravel()), np.reshape(piece, (*leading, flat.size))
-            )  # unbuffered: repeats add up
+            at: Any = (*free, flat.ravel())
+            np.add.at(view, at, np.reshape(piece, (*leading, flat.size)))  # unbuffered: repeats add up
     return total
 
 
@@ -131,7 +130,7 @@ def _traced_item(index: Any) -> Any:
 
 def flat_positions(index: Any, shape: Shape) -> np.ndarray[Any, Any]:
     """Return the flat position in an array of `shape` of every element that `index` selects."""
-    return np.arange(math.prod(shape)).reshape(shape)[index]
+    return np.asarray(np.arange(math.prod(shape)).reshape(shape)[index])
 
 
 def take(t: Array, index: Any, shape: Shape, batch: int) -> Array:
@@ -282,7 +281,7 @@ class Sum(LocalJacobian):
         if not self.keepdims and g.ndim:
             g = g.reshape(leading + self._kept())
         if type(g) is np.float64:  # as np.broadcast_to does, which takes thrice as long for a scalar
-            return np.ndarray(self.in_shape, g.dtype, g, 0, (0,) * len(self.in_shape))  # type: ignore[arg-type]
+            return np.ndarray(self.in_shape, g.dtype, g, 0, (0,) * len(self.in_shape))
         return np.broadcast_to(g, leading + self.in_shape)
 
     def counts(self) -> Counts:

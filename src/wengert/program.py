@@ -201,6 +201,11 @@ class Constant:
         """The shape of the value."""
         return np.shape(self.value)
 
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return np.size(self.value)
+
     def __str__(self) -> str:
         value = self.value
         if isinstance(value, np.ndarray) and value.size > 4:
@@ -211,6 +216,22 @@ class Constant:
 
 
 Atom = Var | Constant
+
+
+class _Brief:
+    """What stands for a long array where a line is printed."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def _brief(value: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.size > 4:
+        return _Brief(str(Constant(value)))
+    return tuple(_brief(v) for v in value) if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -235,7 +256,8 @@ class Line:
 
     def __str__(self) -> str:
         left = ", ".join(map(str, self.outputs))
-        return f"{left} = {readable(self.primitive.write([str(a) for a in self.inputs], self.params))}"
+        params = {name: _brief(value) for name, value in self.params.items()}
+        return f"{left} = {readable(self.primitive.write([str(a) for a in self.inputs], params))}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -291,8 +313,8 @@ class Packing:
         if self.whole:
             return values[0]
         if any(isinstance(v, Recordable) for v in values):
-            flat = np.stack([v if isinstance(v, Recordable) else np.asarray(v, self.dtype) for v in values])
-            return flat.reshape(self.shape)
+            parts: list[Any] = [v if isinstance(v, Recordable) else np.asarray(v, self.dtype) for v in values]
+            return np.stack(parts).reshape(self.shape)
         return np.array(values, self.dtype).reshape(self.shape)
 
 
@@ -497,8 +519,6 @@ def write_listing(program: Program, places: bool = True) -> str:
     for text, note, place in rows:
         row = f"{text:<{first}}" + (f"  {note:<{second}}" if second else "")
         body.append((f"{row}  # {place}" if place else row).rstrip())
-        for inner in ():
-            body.append(inner)
     return "\n".join([", ".join(head), *body, *([", ".join(constants)] if constants else [])])
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from wengert.primitives import elementwise as e
 from wengert.primitives import structural as s
 from wengert.program import Packing, Primitive, Program, Var, as_value, value_of
-from wengert.tracing import Group, Tape, Trace, Traced, build_program, current_context
+from wengert.tracing import Group, Trace, Traced, build_program, recording
 
 _MOVING = (s.reshape, s.transpose, s.broadcast_to, s.stack, s.concatenate, s.getitem)
 """Primitives that only move elements."""
@@ -96,35 +96,29 @@ def scalarize(program: Program, *args: Any) -> Program:
 
     Raises NotImplementedError for a line that has no scalar form.
     """
-    context = current_context()
-    tape = Tape(context, keep_all=True)
     environment: dict[Var, Any] = {}
     groups = []
-    for argument, value in zip(program.arguments, args, strict=True):
-        values = np.asarray(as_value(value), dtype=argument.dtype)
-        parts = [tape.input(values[index]) for index in np.ndindex(*argument.shape)]
-        groups.append(Group(argument.name, argument.shape, argument.dtype, parts))
-        _spread(argument, parts, environment)
     guards = {guard.var: guard for guard in program.guards}
-    place = context.place
-    context.tapes.append(tape)
-    try:
+    with recording() as tape:
+        for argument, value in zip(program.arguments, args, strict=True):
+            values = np.asarray(as_value(value), dtype=argument.dtype)
+            parts = [tape.input(values[index]) for index in np.ndindex(*argument.shape)]
+            groups.append(Group(argument.name, argument.shape, argument.dtype, parts))
+            _spread(argument, parts, environment)
         for line in program.lines:
-            context.place = line.place
+            tape.context.place = line.place
             operands = [value_of(a, environment) for a in line.inputs]
             (var,) = line.outputs
             environment[var] = result = _plain(_run(line.primitive, operands, dict(line.params)))
             if var in guards and type(result) is Traced:
                 tape.guards.append((result.index, guards[var].value, guards[var].place))
-    finally:
-        tape.open = False
-        context.tapes.pop()
-        context.place = place
     results = []
     for packing in program.results:
         whole = [value_of(a, environment) for a in packing.atoms]
         parts = list(np.ravel(np.asarray(whole[0], dtype=object))) if packing.whole else whole
-        results.append(Group(packing.name, packing.shape, packing.dtype, [p if type(p) is Traced else as_value(p) for p in parts]))
+        results.append(
+            Group(packing.name, packing.shape, packing.dtype, [p if type(p) is Traced else as_value(p) for p in parts])
+        )
     return build_program(Trace(program.name, tape, groups, results, program.single))
 
 

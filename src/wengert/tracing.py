@@ -18,6 +18,7 @@ runs and looks only at the thread that traces.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import operator
@@ -394,7 +395,7 @@ class Traced(Recordable):
     __neg__, __pos__, __abs__ = _unary(e.negative), _unary(e.positive), _unary(e.absolute)
     __lt__, __le__ = _binary(e.less), _binary(e.less_equal)
     __gt__, __ge__ = _binary(e.greater), _binary(e.greater_equal)
-    __eq__, __ne__ = _binary(e.equal), _binary(e.not_equal)  # type: ignore[assignment]
+    __eq__, __ne__ = _binary(e.equal), _binary(e.not_equal)
     __and__, __rand__ = _binary(e.bitwise_and), _reflected(e.bitwise_and)
     __or__, __ror__ = _binary(e.bitwise_or), _reflected(e.bitwise_or)
     __xor__, __rxor__ = _binary(e.bitwise_xor), _reflected(e.bitwise_xor)
@@ -766,6 +767,21 @@ class Trace:
         return result.index if type(result) is Traced and result.tape is self.tape else -1
 
 
+@contextlib.contextmanager
+def recording() -> Iterator[Tape]:
+    """Open a tape on which wengert itself writes a Program: every value is kept, no user code is run."""
+    context = _threads.context
+    tape = Tape(context, keep_all=True)
+    place = context.place
+    context.tapes.append(tape)
+    try:
+        yield tape
+    finally:
+        tape.open = False
+        context.tapes.pop()
+        context.place = place
+
+
 def run(
     function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], positions: Sequence[int], keep_all: bool
 ) -> Trace:
@@ -852,9 +868,9 @@ def build_program(trace: Trace) -> Program:
     live: list[Row] = []
     for row in reversed(tape.rows):
         if row[5] in needed:
-            parents = [parent for parent in row[1] if parent >= 0]
-            needed.update(parents)
-            used.update(parents)
+            read = [parent for parent in row[1] if parent >= 0]
+            needed.update(read)
+            used.update(read)
             live.append(row)
     by_position = {row[5]: row for row in live}
     last = [by_position[k] for k in dict.fromkeys(k for _, k in results) if k in by_position and k not in used]
@@ -865,7 +881,7 @@ def build_program(trace: Trace) -> Program:
         for part in group.parts:
             variables[part.index] = Var(number, part.shape, part.dtype)
             number += 1
-    lines = []
+    lines: list[Line] = []
     for primitive, parents, kept, params, place, out in [*[r for r in reversed(live) if r[5] not in moved], *last]:
         operands = tuple(
             variables[parent] if parent >= 0 else Constant(value) for parent, value in zip(parents, kept[1:], strict=True)

@@ -52,7 +52,12 @@ def _exponent_partial(y: Any, x: Any, _p: Any) -> Any:
     return y * np.log(np.where(x == 0, 1, x))
 
 
-power = elementwise(np.power, _base_partial, _exponent_partial, operator=operator.pow, source="{0} ** {1}", formula=lambda a, b: a**b, domain=((0.0, INF), ALL))
+def _power_counts(y: Any, _x: Any, p: Any) -> dict[str, int]:
+    """x**2 is one multiplication, as NumPy computes it; any other power is a call."""
+    return {MULTIPLY if getattr(p, "value", None) == 2 else "calls": y.size}
+
+
+power = elementwise(np.power, _base_partial, _exponent_partial, operator=operator.pow, source="{0} ** {1}", formula=lambda a, b: a**b, counts=_power_counts, domain=((0.0, INF), ALL))
 float_power = elementwise(np.float_power, _base_partial, _exponent_partial, formula=lambda a, b: a**b, domain=((0.0, INF), ALL))
 
 

@@ -251,7 +251,7 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
 @calls(np.expand_dims)
 def expand_dims(a: Any, axis: Axis) -> Any:
     axes = axis if np.iterable(axis) else (axis,)
-    ndim = _ndim(a) + len(axes)  # type: ignore[arg-type]
+    ndim = _ndim(a) + len(axes)
     places = normalize_axis_tuple(axes, ndim)  # type: ignore[arg-type]
     sizes = iter(_shape(a))
     return p.reshape(a, shape=tuple(1 if k in places else next(sizes) for k in range(ndim)))
