@@ -94,6 +94,11 @@ def test_a_branch_on_a_value_passes():
     assert wg.check_derivatives(f)(x)
 
 
+def test_what_computes_in_less_precision_inside_passes():
+    report = wg.check_derivatives(lambda x: np.sin(x.astype(np.float32)).astype(np.float64))(POINT)
+    assert report, str(report)
+
+
 # ---- Planted faults ----
 
 
@@ -200,6 +205,11 @@ def test_a_jump_is_not_taken_for_a_derivative():
     assert "could not be checked at this point" in str(report)
 
 
+def test_a_sawtooth_finer_than_any_step_is_not_taken_for_smooth():
+    report = wg.check_derivatives(lambda x: np.remainder(x, 1e-9))(0.7)
+    assert not any(c.wrong for c in report.comparisons), str(report)
+
+
 def test_nan_is_wrong_where_there_is_a_derivative(plant):
     spoiled = plant("spoiled", np.sin, lambda _y, x: np.cos(x) * np.nan)
     report = wg.check_derivatives(lambda x: spoiled(x))(1.0)
@@ -256,6 +266,13 @@ def test_the_error_estimate_of_differences_holds(f, df):
     for x in (0.4, 0.7, 1.0):
         truth = find_truth(lambda z: f(np.abs(z) if z.dtype.kind == "c" else z), np.array([x]), np.eye(1))
         assert abs(truth.value[0, 0] - df(x)) <= truth.tolerance[0, 0]
+
+
+def test_what_differences_cannot_see_is_not_called_checked(plant):
+    tiny = plant("tiny", lambda x: 1e10 + 1e-6 * np.abs(x), lambda _y, x: 2.001e-6 * np.sign(x))
+    report = wg.check_derivatives(lambda x: tiny(x))(1.0)
+    assert not report
+    assert "could not be checked" in str(report)
 
 
 def test_the_report_prints_in_color_too():

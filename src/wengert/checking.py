@@ -14,6 +14,7 @@ Where something is wrong, every line of the list is checked by itself, and the r
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import warnings
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ import numpy as np
 from wengert.api import Argnums, LinearMap, _positions, jacobian, linearize, trace
 from wengert.errors import DerivativeError, ResultError, WengertError, explain_at
 from wengert.linearization import Linearization, edges
-from wengert.program import Line, Program, Var, as_value, evaluate_all
+from wengert.program import Line, Program, Shaped, Var, as_value, evaluate_all
 from wengert.tracing import parameter_names
 
 if TYPE_CHECKING:
@@ -37,12 +38,15 @@ FULL = 64
 """Up to so many inputs and outputs every entry is checked; beyond, random directions are."""
 DIRECTIONS = 8
 """How many random directions are checked."""
+NEIGHBORS = 3
+"""How many neighbors are asked how far rounding may move a derivative."""
+EPS = float(np.finfo(float).eps)
 STEP = 1e-20
 """The complex step: nothing is subtracted, so it can be as small as one likes."""
 SAFETY = 10.0
 """An estimated error is taken this many times as a tolerance."""
 ROUNDINGS = 64.0
-"""So many roundings of the largest entry of a row are granted to each mode."""
+"""So many roundings are granted to each mode, of the largest entry of a row and of the values on the way to it."""
 
 
 # ---- The report ----
@@ -260,7 +264,16 @@ class _Point:
         self.x = np.concatenate([np.ravel(x).astype(wide) for x in self.inputs])
         self.n, self.m = int(self.x.size), int(np.size(self.y))
         self.eps = float(max(np.finfo(d).eps for d in (np.asarray(self.y).dtype, *[x.dtype for x in self.inputs])))
+        self.precision = self._precision()
         self.names = parameter_names(f, len(args))
+
+    def _precision(self) -> float:
+        """Return the precision of the least precise value that is computed on the way from float64 arguments."""
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            program = trace(self._of_independent)(*self.split(self.x))
+        dtypes = [v.dtype for line in program.lines for v in line.outputs if v.dtype.kind == "f"]
+        return float(max([np.finfo(d).eps for d in dtypes], default=EPS))
 
     def _of_independent(self, *values: Any) -> Any:
         args = list(self.args)
@@ -291,15 +304,30 @@ class _Point:
         bars = self.map.pull(np.reshape(g, np.shape(self.y)))
         return np.concatenate([np.ravel(bar) for bar in bars]).astype(np.float64)
 
-    def neighbor(self, rng: np.random.Generator) -> LinearMap | None:
-        """The linearization one rounding away: how far it moves is how well the derivative can be known at all."""
-        try:
-            with warnings.catch_warnings(), np.errstate(all="ignore"):
-                warnings.simplefilter("ignore")
+    def neighbors(self, rng: np.random.Generator) -> list[LinearMap]:
+        """Linearize with every argument and every value of the list a rounding off.
+
+        How far a product with the Jacobian moves is how well it can be known in this precision.  All values of a line
+        are moved by the same factor, so that what was equal (in a maximum, say) stays equal.
+        """
+        found: list[LinearMap] = []
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            for _ in range(NEIGHBORS):
                 moved = self.x * (1 + self.eps * rng.choice([-1.0, 1.0], self.n))
-                return linearize(self._of_independent, *self.split(moved, own=True))[1]
-        except Exception:
-            return None
+                with contextlib.suppress(Exception):  # it may be outside the domain
+                    found.append(
+                        _rounded(linearize(self._of_independent, *self.split(moved, own=True))[1], self.eps, rng)
+                    )
+        return found
+
+    def wobble(self, products: Array, V: Array, near: Sequence[LinearMap]) -> Array:
+        """Return how far ``J V`` moves among the neighbors."""
+        wobble = np.zeros(products.shape)
+        for through in near:
+            apart = np.abs(np.column_stack([self.push(v, through) for v in V.T]) - products)
+            wobble = np.fmax(wobble, np.where(np.isfinite(apart), apart, 0.0))
+        return wobble
 
     def input_name(self, j: int) -> str:
         k = int(np.searchsorted(np.cumsum(self.sizes), j, side="right"))
@@ -308,6 +336,22 @@ class _Point:
     def output_name(self, i: int) -> str:
         letter = next(c for c in ("y", "z", "w", "result") if c not in [self.names[k] for k in self.positions])
         return letter + _subscript(i, np.shape(self.y))
+
+
+def _rounded(exact: LinearMap, eps: float, rng: np.random.Generator) -> LinearMap:
+    """Move the values that the rules of each line read by a rounding, up or down."""
+
+    def moved(value: Any, factor: float) -> Any:
+        return value * value.dtype.type(factor) if getattr(getattr(value, "dtype", None), "kind", "") == "f" else value
+
+    linearization = exact._linearization
+    rows = []
+    for primitive, parents, kept, params, place, out in linearization.rows:
+        factor = 1 + eps * float(rng.choice([-1.0, 1.0]))
+        plain = [value if type(value) is Shaped else moved(value, factor) for value in kept]
+        rows.append((primitive, parents, tuple(plain), params, place, out))
+    L = linearization
+    return LinearMap(exact._function, exact._primals, Linearization(rows, L.inputs, L.outputs, L.values, L.size))
 
 
 def _subscript(flat: int, shape: tuple[int, ...]) -> str:
@@ -328,19 +372,16 @@ def _check(point: _Point, rng: np.random.Generator) -> Report:
     G = np.eye(m) if m <= FULL else rng.choice(signs, (m, DIRECTIONS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        truth = find_truth(point.value, point.x, V)
+        truth = find_truth(point.value, point.x, V, point.precision)
         if full:
             forward, backward = point.jacobian("forward"), point.jacobian("reverse")
         else:
             forward = np.column_stack([point.push(v) for v in V.T])
             backward = np.vstack([point.pull(g) for g in G.T]) @ V
         forward, backward = forward.astype(np.float64), backward.astype(np.float64)
-        near = point.neighbor(rng)
-        wobble = np.zeros_like(forward)
-        if near is not None:
-            wobble = np.abs(np.column_stack([point.push(v, near) - point.push(v) for v in V.T]))
-            wobble[~np.isfinite(wobble)] = 0
-        rounding = SAFETY * wobble + ROUNDINGS * point.eps * _row_scale(forward, truth.value)
+        near = point.neighbors(rng)
+        wobble = point.wobble(np.column_stack([point.push(v) for v in V.T]), V, near)
+        rounding = ROUNDINGS * (wobble + point.eps * _row_scale(forward, truth.value))
         tolerance = truth.tolerance + rounding
 
         def names(outputs: bool) -> Callable[[int, int], str]:
@@ -430,10 +471,11 @@ def _compare(
 ) -> Comparison:
     """Compare two matrices entry by entry, and keep the worst entry of all and of each wrong row.
 
-    An entry counts as checked if its tolerance is small beside its row, or beside `floor`, the size of the output.
+    An entry counts as checked if its tolerance is small beside its row, or if it is 0 without rounding and the
+    tolerance is small beside `floor`, the size of the output.
     """
-    scale = np.maximum(_row_scale(expected, got), np.maximum(floor, np.finfo(float).tiny))
-    sharp = tolerance <= 0.1 * scale
+    scale = np.maximum(_row_scale(expected, got), np.finfo(float).tiny)
+    sharp = (tolerance <= 0.1 * scale) | ((got == 0) & (tolerance <= 1e-6 * floor))
     known = np.isfinite(tolerance) & np.isfinite(expected) & (sharp if kink is None else sharp | kink)
     distance = np.abs(got - expected)
     bad = known & ~(distance <= tolerance)  # a NaN is wrong
@@ -452,7 +494,7 @@ def _compare(
     return Comparison(got_name, expected_name, int(known.sum()), got.size, worst, tuple(wrong))
 
 
-def _adjoint_identity(point: _Point, near: LinearMap | None, rng: np.random.Generator) -> Comparison:
+def _adjoint_identity(point: _Point, near: Sequence[LinearMap], rng: np.random.Generator) -> Comparison:
     """Compare <g, J t> with <J^T g, t> for random g and t: what a transposed rule gets wrong, wherever it is."""
     name = "adjoint identity <g, J t> = <J^T g, t>"
     if not point.n or not point.m:
@@ -465,8 +507,8 @@ def _adjoint_identity(point: _Point, near: LinearMap | None, rng: np.random.Gene
         y_dot, x_bar = point.push(t), point.pull(g)
         left[k], right[k] = g @ y_dot, x_bar @ t
         size = np.abs(g) @ np.abs(y_dot) + np.abs(x_bar) @ np.abs(t)
-        wobble = 0.0 if near is None else float(np.abs(g) @ np.abs(point.push(t, near) - y_dot))
-        tolerance[k] = ROUNDINGS * point.eps * size + SAFETY * (wobble if np.isfinite(wobble) else 0.0)
+        wobble = float(np.abs(g) @ point.wobble(y_dot[:, None], t[:, None], near)[:, 0])
+        tolerance[k] = ROUNDINGS * (point.eps * size + wobble)
     # scaled by the terms, not by their sum, which may cancel
     return _compare(name, "", left, right, tolerance, lambda i, _j: f"<g_{i + 1}, J t_{i + 1}>")
 
@@ -497,14 +539,16 @@ class Truth:
         return np.where(self.kink, self.error * (1 + 1e-6), SAFETY * self.error)
 
 
-def find_truth(f: Callable[[Array], Array], x: Array, V: Array) -> Truth:
+def find_truth(f: Callable[[Array], Array], x: Array, V: Array, eps: float = EPS) -> Truth:
     """Differentiate `f` at `x` along the columns of `V` without any rule: by complex step, else by differences.
+
+    `eps` is the precision in which `f` computes.
 
     >>> truth = find_truth(lambda x: np.array([x[0] * x[1]]), np.array([2.0, 3.0]), np.eye(2))
     >>> truth.value, truth.method
     (array([[3., 2.]]), 'complex step')
     """
-    columns = [_differences(f, x, v) for v in V.T]
+    columns = [_differences(f, x, v, eps) for v in V.T]
     D, error, kink = (np.column_stack([column[k] for column in columns]) for k in range(3))
     kink = kink.astype(bool)
 
@@ -517,33 +561,32 @@ def find_truth(f: Callable[[Array], Array], x: Array, V: Array) -> Truth:
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
             stepped = [f(x + 1j * STEP * v) for v in V.T]
     except Exception as failure:
-        first = str(failure).strip().partition("\n")[0]
-        return differences(f"the function does not run on complex numbers ({type(failure).__name__}: {first})")
+        return differences(f"the function does not run on complex numbers ({type(failure).__name__})")
     if any(c.dtype.kind != "c" for c in stepped):
         return differences("the function returns real numbers for complex ones")
     C = np.column_stack([c.imag / STEP for c in stepped])
     known = np.isfinite(error) & ~kink
-    rounding = ROUNDINGS * np.finfo(float).eps * _row_scale(C, D)
+    rounding = ROUNDINGS * eps * _row_scale(C, D)
     if not np.all(np.abs(C - D)[known] <= (SAFETY * error + rounding)[known]):
         return differences("the function is not analytic there, since it disagrees with differences")
     return Truth(np.where(known, C, D), np.where(known, 0.0, error), kink, "complex step")
 
 
-def _differences(f: Callable[[Array], Array], x: Array, v: Array) -> tuple[Array, Array, Array]:
+def _differences(f: Callable[[Array], Array], x: Array, v: Array, eps: float) -> tuple[Array, Array, Array]:
     """Differentiate `f` along `v` by extrapolated central differences; see `_ladder`."""
     moved = np.abs(x[(v != 0) & (x != 0)])
     scale = max(1.0, float(np.median(moved))) if moved.size else 1.0
-    d, error, kink = _ladder(f, x, v, 0.1 * scale)
+    d, error, kink = _ladder(f, x, v, 0.1 * scale, eps)
     closest = float(moved.min(initial=np.inf))
     poor = ~(error <= 1e-7 * np.abs(d)) & (d != 0)  # a NaN is poor
     if poor.any() and closest < 0.1:  # near the edge of a domain, or a kink: log at 1e-8
-        finer = _ladder(f, x, v, 0.3 * closest)
+        finer = _ladder(f, x, v, 0.3 * closest, eps)
         better = finer[1] < error
         d, error, kink = (np.where(better, a, b) for a, b in zip(finer, (d, error, kink), strict=True))
     return d, error, kink
 
 
-def _ladder(f: Callable[[Array], Array], x: Array, v: Array, h: float) -> tuple[Array, Array, Array]:
+def _ladder(f: Callable[[Array], Array], x: Array, v: Array, h: float, eps: float) -> tuple[Array, Array, Array]:
     """Extrapolate central differences with steps h, h/4, h/16... to step 0; return value, error, and where a kink is.
 
     Ridders (1982), "Accurate computation of F'(x) and F'(x) F''(x)".  The error is how far the best number of the
@@ -551,7 +594,7 @@ def _ladder(f: Callable[[Array], Array], x: Array, v: Array, h: float) -> tuple[
     and if the smallest steps contradict it, how far they do.  At a kink, where the derivatives from both sides differ
     however small the step, it is half the gap: what lies between them is as right as can be.
     """
-    ratio, rungs, eps = 4.0, 11, float(np.finfo(float).eps)
+    ratio, rungs, probes = 4.0, 11, (13, 16)
     far = float(np.max(np.abs(x), where=v != 0, initial=0.0))  # x + h v is rounded too
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -566,7 +609,7 @@ def _ladder(f: Callable[[Array], Array], x: Array, v: Array, h: float) -> tuple[
             row = [(above - below) / (2 * step)]
             plain.append(row[0])
             gaps.append(np.abs(above - 2 * f0 + below) / step)
-            noise = 2 * eps * (np.fmax(np.abs(above), np.abs(below)) + far * np.abs(row[0])) / step
+            noise = 8 * eps * (np.fmax(np.abs(above), np.abs(below)) + far * np.abs(row[0])) / step
             for j in range(k):
                 better = row[j] + (row[j] - before[j]) / (ratio ** (2 * (j + 1)) - 1)
                 row.append(better)
@@ -576,12 +619,17 @@ def _ladder(f: Callable[[Array], Array], x: Array, v: Array, h: float) -> tuple[
                 take = estimate < error  # never, if it is NaN
                 best, error = np.where(take, better, best), np.where(take, estimate, error)
             before = row
-        scatter = np.maximum(np.abs(plain[-1] - plain[-2]), np.abs(plain[-2] - plain[-3]))
-        contradiction = np.abs(plain[-1] - best) - 2 * scatter
-        error = np.where(contradiction > error, contradiction, error)
+        contradiction = np.abs(plain[-1] - best)
+        error = np.where((contradiction > error) & (contradiction > 16 * noise), contradiction, error)
+        for k in probes:  # too small a step to be accurate, small enough to see a jump that the others straddle
+            step = h / ratio**k
+            probed = (_or_nan(f, x + step * v, f0.shape) - _or_nan(f, x - step * v, f0.shape)) / (2 * step)
+            contradiction = np.abs(probed - best)
+            doubt = 16 * noise * ratio ** (k - rungs + 1)
+            error = np.where((contradiction > error) & (contradiction > doubt), contradiction, error)
         # a smooth function's gap shrinks with the step, to a sixteenth over two rungs
         steady = np.maximum(np.abs(gaps[-1] - gaps[-2]), np.abs(gaps[-1] - gaps[-3]))
-        kink = (gaps[-1] > 64 * noise) & (steady < 0.05 * gaps[-1])
+        kink = (gaps[-1] > 16 * noise) & (steady < 0.05 * gaps[-1])
         best, error = np.where(kink, plain[-1], best), np.where(kink, gaps[-1] / 2 + noise, error)
     return best, error, kink
 
@@ -638,7 +686,7 @@ def _localized(point: _Point, entry: Entry, V: Array, mode: str) -> Entry:
         for half in np.array_split(support, 2):
             part = np.zeros(point.n)
             part[half] = v[half]
-            truth = find_truth(point.value, point.x, part[:, None])
+            truth = find_truth(point.value, point.x, part[:, None], point.precision)
             got = float(point.push(part)[entry.output] if row is None else row @ part)
             expected, slack = float(truth.value[entry.output, 0]), float(truth.tolerance[entry.output, 0])
             halves.append((abs(got - expected), half, got, expected, slack + entry.tolerance))
@@ -704,7 +752,7 @@ def _fault(line: Line, row: Any, atom: Var, environment: dict[Var, Any], rng: np
         operands = [moved if a is atom else v for a, v in zip(line.inputs, values, strict=True)]
         return np.ravel(primitive.numpy(*operands, **params))
 
-    truth = find_truth(alone, x.ravel(), t.reshape(-1, 1))
+    truth = find_truth(alone, x.ravel(), t.reshape(-1, 1), float(np.finfo(alone(x.ravel()).dtype).eps))
     d = truth.value[:, 0]
     pushed, pulled, scale = np.zeros(y.shape), 0.0, 0.0
     for parent, J in edges(row):
