@@ -24,7 +24,7 @@ import numpy as np
 
 from wengert.primitives import elementwise as e
 from wengert.primitives import structural as s
-from wengert.program import Packing, Primitive, Program, Var, as_value, value_of
+from wengert.program import Guard, Packing, Primitive, Program, Var, as_value, value_of
 from wengert.tracing import Group, Trace, Traced, build_program, recording
 
 _MOVING = (s.reshape, s.transpose, s.broadcast_to, s.stack, s.concatenate, s.getitem)
@@ -105,13 +105,14 @@ def scalarize(program: Program, *args: Any) -> Program:
             parts = [tape.input(values[index]) for index in np.ndindex(*argument.shape)]
             groups.append(Group(argument.name, argument.shape, argument.dtype, parts))
             _spread(argument, parts, environment)
+            for var in argument.atoms:
+                _guard(tape, guards.get(var), environment[var])  # type: ignore[arg-type, index]
         for line in program.lines:
             tape.context.place = line.place
             operands = [value_of(a, environment) for a in line.inputs]
             (var,) = line.outputs
             environment[var] = result = _plain(_run(line.primitive, operands, dict(line.params)))
-            if var in guards and type(result) is Traced:
-                tape.guards.append((result.index, guards[var].value, guards[var].place))
+            _guard(tape, guards.get(var), result)
     results = []
     for packing in program.results:
         whole = [value_of(a, environment) for a in packing.atoms]
@@ -120,6 +121,13 @@ def scalarize(program: Program, *args: Any) -> Program:
             Group(packing.name, packing.shape, packing.dtype, [p if type(p) is Traced else as_value(p) for p in parts])
         )
     return build_program(Trace(program.name, tape, groups, results, program.single))
+
+
+def _guard(tape: Tape, guard: Guard | None, value: Any) -> None:
+    """Carry a guard over to the scalar variable that stands for the guarded one, which may be an array of one element."""
+    scalar = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
+    if guard is not None and type(scalar) is Traced:
+        tape.guards.append((scalar.index, guard.value, guard.place))
 
 
 def _spread(argument: Packing, parts: list[Traced], environment: dict[Var, Any]) -> None:

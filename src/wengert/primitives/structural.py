@@ -59,7 +59,7 @@ def write_index(index: Sequence[Any], operands: Sequence[str] = ()) -> str:
         if isinstance(item, Operand):
             return operands[item.k]
         if isinstance(item, np.ndarray):
-            kind = "" if item.dtype.kind == "i" else f", dtype=np.{item.dtype.name}"
+            kind = "" if item.dtype.kind == "i" and item.size else f", dtype=np.{item.dtype.name}"
             return f"np.array({item.tolist()!r}{kind})"
         return repr(item)
 
