@@ -25,7 +25,7 @@ import numpy as np
 from wengert.primitives import elementwise as e
 from wengert.primitives import structural as s
 from wengert.program import Guard, Packing, Primitive, Program, Var, as_value, value_of
-from wengert.tracing import Group, Trace, Traced, build_program, recording
+from wengert.tracing import Group, Tape, Trace, Traced, build_program, recording
 
 _MOVING = (s.reshape, s.transpose, s.broadcast_to, s.stack, s.concatenate, s.getitem)
 """Primitives that only move elements."""
