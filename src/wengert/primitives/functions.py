@@ -496,7 +496,8 @@ def real(val: Any) -> Any:
 
 @calls(np.result_type)
 def result_type(*arrays_and_dtypes: Any) -> Any:
-    return np.result_type(*[a.dtype if isinstance(a, Recordable) else a for a in arrays_and_dtypes])
+    kinds = [a.dtype if isinstance(a, Recordable) else a for a in arrays_and_dtypes]  # type: ignore[attr-defined]
+    return np.result_type(*kinds)
 
 
 @calls(np.linalg.norm)
