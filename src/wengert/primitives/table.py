@@ -3,12 +3,14 @@
 `define` makes a primitive of any function; `elementwise` is `define` for functions that act on each element by itself,
 whose local partial is a diagonal.  Both enter it in `PRIMITIVES` (by name) and, for a NumPy function, in `CALLS`, which
 tracing asks what to do when that function meets a traced value.  `calls` enters a function that is *written in terms
-of* primitives (``np.mean``), and needs no rule.
+of* primitives (``np.mean``), and needs no rule.  Functions that do not ask NumPy's protocols what to do (SciPy's) are
+*caught* in the module that users call them from while a trace runs: ``@calls(scipy.linalg.expm, catch=scipy.linalg)``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,9 @@ PRIMITIVES: dict[str, Primitive] = {}
 
 CALLS: dict[Callable[..., Any], Callable[..., Any]] = {}
 """What a NumPy function does on traced values: a primitive, or a function written in terms of primitives."""
+
+CAUGHT: dict[ModuleType, dict[str, Callable[..., Any]]] = {}
+"""Functions that do not dispatch by NumPy's protocols, by the module and name under which users call them."""
 
 Interval = tuple[float, float]
 ALL: Interval = (-np.inf, np.inf)
@@ -98,13 +103,20 @@ def elementwise(ufunc: np.ufunc, *partials: Partial | None, **known: Any) -> Pri
     return define(ufunc.__name__, ufunc, *partials, replaces=ufunc, **known)
 
 
-def calls(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Enter a function that is written in terms of primitives, under the NumPy functions that it stands for."""
+def calls(
+    *functions: Callable[..., Any], catch: ModuleType | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enter a function that is written in terms of primitives, under the functions that it stands for.
+
+    With `catch` these are no functions of NumPy's and know nothing of its protocols: while a trace runs, a call of
+    them as an attribute of that module, with a traced value among the arguments, is taken to `written` instead.
+    """
 
     def enter(written: Callable[..., Any]) -> Callable[..., Any]:
         for function in functions:
             CALLS[function] = written
+            if catch is not None:
+                CAUGHT.setdefault(catch, {})[function.__name__] = function
         return written
 
     return enter
-
