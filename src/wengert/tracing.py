@@ -49,7 +49,7 @@ from wengert.errors import (
 from wengert.primitives import elementwise as e
 from wengert.primitives import functions
 from wengert.primitives.structural import Operand, getitem
-from wengert.primitives.table import CALLS
+from wengert.primitives.table import CALLS, CAUGHT
 from wengert.program import Constant, Guard, Line, Packing, Primitive, Program, Recordable, Shaped, Var, as_value
 
 Array = Any
@@ -675,6 +675,8 @@ def _start_catching() -> None:
         if _tracing_threads == 1:
             for name, catcher in _catchers.items():
                 setattr(np, name, catcher)
+            for module, caught in CAUGHT.items():
+                vars(module).update(_foreign_catchers(module, caught))
 
 
 def _stop_catching() -> None:
@@ -684,6 +686,38 @@ def _stop_catching() -> None:
         if _tracing_threads == 0:
             for name, original in _originals.items():
                 setattr(np, name, original)
+            for module, caught in CAUGHT.items():
+                vars(module).update(caught)
+
+
+# ---- Functions that know nothing of NumPy's protocols: scipy.linalg.expm(t) ----
+
+
+def _catching_call(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a function of another library: on a thread that traces, a call with a traced argument is recorded."""
+
+    @functools.wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if _threads.context.tapes:
+            for value in (*args, *kwargs.values()):
+                if holds_traced(value):
+                    return _through(_some_traced(value), CALLS[original], args, kwargs)
+        return original(*args, **kwargs)
+
+    return call
+
+
+_foreign: dict[types.ModuleType, dict[str, Callable[..., Any]]] = {}
+
+
+def _foreign_catchers(
+    module: types.ModuleType, caught: Mapping[str, Callable[..., Any]]
+) -> Mapping[str, Callable[..., Any]]:
+    """Return the wrappers of a module's functions, made when they are first needed."""
+    catchers = _foreign.setdefault(module, {})
+    if len(catchers) != len(caught):
+        catchers.update({name: _catching_call(original) for name, original in caught.items()})
+    return catchers
 
 
 # ---- Warnings that name the user's line ----
