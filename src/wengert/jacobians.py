@@ -282,7 +282,12 @@ class Sum(LocalJacobian):
             g = g.reshape(leading + self._kept())
         if type(g) is np.float64:  # as np.broadcast_to does, which takes thrice as long for a scalar
             return np.ndarray(self.in_shape, g.dtype, g, 0, (0,) * len(self.in_shape))
-        return np.broadcast_to(g, leading + self.in_shape)
+        shape = leading + self.in_shape
+        if type(g) is np.ndarray and math.prod(shape) <= 4096:  # and a copy is quicker than a view where it is small
+            spread = np.empty(shape, g.dtype)
+            spread[...] = g
+            return spread
+        return np.broadcast_to(g, shape)
 
     def counts(self) -> Counts:
         return {"additions": math.prod(self.in_shape) - math.prod(self.out_shape)}

@@ -188,18 +188,10 @@ def write_row(
         kept = (y, *values)
     elif not primitive.keeps:
         return y  # no derivative: nobody will ask for this row
-    elif kind is float64 and primitive.elementwise:
-        kept = (y, *values)
+    elif primitive.elementwise and (kind is float64 or y.size <= SMALL):
+        kept = (y, *values)  # no operand is larger than the result
     else:
-        keeps = primitive.keeps
-        last = len(keeps) - 1
-        kept = [y if keeps[0] or kind is float64 or y.size <= SMALL else Shaped(y.shape, y.dtype)]
-        for k, value in enumerate(values, 1):
-            if type(value) in _SCALARS or keeps[k if k < last else last] or value.size <= SMALL:
-                kept.append(value)
-            else:
-                kept.append(Shaped(value.shape, value.dtype))
-        kept = tuple(kept)
+        kept = _what_is_read(primitive.keeps, y, values)
     out = tape.size
     tape.size = out + 1
     tape.rows.append((primitive, parents, kept, params, place, out))
@@ -252,6 +244,31 @@ def shape_error(primitive: Primitive, values: Sequence[Any], error: Exception, p
             "Check the shapes in that line; reshape or transpose one of them.",
         )
     )
+
+
+def _what_is_read(keeps: tuple[bool, ...], y: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return result and operands, those that no rule will read (and that are not small) replaced by their shapes."""
+    shape, dtype = y.shape, y.dtype
+    stand_in = y if keeps[0] or y.size <= SMALL else None
+    last = len(keeps) - 1
+    kept = [stand_in]
+    k = 0
+    for value in values:
+        if k < last:
+            k += 1
+        if keeps[k] or type(value) in _SCALARS or value.size <= SMALL:
+            kept.append(value)
+            if stand_in is None and type(value) is ndarray and value.shape == shape and value.dtype is dtype:
+                stand_in = value  # it is kept anyway, and has the shape
+        elif value.shape == shape and value.dtype is dtype:
+            if stand_in is None:
+                stand_in = Shaped(shape, dtype)
+            kept.append(stand_in)
+        else:
+            kept.append(Shaped(value.shape, value.dtype))
+    if kept[0] is None:
+        kept[0] = Shaped(shape, dtype) if stand_in is None else stand_in
+    return tuple(kept)
 
 
 # ---- Traced values ----
@@ -673,8 +690,7 @@ def _start_catching() -> None:
     with _lock:
         _tracing_threads += 1
         if _tracing_threads == 1:
-            for name, catcher in _catchers.items():
-                setattr(np, name, catcher)
+            vars(np).update(_catchers)  # in one step: this is done for every outermost trace
             for module, caught in CAUGHT.items():
                 vars(module).update(_foreign_catchers(module, caught))
 
@@ -684,8 +700,7 @@ def _stop_catching() -> None:
     with _lock:
         _tracing_threads -= 1
         if _tracing_threads == 0:
-            for name, original in _originals.items():
-                setattr(np, name, original)
+            vars(np).update(_originals)
             for module, caught in CAUGHT.items():
                 vars(module).update(caught)
 

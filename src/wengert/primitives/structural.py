@@ -343,9 +343,10 @@ cumsum = define(
 
 
 def _extremum_partial(y: Any, x: Any, axis: Shape, keepdims: bool) -> LocalJacobian:
-    kept = tuple(1 if k - len(x.shape) in axis else s for k, s in enumerate(x.shape))
-    chosen = np.where(x == np.reshape(y, kept), y.dtype.type(1), y.dtype.type(0))
-    share = chosen / np.sum(chosen, axis=axis, keepdims=True)
+    if not keepdims:
+        y = np.reshape(y, tuple(1 if k - len(x.shape) in axis else s for k, s in enumerate(x.shape)))
+    chosen = (x == y).astype(y.dtype)
+    share = chosen / chosen.sum(axis=axis, keepdims=True)
     return compose(Sum(x.shape, axis, keepdims), Diagonal(share, x.shape, x.shape))
 
 
