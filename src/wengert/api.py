@@ -51,7 +51,7 @@ def _independent(value: Any, position: int, copy: bool = False) -> Any:
         raise ArgumentError(
             explain_at(caller(), f"argument {position} {what}, and derivatives need real numbers:", f"{instead}.")
         )
-    if dtype is not None and dtype.kind == "c":
+    if kind is complex or (dtype is not None and dtype.kind == "c"):
         raise ArgumentError(
             explain_at(
                 caller(),
@@ -60,8 +60,9 @@ def _independent(value: Any, position: int, copy: bool = False) -> Any:
             )
         )
     instead = "Pass np.array(...) of it, with dtype float" if isinstance(value, (list, tuple)) else "Pass a float or a NumPy array"
+    what = "None" if value is None else f"a {kind.__name__}"
     raise ArgumentError(
-        explain_at(caller(), f"argument {position} is a {kind.__name__}, not a number or an array:", f"{instead}.")
+        explain_at(caller(), f"argument {position} is {what}, not a number or an array:", f"{instead}.")
     )
 
 

@@ -854,7 +854,12 @@ def run(
     if outermost:
         _start_catching()
     try:
-        returned = function(*replaced, **kwargs)
+        try:
+            returned = function(*replaced, **kwargs)
+        except ValueError as error:
+            if isinstance(error.__cause__, LostGradientError):  # NumPy hides it: "setting an array element with..."
+                raise error.__cause__ from None
+            raise
         result = _result(function, returned)
     finally:
         tape.open = False
