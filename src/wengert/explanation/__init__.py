@@ -2,56 +2,188 @@
 
 >>> import numpy as np, wengert as wg
 >>> from wengert.explanation import explain
->>> e = explain(lambda x: x[0] * np.log(x[1]), mode="reverse")(np.array([3.0, 1.0]))
->>> print(e.text(values=False).partition("Reverse")[2].partition("Jacobian")[0].strip())
+>>> e = explain(lambda x: x[0] * np.log(x[1]), mode="reverse")(np.array([3.0, 0.5]))
+>>> print(e.text(values=False).partition("(outside-in)")[2].partition("This pass")[0].strip("- \\n"))
+∂y/∂u_2    = 1
+  ∂y/∂u_1    = ∂y/∂u_2 ∂u_2/∂u_1 = u_{-1} = x_1
+  ∂y/∂u_0    = ∂y/∂u_1 ∂u_1/∂u_0 = u_{-1} (1/u_0) = x_1/x_2
+  ∂y/∂u_{-1} = ∂y/∂u_2 ∂u_2/∂u_{-1} = u_1 = log(x_2)
+
+The derivation is one structure of steps (``steps``), made by ``derivation`` from a scalar Program, or by ``arrays``
+where that would be too long to read; ``document`` says it in sentences and equations, ``notation`` writes formulas,
+and ``text``, ``latex`` and ``markdown`` set them.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from wengert.api import Argnums, Function, _positions, trace
 from wengert.errors import ArgumentError
 from wengert.explanation import latex, markdown, text
-from wengert.explanation.document import compose
-from wengert.explanation.notation import LATEX, TEXT
-from wengert.explanation.steps import Derivation
+from wengert.explanation.document import Block, Equations, compose
+from wengert.explanation.notation import LATEX, TEXT, Notation
 from wengert.program import Program
+from wengert.scalarization import can_scalarize, scalar_lines, scalarize
+from wengert.tracing import parameter_names
 
 __all__ = ["Explanation", "explain"]
 
 MODES = ("forward", "reverse", "both")
+MOST_LINES = 60
+"""A function of more scalar lines than this is explained by its array lines."""
+MOST_VARIABLES = 16
+"""So is one of more independent and dependent variables than this, together."""
 
 
 class Explanation:
-    """The derivation of a function's derivatives at a point; prints as text, LaTeX and Markdown."""
+    """The derivation of a function's derivatives at a point.
 
-    def __init__(self, derivation: Derivation) -> None:
-        self.derivation = derivation
+    Print it for text; a notebook shows it typeset.  ``derivation`` holds the steps themselves with formulas as SymPy
+    expressions (see `wengert.explanation.steps`), or an `ArrayDerivation`.
+
+    >>> import numpy as np, wengert as wg
+    >>> e = explain(lambda x: np.sin(x) * x)(0.0)
+    >>> e
+    <Explanation of f: R -> R, 2 lines>
+    >>> e.derivation.jacobian[0][0].value
+    0.0
+    """
+
+    __slots__ = ("_compose", "derivation", "program")
+
+    def __init__(self, program: Program, derivation: Any, composer: Callable[[Any, Notation], list[Block]]) -> None:
+        self.program, self.derivation, self._compose = program, derivation, composer
 
     def text(self, values: bool = True) -> str:
-        return text.typeset(compose(self.derivation, TEXT), values)
+        """Write it as text; with `values`, each line with its number and the code that it comes from."""
+        return text.typeset(self._compose(self.derivation, TEXT), values)
 
     def latex(self, values: bool = False) -> str:
-        return latex.typeset(compose(self.derivation, LATEX), values)
+        """Write it as the body of a LaTeX document (amsmath); with `values`, each line with its number."""
+        return latex.typeset(self._compose(self.derivation, LATEX), values)
 
     def markdown(self, values: bool = False) -> str:
-        return markdown.typeset(compose(self.derivation, LATEX), values)
+        """Write it as Markdown with ``$$`` formulas; with `values`, each line with its number."""
+        return markdown.typeset(self._compose(self.derivation, LATEX), values)
 
     def __str__(self) -> str:
         return self.text()
 
+    def __repr__(self) -> str:
+        head, _, _ = self.text(values=False).partition("\n")
+        return f"<Explanation of {head}, {len(self.program.lines)} lines>"
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown(values=True)
+
+    def _repr_latex_(self) -> str:
+        blocks = [b for b in self._compose(self.derivation, LATEX) if isinstance(b, Equations)]
+        return "\n\n".join(f"$$\n{latex.equations(b)}\n$$" for b in blocks)
+
 
 def explain(f: Function, argnums: Argnums = None, *, mode: str = "both") -> Callable[..., Explanation]:
-    """Explain."""
+    """Return a function that derives the derivatives of `f` at a point, line by line, as one does by hand.
+
+    Parameters
+    ----------
+    f
+        A function of real numbers or arrays.
+    argnums
+        The positions of the independent variables; None for every argument that is a real number or array.
+    mode
+        Which traversal of the chain rule to write: ``"forward"``, ``"reverse"`` or ``"both"``.
+
+    Returns
+    -------
+    callable
+        Takes what `f` takes; returns an `Explanation`: the decomposition into elementary functions, each pass with its
+        chain rule, formulas and values, the Jacobian, and which mode takes fewer passes.  A function of more than 60
+        scalar lines is explained by its array lines.
+
+    Raises
+    ------
+    ArgumentError
+        If the mode is unknown, or an argument is not a float or an array of them.
+
+    Examples
+    --------
+    >>> import numpy as np, wengert as wg
+    >>> print(explain(lambda x: np.exp(-x), mode="forward")(0.0).text(values=False))
+    f: R -> R
+    =========
+    <BLANKLINE>
+    f takes 1 independent variable to 1 dependent variable in 2 lines.
+    <BLANKLINE>
+    Decomposition
+    -------------
+    <BLANKLINE>
+      u_0 = x
+      u_1 = -u_0
+      u_2 = exp(u_1) = y
+    <BLANKLINE>
+    Forward accumulation mode (inside-out)
+    --------------------------------------
+    <BLANKLINE>
+      du_0/dx = 1
+      du_1/dx = du_1/du_0 du_0/dx = -1
+      du_2/dx = du_2/du_1 du_1/dx = -u_2 = -exp(-x)
+    <BLANKLINE>
+    It reaches
+    <BLANKLINE>
+      dy/dx = du_2/dx = -exp(-x)
+    <BLANKLINE>
+    Inside-out traversal computes the recursive relation
+    <BLANKLINE>
+      du_i/dx = du_i/du_{i - 1} du_{i - 1}/dx
+    <BLANKLINE>
+    Jacobian
+    --------
+    <BLANKLINE>
+      dy/dx = -exp(-x)
+    <BLANKLINE>
+    Comparison
+    ----------
+    <BLANKLINE>
+    Both modes take 1 pass: there are as many dependent as independent variables, 1.
+    """
+    if mode not in MODES:
+        raise ArgumentError(f"mode {mode!r} is unknown; the modes are {', '.join(map(repr, MODES))}.")
 
     @functools.wraps(f)
     def explainer(*args: Any, **kwargs: Any) -> Explanation:
-        from wengert.explanation.derivation import derive
-
         program = trace(f, argnums)(*args, **kwargs)
-        return Explanation(derive(program, [args[k] for k in _positions(argnums, args)], mode))
+        point = [args[k] for k in _positions(argnums, args)]
+        variables = sum(v.size for v in program.inputs) + sum(int(np.prod(r.shape, dtype=int)) for r in program.results)
+        scalar = can_scalarize(program)
+        lines = scalar_lines(program) if scalar else None
+        if lines is not None and lines <= MOST_LINES and variables <= MOST_VARIABLES:
+            from wengert.explanation.derivation import derive
+
+            program = scalarize(program, *point)
+            return Explanation(program, derive(program, point, mode), compose)
+        from wengert.explanation.arrays import compose_arrays, derive_arrays
+
+        derivation = derive_arrays(program, point, lines, mode, _names_of_constants(f, args))
+        return Explanation(program, derivation, compose_arrays)
 
     return explainer
+
+
+def _names_of_constants(f: Function, args: Sequence[Any]) -> dict[int, str]:
+    """Find what the user's code calls the arrays that it takes from outside: other arguments, closures, globals."""
+    named: dict[int, str] = {}
+    try:
+        found = inspect.getclosurevars(inspect.unwrap(f))
+        outside = {**found.globals, **found.nonlocals}
+    except TypeError:
+        outside = {}
+    for name, value in [*outside.items(), *zip(parameter_names(f, len(args)), args, strict=True)]:
+        if isinstance(value, np.ndarray):
+            named.setdefault(id(value), name)
+    return named

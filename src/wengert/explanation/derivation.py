@@ -19,6 +19,7 @@ from wengert.explanation.formulas import (
     Algebra,
     add,
     as_expression,
+    in_order,
     multiply,
     number,
     product,
@@ -60,7 +61,8 @@ def comparison(program: Program) -> Comparison:
         return Comparison(n, m, "either", f"there are as many dependent as independent variables, {n}")
     few, many = ("dependent", "independent") if m < n else ("independent", "dependent")
     low, high = min(n, m), max(n, m)
-    reason = f"{'is' if low == 1 else 'are'} {low} {few} {'variable' if low == 1 else 'variables'} against {high} {many} ones"
+    are, variables = ("is", "variable") if low == 1 else ("are", "variables")
+    reason = f"{are} {low:,} {few} {variables} against {high:,} {many} ones"
     return Comparison(n, m, "reverse" if m < n else "forward", reason)
 
 
@@ -93,7 +95,9 @@ class _Deriver:
                 self.results.setdefault(atom, []).append(y)
         self.chain = len(self.xs) == len(self.ys) == 1 and all(
             _operands(line) == [before]
-            for line, before in zip(program.lines, [self.xs[0][1], *[one.outputs[0] for one in program.lines]], strict=False)
+            for line, before in zip(
+                program.lines, [self.xs[0][1], *[one.outputs[0] for one in program.lines]], strict=False
+            )
         )
         self.chain = self.chain and bool(program.lines)
         self.in_x = self._in_x()
@@ -138,7 +142,8 @@ class _Deriver:
     def decomposition(self) -> Decomposition:
         algebra = self.algebra
         definitions = [
-            Definition(self.u[var], x, tuple(self.results.get(var, ())), _plain(algebra.environment[var])) for x, var in self.xs
+            Definition(self.u[var], x, tuple(self.results.get(var, ())), _plain(algebra.environment[var]))
+            for x, var in self.xs
         ]
         for line in self.program.lines:
             var = line.outputs[0]
@@ -149,6 +154,8 @@ class _Deriver:
                     tuple(self.results.get(var, ())),
                     _plain(algebra.environment[var]),
                     line.location,
+                    in_order(line),
+                    tuple(self.u[a] for a in line.inputs if isinstance(a, Var)),
                 )
             )
         constants = tuple((y, number(atom.value)) for y, atom in self.ys if isinstance(atom, Constant))
@@ -170,7 +177,9 @@ class _Deriver:
             for operand in _operands(line):
                 terms.append(Term(self._derivative(self.u[var], self.u[operand]), self._derivative(self.u[operand], x)))
                 parts.append((line, operand, operand))
-            sums.add(self._derivative(self.u[var], x), var, None, terms, parts, local_first=True, entry=var in self.results)
+            sums.add(
+                self._derivative(self.u[var], x), var, None, terms, parts, local_first=True, entry=var in self.results
+            )
         entries = [
             Entry(self._derivative(y, x), sums.shown(atom), sums.values[atom])
             if isinstance(atom, Var)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from wengert.explanation.notation import Notation, short
-from wengert.explanation.steps import Decomposition, Definition, Derivation, Entry, Pass, Step
+from wengert.explanation.steps import Comparison, Decomposition, Definition, Derivation, Entry, Pass, Step
+from wengert.program import Line
 
 MOST_STEPS = 150
 """So many steps of one mode are written out; further passes are summed up by what they give."""
@@ -34,12 +35,13 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of equations: the left side, what it equals, its value, and a note."""
+    """One line of equations: the left side, what it equals, its value, a note, and the shape if it is an array."""
 
     left: str
     equals: tuple[str, ...]
     value: Any = None
     note: str = ""
+    shape: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,21 +60,27 @@ def compose(d: Derivation, notation: Notation) -> list[Block]:
     n, m, lines = len(d.independents), len(d.dependents), len(d.decomposition.definitions) - len(d.independents)
     blocks: list[Block] = [
         Heading(1, f"{d.name}: {space(n)} -> {space(m)}"),
-        Sentence(f"{d.name} takes {_count(n, 'independent variable')} to {_count(m, 'dependent variable')} in {_count(lines, 'line')}."),
+        Sentence(
+            f"{d.name} takes {counted(n, 'independent variable')} to {counted(m, 'dependent variable')} "
+            f"in {counted(lines, 'line')}."
+        ),
     ]
     if d.conditions:
         where = _and([f"`{notation.expression(c)}` is {value}" for c, value in d.conditions])
         blocks.append(Sentence(f"This holds on the branch where {where}."))
     blocks += [Heading(2, "Decomposition"), decomposition(d.decomposition, notation)]
     blocks += [Sentence(note) for note in d.notes]
-    for passes, title in ((d.forward, "Forward accumulation mode (inside-out)"), (d.reverse, "Reverse accumulation mode (outside-in)")):
+    for passes, title in (
+        (d.forward, "Forward accumulation mode (inside-out)"),
+        (d.reverse, "Reverse accumulation mode (outside-in)"),
+    ):
         if passes:
             blocks.append(Heading(2, title))
             blocks += _passes(d, passes, notation)
     if d.chain:
         blocks += recurrences(d, notation)
     blocks += [Heading(2, "Jacobian"), Equations(tuple(entry(e, d, notation) for row in d.jacobian for e in row))]
-    blocks += [Heading(2, "Comparison"), Sentence(compare(d))]
+    blocks += [Heading(2, "Comparison"), Sentence(compare(d.comparison))]
     return blocks
 
 
@@ -89,9 +97,18 @@ def decomposition(d: Decomposition, notation: Notation) -> Equations:
 
 
 def _definition(d: Definition, notation: Notation) -> Row:
-    equals = (notation.expression(d.formula), *[notation.expression(y) for y in d.results])
-    note = "" if d.location is None else f"{d.location.segment or d.location.text}  ({d.location})".strip()
-    return Row(notation.expression(d.variable), equals, d.value, note)
+    formula = notation.expression(d.formula)
+    if d.operator:
+        a, b = map(notation.expression, d.operands)
+        formula = f"{a} {b}" if d.operator == "*" else f"{a} {d.operator} {b}"
+    equals = (formula, *[notation.expression(y) for y in d.results])
+    return Row(notation.expression(d.variable), equals, d.value, note_of(d))
+
+
+def note_of(of: Definition | Line | None) -> str:
+    """Quote the user's code that a line comes from."""
+    location = None if of is None else of.location
+    return "" if location is None else f"{location.segment or location.text}  ({location})".strip()
 
 
 def steps(p: Pass, d: Derivation, notation: Notation) -> Equations:
@@ -103,7 +120,9 @@ def step(s: Step, d: Derivation, notation: Notation) -> Row:
     """Write one step: chain rule, formula in the u's, formula in the x's; the same is never said twice."""
     equals: list[str] = []
     if s.terms:
-        rule = " + ".join(f"{notation.derivative(t.left, d.names)} {notation.derivative(t.right, d.names)}" for t in s.terms)
+        rule = " + ".join(
+            f"{notation.derivative(t.left, d.names)} {notation.derivative(t.right, d.names)}" for t in s.terms
+        )
         equals.append(rule if s.seed is None else f"{s.seed} + {rule}")
     if s.in_u is not None and not s.repeated:
         equals.append(notation.formula(s.in_u, d.names))
@@ -182,17 +201,18 @@ def recurrences(d: Derivation, notation: Notation) -> list[Block]:
     return blocks
 
 
-def compare(d: Derivation) -> str:
+def compare(c: Comparison) -> str:
     """Say which mode takes fewer passes, and why."""
-    c = d.comparison
     if c.better == "either":
-        return f"Both modes take {_count(c.forward, 'pass', 'passes')}: {c.reason}."
-    counted = f"Forward accumulation takes {_count(c.forward, 'pass', 'passes')}, reverse accumulation {_count(c.reverse, 'pass', 'passes')}"
-    return f"{counted}: {c.better} accumulation wins, since there {c.reason}."
+        return f"Both modes take {counted(c.forward, 'pass', 'passes')}: {c.reason}."
+    forward, reverse = counted(c.forward, "pass", "passes"), counted(c.reverse, "pass", "passes")
+    passes = f"Forward accumulation takes {forward}, reverse accumulation {reverse}"
+    return f"{passes}: {c.better} accumulation wins, since there {c.reason}."
 
 
-def _count(n: int, one: str, many: str = "") -> str:
-    return f"{n} {one if n == 1 else many or one + 's'}"
+def counted(n: int, one: str, many: str = "") -> str:
+    """Write a number of things."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
 def _and(words: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ formula is that of the choice made at the point.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,6 +31,9 @@ from wengert.tracing import run
 
 LONGEST = 150
 """A formula with more nodes than this is not built: nobody would read it."""
+
+MOST_SIMPLIFIED = 15
+"""SymPy simplifies an expression of so many operations in a blink; of 25 it can take seconds."""
 
 
 def known_formulas() -> dict[Primitive, Any]:
@@ -70,6 +74,8 @@ class Algebra:
         For each variable of a line, its formula in the variables of earlier lines.
     values
         The number that each symbol stands for.
+    arrays
+        The constant arrays that formulas refer to, by name.
     functions
         How to compute the functions that have no formula, by name.
     referred
@@ -80,8 +86,10 @@ class Algebra:
         The lines whose partials are those of a choice by value.
     """
 
-    def __init__(self, program: Program, args: Sequence[Any]) -> None:
+    def __init__(self, program: Program, args: Sequence[Any], constants: Mapping[int, str] | None = None) -> None:
         self.program = program
+        self.constants = dict(constants or {})
+        self.arrays: dict[str, Any] = {}
         self.environment = evaluate_all(program, *args)
         self._known = known_formulas()
         self.functions: dict[str, Any] = {}
@@ -94,16 +102,27 @@ class Algebra:
         }
         self.values: dict[Expr, Any] = {sym: self.environment[var] for var, sym in self.symbols.items()}
         self.definitions: dict[Var, Expr] = {
-            line.outputs[0]: self._apply(line, [self._atom(a, self.symbols) for a in line.inputs]) for line in program.lines
+            line.outputs[0]: self._apply(line, [self._atom(a, self.symbols) for a in line.inputs])
+            for line in program.lines
         }
         self._partials: dict[tuple[Line, Var], Expr] = {}
 
     def _atom(self, atom: Atom, symbols: Mapping[Var, Expr]) -> Expr:
-        return symbols[atom] if isinstance(atom, Var) else number(atom.value)
+        if isinstance(atom, Var):
+            return symbols[atom]
+        return number(atom.value) if np.size(atom.value) == 1 else self._array(atom.value)
+
+    def _array(self, value: Any) -> Expr:
+        """Name a constant array: as the user's code calls it where that is known, else c_1, c_2..."""
+        name = self.constants.setdefault(id(value), f"c_{len(self.constants) + 1}")
+        self.arrays[name] = value
+        return symbol(name)
 
     def _apply(self, line: Line, operands: Sequence[Expr]) -> Expr:
         import sympy
 
+        if not line.primitive.elementwise and line.primitive is not s.astype:
+            return sympy.Function(line.primitive.name)(*operands)
         formula = line.primitive.formula or self._known.get(line.primitive)
         if isinstance(formula, str):
             formula = getattr(sympy, formula)
@@ -134,7 +153,9 @@ class Algebra:
             return sympy.Integer(0)
         operands = [value_of(a, self.environment) for a in line.inputs]
         kept = [self.environment[line.outputs[0]], *operands]
-        traced = [k for k, atom in enumerate([line.outputs[0], *line.inputs]) if isinstance(atom, Var) and not _is_bool(atom)]
+        traced = [
+            k for k, atom in enumerate([line.outputs[0], *line.inputs]) if isinstance(atom, Var) and not _is_bool(atom)
+        ]
 
         def rule_at(*values: Any) -> Any:
             c = rule(*values, **line.params)
@@ -153,6 +174,9 @@ class Algebra:
         for inner in program.lines:
             if inner.primitive is s.where:
                 condition, a, b = inner.inputs
+                if np.size(value_of(condition, environment)) != 1:
+                    symbols[inner.outputs[0]] = self._apply(inner, [self._atom(x, symbols) for x in inner.inputs])
+                    continue
                 chosen = a if value_of(condition, environment) else b
                 if line.primitive not in _EDGES:
                     self._note(line)
@@ -172,7 +196,9 @@ class Algebra:
         """Name the partial of a function without a formula: ``dh(u_0)/du_0``."""
         operand = line.inputs[position]
         others = [a for a in line.inputs if isinstance(a, Var)]
-        name = Derivative(self.definitions[line.outputs[0]], self._atom(operand, self.symbols), total=len(set(others)) == 1)
+        name = Derivative(
+            self.definitions[line.outputs[0]], self._atom(operand, self.symbols), total=len(set(others)) == 1
+        )
         rule = line.primitive.partial(position)
         assert rule is not None
         kept = [self.environment[line.outputs[0]], *[value_of(a, self.environment) for a in line.inputs]]
@@ -204,6 +230,13 @@ _EDGES = (e.power, e.float_power, e.hypot, e.logaddexp, e.logaddexp2)
 """Primitives whose rules choose by value only at the edge of their domain: no reader needs to be told."""
 
 
+def in_order(line: Line) -> str:
+    """Return ``+``, ``-`` or ``*`` for a line that combines two different variables: it is written in their order."""
+    a, *rest = line.inputs
+    variables = isinstance(a, Var) and len(rest) == 1 and isinstance(rest[0], Var) and rest[0] is not a
+    return {e.add: "+", e.subtract: "-", e.multiply: "*"}.get(line.primitive, "") if variables else ""
+
+
 def symbol(name: str, is_bool: bool = False) -> Expr:
     """Make a symbol: of a real number, or of a truth value."""
     import sympy
@@ -216,14 +249,16 @@ def _is_bool(var: Var) -> bool:
 
 
 def number(value: Any) -> Expr:
-    """Convert a constant: a whole number stays whole, any other is a Float."""
+    """Convert a constant: whole numbers stay whole, 1/3 is recognized (a rule computed it), any other is a Float."""
     import sympy
 
     if isinstance(value, (bool, np.bool_)):
         return sympy.true if value else sympy.false
-    as_float = float(value)
+    as_float = float(np.reshape(value, ()))
     if math.isfinite(as_float) and as_float.is_integer() and abs(as_float) < 1e15:
         return sympy.Integer(int(as_float))
+    if len(repr(as_float)) > 12 and 1e-6 < abs(as_float) < 1 and 1 / as_float == round(1 / as_float):
+        return sympy.Rational(1, round(1 / as_float))
     return sympy.Float(as_float)
 
 
@@ -250,7 +285,7 @@ def whole(expression: Expr) -> Expr:
     """Turn floats that are whole numbers back into integers: 0.5 * 2 -> 1."""
     import sympy
 
-    found = {f: sympy.Integer(int(f)) for f in expression.atoms(sympy.Float) if f == int(f)}
+    found = {f: sympy.Integer(int(f)) for f in expression.atoms(sympy.Float) if float(f).is_integer()}
     return expression.xreplace(found) if found else expression
 
 
@@ -260,7 +295,8 @@ def product(*expressions: Expr) -> Formula:
 
     coefficient: Expr = sympy.Integer(1)
     factors: list[Expr] = []
-    for expression in expressions:
+    for given in expressions:
+        expression = whole(given)
         size, rest = expression.as_coeff_Mul() if not expression.is_Boolean else (sympy.Integer(1), expression)
         coefficient = coefficient * size
         if rest == 1:
@@ -314,19 +350,24 @@ def size_of(expression: Expr) -> int:
     return count
 
 
+@functools.lru_cache(maxsize=1024)
 def simplified(expression: Expr) -> Expr:
-    """Simplify an expression where that makes it clearly shorter, and keep its signs: ``-x/(1 - z)``, not ``x/(z - 1)``."""
+    """Simplify an expression where that makes it shorter, and keep its signs: ``-x/(1 - z)``, not ``x/(z - 1)``."""
     import sympy
 
     before = expression.count_ops()
     if before < 3 or size_of(expression) > 70 or expression.has(sympy.Piecewise, sympy.Max, sympy.Min):
         return expression
-    candidates = [expression, sympy.factor_terms(expression), sympy.cancel(expression) if _is_rational(expression) else expression]
-    if expression.has(sympy.sin, sympy.cos, sympy.sinh, sympy.cosh):
+    candidates = [
+        expression,
+        sympy.factor_terms(expression),
+        sympy.cancel(expression) if _is_rational(expression) else expression,
+    ]
+    if before <= MOST_SIMPLIFIED and expression.has(sympy.sin, sympy.cos, sympy.sinh, sympy.cosh):
         candidates.append(sympy.trigsimp(expression))
     if _is_rational(expression):
         candidates += [sympy.factor(expression), sympy.expand(expression)]
-    elif before <= 30:
+    elif before <= MOST_SIMPLIFIED:
         candidates.append(sympy.simplify(expression))
     kept = [_keep_signs(c, expression) for c in candidates]
     best = min(kept, key=_length)

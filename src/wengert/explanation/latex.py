@@ -30,7 +30,7 @@ def equations(block: Equations, values: bool = False) -> str:
         value = value_of(row, r"\approx") if values or not row.equals else ""
         sides = " = ".join(row.equals)
         body = f"= {sides}" + (f" {value}" if value else "") if sides else value
-        rows.append(f"{row.left} & {body}")
+        rows.append(f"{row.left} & {body}" + (rf" \quad {row.shape}" if row.shape else ""))
     return "\\begin{aligned}\n" + ", \\\\\n".join(rows) + ".\n\\end{aligned}"
 
 
@@ -42,7 +42,8 @@ def spaces(words: str) -> str:
     """Write ``R^3 -> R^2`` as a formula between backquotes."""
 
     def formula(found: re.Match[str]) -> str:
-        return r"`\mathbf{R}%s \to \mathbf{R}%s`" % tuple(f"^{{{n}}}" if n else "" for n in found.groups())
+        n, m = (f"^{{{n}}}" if n else "" for n in found.groups())
+        return rf"`\mathbf{{R}}{n} \to \mathbf{{R}}{m}`"
 
     return re.sub(r"\bR(?:\^(\d+))? -> R(?:\^(\d+))?", formula, words)
 

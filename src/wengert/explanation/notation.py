@@ -28,11 +28,19 @@ Written = tuple[str, int]
 
 _NUMPY_NAMES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2", "asinh": "arcsinh",
                 "acosh": "arccosh", "atanh": "arctanh", "Max": "max", "Min": "min", "ceiling": "ceil"}  # fmt: skip
-_LATEX_FUNCTIONS = frozenset("log exp sin cos tan sinh cosh tanh arcsin arccos arctan max min".split())
-_GREEK = frozenset(
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega "
-    "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega".split()
+_LATEX_FUNCTIONS = frozenset(
+    {"log", "exp", "sin", "cos", "tan", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan", "max", "min"}
 )
+# fmt: off
+_IN_TEXT = {"==": "=", "!=": "≠", "<": "<", "<=": "≤", ">": ">", ">=": "≥", "And": "and", "Or": "or", "Not": "not "}
+_IN_LATEX = {"==": "=", "!=": r"\neq", "<": "<", "<=": r"\leq", ">": ">", ">=": r"\geq",
+             "And": r"\land", "Or": r"\lor", "Not": r"\lnot "}
+_GREEK = frozenset({
+    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi",
+    "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega",
+    "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega",
+})
+# fmt: on
 
 
 class Notation:
@@ -82,11 +90,7 @@ class Notation:
         symbols = sorted(e.free_symbols, key=lambda s: _natural(s.name)) if hasattr(e, "free_symbols") else []
         ranked = {s: sympy.Symbol(f"_{k:06d}", **s.assumptions0) for k, s in enumerate(symbols)}
         written = {
-            r.name: (
-                (self.derivative(names[s], names), POWER)
-                if names and s in names
-                else (self._name(s.name), ATOM)
-            )
+            r.name: ((self.derivative(names[s], names), POWER) if names and s in names else (self._name(s.name), ATOM))
             for s, r in ranked.items()
         }
         return self._write(e.xreplace(ranked) if ranked else e, written)
@@ -108,6 +112,8 @@ class Notation:
         if e in _CONSTANTS(sympy):
             return self._constant(str(e)), ATOM
         if isinstance(e, sympy.Piecewise):
+            if len(e.args) == 2 and [value for value, _ in e.args] == [1, 0]:
+                return f"[{self._condition(e.args[0][1], symbols)}]", ATOM  # Iverson's bracket
             return self._pieces([(self._write(a, symbols)[0], self._condition(c, symbols)) for a, c in e.args]), ATOM
         if isinstance(e, (Relational, sympy.And, sympy.Or, sympy.Not)) or e in (sympy.true, sympy.false):
             return self._condition(e, symbols), SUM
@@ -124,7 +130,11 @@ class Notation:
         terms.insert(0, terms.pop(first))  # 1 - x, not -x + 1
         text = ""
         for term in terms:
-            written = self._parenthesize(self._write(term, symbols), PRODUCT) if term.is_Add else self._write(term, symbols)[0]
+            written = (
+                self._parenthesize(self._write(term, symbols), PRODUCT)
+                if term.is_Add
+                else self._write(term, symbols)[0]
+            )
             if not text:
                 text = written
             elif written.startswith("-"):
@@ -148,7 +158,10 @@ class Notation:
         elif size != 1:
             above.append(self._number(size))
         # u_0 x^(u_0 - 1), not x^(u_0 - 1) u_0: plain variables and their powers come first
-        factors = sorted(rest.as_ordered_factors(), key=lambda f: not (f.is_Symbol or (f.is_Pow and f.base.is_Symbol and f.exp.is_number)))
+        factors = sorted(
+            rest.as_ordered_factors(),
+            key=lambda f: not (f.is_Symbol or (f.is_Pow and f.base.is_Symbol and f.exp.is_number)),
+        )
         for factor in factors:
             if factor.is_Pow and factor.exp.is_number and _is_negative(factor.exp):
                 below.append(self._write(factor.base ** (-factor.exp), symbols))
@@ -180,7 +193,9 @@ class Notation:
         if isinstance(c, Relational):
             return f"{self._write(c.lhs, symbols)[0]} {self.relations[c.rel_op]} {self._write(c.rhs, symbols)[0]}"
         if isinstance(c, (sympy.And, sympy.Or)):
-            return f" {self.relations[type(c).__name__]} ".join(self._condition(a, symbols) for a in sorted(c.args, key=str))
+            return f" {self.relations[type(c).__name__]} ".join(
+                self._condition(a, symbols) for a in sorted(c.args, key=str)
+            )
         if isinstance(c, sympy.Not):
             return f"{self.relations['Not']}{self._parentheses(self._condition(c.args[0], symbols))}"
         return str(c) if c in (sympy.true, sympy.false) else self._write(c, symbols)[0]
@@ -190,7 +205,11 @@ class Notation:
 
     def _as_factor(self, written: Written) -> str:
         text, level = written
-        return self._parentheses(text) if level < PRODUCT or text.startswith("-") or (self.slashes and "/" in text and level == PRODUCT) else text
+        return (
+            self._parentheses(text)
+            if level < PRODUCT or text.startswith("-") or (self.slashes and "/" in text and level == PRODUCT)
+            else text
+        )
 
     def _beside(self, factors: Sequence[str]) -> str:
         text = factors[0]
@@ -245,7 +264,7 @@ class Text(Notation):
     slashes = True
     dot = "·"
     about = "≈"
-    relations = {"==": "=", "!=": "≠", "<": "<", "<=": "≤", ">": ">", ">=": "≥", "And": "and", "Or": "or", "Not": "not "}
+    relations = _IN_TEXT
 
     def _name(self, name: str) -> str:
         return name
@@ -294,12 +313,15 @@ class Latex(Notation):
     slashes = False
     dot = r"\cdot"
     about = r"\approx"
-    relations = {"==": "=", "!=": r"\neq", "<": "<", "<=": r"\leq", ">": ">", ">=": r"\geq", "And": r"\land", "Or": r"\lor", "Not": r"\lnot "}  # fmt: skip
+    relations = _IN_LATEX
 
     def _name(self, name: str) -> str:
         stem, underscore, index = name.partition("_")
         if underscore and re.fullmatch(r"\w|-?\d+|\{[-\d,]+\}", index):
             return f"{self._word(stem)}_{index if len(index) == 1 or index[0] == '{' else '{' + index + '}'}"
+        digits = re.fullmatch(r"([^\W\d_]+)(\d+)", name)
+        if digits:
+            return f"{self._word(digits[1])}_{digits[2] if len(digits[2]) == 1 else '{' + digits[2] + '}'}"
         return self._word(name)
 
     def _word(self, name: str) -> str:
@@ -327,7 +349,10 @@ class Latex(Notation):
         return {"pi": r"\pi", "E": "e", "oo": r"\infty", "-oo": r"-\infty"}.get(name, rf"\mathrm{{{name}}}")
 
     def _pieces(self, pieces: Sequence[tuple[str, str]]) -> str:
-        rows = [f"{value} & \\text{{{'otherwise'}}}" if condition == "True" else f"{value} & \\text{{where }} {condition}" for value, condition in pieces]
+        rows = [
+            f"{value} & \\text{{{'otherwise'}}}" if condition == "True" else f"{value} & \\text{{where }} {condition}"
+            for value, condition in pieces
+        ]
         return r"\begin{cases} " + r" \\ ".join(rows) + r" \end{cases}"
 
     def _exp(self, argument: str) -> Written:
@@ -336,7 +361,13 @@ class Latex(Notation):
     def _call(self, name: str, power: str, arguments: Sequence[str]) -> str:
         if name in ("floor", "ceil"):
             return rf"\l{name} {arguments[0]} \r{name}{power}"
-        known = f"\\{name}" if name in _LATEX_FUNCTIONS else name if len(name) == 1 else rf"\operatorname{{{name}}}".replace("_", r"\_")
+        known = (
+            f"\\{name}"
+            if name in _LATEX_FUNCTIONS
+            else name
+            if len(name) == 1
+            else rf"\operatorname{{{name}}}".replace("_", r"\_")
+        )
         return known + power + self._parentheses(", ".join(arguments))
 
     def _fraction(self, above: Sequence[Written], below: Sequence[Written]) -> str:

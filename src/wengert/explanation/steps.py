@@ -50,13 +50,18 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True)
 class Definition:
-    """One line of the decomposition, ``u_4 = u_{-2} u_1 = y_1``."""
+    """One line of the decomposition, ``u_4 = u_{-2} u_1 = y_1``.
+
+    `operator` and `operands` keep the order of the user's code in a sum, difference or product, which SymPy does not.
+    """
 
     variable: Expr
     formula: Expr
     results: tuple[Expr, ...] = ()
     value: bool | float = 0.0
     location: Location | None = None
+    operator: str = ""
+    operands: tuple[Expr, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,8 +138,9 @@ class Derivation:
     """A whole explanation, line by line.
 
     `values` has the number that each symbol stands for at the point, `functions` how to compute those without a
-    formula: with both any formula can be evaluated.  `conditions` are the decisions on values that the function took on the way.  `names` says how a symbol that is no plain variable (the partial
-    of an opaque elemental, a derivative that is referred to by name) is printed.
+    formula: with both any formula can be evaluated.  `conditions` are the decisions on values that the function took on
+    the way.  `names` says how a symbol that is no plain variable (the partial of an opaque elemental, a derivative that
+    is referred to by name) is printed.
     """
 
     name: str

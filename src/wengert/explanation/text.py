@@ -28,8 +28,10 @@ def typeset(blocks: Sequence[Block], values: bool = True) -> str:
 def equations(block: Equations, values: bool = True) -> list[str]:
     """Set equations, their left sides and values aligned."""
     left = max((len(row.left) for row in block.rows), default=0)
-    bodies = [f"{row.left:<{left}} = {' = '.join(row.equals)}" if row.equals else f"{row.left:<{left}}" for row in block.rows]
-    shown = [value_of(row, "≈") if values else "" for row in block.rows]
+    bodies = [
+        f"{row.left:<{left}} = {' = '.join(row.equals)}" if row.equals else f"{row.left:<{left}}" for row in block.rows
+    ]
+    shown = [row.shape or (value_of(row, "≈") if values else "") for row in block.rows]
     column = max((len(b) for b, v in zip(bodies, shown, strict=True) if v and len(b) <= WIDEST_COLUMN), default=0)
     lines = [f"{b:<{column}}  {v}" if v else b for b, v in zip(bodies, shown, strict=True)]
     note_column = max((len(line) for line, row in zip(lines, block.rows, strict=True) if row.note), default=0)

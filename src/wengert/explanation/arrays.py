@@ -1,0 +1,536 @@
+"""Functions of many numbers, explained line by line of arrays: each tangent and adjoint as a formula of matrices.
+
+Nobody reads the million scalar lines of a neural network.  Its array lines are few, and on each edge stands a local
+Jacobian with a structure; what that does to a tangent or adjoint is one formula::
+
+    u_1 = X W             (64 x 10)      ∂y/∂W = X^T ∂y/∂u_1           (784 x 10)
+    u_2 = u_1 + b         (64 x 10)      ∂y/∂b = sum(∂y/∂u_2, axis=0)  (10)
+    u_3 = tanh(u_2)       (64 x 10)      ∂y/∂u_2 = ∂y/∂u_3 ⊙ (1 - u_3 ⊙ u_3)
+
+``⊙`` multiplies element by element, as functions, powers and quotients act; a scalar stands before an array as a
+factor.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wengert.explanation.derivation import comparison
+from wengert.explanation.document import Block, Equations, Heading, Row, Sentence, compare, counted, note_of, space
+from wengert.explanation.formulas import Algebra, in_order
+from wengert.explanation.notation import PRODUCT, Latex, Notation, Text, Written
+from wengert.explanation.steps import Comparison, Expr
+from wengert.jacobians import Composed, Diagonal, LocalJacobian, Permute, Reshape, Select, Sum, Transposed
+from wengert.primitives import elementwise as e
+from wengert.primitives import structural as s
+from wengert.primitives.structural import write_index
+from wengert.program import Atom, Constant, Line, Program, Var, readable, value_of
+
+MOST_ROWS = 40
+"""So many rows of one kind are written out, half of them from the beginning and half from the end."""
+
+TIMES = r" \times "
+
+_MOVING = frozenset(
+    {s.reshape, s.transpose, s.broadcast_to, s.stack, s.concatenate, s.getitem, s.put, s.sum_, s.cumsum, s.astype}
+)
+"""Primitives that are linear: the tangent of the result is the same function of the tangents."""
+
+
+@dataclass(frozen=True)
+class ArrayDerivation:
+    """A Program explained by its array lines: everything is written when a notation is chosen."""
+
+    program: Program
+    algebra: Algebra
+    scalar_lines: int | None
+    mode: str
+    comparison: Comparison
+
+
+def derive_arrays(
+    program: Program, args: Sequence[Any], scalar_lines: int | None, mode: str, constants: Mapping[int, str]
+) -> ArrayDerivation:
+    """Prepare the explanation of a Program by its array lines; `constants` names arrays of the user's by their id."""
+    return ArrayDerivation(program, Algebra(program, args, constants), scalar_lines, mode, comparison(program))
+
+
+def compose_arrays(d: ArrayDerivation, notation: Notation) -> list[Block]:
+    """Say the derivation in headings, sentences and equations."""
+    return _Writer(d, notation).blocks()
+
+
+class _Writer:
+    def __init__(self, d: ArrayDerivation, notation: Notation) -> None:
+        self.d, self.program, self.algebra = d, d.program, d.algebra
+        names = {
+            atom: name
+            for packing in d.program.arguments
+            for name, atom in zip(packing.names, packing.atoms, strict=True)
+            if isinstance(atom, Var)
+        }
+        self.names: dict[Var, str] = {var: names.get(var, sym.name) for var, sym in self.algebra.symbols.items()}
+        self.rename = {sym: type(sym)(self.names[var], **sym.assumptions0) for var, sym in self.algebra.symbols.items()}
+        scalars = {self.names[var] for var in self.names if var.size == 1}
+        kind = ArrayText if notation.slashes else ArrayLatex
+        self.notation: ArrayText | ArrayLatex = kind(scalars)
+        self.latex = not notation.slashes
+        self.users: dict[Var, list[Line]] = {var: [] for var in self.names}
+        for line in self.program.lines:
+            if line.outputs[0].dtype.kind == "f":
+                for var in dict.fromkeys(a for a in line.inputs if isinstance(a, Var)):
+                    self.users[var].append(line)
+        self.results = {
+            atom: p.name if p.whole else name
+            for p in self.program.results
+            for name, atom in zip(p.names, p.atoms, strict=True)
+            if isinstance(atom, Var)
+        }
+        self.scalar_result = sum(int(np.prod(p.shape, dtype=int)) for p in self.program.results) == 1
+        self.y = self.program.results[0].name
+
+    # ---- Words ----
+
+    def blocks(self) -> list[Block]:
+        program, d = self.program, self.d
+        n = sum(var.size for var in program.inputs)
+        m = sum(int(np.prod(p.shape, dtype=int)) for p in program.results)
+        blocks: list[Block] = [
+            Heading(1, f"{program.name}: {space(n)} -> {space(m)}"),
+            Sentence(
+                f"{program.name} takes {counted(n, 'independent variable')} to {counted(m, 'dependent variable')} "
+                f"in {counted(len(program.lines), 'line')}{self._why(n + m)}."
+            ),
+        ]
+        if program.guards:
+            where = ", ".join(f"`{self._atom(g.var)}` is {g.value}" for g in program.guards)
+            blocks.append(Sentence(f"This holds on the branch where {where}."))
+        blocks += [Heading(2, "Decomposition"), self._cut([*self._given(), *map(self._definition, program.lines)])]
+        kinks = sorted({f"{p.name} ({p.kink})" for p in (line.primitive for line in program.lines) if p.kink})
+        if kinks:
+            blocks.append(Sentence(f"Where a derivative does not exist: {', '.join(kinks)}."))
+        if d.mode != "reverse":
+            blocks += [Heading(2, "Forward accumulation mode (inside-out)"), Sentence(self._about_forward())]
+            blocks.append(
+                self._cut([self._tangent(line) for line in program.lines if line.outputs[0].dtype.kind == "f"])
+            )
+        if d.mode != "forward":
+            blocks += [Heading(2, "Reverse accumulation mode (outside-in)"), Sentence(self._about_reverse())]
+            blocks.append(
+                self._cut(
+                    [
+                        self._adjoint(var)
+                        for var in reversed(self.names)
+                        if var.dtype.kind == "f" and not self._idle(var)
+                    ]
+                )
+            )
+        blocks += [Heading(2, "Comparison"), Sentence(compare(d.comparison))]
+        return blocks
+
+    def _why(self, variables: int) -> str:
+        scalars = self.d.scalar_lines
+        if all(line.outputs[0].shape == () for line in self.program.lines):
+            return ": too many to write every formula out, so each line refers to those before it"
+        if scalars is None:
+            return ", some of which have no scalar form, so they are explained array by array"
+        return (
+            f", which stand for {counted(scalars, 'line')} of scalars: too many to read, "
+            "so they are taken together, array by array"
+        )
+
+    def _about_forward(self) -> str:
+        arguments = ", ".join(f"`{self._d(self.notation.name(self.names[var]))}`" for var in self.program.inputs[:4])
+        more = "" if len(self.program.inputs) <= 4 else " and the others"
+        passes = counted(self.d.comparison.forward, "pass", "passes")
+        return (
+            f"From a tangent {arguments}{more}, one pass gives that of every line; the whole Jacobian takes {passes}."
+        )
+
+    def _about_reverse(self) -> str:
+        if self.scalar_result:
+            return "One pass gives the derivative with respect to every line, and to every independent variable."
+        return (
+            f"From an adjoint `{self._bar(self.y)}` of the shape of `{self.y}`, one pass gives that of every line; "
+            f"the whole Jacobian takes {counted(self.d.comparison.reverse, 'pass', 'passes')}."
+        )
+
+    def _cut(self, rows: Sequence[Row]) -> Equations:
+        if len(rows) <= MOST_ROWS:
+            return Equations(tuple(rows))
+        half = MOST_ROWS // 2
+        between = Row(self.notation.dots, (f"{self._text(f'{len(rows) - 2 * half} lines like these')}",))
+        return Equations((*rows[:half], between, *rows[-half:]))
+
+    def _text(self, words: str) -> str:
+        return rf"\text{{{words}}}" if self.latex else words
+
+    # ---- Lines ----
+
+    def _given(self) -> list[Row]:
+        rows = []
+        for packing in self.program.arguments:
+            if packing.whole:
+                var = packing.atoms[0]
+                rows.append(self._row(self._atom(var), "", var, extra=self.results.get(var)))  # type: ignore[arg-type]
+        for name, value in self.algebra.arrays.items():
+            rows.append(
+                Row(
+                    self.notation.name(name),
+                    (self._text("constant"),),
+                    note="",
+                    shape=_shape(np.shape(value), self.latex),
+                )
+            )
+        return rows
+
+    def _row(self, left: str, right: str, var: Atom, line: Line | None = None, extra: str | None = None) -> Row:
+        equals = ([right] if right else [self._text("given")]) + ([self.notation.name(extra)] if extra else [])
+        return Row(left, tuple(equals), note=note_of(line), shape=_shape(var.shape, self.latex))
+
+    def _definition(self, line: Line) -> Row:
+        var = line.outputs[0]
+        return self._row(self._atom(var), self._value(line), var, line, self.results.get(var))
+
+    def _value(self, line: Line) -> str:
+        if line.primitive.elementwise:
+            operator = in_order(line)
+            if operator:
+                return self.notation.operation(operator, *map(self._atom, line.inputs))
+            return self._expression(self.algebra.definitions[line.outputs[0]])[0]
+        if line.primitive is s.matmul:
+            return " ".join(map(self._atom, line.inputs))
+        return self._call(line, [self._atom(a) for a in line.inputs])
+
+    def _call(self, line: Line, operands: Sequence[str]) -> str:
+        primitive, params = line.primitive, line.params
+        if primitive is s.transpose and params["axes"] == (1, 0):
+            return self.notation.transposed(operands[0])
+        if primitive is s.getitem:
+            return self.notation.indexed(operands[0], write_index(params["index"], operands[1:]))
+        shapes = {"shape", "indices", "batch", "dtype"}
+        extras = [
+            f"{key}={self._param(value)}"
+            for key, value in params.items()
+            if key not in {"axis", *shapes} and value is not False
+        ]
+        if "axis" in params:
+            ndim = len(line.outputs[0].shape) if primitive is s.stack else len(line.inputs[0].shape)
+            given = params["axis"]
+            axes = tuple(k % ndim for k in (given if isinstance(given, tuple) else (given,)))
+            if len(axes) < ndim or not isinstance(given, tuple):
+                extras.insert(0, f"axis={axes[0] if len(axes) == 1 else axes}")
+        return self.notation.call(primitive.name, operands, extras)
+
+    def _param(self, value: Any) -> str:
+        return str(getattr(value, "name", "")) or readable(str(value))
+
+    # ---- Forward ----
+
+    def _tangent(self, line: Line) -> Row:
+        var = line.outputs[0]
+        primitive = line.primitive
+        dots = [self._d(self._atom(a)) if isinstance(a, Var) and a.dtype.kind == "f" else None for a in line.inputs]
+        terms: list[str] = []
+        if primitive in _MOVING:
+            kept = [
+                d if d is not None else "0" if primitive in (s.stack, s.concatenate, s.put) else self._atom(a)
+                for d, a in zip(dots, line.inputs, strict=True)
+            ]
+            terms = [self._call(line, kept)]
+        elif primitive is s.matmul:
+            a, b = map(self._atom, line.inputs)
+            terms = [t for t, d in ((f"{dots[0]} {b}", dots[0]), (f"{a} {dots[1]}", dots[1])) if d is not None]
+        else:
+            for k, dot in enumerate(dots):
+                if dot is None or line.inputs[k] in line.inputs[:k]:
+                    continue
+                terms += self._scaled(line, k, dot)
+        return self._row(self._d(self._atom(var)), _sum(terms), var)
+
+    def _scaled(self, line: Line, position: int, operand: str) -> list[str]:
+        """Write the product of a local partial and a tangent or adjoint; nothing where it is zero."""
+        atom = line.inputs[position]
+        assert isinstance(atom, Var)
+        if not line.primitive.elementwise:
+            of = self.notation.ratio(self._atom(line.outputs[0]), self._atom(atom))
+            return [f"{of} {operand}"]
+        partial = self._partial(line, atom)
+        if partial == 0:
+            return []
+        coefficient, rest = partial.as_coeff_Mul()
+        if rest == 1:
+            return [self._times(coefficient, operand)]
+        operand = self._times(coefficient, operand) if coefficient.is_Float or coefficient.is_Integer else operand
+        if not coefficient.is_Float and not coefficient.is_Integer:
+            rest = partial
+        sign = "-" if operand.startswith("-") else ""
+        operand = operand.removeprefix("-")
+        text = self.notation.as_factor(self._expression(rest))
+        scalar = all(self._is_scalar(sym) for sym in partial.free_symbols) or line.outputs[0].shape == ()
+        if scalar and operand[:1].isdigit():
+            scalar = False if line.outputs[0].shape else scalar
+        return [f"{sign}{text} {operand}" if scalar else f"{sign}{operand} {self.notation.hadamard} {text}"]
+
+    def _times(self, coefficient: Expr, operand: str) -> str:
+        sign, size = ("-", -coefficient) if coefficient < 0 else ("", coefficient)
+        if size == 1:
+            return f"{sign}{operand}"
+        if size.is_Rational and not size.is_Integer:
+            return sign + self.notation.over(size, operand)
+        return f"{sign}{self._expression(size)[0]} {operand}"
+
+    def _is_scalar(self, sym: Expr) -> bool:
+        value = self.algebra.values.get(sym)
+        return value is not None and np.size(value) == 1
+
+    def _partial(self, line: Line, var: Var) -> Expr:
+        """Return the local partial; of a choice between two arrays, which one was chosen."""
+        import sympy
+
+        if line.primitive in (e.maximum, e.minimum, e.fmax, e.fmin) and line.outputs[0].shape:
+            a, b = (self.algebra._atom(x, self.algebra.symbols) for x in line.inputs)
+            here, other = (a, b) if line.inputs[0] is var else (b, a)
+            condition = here > other if line.primitive in (e.maximum, e.fmax) else here < other
+            return sympy.Piecewise((1, condition), (0, True))
+        return self.algebra.partial(line, var)
+
+    # ---- Reverse ----
+
+    def _idle(self, var: Var) -> bool:
+        """Tell whether nothing but a decision depends on a variable."""
+        return not self.users[var] and var not in self.results and var not in self.program.inputs
+
+    def _adjoint(self, var: Var) -> Row:
+        left = self._adjoint_of(var)
+        terms = []
+        if var in self.results:
+            terms.append("1" if self.scalar_result else self._bar(self.results[var]))
+        for line in self.users[var]:
+            for k, atom in enumerate(line.inputs):
+                # the partial of an elementwise line with a repeated operand is the sum over its places already
+                if atom is var and not (line.primitive.elementwise and atom in line.inputs[:k]):
+                    terms += self._pulled(line, k)
+        return self._row(left, _sum(terms), var)
+
+    def _adjoint_of(self, var: Var) -> str:
+        return (
+            self.notation.derivative_of(self.y, self.names[var]) if self.scalar_result else self._bar(self.names[var])
+        )
+
+    def _bar(self, name: str) -> str:
+        return self.notation.bar(name)
+
+    def _pulled(self, line: Line, position: int) -> list[str]:
+        atom, out = line.inputs[position], line.outputs[0]
+        assert isinstance(atom, Var)
+        g = self._adjoint_of(out)
+        T = self.notation.transposed
+        if line.primitive.elementwise:
+            return [self._summed(term, atom.shape, out.shape) for term in self._scaled(line, position, g)]
+        if line.primitive is s.matmul:
+            other = self._atom(line.inputs[1 - position])
+            ndims = len(line.inputs[0].shape), len(line.inputs[1].shape)
+            if ndims == (1, 1):
+                return [f"{g} {other}"]
+            if position == 0:
+                return [f"{other} {g}" if ndims[0] == 1 else f"{g} {T(other)}"]
+            if ndims[0] == 1:
+                return [f"{other} {T(g)}"]
+            return [
+                self._summed(
+                    f"{T(other)} {g}", atom.shape, (*out.shape[:-2], *atom.shape[-2:]) if ndims[1] > 1 else atom.shape
+                )
+            ]
+        rule = line.primitive.partial(position)
+        kept = [self.algebra.environment[out], *[value_of(a, self.algebra.environment) for a in line.inputs]]
+        jacobian = None if rule is None else rule(*kept, **line.params)
+        if jacobian is None:
+            return []
+        written = self._by_structure(jacobian, g, line)
+        if written is None:
+            whole = self.notation.grouped(self.notation.ratio(self._atom(out), self._atom(atom)))
+            written = f"{self.notation.transposed(whole)} {g}"
+        return [written]
+
+    def _by_structure(self, jacobian: LocalJacobian, g: str, line: Line) -> str | None:
+        """Write what the transpose of a structure does to an adjoint; None if the structure says nothing."""
+        if isinstance(jacobian, Reshape):
+            return self.notation.call("reshape", [g], [])
+        if isinstance(jacobian, Permute):
+            return self.notation.transposed(g) if len(jacobian.axes) == 2 else self.notation.call("transpose", [g], [])
+        if isinstance(jacobian, Sum):
+            return self.notation.call("broadcast", [g], [])
+        if isinstance(jacobian, Select):
+            operands = [self._atom(a) for a in line.inputs[1:]]
+            index = (
+                write_index(line.params["index"], operands)
+                if line.primitive is s.getitem
+                else _written(jacobian.index, len(jacobian.in_shape))
+            )
+            return self.notation.call("put", [g], [f"at [{index}]"])
+        if isinstance(jacobian, Transposed) and isinstance(jacobian.of, Select):
+            return self.notation.indexed(g, _written(jacobian.of.index, len(jacobian.of.in_shape)))
+        if isinstance(jacobian, Diagonal) and type(jacobian.c) is int and jacobian.c == 1:
+            return self._summed(g, jacobian.in_shape, jacobian.out_shape)
+        if isinstance(jacobian, Composed) and line.primitive in (s.max_, s.min_):
+            chosen = f"[{self._atom(line.inputs[0])} = {self._atom(line.outputs[0])}]"
+            return f"{self.notation.call('broadcast', [g], [])} {self.notation.hadamard} {chosen}"
+        return None
+
+    def _summed(self, term: str, in_shape: tuple[int, ...], out_shape: tuple[int, ...]) -> str:
+        """Sum over the axes along which the operand was broadcast."""
+        if in_shape == out_shape:
+            return term
+        extra = len(out_shape) - len(in_shape)
+        axes = [*range(extra), *[extra + k for k, size in enumerate(in_shape) if size != out_shape[extra + k]]]
+        extras = [] if len(axes) == len(out_shape) else [f"axis={axes[0] if len(axes) == 1 else tuple(axes)}"]
+        if in_shape and not extra:
+            extras.append("keepdims=True")
+        summed = self.notation.call("sum", [term], extras)
+        return self.notation.call("reshape", [summed], []) if extra and 1 in in_shape else summed
+
+    # ---- Names ----
+
+    def _atom(self, atom: Atom) -> str:
+        if isinstance(atom, Var):
+            return self.notation.name(self.names[atom])
+        return self._expression(self.algebra._atom(atom, {}))[0] if isinstance(atom, Constant) else str(atom)
+
+    def _d(self, name: str) -> str:
+        return f"d{name}"
+
+    def _expression(self, expression: Expr) -> Written:
+        return self.notation.written(expression.xreplace(self.rename))
+
+
+def _sum(terms: Sequence[str]) -> str:
+    text = ""
+    for term in terms:
+        text = term if not text else f"{text} - {term[1:]}" if term.startswith("-") else f"{text} + {term}"
+    return text or "0"
+
+
+def _shape(shape: tuple[int, ...], latex: bool) -> str:
+    if not shape:
+        return ""
+    return f"({(TIMES if latex else ' x ').join(map(str, shape))})"
+
+
+def _written(index: Any, ndim: int) -> str:
+    items = index if isinstance(index, tuple) else (index,)
+    if items[:1] == (Ellipsis,) and len(items) == ndim + 1:
+        items = items[1:]
+    return write_index(items)
+
+
+# ---- Notation of arrays ----
+
+
+class _Arrays(Notation):
+    """What formulas of arrays need beyond those of scalars: products element by element, transposes, indices, calls."""
+
+    hadamard: str
+    dots: str
+
+    def __init__(self, scalars: set[str]) -> None:
+        self.scalars = {self._name(name) for name in scalars}
+
+    def name(self, name: str) -> str:
+        return self._name(name)
+
+    def written(self, expression: Expr) -> Written:
+        return self._ordered(expression, None)
+
+    def as_factor(self, written: Written) -> str:
+        return self._as_factor(written)
+
+    def derivative_of(self, of: str, by: str) -> str:
+        return self._derivative("∂", self._name(of), self._name(by))
+
+    def grouped(self, text: str) -> str:
+        return self._parentheses(text)
+
+    def ratio(self, of: str, by: str) -> str:
+        return self._derivative("∂", of, by)
+
+    def _beside(self, factors: Sequence[str]) -> str:
+        text = factors[0]
+        for before, factor in itertools.pairwise(factors):
+            scalar = before in self.scalars or before.replace(".", "").isdigit()
+            text += (" " if scalar else f" {self.hadamard} ") + factor
+        return text
+
+    def _power(self, base: Expr, exponent: Expr, symbols: Mapping[str, Written]) -> Written:
+        if exponent == 2 and base.is_Symbol and symbols[base.name][0] not in self.scalars:
+            text = symbols[base.name][0]
+            return f"{text} {self.hadamard} {text}", PRODUCT
+        return super()._power(base, exponent, symbols)
+
+    def operation(self, operator: str, a: str, b: str) -> str:
+        """Write a sum, difference or product of two names as it stands in the code."""
+        return self._beside([a, b]) if operator == "*" else f"{a} {operator} {b}"
+
+    def over(self, size: Expr, operand: str) -> str:
+        """Write a fraction of an operand."""
+        raise NotImplementedError
+
+    def call(self, name: str, operands: Sequence[str], extras: Sequence[str]) -> str:
+        raise NotImplementedError
+
+    def transposed(self, text: str) -> str:
+        raise NotImplementedError
+
+    def indexed(self, text: str, index: str) -> str:
+        raise NotImplementedError
+
+    def bar(self, name: str) -> str:
+        raise NotImplementedError
+
+
+class ArrayText(_Arrays, Text):
+    """``∂y/∂W = X^T ∂y/∂u_1``."""
+
+    hadamard, dots = "⊙", "..."
+
+    def over(self, size: Expr, operand: str) -> str:
+        above = "" if size.p == 1 else f"{size.p} "
+        return f"{above}{operand}/{size.q}" if "/" not in operand else f"{self._number(size)[0]} {operand}"
+
+    def call(self, name: str, operands: Sequence[str], extras: Sequence[str]) -> str:
+        return f"{name}({', '.join([*operands, *extras])})"
+
+    def transposed(self, text: str) -> str:
+        return f"({text})^T" if "/" in text and not text.startswith("(") else f"{text}^T"
+
+    def indexed(self, text: str, index: str) -> str:
+        return f"({text})[{index}]" if "/" in text else f"{text}[{index}]"
+
+    def bar(self, name: str) -> str:
+        return f"{name}_bar"
+
+
+class ArrayLatex(_Arrays, Latex):
+    r"""``\frac{\partial y}{\partial W} = X^\top \frac{\partial y}{\partial u_1}``."""
+
+    hadamard, dots = r"\odot", r"\vdots"
+
+    def over(self, size: Expr, operand: str) -> str:
+        return f"{self._number(size)[0]} {operand}"
+
+    def call(self, name: str, operands: Sequence[str], extras: Sequence[str]) -> str:
+        return self._call(name, "", [*operands, *[rf"\text{{{extra}}}".replace("_", r"\_") for extra in extras]])
+
+    def transposed(self, text: str) -> str:
+        return rf"{text}^\top" if not text.startswith(r"\frac") else rf"\left({text}\right)^\top"
+
+    def indexed(self, text: str, index: str) -> str:
+        return rf"{text}[\text{{{index}}}]"
+
+    def bar(self, name: str) -> str:
+        return rf"\bar{{{self._name(name)}}}"
