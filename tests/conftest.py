@@ -7,7 +7,7 @@ import os
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("desk", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", settings.get_profile("desk"), derandomize=True)
+settings.register_profile("ci", settings.get_profile("desk"), max_examples=200, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 ORDER = (
