@@ -461,6 +461,8 @@ def test_latex_can_be_parsed(f: Callable[..., Any], args: tuple[Any, ...]) -> No
 
 def test_a_branch_is_named_and_so_is_a_choice() -> None:
     assert "This holds on the branch where u_{-1} > u_0 is True." in str(explain(branch)(np.array([2.0, 1.0])))
+    text = str(explain(lambda x: x[int(x[0])] * 2 if x[1] else x)(np.array([1.2, 3.0])))
+    assert "where the whole part of u_{-1} is 1 and u_0 is not 0." in text
     text = str(explain(chosen)(0.5))
     assert "u_4 = where(u_1, u_2, u_3)" in text
     assert "The partials of u_4 (where), u_5 (maximum) are those of the choice made at this point." in text
@@ -636,7 +638,7 @@ def test_formulas_of_arrays_can_be_run(f: Callable[..., Any], args: tuple[Any, .
         return g[:, None] if np.ndim(g) == 1 and "keepdims" not in str(g) else g
 
     def put(g: Any, index: Any) -> Any:
-        whole = np.zeros(shapes["u_4"] if f is relu_loss else np.shape(g))
+        whole = np.zeros(shapes["u_5"] if f is relu_loss else np.shape(g))
         whole[index] += g
         return value(whole)
 
@@ -675,6 +677,12 @@ def test_structures_are_named() -> None:
     text = str(explain(vectors)(np.arange(1.0, 5.0), RNG.normal(size=(4, 4))))
     for piece in ("reshape(", "[1:]", "put(", "^T", "concatenate(a, "):
         assert piece in text
+
+
+def test_a_choice_between_arrays() -> None:
+    text = str(explain(lambda x: np.sum(np.where(x > 0, np.exp(x), -x)))(np.arange(30.0) - 10))
+    assert "∂y/∂u_2 = ∂y/∂u_4 ⊙ [u_1]" in text
+    assert "∂y/∂u_3 = ∂y/∂u_4 ⊙ [not u_1]" in text
 
 
 def test_long_scalar_programs_are_cut_in_the_middle() -> None:

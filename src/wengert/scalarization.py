@@ -116,7 +116,7 @@ def scalarize(program: Program, *args: Any) -> Program:
     results = []
     for packing in program.results:
         whole = [value_of(a, environment) for a in packing.atoms]
-        parts = list(np.ravel(np.asarray(whole[0], dtype=object))) if packing.whole else whole
+        parts = list(np.ravel(_boxed(whole[0]))) if packing.whole else whole
         results.append(
             Group(packing.name, packing.shape, packing.dtype, [p if type(p) is Traced else as_value(p) for p in parts])
         )

@@ -23,17 +23,19 @@ from typing import Any
 
 import numpy as np
 
-from wengert.api import Argnums, Function, _positions, trace
+from wengert.api import trace_at
 from wengert.errors import ArgumentError
 from wengert.explanation import latex, markdown, text
 from wengert.explanation.document import Block, Equations, compose
 from wengert.explanation.notation import LATEX, TEXT, Notation
 from wengert.program import Program
 from wengert.scalarization import can_scalarize, scalar_lines, scalarize
-from wengert.tracing import parameter_names
+from wengert.tracing import parameter_names, watch
 
 __all__ = ["Explanation", "explain"]
 
+Function = Callable[..., Any]
+Argnums = int | Sequence[int] | None
 MODES = ("forward", "reverse", "both")
 MOST_LINES = 60
 """A function of more scalar lines than this is explained by its array lines."""
@@ -157,8 +159,7 @@ def explain(f: Function, argnums: Argnums = None, *, mode: str = "both") -> Call
 
     @functools.wraps(f)
     def explainer(*args: Any, **kwargs: Any) -> Explanation:
-        program = trace(f, argnums)(*args, **kwargs)
-        point = [args[k] for k in _positions(argnums, args)]
+        program, point = watch(trace_at, f, args, kwargs, argnums)
         variables = sum(v.size for v in program.inputs) + sum(int(np.prod(r.shape, dtype=int)) for r in program.results)
         scalar = can_scalarize(program)
         lines = scalar_lines(program) if scalar else None

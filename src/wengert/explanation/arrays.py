@@ -21,7 +21,19 @@ from typing import Any
 import numpy as np
 
 from wengert.explanation.derivation import comparison
-from wengert.explanation.document import Block, Equations, Heading, Row, Sentence, compare, counted, note_of, space
+from wengert.explanation.document import (
+    Block,
+    Equations,
+    Heading,
+    Row,
+    Sentence,
+    compare,
+    conjunction,
+    counted,
+    decision,
+    note_of,
+    space,
+)
 from wengert.explanation.formulas import Algebra, in_order
 from wengert.explanation.notation import PRODUCT, Latex, Notation, Text, Written
 from wengert.explanation.steps import Comparison, Expr
@@ -108,28 +120,22 @@ class _Writer:
             ),
         ]
         if program.guards:
-            where = ", ".join(f"`{self._atom(g.var)}` is {g.value}" for g in program.guards)
-            blocks.append(Sentence(f"This holds on the branch where {where}."))
-        blocks += [Heading(2, "Decomposition"), self._cut([*self._given(), *map(self._definition, program.lines)])]
+            where = [decision(self._atom(g.var), g.var.dtype.kind, g.value) for g in program.guards]
+            blocks.append(Sentence(f"This holds on the branch where {conjunction(where)}."))
+        definitions = [self._definition(line) for line in program.lines]
+        tangents = [self._tangent(line) for line in program.lines if line.outputs[0].dtype.kind == "f"]
+        adjoints = [self._adjoint(var) for var in reversed(self.names) if var.dtype.kind == "f" and not self._idle(var)]
+        # the constants are known when every formula has been written
+        blocks += [Heading(2, "Decomposition"), self._cut([*self._given(), *definitions])]
         kinks = sorted({f"{p.name} ({p.kink})" for p in (line.primitive for line in program.lines) if p.kink})
         if kinks:
             blocks.append(Sentence(f"Where a derivative does not exist: {', '.join(kinks)}."))
         if d.mode != "reverse":
             blocks += [Heading(2, "Forward accumulation mode (inside-out)"), Sentence(self._about_forward())]
-            blocks.append(
-                self._cut([self._tangent(line) for line in program.lines if line.outputs[0].dtype.kind == "f"])
-            )
+            blocks.append(self._cut(tangents))
         if d.mode != "forward":
             blocks += [Heading(2, "Reverse accumulation mode (outside-in)"), Sentence(self._about_reverse())]
-            blocks.append(
-                self._cut(
-                    [
-                        self._adjoint(var)
-                        for var in reversed(self.names)
-                        if var.dtype.kind == "f" and not self._idle(var)
-                    ]
-                )
-            )
+            blocks.append(self._cut(adjoints))
         blocks += [Heading(2, "Comparison"), Sentence(compare(d.comparison))]
         return blocks
 
@@ -298,6 +304,13 @@ class _Writer:
             here, other = (a, b) if line.inputs[0] is var else (b, a)
             condition = here > other if line.primitive in (e.maximum, e.fmax) else here < other
             return sympy.Piecewise((1, condition), (0, True))
+        if line.primitive is s.where and line.outputs[0].shape:
+            chosen = self.algebra._atom(line.inputs[0], self.algebra.symbols)
+            value = (
+                sum(int(atom is var) for atom in line.inputs[1:2]),
+                sum(int(atom is var) for atom in line.inputs[2:]),
+            )
+            return sympy.Piecewise((value[0], chosen), (value[1], True))
         return self.algebra.partial(line, var)
 
     # ---- Reverse ----

@@ -155,7 +155,7 @@ class _Deriver:
                     _plain(algebra.environment[var]),
                     line.location,
                     in_order(line),
-                    tuple(self.u[a] for a in line.inputs if isinstance(a, Var)),
+                    tuple(self.u[a] if isinstance(a, Var) else number(a.value) for a in line.inputs),
                 )
             )
         constants = tuple((y, number(atom.value)) for y, atom in self.ys if isinstance(atom, Constant))
@@ -237,9 +237,16 @@ class _Deriver:
             names=algebra.names,
         )
 
-    def _conditions(self) -> tuple[tuple[Expr, Any], ...]:
+    def _conditions(self) -> tuple[tuple[Expr, str, bool | int], ...]:
         definitions = self.algebra.definitions
-        return tuple((definitions.get(guard.var, self.u[guard.var]), guard.value) for guard in self.program.guards)
+        return tuple(
+            (
+                definitions[guard.var] if guard.var.dtype.kind == "b" else self.u[guard.var],
+                guard.var.dtype.kind,
+                guard.value,
+            )
+            for guard in self.program.guards
+        )
 
     def _notes(self) -> tuple[str, ...]:
         chosen = self.algebra.chosen

@@ -66,8 +66,8 @@ def compose(d: Derivation, notation: Notation) -> list[Block]:
         ),
     ]
     if d.conditions:
-        where = _and([f"`{notation.expression(c)}` is {value}" for c, value in d.conditions])
-        blocks.append(Sentence(f"This holds on the branch where {where}."))
+        where = [decision(notation.expression(condition), kind, value) for condition, kind, value in d.conditions]
+        blocks.append(Sentence(f"This holds on the branch where {conjunction(where)}."))
     blocks += [Heading(2, "Decomposition"), decomposition(d.decomposition, notation)]
     blocks += [Sentence(note) for note in d.notes]
     for passes, title in (
@@ -82,6 +82,15 @@ def compose(d: Derivation, notation: Notation) -> list[Block]:
     blocks += [Heading(2, "Jacobian"), Equations(tuple(entry(e, d, notation) for row in d.jacobian for e in row))]
     blocks += [Heading(2, "Comparison"), Sentence(compare(d.comparison))]
     return blocks
+
+
+def decision(written: str, kind: str, value: bool | int) -> str:
+    """Write a decision that the user's code took on a value: ``if u > 0``, ``if u``, ``int(u)``."""
+    if kind == "b":
+        return f"`{written}` is {bool(value)}"
+    if isinstance(value, bool):
+        return f"`{written}` is {'not 0' if value else '0'}"
+    return f"`{written}` is {value}" if kind in "iu" else f"the whole part of `{written}` is {value}"
 
 
 def space(n: int) -> str:
@@ -156,7 +165,7 @@ def _passes(d: Derivation, passes: Sequence[Pass], notation: Notation) -> list[B
         given = [sentence_of(entry(e, d, notation), notation.about) for e in p.entries]
         if d.chain or len(given) > 6:
             continue
-        blocks.append(Sentence(f"This pass gives {_and([f'`{g}`' for g in given])}."))
+        blocks.append(Sentence(f"This pass gives {conjunction([f'`{g}`' for g in given])}."))
     return blocks
 
 
@@ -215,5 +224,6 @@ def counted(n: int, one: str, many: str = "") -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
-def _and(words: Sequence[str]) -> str:
+def conjunction(words: Sequence[str]) -> str:
+    """Join words as English does: a, b and c."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

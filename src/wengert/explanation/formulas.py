@@ -26,7 +26,7 @@ from wengert.explanation.steps import Derivative, Expr, Formula, Product
 from wengert.jacobians import LocalJacobian
 from wengert.primitives import elementwise as e
 from wengert.primitives import structural as s
-from wengert.program import Atom, Line, Primitive, Program, Var, evaluate_all, value_of
+from wengert.program import Atom, Constant, Line, Primitive, Program, Var, evaluate_all, value_of
 from wengert.tracing import run
 
 LONGEST = 150
@@ -231,10 +231,15 @@ _EDGES = (e.power, e.float_power, e.hypot, e.logaddexp, e.logaddexp2)
 
 
 def in_order(line: Line) -> str:
-    """Return ``+``, ``-`` or ``*`` for a line that combines two different variables: it is written in their order."""
-    a, *rest = line.inputs
-    variables = isinstance(a, Var) and len(rest) == 1 and isinstance(rest[0], Var) and rest[0] is not a
-    return {e.add: "+", e.subtract: "-", e.multiply: "*"}.get(line.primitive, "") if variables else ""
+    """Return ``+``, ``-`` or ``*`` for a line that can be written in the order of the user's code; SymPy drops it."""
+    operator = {e.add: "+", e.subtract: "-", e.multiply: "*"}.get(line.primitive, "")
+    if not operator or line.inputs[0] is line.inputs[1]:
+        return ""
+    numbers = [isinstance(a, Constant) and np.size(a.value) == 1 for a in line.inputs]
+    if not any(numbers):
+        return operator
+    second = line.inputs[1]
+    return operator if operator != "*" and (numbers[0] or float(np.reshape(second.value, ())) > 0) else ""  # type: ignore[union-attr]
 
 
 def symbol(name: str, is_bool: bool = False) -> Expr:

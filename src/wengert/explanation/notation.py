@@ -114,6 +114,8 @@ class Notation:
         if isinstance(e, sympy.Piecewise):
             if len(e.args) == 2 and [value for value, _ in e.args] == [1, 0]:
                 return f"[{self._condition(e.args[0][1], symbols)}]", ATOM  # Iverson's bracket
+            if len(e.args) == 2 and [value for value, _ in e.args] == [0, 1]:
+                return f"[{self.relations['Not']}{self._condition(e.args[0][1], symbols)}]", ATOM
             return self._pieces([(self._write(a, symbols)[0], self._condition(c, symbols)) for a, c in e.args]), ATOM
         if isinstance(e, (Relational, sympy.And, sympy.Or, sympy.Not)) or e in (sympy.true, sympy.false):
             return self._condition(e, symbols), SUM

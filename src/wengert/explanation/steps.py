@@ -139,8 +139,8 @@ class Derivation:
 
     `values` has the number that each symbol stands for at the point, `functions` how to compute those without a
     formula: with both any formula can be evaluated.  `conditions` are the decisions on values that the function took on
-    the way.  `names` says how a symbol that is no plain variable (the partial of an opaque elemental, a derivative that
-    is referred to by name) is printed.
+    the way, each with the kind of value (``"b"`` for a truth value) and what it was.  `names` says how a symbol that is
+    no plain variable (the partial of an opaque elemental, a derivative that is referred to by name) is printed.
     """
 
     name: str
@@ -149,7 +149,7 @@ class Derivation:
     reverse: tuple[Pass, ...]
     jacobian: tuple[tuple[Entry, ...], ...]
     comparison: Comparison
-    conditions: tuple[tuple[Expr, Any], ...] = ()
+    conditions: tuple[tuple[Expr, str, bool | int], ...] = ()
     notes: tuple[str, ...] = ()
     chain: bool = False
     independents: tuple[Expr, ...] = ()
