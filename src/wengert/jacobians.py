@@ -47,13 +47,26 @@ def scale(c: Array, t: Array) -> Array:
     return c * t
 
 
-def push_diagonal(c: Array, t: Array, in_shape: Shape, out_shape: Shape, batch: int) -> Array:
+def product_of_nonzeros(c: Array, t: Array) -> Array:
+    """Multiply so that a zero factor gives zero whatever the other is: no contribution is no contribution.
+
+    >>> float(product_of_nonzeros(np.array(np.inf), np.array(0.0)))
+    0.0
+    """
+    if type(c) is int:
+        return scale(c, t)
+    return np.where(t == 0, 0.0, c) * np.where(c == 0, 0.0, t)
+
+
+def push_diagonal(
+    c: Array, t: Array, in_shape: Shape, out_shape: Shape, batch: int, product: Callable[[Array, Array], Array] = scale
+) -> Array:
     """Multiply a tangent by a diagonal partial, broadcasting it as the line itself broadcast its operand."""
     if batch and len(in_shape) < len(out_shape):
         t = t.reshape(t.shape[:batch] + (1,) * (len(out_shape) - len(in_shape)) + in_shape)
-    product = scale(c, t)
+    pushed = product(c, t)
     full = t.shape[:batch] + out_shape
-    return product if product.shape == full else np.broadcast_to(product, full)
+    return pushed if pushed.shape == full else np.broadcast_to(pushed, full)
 
 
 def pull_diagonal(c: Array, g: Array, in_shape: Shape, batch: int) -> Array:
@@ -64,9 +77,7 @@ def pull_diagonal(c: Array, g: Array, in_shape: Shape, batch: int) -> Array:
         return product
     extra = len(shape) - batch - len(in_shape)
     axes = tuple(range(batch, batch + extra)) + tuple(
-        batch + extra + axis
-        for axis, size in enumerate(in_shape)
-        if size == 1 and shape[batch + extra + axis] != 1
+        batch + extra + axis for axis, size in enumerate(in_shape) if size == 1 and shape[batch + extra + axis] != 1
     )
     product = product.sum(axis=axes)
     full = shape[:batch] + in_shape
@@ -87,9 +98,7 @@ def assemble(pieces: Sequence[Array], indices: Sequence[Any], shape: Shape, batc
     for piece in pieces:
         handler = getattr(type(piece), "__array_function__", None)
         if handler is not None and not isinstance(piece, np.ndarray):
-            return piece.__array_function__(
-                assemble, (type(piece),), (pieces, indices, shape), {"batch": batch}
-            )
+            return piece.__array_function__(assemble, (type(piece),), (pieces, indices, shape), {"batch": batch})
     for index in indices:
         traced = _traced_item(index)
         if traced is not None:
@@ -255,6 +264,85 @@ class Select(LocalJacobian):
         columns = flat_positions(self.index, self.in_shape).ravel()
         shape = (columns.size, math.prod(self.in_shape))
         return sparse.csr_array((np.ones(columns.size), (np.arange(columns.size), columns)), shape=shape)
+
+
+class Place(LocalJacobian):
+    """``y_dot[index] = x_dot``, zero elsewhere: what is assigned to part of an array, broadcast as NumPy does."""
+
+    __slots__ = ("index", "region")
+
+    def __init__(self, index: Any, in_shape: Shape, out_shape: Shape) -> None:
+        self.index, self.in_shape, self.out_shape = index, in_shape, out_shape
+        self.region = np.empty(out_shape, np.bool_)[index].shape
+
+    def push(self, t: Array, batch: int = 0) -> Array:
+        return assemble(
+            [self._where_it_lasts(push_diagonal(1, t, self.in_shape, self.region, batch))],
+            [self.index],
+            self.out_shape,
+            batch=batch,
+        )
+
+    def pull(self, g: Array, batch: int = 0) -> Array:
+        part = self._where_it_lasts(take(g, self.index, self.out_shape, batch))
+        if type(part) is np.ndarray and part.base is not None:
+            part = part.copy()  # the adjoint of the array itself is erased in place next
+        return pull_diagonal(1, part, self.in_shape, batch)
+
+    def _where_it_lasts(self, part: Array) -> Array:
+        """Drop what the same assignment overwrites: of repeated positions the last one stays."""
+        if is_basic(self.index):
+            return part
+        flat = flat_positions(self.index, self.out_shape)
+        last = np.zeros(math.prod(self.out_shape), np.intp)
+        last[flat.ravel()] = np.arange(flat.size)
+        lasts = last[flat.ravel()] == np.arange(flat.size)
+        return part if lasts.all() else np.where(lasts.reshape(flat.shape), part, 0.0)
+
+
+class Erase(LocalJacobian):
+    """``y_dot = x_dot`` with zeros at `index`: what is left of an array that part of is assigned to."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: Any, in_shape: Shape) -> None:
+        self.index, self.in_shape, self.out_shape = index, in_shape, in_shape
+
+    def push(self, t: Array, batch: int = 0) -> Array:
+        if type(t) is np.ndarray and is_basic(self.index):
+            erased = t.copy()
+            erased[(slice(None),) * batch + self.index] = 0
+            return erased
+        left = np.ones(self.in_shape, np.bool_)
+        left[self.index] = False
+        return np.where(left, t, 0.0)
+
+    def pull(self, g: Array, batch: int = 0) -> Array:
+        return self.push(g, batch)
+
+    @property
+    def T(self) -> LocalJacobian:
+        return self
+
+
+class RealLinear(LocalJacobian):
+    """``y_dot = a * x_dot + b * conj(x_dot)``: the diagonal of a function of complex numbers that is not holomorphic.
+
+    An adjoint `g` stands for ``dL = Re(g dz)``, so that of `x` is ``a g + conj(b g)``.
+    """
+
+    __slots__ = ("a", "b")
+
+    def __init__(self, a: Array, b: Array, in_shape: Shape, out_shape: Shape) -> None:
+        self.a, self.b, self.in_shape, self.out_shape = a, b, in_shape, out_shape
+
+    def push(self, t: Array, batch: int = 0) -> Array:
+        holomorphic = push_diagonal(self.a, t, self.in_shape, self.out_shape, batch)
+        return holomorphic + push_diagonal(self.b, np.conj(t), self.in_shape, self.out_shape, batch)
+
+    def pull(self, g: Array, batch: int = 0) -> Array:
+        holomorphic = pull_diagonal(self.a, g, self.in_shape, batch)
+        return holomorphic + np.conj(pull_diagonal(self.b, g, self.in_shape, batch))
 
 
 class Sum(LocalJacobian):

@@ -37,14 +37,23 @@ class Linearization:
         The values of the dependent variables.
     size
         The number of positions.
+    with_complex
+        False if no value is complex, so that a sweep need not look.
     """
 
-    __slots__ = ("inputs", "outputs", "rows", "size", "values")
+    __slots__ = ("inputs", "outputs", "rows", "size", "values", "with_complex")
 
     def __init__(
-        self, rows: Sequence[Row], inputs: Sequence[Any], outputs: Sequence[int], values: Sequence[Any], size: int
+        self,
+        rows: Sequence[Row],
+        inputs: Sequence[Any],
+        outputs: Sequence[int],
+        values: Sequence[Any],
+        size: int,
+        with_complex: bool = False,
     ) -> None:
         self.rows, self.inputs, self.outputs, self.values, self.size = rows, inputs, outputs, values, size
+        self.with_complex = with_complex
 
     @classmethod
     def of_trace(cls, trace: Trace) -> Linearization:
@@ -55,9 +64,9 @@ class Linearization:
             for part in group.parts:
                 position = trace.position(part)
                 outputs.append(position)
-                values.append(part.value if position >= 0 else part)
+                values.append(trace.value(part))
         inputs = [part.value for group in trace.arguments for part in group.parts]
-        return cls(trace.tape.rows, inputs, outputs, values, trace.tape.size)
+        return cls(trace.tape.rows, inputs, outputs, values, trace.tape.size, trace.tape.with_complex)
 
     @classmethod
     def of_program(cls, program: Program, *args: Any) -> Linearization:
@@ -73,7 +82,8 @@ class Linearization:
             rows.append((line.primitive, parents, kept, line.params, line.place, out))
         outputs = [positions[a] if isinstance(a, Var) else -1 for a in program.outputs]
         values = [value_of(a, environment) for a in program.outputs]
-        return cls(rows, [environment[v] for v in program.inputs], outputs, values, len(positions))
+        with_complex = any(var.dtype.kind == "c" for var in environment)
+        return cls(rows, [environment[v] for v in program.inputs], outputs, values, len(positions), with_complex)
 
     def edges(self, row: Row) -> Iterator[tuple[int, LocalJacobian]]:
         """Yield the edges into one row: the position each comes from, and its local Jacobian."""

@@ -163,7 +163,11 @@ def _what_the_rules_read(partials: Sequence[Partial | None], variadic: bool) -> 
     for rule in partials:
         if rule is None:
             continue
-        names = [name for name, p in inspect.signature(rule).parameters.items() if p.kind in kinds or p.kind is p.VAR_POSITIONAL]
+        names = [
+            name
+            for name, p in inspect.signature(rule).parameters.items()
+            if p.kind in kinds or p.kind is p.VAR_POSITIONAL
+        ]
         if variadic:
             names = names[1:]
         for k, name in enumerate(names):
@@ -318,6 +322,20 @@ class Packing:
         return np.array(values, self.dtype).reshape(self.shape)
 
 
+class Trees:
+    """How trees of arrays become the arguments of a Program, and its results a tree; see `wengert.api`."""
+
+    __slots__ = ()
+
+    def split(self, args: Sequence[Any]) -> Sequence[Any]:
+        """Take the arguments of the function apart, into those of the Program."""
+        raise NotImplementedError
+
+    def join(self, results: Sequence[Any]) -> Any:
+        """Put the results of the Program together, as the function returned them."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
     """A function written down: arguments, lines, guards, results.  Call it to evaluate it.
@@ -334,7 +352,9 @@ class Program:
     results: tuple[Packing, ...]
     guards: tuple[Guard, ...] = ()
     single: bool = True
-    """True if the function returned one array, False for a tuple of them."""
+    """True if the function returned one array, False for several."""
+    trees: Trees | None = None
+    """How the arguments and the results are laid out as trees; None if they are arrays."""
 
     @property
     def inputs(self) -> tuple[Var, ...]:
@@ -434,17 +454,22 @@ def as_value(value: Any) -> Any:
 def evaluate(program: Program, *args: Any) -> Any:
     """Evaluate a Program at a point; raise BranchError where its function would take another branch.
 
-    Returns what the function returned: an array, or a tuple of arrays.
+    Returns what the function returned: an array, or a tree of arrays.
     """
     environment = evaluate_all(program, *args)
-    values = tuple(
-        result.pack([value_of(atom, environment) for atom in result.atoms]) for result in program.results
-    )
+    values = tuple(result.pack([value_of(atom, environment) for atom in result.atoms]) for result in program.results)
+    if program.trees is not None:
+        return program.trees.join(values)
     return values[0] if program.single else values
 
 
 def evaluate_all(program: Program, *args: Any) -> dict[Var, Any]:
-    """Evaluate a Program at a point and return the value of every variable."""
+    """Evaluate a Program at a point and return the value of every variable.
+
+    Where the function takes trees, the arguments are trees, or else their leaves one by one.
+    """
+    if program.trees is not None:
+        args = tuple(program.trees.split(args))
     if len(args) != len(program.arguments):
         names = ", ".join(a.name for a in program.arguments)
         raise ArgumentError(f"this Program takes {len(program.arguments)} arguments ({names}), not {len(args)}.")
@@ -542,6 +567,17 @@ def put(pieces, indices, shape, batch=0):
 '''
 """The transpose of indexing, which NumPy has no function for, as it stands in the source of a derivative."""
 
+SETITEM_SOURCE = '''
+def setitem(array, index, value):
+    """Return a copy of an array with part of it assigned to."""
+    changed = np.array(array)
+    changed[index] = value
+    return changed
+
+
+'''
+"""An assignment, as it stands in the source of a Program: the list says each value once, so it makes a new one."""
+
 
 def write_source(program: Program) -> str:
     """Write a Program as the NumPy source of a function; see `Program.source`."""
@@ -587,7 +623,9 @@ def write_source(program: Program) -> str:
         imports.insert(0, "import base64\n")
     if "scipy." in body:
         imports.append("import scipy")
-    helpers = PUT_SOURCE.lstrip("\n") if any(line.primitive.name in ("put", "scatter") for line in walk(program)) else ""
+    used = {line.primitive.name for line in walk(program)}
+    helpers = PUT_SOURCE.lstrip("\n") if used & {"put", "scatter"} else ""
+    helpers += SETITEM_SOURCE.lstrip("\n") if "setitem" in used else ""
     return "\n".join(imports) + "\n\n\n" + helpers + body + "\n"
 
 

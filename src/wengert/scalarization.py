@@ -31,10 +31,14 @@ _MOVING = (s.reshape, s.transpose, s.broadcast_to, s.stack, s.concatenate, s.get
 """Primitives that only move elements."""
 
 
-def _reduce(pair: Primitive) -> Callable[..., Any]:
+def _reduce(pair: Primitive, empty: float | None = None) -> Callable[..., Any]:
     ufunc = np.frompyfunc(pair, 2, 1)
 
     def reduce(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+        if empty is not None and x.size == 0:
+            kept = tuple(1 if k - x.ndim in axis else size for k, size in enumerate(x.shape))
+            x = np.full(kept, empty, dtype=object)
+            return x if keepdims else np.squeeze(x, axis=axis)
         for k in sorted(axis, reverse=True):
             x = ufunc.reduce(x, axis=k, keepdims=True)
         return x if keepdims else np.squeeze(x, axis=axis)
@@ -52,7 +56,7 @@ def _product(a: Any, b: Any) -> Any:
 
 _WRITTEN: dict[Primitive, Callable[..., Any]] = {
     **{primitive: primitive.numpy for primitive in _MOVING},
-    s.sum_: _reduce(e.add),
+    s.sum_: _reduce(e.add, 0.0),
     s.max_: _reduce(e.maximum),
     s.min_: _reduce(e.minimum),
     s.all_: _reduce(e.logical_and),

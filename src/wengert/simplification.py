@@ -50,7 +50,7 @@ def simplify(program: Program) -> Program:
         return renamed.get(atom, atom) if isinstance(atom, Var) else atom
 
     results = tuple(Packing(r.name, r.shape, r.dtype, tuple(follow(a) for a in r.atoms)) for r in program.results)
-    return renumber(Program(program.name, program.arguments, tuple(lines), results, program.guards, program.single))
+    return renumber(Program(program.name, program.arguments, tuple(lines), results, program.guards, program.single, program.trees))
 
 
 def _scalar(atom: Atom) -> float | None:
@@ -162,4 +162,4 @@ def renumber(program: Program) -> Program:
         for r in program.results
     )
     guards = tuple(type(g)(new[g.var], g.value, g.place) for g in program.guards)
-    return Program(program.name, program.arguments, tuple(lines), results, guards, program.single)
+    return Program(program.name, program.arguments, tuple(lines), results, guards, program.single, program.trees)

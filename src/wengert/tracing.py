@@ -26,6 +26,7 @@ import sys
 import threading
 import types
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ from wengert.errors import (
     EscapedError,
     Location,
     LostGradientError,
+    MatrixError,
     RawLocation,
     ResultError,
     ShapeError,
@@ -48,7 +50,7 @@ from wengert.errors import (
 )
 from wengert.primitives import elementwise as e
 from wengert.primitives import functions
-from wengert.primitives.structural import Operand, getitem
+from wengert.primitives.structural import Operand, getitem, reshape, setitem, transpose
 from wengert.primitives.table import CALLS, CAUGHT
 from wengert.program import Constant, Guard, Line, Packing, Primitive, Program, Recordable, Shaped, Var, as_value
 
@@ -57,7 +59,7 @@ Row = tuple[Primitive, tuple[int, ...], tuple[Any, ...], Mapping[str, Any], RawL
 
 _getframe = sys._getframe
 ndarray, float64 = np.ndarray, np.float64
-SMALL = 64
+SMALL = 256
 """Values of up to so many elements are kept on the tape as they are: a stand-in would cost more than it saves."""
 _NO_PARAMS: Mapping[str, Any] = types.MappingProxyType({})
 
@@ -65,11 +67,15 @@ _NO_PARAMS: Mapping[str, Any] = types.MappingProxyType({})
 class Context:
     """What a thread is tracing: its open tapes, and the place to write on rows that wengert makes itself."""
 
-    __slots__ = ("place", "tapes")
+    __slots__ = ("alarms", "muted", "place", "tapes")
 
     def __init__(self) -> None:
         self.tapes: list[Tape] = []
         self.place: RawLocation | None = None
+        self.alarms = 0
+        """How often NumPy has reported a value outside a function's domain; where it was told not to, 1 to be safe."""
+        self.muted = False
+        """True while a sweep runs for the first time: if it raises an alarm it runs again, carefully."""
 
 
 class _Threads(threading.local):
@@ -88,7 +94,7 @@ def current_context() -> Context:
 class Tape:
     """The rows of one trace, as they are made."""
 
-    __slots__ = ("context", "guards", "keep_all", "level", "open", "rows", "size")
+    __slots__ = ("context", "guards", "keep_all", "level", "open", "rows", "size", "with_complex")
 
     def __init__(self, context: Context, keep_all: bool) -> None:
         self.context, self.keep_all = context, keep_all
@@ -97,9 +103,12 @@ class Tape:
         self.guards: list[tuple[int, bool | int, RawLocation | None]] = []
         self.size = 0
         self.open = True
+        self.with_complex = False
 
     def input(self, value: Any) -> Traced:
         """Make an independent variable."""
+        if value.dtype.kind == "c":
+            self.with_complex = True
         traced = Traced(value, self, self.size)
         self.size += 1
         return traced
@@ -158,7 +167,12 @@ def at_place(write: Callable[[], Any]) -> Any:
 
 
 def write_row(
-    tape: Tape, primitive: Primitive, values: tuple[Any, ...], parents: tuple[int, ...], params: Mapping[str, Any], depth: int
+    tape: Tape,
+    primitive: Primitive,
+    values: tuple[Any, ...],
+    parents: tuple[int, ...],
+    params: Mapping[str, Any],
+    depth: int,
 ) -> Any:
     """Compute a primitive on the values of one trace and write the row; the user's code is `depth` frames up."""
     context = tape.context
@@ -180,9 +194,13 @@ def write_row(
     except ValueError as error:
         raise shape_error(primitive, values, error, place) from error
     kind = type(y)
-    if kind is not float64 and kind is not ndarray and kind is not Traced:
-        y = as_value(y)
+    if kind is not float64 and kind is not ndarray:
+        y = as_value(y) if kind is not Traced else y.value if y.tape is tape else y  # made by the user's own primitive
         kind = type(y)
+    if kind is not float64 and y.dtype.kind == "c":
+        tape.with_complex = True
+    if parents[0] < 0 and max(parents) < 0:  # an array that may be assigned to, but has not been yet
+        return Traced(y, tape, -1) if kind is ndarray and y.dtype.kind in "fc" else y
     kept: Any
     if tape.keep_all or primitive.keeps_all:
         kept = (y, *values)
@@ -196,6 +214,124 @@ def write_row(
     tape.size = out + 1
     tape.rows.append((primitive, parents, kept, params, place, out))
     return Traced(y, tape, out)
+
+
+# ---- Assignment ----
+
+_VIEWS = frozenset({getitem, reshape, transpose})
+"""Primitives whose result NumPy may make a view of their operand."""
+
+
+def assign(target: Traced, index: Any, value: Any) -> None:
+    """Write a line for ``target[index] = value``, and let the traced array stand for its result from now on.
+
+    A view writes through to the array it is a view of, and every other view of that array sees it, as in NumPy.
+    """
+    template, operands = as_index(index)
+    link = getattr(value, "link", None) if type(value) is Traced else None
+    if link is not None and link[0] is target and link[1] is getitem and _same_index(link[2]["index"], template):
+        return  # a[i] += b has changed a through the view a[i] already
+    if isinstance(value, (list, tuple)) or (type(value) is ndarray and value.dtype.hasobject):
+        value = join(value) if holds_traced(value) else np.asarray(value)
+    link = getattr(target, "link", None)
+    if link is None:
+        _write(target, value, template, operands)
+    else:
+        _write_through(*link, setitem(value, target, *operands, index=template))
+    _refresh(target)
+
+
+def _write(target: Traced, value: Any, template: tuple[Any, ...], operands: list[Any]) -> None:
+    """Assign to an array that is no view; in place where nobody else holds its value, else to a copy."""
+    tape = target.tape
+    own = not operands and type(target.value) is ndarray and target.value.size > SMALL and tape.open
+    # the attribute and the argument of getrefcount itself: no row, view or caller holds the array
+    if own and not tape.keep_all and sys.getrefcount(target.value) <= 2 and target.value.flags.owndata:
+        kind = type(value)
+        mine = kind is Traced and value.tape is tape
+        plain = value.value if mine else value
+        if type(plain) is not Traced and (kind is not Traced or mine):
+            operand_ = plain if mine else operand(plain)
+            target.value[template] = operand_
+            parent = value.index if mine else -1
+            if parent >= 0 or target.index >= 0:
+                shape = Shaped(target.value.shape, target.value.dtype)
+                part = (
+                    operand_ if type(operand_) in _SCALARS else Shaped(np.shape(operand_), np.asarray(operand_).dtype)
+                )
+                place = tape.context.place or caller()
+                params = {"index": template}
+                tape.rows.append((setitem, (parent, target.index), (shape, part, shape), params, place, tape.size))
+                target.index = tape.size
+                tape.size += 1
+            return
+    target.become(setitem(value, target, *operands, index=template))
+
+
+def _write_through(base: Traced, made_by: Primitive, params: Mapping[str, Any], changed: Any) -> None:
+    """Assign the changed value of a view to the array it is a view of."""
+    if made_by is getitem:
+        if not hasattr(base, "link"):
+            _write(base, changed, params["index"], [])
+            return
+        whole = setitem(changed, base, index=params["index"])
+    elif made_by is reshape:
+        whole = reshape(changed, shape=base.shape)
+    else:
+        axes = params["axes"]
+        whole = transpose(changed, axes=tuple(sorted(range(len(axes)), key=axes.__getitem__)))
+    if hasattr(base, "link"):
+        _write_through(*base.link, whole)
+    else:
+        base.become(whole)
+
+
+def overwrite(target: Traced, result: Any) -> None:
+    """Let an array (and what it is a view of) stand for a result of the same shape, cast to its own dtype."""
+    result = functions.astype(result, target.dtype)
+    if hasattr(target, "link"):
+        _write_through(*target.link, result)
+    else:
+        target.become(result)
+    _refresh(target)
+
+
+def _refresh(target: Traced) -> None:
+    """Let every view of the array that was written to stand for its present value."""
+    root = target
+    while hasattr(root, "link"):
+        root = root.link[0]
+    _refresh_views(root)
+
+
+def _refresh_views(base: Traced) -> None:
+    for reference in getattr(base, "views", ()):
+        view = reference()
+        if view is None:
+            continue
+        _, made_by, params = view.link
+        view.become(made_by(base, **params))
+        _refresh_views(view)
+
+
+def _same_index(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    return len(a) == len(b) and all(
+        type(p) is type(q) and not isinstance(p, ndarray) and p == q for p, q in zip(a, b, strict=True)
+    )
+
+
+def link_view(view: Any, base: Traced, made_by: Primitive, params: Mapping[str, Any]) -> Any:
+    """Remember that one traced array is a view of another, where NumPy made it one."""
+    if type(view) is Traced:
+        value, of = view.value, base.value
+        while type(value) is Traced:
+            value, of = value.value, of.value
+        if type(value) is ndarray and value.base is not None and (value.base is of or value.base is of.base):
+            view.link = (base, made_by, params)
+            views = getattr(base, "views", [])
+            base.views = views = [r for r in views if r() is not None] if len(views) > 64 else views
+            views.append(weakref.ref(view))
+    return view
 
 
 def record_mixed(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
@@ -237,6 +373,14 @@ def shape_error(primitive: Primitive, values: Sequence[Any], error: Exception, p
     if isinstance(error, WengertError):
         return error
     shapes = " and ".join(str(np.shape(v)) for v in values)
+    if isinstance(error, np.linalg.LinAlgError):
+        return MatrixError(
+            explain_at(
+                place,
+                f"{primitive.name} of a matrix of shape {shapes}: {error}",
+                "Check that matrix: its shape, its rank, its sign.",
+            )
+        )
     return ShapeError(
         explain_at(
             place,
@@ -249,6 +393,11 @@ def shape_error(primitive: Primitive, values: Sequence[Any], error: Exception, p
 def _what_is_read(keeps: tuple[bool, ...], y: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return result and operands, those that no rule will read (and that are not small) replaced by their shapes."""
     shape, dtype = y.shape, y.dtype
+    if len(values) == 1 and len(keeps) == 2 and not (keeps[0] and keeps[1]):
+        (value,) = values  # what is kept of the two stands in for the other, if it has the same shape
+        if value.shape == shape and value.dtype is dtype:
+            stand_in = y if keeps[0] else value if keeps[1] else Shaped(shape, dtype)
+            return stand_in, stand_in
     stand_in = y if keeps[0] or y.size <= SMALL else None
     last = len(keeps) - 1
     kept = [stand_in]
@@ -279,7 +428,9 @@ def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
         kind = type(other)
         if kind is Traced:
             if other.tape is self.tape:
-                return write_row(self.tape, primitive, (self.value, other.value), (self.index, other.index), _NO_PARAMS, 2)
+                return write_row(
+                    self.tape, primitive, (self.value, other.value), (self.index, other.index), _NO_PARAMS, 2
+                )
         elif kind is float or kind is int or kind is float64:
             return write_row(self.tape, primitive, (self.value, other), (self.index, -1), _NO_PARAMS, 2)
         return record(primitive, (self, other), _NO_PARAMS)
@@ -293,6 +444,26 @@ def _reflected(primitive: Primitive) -> Callable[[Any, Any], Any]:
         if kind is float or kind is int:
             return write_row(self.tape, primitive, (other, self.value), (-1, self.index), _NO_PARAMS, 2)
         return record(primitive, (other, self), _NO_PARAMS)
+
+    return method
+
+
+def _augmented(operation: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    """Make ``a += b``: it changes the array itself, so that every name and view of it sees the change."""
+
+    def change(self: Traced, other: Any) -> None:
+        result = operation(self, other)
+        if result.shape != self.shape:
+            raise ValueError(
+                f"non-broadcastable output operand with shape {self.shape} doesn't match the broadcast shape {result.shape}"
+            )
+        overwrite(self, result)
+
+    def method(self: Any, other: Any) -> Any:
+        if not self.value.shape:
+            return operation(self, other)  # scalars do not change
+        _through(self, change, (self, other), _NO_PARAMS)
+        return self
 
     return method
 
@@ -316,7 +487,9 @@ def _through(traced: Traced, written: Callable[..., Any], args: Any, kwargs: Any
     except (ValueError, NotImplementedError) as error:
         if isinstance(error, WengertError) and "\n" in str(error):
             raise
-        kind = UnsupportedError if isinstance(error, NotImplementedError) else ShapeError
+        kind: type[WengertError] = ShapeError
+        if isinstance(error, (NotImplementedError, np.linalg.LinAlgError)):
+            kind = UnsupportedError if isinstance(error, NotImplementedError) else MatrixError
         name = getattr(written, "__name__", "this function")
         raise kind(explain_at(place, f"{name}: {error}", "Check the arguments in that line.")) from error
     finally:
@@ -334,19 +507,37 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Traced(Recordable):
-    """A value that is being traced: behaves as the array or scalar it stands for, and writes down what is done."""
+    """A value that is being traced: behaves as the array or scalar it stands for, and writes down what is done.
 
-    __slots__ = ("index", "tape", "value")
+    It can be assigned to: the list says each value once, so an assignment makes a new value, and the traced array
+    stands for that from then on (see `assign`).  An index of -1 marks an array that depends on no input yet.
+    """
+
+    index: int
+    tape: Tape
+    value: Any
+    link: tuple[Traced, Primitive, Mapping[str, Any]]
+    views: list[weakref.ref[Traced]]
+
+    __slots__ = ("__weakref__", "index", "link", "tape", "value", "views")
     __hash__ = None  # type: ignore[assignment]  # as arrays: == compares elements
 
     def __init__(self, value: Any, tape: Tape, index: int) -> None:
-        self.value, self.tape, self.index = value, tape, index
+        self.value, self.tape, self.index = value, tape, index  # link and views are set when they are first needed
+
+    def become(self, other: Any) -> None:
+        """Stand for another value from now on: that of this array after an assignment."""
+        if type(other) is Traced:
+            self.value, self.tape, self.index = other.value, other.tape, other.index
+        else:
+            self.value, self.index = other, -1
 
     def record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         if self.tape.context.place is None:
             return at_place(lambda: record(primitive, args, params))
         if len(args) == 1:
-            return write_row(self.tape, primitive, (self.value,), (self.index,), params, 2)
+            result = write_row(self.tape, primitive, (self.value,), (self.index,), params, 2)
+            return link_view(result, self, primitive, params) if primitive in _VIEWS else result
         return record(primitive, args, params)
 
     # -- What it is --
@@ -431,29 +622,37 @@ class Traced(Recordable):
 
     def __getitem__(self, index: Any) -> Any:
         if type(index) is int:
-            return write_row(self.tape, getitem, (self.value,), (self.index,), {"index": (index,)}, 2)
+            params = {"index": (index,)}
+            item = write_row(self.tape, getitem, (self.value,), (self.index,), params, 2)
+            return item if self.value.ndim == 1 else link_view(item, self, getitem, params)
         template, operands = as_index(index)
-        return record(getitem, (self, *operands), {"index": template})
+        params = {"index": template}
+        return link_view(record(getitem, (self, *operands), params), self, getitem, params)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise LostGradientError(
-            explain_at(
-                caller(),
-                "a traced array is assigned to in place:",
-                "Build a new array instead: np.where(mask, a, b), np.concatenate([...]) or np.array([...]).",
-            )
-        )
+        _through(self, assign, (self, index, value), _NO_PARAMS)
+
+    def __copy__(self) -> Traced:
+        return Traced(self.value, self.tape, self.index)
+
+    def __deepcopy__(self, memo: Any) -> Traced:
+        return self.__copy__()
+
+    __iadd__, __isub__, __imul__ = _augmented(e.add), _augmented(e.subtract), _augmented(e.multiply)
+    __itruediv__, __ipow__ = _augmented(e.divide), _augmented(e.power)
+    __imod__, __ifloordiv__ = _augmented(e.remainder), _augmented(e.floor_divide)
+    __imatmul__ = _augmented(functions.matmul)
+
+    def fill(self, value: Any) -> None:
+        self[...] = value
 
     # -- Becoming a plain number --
 
     def __bool__(self) -> bool:
-        decision = bool(self.value)
-        if self.tape.keep_all:
-            self.tape.guards.append((self.index, decision, caller()))
-        return decision
+        return bool(self._decide(bool(self.value)))
 
     def _decide(self, value: int) -> int:
-        if self.tape.keep_all:
+        if self.tape.keep_all and self.index >= 0:
             self.tape.guards.append((self.index, value, caller()))
         return value
 
@@ -475,10 +674,19 @@ class Traced(Recordable):
     def __float__(self) -> float:
         if self.dtype.kind in "biu":
             return float(int(self))
+        if self.index < 0:
+            return float(self.value)
         raise lost(caller())
 
     def __complex__(self) -> complex:
-        return complex(float(self))
+        return complex(self.value) if self.index < 0 else complex(float(self))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if self.index >= 0:
+            raise lost(caller())
+        constant = np.asarray(self.value, dtype).view()
+        constant.flags.writeable = False  # what is written into it behind our back would be lost
+        return constant
 
     def item(self, *index: Any) -> Any:
         if index:
@@ -501,7 +709,13 @@ class Traced(Recordable):
             if handler is not None:
                 return _through(self, handler, inputs, kwargs)
             raise unsupported(ufunc.__name__)
-        if kwargs.get("out") is not None:
+        out = kwargs.get("out")
+        if out is not None and len(out) == 1 and type(out[0]) is Traced:
+            del kwargs["out"]
+            result = getattr(ufunc, method)(*inputs, **kwargs)
+            _through(self, overwrite, (out[0], result), _NO_PARAMS)
+            return out[0]
+        if out is not None:
             raise LostGradientError(
                 explain_at(
                     caller(),
@@ -517,6 +731,8 @@ class Traced(Recordable):
     def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         handler = CALLS.get(func)
         if handler is None:
+            if all_constant((args, kwargs)):
+                return func(*plain(args), **plain(kwargs))
             raise unsupported(getattr(func, "__name__", str(func)))
         if self.tape.context.place is not None:
             return handler(*args, **kwargs)
@@ -562,6 +778,26 @@ def _reduce_arguments(inputs: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
     return (inputs[0],), {name: value for name, value in given.items() if value is not None or name == "axis"}
 
 
+def all_constant(value: Any) -> bool:
+    """Tell whether no traced value in nested lists, tuples and dicts depends on an input."""
+    if type(value) is Traced:
+        return value.index < 0 and all_constant(value.value)
+    if isinstance(value, dict):
+        return all(all_constant(item) for item in value.values())
+    return all(all_constant(item) for item in value) if isinstance(value, (list, tuple)) else True
+
+
+def plain(value: Any) -> Any:
+    """Replace traced constants in nested lists, tuples and dicts by their values."""
+    if type(value) is Traced:
+        return plain(value.value)
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(plain(item) for item in value)
+    return value
+
+
 def as_index(index: Any) -> tuple[tuple[Any, ...], list[Any]]:
     """Bring an index into the form of a tuple of integers, slices and arrays, its traced parts set aside as operands."""
     items = index if type(index) is tuple else (index,)
@@ -570,6 +806,8 @@ def as_index(index: Any) -> tuple[tuple[Any, ...], list[Any]]:
     for item in items:
         if isinstance(item, list):
             item = join(item) if holds_traced(item) else np.asarray(item, dtype=None if item else np.intp)
+        if type(item) is Traced and item.index < 0:
+            item = plain(item)
         if type(item) is Traced:
             template.append(Operand(len(operands)))
             operands.append(item)
@@ -652,33 +890,68 @@ def join(value: Any) -> Any:
 
 
 def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap ``np.array`` or a relative: on a thread that traces, lists of traced values become a traced array."""
+    """Wrap a maker of arrays, ``np.array`` or ``np.zeros``, for the threads that trace.
+
+    A list of traced values becomes a traced array; and a new array of real numbers becomes a traced constant, so that
+    what the function assigns to it later is written down.
+    """
+    converts = original.__name__ in ("array", "asarray", "asanyarray", "ascontiguousarray")
 
     @functools.wraps(original)
     def create(*args: Any, **kwargs: Any) -> Any:
         context = _threads.context
-        if not context.tapes or not args or not holds_traced(args[0]):
+        if not context.tapes:
             return original(*args, **kwargs)
-        dtype = args[1] if len(args) > 1 else kwargs.get("dtype")
+        if converts and args and holds_traced(args[0]):
+            dtype = args[1] if len(args) > 1 else kwargs.get("dtype")
+            if type(args[0]) is Traced and original.__name__ == "array" and kwargs.get("copy", True):
+                args = (args[0].__copy__(), *args[1:])
 
-        def joined(value: Any) -> Any:
-            whole = join(value)
-            return whole if dtype is None else functions.astype(whole, dtype)
+            def joined(value: Any) -> Any:
+                whole = join(value)
+                return whole if dtype is None else functions.astype(whole, dtype)
 
-        return _through(_some_traced(args[0]), joined, args[:1], _NO_PARAMS)
+            return _through(_some_traced(args[0]), joined, args[:1], _NO_PARAMS)
+        made = original(*args, **kwargs)
+        if type(made) is not ndarray or not made.ndim or made.dtype.kind not in "fc" or not made.flags.owndata:
+            return made
+        if (args and made is args[0]) or _getframe(1).f_globals.get("__name__", "").partition(".")[0] in _INTERNAL:
+            return made
+        return Traced(made, context.tapes[-1], -1)
 
     return create
+
+
+_INTERNAL = frozenset({"numpy", "scipy", "wengert"})
+"""Packages whose own arrays are left as they are: what they do with them is behind a rule."""
 
 
 def _some_traced(value: Any) -> Traced:
     if type(value) is Traced:
         return value
-    return next(_some_traced(item) for item in np.ravel(value) if holds_traced(item)) if isinstance(value, np.ndarray) else next(
-        _some_traced(item) for item in value if holds_traced(item)
+    return (
+        next(_some_traced(item) for item in np.ravel(value) if holds_traced(item))
+        if isinstance(value, np.ndarray)
+        else next(_some_traced(item) for item in value if holds_traced(item))
     )
 
 
-_CAUGHT = ("array", "asarray", "asanyarray", "ascontiguousarray")
+_CAUGHT = (
+    *(
+        "array",
+        "asarray",
+        "asanyarray",
+        "ascontiguousarray",
+        "copy",
+        "zeros",
+        "empty",
+        "ones",
+        "full",
+        "eye",
+        "identity",
+    ),
+    *("zeros_like", "empty_like", "ones_like", "full_like", "arange", "linspace"),
+)
 _originals: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in _CAUGHT}
 _catchers = {name: _catching(original) for name, original in _originals.items()}
 _lock = threading.Lock()
@@ -740,6 +1013,10 @@ def _foreign_catchers(
 
 def _warn(kind: str, flag: int) -> None:
     """Called by NumPy where it would warn of a value outside a function's domain."""
+    context = _threads.context
+    context.alarms += 1
+    if context.muted:
+        return
     frame = _getframe(1)
     inner = frame
     place: RawLocation | None = None
@@ -777,11 +1054,14 @@ def watch(work: Callable[..., Any], *args: Any) -> Any:
 
     What the user has asked NumPy to ignore or to raise stays as it is; inside a trace this has been done already.
     """
-    if _threads.context.tapes:
+    context = _threads.context
+    if context.tapes:
         return work(*args)
+    context.alarms = 0
     state = np.geterr()
     if state == _USUAL:
         return _watched(work, args)  # the decorated form costs half of a context manager
+    context.alarms = 1
     warned: dict[str, Any] = {kind: "call" for kind, how in state.items() if how == "warn"}
     with np.errstate(call=_warn, **warned):
         return work(*args)
@@ -815,6 +1095,10 @@ class Trace:
         """Return the position of a result on the tape, -1 if it is a constant."""
         return result.index if type(result) is Traced and result.tape is self.tape else -1
 
+    def value(self, result: Any) -> Any:
+        """Return the value of a result."""
+        return result.value if type(result) is Traced and result.tape is self.tape else result
+
 
 @contextlib.contextmanager
 def recording() -> Iterator[Tape]:
@@ -832,22 +1116,36 @@ def recording() -> Iterator[Tape]:
 
 
 def run(
-    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], positions: Sequence[int], keep_all: bool
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    positions: Sequence[int],
+    keep_all: bool,
+    spread: Any = None,
+    unpack: Any = None,
 ) -> Trace:
     """Run a function with the arguments at `positions` traced; see `Trace`.
 
     With `keep_all` every value stays on the tape and decisions become guards (to make a Program); without, only what
-    the derivative rules will read.
+    the derivative rules will read.  Arguments that are trees are traced leaf by leaf: `spread` has the leaves and
+    puts traced ones in their places; `unpack` takes what the function returned apart, into named results.
     """
     context = _threads.context
     tape = Tape(context, keep_all)
-    names = parameter_names(function, len(args)) if keep_all else ("x",) * len(args)  # only a Program says them
     replaced = list(args)
     arguments = []
-    for position in positions:
-        replaced[position] = tape.input(args[position])
-        traced = replaced[position]
-        arguments.append(Group(names[position], traced.shape, traced.dtype, [traced]))
+    if spread is None:
+        names = parameter_names(function, len(args)) if keep_all else ("x",) * len(args)  # only a Program says them
+        for position in positions:
+            replaced[position] = tape.input(args[position])
+            traced = replaced[position]
+            # the function may assign to the array it is given: the copy stays the independent variable
+            arguments.append(Group(names[position], traced.shape, traced.dtype, [traced.__copy__()]))
+    else:
+        inputs = [tape.input(leaf) for leaf in spread.leaves]
+        names = spread.names(function) if keep_all else ("x",) * len(inputs)
+        arguments = [Group(name, x.shape, x.dtype, [x.__copy__()]) for name, x in zip(names, inputs, strict=True)]
+        replaced, kwargs = spread.rebuild(inputs)
     place, context.place = context.place, None
     context.tapes.append(tape)
     outermost = tape.level == 0
@@ -860,15 +1158,19 @@ def run(
             if isinstance(error.__cause__, LostGradientError):  # NumPy hides it: "setting an array element with..."
                 raise error.__cause__ from None
             raise
-        result = _result(function, returned)
+        if unpack is None:
+            results = [("", _result(function, returned))]
+        else:
+            results = [(name, _result(function, part)) for name, part in unpack(returned)]
     finally:
         tape.open = False
         context.tapes.pop()
         context.place = place
         if outermost:
             _stop_catching()
-    groups = [Group("", result.shape, result.dtype, [result])]
-    return Trace(getattr(function, "__name__", "f"), tape, arguments, groups, single=True)
+    groups = [Group(name, result.shape, result.dtype, [result]) for name, result in results]
+    single = unpack is None or unpack.structure is None
+    return Trace(getattr(function, "__name__", "f"), tape, arguments, groups, single)
 
 
 def _result(function: Callable[..., Any], returned: Any) -> Any:
@@ -938,14 +1240,15 @@ def build_program(trace: Trace) -> Program:
     lines: list[Line] = []
     for primitive, parents, kept, params, place, out in [*[r for r in reversed(live) if r[5] not in moved], *last]:
         operands = tuple(
-            variables[parent] if parent >= 0 else Constant(value) for parent, value in zip(parents, kept[1:], strict=True)
+            variables[parent] if parent >= 0 else Constant(value)
+            for parent, value in zip(parents, kept[1:], strict=True)
         )
         variables[out] = var = Var(len(lines) + 1, kept[0].shape, kept[0].dtype)
         lines.append(Line(primitive, operands, (var,), params, place))
 
     def atom(part: Any) -> Var | Constant:
         position = trace.position(part)
-        return variables[position] if position >= 0 else Constant(part)
+        return variables[position] if position >= 0 else Constant(trace.value(part))
 
     names = {group.name for group in trace.arguments}
     letter = next(letter for letter in ("y", "z", "w", "result") if letter not in names)
@@ -957,7 +1260,9 @@ def build_program(trace: Trace) -> Program:
         tuple(Packing(g.name, g.shape, g.dtype, tuple(variables[p.index] for p in g.parts)) for g in trace.arguments),
         tuple(lines),
         tuple(
-            Packing(letter if trace.single else f"{letter}{k}", g.shape, g.dtype, tuple(atom(p) for p in g.parts))
+            Packing(
+                letter if trace.single else f"{letter}{g.name or k}", g.shape, g.dtype, tuple(atom(p) for p in g.parts)
+            )
             for k, g in enumerate(trace.results, 1)
         ),
         tuple(guards.values()),

@@ -10,13 +10,24 @@ On traced values a sweep writes a Program; the rows it makes carry the place of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from wengert.jacobians import Array, Select, assemble, pull_diagonal, push_diagonal
+from wengert.jacobians import (
+    Array,
+    LocalJacobian,
+    RealLinear,
+    Select,
+    assemble,
+    product_of_nonzeros,
+    pull_diagonal,
+    push_diagonal,
+    scale,
+)
 from wengert.linearization import Linearization
+from wengert.program import Recordable
 from wengert.tracing import current_context
 
 
@@ -25,6 +36,52 @@ def forward(linearization: Linearization, seeds: Mapping[int, Array], batch: int
 
     Follows ``u_i_dot = sum over j of (du_i/du_j) u_j_dot`` in the order of the list.
     """
+    return _twice_if_need_be(_forward, linearization, seeds, batch)
+
+
+def reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: int = 0) -> list[Array | None]:
+    """Accumulate outside-in: from adjoints at positions, the adjoint of each independent variable (None where zero).
+
+    Follows ``u_j_bar += u_i_bar (du_i/du_j)`` against the order of the list.  Adjoints of the elements of one array
+    are gathered and put together once, when the array's own line is reached.
+    """
+    return _twice_if_need_be(_reverse, linearization, seeds, batch)
+
+
+def _twice_if_need_be(
+    sweep: Callable[..., list[Any]], linearization: Linearization, seeds: Mapping[int, Array], batch: int
+) -> list[Any]:
+    """Run a sweep; if NumPy reported an infinity or NaN on the way (or was told not to), run it again, carefully.
+
+    A careful sweep takes zero times anything for zero: the branch of ``where`` that was not taken contributes nothing,
+    whatever its partials are.  It costs twice as much, so it is kept for where it matters.
+    """
+    context = current_context()
+    before, context.muted = context.muted, True
+    try:
+        result = sweep(linearization, seeds, batch, False)
+        if context.alarms:
+            result = sweep(linearization, seeds, batch, True)
+            if not _finite(result, linearization.outputs if sweep is _forward else range(len(linearization.inputs))):
+                context.muted = before  # there is something to warn of: this time the warnings are heard
+                result = sweep(linearization, seeds, batch, True)
+    finally:
+        context.muted = before
+    return result
+
+
+def _finite(result: list[Any], positions: Iterable[int]) -> bool:
+    """Tell whether a sweep's results are free of infinities and NaN."""
+    for position in positions:
+        value = result[position] if position >= 0 else None
+        while isinstance(value, Recordable):
+            value = value.value  # type: ignore[attr-defined]
+        if value is not None and not np.all(np.isfinite(value)):
+            return False
+    return True
+
+
+def _forward(linearization: Linearization, seeds: Mapping[int, Array], batch: int, careful: bool) -> list[Array | None]:
     context = current_context()
     recording = bool(context.tapes)
     before = context.place
@@ -51,12 +108,13 @@ def forward(linearization: Linearization, seeds: Mapping[int, Array], batch: int
                     if rule is None:
                         continue
                     c = rule(*kept, **params) if params else rule(*kept)
-                    if primitive.elementwise:
-                        part = push_diagonal(c, t, kept[k + 1].shape, kept[0].shape, batch)
-                    elif c is None:
+                    if c is None:
                         continue
-                    else:
+                    if isinstance(c, LocalJacobian):
                         part = c.push(t, batch)
+                    else:
+                        product = product_of_nonzeros if careful else scale
+                        part = push_diagonal(c, t, kept[k + 1].shape, kept[0].shape, batch, product)
                     total = part if total is None else total + part
             dot[out] = total
     finally:
@@ -64,16 +122,12 @@ def forward(linearization: Linearization, seeds: Mapping[int, Array], batch: int
     return dot
 
 
-def reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: int = 0) -> list[Array | None]:
-    """Accumulate outside-in: from adjoints at positions, the adjoint of each independent variable (None where zero).
-
-    Follows ``u_j_bar += u_i_bar (du_i/du_j)`` against the order of the list.  Adjoints of the elements of one array
-    are gathered and put together once, when the array's own line is reached.
-    """
+def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: int, careful: bool) -> list[Array | None]:
     context = current_context()
     recording = bool(context.tapes)
     before = context.place
     bar: list[Any] = [None] * linearization.size
+    with_complex = linearization.with_complex
     pieces: dict[int, list[tuple[Any, Array]]] = {}
     shapes: dict[int, tuple[int, ...]] = {}
     for position, seed in seeds.items():
@@ -100,7 +154,15 @@ def reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: int
                         continue
                     c = rule(*kept, **params) if params else rule(*kept)
                 if elementwise:
-                    part = c * g if type(c) is not int else g if c == 1 else -g if c == -1 else c * g
+                    kind = type(c)
+                    if kind is int:
+                        part = g if c == 1 else -g if c == -1 else c * g
+                    elif kind is RealLinear:
+                        part = c.pull(g, batch)
+                    elif careful:
+                        part = product_of_nonzeros(c, g)
+                    else:
+                        part = c * g
                     if batch or part.shape != kept[k + 1].shape:
                         part = pull_diagonal(1, part, kept[k + 1].shape, batch)
                 elif c is None:
@@ -111,6 +173,8 @@ def reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: int
                     continue
                 else:
                     part = c.pull(g, batch)
+                if with_complex and part.dtype.kind == "c" and kept[k + 1].dtype.kind != "c":
+                    part = part.real  # dL = Re(g dz), and dz is real here
                 known = bar[parent]
                 bar[parent] = part if known is None else known + part
     finally:

@@ -15,10 +15,12 @@ import numpy as np
 
 from wengert.jacobians import (
     Diagonal,
+    Erase,
     LeftProduct,
     LocalJacobian,
     Map,
     Permute,
+    Place,
     Reshape,
     RightProduct,
     Select,
@@ -208,6 +210,34 @@ getitem = define(
     _getitem_partial,
     elementwise=False,
     source=lambda args, params: f"{args[0]}[{write_index(params['index'], args[1:])}]",
+    counts=lambda *_args, **_params: {},
+)
+
+
+def _setitem(value: Any, array: Any, *operands: Any, index: tuple[Any, ...]) -> Any:
+    changed = np.array(array, copy=True)
+    changed[fill_index(index, operands)] = value
+    return changed
+
+
+def _setitem_joint(tangents: Sequence[Any], values: Sequence[Any], batch: int, index: tuple[Any, ...]) -> Any:
+    """Assign the tangent of what was assigned into a copy of the tangent of the array."""
+    t, whole = tangents[0], tangents[1]
+    filled = fill_index(index, values[2:])
+    shape = values[1].shape
+    kept = None if whole is None else Erase(filled, shape).push(whole, batch)
+    placed = None if t is None else Place(filled, getattr(values[0], "shape", ()), shape).push(t, batch)
+    return placed if kept is None else kept if placed is None else kept + placed
+
+
+setitem = define(
+    "setitem",
+    _setitem,
+    lambda _y, _value, _array, *operands, index: Place(fill_index(index, operands), _value.shape, _array.shape),
+    lambda _y, _value, _array, *operands, index: Erase(fill_index(index, operands), _array.shape),
+    elementwise=False,
+    joint=_setitem_joint,
+    source=lambda args, params: f"setitem({args[1]}, np.s_[{write_index(params['index'], args[2:])}], {args[0]})",
     counts=lambda *_args, **_params: {},
 )
 put = define(
