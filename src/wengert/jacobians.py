@@ -137,6 +137,13 @@ def _traced_item(index: Any) -> Any:
     return None
 
 
+def _present(index: Any) -> Any:
+    """Return an index with the present values of those parts of it that are being traced."""
+    while _traced_item(index) is not None:
+        index = tuple(getattr(item, "value", item) for item in index)
+    return index
+
+
 def flat_positions(index: Any, shape: Shape) -> np.ndarray[Any, Any]:
     """Return the flat position in an array of `shape` of every element that `index` selects."""
     return np.asarray(np.arange(math.prod(shape)).reshape(shape)[index])
@@ -273,7 +280,7 @@ class Place(LocalJacobian):
 
     def __init__(self, index: Any, in_shape: Shape, out_shape: Shape) -> None:
         self.index, self.in_shape, self.out_shape = index, in_shape, out_shape
-        self.region = np.empty(out_shape, np.bool_)[index].shape
+        self.region = np.empty(out_shape, np.bool_)[_present(index)].shape
 
     def push(self, t: Array, batch: int = 0) -> Array:
         return assemble(
@@ -293,7 +300,7 @@ class Place(LocalJacobian):
         """Drop what the same assignment overwrites: of repeated positions the last one stays."""
         if is_basic(self.index):
             return part
-        flat = flat_positions(self.index, self.out_shape)
+        flat = flat_positions(_present(self.index), self.out_shape)
         last = np.zeros(math.prod(self.out_shape), np.intp)
         last[flat.ravel()] = np.arange(flat.size)
         lasts = last[flat.ravel()] == np.arange(flat.size)
@@ -313,6 +320,9 @@ class Erase(LocalJacobian):
             erased = t.copy()
             erased[(slice(None),) * batch + self.index] = 0
             return erased
+        if _traced_item(self.index) is not None:
+            region = np.empty(self.in_shape, np.bool_)[_present(self.index)].shape
+            return np.where(assemble([np.ones(region)], [self.index], self.in_shape) == 0, t, 0.0)
         left = np.ones(self.in_shape, np.bool_)
         left[self.index] = False
         return np.where(left, t, 0.0)
