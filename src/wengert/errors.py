@@ -9,6 +9,8 @@
      |-- LostGradientError(TypeError)            a traced value was about to become a plain number
      |-- EscapedError     (RuntimeError)         a traced value was used after its trace had ended
      |-- ShapeError       (ValueError)           shapes that do not go together
+     |-- MatrixError      (LinAlgError)          NumPy refuses a matrix: singular, not square, not positive definite
+     |-- DegenerateError  (ArithmeticError)      a derivative does not exist: it hangs on vectors that are not determined
      |-- BranchError      (RuntimeError)         a Program was evaluated where its function takes another branch
      |-- ProgramError     (ValueError)           a Program that is not well formed
      |-- DerivativeError  (AssertionError)       derivatives that were checked and found wrong
@@ -105,6 +107,17 @@ def caller() -> RawLocation | None:
     return None if frame is None else (frame.f_code, frame.f_lasti)
 
 
+def differentiated() -> RawLocation | None:
+    """Return the place of the line whose local Jacobian is being applied (None where no sweep is on the way)."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        names = frame.f_locals if frame.f_code.co_filename.startswith(PACKAGE) else {}
+        if "primitive" in names and isinstance(names.get("place"), tuple):
+            return names["place"]  # type: ignore[no-any-return]
+        frame = frame.f_back
+    return None
+
+
 def explain_at(raw: RawLocation | None, happened: str, instead: str) -> str:
     """Compose a message of three parts: what happened, where, and what to write instead."""
     location = Location.of(raw)
@@ -138,6 +151,14 @@ class EscapedError(WengertError, RuntimeError):
 
 class ShapeError(WengertError, ValueError):
     """Shapes that do not go together."""
+
+
+class MatrixError(WengertError, np.linalg.LinAlgError):
+    """NumPy's linear algebra refuses a matrix: it is singular, not square, not positive definite..."""
+
+
+class DegenerateError(WengertError, ArithmeticError):
+    """A derivative hangs on vectors that are not determined: those of a repeated eigenvalue or singular value."""
 
 
 class BranchError(WengertError, RuntimeError):
