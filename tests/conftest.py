@@ -17,6 +17,7 @@ ORDER = (
     "functions",
     "jacobians",
     "derivatives",
+    "mutation",
     "errors",
     "properties",
     "peers",

@@ -14,10 +14,12 @@ from wengert.jacobians import (
     Composed,
     Dense,
     Diagonal,
+    Erase,
     LeftProduct,
     LocalJacobian,
     Map,
     Permute,
+    Place,
     Reshape,
     RightProduct,
     Select,
@@ -55,6 +57,14 @@ C, C_VECTOR, A, B, STACK = normal(2, 3), normal(3), normal(4, 2), normal(3, 5), 
 LIST, ROWS = np.array([2, 0, 2]), np.array([[0], [1]])
 MASK = np.array([True, False, True])
 CUMSUM = Map((3,), (3,), lambda t: np.cumsum(t, -1), lambda g: np.flip(np.cumsum(np.flip(g, -1), -1), -1))
+
+
+def placed(index, t, shape):
+    """Assign as NumPy does: of repeated positions the last one stays."""
+    whole = np.zeros(shape)
+    whole[index] = t
+    return whole
+
 
 STRUCTURES = {
     "diagonal": (Diagonal(C, (2, 3), (2, 3)), lambda t: C * t),
@@ -101,6 +111,15 @@ STRUCTURES = {
     "right vector matrix": (RightProduct(C_VECTOR, (2, 3), (2,)), lambda t: t @ C_VECTOR),
     "right stack": (RightProduct(STACK, (5, 2), (4, 5, 3)), lambda t: t @ STACK),
     "right matrix of a stack": (RightProduct(B, (4, 2, 3), (4, 2, 5)), lambda t: t @ B),
+    "place one": (Place((1,), (), (3,)), lambda t: placed((1,), t, (3,))),
+    "place row": (Place((0,), (3,), (2, 3)), lambda t: placed((0,), t, (2, 3))),
+    "place broadcast": (Place((Ellipsis,), (3,), (2, 3)), lambda t: placed((Ellipsis,), t, (2, 3))),
+    "place slice": (Place((slice(1, None),), (2, 1), (3, 4)), lambda t: placed((slice(1, None),), t, (3, 4))),
+    "place list": (Place((LIST,), (3,), (4,)), lambda t: placed((LIST,), t, (4,))),
+    "place mask": (Place((MASK,), (), (3,)), lambda t: placed((MASK,), t, (3,))),
+    "erase one": (Erase((1,), (3,)), lambda t: t * np.array([1.0, 0.0, 1.0])),
+    "erase column": (Erase((slice(None), 0), (2, 3)), lambda t: t * np.array([0.0, 1.0, 1.0])),
+    "erase list": (Erase((LIST,), (3,)), lambda t: t * np.array([0.0, 1.0, 0.0])),
     "dense": (Dense(normal(6, 4), (4,), (2, 3)), None),
     "map": (CUMSUM, lambda t: np.cumsum(t, -1)),
     "transposed": (Transposed(Select((LIST,), (3,))), None),

@@ -11,7 +11,7 @@ import wengert as wg
 from wengert.errors import ArgumentError, BranchError, ProgramError, ShapeError
 from wengert.primitives.elementwise import add, exp, multiply
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, check, evaluate, walk
-from wengert.scalarization import scalarize
+from wengert.scalarization import can_scalarize, scalarize
 
 F64 = np.dtype(np.float64)
 
@@ -293,6 +293,7 @@ SOURCES = {
         lambda x: x * np.array([1, -2, 3]) - np.float32(0.1) + (-3) ** 2 + np.array([True, False, True]),
         (X,),
     ),
+    "negative base": (lambda x: (-2.0) ** np.floor(x), (X,)),
     "negative constants": (lambda x: (-2.5) * x - (-1) + x ** (-2) + (-0.1) / x, (X,)),
     "large constants": (lambda x: LARGE @ x, (np.array([0.3, 0.7]),)),
     "non-finite constants": (
@@ -338,6 +339,19 @@ def test_source_runs_alone_and_gives_the_same_values(name):
     assert np.shape(given) == np.shape(expected)
     assert np.asarray(given).dtype == np.asarray(expected).dtype
     np.testing.assert_array_equal(p(*args), given)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_scalar_lines_give_the_same_values(name):
+    f, args = SOURCES[name]
+    p = wg.trace(f)(*args)
+    if not can_scalarize(p):
+        pytest.skip("a line has no scalar form")
+    scalar = scalarize(p, *args)
+    check(scalar)
+    assert all(var.shape == () for line in scalar.lines for var in line.outputs)
+    rtol = 1e-6 if name == "types" else 1e-12  # sums in float32 are rounded in another order
+    np.testing.assert_allclose(scalar(*args), f(*args), rtol=rtol, atol=1e-300)
 
 
 def test_source_holds_for_other_points_too():

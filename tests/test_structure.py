@@ -27,12 +27,14 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
 LAYERS = {
     "errors": 0,
+    "trees": 1,
     "program": 1,
     "jacobians": 1,
     "primitives": 2,
     "tracing": 3,
     "scalarization": 3,
     "simplification": 3,
+    "arguments": 4,
     "linearization": 4,
     "cost": 5,
     "accumulation": 6,
@@ -44,8 +46,8 @@ LAYERS = {
     "checking": 9,
     "cli": 10,
 }
-SIDEWAYS = {("api", "explanation"), ("scalarization", "tracing")}
-"""Imports within one layer that are meant: api chains all stages, and scalarization writes its lines by tracing."""
+SIDEWAYS = {("explanation", "api"), ("scalarization", "tracing")}
+"""Imports within one layer that are meant: explanation starts from a trace, and scalarization writes by tracing."""
 
 
 # ---- The order of the tree is the only direction of imports ----
