@@ -116,8 +116,8 @@ class Tape:
 
 # ---- Recording ----
 
-_PLAIN = frozenset({float, int, bool, np.ndarray, np.float64, np.bool_, np.int64, np.float32})
-_SCALARS = frozenset({np.float64, np.float32, np.bool_, np.int64, float, int, bool})
+_PLAIN = frozenset({float, int, bool, complex, np.complex128, np.ndarray, np.float64, np.bool_, np.int64, np.float32})
+_SCALARS = frozenset({complex, np.complex128, np.float64, np.float32, np.bool_, np.int64, float, int, bool})
 
 
 def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
@@ -572,7 +572,16 @@ class Traced(Recordable):
 
     @property
     def real(self) -> Any:
-        return self
+        return self if self.dtype.kind != "c" else np.real(self)
+
+    @property
+    def imag(self) -> Any:
+        return np.imag(self)
+
+    def conj(self) -> Any:
+        return self if self.dtype.kind != "c" else np.conjugate(self)
+
+    conjugate = conj
 
     def __len__(self) -> int:
         shape = self.value.shape

@@ -84,6 +84,7 @@ def _finite(result: list[Any], positions: Iterable[int]) -> bool:
 def _forward(linearization: Linearization, seeds: Mapping[int, Array], batch: int, careful: bool) -> list[Array | None]:
     context = current_context()
     recording = bool(context.tapes)
+    with_complex = linearization.with_complex
     before = context.place
     dot: list[Any] = [None] * linearization.size
     for position, seed in seeds.items():
@@ -116,6 +117,8 @@ def _forward(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                         product = product_of_nonzeros if careful else scale
                         part = push_diagonal(c, t, kept[k + 1].shape, kept[0].shape, batch, product)
                     total = part if total is None else total + part
+            if with_complex and total is not None and total.dtype.kind == "c" and kept[0].dtype.kind != "c":
+                total = total.real
             dot[out] = total
     finally:
         context.place = before

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from wengert.primitives.table import ALL, elementwise
+from wengert.jacobians import RealLinear
+from wengert.primitives.table import ALL, define, elementwise
 
 INF = math.inf
 LN2 = math.log(2.0)
@@ -104,7 +105,7 @@ arctanh = elementwise(np.arctanh, lambda _y, x: 1 / ((1 - x) * (1 + x)), formula
 
 # ---- Piecewise smooth ----
 
-absolute = elementwise(np.absolute, lambda _y, x: np.sign(x), formula="Abs", counts=COMPARE, source="np.abs({0})", kink="at 0: 0, the middle of [-1, 1]")
+absolute = elementwise(np.absolute, lambda y, x: _modulus_partial(y, x), formula="Abs", counts=COMPARE, source="np.abs({0})", kink="at 0: 0, the middle of [-1, 1]")
 fabs = elementwise(np.fabs, lambda _y, x: np.sign(x), formula="Abs", counts=COMPARE, kink="at 0: 0, the middle of [-1, 1]")
 maximum = elementwise(np.maximum, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), formula="Max", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
 minimum = elementwise(np.minimum, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), formula="Min", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
@@ -113,6 +114,12 @@ fmin = elementwise(np.fmin, lambda y, a, b: _share(a, b, y), lambda y, a, b: _sh
 copysign = elementwise(np.copysign, lambda _y, a, b: np.copysign(1.0, a) * np.copysign(1.0, b), None, counts=COMPARE)
 remainder = elementwise(np.remainder, lambda _y, _a, _b: 1, lambda _y, a, b: -np.floor_divide(a, b), source="{0} % {1}", counts=DIVIDE, domain=(ALL, (0.0, INF)), kink="at multiples: the derivative from the right")
 fmod = elementwise(np.fmod, lambda _y, _a, _b: 1, lambda _y, a, b: -np.trunc(a / b), counts=DIVIDE, domain=(ALL, (0.0, INF)), kink="at multiples: the derivative from the right")
+
+# ---- Complex: not holomorphic, so linear in the real and imaginary parts; an adjoint g stands for dL = Re(g dz) ----
+
+conjugate = elementwise(np.conjugate, lambda _y, _x: 1 if _x.dtype.kind != "c" else RealLinear(0.0, 1.0, _x.shape, _y.shape), counts="moves", formula="conjugate", source="np.conj({0})")
+real = define("real", lambda z: np.real(z) + 0.0, lambda _y, _x: 1 if _x.dtype.kind != "c" else RealLinear(0.5, 0.5, _x.shape, _y.shape), replaces=np.real, counts="moves", formula="re")
+imag = define("imag", lambda z: np.imag(z) + 0.0, lambda _y, _x: 0 if _x.dtype.kind != "c" else RealLinear(-0.5j, 0.5j, _x.shape, _y.shape), replaces=np.imag, counts="moves", formula="im")
 
 # ---- Piecewise constant: the derivative is zero wherever it exists ----
 
@@ -146,6 +153,14 @@ isfinite = elementwise(np.isfinite, None, counts=COMPARE)
 signbit = elementwise(np.signbit, None, counts=COMPARE)
 
 # fmt: on
+
+
+def _modulus_partial(y: Any, x: Any) -> Any:
+    """Sign of a real number; of a complex one d|z| = Re(conj(z) dz) / |z|, and 0 at 0."""
+    if x.dtype.kind != "c":
+        return np.sign(x)
+    direction = 0.5 * x / np.where(y == 0, 1.0, y)
+    return RealLinear(np.conj(direction), direction, x.shape, y.shape)
 
 
 def _share(a: Any, b: Any, y: Any) -> Any:

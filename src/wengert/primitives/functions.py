@@ -41,6 +41,10 @@ def _shape(a: Any) -> tuple[int, ...]:
     return a.shape if hasattr(a, "shape") else np.asarray(a).shape
 
 
+def _dtype(a: Any) -> np.dtype[Any]:
+    return a.dtype if hasattr(a, "dtype") else np.asarray(a).dtype
+
+
 def _size(a: Any) -> int:
     return a.size if hasattr(a, "size") else np.asarray(a).size
 
@@ -415,7 +419,7 @@ def inner(a: Any, b: Any, /) -> Any:
 
 @calls(np.vdot)
 def vdot(a: Any, b: Any, /) -> Any:
-    return p.matmul(np.ravel(a), np.ravel(b))
+    return p.matmul(np.conj(np.ravel(a)) if _dtype(a).kind == "c" else np.ravel(a), np.ravel(b))
 
 
 @calls(np.outer)
@@ -489,9 +493,10 @@ def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
     return np.positive(a)
 
 
-@calls(np.real)
-def real(val: Any) -> Any:
-    return np.positive(val)
+@calls(np.angle)
+def angle(z: Any, deg: bool = False) -> Any:
+    result = np.arctan2(np.imag(z), np.real(z))
+    return result * (180 / math.pi) if deg else result
 
 
 @calls(np.result_type)

@@ -1,0 +1,356 @@
+"""Arguments and results as the user has them, and the independent and dependent variables that they are for a trace.
+
+`Choice` says which arguments are differentiated (`argnums`, `argnames`); `Spread` takes those apart to arrays, which
+may be leaves of trees, and puts traced values in their places; `Returned` does the same for the result, and sets aside
+what the function returns beside it (`has_aux`).  A call with plain arrays comes here only to be told so.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert import trees
+from wengert.errors import ArgumentError, ResultError, caller, explain_at
+from wengert.program import Trees
+from wengert.tracing import Traced, current_context, holds_traced, join, parameter_names
+
+Argnums = int | Sequence[int] | None
+Argnames = str | Sequence[str] | None
+
+PLAIN = frozenset({float, np.float64, np.ndarray, Traced, np.float32})
+"""The types of arguments that are no trees and that can be differentiated."""
+
+
+# ---- One value ----
+
+
+def independent(value: Any, name: int | str, copy: bool = False) -> Any:
+    """Return an argument in the form in which it is traced, or raise ArgumentError saying what to pass instead."""
+    kind = type(value)
+    if kind is float:
+        return np.float64(value)
+    if kind is np.float64:
+        return value
+    if kind is Traced:
+        dtype = value.dtype
+    elif isinstance(value, (np.ndarray, np.generic)):
+        dtype = value.dtype
+    else:
+        dtype = None
+    if kind is complex:
+        return np.complex128(value)
+    if dtype is not None and dtype.kind in "fc":
+        if kind is np.ndarray:
+            return value[()] if value.ndim == 0 else value.copy() if copy else value
+        return value
+    if dtype is not None and dtype.kind == "O" and holds_traced(value):
+        return join(value)
+    what = f"argument {name}" if isinstance(name, int) else name
+    if isinstance(value, (int, np.integer)) or (dtype is not None and dtype.kind in "biu"):
+        which = f"is of integer dtype ({value!r})" if np.ndim(value) == 0 else f"is an array of {dtype}"
+        instead = f"Pass {float(value)!r}" if np.ndim(value) == 0 else "Pass x.astype(float)"
+        raise ArgumentError(explain_at(caller(), f"{what} {which}, and derivatives need real numbers:", f"{instead}."))
+    instead = "Pass a float or a NumPy array"
+    if isinstance(name, str):
+        instead += "; what is not differentiated belongs into another argument (see argnums)"
+    which = "None" if value is None else f"a {kind.__name__}"
+    raise ArgumentError(explain_at(caller(), f"{what} is {which}, not a number or an array:", f"{instead}."))
+
+
+def is_real(value: Any) -> bool:
+    """Tell whether a value can be differentiated with respect to: a real (or complex) number or an array of them."""
+    return isinstance(value, (float, complex)) or getattr(getattr(value, "dtype", None), "kind", " ") in "fc"
+
+
+def apart(value: Any) -> tuple[list[Any], Any]:
+    """Take a value apart to its leaves and their structure, which is None where it is an array."""
+    if type(value) in PLAIN:
+        return [value], None
+    leaves, structure = trees.flatten(value)
+    return leaves, None if structure.is_leaf() else structure
+
+
+def together(structure: Any, leaves: Sequence[Any]) -> Any:
+    """Put together what `apart` took apart."""
+    return leaves[0] if structure is None else trees.unflatten(structure, leaves)
+
+
+def apart_as(structure: Any, value: Any, what: str) -> list[Any]:
+    """Take a value apart that must have a given structure."""
+    return [value] if structure is None else trees.flatten_as(structure, value, what)
+
+
+# ---- Which arguments ----
+
+
+def positions(argnums: Argnums, args: Sequence[Any]) -> tuple[int, ...]:
+    """Return the positions of the independent arguments; with None, all that are (or hold) real numbers or arrays."""
+    if argnums is None:
+        found = tuple(k for k, a in enumerate(args) if is_real(a) or (type(a) not in PLAIN and _holds_real(a)))
+        if found:
+            return found
+        argnums = 0
+    chosen = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    for k in chosen:
+        if not -len(args) <= k < len(args):
+            raise ArgumentError(
+                explain_at(
+                    caller(),
+                    f"argnums names argument {k}, and the function is called with {len(args)} positional arguments:",
+                    "Pass the arguments to differentiate by position, and count them from 0; or name them in argnames.",
+                )
+            )
+    return tuple(k % len(args) for k in chosen)
+
+
+def _holds_real(value: Any) -> bool:
+    if isinstance(value, (str, bytes, int, np.ndarray, np.generic)) or value is None:
+        return False
+    return any(is_real(leaf) for leaf in trees.flatten(value)[0])
+
+
+class Choice:
+    """The arguments that are differentiated, by position and by name, and the form in which results are returned.
+
+    >>> Choice(0, None).pack([1.0]), Choice((0, 1), None).pack([1.0, 2.0]), Choice(None, ["a"]).pack([1.0])
+    (1.0, (1.0, 2.0), {'a': 1.0})
+    """
+
+    __slots__ = ("argnames", "argnums", "real_only", "single")
+
+    def __init__(self, argnums: Argnums, argnames: Argnames, real_only: bool = False) -> None:
+        self.real_only = real_only  # leave the leaves of a tree that are not real as they are
+        if argnums is None and argnames is None:
+            argnums = 0
+        if argnums is not None and not isinstance(argnums, int):
+            argnums = int(argnums) if isinstance(argnums, np.integer) else tuple(argnums)
+        self.argnums = argnums
+        self.argnames = argnames if argnames is None or isinstance(argnames, str) else tuple(argnames)
+        self.single = isinstance(argnums, int) and argnames is None
+
+    def keys(self, f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[int | str]:
+        """Return where in a call the chosen arguments are: positions, and names of keyword arguments."""
+        found: list[int | str] = [] if self.argnums is None else [*positions(self.argnums, args)]
+        if self.argnames is not None:
+            for name in (self.argnames,) if isinstance(self.argnames, str) else self.argnames:
+                found.append(_key_of(name, f, args, kwargs))
+        return found
+
+    def pack(self, results: Sequence[Any]) -> Any:
+        """Return one result for each chosen argument: itself, a tuple of them by position, a dict by name, or both."""
+        count = 0 if self.argnums is None else 1 if isinstance(self.argnums, int) else len(self.argnums)
+        by_position: Any = results[0] if isinstance(self.argnums, int) else tuple(results[:count])
+        if self.argnames is None:
+            return by_position
+        rest = results[count:]
+        by_name: Any = rest[0] if isinstance(self.argnames, str) else dict(zip(self.argnames, rest, strict=True))
+        return by_name if self.argnums is None else (by_position, by_name)
+
+
+def _key_of(name: str, f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> int | str:
+    if name in kwargs:
+        return name
+    try:
+        names = list(inspect.signature(f).parameters)
+    except (TypeError, ValueError):
+        names = []
+    if name in names[: len(args)]:
+        return names.index(name)
+    known = ", ".join([*names[: len(args)], *kwargs])
+    raise ArgumentError(
+        explain_at(
+            caller(), f"argnames names {name!r}, and the function is called without it:", f"It is called with {known}; pass {name}=."
+        )
+    )
+
+
+class Spread:
+    """The arguments of one call: which leaves of which are independent, and everything else as it was.
+
+    >>> spread = Spread(({"w": 1.0}, "tanh"), {}, [0])
+    >>> spread.leaves, spread.rebuild([5.0]), spread.collect([7.0])
+    ([np.float64(1.0)], ([{'w': 5.0}, 'tanh'], {}), [{'w': 7.0}])
+    """
+
+    __slots__ = ("_args", "_kwargs", "_parts", "leaves")
+
+    def __init__(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        keys: Sequence[int | str],
+        copy: bool = False,
+        real_only: bool = False,
+        names: Sequence[str] = (),
+    ) -> None:
+        self._args, self._kwargs = args, kwargs
+        self.leaves: list[Any] = []
+        self._parts: list[tuple[int | str, Any, list[Any], list[int]]] = []
+        for key in keys:
+            value = args[key] if isinstance(key, int) else kwargs[key]
+            leaves, structure = apart(value)
+            chosen = [k for k, leaf in enumerate(leaves) if not real_only or structure is None or is_real(leaf)]
+            self._parts.append((key, structure, leaves, chosen))
+            for k in chosen:
+                leaf = leaves[k]
+                if type(leaf) in PLAIN:
+                    self.leaves.append(independent(leaf, 0, copy))
+                else:
+                    called = key if not isinstance(key, int) or not names else names[key]
+                    what = key if structure is None else trees.paths(value, str(called))[k]
+                    self.leaves.append(independent(leaf, what, copy))
+        if not self.leaves and keys and not real_only:
+            key = keys[0]
+            independent(args[key] if isinstance(key, int) else kwargs[key], key)
+
+    @property
+    def plain(self) -> bool:
+        """True if every chosen argument is an array or number."""
+        return all(structure is None for _, structure, _, _ in self._parts)
+
+    def rebuild(self, leaves: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments with other leaves in the place of the independent ones."""
+        args, kwargs = list(self._args), dict(self._kwargs)
+        at = 0
+        for key, structure, known, chosen in self._parts:
+            whole = list(known)
+            for k in chosen:
+                whole[k] = leaves[at]
+                at += 1
+            value = together(structure, whole)
+            if isinstance(key, int):
+                args[key] = value
+            else:
+                kwargs[key] = value
+        return args, kwargs
+
+    def collect(self, leaves: Sequence[Any]) -> list[Any]:
+        """Put one value for each independent leaf together to one tree for each chosen argument."""
+        found, at = [], 0
+        for _, structure, _, chosen in self._parts:
+            found.append(together(structure, leaves[at : at + len(chosen)]))
+            at += len(chosen)
+        return found
+
+    def split(self, values: Sequence[Any], what: str) -> list[Any]:
+        """Take apart values that have the structures of the chosen arguments; the inverse of `collect`."""
+        if len(values) != len(self._parts):
+            raise ArgumentError(f"{len(self._parts)} values are needed for {what}, one for each argument, not {len(values)}.")
+        found = []
+        for n, (value, (_, structure, _, chosen)) in enumerate(zip(values, self._parts, strict=True)):
+            leaves = apart_as(structure, value, f"{what} {n}")
+            found += [leaves[k] for k in chosen]
+        return found
+
+    def names(self, function: Callable[..., Any]) -> list[str]:
+        """Name each independent leaf by an identifier."""
+        parameters = parameter_names(function, len(self._args))
+        found: list[str] = []
+        for key, structure, _, chosen in self._parts:
+            name = parameters[key] if isinstance(key, int) else key
+            written = [name] if structure is None else trees.identifiers(structure, name)
+            for k in chosen:
+                label = written[k]
+                while label in found:
+                    label += "_"
+                found.append(label)
+        return found
+
+
+class Returned:
+    """What a function returned: the results, taken apart if they are a tree, and what it returned beside them."""
+
+    __slots__ = ("aux", "has_aux", "scalar", "structure")
+
+    def __init__(self, has_aux: bool = False, scalar: bool = False) -> None:
+        self.has_aux, self.scalar = has_aux, scalar
+        self.structure: Any = None
+        self.aux: Any = None
+
+    def __call__(self, returned: Any) -> list[tuple[str, Any]]:
+        """Take a result apart while its trace is still open."""
+        if self.has_aux:
+            if not isinstance(returned, tuple) or len(returned) != 2:
+                raise ResultError(
+                    explain_at(
+                        caller(),
+                        f"with has_aux=True a function returns (result, what else it has to say), and this one an array or a number:",
+                        "Return a pair, or leave out has_aux.",
+                    )
+                )
+            returned, aux = returned
+            self.aux = strip(aux)
+        if self.scalar or type(returned) in PLAIN:
+            return [("", returned)]
+        leaves, structure = trees.flatten(returned)
+        if structure.is_leaf() or not leaves:
+            return [("", returned)]
+        self.structure = structure
+        if structure.type in (tuple, list) and len(leaves) == structure.num_children:
+            return [("", leaf) for leaf in leaves]
+        return [(name.removeprefix("y"), leaf) for name, leaf in zip(trees.identifiers(structure, "y"), leaves, strict=True)]
+
+    def pack(self, leaves: Sequence[Any]) -> Any:
+        """Put values for the results together as the function returned them."""
+        return together(self.structure, leaves)
+
+    def split(self, value: Any, what: str) -> list[Any]:
+        """Take apart a value that has the structure of the results."""
+        return apart_as(self.structure, value, what)
+
+
+def strip(tree: Any) -> Any:
+    """Replace the values of the innermost open trace in a tree by the plain values that they stand for."""
+    tape = current_context().tapes[-1]
+
+    def plain(leaf: Any) -> Any:
+        if type(leaf) is not Traced and holds_traced(leaf):
+            leaf = join(leaf)
+        return leaf.value if type(leaf) is Traced and leaf.tape is tape else leaf
+
+    return plain(tree) if type(tree) in PLAIN else trees.map_leaves(plain, tree)
+
+
+class ProgramTrees(Trees):
+    """The trees that the arguments and results of a Program are."""
+
+    __slots__ = ("_returned", "_spread")
+
+    def __init__(self, spread: Spread, returned: Returned) -> None:
+        self._spread, self._returned = spread, returned
+
+    def split(self, args: Sequence[Any]) -> Sequence[Any]:
+        if len(args) == len(self._spread.leaves) and all(type(a) in PLAIN for a in args):
+            return args  # the leaves themselves
+        return self._spread.split(args, "argument")
+
+    def join(self, results: Sequence[Any]) -> Any:
+        return self._returned.pack(results)
+
+
+def of_arrays(
+    f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], argnums: Argnums
+) -> tuple[Callable[..., Any], list[Any], list[str]]:
+    """Return the same function of arrays alone that returns one array, the arrays, and their names.
+
+    >>> f, args, names = of_arrays(lambda p: {"u": p["a"] + 1, "v": p["b"]}, ({"a": 1.0, "b": np.ones(2)},), {}, None)
+    >>> f(*args), names
+    (array([2., 1., 1.]), ['p_a', 'p_b'])
+    """
+    spread = Spread(args, kwargs, positions(argnums, args), real_only=argnums is None, names=parameter_names(f, len(args)))
+
+    @functools.wraps(f)
+    def function(*leaves: Any) -> Any:
+        replaced, named = spread.rebuild(leaves)
+        result = f(*replaced, **named)
+        parts, structure = apart(result) if type(result) in PLAIN else trees.flatten(result)
+        if structure is None or structure.is_leaf() or not parts:
+            return result
+        return np.concatenate([np.ravel(part) for part in parts])
+
+    return function, spread.leaves, spread.names(f)
