@@ -487,6 +487,11 @@ def test_numbers_print_short() -> None:
     assert "∂y/∂x = x + 7/3" in text
 
 
+def test_an_infinite_partial_meets_a_zero() -> None:
+    d = explain(lambda x: np.array([np.sqrt(x[0]), x[1]]))(np.array([0.0, 1.0])).derivation
+    assert [[entry.value for entry in row] for row in d.jacobian] == [[np.inf, 0.0], [0.0, 1.0]]
+
+
 def test_greek_and_long_names() -> None:
     def f(theta: float, rate: float, w12: float) -> Any:
         return np.sin(theta) * rate + w12

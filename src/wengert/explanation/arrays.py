@@ -74,7 +74,8 @@ def derive_arrays(
 
 def compose_arrays(d: ArrayDerivation, notation: Notation) -> list[Block]:
     """Say the derivation in headings, sentences and equations."""
-    return _Writer(d, notation).blocks()
+    with np.errstate(all="ignore"):  # tracing has warned
+        return _Writer(d, notation).blocks()
 
 
 class _Writer:

@@ -50,7 +50,8 @@ WIDEST = 72
 
 def derive(program: Program, args: Sequence[Any], mode: str = "both") -> Derivation:
     """Work a scalar Program through, line by line, at a point."""
-    return _Deriver(program, args).derivation(mode)
+    with np.errstate(all="ignore"):  # what lies outside a domain prints as inf or nan; tracing has warned of it
+        return _Deriver(program, args).derivation(mode)
 
 
 def comparison(program: Program) -> Comparison:
@@ -135,8 +136,7 @@ class _Deriver:
             kept = (algebra.environment[line.outputs[0]], *[value_of(a, algebra.environment) for a in line.inputs])
             for parent, jacobian in edges((line.primitive, parents, kept, line.params, line.place, 0)):
                 key = (line, variables[parent])
-                c = getattr(jacobian, "c", 0.0)
-                slopes[key] = slopes.get(key, 0.0) + (float(c) if c is not None else 0.0)
+                slopes[key] = slopes.get(key, 0.0) + float(jacobian.push(np.float64(1.0)))
         return slopes
 
     def decomposition(self) -> Decomposition:
@@ -292,9 +292,9 @@ class _Accumulation:
         value = float(seed or 0)
         for (line, operand, from_var), term in zip(parts, terms, strict=True):
             partial = algebra.partial(line, operand)
-            value += self.of.slopes.get((line, operand), 0.0) * self.values[from_var] if partial != 0 else 0.0
             if partial == 0 or not self.in_u[from_var]:
-                continue
+                continue  # before the product, in which an infinite partial would make NaN of a zero
+            value += self.of.slopes.get((line, operand), 0.0) * self.values[from_var]
             pair = (product(partial), self.in_u[from_var])
             u_parts.append(multiply(*(pair if local_first else pair[::-1])))
             if pair[1][0].factors:
