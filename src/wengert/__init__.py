@@ -1,8 +1,8 @@
 """A query planner for the chain rule: exact derivatives of plain NumPy functions, counted, chosen and explained."""
 
-from wengert.api import grad, hessian, hvp, jacobian, jvp, linearize, plan, trace, value_and_grad, vjp
+from wengert.api import grad, hessian, hvp, jacfwd, jacobian, jacrev, jvp, linearize, plan, trace, value_and_grad, vjp
 from wengert.checking import check_derivatives
 from wengert.primitives.table import define, undefine
 
 __version__ = "0.1.0"
-__all__ = ["check_derivatives", "define", "grad", "hessian", "hvp", "jacobian", "jvp", "linearize", "plan", "trace", "undefine", "value_and_grad", "vjp"]
+__all__ = ["check_derivatives", "define", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "linearize", "plan", "trace", "undefine", "value_and_grad", "vjp"]

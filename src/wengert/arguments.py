@@ -36,12 +36,7 @@ def independent(value: Any, name: int | str, copy: bool = False) -> Any:
         return np.float64(value)
     if kind is np.float64:
         return value
-    if kind is Traced:
-        dtype = value.dtype
-    elif isinstance(value, (np.ndarray, np.generic)):
-        dtype = value.dtype
-    else:
-        dtype = None
+    dtype = value.dtype if kind is Traced or isinstance(value, (np.ndarray, np.generic)) else None
     if kind is complex:
         return np.complex128(value)
     if dtype is not None and dtype.kind in "fc":
@@ -164,7 +159,9 @@ def _key_of(name: str, f: Callable[..., Any], args: Sequence[Any], kwargs: Mappi
     known = ", ".join([*names[: len(args)], *kwargs])
     raise ArgumentError(
         explain_at(
-            caller(), f"argnames names {name!r}, and the function is called without it:", f"It is called with {known}; pass {name}=."
+            caller(),
+            f"argnames names {name!r}, and the function is called without it:",
+            f"It is called with {known}; pass {name}=.",
         )
     )
 
@@ -240,7 +237,9 @@ class Spread:
     def split(self, values: Sequence[Any], what: str) -> list[Any]:
         """Take apart values that have the structures of the chosen arguments; the inverse of `collect`."""
         if len(values) != len(self._parts):
-            raise ArgumentError(f"{len(self._parts)} values are needed for {what}, one for each argument, not {len(values)}.")
+            raise ArgumentError(
+                f"{len(self._parts)} values are needed for {what}, one for each argument, not {len(values)}."
+            )
         found = []
         for n, (value, (_, structure, _, chosen)) in enumerate(zip(values, self._parts, strict=True)):
             leaves = apart_as(structure, value, f"{what} {n}")
@@ -279,7 +278,7 @@ class Returned:
                 raise ResultError(
                     explain_at(
                         caller(),
-                        f"with has_aux=True a function returns (result, what else it has to say), and this one an array or a number:",
+                        "with has_aux=True a function returns a pair, (result, what else it has to say):",
                         "Return a pair, or leave out has_aux.",
                     )
                 )
@@ -293,7 +292,9 @@ class Returned:
         self.structure = structure
         if structure.type in (tuple, list) and len(leaves) == structure.num_children:
             return [("", leaf) for leaf in leaves]
-        return [(name.removeprefix("y"), leaf) for name, leaf in zip(trees.identifiers(structure, "y"), leaves, strict=True)]
+        return [
+            (name.removeprefix("y"), leaf) for name, leaf in zip(trees.identifiers(structure, "y"), leaves, strict=True)
+        ]
 
     def pack(self, leaves: Sequence[Any]) -> Any:
         """Put values for the results together as the function returned them."""
@@ -342,7 +343,9 @@ def of_arrays(
     >>> f(*args), names
     (array([2., 1., 1.]), ['p_a', 'p_b'])
     """
-    spread = Spread(args, kwargs, positions(argnums, args), real_only=argnums is None, names=parameter_names(f, len(args)))
+    spread = Spread(
+        args, kwargs, positions(argnums, args), real_only=argnums is None, names=parameter_names(f, len(args))
+    )
 
     @functools.wraps(f)
     def function(*leaves: Any) -> Any:

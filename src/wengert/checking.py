@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wengert.api import Argnums, LinearMap, _positions, jacobian, linearize, trace
+from wengert.api import LinearMap, jacobian, linearize, trace
+from wengert.arguments import Argnums, of_arrays
 from wengert.errors import DerivativeError, ResultError, WengertError, explain_at
 from wengert.linearization import Linearization, edges
 from wengert.program import Line, Program, Shaped, Var, as_value, evaluate_all
-from wengert.tracing import parameter_names
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -206,7 +206,7 @@ def check_derivatives(f: Callable[..., Any], argnums: Argnums = None, *, seed: i
     Parameters
     ----------
     f
-        A function of real numbers or arrays that returns an array or a number, and the same one each time.
+        A function of real numbers, arrays or trees of them that returns such, and the same each time.
     argnums
         The positions of the arguments to differentiate with respect to; None for all that are real.
     seed
@@ -240,7 +240,8 @@ def check_derivatives(f: Callable[..., Any], argnums: Argnums = None, *, seed: i
 
     @functools.wraps(f)
     def check(*args: Any, **kwargs: Any) -> Report:
-        point = _Point(f, args, kwargs, _positions(argnums, args))
+        function, leaves, names = of_arrays(f, args, kwargs, argnums)
+        point = _Point(function, leaves, names)
         rng = np.random.default_rng(seed)
         return _check(point, rng)
 
@@ -250,13 +251,13 @@ def check_derivatives(f: Callable[..., Any], argnums: Argnums = None, *, seed: i
 class _Point:
     """A function of flat vectors, at a point: how the checks see it, whatever its arguments look like."""
 
-    def __init__(self, f: Callable[..., Any], args: Sequence[Any], kwargs: Any, positions: tuple[int, ...]) -> None:
-        self.f, self.args, self.kwargs, self.positions = f, list(args), kwargs, positions
+    def __init__(self, f: Callable[..., Any], args: Sequence[Any], names: Sequence[str]) -> None:
+        self.f, self.args, self.names = f, list(args), names
         self.name = getattr(f, "__name__", "f")
         if self.name == "<lambda>":
             self.name = "f"
-        self.y, self.map = linearize(self._of_independent, *[self.args[k] for k in positions])
-        self.inputs = [as_value(self.args[k]) for k in positions]
+        self.y, self.map = linearize(f, *self.args)
+        self.inputs = [as_value(a) for a in self.args]
         self.shapes = [np.shape(x) for x in self.inputs]
         self.sizes = [int(np.size(x)) for x in self.inputs]
         self.splits = np.cumsum(self.sizes)[:-1]
@@ -265,21 +266,14 @@ class _Point:
         self.n, self.m = int(self.x.size), int(np.size(self.y))
         self.eps = float(max(np.finfo(d).eps for d in (np.asarray(self.y).dtype, *[x.dtype for x in self.inputs])))
         self.precision = self._precision()
-        self.names = parameter_names(f, len(args))
 
     def _precision(self) -> float:
         """Return the precision of the least precise value that is computed on the way from float64 arguments."""
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            program = trace(self._of_independent)(*self.split(self.x))
+            program = trace(self.f)(*self.split(self.x))
         dtypes = [v.dtype for line in program.lines for v in line.outputs if v.dtype.kind == "f"]
         return float(max([np.finfo(d).eps for d in dtypes], default=EPS))
-
-    def _of_independent(self, *values: Any) -> Any:
-        args = list(self.args)
-        for k, value in zip(self.positions, values, strict=True):
-            args[k] = value
-        return self.f(*args, **self.kwargs)
 
     def split(self, x: Array, own: bool = False) -> list[Any]:
         """Split a flat vector into arrays of the arguments' shapes; with `own`, in the arguments' dtypes."""
@@ -288,11 +282,11 @@ class _Point:
 
     def value(self, x: Array) -> Array:
         """Evaluate the function on plain values: float64 (or complex128), not traced."""
-        return np.ravel(np.asarray(self._of_independent(*self.split(x))))
+        return np.ravel(np.asarray(self.f(*self.split(x))))
 
     def jacobian(self, mode: str) -> Array:
         """The whole Jacobian, m x n, by one mode."""
-        blocks = jacobian(self.f, self.positions, mode=mode)(*self.args, **self.kwargs)
+        blocks = jacobian(self.f, range(len(self.args)), mode=mode)(*self.args)
         return np.concatenate([np.reshape(b, (self.m, -1)) for b in blocks], axis=1)
 
     def push(self, v: Array, through: LinearMap | None = None) -> Array:
@@ -317,7 +311,7 @@ class _Point:
                 moved = self.x * (1 + self.eps * rng.choice([-1.0, 1.0], self.n))
                 with contextlib.suppress(Exception):  # it may be outside the domain
                     found.append(
-                        _rounded(linearize(self._of_independent, *self.split(moved, own=True))[1], self.eps, rng)
+                        _rounded(linearize(self.f, *self.split(moved, own=True))[1], self.eps, rng)
                     )
         return found
 
@@ -331,10 +325,10 @@ class _Point:
 
     def input_name(self, j: int) -> str:
         k = int(np.searchsorted(np.cumsum(self.sizes), j, side="right"))
-        return self.names[self.positions[k]] + _subscript(j - sum(self.sizes[:k]), self.shapes[k])
+        return self.names[k] + _subscript(j - sum(self.sizes[:k]), self.shapes[k])
 
     def output_name(self, i: int) -> str:
-        letter = next(c for c in ("y", "z", "w", "result") if c not in [self.names[k] for k in self.positions])
+        letter = next(c for c in ("y", "z", "w", "result") if c not in self.names)
         return letter + _subscript(i, np.shape(self.y))
 
 
@@ -650,7 +644,7 @@ def _findings(point: _Point, comparisons: Sequence[Comparison], V: Array, rng: n
     """Say of each wrong output which entry is wrong and where it is computed; then name the rules that are."""
     program: Program | None
     try:
-        program = trace(point.f, point.positions)(*point.args, **point.kwargs)
+        program = trace(point.f)(*point.args)
     except WengertError:  # pragma: no cover - it was linearized just before
         program = None
     findings: list[str] = []
@@ -670,8 +664,7 @@ def _findings(point: _Point, comparisons: Sequence[Comparison], V: Array, rng: n
             )
             findings.append(text + _defined_at(program, point, entry.output))
     if program is not None:
-        inputs = [point.args[k] for k in point.positions]
-        findings += wrong_rules(program, inputs, rng)
+        findings += wrong_rules(program, point.args, rng)
     return findings
 
 

@@ -1270,7 +1270,10 @@ def build_program(trace: Trace) -> Program:
         tuple(lines),
         tuple(
             Packing(
-                letter if trace.single else f"{letter}{g.name or k}", g.shape, g.dtype, tuple(atom(p) for p in g.parts)
+                letter if trace.single else f"{letter}{g.name or k}".removeprefix(letter * g.name.startswith(letter)),
+                g.shape,
+                g.dtype,
+                tuple(atom(p) for p in g.parts),
             )
             for k, g in enumerate(trace.results, 1)
         ),

@@ -1,0 +1,148 @@
+"""Trees of arrays: arguments and results that are dicts, lists, tuples, named tuples, dataclasses and None, nested.
+
+A tree is flattened to its leaves and a *structure* that puts leaves together again; None is a tree without leaves, and
+anything of an unknown type is a leaf.  The work is done by ``optree``, which is imported when the first tree is met:
+arrays and numbers never come here.
+
+>>> leaves, structure = flatten({"w": [1.0, 2.0], "b": None})
+>>> leaves, paths({"w": [1.0, 2.0], "b": None}, "params")
+([1.0, 2.0], ["params['w'][0]", "params['w'][1]"])
+>>> unflatten(structure, ["one", "two"])
+{'w': ['one', 'two'], 'b': None}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wengert.errors import ArgumentError, caller, explain_at
+
+Structure = Any
+NAMESPACE = "wengert"
+"""Where dataclasses are entered as trees; what users register with optree themselves is found too."""
+_CONTAINERS = frozenset({list, tuple, dict, type(None)})
+_lock = threading.Lock()
+_optree: Any = None
+
+
+def optree() -> Any:
+    """Import optree when a tree is first met."""
+    global _optree
+    if _optree is None:
+        import optree
+
+        _optree = optree
+    return _optree
+
+
+def flatten(tree: Any) -> tuple[list[Any], Structure]:
+    """Take a tree apart: its leaves from left to right (dicts by sorted keys), and what puts them together again.
+
+    >>> flatten((1.0, {"b": 3.0, "a": 2.0}))[0]
+    [1.0, 2.0, 3.0]
+    """
+    module = _optree or optree()
+    while True:
+        leaves, structure = module.tree_flatten(tree, namespace=NAMESPACE)
+        unknown = {
+            type(leaf) for leaf in leaves if hasattr(leaf, "__dataclass_fields__") and not isinstance(leaf, type)
+        }
+        if not unknown:
+            return leaves, structure
+        for cls in unknown:
+            _register(cls)
+
+
+def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:
+    """Put leaves together to a tree.
+
+    >>> unflatten(flatten([0, (0, 0)])[1], [1, 2, 3])
+    [1, (2, 3)]
+    """
+    return (_optree or optree()).tree_unflatten(structure, leaves)
+
+
+def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Apply a function to every leaf.
+
+    >>> map_leaves(lambda x: 2 * x, {"a": 1, "b": [2, None]})
+    {'a': 2, 'b': [4, None]}
+    """
+    leaves, structure = flatten(tree)
+    return unflatten(structure, [function(leaf) for leaf in leaves])
+
+
+def paths(tree: Any, name: str) -> list[str]:
+    """Say how each leaf is reached, in Python: ``params['layer'][0]``.
+
+    >>> paths([0.0, {"a": 0.0}], "x")
+    ['x[0]', "x[1]['a']"]
+    """
+    structure = flatten(tree)[1]
+    return [accessor.codify(name) for accessor in structure.accessors()]
+
+
+def identifiers(structure: Structure, name: str) -> list[str]:
+    """Name each leaf by an identifier, for lists of lines and source code: ``params_layer_0``.
+
+    >>> identifiers(flatten({"layer": [0.0, 0.0]})[1], "params")
+    ['params_layer_0', 'params_layer_1']
+    """
+    found: list[str] = []
+    for accessor in structure.accessors():
+        written = re.sub(r"\W+", "_", accessor.codify(name)).strip("_")
+        while written in found:
+            written += "_"
+        found.append(written)
+    return found
+
+
+def flatten_as(structure: Structure, tree: Any, what: str) -> list[Any]:
+    """Take apart a tree that must have a given structure; ArgumentError saying how it differs.
+
+    >>> flatten_as(flatten({"a": 0.0})[1], {"a": 5.0}, "the tangent of x")
+    [5.0]
+    """
+    try:
+        flatten(tree)  # enters dataclasses
+        return list(structure.flatten_up_to(tree))
+    except (ValueError, TypeError) as error:
+        wanted = str(structure).removeprefix("PyTreeSpec(").partition(", namespace=")[0].removesuffix(")")
+        raise ArgumentError(
+            explain_at(
+                caller(),
+                f"{what} does not have the structure {wanted}: {str(error).partition(';')[0]}:",
+                "Give it the structure of what it belongs to.",
+            )
+        ) from error
+
+
+def _register(cls: type[Any]) -> None:
+    """Enter a dataclass as a tree whose children are its fields, but those with ``metadata={"static": True}``."""
+    fields = dataclasses.fields(cls)
+    moving = tuple(f.name for f in fields if not f.metadata.get("static"))
+    static = tuple(f.name for f in fields if f.metadata.get("static"))
+
+    def apart(value: Any) -> tuple[Any, Any, Any]:
+        return [getattr(value, name) for name in moving], tuple(getattr(value, name) for name in static), moving
+
+    def together(kept: Any, children: Any) -> Any:
+        # not by __init__, which may convert, check or compute
+        value = object.__new__(cls)
+        for name, child in (*zip(moving, children, strict=True), *zip(static, kept, strict=True)):
+            object.__setattr__(value, name, child)
+        return value
+
+    module = optree()
+    with _lock:
+        try:
+            module.register_pytree_node(
+                cls, apart, together, path_entry_type=module.DataclassEntry, namespace=NAMESPACE
+            )
+        except ValueError as error:
+            if "already registered" not in str(error):
+                raise
