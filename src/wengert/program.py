@@ -512,7 +512,7 @@ def value_of(atom: Atom, environment: Mapping[Var, Any]) -> Any:
 
 def readable(expression: str) -> str:
     """Drop the module from a NumPy expression: the Wengert list says ``log(u_2)``."""
-    return expression.replace("np.", "")
+    return expression.replace("scipy.special.", "").replace("wengert.primitives.parameters.", "").replace("np.", "")
 
 
 def write_listing(program: Program, places: bool = True) -> str:
@@ -623,6 +623,10 @@ def write_source(program: Program) -> str:
         imports.insert(0, "import base64\n")
     if "scipy." in body:
         imports.append("import scipy")
+    if "scipy.special." in body:
+        imports[-1] = "import scipy.special"
+    if "wengert.primitives.parameters." in body:
+        imports.append("import wengert.primitives.parameters")
     used = {line.primitive.name for line in walk(program)}
     helpers = PUT_SOURCE.lstrip("\n") if used & {"put", "scatter"} else ""
     helpers += SETITEM_SOURCE.lstrip("\n") if "setitem" in used else ""
