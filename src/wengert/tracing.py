@@ -487,6 +487,9 @@ def _through(traced: Traced, written: Callable[..., Any], args: Any, kwargs: Any
     except (ValueError, NotImplementedError) as error:
         if isinstance(error, WengertError) and "\n" in str(error):
             raise
+        if isinstance(error, np.exceptions.AxisError):  # an IndexError too, as which people catch it
+            error.add_note(explain_at(place, "in this line:", "Check the axis."))
+            raise
         kind: type[WengertError] = ShapeError
         if isinstance(error, (NotImplementedError, np.linalg.LinAlgError)):
             kind = UnsupportedError if isinstance(error, NotImplementedError) else MatrixError
@@ -722,6 +725,8 @@ class Traced(Recordable):
         if out is not None and len(out) == 1 and type(out[0]) is Traced:
             del kwargs["out"]
             result = getattr(ufunc, method)(*inputs, **kwargs)
+            if method == "__call__" and kwargs.get("where", True) is not True:
+                result = np.where(kwargs["where"], result, out[0])
             _through(self, overwrite, (out[0], result), _NO_PARAMS)
             return out[0]
         if out is not None:
@@ -732,10 +737,10 @@ class Traced(Recordable):
                     "Write the operation out, a = a + b instead of a += b, without out=.",
                 )
             )
-        if method == "reduce" and ufunc in _REDUCTIONS:
-            return _through(self, _REDUCTIONS[ufunc], *_reduce_arguments(inputs, kwargs))
-        given = f"{ufunc.__name__}.{method}" if method != "__call__" else f"{ufunc.__name__}({', '.join(kwargs)}=)"
-        raise unsupported(given)
+        if handler is None:
+            raise unsupported(ufunc.__name__)
+        written = functions.ufuncs.call if method == "__call__" else functions.ufuncs.METHODS[method]
+        return _through(self, written, (ufunc, *inputs), kwargs)
 
     def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         handler = CALLS.get(func)
@@ -755,6 +760,9 @@ class Traced(Recordable):
     all, any, ptp, clip = _method(np.all), _method(np.any), _method(np.ptp), _method(np.clip)
     dot, trace, diagonal = _method(np.dot), _method(np.trace), _method(np.diagonal)
     squeeze, swapaxes, copy = _method(np.squeeze), _method(np.swapaxes), _method(np.copy)
+    take, repeat, compress, choose = _method(np.take), _method(np.repeat), _method(np.compress), _method(np.choose)
+    argsort, argpartition, searchsorted = _method(np.argsort), _method(np.argpartition), _method(np.searchsorted)
+    nonzero, cumprod, round = _method(np.nonzero), _method(np.cumprod), _method(np.round)
     ravel = _method(np.ravel)
     flatten = ravel
 
@@ -770,21 +778,27 @@ class Traced(Recordable):
         return _through(self, functions.astype, (self, dtype), _NO_PARAMS)
 
 
-_REDUCTIONS: dict[np.ufunc, Callable[..., Any]] = {
-    np.add: functions.sum,
-    np.multiply: functions.prod,
-    np.maximum: functions.max,
-    np.minimum: functions.min,
-    np.logical_and: functions.all,
-    np.logical_or: functions.any,
-}
+def _refusing(name: str) -> Callable[..., Any]:
+    def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
+        raise LostGradientError(
+            explain_at(
+                caller(),
+                f"{name} takes the bytes of a traced array, which would lose its derivative:",
+                "Leave it out, or take it of the result of the differentiated function.",
+            )
+        )
+
+    return method
 
 
-def _reduce_arguments(inputs: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
-    names = ("axis", "dtype", "out", "keepdims", "initial", "where")
-    given: dict[str, Any] = dict(zip(names, inputs[1:], strict=False)) | kwargs
-    given.setdefault("axis", 0)  # a ufunc's own reduce adds up the first axis, np.sum all of them
-    return (inputs[0],), {name: value for name, value in given.items() if value is not None or name == "axis"}
+for _name in ("view", "tobytes", "tofile", "dump", "dumps", "getfield", "setfield", "byteswap"):
+    setattr(Traced, _name, _refusing(_name))
+for _ufunc in (
+    np.exp, np.exp2, np.expm1, np.log, np.log2, np.log10, np.log1p, np.sqrt, np.cbrt, np.square, np.reciprocal,
+    np.sin, np.cos, np.tan, np.arcsin, np.arccos, np.arctan, np.sinh, np.cosh, np.tanh, np.arcsinh, np.arccosh,
+    np.arctanh, np.degrees, np.radians, np.rad2deg, np.deg2rad, np.fabs, np.rint, np.sign,
+):  # fmt: skip
+    setattr(Traced, _ufunc.__name__, _unary(CALLS[_ufunc]))  # type: ignore[arg-type]  # by name, for arrays of objects
 
 
 def all_constant(value: Any) -> bool:
@@ -818,6 +832,8 @@ def as_index(index: Any) -> tuple[tuple[Any, ...], list[Any]]:
         if type(item) is Traced and item.index < 0:
             item = plain(item)
         if type(item) is Traced:
+            if item.dtype.kind == "b":
+                int(functions.sum(item))  # in a Program the number of elements chosen is a guard
             template.append(Operand(len(operands)))
             operands.append(item)
         elif isinstance(item, slice):

@@ -16,6 +16,7 @@ import operator
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from wengert.jacobians import RealLinear
 from wengert.primitives.table import ALL, define, elementwise
@@ -77,6 +78,7 @@ logaddexp2 = elementwise(np.logaddexp2, lambda y, a, _b: np.exp2(_less(a, y)), l
 # ---- Roots ----
 
 sqrt = elementwise(np.sqrt, lambda y, _x: 0.5 / y, formula="sqrt", domain=POSITIVE, kink="at 0 the derivative is infinite, as NumPy's own division gives it, with a warning")
+root = define("root", np.sqrt, lambda y, _x: 0.5 / np.where(y == 0, np.inf, y), source="np.sqrt({0})", counts="calls", formula="sqrt", domain=POSITIVE, kink="at 0: 0 (the square root in np.std, whose operand is a sum of squares)")
 cbrt = elementwise(np.cbrt, lambda y, _x: 1 / (3 * y * y), formula=lambda x: _sympy().cbrt(x), domain=POSITIVE)
 
 # ---- Trigonometric ----
@@ -93,6 +95,19 @@ degrees = elementwise(np.degrees, lambda _y, _x: 180 / math.pi, counts=MULTIPLY,
 radians = elementwise(np.radians, lambda _y, _x: math.pi / 180, counts=MULTIPLY, formula=lambda x: x * _sympy().pi / 180)
 rad2deg = elementwise(np.rad2deg, lambda _y, _x: 180 / math.pi, counts=MULTIPLY, formula=lambda x: x * 180 / _sympy().pi)
 deg2rad = elementwise(np.deg2rad, lambda _y, _x: math.pi / 180, counts=MULTIPLY, formula=lambda x: x * _sympy().pi / 180)
+
+def _sinc_partial(_y: Any, x: Any) -> Any:
+    return -math.pi * sinc_wave(math.pi * x, order=1)
+
+
+def _wave_partial(_y: Any, x: Any, order: int) -> Any:
+    """j_n' = (n j_(n-1) - (n+1) j_(n+1)) / (2n+1), which has no singularity at 0 (DLMF 10.51.2)."""
+    after = (order + 1) * sinc_wave(x, order=order + 1)
+    return (order * sinc_wave(x, order=order - 1) - after) / (2 * order + 1) if order else -sinc_wave(x, order=1)
+
+
+sinc_wave = define("spherical_jn", lambda x, order: special.spherical_jn(order, x).astype(x.dtype)[()], _wave_partial, counts="calls", source=lambda args, params: f"scipy.special.spherical_jn({params['order']}, {args[0]})")
+sinc = define("sinc", np.sinc, _sinc_partial, replaces=np.sinc, counts="calls", formula=lambda x: _sympy().sinc(_sympy().pi * x))
 
 # ---- Hyperbolic ----
 
@@ -121,6 +136,9 @@ conjugate = elementwise(np.conjugate, lambda _y, _x: 1 if _x.dtype.kind != "c" e
 real = define("real", lambda z: np.real(z) + 0.0, lambda _y, _x: 1 if _x.dtype.kind != "c" else RealLinear(0.5, 0.5, _x.shape, _y.shape), replaces=np.real, counts="moves", formula="re")
 imag = define("imag", lambda z: np.imag(z) + 0.0, lambda _y, _x: 0 if _x.dtype.kind != "c" else RealLinear(-0.5j, 0.5j, _x.shape, _y.shape), replaces=np.imag, counts="moves", formula="im")
 
+ldexp = elementwise(np.ldexp, lambda _y, _x, n: np.exp2(n.astype(_y.dtype) if hasattr(n, "astype") else float(n)), None, counts=MULTIPLY)
+nextafter = elementwise(np.nextafter, lambda _y, _a, _b: 1, None, counts="moves")
+
 # ---- Piecewise constant: the derivative is zero wherever it exists ----
 
 sign = elementwise(np.sign, None, formula="sign", counts=COMPARE, kink="0 everywhere, at the jump too")
@@ -129,6 +147,7 @@ ceil = elementwise(np.ceil, None, formula="ceiling", counts=COMPARE, kink="0 eve
 trunc = elementwise(np.trunc, None, counts=COMPARE, kink="0 everywhere, at the jumps too")
 rint = elementwise(np.rint, None, counts=COMPARE, kink="0 everywhere, at the jumps too")
 floor_divide = elementwise(np.floor_divide, None, None, source="{0} // {1}", counts=DIVIDE, domain=(ALL, (0.0, INF)), kink="0 everywhere, at the jumps too")
+spacing = elementwise(np.spacing, None, counts=COMPARE, kink="0 everywhere, at the jumps too")
 heaviside = elementwise(np.heaviside, None, lambda _y, x, _h: np.where(x == 0, _y.dtype.type(1), _y.dtype.type(0)), counts=COMPARE, kink="0 in x everywhere, at the jump too")
 
 # ---- Comparisons and logic: no derivative ----
@@ -147,6 +166,8 @@ bitwise_and = elementwise(np.bitwise_and, None, None, source="{0} & {1}", counts
 bitwise_or = elementwise(np.bitwise_or, None, None, source="{0} | {1}", counts=COMPARE)
 bitwise_xor = elementwise(np.bitwise_xor, None, None, source="{0} ^ {1}", counts=COMPARE)
 invert = elementwise(np.invert, None, source="~{0}", counts=COMPARE)
+left_shift = elementwise(np.left_shift, None, None, source="{0} << {1}", counts=COMPARE)
+right_shift = elementwise(np.right_shift, None, None, source="{0} >> {1}", counts=COMPARE)
 isnan = elementwise(np.isnan, None, counts=COMPARE)
 isinf = elementwise(np.isinf, None, counts=COMPARE)
 isfinite = elementwise(np.isfinite, None, counts=COMPARE)

@@ -290,7 +290,7 @@ def _assemble(pieces: Sequence[Any], indices: Sequence[Any], shape: Shape, batch
     return put(*pieces, indices=tuple(indices), shape=shape, batch=batch)
 
 
-def _set_aside(index: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
+def set_aside(index: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
     """Split an index into a template and the operands that are computed."""
     operands = [item for item in index if isinstance(item, Recordable)]
     places = iter(range(len(operands)))
@@ -298,13 +298,13 @@ def _set_aside(index: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
 
 
 def _scatter(piece: Any, index: tuple[Any, ...], shape: Shape, batch: int) -> Any:
-    template, operands = _set_aside(index)
+    template, operands = set_aside(index)
     return scatter(piece, *operands, index=template, shape=shape, batch=batch)
 
 
 def _take(t: Any, index: tuple[Any, ...], shape: Shape, batch: int) -> Any:
     """Index at computed positions: a line of its own, whose operands they are."""
-    template, operands = _set_aside(index)
+    template, operands = set_aside(index)
     if not batch:
         return getitem(t, *operands, index=template)
     at = getitem(np.arange(math.prod(shape)).reshape(shape), *operands, index=template)
@@ -400,10 +400,10 @@ min_ = define(
     kink=_TIE,
 )
 argmax = define(
-    "argmax", lambda x, axis: np.argmax(x, axis), None, elementwise=False, counts=lambda y, x, **_p: {"comparisons": x.size}
+    "argmax", lambda x, **given: np.argmax(x, **given), None, elementwise=False, counts=lambda y, x, **_p: {"comparisons": x.size}
 )
 argmin = define(
-    "argmin", lambda x, axis: np.argmin(x, axis), None, elementwise=False, counts=lambda y, x, **_p: {"comparisons": x.size}
+    "argmin", lambda x, **given: np.argmin(x, **given), None, elementwise=False, counts=lambda y, x, **_p: {"comparisons": x.size}
 )
 all_ = define(
     "all", lambda x, axis, keepdims: np.all(x, axis, keepdims=keepdims), None, elementwise=False, source=_reduction("all"),
@@ -412,6 +412,167 @@ all_ = define(
 any_ = define(
     "any", lambda x, axis, keepdims: np.any(x, axis, keepdims=keepdims), None, elementwise=False, source=_reduction("any"),
     counts=lambda y, x, **_p: {"comparisons": x.size},
+)
+
+
+# ---- Positions and counts: they jump where they change, so they have no derivative ----
+
+
+def _jumping(name: str, numpy: Any, **known: Any) -> Any:
+    known.setdefault("counts", lambda _y, x, *_args, **_params: {"comparisons": math.prod(x.shape)})
+    return define(name, numpy, None, elementwise=False, **known)
+
+
+argsort = _jumping(
+    "argsort",
+    lambda x, axis, stable: np.argsort(x, axis, kind="stable" if stable else None),
+    source=lambda args, params: (
+        f"np.argsort({args[0]}, {params['axis']}" + (", kind='stable')" if params["stable"] else ")")
+    ),
+)
+argpartition = _jumping("argpartition", lambda x, kth, axis: np.argpartition(x, kth, axis))
+lexsort = _jumping(
+    "lexsort",
+    lambda *keys, axis: np.lexsort(keys, axis),
+    source=lambda args, params: f"np.lexsort(({', '.join(args)},), {params['axis']})",
+)
+searchsorted = define(
+    "searchsorted",
+    lambda x, v, side: np.searchsorted(x, v, side),
+    None,
+    None,
+    elementwise=False,
+    counts=lambda y, x, _v, **_params: {"comparisons": math.prod(y.shape) * max(1, math.prod(x.shape)).bit_length()},
+)
+argwhere = _jumping("argwhere", np.argwhere)
+length = _jumping("length", lambda x: np.intp(x.shape[0]), source="np.shape({0})[0]", counts=lambda *_args: {})
+isin = define(
+    "isin",
+    lambda x, among, invert: np.isin(x, among, invert=invert),
+    None,
+    None,
+    elementwise=False,
+    counts=lambda _y, x, _among, **_params: {"comparisons": math.prod(x.shape)},
+)
+unique_positions = _jumping(
+    "unique_positions",
+    lambda x, what, axis, equal_nan: np.unique(x, True, True, True, axis, equal_nan=equal_nan)[what],
+    source=lambda args, params: (
+        f"np.unique({args[0]}, True, True, True, {params['axis']}, equal_nan={params['equal_nan']})[{params['what']}]"
+    ),
+)
+round_ = _jumping("round", lambda x, decimals: np.round(x, decimals), kink="0 everywhere, at the jumps too")
+exponent = _jumping("exponent", lambda x: np.frexp(x)[1], source="np.frexp({0})[1]")
+
+
+# ---- Shifting, and sums of neighbors ----
+
+roll = define(
+    "roll",
+    lambda x, shift, axis: np.roll(x, shift, axis),
+    lambda _y, _x, shift, axis: Map(
+        _x.shape,
+        _x.shape,
+        lambda t: np.roll(t, shift, axis),
+        lambda g: np.roll(g, tuple(-by for by in shift), axis),
+        name="roll",
+    ),
+    elementwise=False,
+    source=lambda args, params: f"np.roll({args[0]}, {params['shift']}, {params['axis']})",
+    counts=lambda *_args, **_params: {},
+)
+unwrap = define(
+    "unwrap",
+    lambda x, discont, axis, period: np.unwrap(x, discont, axis, period=period),
+    lambda _y, _x, **_params: Diagonal(1, _x.shape, _y.shape),
+    elementwise=False,
+    counts=lambda y, _x, **_params: {"additions": math.prod(y.shape)},
+    kink="where a step is just half a period: the derivative of either side, 1",
+)
+
+
+def _segments(indices: tuple[int, ...], n: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return every position that the slices of ``np.add.reduceat`` hold, and the slice each belongs to."""
+    ends = [*indices[1:], n]
+    spans = [np.arange(start, max(stop, start + 1)) for start, stop in zip(indices, ends, strict=False)]
+    owners = [np.full(span.size, k) for k, span in enumerate(spans)]
+    empty = [np.zeros(0, np.intp)]
+    return np.concatenate([*empty, *spans]), np.concatenate([*empty, *owners])
+
+
+def _add_reduceat_partial(_y: Any, _x: Any, indices: tuple[int, ...], axis: int) -> LocalJacobian:
+    shape = _x.shape
+    positions, owners = _segments(indices, shape[axis])
+    rest = (slice(None),) * (-axis - 1)
+
+    def pull(g: Any) -> Any:
+        index = (slice(None),) * (len(shape) + axis) + (positions, *rest)
+        return assemble([g[(Ellipsis, owners, *rest)]], [index], shape, batch=len(g.shape) - len(shape))
+
+    return Map(shape, _y.shape, lambda t: np.add.reduceat(t, indices, axis), pull, name="reduceat")
+
+
+add_reduceat = define(
+    "add.reduceat",
+    lambda x, indices, axis: np.add.reduceat(x, indices, axis),
+    _add_reduceat_partial,
+    elementwise=False,
+    counts=lambda y, x, **_params: {"additions": math.prod(x.shape)},
+)
+
+
+def _rows(convolved: Any) -> Any:
+    """Make a function of one vector one of the last axis of a block of them."""
+
+    def of_block(block: Any) -> Any:
+        if len(block.shape) == 1:
+            return convolved(block)
+        flat = np.reshape(block, (-1, block.shape[-1]))
+        rows = np.stack([convolved(flat[k]) for k in range(flat.shape[0])]) if flat.shape[0] else None
+        if rows is None:
+            return np.zeros((*block.shape[:-1], convolved(np.zeros(block.shape[-1])).shape[0]))
+        return np.reshape(rows, block.shape[:-1] + rows.shape[1:])
+
+    return of_block
+
+
+def _convolve_counts(y: Any, a: Any, v: Any, **_params: Any) -> dict[str, int]:
+    return {"multiplications": a.shape[0] * v.shape[0], "additions": a.shape[0] * v.shape[0] - y.shape[0]}
+
+
+def _convolve_long(_y: Any, _a: Any, v: Any, mode: str) -> LocalJacobian:
+    back = "valid" if mode == "full" else "full"
+    return Map(
+        _a.shape,
+        _y.shape,
+        _rows(lambda t: np.convolve(t, v, mode)),
+        _rows(lambda g: np.convolve(g, v[::-1], back)),
+        _convolve_counts(_y, _a, v),
+        name="convolve",
+    )
+
+
+def _convolve_short(_y: Any, a: Any, _v: Any, mode: str) -> LocalJacobian:
+    def pull(g: Any) -> Any:
+        return np.convolve(g, a[::-1], "valid") if mode == "full" else np.convolve(a, g[::-1], "valid")[::-1]
+
+    return Map(
+        _v.shape,
+        _y.shape,
+        _rows(lambda t: np.convolve(a, t, mode)),
+        _rows(pull),
+        _convolve_counts(_y, a, _v),
+        name="convolve",
+    )
+
+
+convolve = define(
+    "convolve",
+    lambda a, v, mode: np.convolve(a, v, mode),
+    _convolve_long,
+    _convolve_short,
+    elementwise=False,
+    counts=_convolve_counts,
 )
 
 

@@ -1,0 +1,159 @@
+"""New arrays: filled like a given one, or spaced evenly between traced ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from wengert.primitives.functions.arguments import as_operand, shape_of
+from wengert.primitives.functions.shaping import astype
+from wengert.primitives.table import calls
+from wengert.program import Recordable
+
+# ---- Like another ----
+
+
+@calls(np.zeros_like)
+def zeros_like(
+    a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **kwargs: Any
+) -> Any:
+    return np.zeros(shape_of(a) if shape is None else shape, a.dtype if dtype is None else dtype)
+
+
+@calls(np.empty_like)
+def empty_like(
+    a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **kwargs: Any
+) -> Any:
+    return np.zeros(shape_of(a) if shape is None else shape, a.dtype if dtype is None else dtype)
+
+
+@calls(np.ones_like)
+def ones_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **kwargs: Any) -> Any:
+    return np.ones(shape_of(a) if shape is None else shape, a.dtype if dtype is None else dtype)
+
+
+@calls(np.full_like)
+def full_like(
+    a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **kwargs: Any
+) -> Any:
+    wanted, kind = shape_of(a) if shape is None else shape, as_operand(a).dtype if dtype is None else dtype
+    if not hasattr(fill_value, "astype"):
+        return np.full(wanted, fill_value, kind)
+    return np.positive(np.broadcast_to(astype(fill_value, kind), wanted))
+
+
+# ---- Between two ends ----
+
+
+@calls(np.linspace)
+def linspace(
+    start: Any, stop: Any, num: Any = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0,
+    *, device: Any = None,
+) -> Any:  # fmt: skip
+    """Space evenly: a weighted mean of the ends, linear in both."""
+    num = int(num)
+    if num < 0:
+        raise ValueError(f"Number of samples, {num}, must be non-negative.")
+    start, stop = as_operand(start), as_operand(stop)
+    kind = np.result_type(start.dtype, stop.dtype, float(num))
+    width = stop - start
+    parts = num - 1 if endpoint else num
+    spread = (-1,) + (1,) * width.ndim
+    at = np.reshape(np.arange(num, dtype=kind if kind.kind == "f" else float), spread)
+    step = width / parts if parts > 0 else np.nan * width
+    result = at * (step if parts > 0 else 0.0 * width) + start
+    if endpoint and num > 1:  # the last is the stop itself, to the bit
+        result = np.concatenate([result[:-1], np.broadcast_to(astype(stop, result.dtype), (1, *result.shape[1:]))])
+    result = np.moveaxis(result, 0, axis) if axis else result
+    result = astype(result, kind if dtype is None else dtype)
+    return (result, step) if retstep else result
+
+
+@calls(np.logspace)
+def logspace(
+    start: Any, stop: Any, num: Any = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
+) -> Any:
+    if np.ndim(base):
+        shape = np.broadcast_shapes(shape_of(start), shape_of(stop), shape_of(base))
+        start, stop = np.broadcast_to(start, shape), np.broadcast_to(stop, shape)
+        base = np.expand_dims(np.broadcast_to(base, shape), axis)
+    y = linspace(start, stop, num, endpoint, axis=axis)
+    result = np.power(base, y)
+    return result if dtype is None else astype(result, dtype)
+
+
+@calls(np.geomspace)
+def geomspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
+    start, stop = as_operand(start), as_operand(stop)
+    if np.any(start == 0) or np.any(stop == 0):
+        raise ValueError("Geometric sequence cannot include zero")
+    sign = np.sign(start)
+    exponents = linspace(np.log10(start * sign), np.log10(stop * sign), num, endpoint)
+    inside = 10.0**exponents
+    ends = [np.expand_dims(start * sign, 0) + 0.0 * inside[:1], inside[1:-1] if endpoint else inside[1:]]
+    if endpoint and num > 1:
+        ends.append(np.expand_dims(stop * sign, 0) + 0.0 * inside[:1])
+    result = sign * np.concatenate([part for part in ends if part.shape[0]]) if num > 0 else inside
+    result = np.moveaxis(result, 0, axis) if axis else result
+    return result if dtype is None else astype(result, dtype)
+
+
+def arange(*args: Any, dtype: Any = None, **kwargs: Any) -> Any:
+    """Space by steps: how many there are depends on the values in jumps, where they lie is linear in start and step."""
+    start, stop, step = (0, *args, 1) if len(args) == 1 else (*args, 1) if len(args) == 2 else args
+    number = max(0, int(np.ceil((stop - start) / step)))
+    result = start + step * np.arange(number)
+    return result if dtype is None else astype(as_operand(result), dtype)
+
+
+# ---- What only has to do with shapes and dtypes ----
+
+
+@calls(np.shape)
+def shape(a: Any) -> tuple[int, ...]:
+    return a.shape if hasattr(a, "shape") else np.asarray(a).shape  # type: ignore[no-any-return]
+
+
+@calls(np.ndim)
+def ndim(a: Any) -> int:
+    return len(shape(a))
+
+
+@calls(np.size)
+def size(a: Any, axis: Any = None) -> int:
+    if axis is None:
+        return math.prod(shape(a))
+    return math.prod(shape(a)[k] for k in (axis if np.iterable(axis) else (axis,)))
+
+
+def _of_dtypes(function: Callable[..., Any]) -> Callable[..., Any]:
+    def answered(*args: Any, **kwargs: Any) -> Any:
+        return function(*[a.dtype if isinstance(a, Recordable) else a for a in args], **kwargs)
+
+    answered.__name__ = function.__name__
+    return answered
+
+
+result_type = calls(np.result_type)(_of_dtypes(np.result_type))
+can_cast = calls(np.can_cast)(_of_dtypes(np.can_cast))
+min_scalar_type = calls(np.min_scalar_type)(_of_dtypes(np.min_scalar_type))
+common_type = calls(np.common_type)(lambda *arrays: np.common_type(*[np.empty(0, as_operand(a).dtype) for a in arrays]))
+common_type.__name__ = "common_type"
+
+
+@calls(np.iscomplexobj)
+def iscomplexobj(x: Any) -> bool:
+    return as_operand(x).dtype.kind == "c"  # type: ignore[no-any-return]
+
+
+@calls(np.isrealobj)
+def isrealobj(x: Any) -> bool:
+    return not iscomplexobj(x)
+
+
+@calls(np.shares_memory, np.may_share_memory)
+def shares_memory(a: Any, b: Any, max_work: Any = None) -> bool:
+    return a is b
