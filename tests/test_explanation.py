@@ -684,6 +684,38 @@ def test_structures_are_named() -> None:
         assert piece in text
 
 
+def in_place(x: Any) -> Any:
+    z = np.zeros(3)
+    z[0] = x[0]
+    z[1:] = x[1] * 2
+    z[0] *= x[1]
+    return np.sum(z**2)
+
+
+def test_assignment_in_place() -> None:
+    d = explain(in_place)(np.array([3.0, 2.0])).derivation
+    assert [entry.value for entry in d.jacobian[0]] == pytest.approx(list(wg.grad(in_place)(np.array([3.0, 2.0]))))
+
+    def shifted(x: Any) -> Any:
+        z = np.zeros_like(x)
+        z[1:] = x[:-1] ** 2
+        return np.sum(z * x)
+
+    text = str(explain(shifted)(np.arange(20.0)))
+    for piece in (
+        "u_3 = assign(c_1, u_2, at [1:])",
+        "c_1 = constant",
+        "du_3 = assign(0, du_2, at [1:])",
+        "∂y/∂u_2 = (∂y/∂u_3)[1:]",
+    ):
+        assert piece in text
+
+
+def test_complex_numbers_are_refused() -> None:
+    with pytest.raises(wg_errors.UnsupportedError, match="real and imaginary parts as two arguments"):
+        explain(lambda z: np.abs(z * z + 1))(1 + 2j)
+
+
 def test_a_choice_between_arrays() -> None:
     text = str(explain(lambda x: np.sum(np.where(x > 0, np.exp(x), -x)))(np.arange(30.0) - 10))
     assert "∂y/∂u_2 = ∂y/∂u_4 ⊙ [u_1]" in text

@@ -54,6 +54,12 @@ def _product(a: Any, b: Any) -> Any:
     return np.matmul(np.asarray(a, dtype=object), np.asarray(b, dtype=object))
 
 
+def _assign(value: Any, array: Any, *operands: Any, index: tuple[Any, ...]) -> Any:
+    changed = np.array(array, dtype=object)
+    changed[s.fill_index(index, operands)] = value
+    return changed
+
+
 _WRITTEN: dict[Primitive, Callable[..., Any]] = {
     **{primitive: primitive.numpy for primitive in _MOVING},
     s.sum_: _reduce(e.add, 0.0),
@@ -63,6 +69,7 @@ _WRITTEN: dict[Primitive, Callable[..., Any]] = {
     s.any_: _reduce(e.logical_or),
     s.cumsum: _accumulate,
     s.matmul: _product,
+    s.setitem: _assign,
     s.astype: lambda x, dtype: np.frompyfunc(functools.partial(s.astype, dtype=dtype), 1, 1)(x),
 }
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from wengert.api import trace_at
-from wengert.errors import ArgumentError
+from wengert.errors import ArgumentError, UnsupportedError
 from wengert.explanation import latex, markdown, text
 from wengert.explanation.document import Block, Equations, compose
 from wengert.explanation.notation import LATEX, TEXT, Notation
@@ -112,6 +112,8 @@ def explain(f: Function, argnums: Argnums = None, *, mode: str = "both") -> Call
     ------
     ArgumentError
         If the mode is unknown, or an argument is not a float or an array of them.
+    UnsupportedError
+        If the function computes on complex numbers.
 
     Examples
     --------
@@ -160,6 +162,11 @@ def explain(f: Function, argnums: Argnums = None, *, mode: str = "both") -> Call
     @functools.wraps(f)
     def explainer(*args: Any, **kwargs: Any) -> Explanation:
         program, point = watch(trace_at, f, args, kwargs, argnums)
+        if any(v.dtype.kind == "c" for v in (*program.inputs, *[v for line in program.lines for v in line.outputs])):
+            raise UnsupportedError(
+                f"{program.name} computes on complex numbers, and an explanation is of a function of real ones.\n"
+                "Pass the real and imaginary parts as two arguments; wg.jacobian takes complex ones as they are."
+            )
         variables = sum(v.size for v in program.inputs) + sum(int(np.prod(r.shape, dtype=int)) for r in program.results)
         scalar = can_scalarize(program)
         lines = scalar_lines(program) if scalar else None

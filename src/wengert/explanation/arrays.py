@@ -49,9 +49,23 @@ MOST_ROWS = 40
 TIMES = r" \times "
 
 _MOVING = frozenset(
-    {s.reshape, s.transpose, s.broadcast_to, s.stack, s.concatenate, s.getitem, s.put, s.sum_, s.cumsum, s.astype}
+    (
+        s.reshape,
+        s.transpose,
+        s.broadcast_to,
+        s.stack,
+        s.concatenate,
+        s.getitem,
+        s.setitem,
+        s.put,
+        s.sum_,
+        s.cumsum,
+        s.astype,
+    )
 )
 """Primitives that are linear: the tangent of the result is the same function of the tangents."""
+_JOINING = frozenset({s.stack, s.concatenate, s.put, s.setitem})
+"""Those of them that join pieces, of which a constant one has tangent 0."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +83,9 @@ def derive_arrays(
     program: Program, args: Sequence[Any], scalar_lines: int | None, mode: str, constants: Mapping[int, str]
 ) -> ArrayDerivation:
     """Prepare the explanation of a Program by its array lines; `constants` names arrays of the user's by their id."""
-    return ArrayDerivation(program, Algebra(program, args, constants), scalar_lines, mode, comparison(program))
+    held = {id(atom.value) for line in program.lines for atom in line.inputs if isinstance(atom, Constant)}
+    algebra = Algebra(program, args, {key: name for key, name in constants.items() if key in held})
+    return ArrayDerivation(program, algebra, scalar_lines, mode, comparison(program))
 
 
 def compose_arrays(d: ArrayDerivation, notation: Notation) -> list[Block]:
@@ -220,6 +236,10 @@ class _Writer:
             return self.notation.transposed(operands[0])
         if primitive is s.getitem:
             return self.notation.indexed(operands[0], write_index(params["index"], operands[1:]))
+        if primitive is s.setitem:
+            return self.notation.call(
+                "assign", [operands[1], operands[0]], [f"at [{write_index(params['index'], operands[2:])}]"]
+            )
         shapes = {"shape", "indices", "batch", "dtype"}
         extras = [
             f"{key}={self._param(value)}"
@@ -246,8 +266,12 @@ class _Writer:
         terms: list[str] = []
         if primitive in _MOVING:
             kept = [
-                d if d is not None else "0" if primitive in (s.stack, s.concatenate, s.put) else self._atom(a)
-                for d, a in zip(dots, line.inputs, strict=True)
+                d
+                if d is not None
+                else "0"
+                if primitive in _JOINING and (k < 2 or primitive is not s.setitem)
+                else self._atom(a)
+                for k, (d, a) in enumerate(zip(dots, line.inputs, strict=True))
             ]
             terms = [self._call(line, kept)]
         elif primitive is s.matmul:
@@ -361,6 +385,12 @@ class _Writer:
                     f"{T(other)} {g}", atom.shape, (*out.shape[:-2], *atom.shape[-2:]) if ndims[1] > 1 else atom.shape
                 )
             ]
+        if line.primitive is s.setitem and position < 2:
+            index = write_index(line.params["index"], [self._atom(a) for a in line.inputs[2:]])
+            if position == 1:
+                return [self.notation.call("assign", [g, "0"], [f"at [{index}]"])]
+            chosen = np.empty(out.shape)[s.fill_index(line.params["index"], self._indices(line))].shape
+            return [self._summed(self.notation.indexed(g, index), atom.shape, chosen)]
         rule = line.primitive.partial(position)
         kept = [self.algebra.environment[out], *[value_of(a, self.algebra.environment) for a in line.inputs]]
         jacobian = None if rule is None else rule(*kept, **line.params)
@@ -371,6 +401,9 @@ class _Writer:
             whole = self.notation.grouped(self.notation.ratio(self._atom(out), self._atom(atom)))
             written = f"{self.notation.transposed(whole)} {g}"
         return [written]
+
+    def _indices(self, line: Line) -> list[Any]:
+        return [value_of(a, self.algebra.environment) for a in line.inputs[2:]]
 
     def _by_structure(self, jacobian: LocalJacobian, g: str, line: Line) -> str | None:
         """Write what the transpose of a structure does to an adjoint; None if the structure says nothing."""

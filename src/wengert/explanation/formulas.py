@@ -114,7 +114,8 @@ class Algebra:
 
     def _array(self, value: Any) -> Expr:
         """Name a constant array: as the user's code calls it where that is known, else c_1, c_2..."""
-        name = self.constants.setdefault(id(value), f"c_{len(self.constants) + 1}")
+        unnamed = sum(name.startswith("c_") for name in self.arrays)
+        name = self.constants.setdefault(id(value), f"c_{unnamed + 1}")
         self.arrays[name] = value
         return symbol(name)
 
