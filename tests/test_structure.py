@@ -44,6 +44,7 @@ LAYERS = {
     "api": 8,
     "control": 9,
     "checking": 9,
+    "diagnosis": 9,
     "cli": 10,
 }
 SIDEWAYS = {("explanation", "api"), ("scalarization", "tracing")}

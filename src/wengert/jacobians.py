@@ -27,10 +27,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from scipy import sparse
+
+if TYPE_CHECKING:  # SciPy's sparse arrays take longer to import than all of this package
+    from scipy import sparse
 
 Array = Any
 Shape = tuple[int, ...]
@@ -212,6 +214,8 @@ class LocalJacobian:
 
     def sparse(self) -> sparse.csr_array:
         """Write the matrix down as a SciPy sparse array."""
+        from scipy import sparse
+
         return sparse.csr_array(self.dense())
 
     def __repr__(self) -> str:
@@ -241,6 +245,8 @@ class Diagonal(LocalJacobian):
         return f"{operand} * c"
 
     def sparse(self) -> sparse.csr_array:
+        from scipy import sparse
+
         columns = np.broadcast_to(np.arange(math.prod(self.in_shape)).reshape(self.in_shape), self.out_shape)
         values = np.broadcast_to(self.c, self.out_shape).astype(float)
         size = math.prod(self.out_shape)
@@ -268,6 +274,8 @@ class Select(LocalJacobian):
         return f"{operand} put back at its index"
 
     def sparse(self) -> sparse.csr_array:
+        from scipy import sparse
+
         columns = flat_positions(self.index, self.in_shape).ravel()
         shape = (columns.size, math.prod(self.in_shape))
         return sparse.csr_array((np.ones(columns.size), (np.arange(columns.size), columns)), shape=shape)
@@ -587,6 +595,8 @@ class Composed(LocalJacobian):
         return self.inner.formula(self.outer.formula(operand))
 
     def sparse(self) -> sparse.csr_array:
+        from scipy import sparse
+
         return sparse.csr_array(self.outer.sparse() @ self.inner.sparse())
 
 
@@ -613,6 +623,8 @@ class Added(LocalJacobian):
         return f"{self.left.formula(operand)} + {self.right.formula(operand)}"
 
     def sparse(self) -> sparse.csr_array:
+        from scipy import sparse
+
         return sparse.csr_array(self.left.sparse() + self.right.sparse())
 
 

@@ -1,0 +1,191 @@
+"""Diagnosis: where a NaN or an infinity comes from, in a function or in its derivative.
+
+The list is gone through in order, and the first line whose operands are finite and whose result is not is the one.  If
+the function is finite throughout, its derivative is accumulated outside-in, edge by edge, and the first local partial
+that is not finite (where the adjoint that meets it is not zero) is the one.
+
+>>> import numpy as np, wengert as wg
+>>> print(wg.why_nan(lambda x: np.sqrt(x[0]) * x[1])(np.array([0.0, 1.0])).summary)
+the derivative of sqrt is inf where its operand is 0.0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wengert.api import trace_at
+from wengert.arguments import Argnums
+from wengert.errors import Location
+from wengert.jacobians import Diagonal, product_of_nonzeros, pull_diagonal
+from wengert.linearization import Linearization, edges
+from wengert.program import Line, Program, evaluate_all, value_of
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the first value that is not finite entered; falsy if every value is finite.  Prints as a few lines.
+
+    Attributes
+    ----------
+    summary
+        What happened, in one sentence.
+    where
+        ``"arguments"``, ``"function"``, ``"derivative"`` or ``"nowhere"``.
+    line
+        The line of the Wengert list, as it is printed.
+    primitive
+        The name of its primitive.
+    operands
+        The values of its operands at the first element concerned.
+    value
+        The value that is not finite.
+    location
+        The place in the user's code.
+    """
+
+    summary: str
+    where: str = "nowhere"
+    line: str = ""
+    primitive: str = ""
+    operands: tuple[float, ...] = ()
+    value: float = 0.0
+    location: Location | None = None
+
+    def __bool__(self) -> bool:
+        return self.where != "nowhere"
+
+    def __str__(self) -> str:
+        parts = [self.summary + ("," if self.line else ".")]
+        if self.line:
+            parts[0] += f" in the line {self.line}"
+        if self.location is not None:
+            parts.append(self.location.excerpt())
+        return "\n".join(parts)
+
+
+def why_nan(f: Callable[..., Any], argnums: Argnums = None) -> Callable[..., Origin]:
+    """Return a function that finds where the first NaN or infinity enters `f`, or its derivative, at a point.
+
+    Parameters
+    ----------
+    f
+        A function of real numbers or arrays.
+    argnums
+        The positions of the independent variables; None for every argument that is a real number or array.
+
+    Returns
+    -------
+    callable
+        Takes what `f` takes; returns an `Origin`, which is falsy if every value and derivative is finite.
+
+    Examples
+    --------
+    >>> import numpy as np, wengert as wg
+    >>> origin = wg.why_nan(lambda x: np.sum(np.log(x - 1.0)))(np.array([3.0, 1.0]))
+    >>> print(origin.summary)
+    log is -inf where its operand is 0.0
+    >>> origin.where, origin.operands
+    ('function', (0.0,))
+    >>> bool(wg.why_nan(np.exp)(1.0))
+    False
+    """
+
+    def find(*args: Any, **kwargs: Any) -> Origin:
+        with np.errstate(all="ignore"):
+            program, point = trace_at(f, args, kwargs, argnums)
+            return _in_arguments(program, point) or _in_function(program, point) or _in_derivative(program, point)
+
+    return find
+
+
+def _first(value: Any) -> tuple[int, ...] | None:
+    """Return the index of the first element that is not finite."""
+    bad = ~np.isfinite(np.asarray(value))
+    return tuple(int(k) for k in np.argwhere(bad)[0]) if bad.any() else None
+
+
+def _in_arguments(program: Program, point: list[Any]) -> Origin:
+    for argument, value in zip(program.arguments, point, strict=True):
+        index = _first(value)
+        if index is not None:
+            element = np.asarray(value)[index]
+            name = f"{argument.name}[{', '.join(map(str, index))}]" if index else argument.name
+            return Origin(f"the argument {name} is {element} already", "arguments", value=float(element.real))
+    return Origin("every value and derivative is finite")
+
+
+def _in_function(program: Program, point: list[Any]) -> Origin:
+    environment = evaluate_all(program, *point)
+    for line in program.lines:
+        for var in line.outputs:
+            index = _first(environment[var])
+            if index is None:
+                continue
+            operands = [value_of(a, environment) for a in line.inputs]
+            constant = next((o for o in operands if _first(o) is not None), None)
+            if constant is not None:
+                element = np.asarray(constant)[_first(constant)]
+                text = f"{line.primitive.name} has a constant operand with an element that is {element}"
+                return _origin(text, "function", line, (), element)
+            element = np.asarray(environment[var])[index]
+            at = _operands_at(operands, index, np.shape(environment[var]))
+            return _origin(f"{line.primitive.name} is {element} where {_said(at)}", "function", line, at, element)
+    return Origin("every value and derivative is finite")
+
+
+def _in_derivative(program: Program, point: list[Any]) -> Origin:
+    linearization = Linearization.of_program(program, *point)
+    lines = dict(zip((row[5] for row in linearization.rows), program.lines, strict=True))
+    bars: dict[int, Any] = {}
+    for position, value in zip(linearization.outputs, linearization.values, strict=True):
+        if position >= 0:
+            bars[position] = bars.get(position, 0.0) + np.ones(np.shape(value))
+    for row in reversed(linearization.rows):
+        g = bars.pop(row[5], None)
+        if g is None:
+            continue
+        kept = row[2]
+        for k, (parent, J) in enumerate(edges(row)):
+            if isinstance(J, Diagonal):
+                full = product_of_nonzeros(J.c, g)
+                part = pull_diagonal(1, full, J.in_shape, 0)
+            else:
+                full = part = J.pull(g)
+            index = _first(full)
+            if index is not None:
+                element = np.asarray(full)[index]
+                shape = np.shape(full)
+                elementwise = isinstance(J, Diagonal)
+                at = _operands_at(kept[1:], index, shape) if elementwise else ()
+                c = np.broadcast_to(np.asarray(J.c), shape)[index] if isinstance(J, Diagonal) else element
+                which = f" with respect to operand {k + 1}" if len(row[1]) > 1 else ""
+                said = f" where {_said(at)}" if at else ""
+                text = f"the derivative of {row[0].name}{which} is {c}{said}"
+                return _origin(text, "derivative", lines[row[5]], at, c)
+            bars[parent] = bars[parent] + part if parent in bars else part
+    return Origin("every value and derivative is finite")
+
+
+def _operands_at(operands: Any, index: tuple[int, ...], shape: tuple[int, ...]) -> tuple[float, ...]:
+    """Return the elements of the operands that go into one element of the result, where they broadcast to it."""
+    try:
+        return tuple(np.broadcast_to(np.asarray(o), shape)[index].item() for o in operands)
+    except ValueError:  # a sum, a product of matrices: the operand is not one number
+        return ()
+
+
+def _said(at: tuple[float, ...]) -> str:
+    if not at:
+        return "its operands are finite"
+    return f"its operand is {at[0]!r}" if len(at) == 1 else f"its operands are {', '.join(map(repr, at))}"
+
+
+def _origin(text: str, where: str, line: Line, at: tuple[float, ...], value: Any) -> Origin:
+    number = float(np.real(value))
+    return Origin(text, where, str(line), line.primitive.name, at, number, line.location)

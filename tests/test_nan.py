@@ -1,0 +1,138 @@
+"""No NaN traps: what does not contribute contributes nothing, edges follow their convention, and `why_nan` finds the rest."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+import wengert as wg
+from wengert.errors import DomainWarning
+
+EDGE = np.array([-1.0, 0.0, 2.0])
+
+
+def quietly(call):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DomainWarning)
+        return call()
+
+
+BRANCHES = [
+    (lambda x: np.where(x > 0, np.log(x), 0.0), [0.0, 0.0, 0.5], [0.0, 0.0, -0.25]),
+    (lambda x: np.where(x > 0, np.sqrt(x), 0.0), [0.0, 0.0, 0.5 / np.sqrt(2)], [0.0, 0.0, -0.25 * 2**-1.5]),
+    (lambda x: np.where(x != 0, np.sin(x) / x, 1.0), None, None),
+    (lambda x: np.where(x > 0, 1 / x, x), [1.0, 1.0, -0.25], [0.0, 0.0, 0.25]),
+    (lambda x: np.where(x > 0, x * np.log(x), 0.0), [0.0, 0.0, np.log(2.0) + 1], [0.0, 0.0, 0.5]),
+    (lambda x: np.where(x < 1, 0.0, np.exp(1000.0 * (1 - x)) * np.arcsin(x / 4)), None, None),
+]
+
+
+@pytest.mark.parametrize(("f", "first", "second"), BRANCHES)
+@pytest.mark.parametrize("ignored", [False, True])
+def test_the_branch_not_taken_contributes_nothing(f, first, second, ignored):
+    with np.errstate(all="ignore") if ignored else np.errstate():
+        forward = quietly(lambda: np.diag(wg.jacobian(f, mode="forward")(EDGE)))
+        reverse = quietly(lambda: np.diag(wg.jacobian(f, mode="reverse")(EDGE)))
+        gradient = quietly(lambda: wg.grad(lambda x: np.sum(f(x)))(EDGE))
+        hessian = quietly(lambda: np.diag(wg.hessian(lambda x: np.sum(f(x)))(EDGE)))
+    assert np.all(np.isfinite(forward))
+    np.testing.assert_array_equal(forward, reverse)
+    np.testing.assert_allclose(gradient, reverse, rtol=1e-14)
+    assert np.all(np.isfinite(hessian))
+    if first is not None:
+        np.testing.assert_allclose(gradient, first)
+        np.testing.assert_allclose(hessian, second)
+
+
+def test_a_nan_that_matters_stays():
+    gradient = quietly(lambda: wg.grad(lambda x: np.sum(np.sqrt(x)))(EDGE))
+    assert np.isnan(gradient[0])
+    assert gradient[1] == np.inf
+    assert gradient[2] == pytest.approx(0.5 / np.sqrt(2))
+
+
+def test_the_warning_names_the_line_of_an_infinite_derivative():
+    def f(x):
+        y = x * 2.0
+        return np.sum(np.sqrt(y))
+
+    with pytest.warns(DomainWarning, match="in the derivative of sqrt") as caught:
+        wg.grad(f)(np.array([0.0, 1.0]))
+    assert caught[0].filename == __file__
+    assert "np.sqrt(y)" in str(caught[0].message)
+
+
+def test_a_branch_not_taken_does_not_warn_of_its_derivative():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        wg.grad(lambda x: np.sum(np.where(x > 0, np.sqrt(x), 0.0)))(np.array([0.0, 1.0]))
+    assert not caught
+
+
+CONVENTIONS = [
+    ("norm at 0", lambda x: np.linalg.norm(x), np.zeros(3), np.zeros(3)),
+    ("sqrt of a square at 0", lambda x: np.sqrt(x * x), 0.0, 0.0),
+    ("abs at 0", np.abs, 0.0, 0.0),
+    ("hypot at 0", lambda x: np.hypot(x, x), 0.0, 0.0),
+    ("max of a tie", np.max, np.array([1.0, 3.0, 3.0]), np.array([0.0, 0.5, 0.5])),
+    ("maximum of a tie", lambda x: np.maximum(x[0], x[1]), np.array([2.0, 2.0]), np.array([0.5, 0.5])),
+    ("x**0 at 0", lambda x: x**0, 0.0, 0.0),
+    ("x**1 at 0", lambda x: x**1, 0.0, 1.0),
+    ("x**2 at 0", lambda x: x**2.0, 0.0, 0.0),
+    ("x**p at 0, in p", lambda p: 0.0**p, 2.0, 0.0),
+    ("product with a zero", np.prod, np.array([0.0, 2.0, 3.0]), np.array([6.0, 0.0, 0.0])),
+    ("product with two zeros", np.prod, np.array([0.0, 2.0, 0.0]), np.array([0.0, 0.0, 0.0])),
+]
+
+
+@pytest.mark.parametrize(("f", "x", "expected"), [c[1:] for c in CONVENTIONS], ids=[c[0] for c in CONVENTIONS])
+def test_conventions_at_edges(f, x, expected):
+    np.testing.assert_array_equal(quietly(lambda: wg.grad(f)(x)), expected)
+    forward = quietly(lambda: wg.jacobian(f, mode="forward")(x))
+    np.testing.assert_array_equal(forward, expected)
+
+
+# ---- why_nan ----
+
+
+def logarithm(x):
+    y = x - 1.0
+    z = np.exp(y)
+    return np.sum(np.log(y) * z)
+
+
+def test_the_first_line_of_the_function_is_named():
+    origin = wg.why_nan(logarithm)(np.array([3.0, 1.0, 0.5]))
+    assert origin
+    assert (origin.where, origin.primitive, origin.operands, origin.value) == ("function", "log", (0.0,), -np.inf)
+    assert origin.location.segment == "np.log(y)"
+    assert origin.location.file == __file__
+    assert "log is -inf where its operand is 0.0" in str(origin)
+    assert "np.log(y) * z" in str(origin)
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "where", "primitive", "operands"),
+    [
+        (lambda x: np.sum(np.sqrt(x)), [4.0, 0.0], "derivative", "sqrt", (0.0,)),
+        (lambda x: x[0] / (x[0] - x[1]), [1.0, 1.0], "function", "divide", (1.0, 0.0)),
+        (lambda x: np.sum(x**0.5 * 2), [1.0, 0.0], "derivative", "power", (0.0, 0.5)),
+        (lambda x: np.arctan2(x[0], x[1]), [0.0, 0.0], "derivative", "arctan2", (0.0, 0.0)),
+        (lambda x: np.exp(x) @ np.exp(x), [0.0, 900.0], "function", "exp", (900.0,)),
+        (lambda x: np.sum(x), [1.0, np.nan], "arguments", "", ()),
+        (lambda x: np.sum(x * np.array([1.0, np.inf])), [1.0, 2.0], "function", "multiply", ()),
+    ],
+)
+def test_where_it_came_from(f, x, where, primitive, operands):
+    origin = wg.why_nan(f)(np.array(x))
+    assert (origin.where, origin.primitive, origin.operands) == (where, primitive, operands)
+    assert str(origin)
+
+
+@pytest.mark.parametrize("f", [lambda x: np.sum(x * x), lambda x: np.sum(np.where(x > 0, np.sqrt(x + 1.5), 0.0))])
+def test_nothing_is_found_where_all_is_finite(f):
+    origin = wg.why_nan(f)(EDGE)
+    assert not origin
+    assert "finite" in str(origin)
