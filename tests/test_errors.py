@@ -268,19 +268,10 @@ def test_operators_that_write_out_still_work_on_traced_values():
 @pytest.mark.parametrize(
     ("f", "said", "line"),
     [
-        (lambda x: np.sum(np.sort(x)), ("np.sort has no rule", "wg.define('my_sort', np.sort,"), "np.sort(x)"),
-        (lambda x: np.sum(np.cumprod(x)), ("np.cumprod has no rule", "np.cumsum"), "np.cumprod(x)"),
-        (lambda x: np.linalg.det(np.outer(x, x)), ("np.det has no rule", "wg.define("), "np.linalg.det"),
-        (lambda x: np.sum(np.add.outer(x, x)), ("np.add.outer has no rule", "wg.define("), "np.add.outer(x, x)"),
-        (lambda x: np.sum(np.spacing(x)), ("np.spacing has no rule", "wg.define("), "np.spacing(x)"),
-        (lambda x: np.sum(np.ldexp(x, 2)), ("np.ldexp has no rule",), "np.ldexp(x, 2)"),
-        (lambda x: np.linalg.norm(x, 1), ("ord=1", "supported"), "np.linalg.norm(x, 1)"),
-        (
-            lambda x: np.sum(np.where(x)[0]),
-            ("np.where with one argument", "np.where(condition, a, b)"),
-            "np.where(x)",
-        ),
-        (lambda x: np.sum(np.reshape(x, 3, order="A")), ("order='A'",), 'order="A"'),
+        (lambda x: np.sum(np.busday_count(x, x)), ("np.busday_count has no rule", "wg.define("), "np.busday_count(x, x)"),
+        (lambda x: np.sum(np.gcd(x, x)), ("np.gcd has no rule", "wg.define('my_gcd', np.gcd,"), "np.gcd(x, x)"),
+        (lambda x: np.sum(np.quantile(x, 0.5, weights=x)), ("weights=", "leave them out"), "np.quantile(x, 0.5, weights=x)"),
+        (lambda x: np.sum(np.reshape(x, 3, order="K")), ("order='K'",), 'order="K"'),
         (lambda x: np.sum(x, out=np.zeros(())), ("out=", "leave it out"), "np.sum(x, out="),
     ],
 )

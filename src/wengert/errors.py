@@ -9,6 +9,7 @@
      |-- LostGradientError(TypeError)            a traced value was about to become a plain number
      |-- EscapedError     (RuntimeError)         a traced value was used after its trace had ended
      |-- ShapeError       (ValueError)           shapes that do not go together
+     |    `-- AxisError   (numpy's, IndexError)  an axis that the array does not have
      |-- MatrixError      (LinAlgError)          NumPy refuses a matrix: singular, not square, not positive definite
      |-- DegenerateError  (ArithmeticError)      a derivative does not exist: it hangs on vectors that are not determined
      |-- BranchError      (RuntimeError)         a Program was evaluated where its function takes another branch
@@ -151,6 +152,10 @@ class EscapedError(WengertError, RuntimeError):
 
 class ShapeError(WengertError, ValueError):
     """Shapes that do not go together."""
+
+
+class AxisError(ShapeError, np.exceptions.AxisError):
+    """An axis that the array does not have."""
 
 
 class MatrixError(WengertError, np.linalg.LinAlgError):

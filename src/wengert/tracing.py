@@ -34,6 +34,7 @@ import numpy as np
 
 from wengert.errors import (
     ArgumentError,
+    AxisError,
     DomainWarning,
     EscapedError,
     Location,
@@ -51,7 +52,7 @@ from wengert.errors import (
 from wengert.primitives import elementwise as e
 from wengert.primitives import functions
 from wengert.primitives.structural import Operand, getitem, reshape, setitem, transpose
-from wengert.primitives.table import CALLS, CAUGHT
+from wengert.primitives.table import CALLS, CAUGHT, LATE
 from wengert.program import Constant, Guard, Line, Packing, Primitive, Program, Recordable, Shaped, Var, as_value
 
 Array = Any
@@ -487,10 +488,7 @@ def _through(traced: Traced, written: Callable[..., Any], args: Any, kwargs: Any
     except (ValueError, NotImplementedError) as error:
         if isinstance(error, WengertError) and "\n" in str(error):
             raise
-        if isinstance(error, np.exceptions.AxisError):  # an IndexError too, as which people catch it
-            error.add_note(explain_at(place, "in this line:", "Check the axis."))
-            raise
-        kind: type[WengertError] = ShapeError
+        kind: type[WengertError] = AxisError if isinstance(error, np.exceptions.AxisError) else ShapeError
         if isinstance(error, (NotImplementedError, np.linalg.LinAlgError)):
             kind = UnsupportedError if isinstance(error, NotImplementedError) else MatrixError
         name = getattr(written, "__name__", "this function")
@@ -988,6 +986,8 @@ def _start_catching() -> None:
     with _lock:
         _tracing_threads += 1
         if _tracing_threads == 1:
+            if LATE:
+                _catch_late()
             vars(np).update(_catchers)  # in one step: this is done for every outermost trace
             for module, caught in CAUGHT.items():
                 vars(module).update(_foreign_catchers(module, caught))
@@ -1018,6 +1018,24 @@ def _catching_call(original: Callable[..., Any]) -> Callable[..., Any]:
         return original(*args, **kwargs)
 
     return call
+
+
+def _caught(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what stands for a function that would be caught, if it is itself the one to trace: grad(scipy.linalg.expm)."""
+    own = getattr(function, "__func__", function)
+    if type(own) is not types.FunctionType or own not in CALLS:
+        return function
+    caught = _catching_call(own)
+    return caught if own is function else types.MethodType(caught, function.__self__)  # type: ignore[attr-defined]
+
+
+def _catch_late() -> None:
+    """Wrap methods of classes in modules that have been imported meanwhile; for good, as setting them takes long."""
+    for name in [name for name in LATE if name in sys.modules]:
+        if not getattr(sys.modules[name].__spec__, "_initializing", False):
+            for owner, methods in LATE.pop(name)().items():
+                for attribute, original in methods.items():
+                    setattr(owner, attribute, _catching_call(original))
 
 
 _foreign: dict[types.ModuleType, dict[str, Callable[..., Any]]] = {}
@@ -1178,7 +1196,7 @@ def run(
         _start_catching()
     try:
         try:
-            returned = function(*replaced, **kwargs)
+            returned = _caught(function)(*replaced, **kwargs)
         except ValueError as error:
             if isinstance(error.__cause__, LostGradientError):  # NumPy hides it: "setting an array element with..."
                 raise error.__cause__ from None
