@@ -33,7 +33,7 @@ BINARY = [
     ((2, 0), (1,)),
 ]
 TERNARY = [((), (), ()), ((2, 1), (3,), ())]
-ANALYTIC_NOT = {"sign", "maximum", "minimum", "fmax", "fmin"}
+ANALYTIC_NOT = {"sign", "maximum", "minimum", "fmax", "fmin", "expi"}
 """Functions that NumPy extends to complex numbers in another way than analysis does."""
 
 

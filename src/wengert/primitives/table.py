@@ -26,6 +26,9 @@ CALLS: dict[Callable[..., Any], Callable[..., Any]] = {}
 CAUGHT: dict[ModuleType, dict[str, Callable[..., Any]]] = {}
 """Functions that do not dispatch by NumPy's protocols, by the module and name under which users call them."""
 
+LATE: dict[str, Callable[[], dict[type, dict[str, Callable[..., Any]]]]] = {}
+"""Methods to catch in a module that takes long to import, once the user has imported it: by the module's name."""
+
 Interval = tuple[float, float]
 ALL: Interval = (-np.inf, np.inf)
 

@@ -1,0 +1,209 @@
+"""The distributions of ``scipy.stats``, written in terms of primitives.
+
+SciPy's own methods sort arguments by masks and cannot be traced through.  Where ``scipy.stats.norm.logpdf(x, loc)``
+meets a traced value, the formula of the standard distribution is taken from this table instead; loc, scale and support
+are the same for all of them.  ``scipy.stats`` takes long to import: nothing here does so, and its methods are caught
+only once the user has imported it.
+
+>>> import numpy as np, wengert as wg
+>>> from scipy import stats
+>>> [float(g) for g in wg.grad(stats.norm.logpdf, (0, 1, 2))(3.0, 1.0, 2.0)]
+[-0.5, 0.5, 0.0]
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import special as sc
+
+from wengert.errors import UnsupportedError, caller, explain_at
+from wengert.primitives.table import CALLS, LATE
+
+INF = math.inf
+PI = math.pi
+LOG_2 = math.log(2.0)
+LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
+ROOT_2 = math.sqrt(2.0)
+
+Formula = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A standard distribution: its formulas, of z and the shapes, where ``low <= z <= high``."""
+
+    shapes: tuple[str, ...]
+    density: Formula  # the logarithm of the density, or of the probability of an integer
+    cdf: Formula
+    sf: Formula
+    low: float = -INF
+    high: Any = INF  # or a function of the shapes
+    discrete: bool = False
+    inside: float = 0.5  # a point where every formula is finite, put in place of z outside of the support
+    open: bool = False  # True if the lower end has density 0
+    more: dict[str, Formula] = field(default_factory=dict)  # logcdf, logsf, ppf, isf
+
+
+# ---- The formulas ----
+# fmt: off
+
+
+def _halves(z: Any) -> tuple[Any, Any]:
+    """The two tails of the Laplace distribution."""
+    tail = 0.5 * np.exp(-np.abs(z))
+    return np.where(z > 0, 1 - tail, tail), np.where(z > 0, tail, 1 - tail)
+
+
+def _f_density(z: Any, n: Any, m: Any) -> Any:
+    return 0.5 * n * np.log(n) + 0.5 * m * np.log(m) + sc.xlogy(0.5 * n - 1, z) - 0.5 * (n + m) * np.log(m + n * z) - sc.betaln(0.5 * n, 0.5 * m)
+
+
+DISTRIBUTIONS: dict[str, Distribution] = {
+    "norm": Distribution((), lambda z: -0.5 * z * z - LOG_ROOT_2PI, lambda z: sc.ndtr(z), lambda z: sc.ndtr(-z), more={"logcdf": lambda z: sc.log_ndtr(z), "logsf": lambda z: sc.log_ndtr(-z), "ppf": lambda q: sc.ndtri(q), "isf": lambda q: -sc.ndtri(q)}),
+    "t": Distribution(("df",), lambda z, df: -0.5 * np.log(df) - sc.betaln(0.5 * df, 0.5) - 0.5 * (df + 1) * np.log1p(z * z / df), lambda z, df: sc.stdtr(df, z), lambda z, df: sc.stdtr(df, -z), more={"ppf": lambda q, df: sc.stdtrit(df, q)}),
+    "gamma": Distribution(("a",), lambda z, a: sc.xlogy(a - 1, z) - z - sc.gammaln(a), lambda z, a: sc.gammainc(a, z), lambda z, a: sc.gammaincc(a, z), 0.0, more={"ppf": lambda q, a: sc.gammaincinv(a, q), "isf": lambda q, a: sc.gammainccinv(a, q)}),
+    "chi2": Distribution(("df",), lambda z, df: sc.xlogy(0.5 * df - 1, 0.5 * z) - 0.5 * z - sc.gammaln(0.5 * df) - LOG_2, lambda z, df: sc.chdtr(df, z), lambda z, df: sc.chdtrc(df, z), 0.0, more={"isf": lambda q, df: sc.chdtri(df, q), "ppf": lambda q, df: 2 * sc.gammaincinv(0.5 * df, q)}),
+    "invgamma": Distribution(("a",), lambda z, a: -(a + 1) * np.log(z) - sc.gammaln(a) - 1 / z, lambda z, a: sc.gammaincc(a, 1 / z), lambda z, a: sc.gammainc(a, 1 / z), 0.0, open=True),
+    "beta": Distribution(("a", "b"), lambda z, a, b: sc.xlogy(a - 1, z) + sc.xlog1py(b - 1, -z) - sc.betaln(a, b), lambda z, a, b: sc.betainc(a, b, z), lambda z, a, b: sc.betaincc(a, b, z), 0.0, 1.0, more={"ppf": lambda q, a, b: sc.betaincinv(a, b, q), "isf": lambda q, a, b: sc.betainccinv(a, b, q)}),
+    "f": Distribution(("dfn", "dfd"), _f_density, lambda z, n, m: sc.fdtr(n, m, z), lambda z, n, m: sc.fdtrc(n, m, z), 0.0, more={"ppf": lambda q, n, m: sc.fdtri(n, m, q)}),
+    "expon": Distribution((), lambda z: -z, lambda z: -np.expm1(-z), lambda z: np.exp(-z), 0.0, more={"logsf": lambda z: -z, "ppf": lambda q: -np.log1p(-q), "isf": lambda q: -np.log(q)}),
+    "lognorm": Distribution(("s",), lambda z, s: -0.5 * (np.log(z) / s) ** 2 - np.log(s * z) - LOG_ROOT_2PI, lambda z, s: sc.ndtr(np.log(z) / s), lambda z, s: sc.ndtr(-np.log(z) / s), 0.0, open=True, more={"logcdf": lambda z, s: sc.log_ndtr(np.log(z) / s), "logsf": lambda z, s: sc.log_ndtr(-np.log(z) / s), "ppf": lambda q, s: np.exp(s * sc.ndtri(q))}),
+    "uniform": Distribution((), lambda z: 0.0 * z, lambda z: 1.0 * z, lambda z: 1.0 - z, 0.0, 1.0, more={"ppf": lambda q: 1.0 * q, "isf": lambda q: 1.0 - q}),
+    "laplace": Distribution((), lambda z: -np.abs(z) - LOG_2, lambda z: _halves(z)[0], lambda z: _halves(z)[1], more={"ppf": lambda q: np.where(q > 0.5, -np.log(2 * (1 - np.maximum(q, 0.5))), np.log(2 * np.minimum(q, 0.5)))}),
+    "cauchy": Distribution((), lambda z: -math.log(PI) - np.log1p(z * z), lambda z: np.arctan2(1.0, -z) / PI, lambda z: np.arctan2(1.0, z) / PI, more={"ppf": lambda q: np.tan(PI * (q - 0.5))}),
+    "logistic": Distribution((), lambda z: sc.log_expit(z) + sc.log_expit(-z), lambda z: sc.expit(z), lambda z: sc.expit(-z), more={"logcdf": lambda z: sc.log_expit(z), "logsf": lambda z: sc.log_expit(-z), "ppf": lambda q: sc.logit(q), "isf": lambda q: -sc.logit(q)}),
+    "halfnorm": Distribution((), lambda z: 0.5 * math.log(2 / PI) - 0.5 * z * z, lambda z: sc.erf(z / ROOT_2), lambda z: sc.erfc(z / ROOT_2), 0.0),
+    "gumbel_r": Distribution((), lambda z: -z - np.exp(-z), lambda z: np.exp(-np.exp(-z)), lambda z: -np.expm1(-np.exp(-z)), more={"logcdf": lambda z: -np.exp(-z)}),
+    "weibull_min": Distribution(("c",), lambda z, c: np.log(c) + sc.xlogy(c - 1, z) - z**c, lambda z, c: -np.expm1(-(z**c)), lambda z, c: np.exp(-(z**c)), 0.0, more={"logsf": lambda z, c: -(z**c)}),
+    "pareto": Distribution(("b",), lambda z, b: np.log(b) - (b + 1) * np.log(z), lambda z, b: -np.expm1(-b * np.log(z)), lambda z, b: z ** (-b), 1.0, inside=2.0, more={"logsf": lambda z, b: -b * np.log(z)}),
+    "poisson": Distribution(("mu",), lambda k, mu: sc.xlogy(k, mu) - sc.gammaln(k + 1) - mu, lambda k, mu: sc.pdtr(k, mu), lambda k, mu: sc.pdtrc(k, mu), 0.0, discrete=True, inside=0.0),
+    "binom": Distribution(("n", "p"), lambda k, n, p: sc.gammaln(n + 1) - sc.gammaln(k + 1) - sc.gammaln(n - k + 1) + sc.xlogy(k, p) + sc.xlog1py(n - k, -p), lambda k, n, p: np.where(k >= n, 1.0, sc.bdtr(np.minimum(k, n - 1), n, p)), lambda k, n, p: np.where(k >= n, 0.0, sc.bdtrc(np.minimum(k, n - 1), n, p)), 0.0, lambda n, p: n, discrete=True, inside=0.0),
+    "bernoulli": Distribution(("p",), lambda k, p: sc.xlogy(k, p) + sc.xlog1py(1 - k, -p), lambda k, p: np.where(k >= 1, 1.0, 1 - p), lambda k, p: np.where(k >= 1, 0.0, p), 0.0, 1.0, discrete=True, inside=0.0),
+    "geom": Distribution(("p",), lambda k, p: sc.xlog1py(k - 1, -p) + np.log(p), lambda k, p: -np.expm1(k * np.log1p(-p)), lambda k, p: np.exp(k * np.log1p(-p)), 1.0, discrete=True, inside=1.0),
+    "nbinom": Distribution(("n", "p"), lambda k, n, p: sc.gammaln(n + k) - sc.gammaln(k + 1) - sc.gammaln(n) + n * np.log(p) + sc.xlog1py(k, -p), lambda k, n, p: sc.nbdtr(k, n, p), lambda k, n, p: sc.nbdtrc(k, n, p), 0.0, discrete=True, inside=0.0),
+}
+# fmt: on
+
+
+# ---- The methods: what is the same for all of them ----
+
+
+def _is(value: Any, plain: float) -> bool:
+    return isinstance(value, (int, float)) and value == plain
+
+
+def _arguments(d: Distribution, name: str, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[list[Any], Any, Any]:
+    """Sort arguments as SciPy does: the shapes in their order, then loc and scale."""
+    order = [*d.shapes, "loc", *([] if d.discrete else ["scale"])]
+    if len(given) > len(order) or any(key not in order[len(given) :] for key in named):
+        raise TypeError(f"{name} takes the arguments {', '.join(order)} after its first.")
+    values: dict[str, Any] = {"loc": 0.0, "scale": 1.0, **dict(zip(order, given, strict=False)), **named}
+    missing = [shape for shape in d.shapes if shape not in values]
+    if missing:
+        raise TypeError(f"{name} needs the argument {missing[0]}.")
+    return [values[shape] for shape in d.shapes], values["loc"], values["scale"]
+
+
+def _evaluate(d: Distribution, what: str, x: Any, shapes: list[Any], loc: Any, scale: Any) -> Any:
+    """Evaluate one of density, cdf, sf, logcdf, logsf at x: the formula inside of the support, its limit outside."""
+    z = x if _is(loc, 0) else x - loc
+    z = z if _is(scale, 1) else z / scale
+    high = d.high(*shapes) if callable(d.high) else d.high
+    below = (z <= d.low) if d.open else (z < d.low)
+    above = z > high
+    allowed: Any = True
+    if d.discrete:
+        whole = np.floor(z)
+        allowed, z = whole == z, whole
+    bounded = d.low > -INF or callable(d.high) or high < INF
+    safe = np.where(below | above, d.inside, z) if bounded else z
+    if what == "density":
+        value = d.density(safe, *shapes)
+        value = value if _is(scale, 1) else value - np.log(scale)
+        value = np.where(below | above, -INF, value) if bounded else value
+        return np.where(allowed, value, -INF) if d.discrete else value
+    under, over = {"cdf": (0.0, 1.0), "sf": (1.0, 0.0), "logcdf": (-INF, 0.0), "logsf": (0.0, -INF)}[what]
+    if what in d.more:
+        value = d.more[what](safe, *shapes)
+    elif what.startswith("log"):
+        first, rest = (d.cdf, d.sf) if what == "logcdf" else (d.sf, d.cdf)
+        value = first(safe, *shapes)
+        value = np.where(value > 0.5, np.log1p(-np.minimum(rest(safe, *shapes), 0.5)), np.log(value))
+    else:
+        value = d.cdf(safe, *shapes) if what == "cdf" else d.sf(safe, *shapes)
+    return np.where(below, under, np.where(above, over, value)) if bounded else value
+
+
+def _method(method: str) -> Callable[..., Any]:
+    def written(self: Any, x: Any, *args: Any, **kwds: Any) -> Any:
+        name = self.name
+        d = DISTRIBUTIONS.get(name) if type(self).__module__.startswith("scipy.stats.") else None
+        if d is None or (method in ("ppf", "isf") and method not in d.more):
+            near = ", ".join(n for n, d in DISTRIBUTIONS.items() if method in d.more or method not in ("ppf", "isf"))
+            raise UnsupportedError(
+                explain_at(
+                    caller(),
+                    f"scipy.stats.{name}.{method} has no rule on traced values:",
+                    f"These have: {near}. Or write the formula in NumPy and scipy.special, whose functions are traced.",
+                )
+            )
+        shapes, loc, scale = _arguments(d, f"scipy.stats.{name}.{method}", args, kwds)
+        if method in ("ppf", "isf"):
+            return loc + scale * d.more[method](x, *shapes)
+        what = "density" if method in ("pdf", "logpdf", "pmf", "logpmf") else method
+        value = _evaluate(d, what, x, shapes, loc, scale)
+        return np.exp(value) if method in ("pdf", "pmf") else value
+
+    written.__name__ = method
+    return written
+
+
+def _multivariate_normal(self: Any, x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False) -> Any:
+    """By the factor of Cholesky: the covariance has to be positive definite."""
+    if allow_singular:
+        raise UnsupportedError(
+            explain_at(
+                caller(),
+                "scipy.stats.multivariate_normal.logpdf has no rule for allow_singular=True:",
+                "Leave it out; the covariance has to be positive definite.",
+            )
+        )
+    ndim = np.ndim(cov)
+    size = np.shape(cov)[-1] if ndim else np.shape(mean)[-1] if np.ndim(mean) else np.shape(x)[-1] if np.ndim(x) else 1
+    matrix = cov if ndim == 2 else np.diag(cov) if ndim == 1 else cov * np.eye(size)
+    deviation = x if mean is None else x - mean
+    shape = np.shape(deviation)
+    if not shape or shape[-1] != size:  # a scalar, or a list of points on the line
+        deviation = np.reshape(deviation, (*shape, 1))
+        shape = (*shape, 1)
+    factor = np.linalg.cholesky(matrix)
+    white = np.linalg.solve(factor, np.reshape(deviation, (-1, size)).T)
+    log_density = -0.5 * np.sum(white * white, axis=0) - size * LOG_ROOT_2PI - np.sum(np.log(np.diagonal(factor)))
+    return np.reshape(log_density, shape[:-1])
+
+
+def _methods() -> dict[type, dict[str, Callable[..., Any]]]:
+    """Enter the methods of the user's ``scipy.stats`` in the table, and say which classes they are in."""
+    stats: Any = sys.modules["scipy.stats"]
+    found: dict[type, dict[str, Callable[..., Any]]] = {}
+    both = ("cdf", "logcdf", "sf", "logsf", "ppf", "isf")
+    densities = {stats.rv_continuous: ("pdf", "logpdf"), stats.rv_discrete: ("pmf", "logpmf")}
+    for owner, own in densities.items():
+        names = (*own, *both)
+        found[owner] = {name: getattr(owner, name) for name in names}
+        for name, original in found[owner].items():
+            CALLS[original] = _method(name)
+    joint = type(stats.multivariate_normal)
+    found[joint] = {name: getattr(joint, name) for name in ("pdf", "logpdf")}
+    CALLS[joint.logpdf] = _multivariate_normal
+    CALLS[joint.pdf] = lambda *args, **kwds: np.exp(_multivariate_normal(*args, **kwds))
+    return found
+
+
+LATE["scipy.stats"] = _methods
