@@ -4,9 +4,11 @@
 - `elementwise`: NumPy's ufuncs, with diagonals for rules.
 - `structural`: indexing, joining, sums and products, with structures for rules.
 - `functions`: NumPy's other functions, written in terms of primitives.
+- `special`: the functions of ``scipy.special``; `parameters`: their derivatives that need quadrature.
+- `distributions`: the densities and distribution functions of ``scipy.stats``.
 """
 
-from wengert.primitives import elementwise, functions, structural
+from wengert.primitives import distributions, elementwise, functions, special, structural
 from wengert.primitives.table import CALLS, PRIMITIVES, define, undefine
 
-__all__ = ["CALLS", "PRIMITIVES", "define", "elementwise", "functions", "structural", "undefine"]
+__all__ = ["CALLS", "PRIMITIVES", "define", "distributions", "elementwise", "functions", "special", "structural", "undefine"]
