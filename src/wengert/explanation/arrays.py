@@ -85,7 +85,7 @@ def derive_arrays(
     """Prepare the explanation of a Program by its array lines; `constants` names arrays of the user's by their id."""
     held = {id(atom.value) for line in program.lines for atom in line.inputs if isinstance(atom, Constant)}
     algebra = Algebra(program, args, {key: name for key, name in constants.items() if key in held})
-    return ArrayDerivation(program, algebra, scalar_lines, mode, comparison(program))
+    return ArrayDerivation(program, algebra, scalar_lines, mode, comparison(program, args))
 
 
 def compose_arrays(d: ArrayDerivation, notation: Notation) -> list[Block]:

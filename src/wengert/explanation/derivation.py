@@ -42,6 +42,7 @@ from wengert.explanation.steps import (
     Term,
 )
 from wengert.linearization import edges
+from wengert.planning import plan_program
 from wengert.program import Constant, Line, Program, Var, value_of
 
 WIDEST = 72
@@ -54,24 +55,26 @@ def derive(program: Program, args: Sequence[Any], mode: str = "both") -> Derivat
         return _Deriver(program, args).derivation(mode)
 
 
-def comparison(program: Program) -> Comparison:
-    """Compare the modes: n passes against m."""
-    n = sum(var.size for var in program.inputs)
-    m = sum(int(np.prod(result.shape, dtype=int)) for result in program.results)
+def comparison(program: Program, args: Sequence[Any]) -> Comparison:
+    """Compare the modes: n passes against m, and the operations that the plan counts."""
+    plan = plan_program(program, args)
+    cost = {candidate.mode: str(candidate.cost) for candidate in plan.candidates}
+    costs = cost["forward"], cost["reverse"]
+    n, m = plan.n, plan.m
     if n == m:
-        return Comparison(n, m, "either", f"there are as many dependent as independent variables, {n}")
+        return Comparison(n, m, "either", f"there are as many dependent as independent variables, {n}", costs)
     few, many = ("dependent", "independent") if m < n else ("independent", "dependent")
     low, high = min(n, m), max(n, m)
     are, variables = ("is", "variable") if low == 1 else ("are", "variables")
     reason = f"{are} {low:,} {few} {variables} against {high:,} {many} ones"
-    return Comparison(n, m, "reverse" if m < n else "forward", reason)
+    return Comparison(n, m, "reverse" if m < n else "forward", reason, costs)
 
 
 class _Deriver:
     """One derivation: the algebra of the Program, and the names of its independent and dependent variables."""
 
     def __init__(self, program: Program, args: Sequence[Any]) -> None:
-        self.program = program
+        self.program, self.args = program, args
         self.algebra = algebra = Algebra(program, args)
         self.u = algebra.symbols
         self.users: dict[Var, list[Line]] = {var: [] for var in self.u if var.dtype.kind == "f"}
@@ -226,7 +229,7 @@ class _Deriver:
             forward=forward,
             reverse=reverse,
             jacobian=jacobian,
-            comparison=comparison(self.program),
+            comparison=comparison(self.program, self.args),
             conditions=self._conditions(),
             notes=self._notes(),
             chain=self.chain,

@@ -211,7 +211,14 @@ def recurrences(d: Derivation, notation: Notation) -> list[Block]:
 
 
 def compare(c: Comparison) -> str:
-    """Say which mode takes fewer passes, and why."""
+    """Say which mode takes fewer passes and why, and what each costs."""
+    forward, reverse = c.costs
+    costs = f" With the function itself the Jacobian costs {forward} forward"
+    costs += ", and the same in reverse." if forward == reverse else f"; {reverse} in reverse."
+    return _winner(c) + costs
+
+
+def _winner(c: Comparison) -> str:
     if c.better == "either":
         return f"Both modes take {counted(c.forward, 'pass', 'passes')}: {c.reason}."
     forward, reverse = counted(c.forward, "pass", "passes"), counted(c.reverse, "pass", "passes")

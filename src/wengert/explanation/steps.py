@@ -131,6 +131,8 @@ class Comparison:
     better: str
     """``"forward"``, ``"reverse"`` or, in a draw, ``"either"``."""
     reason: str
+    costs: tuple[str, str]
+    """What the whole Jacobian costs in each mode, the function itself included, in words."""
 
 
 @dataclass(frozen=True)
