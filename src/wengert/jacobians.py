@@ -46,7 +46,7 @@ def scale(c: Array, t: Array) -> Array:
     """Multiply by a partial; a rule that says 1 or -1 costs no multiplication."""
     if type(c) is int:
         return t if c == 1 else -t if c == -1 else c * t
-    return c * t
+    return t * c if type(c) is complex else c * t  # complex * float64 would be Python's, without a shape
 
 
 def product_of_nonzeros(c: Array, t: Array) -> Array:
