@@ -164,6 +164,8 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                         part = c.pull(g, batch)
                     elif careful:
                         part = product_of_nonzeros(c, g)
+                    elif kind is complex:  # complex * float64 would be Python's, without a shape
+                        part = g * c
                     else:
                         part = c * g
                     if batch or part.shape != kept[k + 1].shape:

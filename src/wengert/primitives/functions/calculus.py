@@ -364,7 +364,7 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     if x.ndim != 1:
         raise ValueError("x must be a one-dimensional array or sequence.")
     count = x.shape[0] if N is None else N
-    powers = [np.ones(x.shape, np.promote_types(x.dtype, np.int64 if x.dtype.kind in "biu" else x.dtype))]
+    powers = [np.ones(x.shape, np.promote_types(x.dtype, np.int64))]
     for _ in range(count - 1):
         powers.append(powers[-1] * x)
     powers = powers[:count]
