@@ -29,6 +29,7 @@ from __future__ import annotations
 import base64
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -512,7 +513,7 @@ def value_of(atom: Atom, environment: Mapping[Var, Any]) -> Any:
 
 def readable(expression: str) -> str:
     """Drop the module from a NumPy expression: the Wengert list says ``log(u_2)``."""
-    return expression.replace("scipy.special.", "").replace("wengert.primitives.parameters.", "").replace("np.", "")
+    return re.sub(r"\bscipy\.[a-z]+\.|\bwengert\.primitives\.[a-z_]+\.|\bnp\.", "", expression)
 
 
 def write_listing(program: Program, places: bool = True) -> str:
@@ -621,12 +622,8 @@ def write_source(program: Program) -> str:
     body = "\n".join(lines)
     if "np.frombuffer(base64" in body:
         imports.insert(0, "import base64\n")
-    if "scipy." in body:
-        imports.append("import scipy")
-    if "scipy.special." in body:
-        imports[-1] = "import scipy.special"
-    if "wengert.primitives.parameters." in body:
-        imports.append("import wengert.primitives.parameters")
+    modules = set(re.findall(r"(scipy\.[a-z]+|wengert\.primitives\.[a-z_]+)\.", body))
+    imports += [f"import {module}" for module in sorted(modules)]
     used = {line.primitive.name for line in walk(program)}
     helpers = PUT_SOURCE.lstrip("\n") if used & {"put", "scatter"} else ""
     helpers += SETITEM_SOURCE.lstrip("\n") if "setitem" in used else ""
