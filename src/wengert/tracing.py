@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import functools
+import inspect
 import operator
 import sys
 import threading
@@ -476,12 +477,12 @@ def _unary(primitive: Primitive) -> Callable[[Any], Any]:
     return method
 
 
-def _through(traced: Traced, written: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+def _through(traced: Traced, written: Callable[..., Any], args: Any, kwargs: Any, depth: int = 2) -> Any:
     """Run a function that is written in terms of primitives; the rows it makes carry the place of its caller."""
     context = traced.tape.context
     if context.place is not None:
         return written(*args, **kwargs)
-    frame = _getframe(2)
+    frame = _getframe(depth)
     context.place = place = (frame.f_code, frame.f_lasti)
     try:
         return written(*args, **kwargs)
@@ -989,33 +990,35 @@ def _start_catching() -> None:
             if LATE:
                 _catch_late()
             vars(np).update(_catchers)  # in one step: this is done for every outermost trace
-            for module, caught in CAUGHT.items():
-                vars(module).update(_foreign_catchers(module, caught))
 
 
 def _stop_catching() -> None:
+            if len(CAUGHT) != len(_redirected):
+                _redirect_all()
     global _tracing_threads
     with _lock:
         _tracing_threads -= 1
         if _tracing_threads == 0:
             vars(np).update(_originals)
-            for module, caught in CAUGHT.items():
-                vars(module).update(caught)
 
 
 # ---- Functions that know nothing of NumPy's protocols: scipy.linalg.expm(t) ----
 
 
-def _catching_call(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a function of another library: on a thread that traces, a call with a traced argument is recorded."""
+def _catching_call(original: Callable[..., Any], run: Callable[..., Any] | None = None) -> Callable[..., Any]:
+    """Wrap a function of another library: on a thread that traces, a call with a traced argument is recorded.
+
+    What is not recorded goes to `run`, the function itself if that is not given.
+    """
+    run, depth = (original, 2) if run is None else (run, 3)
 
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
         if _threads.context.tapes:
             for value in (*args, *kwargs.values()):
                 if holds_traced(value):
-                    return _through(_some_traced(value), CALLS[original], args, kwargs)
-        return original(*args, **kwargs)
+                    return _through(_some_traced(value), CALLS[original], args, kwargs, depth)
+        return run(*args, **kwargs)
 
     return call
 
@@ -1026,6 +1029,41 @@ def _caught(function: Callable[..., Any]) -> Callable[..., Any]:
     if type(own) is not types.FunctionType or own not in CALLS:
         return function
     caught = _catching_call(own)
+_redirected: set[types.FunctionType] = set()
+
+
+def _redirect_all() -> None:
+    for function in [function for function in CAUGHT if function not in _redirected]:
+        _redirect(function)
+        _redirected.add(function)
+
+
+def _redirect(function: types.FunctionType) -> None:
+    """Let a function of another library ask first whether its arguments are traced, for good.
+
+    ``from scipy.special import logsumexp`` binds the function itself, so nothing that is done to SciPy's module would
+    reach it: it is the function's own code that is replaced, and what it was is kept in another.
+    """
+    own = types.FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    own.__kwdefaults__ = function.__kwdefaults__
+    function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # that of the code is to change
+    code = _ask_first.__code__
+    function.__code__ = code.replace(
+        co_consts=tuple(_catching_call(function, own) if value == _ASKED else value for value in code.co_consts),
+        co_freevars=function.__code__.co_freevars,  # the closure stays, and Python wants them to be as many
+    )
+
+
+_ASKED = "the function that asks"
+
+
+def _ask_first(*args: Any, **kwargs: Any) -> Any:
+    asking: Any = "the function that asks"  # a constant that is replaced
+    return asking(*args, **kwargs)
+
+
     return caught if own is function else types.MethodType(caught, function.__self__)  # type: ignore[attr-defined]
 
 
@@ -1036,19 +1074,6 @@ def _catch_late() -> None:
             for owner, methods in LATE.pop(name)().items():
                 for attribute, original in methods.items():
                     setattr(owner, attribute, _catching_call(original))
-
-
-_foreign: dict[types.ModuleType, dict[str, Callable[..., Any]]] = {}
-
-
-def _foreign_catchers(
-    module: types.ModuleType, caught: Mapping[str, Callable[..., Any]]
-) -> Mapping[str, Callable[..., Any]]:
-    """Return the wrappers of a module's functions, made when they are first needed."""
-    catchers = _foreign.setdefault(module, {})
-    if len(catchers) != len(caught):
-        catchers.update({name: _catching_call(original) for name, original in caught.items()})
-    return catchers
 
 
 # ---- Warnings that name the user's line ----

@@ -10,8 +10,8 @@ of* primitives (``np.mean``), and needs no rule.  Functions that do not ask NumP
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import ModuleType
-from typing import Any
+from types import FunctionType, ModuleType
+from typing import Any, cast
 
 import numpy as np
 
@@ -23,8 +23,8 @@ PRIMITIVES: dict[str, Primitive] = {}
 CALLS: dict[Callable[..., Any], Callable[..., Any]] = {}
 """What a NumPy function does on traced values: a primitive, or a function written in terms of primitives."""
 
-CAUGHT: dict[ModuleType, dict[str, Callable[..., Any]]] = {}
-"""Functions that do not dispatch by NumPy's protocols, by the module and name under which users call them."""
+CAUGHT: dict[FunctionType, str] = {}
+"""Functions that do not dispatch by NumPy's protocols, with the module that users import them from."""
 
 LATE: dict[str, Callable[[], dict[type, dict[str, Callable[..., Any]]]]] = {}
 """Methods to catch in a module that takes long to import, once the user has imported it: by the module's name."""
@@ -111,15 +111,15 @@ def calls(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a function that is written in terms of primitives, under the functions that it stands for.
 
-    With `catch` these are no functions of NumPy's and know nothing of its protocols: while a trace runs, a call of
-    them as an attribute of that module, with a traced value among the arguments, is taken to `written` instead.
+    With `catch`, the module they are in, these are no functions of NumPy's and know nothing of its protocols: while a
+    trace runs, a call of them with a traced value among the arguments is taken to `written` instead.
     """
 
     def enter(written: Callable[..., Any]) -> Callable[..., Any]:
         for function in functions:
             CALLS[function] = written
             if catch is not None:
-                CAUGHT.setdefault(catch, {})[function.__name__] = function
+                CAUGHT[cast("FunctionType", function)] = catch.__name__
         return written
 
     return enter
