@@ -759,7 +759,7 @@ class Traced(Recordable):
     all, any, ptp, clip = _method(np.all), _method(np.any), _method(np.ptp), _method(np.clip)
     dot, trace, diagonal = _method(np.dot), _method(np.trace), _method(np.diagonal)
     squeeze, swapaxes, copy = _method(np.squeeze), _method(np.swapaxes), _method(np.copy)
-    take, repeat, compress, choose = _method(np.take), _method(np.repeat), _method(np.compress), _method(np.choose)
+    take, repeat, choose = _method(np.take), _method(np.repeat), _method(np.choose)
     argsort, argpartition, searchsorted = _method(np.argsort), _method(np.argpartition), _method(np.searchsorted)
     nonzero, cumprod, round = _method(np.nonzero), _method(np.cumprod), _method(np.round)
     ravel = _method(np.ravel)
@@ -773,8 +773,14 @@ class Traced(Recordable):
         wanted = axes[0] if len(axes) == 1 else axes or None
         return _through(self, functions.transpose, (self, wanted), _NO_PARAMS)
 
-    def astype(self, dtype: Any, **kwargs: Any) -> Any:
-        return _through(self, functions.astype, (self, dtype), _NO_PARAMS)
+    def compress(self, condition: Any, axis: Any = None, out: Any = None) -> Any:
+        return _through(self, CALLS[np.compress], (condition, self, axis, out), _NO_PARAMS)
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        return int(np.rint(self)) if ndigits is None else np.round(self, ndigits)
+
+    def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
+        return _through(self, functions.astype, (self, dtype, order, casting), _NO_PARAMS)
 
 
 def _refusing(name: str) -> Callable[..., Any]:

@@ -57,8 +57,10 @@ def linspace(
     num = int(num)
     if num < 0:
         raise ValueError(f"Number of samples, {num}, must be non-negative.")
+    ends = [x if type(x) in (int, float, complex) else as_operand(x) for x in (start, stop)]
     start, stop = as_operand(start), as_operand(stop)
-    kind = np.result_type(start.dtype, stop.dtype, float(num))
+    kind = np.result_type(*[x if type(x) in (int, float, complex) else x.dtype for x in ends])
+    kind = kind if kind.kind in "fc" else np.dtype(np.float64)
     width = stop - start
     parts = num - 1 if endpoint else num
     spread = (-1,) + (1,) * width.ndim
@@ -87,7 +89,7 @@ def logspace(
 
 @calls(np.geomspace)
 def geomspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
-    start, stop = as_operand(start), as_operand(stop)
+    start, stop = (astype(x, np.result_type(x.dtype, np.float64)) for x in map(as_operand, (start, stop)))
     if np.any(start == 0) or np.any(stop == 0):
         raise ValueError("Geometric sequence cannot include zero")
     sign = np.sign(start)
@@ -139,7 +141,6 @@ def _of_dtypes(function: Callable[..., Any]) -> Callable[..., Any]:
 
 result_type = calls(np.result_type)(_of_dtypes(np.result_type))
 can_cast = calls(np.can_cast)(_of_dtypes(np.can_cast))
-min_scalar_type = calls(np.min_scalar_type)(_of_dtypes(np.min_scalar_type))
 common_type = calls(np.common_type)(lambda *arrays: np.common_type(*[np.empty(0, as_operand(a).dtype) for a in arrays]))
 common_type.__name__ = "common_type"
 

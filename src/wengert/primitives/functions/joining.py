@@ -257,7 +257,7 @@ def _pad_axis(a: Any, axis: int, before: int, after: int, mode: str, options: An
     elif n == 0:
         raise ValueError(f"can't extend empty axis {axis} using modes other than 'constant' or 'empty'")
     elif mode == "linear_ramp":
-        ends = _pairs(options.get("end_values", 0), ndim)[axis]
+        ends = [astype(as_operand(end), a.dtype) for end in _pairs(options.get("end_values", 0), ndim)[axis]]
         first, last = a[(*at, slice(0, 1))], a[(*at, slice(n - 1, n))]
         spread = (1,) * axis + (-1,) + (1,) * (a.ndim - axis - 1)
         up = np.reshape(np.arange(before) / max(before, 1), spread).astype(a.dtype)

@@ -103,6 +103,8 @@ def var(
             raise ValueError("ddof and correction can't be provided simultaneously.")
         ddof = correction
     a = as_operand(a)
+    if masked(where):
+        a = np.where(where, a, a.dtype.type(0))  # what is left out may be NaN
     center = np.mean(a, axis=axis, keepdims=True, dtype=dtype, where=where) if mean is UNSET else mean
     difference = a - center
     squares = (

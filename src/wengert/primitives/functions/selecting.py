@@ -131,9 +131,10 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
         not isinstance(condlist, (list, tuple))
         and ndim_of(condlist) <= x.ndim
         and (ndim_of(condlist) == x.ndim or x.ndim == 0)
-    ) or (isinstance(condlist, (list, tuple)) and (
-        not isinstance(condlist[0], (list, tuple)) and ndim_of(condlist[0]) == 0 and x.ndim
-    )):
+    ) or (
+        isinstance(condlist, (list, tuple))
+        and (not isinstance(condlist[0], (list, tuple)) and ndim_of(condlist[0]) == 0 and x.ndim)
+    ):
         condlist = [condlist]
     conditions = [astype(as_operand(c), bool) for c in condlist]
     if len(funclist) not in (len(conditions), len(conditions) + 1):

@@ -89,7 +89,7 @@ _STEPS = {
 def _closest(position: Any) -> Any:
     """Return NumPy's choice of the closest observation: one half goes to the even one (counted from one)."""
     below = np.floor(position - 0.5)
-    tie = (position - 0.5 == below) & (below % 2 == 1)
+    tie = (position - 0.5 == below) & (below % 2 == 0)
     return np.where(tie, below, below + 1) - 1
 
 
@@ -126,12 +126,14 @@ def _quantile(a: Any, q: Any, axis: Axis, method: str, keepdims: bool, skip_nan:
     else:
         order = argsort(rows, -1)
         ordered = take_along_axis(rows, order, -1)
-        number = np.sum(~broken, axis=-1, keepdims=True) if skip_nan else np.full((1,) * rows.ndim, n)
-        rank, weight = _rank_and_weight(np.reshape(flat, (1,) * (rows.ndim - 1) + (-1,)), np.maximum(number, 1), method)
+        number = np.sum(~broken, axis=-1, keepdims=True) if skip_nan else n
+        rank, weight = _rank_and_weight(
+            np.reshape(flat, (1,) * (rows.ndim - 1) + (-1,)), np.maximum(number, 1) if skip_nan else number, method
+        )
         rank = np.broadcast_to(astype(rank, np.intp), (*rows.shape[:-1], flat.shape[0]))
         below = np.moveaxis(take_along_axis(ordered, rank, -1), -1, 0)
         above = np.moveaxis(take_along_axis(ordered, np.minimum(rank + 1, n - 1), -1), -1, 0)
-        weight = np.moveaxis(np.broadcast_to(weight, rank.shape), -1, 0)
+        weight = astype(np.moveaxis(np.broadcast_to(weight, rank.shape), -1, 0), q.dtype)
         above = np.where(weight == 0, below, above)  # what lies behind the last may be NaN
         if not skip_nan and np.any(broken):
             below = np.where(np.any(broken, axis=-1), np.nan, below)
