@@ -43,8 +43,12 @@ LAYERS = {
     "explanation": 8,
     "api": 8,
     "control": 9,
+    "custom": 9,
+    "batching": 9,
     "checking": 9,
     "diagnosis": 9,
+    "numpy": 3,
+    "compat": 10,
     "cli": 10,
 }
 SIDEWAYS = {("explanation", "api"), ("scalarization", "tracing")}
