@@ -6,9 +6,33 @@
 - `functions`: NumPy's other functions, written in terms of primitives.
 - `special`: the functions of ``scipy.special``; `parameters`: their derivatives that need quadrature.
 - `distributions`: the densities and distribution functions of ``scipy.stats``.
+- `linalg`: ``numpy.linalg``, a row a factorization; `scipy_linalg`: ``scipy.linalg``.
+- `fourier`: ``numpy.fft``.
 """
 
-from wengert.primitives import distributions, elementwise, functions, special, structural
+from wengert.primitives import (
+    distributions,
+    elementwise,
+    fourier,
+    functions,
+    linalg,
+    scipy_linalg,
+    special,
+    structural,
+)
 from wengert.primitives.table import CALLS, PRIMITIVES, define, undefine
 
-__all__ = ["CALLS", "PRIMITIVES", "define", "distributions", "elementwise", "functions", "special", "structural", "undefine"]
+__all__ = [
+    "CALLS",
+    "PRIMITIVES",
+    "define",
+    "distributions",
+    "elementwise",
+    "fourier",
+    "functions",
+    "linalg",
+    "scipy_linalg",
+    "special",
+    "structural",
+    "undefine",
+]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from wengert.errors import UnsupportedError
 from wengert.primitives import structural as p
 from wengert.primitives.functions.arguments import as_operand, ndim_of, only, shape_of
 from wengert.primitives.functions.shaping import astype
@@ -376,15 +375,3 @@ def einsum_path(*operands: Any, optimize: Any = "greedy", einsum_call: bool = Fa
     return np.einsum_path(
         *[np.broadcast_to(0.0, a.shape) if hasattr(a, "shape") else a for a in operands], optimize=optimize
     )
-
-
-# ---- Until linear algebra has a module of its own ----
-
-
-@calls(np.linalg.norm)
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    if ord not in (None, 2, "fro") or (ord == 2 and axis is None and ndim_of(x) == 2):
-        raise UnsupportedError(
-            f"np.linalg.norm with ord={ord!r} has no rule yet; supported: None, 2 of vectors, 'fro'."
-        )
-    return np.sqrt(np.sum(np.square(x), axis=axis, keepdims=keepdims))
