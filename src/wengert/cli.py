@@ -1,0 +1,542 @@
+r"""The command line: ``wengert explain | plan | trace | check FILE.py:FUNCTION --at NUMBERS``.
+
+The file is executed as ``python FILE.py`` would be, the function is taken from it, and its arguments come from the
+command line, from a data file or from the file's own example.  In a terminal the output is colored; piped, it is the
+same text without color.  The exit code says what happened::
+
+    0  done (check: the derivatives are right)
+    1  check: the derivatives are wrong, or none could be checked
+    2  the command line is wrong
+    3  the file, the function or its arguments cannot be had
+    4  the function cannot be evaluated or differentiated
+
+>>> parse_at(("0.5 2 3",))
+[array([0.5, 2. , 3. ])]
+>>> parse_at(("[[1, 2]]", "3"))
+[array([[1., 2.]]), 3.0]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import inspect
+import json
+import os
+import re
+import sys
+import traceback
+import types
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import click
+
+from wengert.errors import DomainWarning, LoadError, WengertError
+
+MODES = ("forward", "reverse", "both")
+FORMS = ("text", "markdown", "latex")
+EXITS = """\b
+Exit codes:
+  0  done (check: the derivatives are right)
+  1  check: the derivatives are wrong, or none could be checked
+  2  the command line is wrong
+  3  the file, the function or its arguments cannot be had
+  4  the function cannot be evaluated or differentiated"""
+
+
+class Failure(click.ClickException):
+    """What ends a command: a message without a traceback, and an exit code."""
+
+    def show(self, file: Any = None) -> None:
+        first, newline, rest = self.message.partition("\n")
+        head = click.style("error: ", fg="red", bold=True) + click.style(first, bold=True)
+        click.echo(head + newline + rest, err=True)
+
+
+class CannotLoad(Failure):
+    """The file, the function or its arguments cannot be had."""
+
+    exit_code = 3
+
+
+class CannotDifferentiate(Failure):
+    """The function cannot be evaluated or differentiated."""
+
+    exit_code = 4
+
+
+# ---- Arguments of the command ----
+
+
+def is_number(token: str) -> bool:
+    """Tell whether a word on the command line is a number or a JSON list of them."""
+    if token.startswith("["):
+        return True
+    try:
+        float(token)
+    except ValueError:
+        return False
+    return True
+
+
+class Command(click.Command):
+    """A command whose option ``--at`` takes as many numbers as follow it, negative ones included."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        gathered: list[str] = []
+        rest = list(args)
+        while rest:
+            word = rest.pop(0)
+            given = word.partition("=")[2] if word.startswith("--at=") else ""
+            if word != "--at" and not given:
+                gathered.append(word)
+                continue
+            numbers = given.replace(",", " ").split() if given and not given.startswith("[") else [given] * bool(given)
+            while rest and is_number(rest[0]):
+                numbers.append(rest.pop(0))
+            if not numbers:
+                found = f", not {rest[0]!r}" if rest else ""
+                raise click.UsageError(f"--at takes numbers{found}: --at 0.5 2 3", ctx)
+            gathered += ["--at", " ".join(numbers)]
+        return super().parse_args(ctx, gathered)
+
+
+def parse_at(groups: Sequence[str]) -> list[Any]:
+    """Turn what followed each ``--at`` into a number (one), a vector (several) or an array (a JSON list)."""
+    import numpy as np
+
+    values: list[Any] = []
+    for group in groups:
+        if group.startswith("["):
+            try:
+                values.append(np.array(json.loads(group), dtype=float))
+            except (ValueError, TypeError) as error:
+                raise click.UsageError(f"--at takes numbers or one JSON list, not {group!r}: {error}.") from None
+        else:
+            words = group.split()
+            values.append(float(words[0]) if len(words) == 1 else np.array([float(word) for word in words]))
+    return values
+
+
+# ---- The file and its function ----
+
+
+@contextlib.contextmanager
+def loaded(target: str) -> Iterator[tuple[Callable[..., Any], dict[str, Any], str]]:
+    """Execute a file as ``python FILE.py`` would, and yield the function, the file's names and its path.
+
+    While it lasts the file is ``__main__`` and its folder is the first on the path.
+    """
+    name, colon, function = target.rpartition(":")
+    if not colon or re.fullmatch(r"[\\/].*", function):  # C:\f.py
+        name, function = target, ""
+    path = os.path.abspath(name)
+    if not name.endswith(".py"):
+        near = f"{name}.py:{function}" if os.path.exists(f"{path}.py") else "wengert trace model.py:loss --at 0.5 2"
+        raise LoadError(f"{name!r} is not a Python file.\nName one and a function in it: {near}")
+    if not os.path.isfile(path):
+        folder = os.path.dirname(path)
+        files = sorted(f for f in os.listdir(folder) if f.endswith(".py")) if os.path.isdir(folder) else []
+        similar = difflib.get_close_matches(os.path.basename(path), files, n=1)
+        what = f"There is no such file in {folder}."
+        if similar:
+            what = f"Did you mean {os.path.join(os.path.dirname(name), similar[0])}?"
+        raise LoadError(f"{name} does not exist.\n{what}")
+    module = types.ModuleType("__main__")
+    module.__file__ = path
+    module.__dict__["__builtins__"] = __builtins__
+    before = sys.modules.get("__main__"), sys.argv, list(sys.path)
+    sys.modules["__main__"], sys.argv = module, [name]
+    sys.path.insert(0, os.path.dirname(path))
+    try:
+        execute(path, module.__dict__)
+        yield find(module.__dict__, function, name), module.__dict__, name
+    finally:
+        if before[0] is not None:
+            sys.modules["__main__"] = before[0]
+        sys.argv, sys.path[:] = before[1], before[2]
+
+
+def execute(path: str, names: dict[str, Any]) -> None:
+    """Run a file; what it raises ends the command, with the part of the traceback that is the file's own."""
+    try:
+        with open(path, "rb") as file:
+            code = compile(file.read(), path, "exec", dont_inherit=True)
+        exec(code, names)
+    except SystemExit as end:
+        if end.code not in (None, 0):
+            raise LoadError(f"{os.path.basename(path)} ended itself with exit code {end.code}.") from None
+    except Exception as error:
+        raise LoadError(f"{os.path.basename(path)} cannot be executed:\n{trimmed(error)}") from error
+
+
+def find(names: Mapping[str, Any], function: str, file: str) -> Callable[..., Any]:
+    """Look a function up by name (``f`` or ``Class.method``); without a name, take the only one that there is."""
+    here = [
+        name
+        for name, value in names.items()
+        if isinstance(value, types.FunctionType) and value.__module__ == "__main__" and not name.startswith("_")
+    ]
+    listing = f"{file} defines {', '.join(here)}." if here else f"{file} defines no function."
+    if not function:
+        if len(here) == 1:
+            return names[here[0]]  # type: ignore[no-any-return]
+        usage = f"Name one of them: {file}:{here[0]}" if here else "Write one: def f(x): ..."
+        raise LoadError(f"{file} does not say which function.\n{listing} {usage}")
+    first, *rest = function.split(".")
+    try:
+        found = names[first]
+        for name in rest:
+            found = getattr(found, name)
+    except (KeyError, AttributeError):
+        near = difflib.get_close_matches(function, here, n=1, cutoff=0.5)
+        hint = f"Did you mean {file}:{near[0]}? " if near else ""
+        raise LoadError(f"{file} has no function {function}.\n{hint}{listing}") from None
+    if not callable(found):
+        raise LoadError(f"{function} in {file} is a {type(found).__name__}, not a function.\n{listing}")
+    return found  # type: ignore[no-any-return]
+
+
+def trimmed(error: BaseException) -> str:
+    """Write a traceback of the user's frames alone."""
+    libraries = tuple(os.path.dirname(os.path.abspath(file)) + os.sep for file in (__file__, click.__file__))
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(libraries)]
+    while frames and f"{os.sep}site-packages{os.sep}" in frames[0].filename:
+        del frames[0]  # what lies between wengert and the user's function, not what that calls
+    head = ["Traceback (most recent call last):\n"] if frames else []
+    return "".join([*head, *traceback.format_list(frames), *traceback.format_exception_only(error)]).rstrip()
+
+
+# ---- The function's arguments ----
+
+
+class Parameters(NamedTuple):
+    """What positional arguments a function takes."""
+
+    function: str
+    names: tuple[str, ...] = ()
+    required: int = 0
+    more: bool = True
+    """True if it takes any number of them (``*args``), or does not tell."""
+
+    @classmethod
+    def of(cls, f: Callable[..., Any]) -> Parameters:
+        """Read the signature of a function."""
+        name = getattr(f, "__name__", type(f).__name__)
+        try:
+            found = inspect.signature(f).parameters.values()
+        except (TypeError, ValueError):
+            return cls(name)
+        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        named = [p for p in found if p.kind in kinds]
+        required = sum(p.default is p.empty for p in named)
+        return cls(name, tuple(p.name for p in named), required, any(p.kind is p.VAR_POSITIONAL for p in found))
+
+    def take(self, count: int) -> bool:
+        """Tell whether it can be called with so many."""
+        return self.required <= count and (self.more or count <= len(self.names))
+
+    def __str__(self) -> str:
+        return f"{self.function}({', '.join([*self.names, *['...'] * self.more])})"
+
+
+def arguments(
+    f: Callable[..., Any], names: Mapping[str, Any], file: str, at: Sequence[str], data: str | None
+) -> list[Any]:
+    """Return the arguments to call the function with, from ``--at``, ``--args`` or the file's example."""
+    if at and data is not None:
+        raise click.UsageError("Give either --at or --args, not both.")
+    known = Parameters.of(f)
+    if at:
+        return from_command_line(known, parse_at(at))
+    if data is not None:
+        return fitted(known, read(data), data)
+    examples = {f"{known.function}.example": getattr(f, "example", None)}
+    examples |= {name: names.get(name) for name in ("example", "EXAMPLE")}
+    for name, value in examples.items():
+        if value is not None and not callable(value):
+            return fitted(known, value, f"{name} in {file}")
+    raise click.UsageError(
+        f"{known} is to be evaluated somewhere.\n"
+        f"Give its arguments with --at NUMBERS or --args FILE, or write  example = (...)  in {file}."
+    )
+
+
+def from_command_line(known: Parameters, values: list[Any]) -> list[Any]:
+    """Fit what followed ``--at`` to the function: several, or one for its one parameter, or a number for each."""
+    import numpy as np
+
+    if len(values) > 1:
+        if known.take(len(values)):
+            return values
+        raise click.UsageError(f"{known} does not take {len(values)} arguments, one for each --at.")
+    (value,) = values
+    vector = np.ndim(value) == 1
+    if known.take(1) and (known.names or not vector):
+        return values
+    if vector and known.take(len(value)):
+        return [float(number) for number in value]
+    size = int(np.size(value))
+    given = "one array" if np.ndim(value) > 1 else "1 number" if size == 1 else f"{size} numbers"
+    raise click.UsageError(
+        f"{known} takes {known.required} arguments, and --at gives {given}.\n"
+        "Give a number for each, or one --at for each: --at 0.5 2 --at 3."
+    )
+
+
+def read(path: str) -> Any:
+    """Read arguments from a .npy, .npz or .json file."""
+    import numpy as np
+
+    kind = os.path.splitext(path)[1].lower()
+    if kind not in (".npy", ".npz", ".json"):
+        raise click.UsageError(f"--args takes a .npy, .npz or .json file, not {path!r}.")
+    try:
+        if kind == ".json":
+            with open(path, encoding="utf-8") as file:
+                content = json.load(file)
+            if isinstance(content, dict):
+                return {name: from_json(value) for name, value in content.items()}
+            return from_json(content)
+        loaded = np.load(path, allow_pickle=False)
+        if kind == ".npy":
+            return loaded
+        with loaded:
+            return {name: loaded[name] for name in loaded}
+    except FileNotFoundError:
+        raise LoadError(f"{path} does not exist.") from None
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{path} cannot be read: {error}") from None
+
+
+def from_json(value: Any) -> Any:
+    """Turn lists of numbers into arrays of floats; leave single numbers (an exponent, say) as they are."""
+    import numpy as np
+
+    return np.array(value, dtype=float) if isinstance(value, list) else value
+
+
+def fitted(known: Parameters, value: Any, origin: str) -> list[Any]:
+    """Fit read or example arguments to the function: a tuple in order, a dict by name, else the only one."""
+    if isinstance(value, dict):
+        names = known.names or tuple(value)
+        strange = [name for name in value if name not in names]
+        missing = [name for name in names[: known.required] if name not in value]
+        if strange or missing:
+            what = f"names {', '.join(strange)}" if strange else f"does not name {', '.join(missing)}"
+            raise LoadError(f"{origin} {what}, and the function is {known}.")
+        present = [name for name in names if name in value]
+        if tuple(present) != names[: len(present)]:
+            gap = next(name for name in names if name not in value)
+            raise LoadError(f"{origin} leaves out {gap}, which stands before {present[-1]}: give it too.")
+        return [value[name] for name in present]
+    values = list(value) if isinstance(value, tuple) else [value]
+    if not known.take(len(values)):
+        counted = f"{len(values)} argument{'s' * (len(values) != 1)}"
+        raise LoadError(f"{origin} gives {counted}, and the function is {known}.")
+    return values
+
+
+# ---- Running and printing ----
+
+
+@contextlib.contextmanager
+def guarded() -> Iterator[None]:
+    """Turn what goes wrong in the function into an error message, and domain warnings into one line each."""
+
+    said: set[str] = set()
+
+    def warn(message: Any, category: type[Warning], *place: Any, **options: Any) -> None:
+        if issubclass(category, DomainWarning):
+            if str(message) not in said:
+                click.echo(click.style("warning: ", fg="yellow", bold=True) + str(message), err=True)
+            said.add(str(message))
+        else:
+            before(message, category, *place, **options)
+
+    before, warnings.showwarning = warnings.showwarning, warn
+    try:
+        yield
+    except click.ClickException:
+        raise
+    except WengertError as error:
+        raise CannotDifferentiate(str(error)) from error
+    except Exception as error:
+        raise CannotDifferentiate(f"the function cannot be evaluated there:\n{trimmed(error)}") from error
+    finally:
+        warnings.showwarning = before
+
+
+@contextlib.contextmanager
+def prepared(target: str, at: Sequence[str], data: str | None) -> Iterator[tuple[Callable[..., Any], list[Any]]]:
+    """Load a function and its arguments, and guard what is done with them."""
+    with contextlib.ExitStack() as stack:
+        try:
+            f, names, file = stack.enter_context(loaded(target))
+            values = arguments(f, names, file, at, data)
+        except LoadError as error:
+            raise CannotLoad(str(error)) from error
+        with guarded():
+            yield f, values
+
+
+def show(value: Any, text: str | None = None) -> None:
+    """Print an object: colored in a terminal, plain text otherwise; never cut or wrapped by its width."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        click.echo(text if text is not None else str(value))
+    else:
+        console.print(value if not isinstance(value, str) else colored(value))
+
+
+COLORS = (
+    (r"^[^\n]*:\s*$|^#+ .*$|^[A-Z][^\n=]*(?:mode|accumulation)[^\n=]*$", "bold"),
+    (r"\s# [\w.\-<>]+:\d+$", "dim"),
+    (r"(?<!\w)(?:∂|d)?[uxy]_(?:\d+|\{[^}]*\})", "cyan"),
+    (r"(?<!\w)(?:∂|d)?y_(?:\d+|\{[^}]*\})", "green"),
+    (r"\([\d x]+\)(?=\s)", "magenta"),
+)
+"""What is colored in plain text: headings, places, variables, results, shapes."""
+
+
+def colored(text: str) -> Any:
+    """Color a listing for the terminal."""
+    from rich.text import Text
+
+    rich_text = Text(text)
+    for pattern, style in COLORS:
+        rich_text.highlight_regex(re.compile(pattern, re.MULTILINE), style)
+    return rich_text
+
+
+# ---- The commands ----
+
+
+def common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what all commands take: the function, and where to evaluate it."""
+    for decorate in (
+        click.option("--args", "data", metavar="FILE", help="Read the arguments from a .npy, .npz or .json file."),
+        click.option(
+            "--at",
+            multiple=True,
+            metavar="NUMBERS...",
+            help="Where to evaluate it: several numbers are one vector if the function has one parameter, and one "
+            "scalar each if it has as many parameters. Several --at: one for each argument. A JSON list is an array.",
+        ),
+        click.argument("function", metavar="FILE.py:FUNCTION"),
+    ):
+        command = decorate(command)
+    return command
+
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(context_settings=CONTEXT, epilog=EXITS)
+@click.version_option(package_name="wengert", message="%(prog)s %(version)s")
+def main() -> None:
+    """Exact derivatives of plain NumPy functions: written down, counted, chosen and explained.
+
+    FILE.py is executed as `python FILE.py` would be (its folder is on the path, `__name__` is "__main__", and what it
+    prints is printed); then FUNCTION is taken from it. FUNCTION can be left out if the file defines just one.
+
+    \b
+    The arguments come from
+      --at 0.5 2 3        one vector, or a scalar for each parameter;
+      --args data.npz     a file, by parameter name;
+      or the file itself: a tuple or dict named `example`, or `f.example`.
+
+    \b
+    Example:
+      wengert explain model.py:f --at 0.5 2 3 --mode reverse
+    """
+
+
+@main.command(cls=Command, epilog=EXITS)
+@common
+@click.option("--mode", type=click.Choice(MODES), default="both", show_default=True, help="Which accumulation.")
+@click.option("--format", "form", type=click.Choice(FORMS), default="text", show_default=True, help="In which form.")
+def explain(function: str, at: tuple[str, ...], data: str | None, mode: str, form: str) -> None:
+    """Derive the derivatives step by step, with formulas and values.
+
+    The function is decomposed into intermediate variables; then each pass of each accumulation mode is written out
+    by the chain rule, with what it comes to as a formula and as a number.
+
+    \b
+    Example:
+      wengert explain model.py:f --at 0.5 2 3 --mode reverse --format latex
+    """
+    from wengert.explanation import explain as explained
+
+    with prepared(function, at, data) as (f, values):
+        explanation = explained(f, mode=mode)(*values)
+        show(getattr(explanation, form)())
+
+
+@main.command(cls=Command, epilog=EXITS)
+@common
+def plan(function: str, at: tuple[str, ...], data: str | None) -> None:
+    """Count what the derivatives cost in each mode, and say which one is chosen and why.
+
+    \b
+    Example:
+      wengert plan model.py:f --at 0.5 2 3
+    """
+    from wengert.api import plan as planned
+
+    with prepared(function, at, data) as (f, values):
+        show(planned(f)(*values))
+
+
+@main.command(cls=Command, epilog=EXITS)
+@common
+@click.option("--source", is_flag=True, help="Print it as NumPy code that runs alone and gives the same values.")
+def trace(function: str, at: tuple[str, ...], data: str | None, source: bool) -> None:
+    """Write the function down as a list of intermediate variables (its Wengert list).
+
+    Each line names the place in the file that it comes from.
+
+    \b
+    Examples:
+      wengert trace model.py:f --at 0.5 2 3
+      wengert trace model.py:f --at 0.5 2 3 --source > straight.py
+    """
+    from wengert.api import trace as traced
+
+    with prepared(function, at, data) as (f, values):
+        program = traced(f)(*values)
+        if not source:
+            show(str(program))
+            return
+        from rich.syntax import Syntax
+
+        text = program.source().rstrip("\n")
+        show(Syntax(text, "python", theme="ansi_dark", background_color="default"), text)
+
+
+@main.command(cls=Command, epilog=EXITS)
+@common
+def check(function: str, at: tuple[str, ...], data: str | None) -> None:
+    """Check the derivatives: both modes against complex step or differences, and against each other.
+
+    Where something is wrong, the report names the entry, the line of the file and the rule.
+
+    \b
+    Example:
+      wengert check model.py:f --at 0.5 2 3
+    """
+    from wengert.checking import check_derivatives
+
+    with prepared(function, at, data) as (f, values):
+        report = check_derivatives(f)(*values)
+    show(report)
+    if not report:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":  # pragma: no cover
+    main()
