@@ -1,0 +1,40 @@
+# Everything happens in .venv, which is made when it is first needed.  Python 3.11 or newer and make are enough.
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+
+.PHONY: help demo test check bench clean
+
+help:
+	@echo "make demo   explain, plan and train: the reference example, then a network on 1,797 images"
+	@echo "make test   the test suite"
+	@echo "make check  linting, formatting, types"
+	@echo "make bench  the benchmarks, side by side with other libraries"
+	@echo "make clean  remove .venv and all that was built"
+
+demo: .venv/.demo
+	@$(BIN)/python examples/demo.py
+
+test: .venv/.test
+	$(BIN)/pytest -n 2
+
+check: .venv/.test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict
+
+bench: .venv/.bench
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "wengert needs Python 3.11 or newer; name yours: make PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# One stamp for each extra: it is installed once, and again when pyproject.toml changes.
+.venv/.%: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$*]"
+	@touch $@
+
+clean:
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
