@@ -65,8 +65,10 @@ def test_every_error_is_in_the_tree_and_resembles_a_builtin():
         assert cls.__doc__
         if cls not in (errors.WengertError, DomainWarning):
             assert issubclass(cls, errors.WengertError)
-            assert len(cls.__bases__) == 2
-            assert f"({cls.__bases__[1].__name__})" in errors.__doc__
+            own, builtin = cls.__bases__
+            assert issubclass(own, errors.WengertError)
+            stated = "numpy's, IndexError" if cls is errors.AxisError else builtin.__name__
+            assert f"({stated})" in errors.__doc__
     assert issubclass(DomainWarning, RuntimeWarning)
 
 
@@ -136,8 +138,6 @@ def test_gradient_of_an_array():
         ("text", ("argument 0 is a str", "Pass a float or a NumPy array.")),
         (None, ("argument 0 is None", "Pass a float or a NumPy array.")),
         ({}, ("argument 0 is a dict", "Pass a float or a NumPy array.")),
-        (1.0j, ("argument 0 is", "complex", "Pass the real and imaginary parts as two real arguments.")),
-        (np.array([1.0j]), ("argument 0 is complex", "two real arguments")),
         (np.array(["a"]), ("argument 0 is a", "Pass a float or a NumPy array")),
         (np.array([1.0, {}], dtype=object), ("argument 0 is a", "Pass a float or a NumPy array")),
     ],
@@ -268,9 +268,17 @@ def test_operators_that_write_out_still_work_on_traced_values():
 @pytest.mark.parametrize(
     ("f", "said", "line"),
     [
-        (lambda x: np.sum(np.busday_count(x, x)), ("np.busday_count has no rule", "wg.define("), "np.busday_count(x, x)"),
+        (
+            lambda x: np.sum(np.busday_count(x, x)),
+            ("np.busday_count has no rule", "wg.define("),
+            "np.busday_count(x, x)",
+        ),
         (lambda x: np.sum(np.gcd(x, x)), ("np.gcd has no rule", "wg.define('my_gcd', np.gcd,"), "np.gcd(x, x)"),
-        (lambda x: np.sum(np.quantile(x, 0.5, weights=x)), ("weights=", "leave them out"), "np.quantile(x, 0.5, weights=x)"),
+        (
+            lambda x: np.sum(np.quantile(x, 0.5, weights=x)),
+            ("weights=", "leave them out"),
+            "np.quantile(x, 0.5, weights=x)",
+        ),
         (lambda x: np.sum(np.reshape(x, 3, order="K")), ("order='K'",), 'order="K"'),
         (lambda x: np.sum(x, out=np.zeros(())), ("out=", "leave it out"), "np.sum(x, out="),
     ],

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import wengert
+from wengert.primitives import CALLS
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "wengert"
@@ -126,9 +127,10 @@ def test_no_module_shadows_a_public_function():
 def test_module_classes_and_functions_have_docstrings(name):
     module = importlib.import_module(name)
     assert module.__doc__, name
-    if name == "wengert.primitives.functions":
-        return  # NumPy's own names, signatures and documentation
+    written = [id(function) for function in CALLS.values()]  # NumPy's own names, signatures and documentation
     for key, value in vars(module).items():
+        if id(value) in written:
+            continue
         own = getattr(value, "__module__", None) == name and (inspect.isclass(value) or inspect.isfunction(value))
         if own and not key.startswith("_") and value.__name__ != "<lambda>":
             assert value.__doc__, f"{name}.{key}"
