@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import dis
 import functools
 import inspect
 import operator
@@ -573,6 +574,22 @@ class Traced(Recordable):
         return self.transpose()
 
     @property
+    def mT(self) -> Any:
+        return np.matrix_transpose(self)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return self.value.strides  # type: ignore[no-any-return]
+
+    @property
+    def flags(self) -> Any:
+        return self.value.flags
+
+    @property
+    def flat(self) -> Flat:
+        return Flat(self)
+
+    @property
     def real(self) -> Any:
         return self if self.dtype.kind != "c" else np.real(self)
 
@@ -657,6 +674,15 @@ class Traced(Recordable):
     def fill(self, value: Any) -> None:
         self[...] = value
 
+    def put(self, indices: Any, values: Any, mode: str = "raise") -> None:
+        np.put(self, indices, values, mode)  # type: ignore[call-overload]
+
+    def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> None:
+        self[...] = np.sort(self, axis, kind, order, stable=stable)  # type: ignore[call-overload]
+
+    def partition(self, kth: Any, axis: int = -1, kind: Any = "introselect", order: Any = None) -> None:
+        self[...] = np.partition(self, kth, axis, kind, order)  # type: ignore[call-overload]
+
     # -- Becoming a plain number --
 
     def __bool__(self) -> bool:
@@ -693,7 +719,15 @@ class Traced(Recordable):
         return complex(self.value) if self.index < 0 else complex(float(self))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """Become a plain array where no derivative is lost: a constant, positions, or an array of traced elements.
+
+        The last is what ``np.mean([a, b])`` makes of a list; NumPy then computes on the elements by their operators.
+        """
         if self.index >= 0:
+            if self.dtype.kind in "biu" and dtype is None:
+                return np.asarray([int(v) for v in self.ravel()], self.dtype).reshape(self.shape)
+            if (dtype is None or dtype == object) and self.size <= MOST_OBJECTS and _may_hold_objects(_getframe(1)):
+                return _elements(self)
             raise lost(caller())
         constant = np.asarray(self.value, dtype).view()
         constant.flags.writeable = False  # what is written into it behind our back would be lost
@@ -719,7 +753,6 @@ class Traced(Recordable):
                 return record(handler, inputs, _NO_PARAMS)
             if handler is not None:
                 return _through(self, handler, inputs, kwargs)
-            raise unsupported(ufunc.__name__)
         out = kwargs.get("out")
         if out is not None and len(out) == 1 and type(out[0]) is Traced:
             del kwargs["out"]
@@ -736,6 +769,8 @@ class Traced(Recordable):
                     "Write the operation out, a = a + b instead of a += b, without out=.",
                 )
             )
+        if handler is None and ufunc.types == ["O" * ufunc.nin + "->" + "O" * ufunc.nout] and method == "__call__":
+            return ufunc(*[_elements(x) if type(x) is Traced else x for x in inputs])  # made by np.frompyfunc
         if handler is None:
             raise unsupported(ufunc.__name__)
         written = functions.ufuncs.call if method == "__call__" else functions.ufuncs.METHODS[method]
@@ -747,6 +782,10 @@ class Traced(Recordable):
             if all_constant((args, kwargs)):
                 return func(*plain(args), **plain(kwargs))
             raise unsupported(getattr(func, "__name__", str(func)))
+        if kwargs and type(kwargs.get("out")) is Traced:
+            target, rest = kwargs["out"], {name: value for name, value in kwargs.items() if name != "out"}
+            _through(self, overwrite, (target, _through(self, handler, args, rest)), _NO_PARAMS)
+            return target
         if self.tape.context.place is not None:
             return handler(*args, **kwargs)
         return _through(self, handler, args, kwargs)
@@ -781,6 +820,35 @@ class Traced(Recordable):
 
     def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
         return _through(self, functions.astype, (self, dtype, order, casting), _NO_PARAMS)
+
+
+class Flat:
+    """The elements of a traced array one after the other: ``x.flat``."""
+
+    def __init__(self, of: Traced) -> None:
+        self.base, self.index = of, 0
+
+    @property
+    def coords(self) -> tuple[int, ...]:
+        return tuple(int(k) for k in np.unravel_index(self.index, self.base.shape))
+
+    def __iter__(self) -> Flat:
+        return self
+
+    def __next__(self) -> Any:
+        if self.index >= self.base.size:
+            raise StopIteration
+        self.index += 1
+        return self.base.ravel()[self.index - 1]
+
+    def __len__(self) -> int:
+        return self.base.size
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.base.ravel()[index]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        np.put(self.base, np.arange(self.base.size)[index], value)
 
 
 def _refusing(name: str) -> Callable[..., Any]:
@@ -854,6 +922,24 @@ def _position(value: Any) -> int | None:
     return None if value is None else operator.index(value)
 
 
+MOST_OBJECTS = 4096
+"""The largest traced array that NumPy may take apart into an array of its elements."""
+_STORE = dis.opmap["STORE_SUBSCR"]
+
+
+def _may_hold_objects(frame: types.FrameType) -> bool:
+    """Tell whether what asks for a plain array can do with one of objects: not ``a[i] = t``, and not compiled SciPy."""
+    code = frame.f_code.co_code
+    return code[frame.f_lasti] != _STORE and not frame.f_globals.get("__name__", "").startswith("scipy")
+
+
+def _elements(traced: Traced) -> np.ndarray[Any, Any]:
+    whole = np.ndarray(traced.shape, object)
+    for index in np.ndindex(*traced.shape):
+        whole[index] = traced[index] if index else traced
+    return whole
+
+
 # ---- Errors ----
 
 
@@ -925,6 +1011,7 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
     A list of traced values becomes a traced array; and a new array of real numbers becomes a traced constant, so that
     what the function assigns to it later is written down.
     """
+    fills = original.__name__ in ("full", "arange")
     converts = original.__name__ in ("array", "asarray", "asanyarray", "ascontiguousarray")
 
     @functools.wraps(original)
@@ -942,6 +1029,8 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
                 return whole if dtype is None else functions.astype(whole, dtype)
 
             return _through(_some_traced(args[0]), joined, args[:1], _NO_PARAMS)
+        if fills and holds_traced([*args, *kwargs.values()]):
+            return _through(_some_traced([*args, *kwargs.values()]), CALLS[original], args, kwargs)
         made = original(*args, **kwargs)
         if type(made) is not ndarray or not made.ndim or made.dtype.kind not in "fc" or not made.flags.owndata:
             return made
@@ -995,12 +1084,12 @@ def _start_catching() -> None:
         if _tracing_threads == 1:
             if LATE:
                 _catch_late()
+            if len(CAUGHT) != len(_redirected):
+                _redirect_all()
             vars(np).update(_catchers)  # in one step: this is done for every outermost trace
 
 
 def _stop_catching() -> None:
-            if len(CAUGHT) != len(_redirected):
-                _redirect_all()
     global _tracing_threads
     with _lock:
         _tracing_threads -= 1
@@ -1029,12 +1118,6 @@ def _catching_call(original: Callable[..., Any], run: Callable[..., Any] | None 
     return call
 
 
-def _caught(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what stands for a function that would be caught, if it is itself the one to trace: grad(scipy.linalg.expm)."""
-    own = getattr(function, "__func__", function)
-    if type(own) is not types.FunctionType or own not in CALLS:
-        return function
-    caught = _catching_call(own)
 _redirected: set[types.FunctionType] = set()
 
 
@@ -1070,16 +1153,11 @@ def _ask_first(*args: Any, **kwargs: Any) -> Any:
     return asking(*args, **kwargs)
 
 
-    return caught if own is function else types.MethodType(caught, function.__self__)  # type: ignore[attr-defined]
-
-
 def _catch_late() -> None:
-    """Wrap methods of classes in modules that have been imported meanwhile; for good, as setting them takes long."""
+    """Enter the functions of modules that have been imported meanwhile."""
     for name in [name for name in LATE if name in sys.modules]:
         if not getattr(sys.modules[name].__spec__, "_initializing", False):
-            for owner, methods in LATE.pop(name)().items():
-                for attribute, original in methods.items():
-                    setattr(owner, attribute, _catching_call(original))
+            LATE.pop(name)()
 
 
 # ---- Warnings that name the user's line ----
@@ -1227,7 +1305,7 @@ def run(
         _start_catching()
     try:
         try:
-            returned = _caught(function)(*replaced, **kwargs)
+            returned = function(*replaced, **kwargs)
         except ValueError as error:
             if isinstance(error.__cause__, LostGradientError):  # NumPy hides it: "setting an array element with..."
                 raise error.__cause__ from None

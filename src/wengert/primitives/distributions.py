@@ -23,7 +23,7 @@ import numpy as np
 from scipy import special as sc
 
 from wengert.errors import UnsupportedError, caller, explain_at
-from wengert.primitives.table import CALLS, LATE
+from wengert.primitives.table import LATE, calls
 
 INF = math.inf
 PI = math.pi
@@ -165,7 +165,7 @@ def _method(method: str) -> Callable[..., Any]:
 
 
 def _multivariate_normal(self: Any, x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False) -> Any:
-    """By the factor of Cholesky: the covariance has to be positive definite."""
+    """By the factor of Cholesky, of the covariance's symmetric part: it has to be positive definite."""
     if allow_singular:
         raise UnsupportedError(
             explain_at(
@@ -176,7 +176,7 @@ def _multivariate_normal(self: Any, x: Any, mean: Any = None, cov: Any = 1, allo
         )
     ndim = np.ndim(cov)
     size = np.shape(cov)[-1] if ndim else np.shape(mean)[-1] if np.ndim(mean) else np.shape(x)[-1] if np.ndim(x) else 1
-    matrix = cov if ndim == 2 else np.diag(cov) if ndim == 1 else cov * np.eye(size)
+    matrix = 0.5 * (cov + np.transpose(cov)) if ndim == 2 else np.diag(cov) if ndim == 1 else cov * np.eye(size)
     deviation = x if mean is None else x - mean
     shape = np.shape(deviation)
     if not shape or shape[-1] != size:  # a scalar, or a list of points on the line
@@ -188,22 +188,16 @@ def _multivariate_normal(self: Any, x: Any, mean: Any = None, cov: Any = 1, allo
     return np.reshape(log_density, shape[:-1])
 
 
-def _methods() -> dict[type, dict[str, Callable[..., Any]]]:
-    """Enter the methods of the user's ``scipy.stats`` in the table, and say which classes they are in."""
+def _enter() -> None:
+    """Enter the methods of the user's ``scipy.stats`` in the table."""
     stats: Any = sys.modules["scipy.stats"]
-    found: dict[type, dict[str, Callable[..., Any]]] = {}
     both = ("cdf", "logcdf", "sf", "logsf", "ppf", "isf")
-    densities = {stats.rv_continuous: ("pdf", "logpdf"), stats.rv_discrete: ("pmf", "logpmf")}
-    for owner, own in densities.items():
-        names = (*own, *both)
-        found[owner] = {name: getattr(owner, name) for name in names}
-        for name, original in found[owner].items():
-            CALLS[original] = _method(name)
+    for owner, own in ((stats.rv_continuous, ("pdf", "logpdf")), (stats.rv_discrete, ("pmf", "logpmf"))):
+        for name in (*own, *both):
+            calls(getattr(owner, name), catch=stats)(_method(name))
     joint = type(stats.multivariate_normal)
-    found[joint] = {name: getattr(joint, name) for name in ("pdf", "logpdf")}
-    CALLS[joint.logpdf] = _multivariate_normal
-    CALLS[joint.pdf] = lambda *args, **kwds: np.exp(_multivariate_normal(*args, **kwds))
-    return found
+    calls(joint.logpdf, catch=stats)(_multivariate_normal)
+    calls(joint.pdf, catch=stats)(lambda *args, **kwds: np.exp(_multivariate_normal(*args, **kwds)))
 
 
-LATE["scipy.stats"] = _methods
+LATE["scipy.stats"] = _enter

@@ -26,8 +26,8 @@ CALLS: dict[Callable[..., Any], Callable[..., Any]] = {}
 CAUGHT: dict[FunctionType, str] = {}
 """Functions that do not dispatch by NumPy's protocols, with the module that users import them from."""
 
-LATE: dict[str, Callable[[], dict[type, dict[str, Callable[..., Any]]]]] = {}
-"""Methods to catch in a module that takes long to import, once the user has imported it: by the module's name."""
+LATE: dict[str, Callable[[], None]] = {}
+"""What enters the functions of a module that takes long to import, once the user has imported it: by its name."""
 
 Interval = tuple[float, float]
 ALL: Interval = (-np.inf, np.inf)
