@@ -19,7 +19,7 @@ import numpy as np
 
 from wengert.primitives import elementwise as e
 from wengert.primitives import structural as s
-from wengert.program import Atom, Constant, Line, Packing, Program, Var
+from wengert.program import Atom, Constant, Guard, Line, Packing, Program, Var
 
 _COMMUTE = frozenset({e.add, e.multiply, e.maximum, e.minimum})
 
@@ -50,7 +50,15 @@ def simplify(program: Program) -> Program:
         return renamed.get(atom, atom) if isinstance(atom, Var) else atom
 
     results = tuple(Packing(r.name, r.shape, r.dtype, tuple(follow(a) for a in r.atoms)) for r in program.results)
-    return renumber(Program(program.name, program.arguments, tuple(lines), results, program.guards, program.single, program.trees))
+    guards: dict[Var, Guard] = {}
+    for guard in program.guards:
+        var = follow(guard.var)
+        if isinstance(var, Var):
+            guards.setdefault(var, Guard(var, guard.value, guard.place))
+    kept = tuple(guards.values())
+    return renumber(
+        Program(program.name, program.arguments, tuple(lines), results, kept, program.single, program.trees)
+    )
 
 
 def _scalar(atom: Atom) -> float | None:
