@@ -100,7 +100,9 @@ def _log_gamma_density(a: Array, t: Array) -> Array:
     """log(t^a exp(-t) / Gamma(a)), with Stirling's series (DLMF 5.11.1) where a is large."""
     z = 1 / (a * a)
     correction = (1 / 12 - z * (1 / 360 - z * (1 / 1260 - z * (1 / 1680 - z * (1 / 1188 - z * 691 / 360360))))) / a
-    large = a * _log1pmx((t - a) / a) + 0.5 * np.log(a / (2 * math.pi)) - correction
+    near = np.abs(t - a) < 0.5 * a
+    relative = np.where(near, _log1pmx(np.where(near, (t - a) / a, 0.0)), np.log(t / a) - (t - a) / a)
+    large = a * relative + 0.5 * np.log(a / (2 * math.pi)) - correction
     return np.where(a > 12, large, a * np.log(t) - t - sc.gammaln(a))
 
 

@@ -34,7 +34,7 @@ from wengert.jacobians import Composed, Diagonal, Sum
 from wengert.primitives import elementwise as e
 from wengert.primitives import parameters as by_quadrature
 from wengert.primitives.table import ALL, CALLS, calls, define, elementwise
-from wengert.program import Partial, Primitive, Recordable
+from wengert.program import Partial, Primitive
 
 INF = math.inf
 PI = math.pi
@@ -134,12 +134,12 @@ def _poch_partial(y: Any, z: Any, m: Any) -> Any:
 
 
 def _as_operand(compute: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a function of SciPy's that answers in float64 or complex keep the precision of its last operand."""
+    """Let a function of SciPy's that answers in float64 or complex keep the precision of its operands."""
 
     def keeping(*args: Any, **params: Any) -> Any:
-        dtype = np.result_type(args[-1], np.float16)
+        floats = [a for a in args if np.result_type(a).kind == "f"]
         result = np.real(compute(*args, **params))
-        return np.asarray(result).astype(dtype if dtype.kind == "f" else np.float64)[()]
+        return np.asarray(result).astype(np.result_type(*floats) if floats else np.float64)[()]
 
     return keeping
 
@@ -244,7 +244,7 @@ erfc = special(sc.erfc, lambda _y, x: (-2 / ROOT_PI) * np.exp(-x * x), formula="
 erfcx = special(sc.erfcx, _erfcx_partial, formula=lambda x: _sympy().exp(x**2) * _sympy().erfc(x))
 erfi = special(sc.erfi, lambda _y, x: (2 / ROOT_PI) * np.exp(x * x), formula="erfi")
 erfinv = special(sc.erfinv, lambda y, _x: (ROOT_PI / 2) * np.exp(y * y), formula="erfinv", domain=((-1.0, 1.0),), kink="at -1 and 1 the derivative is infinite")
-erfcinv = special(sc.erfcinv, lambda y, _x: (-ROOT_PI / 2) * np.exp(y * y), formula="erfcinv", domain=((0.0, 2.0),), kink="at 0 and 2 the derivative is infinite")
+erfcinv = special(sc.erfcinv, lambda y, _x: (-ROOT_PI / 2) * np.exp(y * y), formula=lambda x: _sympy().erfinv(1 - x), domain=((0.0, 2.0),), kink="at 0 and 2 the derivative is infinite")
 dawsn = special(sc.dawsn, _dawsn_partial, formula=lambda x: _sympy().exp(-x**2) * _sympy().erfi(x) * _sympy().sqrt(_sympy().pi) / 2)
 ndtr = special(sc.ndtr, lambda _y, x: np.exp(-0.5 * x * x) / ROOT_2PI, formula=lambda x: _sympy().erfc(-x / _sympy().sqrt(2)) / 2)
 normal_hazard = define("normal_hazard", _hazard, _hazard_partial, counts="calls", source="np.sqrt(2 / np.pi) / scipy.special.erfcx(-{0} / np.sqrt(2))", domain=(ALL,))  # density over distribution function: neither underflows
@@ -497,8 +497,6 @@ integral_j0 = _part("integral_j0", sc.itj0y0, 0, lambda _y, x: sc.j0(x))
 integral_y0 = _part("integral_y0", sc.itj0y0, 1, lambda _y, x: sc.y0(x), domain=(POSITIVE,))
 integral_i0 = _part("integral_i0", sc.iti0k0, 0, lambda _y, x: sc.i0(x))
 integral_k0 = _part("integral_k0", sc.iti0k0, 1, lambda _y, x: sc.k0(x), domain=(POSITIVE,))
-itstruve0 = special(sc.itstruve0, lambda _y, x: sc.struve(0 * x, x), domain=(POSITIVE,))
-itmodstruve0 = special(sc.itmodstruve0, lambda _y, x: sc.modstruve(0 * x, x), domain=(POSITIVE,))
 faddeeva_real = define("faddeeva_real", _as_operand(lambda x, y: np.real(sc.wofz(x + 1j * y))), lambda y, x, h: 2 * (h * faddeeva_imag(x, h) - x * y), lambda y, x, h: 2 * (x * faddeeva_imag(x, h) + h * y) - 2 / ROOT_PI, counts="calls", source="scipy.special.wofz({0} + 1j * {1}).real", domain=(ALL, POSITIVE))
 faddeeva_imag: Primitive = define("faddeeva_imag", _as_operand(lambda x, y: np.imag(sc.wofz(x + 1j * y))), lambda y, x, h: 2 / ROOT_PI - 2 * (x * y + h * faddeeva_real(x, h)), lambda y, x, h: 2 * (h * y - x * faddeeva_real(x, h)), counts="calls", source="scipy.special.wofz({0} + 1j * {1}).imag", domain=(ALL, POSITIVE))
 lambert = define("lambertw", _as_operand(sc.lambertw), lambda y, _x: np.exp(-y) / (1 + y), counts="calls", source="scipy.special.lambertw({0}).real", formula="LambertW", domain=((0.0, INF),))
@@ -550,12 +548,12 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, r
     _whole("logsumexp", return_sign=return_sign)
     if b is None:
         return _reduced(np.asarray(a), axis=_axes(a, axis), keepdims=bool(keepdims))
-    if not isinstance(b, Recordable):
-        a = np.where(b == 0, -INF, a)  # as SciPy: what has no weight does not count, however large
-    axes = _axes(a, axis)
-    top = _reduced(a, axis=axes, keepdims=True)
-    level = np.where(np.abs(top) == INF, 0.0, top)
-    total = np.log(np.sum(b * np.exp(a - level), axis=axes, keepdims=True)) + level
+    axes = _axes(np.empty(np.broadcast_shapes(np.shape(a), np.shape(b))), axis)
+    # what has no weight does not count, however large, nor does it overflow; but its weight has a derivative
+    top = _reduced(np.where(b == 0, -INF, a), axis=axes, keepdims=True)
+    shift = a - np.where(np.abs(top) == INF, 0.0, top)
+    shift = np.where(b == 0, np.minimum(shift, 700.0), shift)
+    total = np.log(np.sum(b * np.exp(shift), axis=axes, keepdims=True)) + np.where(np.abs(top) == INF, 0.0, top)
     return total if keepdims else np.squeeze(total, axis=axes)
 
 
@@ -690,34 +688,38 @@ def gdtrix(a: Any, b: Any, p: Any) -> Any:
     return sc.gammaincinv(b, p) / a
 
 
+def _whole_part(k: Any) -> Any:
+    return np.floor(k) if hasattr(k, "dtype") else float(math.floor(k))
+
+
 @calls(sc.pdtr)
 def pdtr(k: Any, m: Any) -> Any:
-    return sc.gammaincc(np.floor(k) + 1, m)
+    return sc.gammaincc(_whole_part(k) + 1 + 0 * m, m)  # SciPy takes a Python float beside float32 to float64
 
 
 @calls(sc.pdtrc)
 def pdtrc(k: Any, m: Any) -> Any:
-    return sc.gammainc(np.floor(k) + 1, m)
+    return sc.gammainc(_whole_part(k) + 1 + 0 * m, m)
 
 
 @calls(sc.bdtr)
 def bdtr(k: Any, n: Any, p: Any) -> Any:
-    return sc.betaincc(np.floor(k) + 1, n - np.floor(k), p)
+    return sc.betaincc(_whole_part(k) + 1, n - _whole_part(k), p)
 
 
 @calls(sc.bdtrc)
 def bdtrc(k: Any, n: Any, p: Any) -> Any:
-    return sc.betainc(np.floor(k) + 1, n - np.floor(k), p)
+    return sc.betainc(_whole_part(k) + 1, n - _whole_part(k), p)
 
 
 @calls(sc.nbdtr)
 def nbdtr(k: Any, n: Any, p: Any) -> Any:
-    return sc.betainc(n, np.floor(k) + 1, p)
+    return sc.betainc(n, _whole_part(k) + 1, p)
 
 
 @calls(sc.nbdtrc)
 def nbdtrc(k: Any, n: Any, p: Any) -> Any:
-    return sc.betaincc(n, np.floor(k) + 1, p)
+    return sc.betaincc(n, _whole_part(k) + 1, p)
 
 
 @calls(sc.fdtr)

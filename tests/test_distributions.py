@@ -1,0 +1,179 @@
+"""scipy.stats: values as SciPy's, slopes as differences', in every argument; frozen, under any name, and lazily."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from agreement import assert_first_order, assert_second_order
+from scipy import stats
+from scipy.stats import norm
+
+import wengert as wg
+from wengert.primitives.distributions import DISTRIBUTIONS
+
+SHAPES = {
+    "t": (3.5,), "gamma": (2.3,), "chi2": (3.2,), "invgamma": (2.2,), "beta": (2.1, 1.3), "f": (3.1, 4.4),
+    "lognorm": (0.7,), "weibull_min": (1.6,), "pareto": (2.5,), "poisson": (2.7,), "binom": (7, 0.3),
+    "bernoulli": (0.3,), "geom": (0.3,), "nbinom": (4.5, 0.4),
+}  # fmt: skip
+EVERYWHERE = np.array([-2.0, -0.3, 0.0, 0.2, 0.7, 1.0, 1.5, 3.0, 8.0])
+QUANTILES = np.linspace(0.1, 0.9, 5)
+
+
+def methods(name):
+    d = DISTRIBUTIONS[name]
+    return [*(("pmf", "logpmf") if d.discrete else ("pdf", "logpdf")), "cdf", "logcdf", "sf", "logsf"] + [
+        m for m in ("ppf", "isf") if m in d.more
+    ]
+
+
+ALL = [pytest.param(name, method, id=f"{name}.{method}") for name in DISTRIBUTIONS for method in methods(name)]
+
+
+@pytest.mark.parametrize(("name", "method"), ALL)
+def test_value_is_that_of_scipy(name, method):
+    points = QUANTILES if method in ("ppf", "isf") else EVERYWHERE
+    moved = {"loc": 1} if DISTRIBUTIONS[name].discrete else {"loc": 0.3, "scale": 1.7}
+    for kwds in ({}, moved):
+
+        def f(x, kwds=kwds):
+            return getattr(getattr(stats, name), method)(x, *SHAPES.get(name, ()), **kwds)
+
+        with np.errstate(all="ignore"):
+            np.testing.assert_allclose(wg.trace(f)(points)(points), f(points), rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize(("name", "method"), ALL)
+def test_slopes_in_every_argument(name, method):
+    d = DISTRIBUTIONS[name]
+    shapes = SHAPES.get(name, ())
+
+    def f(*args):
+        x, rest = (args[0], args[1:]) if not d.discrete else (np.array([0.0, 2.0, 5.0]) + (name == "geom"), args)
+        if name == "bernoulli":
+            x = np.array([0.0, 1.0])
+        if name == "binom":
+            return getattr(stats.binom, method)(x, 7, *rest)
+        return getattr(getattr(stats, name), method)(x, *rest)
+
+    if d.discrete:
+        if method in ("logcdf", "logsf"):  # log(0) at the end of the support is constant, and differences of it are NaN
+            return
+        args = [np.float64(shape) for shape in shapes if not isinstance(shape, int)]
+    else:
+        points = (0.3, 0.8) if method in ("ppf", "isf") or name in ("beta", "uniform") else (1.4, 2.9)
+        loc, scale = (0.1, 1.3) if name in ("beta", "uniform") else (0.2, 0.9)
+        args = [np.array(points), *[np.float64(v) for v in (*shapes, loc, scale)]]
+    assert_first_order(f, args)
+    assert_second_order(lambda *a: 1.0 * f(*a), args, rtol=5e-6)
+
+
+def test_outside_of_the_support_nothing_changes():
+    with np.errstate(divide="ignore"):
+        for f, x, expected in [
+            (stats.gamma(2.5).logpdf, -1.0, 0.0),
+            (stats.beta(2.0, 3.0).cdf, 1.5, 0.0),
+            (stats.uniform.cdf, 2.0, 0.0),
+            (stats.expon.pdf, -1.0, 0.0),
+            (stats.lognorm(0.7).pdf, 0.0, 0.0),
+        ]:
+            assert wg.grad(f)(x) == expected
+        assert float(wg.grad(lambda mu: stats.poisson.logpmf(2.5, mu))(1.2)) == 0.0
+
+
+def test_tails_do_not_underflow():
+    assert wg.grad(norm.logcdf)(-1e6) == pytest.approx(1e6)
+    assert wg.grad(norm.logsf)(40.0) == pytest.approx(-40.025, rel=1e-4)
+    assert wg.grad(stats.logistic.logcdf)(-900.0) == 1.0
+    assert wg.grad(stats.cauchy.sf)(1e9) == pytest.approx(-1e-18 / math.pi)
+    assert wg.grad(stats.laplace.cdf)(800.0) == 0.0
+
+
+def test_likelihood_in_all_parameters():
+    data = np.array([0.3, 1.2, -0.4, 2.2])
+
+    def loss(p):
+        return -np.sum(stats.t.logpdf(data, df=np.exp(p[0]), loc=p[1], scale=np.exp(p[2])))
+
+    p = np.array([1.1, 0.4, -0.2])
+    assert_first_order(loss, [p])
+    assert_second_order(loss, [p])
+
+
+def test_frozen_with_traced_parameters():
+    slope = wg.grad(lambda m: stats.norm(loc=m, scale=2.0).logpdf(1.0))(0.3)
+    assert slope == pytest.approx(0.7 / 4)
+    assert wg.grad(lambda a: stats.gamma(a, scale=2.0).cdf(0.5))(1.2) < 0
+
+
+def test_multivariate_normal():
+    mean, cov = np.array([0.2, -0.3]), np.array([[2.0, 0.3], [0.3, 1.0]])
+    x = np.array([[0.5, 0.1], [1.0, -2.0], [0.0, 0.0]])
+    assert_first_order(lambda x, m: stats.multivariate_normal.logpdf(x, m, cov), [x, mean])
+    assert_second_order(lambda x, m: stats.multivariate_normal.pdf(x, m, cov), [x, mean])
+
+    def of_factor(L):
+        return stats.multivariate_normal.logpdf(x, mean, L @ L.T)
+
+    assert_first_order(of_factor, [np.linalg.cholesky(cov)])
+    traced = wg.trace(lambda m: stats.multivariate_normal.logpdf(x, m, cov))(mean)(mean)
+    np.testing.assert_allclose(traced, stats.multivariate_normal.logpdf(x, mean, cov), rtol=1e-13)
+    gradient = wg.grad(lambda c: stats.multivariate_normal.logpdf(x[0], mean, c))(cov)
+    np.testing.assert_array_equal(gradient, gradient.T)
+    with pytest.raises(NotImplementedError, match="allow_singular"):
+        wg.grad(lambda m: stats.multivariate_normal.logpdf(x[0], m, cov, allow_singular=True))(mean)
+
+
+def test_what_is_not_in_the_table_says_what_is():
+    with pytest.raises(NotImplementedError, match=r"scipy\.stats\.skewnorm\.pdf has no rule.*\n.*\n.*\n.*\n?.*norm, t"):
+        wg.grad(lambda x: stats.skewnorm.pdf(x, 2.0))(0.3)
+    with pytest.raises(NotImplementedError, match=r"scipy\.stats\.pareto\.ppf"):
+        wg.grad(lambda x: stats.pareto.ppf(x, 2.0))(0.3)
+
+    class Own(stats.rv_continuous):
+        def _pdf(self, x):
+            return np.exp(-x)
+
+    with pytest.raises(NotImplementedError, match="has no rule"):
+        wg.grad(Own(a=0.0, name="norm").pdf)(0.3)
+    with pytest.raises(TypeError, match="takes the arguments df, loc, scale"):
+        wg.grad(lambda x: stats.t.pdf(x, 3.0, 0.0, 1.0, 5.0))(0.3)
+    with pytest.raises(TypeError, match="needs the argument df"):
+        wg.grad(lambda x: stats.t.pdf(x))(0.3)
+
+
+def test_plain_calls_are_scipys_own_while_another_thread_traces():
+    started, done, seen = threading.Event(), threading.Event(), []
+
+    def plain():
+        started.wait(10)
+        seen.append(norm.logpdf(np.array([0.0, 1.0]), 0.5))
+        done.set()
+
+    def f(x):
+        started.set()
+        done.wait(10)
+        assert isinstance(norm.pdf(0.3), np.float64)
+        return norm.logpdf(x)
+
+    thread = threading.Thread(target=plain)
+    thread.start()
+    assert wg.grad(f)(2.0) == -2.0
+    thread.join()
+    np.testing.assert_allclose(seen[0], norm.logpdf(np.array([0.0, 1.0]), 0.5))
+    assert pickle.loads(pickle.dumps(stats.gamma(2.0))).cdf(1.0) == stats.gamma.cdf(1.0, 2.0)
+
+
+def test_scipy_stats_is_imported_by_users_only():
+    code = (
+        "import sys, wengert as wg\nassert 'scipy.stats' not in sys.modules\n"
+        "assert wg.grad(lambda x: x * x)(3.0) == 6.0\nassert 'scipy.stats' not in sys.modules\n"
+        "from scipy.stats import norm\nassert wg.grad(norm.logpdf)(2.0) == -2.0\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
