@@ -7,6 +7,7 @@ Each has NumPy's signature and is entered under the NumPy function it stands for
 - `reductions`, `statistics`: many elements to few;
 - `products`, `calculus`: vectors and tensors multiplied, sampled functions differentiated and integrated;
 - `comparing`: what is piecewise constant;
+- `writing`: assignment by function;
 - `ufuncs`: methods and keywords of ufuncs.
 """
 
@@ -22,6 +23,7 @@ from wengert.primitives.functions import (
     shaping,
     statistics,
     ufuncs,
+    writing,
 )
 from wengert.primitives.functions.joining import stack
 from wengert.primitives.functions.products import matmul
@@ -51,4 +53,5 @@ __all__ = [
     "sum",
     "transpose",
     "ufuncs",
+    "writing",
 ]

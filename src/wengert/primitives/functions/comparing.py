@@ -97,3 +97,27 @@ def real_if_close(a: Any, tol: float = 100) -> Any:
         return a
     limit = tol * np.finfo(a.dtype).eps if tol > 1 else tol
     return np.real(a) if np.all(np.abs(np.imag(a)) < limit) else a
+
+
+# ---- Elementary functions that leave the real line where they must ----
+
+
+def _emath(ufunc: Any, outside: Any) -> Any:
+    def continued(x: Any) -> Any:
+        x = as_operand(x)
+        return ufunc(x + 0j if x.dtype.kind != "c" and np.any(outside(x)) else x)
+
+    continued.__name__ = ufunc.__name__
+    return continued
+
+
+for _name in ("sqrt", "log", "log2", "log10"):
+    calls(getattr(np.emath, _name))(_emath(getattr(np, _name), lambda x: x < 0))
+for _name in ("arccos", "arcsin", "arctanh"):
+    calls(getattr(np.emath, _name))(_emath(getattr(np, _name), lambda x: np.abs(x) > 1))
+
+
+@calls(np.emath.power)
+def emath_power(x: Any, p: Any) -> Any:
+    x = as_operand(x)
+    return np.power(x + 0j if x.dtype.kind != "c" and np.any(x < 0) else x, p)

@@ -103,8 +103,17 @@ def geomspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype
     return result if dtype is None else astype(result, dtype)
 
 
+@calls(np.full)
+def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None, like: Any = None) -> Any:
+    fill_value = as_operand(fill_value)
+    wanted = tuple(shape) if np.iterable(shape) else (shape,)
+    return np.positive(np.broadcast_to(fill_value if dtype is None else astype(fill_value, dtype), wanted))
+
+
+@calls(np.arange)
 def arange(*args: Any, dtype: Any = None, **kwargs: Any) -> Any:
     """Space by steps: how many there are depends on the values in jumps, where they lie is linear in start and step."""
+    args = (*args, *[kwargs[name] for name in ("start", "stop", "step") if name in kwargs])
     start, stop, step = (0, *args, 1) if len(args) == 1 else (*args, 1) if len(args) == 2 else args
     number = max(0, int(np.ceil((stop - start) / step)))
     result = start + step * np.arange(number)
@@ -112,6 +121,30 @@ def arange(*args: Any, dtype: Any = None, **kwargs: Any) -> Any:
 
 
 # ---- What only has to do with shapes and dtypes ----
+
+
+@calls(np.isscalar, catch=np)
+def isscalar(element: Any) -> bool:
+    return isinstance(element, Recordable) and not element.shape  # type: ignore[attr-defined]
+
+
+@calls(np.tril_indices_from)
+def tril_indices_from(arr: Any, k: int = 0) -> Any:
+    if arr.ndim != 2:
+        raise ValueError("input array must be 2-d")
+    return np.tril_indices(arr.shape[-2], k=k, m=arr.shape[-1])
+
+
+@calls(np.triu_indices_from)
+def triu_indices_from(arr: Any, k: int = 0) -> Any:
+    if arr.ndim != 2:
+        raise ValueError("input array must be 2-d")
+    return np.triu_indices(arr.shape[-2], k=k, m=arr.shape[-1])
+
+
+@calls(np.diag_indices_from)
+def diag_indices_from(arr: Any) -> Any:
+    return np.diag_indices_from(np.broadcast_to(0, arr.shape))
 
 
 @calls(np.shape)

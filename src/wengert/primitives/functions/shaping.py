@@ -15,6 +15,7 @@ from wengert.primitives.functions.arguments import (
     Axis,
     along,
     as_operand,
+    negative_axis,
     ndim_of,
     only,
     pick,
@@ -196,6 +197,8 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
     if axis is None:
         a = as_operand(a)
         return np.reshape(roll(np.ravel(a), shift, 0), a.shape)
+    if type(axis) is int and type(shift) is int:
+        return p.roll(a, shift=(shift,), axis=(negative_axis(ndim_of(a), axis),))
     axes = normalize_axis_tuple(axis, ndim_of(a), allow_duplicate=True)
     pairs = np.broadcast(shift, axes)
     if pairs.ndim > 1:
@@ -219,6 +222,30 @@ def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
 def broadcast_arrays(*args: Any, subok: bool = False) -> Any:
     shape = np.broadcast_shapes(*[shape_of(a) for a in args])
     return tuple(np.broadcast_to(a, shape) for a in args)
+
+
+@calls(np.lib.stride_tricks.sliding_window_view)
+def sliding_window_view(x: Any, window_shape: Any, axis: Any = None, *, subok: bool = False, writeable: bool = False) -> Any:
+    """Take the elements of all windows, by an index of them."""
+    whole = np.arange(x.size).reshape(x.shape)
+    positions = np.lib.stride_tricks.sliding_window_view(whole, window_shape, axis=axis)
+    return pick(np.ravel(x), (positions,))
+
+
+@calls(np.lib.stride_tricks.as_strided, catch=np.lib.stride_tricks)
+def as_strided(
+    x: Any, shape: Any = None, strides: Any = None, subok: bool = False, writeable: bool = True, *, check_bounds: Any = None
+) -> Any:
+    """Take the elements that lie where the strides lead, by an index of them."""
+    if not x.flags.c_contiguous:
+        raise UnsupportedError("as_strided of an array that is not contiguous has no rule; copy it first.")
+    steps = x.strides if strides is None else tuple(strides)
+    if any(step % x.itemsize for step in steps):
+        raise UnsupportedError("as_strided into the middle of an element has no rule.")
+    whole = np.arange(x.size, dtype=np.int64)
+    shape = x.shape if shape is None else shape
+    positions = np.lib.stride_tricks.as_strided(whole, shape, [step // x.itemsize * 8 for step in steps], writeable=False)
+    return pick(np.ravel(x), (positions.copy(),))
 
 
 @calls(np.tile)

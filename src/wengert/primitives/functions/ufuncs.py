@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from wengert.errors import LostGradientError, UnsupportedError
+from wengert.errors import UnsupportedError
 from wengert.primitives import structural as p
-from wengert.primitives.functions import reductions
+from wengert.primitives.functions import reductions, writing
 from wengert.primitives.functions.arguments import (
     UNSET,
     as_operand,
@@ -192,12 +192,14 @@ def reduceat(ufunc: np.ufunc, array: Any, indices: Any, axis: int = 0, dtype: An
     return np.stack(parts, axis=axis)
 
 
-def at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = UNSET) -> Any:
-    """Refuse to write in place, with what to write instead."""
-    raise LostGradientError(
-        f"np.{ufunc.__name__}.at writes into an array in place. "
-        "For np.add.at of zeros write np.bincount(indices, weights, size); else a[i] = ..., or np.where."
-    )
+def at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = UNSET) -> None:
+    """Write in place, unbuffered; only sums can be differentiated where positions repeat."""
+    if ufunc not in (np.add, np.subtract):
+        raise UnsupportedError(
+            f"np.{ufunc.__name__}.at has no rule on traced values (np.add.at and np.subtract.at have); "
+            "where no position repeats write a[i] = ... instead."
+        )
+    writing.add_at(a, indices, b, 1 if ufunc is np.add else -1)
 
 
 METHODS = {"reduce": reduce, "accumulate": accumulate, "outer": outer, "reduceat": reduceat, "at": at}
