@@ -150,7 +150,7 @@ class Report:
     @property
     def heading(self) -> str:
         """What was checked."""
-        return f"{self.function}: R^{self.n} -> R^{self.m}"
+        return f"{self.function}: R^{self.n:,} -> R^{self.m:,}"
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
@@ -431,12 +431,12 @@ def _extent(n: int, m: int) -> list[str]:
     if n <= FULL and m <= FULL:
         extent = "Every entry of the Jacobian was checked."
     elif n <= FULL:
-        extent = f"Of {m} outputs, forward was checked in each, reverse in {DIRECTIONS} random combinations g."
+        extent = f"Of {m:,} outputs, forward was checked in each, reverse in {DIRECTIONS} random combinations g."
     elif m <= FULL:
-        extent = f"Of {n} inputs, {DIRECTIONS} random directions t were checked: every input is in each of them."
+        extent = f"Of {n:,} inputs, {DIRECTIONS} random directions t were checked: every input is in each of them."
     else:
         extent = (
-            f"Of {n} inputs, {DIRECTIONS} random directions t were checked, of {m} outputs each in forward, and "
+            f"Of {n:,} inputs, {DIRECTIONS} random directions t were checked, of {m:,} outputs each in forward, and "
             f"{DIRECTIONS} random combinations g in reverse."
         )
     return [extent, f"The adjoint identity is <g, J t> = <J^T g, t>, for {DIRECTIONS} random g and t."]
