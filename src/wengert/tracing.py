@@ -1138,19 +1138,35 @@ def _redirect(function: types.FunctionType) -> None:
     )
     own.__kwdefaults__ = function.__kwdefaults__
     function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # that of the code is to change
-    code = _ask_first.__code__
+    code = _asking_code(function.__code__.co_freevars)
     function.__code__ = code.replace(
-        co_consts=tuple(_catching_call(function, own) if value == _ASKED else value for value in code.co_consts),
-        co_freevars=function.__code__.co_freevars,  # the closure stays, and Python wants them to be as many
+        co_consts=tuple(_catching_call(function, own) if value == _ASKED else value for value in code.co_consts)
     )
 
 
-_ASKED = "the function that asks"
+_ASKED = "the function that asks"  # a constant that is replaced
 
 
-def _ask_first(*args: Any, **kwargs: Any) -> Any:
-    asking: Any = "the function that asks"  # a constant that is replaced
-    return asking(*args, **kwargs)
+def _asking_code(names: tuple[str, ...]) -> types.CodeType:
+    """Return the code of a function that asks first, with the free variables of the one whose place it takes.
+
+    The closure stays, and Python wants them to be as many.  They must be free variables by the compiler's own doing:
+    code that only names them leaves their places in its frames empty, and who looks at such a frame crashes.
+    """
+    held = f"        if 0: ({', '.join(names)},)\n" if names else ""
+    source = (
+        f"def enclosing({', '.join(names)}):\n"
+        "    def _ask_first(*_args_, **_kwargs_):\n"
+        f"{held}"
+        f"        _asking_ = {_ASKED!r}\n"
+        "        return _asking_(*_args_, **_kwargs_)\n"
+        "    return _ask_first\n"
+    )
+    namespace: dict[str, Any] = {}
+    exec(compile(source, __file__, "exec"), namespace)
+    code: types.CodeType = namespace["enclosing"](*names).__code__
+    assert code.co_freevars == names
+    return code
 
 
 def _catch_late() -> None:
