@@ -15,6 +15,7 @@ from wengert.api import (
     value_and_grad,
     vjp,
 )
+from wengert.batching import vmap
 from wengert.checking import check_derivatives
 from wengert.custom import custom_derivative, stop_gradient
 from wengert.diagnosis import why_nan
@@ -42,5 +43,6 @@ __all__ = [
     "undefine",
     "value_and_grad",
     "vjp",
+    "vmap",
     "why_nan",
 ]

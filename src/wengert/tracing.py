@@ -325,7 +325,7 @@ def _same_index(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
 
 def link_view(view: Any, base: Traced, made_by: Primitive, params: Mapping[str, Any]) -> Any:
     """Remember that one traced array is a view of another, where NumPy made it one."""
-    if type(view) is Traced:
+    if type(view) is Traced and view.tape is base.tape:
         value, of = view.value, base.value
         while type(value) is Traced:
             value, of = value.value, of.value
