@@ -428,9 +428,15 @@ def test_names_that_are_taken():
 
 
 def test_defined_functions_come_and_go():
-    wg.define("my_sort", np.sort, lambda y, x: None, replaces=np.sort, elementwise=False)
+    wg.define("my_gcd", np.gcd, None, None, replaces=np.gcd)
     try:
-        assert np.sort in wg.primitives.CALLS
+        assert np.gcd in wg.primitives.CALLS
     finally:
-        wg.undefine("my_sort")
-    raises(UnsupportedError, NotImplementedError, lambda: wg.grad(lambda x: np.sort(x)[0])(X), "np.sort has no rule")
+        wg.undefine("my_gcd")
+    raises(UnsupportedError, NotImplementedError, lambda: wg.grad(lambda x: np.gcd(x, x)[0])(X), "np.gcd has no rule")
+
+
+def test_a_replaced_rule_comes_back():
+    wg.define("my_sort", np.sort, lambda y, x: None, replaces=np.sort, elementwise=False)
+    wg.undefine("my_sort")
+    np.testing.assert_array_equal(wg.grad(lambda x: np.sort(x)[-1])(np.array([1.0, 3.0, 2.0])), [0.0, 1.0, 0.0])

@@ -18,6 +18,7 @@ runs and looks only at the thread that traces.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import difflib
 import dis
@@ -830,7 +831,11 @@ class Flat:
 
     @property
     def coords(self) -> tuple[int, ...]:
-        return tuple(int(k) for k in np.unravel_index(self.index, self.base.shape))
+        left, found = self.index, []
+        for n in self.base.shape[::-1]:
+            found.append(left % n)
+            left //= n
+        return tuple(found[::-1])
 
     def __iter__(self) -> Flat:
         return self
@@ -1034,11 +1039,34 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
         made = original(*args, **kwargs)
         if type(made) is not ndarray or not made.ndim or made.dtype.kind not in "fc" or not made.flags.owndata:
             return made
-        if (args and made is args[0]) or _getframe(1).f_globals.get("__name__", "").partition(".")[0] in _INTERNAL:
+        frame = _getframe(1)
+        if (args and made is args[0]) or frame.f_globals.get("__name__", "").partition(".")[0] in _INTERNAL:
+            return made
+        if not _calls_by_name(frame.f_code, frame.f_lasti, original.__name__):
             return made
         return Traced(made, context.tapes[-1], -1)
 
     return create
+
+
+@functools.lru_cache(maxsize=4096)
+def _calls_by_name(code: types.CodeType, offset: int, name: str) -> bool:
+    """Tell whether the call at this place in the user's code is of ``np.zeros`` itself.
+
+    Otherwise it is a call of compiled code, like a random generator's, which makes an array for itself: compiled code
+    has no frame of its own, and would take the memory of a traced constant for that of an array.
+    """
+    if name not in code.co_names:
+        return False
+    location = Location.of((code, offset))
+    if location is None or location.columns is None:
+        return True
+    try:
+        node = ast.parse(location.segment, mode="eval").body
+    except SyntaxError:
+        return True
+    function = node.func if isinstance(node, ast.Call) else node
+    return getattr(function, "attr", getattr(function, "id", name)) == name
 
 
 _INTERNAL = frozenset({"numpy", "scipy", "wengert"})

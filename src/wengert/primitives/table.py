@@ -23,6 +23,9 @@ PRIMITIVES: dict[str, Primitive] = {}
 CALLS: dict[Callable[..., Any], Callable[..., Any]] = {}
 """What a NumPy function does on traced values: a primitive, or a function written in terms of primitives."""
 
+_BEFORE: dict[str, Callable[..., Any]] = {}
+"""What stood for the function that a primitive of this name replaces."""
+
 CAUGHT: dict[FunctionType, str] = {}
 """Functions that do not dispatch by NumPy's protocols, with the module that users import them from."""
 
@@ -82,6 +85,8 @@ def define(
     primitive = Primitive(name, numpy, partials, **known)
     PRIMITIVES[name] = primitive
     if replaces is not None:
+        if replaces in CALLS:
+            _BEFORE[name] = CALLS[replaces]
         CALLS[replaces] = primitive
     return primitive
 
@@ -97,7 +102,10 @@ def undefine(name: str) -> None:
     """
     primitive = PRIMITIVES.pop(name)
     for function in [f for f, p in CALLS.items() if p is primitive]:
-        del CALLS[function]
+        if name in _BEFORE:
+            CALLS[function] = _BEFORE.pop(name)
+        else:
+            del CALLS[function]
 
 
 def elementwise(ufunc: np.ufunc, *partials: Partial | None, **known: Any) -> Primitive:

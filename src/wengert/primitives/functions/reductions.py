@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy._core import _methods  # type: ignore[attr-defined]
 
 from wengert.primitives import elementwise as e
 from wengert.primitives import structural as p
@@ -58,6 +59,7 @@ def mean(
 ) -> Any:
     if out is not None:
         only(out=out)
+    a = a if hasattr(a, "dtype") else np.asarray(a)
     if where is not UNSET and where is not True:
         size = np.sum(np.broadcast_to(where, shape_of(a)), axis=axis, keepdims=flag(keepdims))
         return sum(a, axis, dtype, None, keepdims, where=where) / size.astype(a.dtype)
@@ -128,6 +130,11 @@ def std(
     *, where: Any = UNSET, mean: Any = UNSET, correction: Any = UNSET,
 ) -> Any:  # fmt: skip
     return e.root(var(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction))
+
+
+# np.mean([a, b]) of a list of traced values is not dispatched: these are what it leads to
+for _name, _function in (("_mean", mean), ("_var", var), ("_std", std)):
+    calls(getattr(_methods, _name), catch=_methods)(_function)
 
 
 @calls(np.count_nonzero)
