@@ -366,7 +366,7 @@ def _hankel(v: Array, x: Array, n: int) -> Array:
     total = [np.ones_like(x) + 0j, *[np.zeros_like(x) + 0j] * n]
     term = list(total)
     for k in range(1, 20):
-        factor = [4 * v * v - (2 * k - 1) ** 2, 8 * v, 4 + 0 * v][: n + 1]
+        factor = [4 * v * v - (2 * k - 1) ** 2, 8 * v, 4 + 0 * v, *[0 * v] * n][: n + 1]
         term = _times(term, [1j * c / (8 * k * x) for c in factor])
         total = [a + b for a, b in zip(total, term, strict=True)]
     start = np.sqrt(2 / (math.pi * x)) * np.exp(1j * (x - v * (math.pi / 2) - math.pi / 4))

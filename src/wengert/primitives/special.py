@@ -3,8 +3,8 @@
 They are ufuncs nearly all, so rows look like NumPy's: ``special(sc.gammaln, lambda _y, x: sc.psi(x))``, a rule in
 terms of functions that have rows of their own, so that every order follows.  Where the derivative in a parameter has
 no closed form (the order of a Bessel function, the shape of an incomplete gamma function), the rule calls a row
-computed by quadrature in `wengert.primitives.parameters`; those are known up to the second derivative, and say so
-beyond.  What no formula is known for (the parameters of hypergeometric functions) raises.
+computed by quadrature in `wengert.primitives.parameters`; but for Bessel's those are known up to the second derivative,
+and say so beyond.  What no formula is known for (the parameters of hypergeometric functions) raises.
 
 >>> import numpy as np, wengert as wg
 >>> from scipy import special
@@ -22,6 +22,7 @@ u_2 = 2 * u_1       = y
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 from scipy import special as sc
 
-from wengert.errors import UnsupportedError, caller, explain_at
+from wengert.errors import RawLocation, UnsupportedError, caller, explain_at
 from wengert.jacobians import Composed, Diagonal, Sum
 from wengert.primitives import elementwise as e
 from wengert.primitives import parameters as by_quadrature
@@ -66,13 +67,24 @@ def quadrature(compute: Callable[..., Any], *partials: Partial | None, **known: 
     return define(name, compute, *partials, **{"counts": "calls", "source": source, **known})
 
 
+def _where() -> RawLocation | None:
+    """Return the place of the line whose derivative is being taken: a sweep goes through the list, far from its code."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        names = frame.f_locals
+        if "primitive" in names and names.get("place") is not None:
+            return names["place"]  # type: ignore[no-any-return]
+        frame = frame.f_back
+    return caller()
+
+
 def refuse(function: str, argument: str) -> Partial:
     """Return a rule that says that a function has no derivative with respect to an argument."""
 
     def rule(_y: Any, *_args: Any, **_params: Any) -> Any:
         raise UnsupportedError(
             explain_at(
-                caller(),
+                _where(),
                 f"scipy.special.{function} has no rule for its derivative with respect to {argument}:",
                 f"Keep {argument} constant (a plain number or array), or add a rule of your own: wg.define(...).",
             )
@@ -87,7 +99,7 @@ def _next(n: int, name: str) -> int:
     if n >= 2:
         raise UnsupportedError(
             explain_at(
-                caller(),
+                _where(),
                 f"{name} has no rule for third derivatives that involve its parameters:",
                 "Two derivatives can be had; keep the parameter constant for more.",
             )
@@ -328,15 +340,16 @@ def _mean(f: Callable[..., Any], v: Any, x: Any, **n: int) -> Any:
     return 0.5 * (f(v - 1, x, **n) + f(v + 1, x, **n))
 
 
-def _bessel_order(compute: Callable[..., Any], in_x: Callable[..., Any], name: str) -> Primitive:
-    row = quadrature(compute, lambda _y, v, x, *, n: row(v, x, n=_next(n, name)), in_x)
+def _bessel_order(compute: Callable[..., Any], in_x: Callable[..., Any]) -> Primitive:
+    """Enter the derivatives in the order, of every order n."""
+    row = quadrature(compute, lambda _y, v, x, *, n: row(v, x, n=n + 1), in_x)
     return row
 
 
-jv_order: Primitive = _bessel_order(by_quadrature.jv_order, lambda _y, v, x, *, n: _difference(jv_order, v, x, n=n), "scipy.special.jv")
-yv_order: Primitive = _bessel_order(by_quadrature.yv_order, lambda _y, v, x, *, n: _difference(yv_order, v, x, n=n), "scipy.special.yv")
-ive_order: Primitive = _bessel_order(by_quadrature.ive_order, lambda y, v, x, *, n: _mean(ive_order, v, x, n=n) - y, "scipy.special.iv")
-kve_order: Primitive = _bessel_order(by_quadrature.kve_order, lambda y, v, x, *, n: -_mean(kve_order, v, x, n=n) + y, "scipy.special.kv")
+jv_order: Primitive = _bessel_order(by_quadrature.jv_order, lambda _y, v, x, *, n: _difference(jv_order, v, x, n=n))
+yv_order: Primitive = _bessel_order(by_quadrature.yv_order, lambda _y, v, x, *, n: _difference(yv_order, v, x, n=n))
+ive_order: Primitive = _bessel_order(by_quadrature.ive_order, lambda y, v, x, *, n: _mean(ive_order, v, x, n=n) - y)
+kve_order: Primitive = _bessel_order(by_quadrature.kve_order, lambda y, v, x, *, n: -_mean(kve_order, v, x, n=n) + y)
 
 jv = special(sc.jv, lambda _y, v, x: jv_order(v, x, n=1), lambda _y, v, x: _difference(sc.jv, v, x), formula="besselj", domain=(POSITIVE, POSITIVE))
 yv = special(sc.yv, lambda _y, v, x: yv_order(v, x, n=1), lambda _y, v, x: _difference(sc.yv, v, x), formula="bessely", domain=(POSITIVE, POSITIVE))
