@@ -974,15 +974,24 @@ def unsupported(name: str) -> UnsupportedError:
     """Make the error for a function without a rule: it names the nearest supported ones and how to add one."""
     names = sorted({f.__name__ for f in CALLS if hasattr(f, "__name__")})
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    nearest = f"The nearest supported are {', '.join('np.' + n for n in near)}; or add" if near else "Add"
+    nearest = f"The nearest supported are {', '.join(map(_spelled, near))}; or add" if near else "Add"
     short = name.partition(".")[0].partition("(")[0]
+    own = _spelled(short)
     return UnsupportedError(
         explain_at(
             caller(),
-            f"np.{name} has no rule on traced values:",
-            f"{nearest} a rule: wg.define({'my_' + short!r}, np.{short}, lambda y, x: <dy/dx>, replaces=np.{short}).",
+            f"{own}{name.removeprefix(short)} has no rule on traced values:",
+            f"{nearest} a rule: wg.define({'my_' + short!r}, {own}, lambda y, x: <dy/dx>, replaces={own}).",
         )
     )
+
+
+def _spelled(name: str) -> str:
+    """Write the name of a function with the module that users call it from."""
+    for module in ("numpy", "numpy.linalg", "numpy.fft", "scipy.special", "scipy.linalg"):
+        if hasattr(sys.modules.get(module), name):
+            return f"{module.replace('numpy', 'np')}.{name}"
+    return f"np.{name}"
 
 
 # ---- np.array([...]) of traced values ----
