@@ -33,8 +33,9 @@ from wengert.tracing import Row, Tape, recording
 class Candidate:
     """One order of accumulation: how many passes it takes, what they cost, what it has to keep.
 
-    `kept` counts the intermediate values (elements) that the function computes and a later sweep reads; forward
-    accumulation reads each as soon as it is there, and keeps none.
+    `kept` counts the intermediate values (elements) that the function computes and a later sweep reads: what the order
+    itself demands.  Forward accumulation reads each as soon as it is there, and demands none.  (Uncompiled, the trace
+    comes first in either mode, and holds them.)
     """
 
     mode: str
@@ -50,7 +51,7 @@ class Candidate:
         return self.function + self.partials + self.passes * self.one_pass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """The candidates for a Jacobian, cheapest first, and the reason for the choice.  Prints as a table."""
 
@@ -79,6 +80,9 @@ class Plan:
         out = io.StringIO()
         Console(file=out, width=200, color_system=None, force_terminal=False).print(self, end="")
         return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines())
+
+    def __repr__(self) -> str:
+        return str(self)  # at the prompt it is read, not copied
 
     def _headline(self) -> str:
         return f"{self.name}: R^{self.n:,} -> R^{self.m:,}, {self.lines:,} lines; {self.function}"
