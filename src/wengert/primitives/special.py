@@ -322,6 +322,7 @@ sindg = special(sc.sindg, lambda _y, x: DEGREE * sc.cosdg(x), formula=lambda x: 
 cosdg = special(sc.cosdg, lambda _y, x: -DEGREE * sc.sindg(x), formula=lambda x: _sympy().cos(x * _sympy().pi / 180))
 tandg = special(sc.tandg, lambda y, _x: DEGREE * (1 + y * y), formula=lambda x: _sympy().tan(x * _sympy().pi / 180))
 cotdg = special(sc.cotdg, lambda y, _x: -DEGREE * (1 + y * y), formula=lambda x: _sympy().cot(x * _sympy().pi / 180), domain=((20.0, 70.0),))
+radian = special(sc.radian, lambda _y, _d, _m, _s: DEGREE, lambda _y, _d, _m, _s: DEGREE / 60, lambda _y, _d, _m, _s: DEGREE / 3600, formula=lambda d, m, s: (d + m / 60 + s / 3600) * _sympy().pi / 180)
 round_half_even = define("special_round", sc.round, None, replaces=sc.round, counts="calls", source="scipy.special.round({0})")
 for _same, _row in ((sc.cbrt, e.cbrt), (sc.exp2, e.exp2), (sc.expm1, e.expm1), (sc.log1p, e.log1p)):
     CALLS[_same] = _row
