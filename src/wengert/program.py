@@ -615,7 +615,8 @@ def write_source(program: Program) -> str:
         if result.whole:
             results.append(parts[0])
         else:
-            flat = f"np.array([{', '.join(parts)}])"
+            kind = "" if result.dtype == np.float64 else f", dtype=np.{result.dtype.name}"
+            flat = f"np.array([{', '.join(parts)}]{kind})"
             results.append(flat if len(result.shape) == 1 else f"{flat}.reshape({result.shape})")
     add(f"return {results[0]}" if program.single else f"return {', '.join(results)}{',' if len(results) == 1 else ''}")
     imports = ["import numpy as np"]
