@@ -354,11 +354,11 @@ def solve(
     if assume_a in ("sym", "symmetric", "her", "hermitian", "pos", "positive definite"):
         if assume_a in ("sym", "symmetric"):
             side = A * triangle(n, A.dtype, lower=lower, strict=True)
-            A = side + la.transposed(side) + A * np.eye(n)
+            A = side + la.transposed(side) + A * np.eye(n, dtype=la.real_kind(A))
         else:
             A = la.hermitian(A, lower)  # one triangle is read
     elif assume_a == "diagonal":
-        A = A * np.eye(n)
+        A = A * np.eye(n, dtype=la.real_kind(A))
     elif assume_a in ("tridiagonal", "banded"):
         _unsupported("solve", assume_a=assume_a)
     if transposed:
@@ -475,11 +475,11 @@ def lu(
     packed, piv = lu_factor(a)
     n = packed.shape[-1]
     low = triangle(n, packed.dtype, strict=True)
-    L, U = packed * low + np.eye(n), packed * (1 - low)
+    L, U = packed * low + np.eye(n, dtype=low.dtype), packed * (1 - low)
     back = np.argsort(order_of(piv))
     if permute_l:
         return L[back], U
-    return (back if p_indices else np.eye(n)[back]), L, U
+    return (back if p_indices else np.eye(n, dtype=low.dtype)[back]), L, U
 
 
 # ---- What NumPy has too ----
@@ -492,12 +492,17 @@ def inv(a: Any, overwrite_a: bool = False, check_finite: bool = True, **_options
 
 @calls(sp.det, catch=sp)
 def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
-    return la.det_(array(a))
+    a = array(a)
+    return la.det_(a.astype(np.complex128 if is_complex(a) else np.float64))  # SciPy's is always of double precision
 
 
 @calls(sp.norm, catch=sp)
 def norm(a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False, check_finite: bool = True) -> Any:  # noqa: A002
-    return la.norm(a, ord, axis, keepdims)
+    a = array(a)
+    y = la.norm(a, ord, axis, keepdims)
+    if a.ndim == 1 and ord in (None, 2) and axis is None and not keepdims:
+        return y.astype(np.float64)  # SciPy returns Python's float here
+    return y
 
 
 @calls(sp.pinv, catch=sp)
@@ -580,6 +585,8 @@ eigh_ = define(
     counts=lambda _y, x, **_params: product(9, x.shape),
     kink="repeated eigenvalues: equal shares; of their vectors only the span has a derivative, else an error",
 )
+
+
 def _signs(V: Any, a: Any, b: Any, lower: bool) -> Any:
     """Return the signs that SciPy gives to the vectors of a generalized problem, relative to `V`."""
     return np.sign(np.sum(V * (b @ sp.eigh(a, b, lower=lower)[1]), axis=0))
