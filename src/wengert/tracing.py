@@ -953,6 +953,8 @@ def lost(place: RawLocation | None) -> LostGradientError:
     location = Location.of(place)
     segment = "" if location is None else location.segment
     instead = "Leave it as it is: traced scalars take part in arithmetic and NumPy functions."
+    if "random" in segment or "rng" in segment:
+        instead = "Draw from the standard distribution and scale what was drawn: loc + scale * np.random.normal(size=n)."
     for word in segment.replace("(", " ").replace(",", " ").split():
         module, _, name = word.rpartition(".")
         if module in ("math", "cmath"):
@@ -1040,6 +1042,8 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
 
             def joined(value: Any) -> Any:
                 whole = join(value)
+                if whole.ndim < kwargs.get("ndmin", 0):
+                    whole = functions.reshape(whole, (1,) * (kwargs["ndmin"] - whole.ndim) + whole.shape)
                 return whole if dtype is None else functions.astype(whole, dtype)
 
             return _through(_some_traced(args[0]), joined, args[:1], _NO_PARAMS)

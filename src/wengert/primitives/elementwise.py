@@ -51,6 +51,8 @@ def _base_partial(_y: Any, x: Any, p: Any) -> Any:
 
 def _exponent_partial(y: Any, x: Any, _p: Any) -> Any:
     """x^p log(x); zero where x = 0, the limit for p > 0."""
+    if type(x) in (int, float) and x > 0:
+        return y * math.log(x)  # a Python number: single precision stays
     return y * np.log(np.where(x == 0, 1, x))
 
 

@@ -115,7 +115,12 @@ broadcast_to = define(
 
 
 def _astype_partial(_y: Any, _x: Any, dtype: Any) -> LocalJacobian | None:
-    return Diagonal(1, _x.shape, _x.shape) if dtype.kind in "fc" else None
+    if dtype.kind not in "fc":
+        return None
+    if dtype.kind == "c" or _x.dtype.kind == "c":
+        return Diagonal(1, _x.shape, _x.shape)
+    own = _x.dtype if _x.dtype.kind == "f" else dtype
+    return Map(_x.shape, _x.shape, lambda t: t.astype(dtype), lambda g: g.astype(own), name="astype")
 
 
 astype = define(

@@ -138,6 +138,7 @@ def _steps(f: Any, spacing: Any, axes: tuple[int, ...]) -> list[Any]:
             raise ValueError("when 1d, distances must match the length of the corresponding dimension")
         h = astype(h, np.float64) if h.dtype.kind in "biu" else h
         step = np.diff(h)
+        step = step if is_traced(step) or f.dtype.kind != "f" else step.astype(f.dtype)
         steps.append(step[0] if not is_traced(h) and np.all(step == step[0]) else step)
     return steps
 

@@ -115,7 +115,8 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     a = np.moveaxis(a, normalize_axis_index(axisa, a.ndim), -1)
     b = np.moveaxis(b, normalize_axis_index(axisb, b.ndim), -1)
     lengths = a.shape[-1], b.shape[-1]
-    np.cross(np.zeros(lengths[0]), np.zeros(lengths[1]))  # NumPy's own opinion on vectors of other lengths
+    if lengths != (3, 3):
+        np.cross(np.zeros(lengths[0]), np.zeros(lengths[1]))  # NumPy's own opinion on vectors of other lengths
     a0, a1, b0, b1 = a[..., 0], a[..., 1], b[..., 0], b[..., 1]
     last = a0 * b1 - a1 * b0
     if lengths == (2, 2):
@@ -152,7 +153,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
         left, right = (tuple(k) if np.iterable(k) else (k,) for k in axes)
     else:
         if axes > min(a.ndim, b.ndim):
-            raise ValueError("shape-mismatch for sum")
+            raise IndexError("tuple index out of range")
         left, right = tuple(range(-axes, 0)), tuple(range(axes))
     left, right = normalize_axis_tuple(left, a.ndim), normalize_axis_tuple(right, b.ndim)
     if [a.shape[k] for k in left] != [b.shape[k] for k in right]:

@@ -37,7 +37,7 @@ def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: s
         a, axis = np.ravel(a), 0
     axis = normalize_axis_index(axis, a.ndim)
     indices = as_operand(indices)
-    if indices.dtype.kind not in "biu" and indices.size:
+    if indices.dtype.kind not in "biu" and indices.size and indices.ndim:
         raise TypeError(f"Cannot cast array data from {indices.dtype!r} to dtype('int64') according to the rule 'safe'")
     indices = astype(indices, np.intp)
     if mode == "clip":
@@ -299,7 +299,7 @@ def argsort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, 
     if axis is None:
         a, axis = np.ravel(a), -1
     if a.ndim == 0:
-        raise np.exceptions.AxisError(axis, 0)
+        a = np.reshape(a, (1,))
     return p.argsort(a, axis=negative_axis(a.ndim, axis), stable=stable or kind in ("stable", "mergesort"))
 
 
@@ -308,6 +308,8 @@ def sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, 
     a = as_operand(a)
     if axis is None:
         a, axis = np.ravel(a), -1
+    if a.ndim == 0:
+        raise np.exceptions.AxisError(axis, 0)
     return _rearranged(a, argsort(a, axis, kind, order, stable=True), axis)
 
 

@@ -265,9 +265,7 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
     if axis is None:
         a, axis = np.ravel(a), 0
     axis = normalize_axis_index(axis, a.ndim)
-    times = np.asarray(repeats)
-    if times.dtype.kind not in "biu":
-        raise TypeError(f"Cannot cast array data from {times.dtype!r} to dtype('int64') according to the rule 'safe'")
+    times = np.asarray(repeats).astype(np.intp)  # NumPy itself cuts off fractions
     if times.size == 1:
         by = int(times.item())
         if by < 0:
