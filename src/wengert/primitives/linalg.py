@@ -11,12 +11,13 @@ returned, and `DegenerateError` raised if what is asked for hangs on the rest.
 
 >>> import numpy as np, wengert as wg
 >>> wg.grad(np.linalg.det)(np.array([[2.0, 1.0], [0.0, 3.0]]))
-array([[ 3., -0.],
+array([[ 3.,  0.],
        [-1.,  2.]])
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -358,9 +359,14 @@ solve = define(
 
 
 def _cofactors(x: Any) -> Any:
-    """The matrix of cofactors ``det(A) A^-T``, which is a polynomial in A: from singular values, so at any rank."""
-    if x.shape[-1] == 0:
+    """The matrix of cofactors ``det(A) A^-T``, a polynomial in A: by singular values where A is nearly singular."""
+    if x.size == 0:
         return x
+    with contextlib.suppress(np.linalg.LinAlgError):
+        Y = np.linalg.inv(x)
+        condition = np.max(np.abs(x), axis=(-2, -1)) * np.max(np.abs(Y), axis=(-2, -1))
+        if np.all(condition < 1e-2 / math.sqrt(np.finfo(x.dtype).eps)):
+            return np.linalg.det(x)[..., None, None] * np.swapaxes(Y, -1, -2)
     U, s, Vh = np.linalg.svd(x)
     n = s.shape[-1]
     others = np.stack([np.prod(np.delete(s, k, axis=-1), axis=-1) for k in range(n)], axis=-1)
