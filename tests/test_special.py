@@ -492,3 +492,38 @@ def test_broadcasting_of_three_operands():
     ga, gb, gx = wg.grad(lambda a, b, x: np.sum(sc.betainc(a, b, x)), (0, 1, 2))(a, b, x)
     assert (ga.shape, gb.shape, gx.shape) == ((2, 1), (3,), ())
     assert_close(gx, np.sum(parameters.beta_density(a, b, x)), 1e-13)
+
+
+ELEMENTWISE = [
+    p
+    for p in PRIMITIVES.values()
+    if p.elementwise and "scipy.special" in str(p.source) and not all(hasattr(rule, "refuses") for rule in p.partials)
+]
+
+
+@pytest.mark.parametrize("primitive", ELEMENTWISE, ids=lambda p: p.name)
+def test_source_gives_the_same_values_and_slopes(primitive):
+    domain = primitive.domain or ((-math.inf, math.inf),) * len(primitive.partials)
+    free = [k for k, rule in enumerate(primitive.partials) if not hasattr(rule, "refuses")]
+    operands = [3] * len(primitive.partials)  # the order of a polynomial, say
+    for k in free:
+        low, high = domain[k]
+        middle = low + 0.4 * (high - low) if math.isfinite(high - low) else 0.7
+        operands[k] = np.float64(low + 1.3 if math.isfinite(low) and math.isinf(high) else middle)
+        if math.isinf(low) and math.isfinite(high):
+            operands[k] = np.float64(high - 1.3)
+
+    def f(*xs):
+        chosen = list(operands)
+        for k, x in zip(free, xs, strict=True):
+            chosen[k] = x
+        return primitive(*chosen)
+
+    point = [operands[k] for k in free]
+    for program in (
+        wg.trace(f, tuple(range(len(free))))(*point),
+        wg.trace(wg.grad(f), tuple(range(len(free))))(*point),
+    ):
+        names = {}
+        exec(program.source(), names)
+        assert float(names[program.name](*point)) == pytest.approx(float(program(*point)), rel=1e-14)

@@ -265,7 +265,7 @@ def zeta_order(s: Array, q: Array, *, n: int) -> Array:
     direct = _euler_maclaurin(np.where(reflected, 1 - s, s), q, n)
     if not reflected.any():
         return direct[n] * math.factorial(n)
-    # zeta(s) = 2 (2 pi)^(s-1) sin(pi s / 2) Gamma(1-s) zeta(1-s), DLMF 25.4.1
+    # zeta(s) = 2 (2 pi)^(s-1) sin(pi s / 2) Gamma(1-s) zeta(1-s), DLMF 25.4.2
     mirrored = [term * (-1.0) ** k for k, term in enumerate(direct)]
     angle, psi = math.pi * s / 2, sc.psi(1 - s)
     gamma = [1 + 0 * s, -psi, (psi * psi + sc.polygamma(1, 1 - s)) / 2][: n + 1]
@@ -277,7 +277,7 @@ def zeta_order(s: Array, q: Array, *, n: int) -> Array:
 
 
 def _euler_maclaurin(s: Array, q: Array, n: int) -> list[Array]:
-    """The Taylor series of Hurwitz's zeta function in s (DLMF 25.11.5), for s >= 0."""
+    """The Taylor series of Hurwitz's zeta function in s (DLMF 25.11(iii)), for s >= 0."""
     head, terms = 24, 14
     total = [np.zeros_like(s) for _ in range(n + 1)]
 
