@@ -546,10 +546,10 @@ METHODS_OF_UFUNCS = [
     (lambda x, y: np.multiply.outer(x, y), [(MATRIX, VECTOR), (VECTOR, SCALAR)]),
     (lambda x: np.subtract.outer(x, [1.0, 2.0]), on(VECTOR)),
     (lambda x: np.power.outer([1.5, 2.0], x), on(VECTOR)),
-    *[(lambda x, u=u: u.accumulate(x), on(VECTOR, LONG, MATRIX)) for u in (np.maximum, np.minimum, np.fmax, np.logaddexp, np.subtract, np.hypot)],
+    *[(lambda x, u=u: u.accumulate(x), on(VECTOR, LONG, MATRIX)) for u in (np.maximum, np.minimum, np.fmax, np.logaddexp, np.subtract, np.hypot)],  # noqa: E501
     *[(lambda x, u=u: u.accumulate(x, axis=1), on(MATRIX)) for u in (np.add, np.multiply, np.maximum, np.divide)],
-    *[(lambda x, u=u: u.reduce(x), on(VECTOR, LONG, MATRIX)) for u in (np.logaddexp, np.logaddexp2, np.hypot, np.fmax, np.fmin, np.subtract, np.divide)],
-    *[(lambda x, u=u: u.reduce(x, axis=1, keepdims=True), on(MATRIX)) for u in (np.logaddexp, np.subtract, np.multiply)],
+    *[(lambda x, u=u: u.reduce(x), on(VECTOR, LONG, MATRIX)) for u in (np.logaddexp, np.logaddexp2, np.hypot, np.fmax, np.fmin, np.subtract, np.divide)],  # noqa: E501
+    *[(lambda x, u=u: u.reduce(x, axis=1, keepdims=True), on(MATRIX)) for u in (np.logaddexp, np.subtract, np.multiply)],  # noqa: E501
     (lambda x: np.logaddexp.reduce(x, axis=None), on(MATRIX)),
     (lambda x: np.logaddexp.reduce(x, axis=(0, 1), initial=0.5), on(MATRIX)),
     (lambda x: np.logaddexp.reduce(x, axis=1, where=MASK), on(MATRIX)),
@@ -567,7 +567,7 @@ METHODS_OF_UFUNCS = [
 ]  # fmt: skip
 
 INDICES = [
-    np.s_[1], np.s_[-1], np.s_[1:], np.s_[::-1], np.s_[2:0:-1], np.s_[::2], np.s_[5:], np.s_[...], np.s_[None], np.s_[()],
+    np.s_[1], np.s_[-1], np.s_[1:], np.s_[::-1], np.s_[2:0:-1], np.s_[::2], np.s_[5:], np.s_[...], np.s_[None], np.s_[()],  # noqa: E501
     np.s_[:, 1], np.s_[..., -1], np.s_[1, ..., None], np.s_[None, 1, None, ::-1], np.s_[ROWS], np.s_[:, COLUMNS],
     np.s_[ROWS, COLUMNS], np.s_[[1, 0, 0]], np.s_[[[1, 0], [0, 0]]], np.s_[ROWS[:, None], COLUMNS], np.s_[1, COLUMNS],
     np.s_[ROWS, None, COLUMNS], np.s_[ROWS, ::-1], np.s_[ROWS, 1:], np.s_[MASK], np.s_[MASK[:, 0]], np.s_[:, MASK[0]],

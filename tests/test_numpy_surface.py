@@ -352,7 +352,7 @@ METHODS = [
     lambda x: x * x.strides[0] * x.itemsize * x.flags.c_contiguous,
     lambda x: x.ravel().tolist()[2] * x,
     lambda x: (x.copy().sort() or 1.0) * x,
-    lambda x: np.stack([row for row in x]),
+    lambda x: np.stack(list(x)),
     lambda x: x.squeeze().swapaxes(0, 1).transpose(1, 0).flatten(),
     lambda x: abs(-x) + divmod(x, 0.7)[1],
     lambda x: x.std(axis=0) * x.var() * x.mean(1).max() * x.min(),

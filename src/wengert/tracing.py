@@ -676,13 +676,13 @@ class Traced(Recordable):
         self[...] = value
 
     def put(self, indices: Any, values: Any, mode: str = "raise") -> None:
-        np.put(self, indices, values, mode)  # type: ignore[call-overload]
+        functions.writing.put(self, indices, values, mode)
 
     def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> None:
-        self[...] = np.sort(self, axis, kind, order, stable=stable)  # type: ignore[call-overload]
+        self[...] = np.sort(self, axis, kind, order, stable=stable)
 
     def partition(self, kth: Any, axis: int = -1, kind: Any = "introselect", order: Any = None) -> None:
-        self[...] = np.partition(self, kth, axis, kind, order)  # type: ignore[call-overload]
+        self[...] = np.partition(self, kth, axis, kind, order)
 
     # -- Becoming a plain number --
 
@@ -774,8 +774,7 @@ class Traced(Recordable):
             return ufunc(*[_elements(x) if type(x) is Traced else x for x in inputs])  # made by np.frompyfunc
         if handler is None:
             raise unsupported(ufunc.__name__)
-        written = functions.ufuncs.call if method == "__call__" else functions.ufuncs.METHODS[method]
-        return _through(self, written, (ufunc, *inputs), kwargs)
+        return _through(self, functions.ufuncs.METHODS[method], (ufunc, *inputs), kwargs)
 
     def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         handler = CALLS.get(func)
@@ -853,7 +852,7 @@ class Flat:
         return self.base.ravel()[index]
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        np.put(self.base, np.arange(self.base.size)[index], value)
+        functions.writing.put(self.base, np.arange(self.base.size)[index], value)
 
 
 def _refusing(name: str) -> Callable[..., Any]:

@@ -96,5 +96,5 @@ def along(a: Any, axis: int, index: Any) -> Any:
 def fixed(result: Any) -> Any:
     """Make a guard of the length of a result, where it depends on the values."""
     if isinstance(result, Recordable):
-        int(p.length(result))  # type: ignore[call-overload]
+        int(p.length(result))
     return result

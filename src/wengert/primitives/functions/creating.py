@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.primitives.functions.arguments import as_operand, ndim_of, shape_of
+from wengert.primitives.functions.arguments import as_operand, is_traced, ndim_of, shape_of
 from wengert.primitives.functions.shaping import astype
 from wengert.primitives.table import calls
 from wengert.program import Recordable
@@ -50,8 +50,8 @@ def full_like(
 
 @calls(np.linspace)
 def linspace(
-    start: Any, stop: Any, num: Any = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0,
-    *, device: Any = None,
+    start: Any, stop: Any, num: Any = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None,
+    axis: int = 0, *, device: Any = None,
 ) -> Any:  # fmt: skip
     """Space evenly: a weighted mean of the ends, linear in both."""
     num = int(num)
@@ -68,7 +68,8 @@ def linspace(
     step = width / parts if parts > 0 else np.nan * width
     result = at * (step if parts > 0 else 0.0 * width) + start
     if endpoint and num > 1:  # the last is the stop itself, to the bit
-        result = np.concatenate([result[:-1], np.broadcast_to(astype(as_operand(stop), result.dtype), (1, *result.shape[1:]))])
+        last = np.broadcast_to(astype(as_operand(stop), result.dtype), (1, *result.shape[1:]))
+        result = np.concatenate([result[:-1], last])
     result = np.moveaxis(result, 0, axis) if axis else result
     result = astype(result, kind if dtype is None else dtype)
     return (result, step) if retstep else result
@@ -104,7 +105,9 @@ def geomspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype
 
 
 @calls(np.full)
-def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None, like: Any = None) -> Any:
+def full(
+    shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None, like: Any = None
+) -> Any:
     fill_value = as_operand(fill_value)
     wanted = tuple(shape) if np.iterable(shape) else (shape,)
     return np.positive(np.broadcast_to(fill_value if dtype is None else astype(fill_value, dtype), wanted))
@@ -149,7 +152,7 @@ def diag_indices_from(arr: Any) -> Any:
 
 @calls(np.shape)
 def shape(a: Any) -> tuple[int, ...]:
-    return a.shape if hasattr(a, "shape") else np.asarray(a).shape  # type: ignore[no-any-return]
+    return a.shape if hasattr(a, "shape") else np.asarray(a).shape
 
 
 @calls(np.ndim)
@@ -166,7 +169,7 @@ def size(a: Any, axis: Any = None) -> int:
 
 def _of_dtypes(function: Callable[..., Any]) -> Callable[..., Any]:
     def answered(*args: Any, **kwargs: Any) -> Any:
-        return function(*[a.dtype if isinstance(a, Recordable) else a for a in args], **kwargs)
+        return function(*[a.dtype if is_traced(a) else a for a in args], **kwargs)
 
     answered.__name__ = function.__name__
     return answered

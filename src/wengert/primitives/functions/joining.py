@@ -206,7 +206,8 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> An
     if callable(mode):
         raise UnsupportedError("np.pad with a function for mode writes in place; use one of the named modes.")
     allowed = {
-        **dict.fromkeys(("empty", "edge", "wrap"), ()), "constant": ("constant_values",), "linear_ramp": ("end_values",),
+        **dict.fromkeys(("empty", "edge", "wrap"), ()),
+        "constant": ("constant_values",), "linear_ramp": ("end_values",),
         **dict.fromkeys(("maximum", "mean", "median", "minimum"), ("stat_length",)),
         **dict.fromkeys(("reflect", "symmetric"), ("reflect_type",)),
     }  # fmt: skip
@@ -257,20 +258,20 @@ def _pad_axis(a: Any, axis: int, before: int, after: int, mode: str, options: An
     elif n == 0:
         raise ValueError(f"can't extend empty axis {axis} using modes other than 'constant' or 'empty'")
     elif mode == "linear_ramp":
-        ends = [astype(as_operand(end), a.dtype) for end in _pairs(options.get("end_values", 0), ndim)[axis]]
+        limits = [astype(as_operand(end), a.dtype) for end in _pairs(options.get("end_values", 0), ndim)[axis]]
         first, last = a[(*at, slice(0, 1))], a[(*at, slice(n - 1, n))]
         spread = (1,) * axis + (-1,) + (1,) * (a.ndim - axis - 1)
         up = np.reshape(np.arange(before) / max(before, 1), spread).astype(a.dtype)
         down = np.reshape(np.arange(after - 1, -1, -1) / max(after, 1), spread).astype(a.dtype)
-        blocks = [ends[0] + (first - ends[0]) * up, ends[1] + (last - ends[1]) * down]
+        blocks = [limits[0] + (first - limits[0]) * up, limits[1] + (last - limits[1]) * down]
     else:
-        statistic = {"maximum": np.max, "minimum": np.min, "mean": np.mean, "median": np.median}[mode]
+        statistics: dict[str, Any] = {"maximum": np.max, "minimum": np.min, "mean": np.mean, "median": np.median}
         lengths = [n if k is None else min(int(k), n) for k in _pairs(options.get("stat_length"), ndim)[axis]]
         if 0 in lengths and mode in ("maximum", "minimum"):
             raise ValueError("stat_length of 0 yields no value for padding")
         parts = a[(*at, slice(0, lengths[0]))], a[(*at, slice(n - lengths[1], n))]
         blocks = [
-            np.repeat(statistic(part, axis=axis, keepdims=True), width, axis=axis)
+            np.repeat(statistics[mode](part, axis=axis, keepdims=True), width, axis=axis)
             for part, width in zip(parts, (before, after), strict=True)
         ]
     return np.concatenate([blocks[0], a, blocks[1]], axis=axis)

@@ -267,7 +267,8 @@ def _labels(subscripts: str, arrays: Sequence[Any]) -> tuple[list[Labels], Label
         if width < 0 or (width and not dots):
             raise ValueError(
                 "einstein sum subscripts string contains too many subscripts for operand" if width < 0 else
-                "operand has more dimensions than subscripts given in einstein sum, but no '...' ellipsis provided to broadcast the extra dimensions."
+                "operand has more dimensions than subscripts given in einstein sum, "
+                "but no '...' ellipsis provided to broadcast the extra dimensions."
             )  # fmt: skip
         return [*before, *(range(-width, 0) if dots else ()), *after]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy._core import _methods  # type: ignore[attr-defined]
+from numpy._core import _methods
 
 from wengert.primitives import elementwise as e
 from wengert.primitives import structural as p
@@ -386,7 +386,7 @@ def nancumprod(a: Any, axis: int | None = None, dtype: Any = None, out: Any = No
 
 def _nan_extremum(extremum: Callable[..., Any], worst: float) -> Callable[..., Any]:
     def nan_extremum(
-        a: Any, axis: Axis = None, out: Any = None, keepdims: Any = UNSET, initial: Any = UNSET, where: Any = UNSET
+        a: Any, axis: Any = None, out: Any = None, keepdims: Any = UNSET, initial: Any = UNSET, where: Any = UNSET
     ) -> Any:
         result = extremum(_without_nan(a, worst), axis, out, keepdims, initial, where)
         empty = np.all(np.isnan(a), axis=axis, keepdims=flag(keepdims))

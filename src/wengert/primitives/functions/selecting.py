@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -139,7 +139,8 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
     conditions = [astype(as_operand(c), bool) for c in condlist]
     if len(funclist) not in (len(conditions), len(conditions) + 1):
         raise ValueError(
-            f"with {len(conditions)} condition(s), either {len(conditions)} or {len(conditions) + 1} functions are expected"
+            f"with {len(conditions)} condition(s), either {len(conditions)} or {len(conditions) + 1} "
+            "functions are expected"
         )
     if len(funclist) == len(conditions) + 1:
         covered = conditions[0]
@@ -452,7 +453,7 @@ def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: Any, *args: Any
 def apply_over_axes(func: Callable[..., Any], a: Any, axes: Any) -> Any:
     result = as_operand(a)
     ndim = result.ndim
-    chosen: Sequence[int] = axes if np.iterable(axes) else (axes,)
+    chosen: Any = axes if np.iterable(axes) else (axes,)
     for axis in chosen:
         reduced = func(result, axis + ndim if axis < 0 else axis)
         if reduced.ndim != ndim:

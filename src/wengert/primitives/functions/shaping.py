@@ -15,8 +15,8 @@ from wengert.primitives.functions.arguments import (
     Axis,
     along,
     as_operand,
-    negative_axis,
     ndim_of,
+    negative_axis,
     only,
     pick,
     shape_of,
@@ -100,7 +100,7 @@ def atleast_2d(*arys: Any) -> Any:
 
 @calls(np.atleast_3d)
 def atleast_3d(*arys: Any) -> Any:
-    shapes = {0: lambda _s: (1, 1, 1), 1: lambda s: (1, s[0], 1), 2: lambda s: (*s, 1)}
+    shapes: dict[int, Any] = {0: lambda _s: (1, 1, 1), 1: lambda s: (1, s[0], 1), 2: lambda s: (*s, 1)}
     results = tuple(np.reshape(a, shapes[ndim_of(a)](shape_of(a))) if ndim_of(a) < 3 else as_operand(a) for a in arys)
     return results[0] if len(results) == 1 else results
 
@@ -225,7 +225,9 @@ def broadcast_arrays(*args: Any, subok: bool = False) -> Any:
 
 
 @calls(np.lib.stride_tricks.sliding_window_view)
-def sliding_window_view(x: Any, window_shape: Any, axis: Any = None, *, subok: bool = False, writeable: bool = False) -> Any:
+def sliding_window_view(
+    x: Any, window_shape: Any, axis: Any = None, *, subok: bool = False, writeable: bool = False
+) -> Any:
     """Take the elements of all windows, by an index of them."""
     whole = np.arange(x.size).reshape(x.shape)
     positions = np.lib.stride_tricks.sliding_window_view(whole, window_shape, axis=axis)
@@ -234,8 +236,9 @@ def sliding_window_view(x: Any, window_shape: Any, axis: Any = None, *, subok: b
 
 @calls(np.lib.stride_tricks.as_strided, catch=np.lib.stride_tricks)
 def as_strided(
-    x: Any, shape: Any = None, strides: Any = None, subok: bool = False, writeable: bool = True, *, check_bounds: Any = None
-) -> Any:
+    x: Any, shape: Any = None, strides: Any = None, subok: bool = False, writeable: bool = True,
+    *, check_bounds: Any = None,
+) -> Any:  # fmt: skip
     """Take the elements that lie where the strides lead, by an index of them."""
     if not x.flags.c_contiguous:
         raise UnsupportedError("as_strided of an array that is not contiguous has no rule; copy it first.")
@@ -244,7 +247,8 @@ def as_strided(
         raise UnsupportedError("as_strided into the middle of an element has no rule.")
     whole = np.arange(x.size, dtype=np.int64)
     shape = x.shape if shape is None else shape
-    positions = np.lib.stride_tricks.as_strided(whole, shape, [step // x.itemsize * 8 for step in steps], writeable=False)
+    scaled = [step // x.itemsize * whole.itemsize for step in steps]
+    positions = np.lib.stride_tricks.as_strided(whole, shape, scaled, writeable=False)
     return pick(np.ravel(x), (positions.copy(),))
 
 

@@ -1,12 +1,13 @@
 """The methods of NumPy's ufuncs, and the keywords that all of them take.
 
-``np.log(x, where=x > 0)``, ``np.add(a, b, dtype=np.float32)``, ``np.maximum.accumulate(x)``, ``np.logaddexp.reduce(x)``,
-``np.multiply.outer(a, b)``, ``np.add.reduceat(x, starts)``: all in terms of the ufunc's own row.
+``np.log(x, where=x > 0)``, ``np.add(a, b, dtype=np.float32)``, ``np.maximum.accumulate(x)``,
+``np.logaddexp.reduce(x)``, ``np.multiply.outer(a, b)``, ``np.add.reduceat(x, starts)``: in terms of the ufunc's row.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ _OWN = {
 }  # fmt: skip
 """Ufuncs whose reduction has a name of its own."""
 
-_INSIDE = {np.arccosh: 2.0}
+_INSIDE: dict[Any, float] = {np.arccosh: 2.0}
 """What stands for the elements that a mask leaves out, so that nothing is computed outside the function's domain."""
 
 
@@ -52,15 +53,12 @@ def call(
     if handler is None:
         raise UnsupportedError(f"np.{ufunc.__name__} has no rule on traced values.")
     if ufunc.signature is not None:  # np.matmul and relatives: not element by element
-        result = handler(
-            *[x if dtype is None else astype(as_operand(x), dtype, casting=casting) for x in inputs], **core
-        )
-        return result
+        return handler(*[x if dtype is None else astype(as_operand(x), dtype, casting=casting) for x in inputs], **core)
     if core:
         raise TypeError(f"{ufunc.__name__}() got an unexpected keyword argument '{next(iter(core))}'")
     asked = signature if signature is not None else sig
     if dtype is not None or asked is not None:
-        inputs = _cast(ufunc, inputs, dtype, asked, casting)
+        inputs = tuple(_cast(ufunc, inputs, dtype, asked, casting))
     if where is True:
         return handler(*inputs)
     safe = [np.where(where, x, as_operand(x).dtype.type(_INSIDE.get(ufunc, 0.5))) for x in inputs]
@@ -71,7 +69,7 @@ def call(
 
 
 def _cast(ufunc: np.ufunc, inputs: Any, dtype: Any, asked: Any, casting: Any) -> list[Any]:
-    """Convert operands to what NumPy's own choice of a loop takes; TypeError, NumPy's own, where the rule forbids it."""
+    """Convert operands to what NumPy's own choice of a loop takes; NumPy's own TypeError where the rule forbids it."""
     kinds = [type(x) if type(x) in (int, float, complex) else as_operand(x).dtype for x in inputs]
     if asked is None:
         asked = (None,) * ufunc.nin + (np.dtype(dtype),) * ufunc.nout
@@ -202,15 +200,21 @@ def at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = UNSET) -> None:
     writing.add_at(a, indices, b, 1 if ufunc is np.add else -1)
 
 
-METHODS = {"reduce": reduce, "accumulate": accumulate, "outer": outer, "reduceat": reduceat, "at": at}
-"""What each method of a ufunc does on traced values."""
+METHODS: dict[str, Callable[..., Any]] = {
+    "__call__": call,
+    "reduce": reduce,
+    "accumulate": accumulate,
+    "outer": outer,
+    "reduceat": reduceat,
+    "at": at,
+}
+"""What a ufunc and each of its methods does on traced values."""
 
 
 def _needs_two(ufunc: np.ufunc, method: str, results: bool = False) -> None:
     if ufunc.nin != 2 or (ufunc.nout != 1 and not results):
-        raise ValueError(
-            f"{method} only supported for {'binary functions' if ufunc.nin != 2 else 'functions returning a single value'}"
-        )
+        those = "binary functions" if ufunc.nin != 2 else "functions returning a single value"
+        raise ValueError(f"{method} only supported for {those}")
     if ufunc.signature is not None:
         raise RuntimeError(f"Reduction not defined on ufunc with signature: {ufunc.__name__}")
 
