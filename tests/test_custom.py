@@ -146,6 +146,20 @@ def test_scipy_function_as_it_stands():
     assert_second_order(f, [np.array([1.5, 2.5])])
 
 
+def test_both_rules_serve_each_its_mode():
+    f = wg.custom_derivative(lambda x: x * 1.0)
+    f.defvjp(lambda x: (x, None), lambda kept, g: (2 * g,))
+    f.defjvp(lambda primals, tangents: (primals[0], 3 * tangents[0]))
+    x = np.array([1.0, 5.0])
+    np.testing.assert_array_equal(wg.jacrev(f)(x), 2 * np.eye(2))
+    np.testing.assert_array_equal(wg.jacfwd(f)(x), 3 * np.eye(2))
+
+
+def test_the_same_array_as_two_arguments():
+    f = by_partial(lambda a, b: a * b**2, lambda y, a, b: b**2, lambda y, a, b: 2 * a * b)
+    assert wg.grad(lambda x: f(x, x))(3.0) == 27.0
+
+
 def test_zero_partials_and_missing_ones():
     f = by_partial(lambda a, b: a * b, lambda y, a, b: b, None)
     assert wg.grad(f, (0, 1))(2.0, 3.0) == (3.0, 0.0)

@@ -48,7 +48,7 @@ LAYERS = {
     "batching": 9,
     "checking": 9,
     "diagnosis": 9,
-    "numpy": 3,
+    "numpy": 4,
     "compat": 10,
     "cli": 10,
 }

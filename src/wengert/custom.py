@@ -27,7 +27,7 @@ from wengert.errors import ArgumentError, LostGradientError, ShapeError, Unsuppo
 from wengert.jacobians import Dense, Diagonal, LocalJacobian
 from wengert.linearization import Linearization
 from wengert.program import Primitive, Recordable, as_value
-from wengert.tracing import all_constant, at_place, holds_traced, join, plain, run
+from wengert.tracing import all_constant, at_place, current_context, holds_traced, join, plain, run
 
 Array = Any
 Rule = Callable[..., Any]
@@ -156,7 +156,7 @@ class custom_derivative:  # noqa: N801 - a decorator
         Both are tuples, one entry for each argument and of its structure; the tangent of what is no real array is
         None.  Can be used as a decorator.
         """
-        self.rules = _Forward(self, rule)
+        self._give(_Forward(self, rule))
         return rule
 
     def defvjp(self, forward: Rule, backward: Rule) -> None:
@@ -165,7 +165,17 @@ class custom_derivative:  # noqa: N801 - a decorator
         ``forward(*args)`` returns the result and what is to be kept; ``backward(kept, y_bar)`` returns a tuple of the
         adjoints of the arguments (None for zero), linear in ``y_bar``.
         """
-        self.rules = _Reverse(self, forward, backward)
+        self._give(_Reverse(self, forward, backward))
+
+    def _give(self, rules: _Forward | _Reverse) -> None:
+        """Enter a rule; one of each kind serve side by side, each its own mode."""
+        known = self.rules
+        if isinstance(known, _Forward) and isinstance(rules, _Reverse):
+            self.rules = _Both(known, rules)
+        elif isinstance(known, _Reverse) and isinstance(rules, _Forward):
+            self.rules = _Both(rules, known)
+        else:
+            self.rules = rules
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._signature is not None:
@@ -228,6 +238,11 @@ class _Call:
         args, kwargs = trees.unflatten(self.structure, leaves)
         return args, kwargs
 
+    def argument_of(self, k: int) -> int | None:
+        """Return the position of the argument that the k-th operand of the line belongs to; None if it has a name."""
+        args, _ = trees.unflatten(self.structure, range(len(self.static)))
+        return next((n for n, arg in enumerate(args) if self.moving[k] in trees.flatten(arg)[0]), None)
+
     def spread(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """Return a tree like the positional arguments that differ, with `values` in the places of the operands."""
         leaves: list[Any] = [None] * len(self.static)
@@ -288,7 +303,12 @@ def _compute(*operands: Any, call: _Call) -> Any:
     args, kwargs = call.arguments(operands)
     rules = call.custom.rules
     assert rules is not None
-    y = rules.value(call, operands, args, kwargs)
+    context = current_context()
+    tapes, context.tapes = context.tapes, []  # the arrays that it makes are its own: no trace shall follow them
+    try:
+        y = rules.value(call, operands, args, kwargs)
+    finally:
+        context.tapes = tapes
     if isinstance(y, (Recordable, np.ndarray, np.generic, float, int)):
         return _untraced(call, y)
     leaves, call.out_structure = trees.flatten(y)
@@ -298,7 +318,7 @@ def _compute(*operands: Any, call: _Call) -> Any:
 
 
 def _untraced(call: _Call, y: Any) -> Any:
-    """Return a plain result; it may have been made by np.zeros, but not from traced values."""
+    """Return a plain result, which must not have been made from traced values."""
     if not all_constant(join(y) if holds_traced(y) else y):
         raise LostGradientError(
             explain_at(
@@ -359,8 +379,8 @@ class _Partials(_Rules):
 
     def jacobian(self, call: _Call, k: int, y: Any, operands: Sequence[Any]) -> LocalJacobian | None:
         args, kwargs = call.arguments(operands)
-        at = next(n for n, a in enumerate(args) if a is operands[k])
-        if at >= len(self.partials):
+        at = call.argument_of(k)
+        if at is None or at >= len(self.partials):
             raise UnsupportedError(
                 f"{self.custom.name} was given {len(self.partials)} partials, and it is differentiated with respect to "
                 f"argument {at}.\nGive {self.custom.name}.def_partial one for each argument, None where it is zero."
@@ -393,7 +413,9 @@ class _Linear(LocalJacobian):
 
     __slots__ = ("_call", "_k", "_operands", "_rules", "_y")
 
-    def __init__(self, rules: _Forward | _Reverse, call: _Call, k: int, y: Any, operands: Sequence[Any]) -> None:
+    def __init__(
+        self, rules: _Forward | _Reverse | _Both, call: _Call, k: int, y: Any, operands: Sequence[Any]
+    ) -> None:
         self._rules, self._call, self._k, self._y, self._operands = rules, call, k, y, tuple(operands)
         self.in_shape, self.out_shape = operands[k].shape, y.shape
 
@@ -401,7 +423,7 @@ class _Linear(LocalJacobian):
         return _each(lambda one, batch: self._rules.push(self, one, batch), t, batch, self._rules.pushes_blocks)
 
     def pull(self, g: Array, batch: int = 0) -> Array:
-        return _each(lambda one, batch: self._rules.pull(self, one, batch), g, batch, not self._rules.pushes_blocks)
+        return _each(lambda one, batch: self._rules.pull(self, one, batch), g, batch, self._rules.pulls_blocks)
 
     def formula(self, operand: str) -> str:
         return f"D{self._call.custom.name}^T({operand})"
@@ -432,7 +454,7 @@ def _transposed(linear: Callable[..., Any], zeros: Sequence[Any]) -> Linearizati
 class _Forward(_Rules):
     """By a forward rule."""
 
-    pushes_blocks = False
+    pushes_blocks, pulls_blocks = False, True
 
     def __init__(self, custom: custom_derivative, rule: Rule) -> None:
         super().__init__(custom)
@@ -473,9 +495,15 @@ class _Forward(_Rules):
             return self.tangent(J, whole)
 
         def pull() -> list[Any]:
-            found = _transposed(linear, [zeros[k] for k in real])
-            (position,) = found.outputs
-            return reverse(found, {position: g} if position >= 0 else {}, batch)
+            try:
+                found = _transposed(linear, [zeros[k] for k in real])
+                (position,) = found.outputs
+                return reverse(found, {position: g} if position >= 0 else {}, batch)
+            except RecursionError:
+                raise UnsupportedError(
+                    f"the forward rule of {self.custom.name} applies {self.custom.name} to a tangent, "
+                    "so it cannot be transposed.\nGive a reverse rule as well, by defvjp."
+                ) from None
 
         bar = _shared(J, g, pull)[real.index(J._k)]
         return np.zeros(g.shape[:batch] + J.in_shape, J._y.dtype)[()] if bar is None else bar
@@ -484,7 +512,7 @@ class _Forward(_Rules):
 class _Reverse(_Rules):
     """By a reverse rule."""
 
-    pushes_blocks = True
+    pushes_blocks, pulls_blocks = True, False
 
     def __init__(self, custom: custom_derivative, forward: Rule, backward: Rule) -> None:
         super().__init__(custom)
@@ -562,3 +590,18 @@ class _Reverse(_Rules):
         (position,) = found.outputs
         (y_dot,) = reverse(found, {position: t} if position >= 0 else {}, batch)
         return np.zeros(t.shape[:batch] + J.out_shape, J._y.dtype)[()] if y_dot is None else y_dot
+
+
+class _Both(_Rules):
+    """By a forward and a reverse rule."""
+
+    pushes_blocks, pulls_blocks = False, False
+
+    def __init__(self, forward: _Forward, backward: _Reverse) -> None:
+        super().__init__(forward.custom)
+        self.forward, self.backward = forward, backward
+        self.value = backward.value  # type: ignore[method-assign]  # it keeps what the reverse rule reads
+        self.push, self.pull = forward.push, backward.pull
+
+    def jacobian(self, call: _Call, k: int, y: Any, operands: Sequence[Any]) -> LocalJacobian:
+        return _Linear(self, call, k, y, operands)

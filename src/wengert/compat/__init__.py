@@ -1,0 +1,1 @@
+"""Other packages' names for what wengert does, so that their users change the import lines alone."""
