@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import warnings
+from pathlib import Path
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
+import test_functions
 import truth
 from agreement import assert_close, assert_first_order, assert_second_order, assert_single_precision
 from hypothesis import given
@@ -17,6 +20,7 @@ from numpy_surface import CASES, INDICES, MASK, METHODS_OF_UFUNCS
 
 import wengert as wg
 from wengert.errors import BranchError, LostGradientError, UnsupportedError
+from wengert.primitives import CALLS
 
 LISTED = [
     *[(function.__name__, f, many) for function, cases in CASES.items() for f, many in cases],
@@ -486,3 +490,23 @@ def test_what_random_generators_draw_inside_a_trace_is_what_numpy_draws():
     x = np.array([1.0, 2.0, 3.0])
     f = lambda x: np.random.default_rng(0).normal(size=3) * x + np.random.default_rng(1).choice(x, 2).sum()  # noqa: E731
     np.testing.assert_array_equal(wg.linearize(f, x)[0], f(x))
+
+
+# ---- The page ----
+
+
+def test_the_page_of_what_is_supported_is_up_to_date():
+    path = Path(__file__).parents[1] / "docs" / "generate_supported.py"
+    spec = importlib.util.spec_from_file_location("generate_supported", path)
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    assert page.PAGE.read_text() == page.write(), "run python docs/generate_supported.py"
+
+
+def test_every_function_of_numpys_own_namespace_on_the_page_has_cases():
+    own = {f for f in CALLS if getattr(f, "__module__", "") == "numpy" and not isinstance(f, np.ufunc)}
+    listed = {*CASES, *test_functions.CASES}
+    writing = {np.copyto, np.fill_diagonal, np.place, np.put, np.put_along_axis, np.putmask}
+    around = {np.isscalar, np.full, np.arange, np.tril_indices_from, np.triu_indices_from, np.diag_indices_from}
+    missing = {f.__name__ for f in own - listed - writing - around if f not in (np.amax, np.amin, np.around)}
+    assert not missing, f"give these functions cases in numpy_surface.CASES: {sorted(missing)}"

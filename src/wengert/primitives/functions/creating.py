@@ -181,6 +181,20 @@ common_type = calls(np.common_type)(lambda *arrays: np.common_type(*[np.empty(0,
 common_type.__name__ = "common_type"
 
 
+def _shown(function: Callable[..., Any]) -> Callable[..., Any]:
+    def show(a: Any, *args: Any, **kwargs: Any) -> str:
+        while isinstance(a, Recordable):
+            a = a.value  # type: ignore[attr-defined]
+        return str(function(a, *args, **kwargs))
+
+    show.__name__ = function.__name__
+    return show
+
+
+for _function in (np.array2string, np.array_repr, np.array_str):
+    calls(_function)(_shown(_function))
+
+
 @calls(np.iscomplexobj)
 def iscomplexobj(x: Any) -> bool:
     return as_operand(x).dtype.kind == "c"  # type: ignore[no-any-return]
