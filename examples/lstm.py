@@ -65,7 +65,9 @@ def windows(text, length, count):
     """Cut sequences out of a text that is repeated endlessly: (time, sequence, symbol)."""
     alphabet = sorted(set(text))
     starts = [k * len(text) // count for k in range(count)]
-    return np.stack([one_hot((text * 3)[s : s + length], alphabet) for s in starts], axis=1), alphabet
+    return np.stack(
+        [one_hot((text * (2 + length // len(text)))[s : s + length], alphabet) for s in starts], axis=1
+    ), alphabet
 
 
 def problem(hidden=4, length=6, count=3):
