@@ -28,7 +28,9 @@ from wengert.jacobians import (
 )
 from wengert.linearization import Linearization
 from wengert.program import Recordable
-from wengert.tracing import current_context
+from wengert.tracing import SMALL, current_context
+
+ndarray = np.ndarray
 
 
 def forward(linearization: Linearization, seeds: Mapping[int, Array], batch: int = 0) -> list[Array | None]:
@@ -133,6 +135,7 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
     with_complex = linearization.with_complex
     pieces: dict[int, list[tuple[Any, Array]]] = {}
     shapes: dict[int, tuple[int, ...]] = {}
+    own: set[int] = set()  # where the adjoint is a sum that was made here, and more can be added to it in place
     for position, seed in seeds.items():
         bar[position] = seed
     try:
@@ -181,7 +184,16 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                 if with_complex and part.dtype.kind == "c" and kept[k + 1].dtype.kind != "c":
                     part = part.real  # dL = Re(g dz), and dz is real here
                 known = bar[parent]
-                bar[parent] = part if known is None else known + part
+                if known is None:
+                    bar[parent] = part
+                elif type(known) is ndarray and known.size > SMALL:
+                    if parent in own and part.dtype is known.dtype and type(part) is ndarray:
+                        known += part
+                    else:
+                        bar[parent] = known + part
+                        own.add(parent)
+                else:
+                    bar[parent] = known + part
     finally:
         context.place = before
     for position in [k for k in pieces if k < len(linearization.inputs)]:
@@ -192,6 +204,9 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
 def _gather(whole: Array | None, parts: list[tuple[Any, Array]], shape: tuple[int, ...], batch: int) -> Array:
     """Put the adjoints of an array's elements together, and add that of the array as a whole."""
     total = assemble([g for _, g in parts], [index for index, _ in parts], shape, batch=batch)
+    if type(total) is ndarray and type(whole) is ndarray and total.dtype is whole.dtype:
+        total += whole
+        return total
     return total if whole is None else whole + total
 
 
