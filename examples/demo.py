@@ -75,15 +75,15 @@ def initial(seed=0, inputs=64, hidden=HIDDEN, classes=10):
 # ---- The demonstration ----
 
 
-def seconds(work, repeat):
-    """Return the median time of a call."""
-    work()
-    times = []
+def seconds(works, repeat):
+    """Return the median time of each call; they are called in turn, so that a busy machine slows all of them."""
+    times = {name: [] for name in works}
     for _ in range(repeat):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(measured) for name, measured in times.items()}
 
 
 def written(duration):
@@ -98,10 +98,10 @@ def compare(cost, w):
     plan = wg.plan(cost)(w)
     n = w.size
     rng = np.random.default_rng(0)
-    units = iter(np.eye(n)[rng.choice(n, SAMPLE + 1, replace=False)])
-    forward_pass = seconds(lambda: wg.jvp(cost, (w,), (next(units),)), SAMPLE)
-    reverse_pass = seconds(lambda: wg.grad(cost)(w), SAMPLE)
-    per_pass = {"forward": forward_pass, "reverse": reverse_pass}
+    units = iter(np.eye(n)[rng.choice(n, SAMPLE, replace=False)])
+    per_pass = seconds(
+        {"forward": lambda: wg.jvp(cost, (w,), (next(units),)), "reverse": lambda: wg.grad(cost)(w)}, SAMPLE
+    )
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
     for name in ("passes", "multiplications", "additions", "one pass", "all passes"):
