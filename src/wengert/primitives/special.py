@@ -201,19 +201,25 @@ def _beta_order(a: Any, b: Any, x: Any, n: int, m: int) -> Any:
     return betainc_order(a, b, x, n=n, m=m)
 
 
+def _implicit(slope: Any, density: Any) -> Any:
+    """The derivative of a quantile in a parameter, -slope / density; 0 at the ends, which stay where they are."""
+    end = slope == 0
+    return np.where(end, 0.0, -slope / np.where(end, 1.0, density))
+
+
 gamma_density = quadrature(by_quadrature.gamma_density, lambda y, a, x: y * _gamma_score(a, x), lambda y, a, x: y * ((a - 1) / x - 1), domain=(POSITIVE, POSITIVE))
 gammainc_order: Primitive = quadrature(by_quadrature.gammainc_order, lambda _y, a, x, *, n: gammainc_order(a, x, n=_next(n, "scipy.special.gammainc")), _gamma_order_in_x)
 gammainc = special(sc.gammainc, lambda _y, a, x: gammainc_order(a, x, n=1), lambda _y, a, x: gamma_density(a, x), formula=lambda a, x: _sympy().lowergamma(a, x) / _sympy().gamma(a), domain=(POSITIVE, POSITIVE))
 gammaincc = special(sc.gammaincc, lambda _y, a, x: -gammainc_order(a, x, n=1), lambda _y, a, x: -gamma_density(a, x), formula=lambda a, x: _sympy().uppergamma(a, x) / _sympy().gamma(a), domain=(POSITIVE, POSITIVE))
-gammaincinv = special(sc.gammaincinv, lambda y, a, _p: -gammainc_order(a, y, n=1) / gamma_density(a, y), lambda y, a, _p: 1 / gamma_density(a, y), domain=(POSITIVE, UNIT))
-gammainccinv = special(sc.gammainccinv, lambda y, a, _p: -gammainc_order(a, y, n=1) / gamma_density(a, y), lambda y, a, _p: -1 / gamma_density(a, y), domain=(POSITIVE, UNIT))
+gammaincinv = special(sc.gammaincinv, lambda y, a, _p: _implicit(gammainc_order(a, y, n=1), gamma_density(a, y)), lambda y, a, _p: 1 / gamma_density(a, y), domain=(POSITIVE, UNIT))
+gammainccinv = special(sc.gammainccinv, lambda y, a, _p: _implicit(gammainc_order(a, y, n=1), gamma_density(a, y)), lambda y, a, _p: -1 / gamma_density(a, y), domain=(POSITIVE, UNIT))
 
 beta_density = quadrature(by_quadrature.beta_density, lambda y, a, b, x: y * _beta_scores(a, b, x)[0], lambda y, a, b, x: y * _beta_scores(a, b, x)[1], lambda y, a, b, x: y * ((a - 1) / x - (b - 1) / (1 - x)), domain=(POSITIVE, POSITIVE, UNIT))
 betainc_order = quadrature(by_quadrature.betainc_order, lambda _y, a, b, x, *, n, m: _beta_order(a, b, x, n + 1, m), lambda _y, a, b, x, *, n, m: _beta_order(a, b, x, n, m + 1), _beta_order_in_x)
 betainc = special(sc.betainc, lambda _y, a, b, x: betainc_order(a, b, x, n=1, m=0), lambda _y, a, b, x: betainc_order(a, b, x, n=0, m=1), lambda _y, a, b, x: beta_density(a, b, x), formula=lambda a, b, x: _sympy().betainc_regularized(a, b, 0, x), domain=(POSITIVE, POSITIVE, UNIT))
 betaincc = special(sc.betaincc, lambda _y, a, b, x: -betainc_order(a, b, x, n=1, m=0), lambda _y, a, b, x: -betainc_order(a, b, x, n=0, m=1), lambda _y, a, b, x: -beta_density(a, b, x), formula=lambda a, b, x: _sympy().betainc_regularized(a, b, x, 1), domain=(POSITIVE, POSITIVE, UNIT))
-betaincinv = special(sc.betaincinv, lambda y, a, b, _p: -betainc_order(a, b, y, n=1, m=0) / beta_density(a, b, y), lambda y, a, b, _p: -betainc_order(a, b, y, n=0, m=1) / beta_density(a, b, y), lambda y, a, b, _p: 1 / beta_density(a, b, y), domain=(POSITIVE, POSITIVE, UNIT))
-betainccinv = special(sc.betainccinv, lambda y, a, b, _p: -betainc_order(a, b, y, n=1, m=0) / beta_density(a, b, y), lambda y, a, b, _p: -betainc_order(a, b, y, n=0, m=1) / beta_density(a, b, y), lambda y, a, b, _p: -1 / beta_density(a, b, y), domain=(POSITIVE, POSITIVE, UNIT))
+betaincinv = special(sc.betaincinv, lambda y, a, b, _p: _implicit(betainc_order(a, b, y, n=1, m=0), beta_density(a, b, y)), lambda y, a, b, _p: _implicit(betainc_order(a, b, y, n=0, m=1), beta_density(a, b, y)), lambda y, a, b, _p: 1 / beta_density(a, b, y), domain=(POSITIVE, POSITIVE, UNIT))
+betainccinv = special(sc.betainccinv, lambda y, a, b, _p: _implicit(betainc_order(a, b, y, n=1, m=0), beta_density(a, b, y)), lambda y, a, b, _p: _implicit(betainc_order(a, b, y, n=0, m=1), beta_density(a, b, y)), lambda y, a, b, _p: -1 / beta_density(a, b, y), domain=(POSITIVE, POSITIVE, UNIT))
 
 
 # ---- Error function and the normal distribution ----
@@ -274,6 +280,12 @@ def _both_zero(x: Any, y: Any, zero: float) -> Any:
     return np.where((x == 0) & (y == zero), zero + 1, y)
 
 
+def _ratio(x: Any, y: Any) -> Any:
+    """x / y, and 1 where both are 0."""
+    both = (x == 0) & (y == 0)
+    return np.where(both, 1.0, x) / np.where(both, 1.0, y)
+
+
 def _exprel_slope(x: Any) -> Any:
     """The derivative of (exp(x) - 1) / x."""
     return 0.5 * sc.hyp1f1(2.0, 3.0, x)
@@ -294,29 +306,29 @@ exprel = special(sc.exprel, lambda _y, x: _exprel_slope(x), formula=lambda x: (_
 xlogy = special(sc.xlogy, lambda _y, x, y: np.log(_both_zero(x, y, 0.0)), lambda _y, x, y: x / _both_zero(x, y, 0.0), formula=lambda x, y: x * _sympy().log(y), domain=(ALL, POSITIVE), kink="at (0, 0): 0 in both, a term that is switched off adds nothing")
 xlog1py = special(sc.xlog1py, lambda _y, x, y: np.log1p(_both_zero(x, y, -1.0)), lambda _y, x, y: x / (1 + _both_zero(x, y, -1.0)), formula=lambda x, y: x * _sympy().log(1 + y), domain=(ALL, (-1.0, INF)), kink="at (0, -1): 0 in both, a term that is switched off adds nothing")
 entr = special(sc.entr, lambda _y, x: -np.log(x) - 1, formula=lambda x: -x * _sympy().log(x), domain=(POSITIVE,), kink="at 0 the derivative is infinite, as NumPy's own logarithm gives it, with a warning")
-rel_entr = special(sc.rel_entr, lambda _y, x, y: np.log(x / y) + 1, lambda _y, x, y: -x / y, formula=lambda x, y: x * _sympy().log(x / y), domain=(POSITIVE, POSITIVE))
-kl_div = special(sc.kl_div, lambda _y, x, y: np.log(x / y), lambda _y, x, y: 1 - x / y, formula=lambda x, y: x * _sympy().log(x / y) - x + y, domain=(POSITIVE, POSITIVE))
+rel_entr = special(sc.rel_entr, lambda _y, x, y: np.log(_ratio(x, y)) + 1, lambda _y, x, y: -_ratio(x, y), formula=lambda x, y: x * _sympy().log(x / y), domain=(POSITIVE, POSITIVE), kink="at (0, 0): 1 and -1, those of the line x = y")
+kl_div = special(sc.kl_div, lambda _y, x, y: np.log(_ratio(x, y)), lambda _y, x, y: 1 - _ratio(x, y), formula=lambda x, y: x * _sympy().log(x / y) - x + y, domain=(POSITIVE, POSITIVE), kink="at (0, 0): 0 in both, those of the line x = y")
 boxcox = special(sc.boxcox, lambda _y, x, p: x ** (p - 1), lambda _y, x, p: _power_slope(x**p, np.log(x), p), formula=lambda x, p: (x**p - 1) / p, domain=(POSITIVE, ALL))
-boxcox1p = special(sc.boxcox1p, lambda _y, x, p: np.exp((p - 1) * np.log1p(x)), lambda _y, x, p: _power_slope(np.exp(p * np.log1p(x)), np.log1p(x), p), formula=lambda x, p: ((1 + x)**p - 1) / p, domain=(POSITIVE, ALL))
+boxcox1p = special(sc.boxcox1p, lambda _y, x, p: (1 + x) ** (p - 1), lambda _y, x, p: _power_slope(np.exp(p * np.log1p(x)), np.log1p(x), p), formula=lambda x, p: ((1 + x)**p - 1) / p, domain=(POSITIVE, ALL))
 inv_boxcox = special(sc.inv_boxcox, lambda y, _t, p: y ** (1 - p), lambda y, _t, p: -_power_slope(y**p, np.log(y), p) * y ** (1 - p), formula=lambda t, p: (1 + p * t)**(1 / p), domain=((0.0, 1.0), POSITIVE))
 inv_boxcox1p = special(sc.inv_boxcox1p, lambda y, _t, p: (1 + y) ** (1 - p), lambda y, _t, p: -_power_slope((1 + y) ** p, np.log1p(y), p) * (1 + y) ** (1 - p), formula=lambda t, p: (1 + p * t)**(1 / p) - 1, domain=((0.0, 1.0), POSITIVE))
 huber = special(sc.huber, lambda _y, d, r: np.maximum(np.abs(r) - d, 0.0), lambda _y, d, r: np.clip(r, -d, d), domain=(POSITIVE, ALL))
 
 
 def _pseudo_huber_in_delta(_y: Any, d: Any, r: Any) -> Any:
-    """d q^2 / (s (1 + s)^2) with q = (r/d)^2 and s = sqrt(1 + q): nothing cancels."""
-    q = (r / d) ** 2
-    s = np.sqrt(1 + q)
-    return d * q * q / (s * (1 + s) ** 2)
+    """r^4 / (h (d + h)^2) with h = hypot(d, r): nothing cancels, and it is |r| at d = 0."""
+    h = np.hypot(d, r)
+    safe = np.where(h == 0, 1.0, h)
+    return r * (r / safe) * (r / (d + safe)) ** 2
 
 
-pseudo_huber = special(sc.pseudo_huber, _pseudo_huber_in_delta, lambda _y, d, r: r / np.sqrt(1 + (r / d) ** 2), formula=lambda d, r: d**2 * (_sympy().sqrt(1 + (r / d)**2) - 1), domain=(POSITIVE, ALL))
+pseudo_huber = special(sc.pseudo_huber, _pseudo_huber_in_delta, lambda _y, d, r: d * e._ratio(r, np.hypot(d, r)), formula=lambda d, r: d**2 * (_sympy().sqrt(1 + (r / d)**2) - 1), domain=(POSITIVE, ALL))
 
 
 # ---- Elementary functions with care ----
 
 cosm1 = special(sc.cosm1, lambda _y, x: -np.sin(x), formula=lambda x: _sympy().cos(x) - 1)
-powm1 = special(sc.powm1, lambda _y, x, p: p * x ** (p - 1), lambda y, x, _p: (1 + y) * np.log(x), formula=lambda x, p: x**p - 1, domain=(POSITIVE, ALL))
+powm1 = special(sc.powm1, lambda y, x, p: e._base_partial(y, x, p), lambda y, x, _p: (1 + y) * np.log(np.where(x == 0, 1.0, x)), formula=lambda x, p: x**p - 1, domain=(POSITIVE, ALL))
 exp10 = special(sc.exp10, lambda y, _x: e.LN10 * y, formula=lambda x: 10**x)
 sindg = special(sc.sindg, lambda _y, x: DEGREE * sc.cosdg(x), formula=lambda x: _sympy().sin(x * _sympy().pi / 180))
 cosdg = special(sc.cosdg, lambda _y, x: -DEGREE * sc.sindg(x), formula=lambda x: _sympy().cos(x * _sympy().pi / 180))
