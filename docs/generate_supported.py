@@ -48,6 +48,10 @@ NAMESPACES = {
 }
 
 REST = """\
+## scipy.stats
+
+The `pdf`, `logpdf`, `cdf`, `sf`, `ppf`... of the distributions that have formulas in `primitives/distributions.py`.
+
 ## Methods and keywords of ufuncs
 
 `where=`, `dtype=`, `casting=`, `signature=`, `out=` (into an array made in the traced function);
@@ -76,8 +80,8 @@ of elements that it chooses a guard.  Arrays have NumPy's methods and attributes
 ORDER = """\
 Functions that are written in terms of these lines take over their conventions, and further:
 
-- `sort`, `partition`, `median`, `quantile`, `unique`: each rank moves as the element that holds it; of equal elements
-  `sort` takes the one that comes first. What a quantile's own derivative with respect to `q` is, is the slope between
+- `sort`, `partition`, `median`, `quantile`, `unique`: each rank moves as the element that holds it; of equal
+  elements each takes one rank. What a quantile's own derivative with respect to `q` is, is the slope between
   its two neighbors.
 - `clip`: at a bound half, as of `maximum` and `minimum`.
 - `interp`: at a sample the slope to its right.
@@ -104,6 +108,8 @@ def space_of(function: Callable[..., Any]) -> str:
     if isinstance(function, np.ufunc):
         return "numpy" if getattr(np, function.__name__, None) is function else "scipy.special"
     module = function.__module__
+    if module.startswith("scipy.stats"):
+        return ""  # entered one by one, as they are first used
     if module.startswith("scipy"):
         return ".".join(module.split(".")[:2])
     return NAMESPACES.get(module, "numpy" if module == "numpy" else "")

@@ -148,6 +148,10 @@ def _present(index: Any) -> Any:
 
 def flat_positions(index: Any, shape: Shape) -> np.ndarray[Any, Any]:
     """Return the flat position in an array of `shape` of every element that `index` selects."""
+    if len(shape) == 1 and len(index) == 1:
+        (only,) = index
+        if type(only) is np.ndarray and only.dtype == np.intp and only.size and only.min() >= 0:
+            return only
     return np.asarray(np.arange(math.prod(shape)).reshape(shape)[index])
 
 

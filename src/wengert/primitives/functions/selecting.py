@@ -311,7 +311,7 @@ def sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, 
         a, axis = np.ravel(a), -1
     if a.ndim == 0:
         raise np.exceptions.AxisError(axis, 0)
-    return _rearranged(a, argsort(a, axis, kind, order, stable=True), axis)
+    return _rearranged(a, argsort(a, axis, kind, order, stable=stable), axis)
 
 
 def _rearranged(a: Any, order: Any, axis: int) -> Any:
