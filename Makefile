@@ -13,7 +13,7 @@ help:
 	@echo "make clean  remove .venv and all that was built"
 
 demo: .venv/.demo
-	@$(BIN)/python examples/demo.py
+	@OMP_NUM_THREADS=1 $(BIN)/python examples/demo.py  # threads do not pay at this size, and suffer on a busy machine
 
 test: .venv/.test
 	$(BIN)/pytest -n 2
