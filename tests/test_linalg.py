@@ -464,6 +464,20 @@ def test_complex_matrices(name):
     assert_derivatives(case(f, *args, single=False, second=2e-5))
 
 
+def test_blocks_of_second_order_agree_in_every_nesting():
+    """Blocks within blocks: Jacobians of Jacobians, and functions of complex vectors whose phases cancel."""
+    svd = (lambda x: L.svd(x, False)[0] ** 2, TALL[:, :2])
+    for f, at in (COMPLEX["eigh, function"], (L.det, SINGULAR), svd, (L.cholesky, H3S[0])):
+        nested = {
+            (outer, inner): wg.jacobian(lambda x, f=f, inner=inner: wg.jacobian(f, mode=inner)(x), mode=outer)(at)
+            for outer in ("forward", "reverse")
+            for inner in ("forward", "reverse")
+        }
+        expected = nested.pop(("forward", "forward"))
+        for modes, given in nested.items():
+            assert_close(given, expected, 1e-10, str(modes))
+
+
 def test_the_phase_of_complex_vectors_is_not_determined():
     with pytest.raises(DegenerateError, match="not determined"):
         wg.grad(lambda x: L.eigh(shifted(x))[1][1, 0].real)(C3)
@@ -711,7 +725,7 @@ def test_vectors_that_complete_a_basis_raise_where_they_are_asked_for():
 KINKS = {
     "norm", "cholesky", "eigh", "scipy_eigh", "eigvalsh", "eig", "eigvals", "svd", "svdvals", "det", "completion",
     "pinv", "lstsq", "matrix_rank", "solve_triangular",
-    "magnitude", "shared", "distinct", "distinct_values", "settled", "ratio", "full_rank", "nonzero_values",
+    "magnitude", "level", "shared", "distinct", "distinct_values", "settled", "ratio", "full_rank", "nonzero_values",
     "complete_qr", "full_svd",
 }  # fmt: skip
 """The rows whose conventions the tests above hold them to."""

@@ -7,7 +7,9 @@ formula of its own.  A factorization with several results is one line whose resu
 other, so that one pull serves them jointly; the pieces are taken out by indexing.
 
 Where a factor is not determined (vectors of a repeated eigenvalue) the part of the derivative that is defined is
-returned, and `DegenerateError` raised if what is asked for hangs on the rest.
+returned, and `DegenerateError` raised if what is asked for hangs on the rest.  That is told from the adjoint or tangent
+that arrives, so to first order at that point: a function that depends on the choice of the vectors, and happens to be
+stationary in it at the vectors that LAPACK chose, cannot be told from one that does not.
 
 >>> import numpy as np, wengert as wg
 >>> wg.grad(np.linalg.det)(np.array([[2.0, 1.0], [0.0, 3.0]]))
@@ -239,6 +241,24 @@ magnitude = define(
     None,
     elementwise=False,
     source="np.max(np.abs({0}), axis=(-2, -1), keepdims=True, initial=0.0)",
+    counts=lambda _y, x: {"comparisons": x.size},
+    kink="0 everywhere: it is only asked for to compare with",
+)
+
+
+def _level(x: Any) -> Any:
+    """The largest element of each matrix; in a block of them, that of one which is only rounding counts for nothing."""
+    sizes = np.max(np.abs(x), axis=(-2, -1), keepdims=True, initial=0.0)
+    rounding = 1e3 * np.sqrt(np.finfo(sizes.dtype).eps) * np.max(sizes, initial=0.0)
+    return np.maximum(sizes, rounding).astype(sizes.dtype)
+
+
+level = define(
+    "level",
+    _level,
+    None,
+    elementwise=False,
+    source="wengert.primitives.linalg.level({0})",
     counts=lambda _y, x: {"comparisons": x.size},
     kink="0 everywhere: it is only asked for to compare with",
 )
@@ -651,14 +671,14 @@ def eigh_rule(y: Array, x: Array, lower: bool) -> LocalJacobian:
     def push(t: Array) -> Array:
         P = adjoint(V) @ hermitian(t, lower) @ V
         dw = shared(real(np.diagonal(P, axis1=-2, axis2=-1)), w)
-        dV = V @ ratio(P * (1 - np.eye(n, dtype=real_kind(P))), gap, size, magnitude(P))
+        dV = V @ ratio(P * (1 - np.eye(n, dtype=real_kind(P))), gap, size, level(P))
         return np.concatenate([dw[..., None, :].astype(dV.dtype), dV], axis=-2)
 
     def pull(g: Array) -> Array:
         g = conj(g)
         gw, N = real(g[..., 0, :]), adjoint(V) @ g[..., 1:, :]
         gw = shared(joined(gw, N, w), w)
-        inner = ratio((N - adjoint(N)) / 2, gap, size, magnitude(N)) + gw[..., None, :] * np.eye(n, dtype=gw.dtype)
+        inner = ratio((N - adjoint(N)) / 2, gap, size, level(N)) + gw[..., None, :] * np.eye(n, dtype=gw.dtype)
         return conj(folded(V @ inner @ adjoint(V), lower))
 
     return Map(x.shape, y.shape, push, pull, product(4, x.shape), name="eigh")
@@ -725,7 +745,7 @@ def _eig_partial(y: Any, x: Any) -> LocalJacobian:
 
     def push(t: Array) -> Array:
         P = M @ t @ V
-        D = V @ ratio(P * off, gap, size, magnitude(P))
+        D = V @ ratio(P * off, gap, size, level(P))
         length = real(np.sum(conj(V) * D, axis=-2))
         scale = length
         if is_complex(D):
@@ -740,7 +760,7 @@ def _eig_partial(y: Any, x: Any) -> LocalJacobian:
             turn = -np.imag(gs) / real(np.sum(at * V, axis=-2))  # of the imaginary part of the largest element
             gD = gD - 1j * at * turn[..., None, :]
         N = transposed(V) @ gD
-        inner = ratio(N * off, gap, size, magnitude(N)) + gw[..., None, :] * np.eye(n, dtype=real_kind(x))
+        inner = ratio(N * off, gap, size, level(N)) + gw[..., None, :] * np.eye(n, dtype=real_kind(x))
         return transposed(M) @ inner @ transposed(V)
 
     return Map(x.shape, y.shape, push, pull, product(4, x.shape), name="eig")
@@ -839,11 +859,11 @@ def _svd_partial(y: Any, x: Any) -> LocalJacobian:
     def rest(X: Array, basis: Array) -> Array:
         """Return what lies outside of a basis, divided by the singular values."""
         part = X - basis @ (adjoint(basis) @ X)
-        return ratio(part, s[..., None, :], size, magnitude(X))
+        return ratio(part, s[..., None, :], size, level(X))
 
     def push(t: Array) -> Array:
         P = adjoint(U) @ t @ V
-        scale = magnitude(P)
+        scale = level(P)
         E = ratio((P + adjoint(P)) / 2 * off, gap, size, scale)
         D = ratio((P - adjoint(P)) / 2 * (off if not is_complex(P) else 1), total, size, scale)
         dU, dV = U @ (E + D), V @ (E - D)
@@ -859,7 +879,7 @@ def _svd_partial(y: Any, x: Any) -> LocalJacobian:
         gU, gs, gV = g[..., :m, :], real(g[..., m, :]), conj(g[..., m + 1 :, :])
         NU, NV = adjoint(U) @ gU, adjoint(V) @ gV
         E, D = NU + NV, NU - NV
-        scale = magnitude(np.concatenate([NU, NV], axis=-1))
+        scale = level(np.concatenate([NU, NV], axis=-1))
         gs = shared(joined(gs, E, s), s)
         inner = ratio((E - adjoint(E)) / 2, gap, size, scale) + ratio((D - adjoint(D)) / 2, total, size, scale)
         inner = inner + gs[..., None, :] * one
