@@ -470,6 +470,14 @@ CASES = {
     np.polydiv: [(lambda p, q: np.concatenate(np.polydiv(p, q)), [(LONG, VECTOR)])],
     np.polyder: [(lambda p: np.polyder(p), on(LONG)), (lambda p: np.polyder(p, 2), on(LONG))],
     np.polyint: [(lambda p: np.polyint(p), on(VECTOR)), (lambda p: np.polyint(p, 2, k=[1.0, 2.0]), on(VECTOR))],
+    np.roots: [
+        (lambda p: np.sort(np.real(np.roots(np.concatenate([[1.0, -6.0], [11.0, -6.0] + 0.1 * p])))), on((2,))),
+        (lambda p: np.sort(np.real(np.roots(np.concatenate([[0.0], 2.0 + p, [0.0]])))), on((2,))),
+    ],
+    np.polyfit: [
+        (lambda y: np.polyfit([0.1, 0.5, 0.9, 1.4, 2.0], y, 2), on(LONG, (5, 2))),
+        (lambda x, y: np.polyfit(x, y, 1, w=[1.0, 2.0, 1.0, 0.5, 3.0]), [(LONG, LONG)]),
+    ],
     np.poly: [(lambda r: np.poly(r), on(VECTOR))],
     np.vander: [(lambda x: np.vander(x), on(VECTOR)), (lambda x: np.vander(x, 4, increasing=True), on(VECTOR))],
     # ---- Making ----

@@ -649,6 +649,8 @@ def write_constant(value: Any) -> str:
             text = f"float({text!r})"
         return f"np.{value.dtype.name}({text})" if value.dtype != np.float64 else _signed(text)
     if isinstance(value, np.ndarray):
+        if not value.size:
+            return f"np.zeros({value.shape}, np.{value.dtype.name})"
         if value.size <= 64 and np.all(np.isfinite(value)):
             return f"np.array({value.tolist()!r}, dtype=np.{value.dtype.name})"
         raw = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()

@@ -360,6 +360,53 @@ def poly(seq_of_zeros: Any) -> Any:
     return a
 
 
+@calls(np.roots)
+def roots(p: Any) -> Any:
+    p = np.atleast_1d(p)
+    if p.ndim != 1:
+        raise ValueError("Input must be a rank-1 array.")
+    given = np.flatnonzero(p)
+    if not len(given):
+        return np.zeros(0)
+    zeros = p.shape[0] - 1 - int(given[-1])
+    p = p[int(given[0]) : int(given[-1]) + 1]
+    n = p.shape[0] - 1
+    if n < 1:
+        return np.zeros(zeros)
+    companion = np.concatenate([(-p[1:] / p[0])[None], np.eye(n - 1, n, dtype=p.dtype)])
+    found = np.linalg.eigvals(companion)
+    return np.concatenate([found, np.zeros(zeros, found.dtype)]) if zeros else found
+
+
+@calls(np.polyfit)
+def polyfit(x: Any, y: Any, deg: int, rcond: Any = None, full: bool = False, w: Any = None, cov: Any = False) -> Any:
+    if full or cov:
+        raise UnsupportedError("np.polyfit with full=True or cov=True has no rule on traced values; leave it out.")
+    x, y = as_operand(x) + 0.0, as_operand(y) + 0.0
+    if deg < 0:
+        raise ValueError("expected deg >= 0")
+    if x.ndim != 1:
+        raise TypeError("expected 1D vector for x")
+    if x.size == 0:
+        raise TypeError("expected non-empty vector for x")
+    if y.ndim < 1 or y.ndim > 2:
+        raise TypeError("expected 1D or 2D array for y")
+    if x.shape[0] != y.shape[0]:
+        raise TypeError("expected x and y to have same length")
+    left, right = vander(x, deg + 1), y
+    if w is not None:
+        w = as_operand(w) + 0.0
+        if w.ndim != 1:
+            raise TypeError("expected a 1-d array for weights")
+        if w.shape[0] != y.shape[0]:
+            raise TypeError("expected w and y to have the same length")
+        left, right = left * w[:, None], right * (w if y.ndim == 1 else w[:, None])
+    scale = np.sqrt(np.sum(left * left, axis=0))
+    tolerance = x.shape[0] * np.finfo(x.dtype).eps if rcond is None else rcond
+    c = np.linalg.lstsq(left / scale, right, tolerance)[0]
+    return c / (scale if y.ndim == 1 else scale[:, None])
+
+
 @calls(np.vander)
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     x = as_operand(x)
