@@ -17,10 +17,12 @@ import numpy as np
 
 from wengert.jacobians import (
     Array,
+    Erase,
     LocalJacobian,
     RealLinear,
     Select,
     assemble,
+    is_basic,
     product_of_nonzeros,
     pull_diagonal,
     push_diagonal,
@@ -142,7 +144,9 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
         for primitive, parents, kept, params, place, out in reversed(linearization.rows):
             g = bar[out]
             if out in pieces:
-                g = _gather(g, pieces.pop(out), shapes[out], batch)
+                g = _gather(g, pieces.pop(out), shapes[out], batch, out in own)
+                if type(g) is ndarray and not recording:
+                    own.add(out)
             elif g is None:
                 continue
             bar[out] = None
@@ -179,8 +183,14 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                     pieces.setdefault(parent, []).append((c.index, g))
                     shapes[parent] = c.in_shape
                     continue
+                elif type(c) is Erase and out in own and is_basic(c.index):
+                    part = c.erase(g, batch)
+                    if bar[parent] is None:
+                        own.add(parent)
                 else:
                     part = c.pull(g, batch)
+                    if type(c) is Erase and type(part) is ndarray and bar[parent] is None and not recording:
+                        own.add(parent)  # a copy was made
                 if with_complex and part.dtype.kind == "c" and kept[k + 1].dtype.kind != "c":
                     part = part.real  # dL = Re(g dz), and dz is real here
                 known = bar[parent]
@@ -191,18 +201,26 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                         known += part
                     else:
                         bar[parent] = known + part
-                        own.add(parent)
+                        if not recording:
+                            own.add(parent)
                 else:
                     bar[parent] = known + part
     finally:
         context.place = before
     for position in [k for k in pieces if k < len(linearization.inputs)]:
-        bar[position] = _gather(bar[position], pieces.pop(position), shapes[position], batch)
+        bar[position] = _gather(bar[position], pieces.pop(position), shapes[position], batch, position in own)
     return bar[: len(linearization.inputs)]
 
 
-def _gather(whole: Array | None, parts: list[tuple[Any, Array]], shape: tuple[int, ...], batch: int) -> Array:
-    """Put the adjoints of an array's elements together, and add that of the array as a whole."""
+def _gather(
+    whole: Array | None, parts: list[tuple[Any, Array]], shape: tuple[int, ...], batch: int, own: bool
+) -> Array:
+    """Put the adjoints of an array's elements together, and add that of the array as a whole; in place if `own`."""
+    if own and type(whole) is ndarray and all(is_basic(index) and g.dtype is whole.dtype for index, g in parts):
+        free = (slice(None),) * batch
+        for index, g in parts:
+            whole[free + index] += g
+        return whole
     total = assemble([g for _, g in parts], [index for index, _ in parts], shape, batch=batch)
     if type(total) is ndarray and type(whole) is ndarray and total.dtype is whole.dtype:
         total += whole
