@@ -168,6 +168,8 @@ def execute(path: str, names: dict[str, Any]) -> None:
     except SystemExit as end:
         if end.code not in (None, 0):
             raise LoadError(f"{os.path.basename(path)} ended itself with exit code {end.code}.") from None
+    except BrokenPipeError:
+        raise  # whoever reads the output has read enough
     except Exception as error:
         raise LoadError(f"{os.path.basename(path)} cannot be executed:\n{trimmed(error)}") from error
 
@@ -359,7 +361,7 @@ def guarded() -> Iterator[None]:
     before, warnings.showwarning = warnings.showwarning, warn
     try:
         yield
-    except click.ClickException:
+    except (click.ClickException, BrokenPipeError):
         raise
     except WengertError as error:
         raise CannotDifferentiate(str(error)) from error
@@ -387,20 +389,23 @@ def show(value: Any, text: str | None = None) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
+    plain = text if text is not None else str(value)
     if not console.is_terminal:
-        click.echo(text if text is not None else str(value))
+        click.echo(plain)
+    elif isinstance(value, str) or max(map(len, plain.splitlines()), default=0) > console.width:
+        console.print(colored(plain))  # a table would be squeezed into the width
     else:
-        console.print(value if not isinstance(value, str) else colored(value))
+        console.print(value)
 
 
 COLORS = (
-    (r"^[^\n]*:\s*$|^#+ .*$|^[A-Z][^\n=]*(?:mode|accumulation)[^\n=]*$", "bold"),
-    (r"\s# [\w.\-<>]+:\d+$", "dim"),
-    (r"(?<!\w)(?:∂|d)?[uxy]_(?:\d+|\{[^}]*\})", "cyan"),
-    (r"(?<!\w)(?:∂|d)?y_(?:\d+|\{[^}]*\})", "green"),
-    (r"\([\d x]+\)(?=\s)", "magenta"),
+    (r"^[^\n]+(?=\n[=-]{3,}$)|^#+ .*$|^Pass \d+:.*$", "bold"),
+    (r"(?<!\w)(?:∂|d)?[ux]_(?:\d+|\{[^}]*\})", "cyan"),
+    (r"(?<!\w)(?:∂|d)?y(?:_(?:\d+|\{[^}]*\}))?(?!\w)", "green"),
+    (r"\(\d+(?: x \d+)*\)(?=\s|$)", "magenta"),
+    (r"(?<=\S) +# .*$", "dim"),
 )
-"""What is colored in plain text: headings, places, variables, results, shapes."""
+"""What is colored in plain text: headings, variables, results, shapes, places."""
 
 
 def colored(text: str) -> Any:
