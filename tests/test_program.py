@@ -400,3 +400,30 @@ def test_guards_survive_in_scalar_lines(pick):
     assert p(np.array([4.0, 5.0])) == 20.0
     with pytest.raises(BranchError):
         p(np.array([0.0, 5.0]))
+
+
+def test_a_value_that_was_asked_twice_is_guarded_twice():
+    def f(x):
+        n = x.astype(int)
+        return x * int(n) if n else -x
+
+    program = wg.trace(f)(np.float64(1.5))
+    assert [guard.value for guard in program.guards] == [True, 1]
+    assert program(1.7) == 1.7
+    namespace: dict[str, object] = {}
+    exec(program.source(), namespace)
+    assert namespace["f"](1.7) == 1.7
+    for elsewhere in (2.5, 0.5):
+        with pytest.raises(BranchError):
+            program(elsewhere)
+        with pytest.raises(ValueError, match="another branch"):
+            namespace["f"](elsewhere)
+
+
+def test_the_truth_of_a_number_is_guarded_as_such():
+    program = wg.trace(lambda x: x * 2 if x else x)(0.5)
+    namespace: dict[str, object] = {}
+    exec(program.source(), namespace)
+    assert program(0.25) == namespace["f"](0.25) == 0.5
+    with pytest.raises(BranchError):
+        program(0.0)

@@ -478,7 +478,7 @@ def evaluate_all(program: Program, *args: Any) -> dict[Var, Any]:
     for argument, value in zip(program.arguments, args, strict=True):
         for atom, part in zip(argument.atoms, argument.unpack(value), strict=True):
             environment[atom] = part  # type: ignore[index]
-    guards: dict[Var, Guard] = {guard.var: guard for guard in program.guards}
+    guards = guards_of(program)
     for var in program.inputs:
         _heed(guards, var, environment)
     for line in program.lines:
@@ -492,15 +492,23 @@ def evaluate_all(program: Program, *args: Any) -> dict[Var, Any]:
     return environment
 
 
-def _heed(guards: dict[Var, Guard], var: Var, environment: dict[Var, Any]) -> None:
-    guard = guards.get(var)
-    if guard is not None and guard.value != type(guard.value)(environment[var]):
-        location = Location.of(guard.place)
-        raise BranchError(
-            f"here {var} is {environment[var]}, and the Program was traced where it was {guard.value}:"
-            + ("" if location is None else f"\n{location.excerpt()}")
-            + "\nThe function takes another branch at this point: trace it again there."
-        )
+def guards_of(program: Program) -> dict[Var, list[Guard]]:
+    """Return the guards by the variable they ask for: one may have been asked ``if n`` and ``int(n)``."""
+    guards: dict[Var, list[Guard]] = {}
+    for guard in program.guards:
+        guards.setdefault(guard.var, []).append(guard)
+    return guards
+
+
+def _heed(guards: dict[Var, list[Guard]], var: Var, environment: dict[Var, Any]) -> None:
+    for guard in guards.get(var, ()):
+        if guard.value != type(guard.value)(environment[var]):
+            location = Location.of(guard.place)
+            raise BranchError(
+                f"here {var} is {environment[var]}, and the Program was traced where it was {guard.value}:"
+                + ("" if location is None else f"\n{location.excerpt()}")
+                + "\nThe function takes another branch at this point: trace it again there."
+            )
 
 
 def value_of(atom: Atom, environment: Mapping[Var, Any]) -> Any:
@@ -531,12 +539,12 @@ def write_listing(program: Program, places: bool = True) -> str:
                 results.setdefault(atom, []).append(name)
             else:
                 constants.append(f"{name} = {atom}")
-    guards: dict[Var, Guard] = {guard.var: guard for guard in program.guards}
+    guards = guards_of(program)
     rows: list[tuple[str, str, str]] = []
     for line in program.lines:
         shape = _shape(line.outputs[0].shape) if line.outputs[0].shape else ""
         notes = [f"= {name}" for v in line.outputs for name in results.get(v, [])]
-        notes += [f"(here {guards[v].value})" for v in line.outputs if v in guards]
+        notes += [f"(here {guard.value})" for v in line.outputs for guard in guards.get(v, ())]
         place = str(line.location) if places and line.location is not None else ""
         rows.append((str(line), " ".join(filter(None, [shape, *notes])), place))
     first = max([len(r[0]) for r in rows], default=0)
@@ -584,16 +592,16 @@ def write_source(program: Program) -> str:
     """Write a Program as the NumPy source of a function; see `Program.source`."""
     name = program.name if program.name.isidentifier() else "f"
     lines = [f"def {name}({', '.join(_identifier(a.name) for a in program.arguments)}):"]
-    guards: dict[Var, Guard] = {guard.var: guard for guard in program.guards}
+    guards = guards_of(program)
 
     def add(text: str, line: Line | None = None) -> None:
         location = None if line is None else line.location
         lines.append(f"    {text}" + ("" if location is None else f"  # {location}"))
 
-    def guard(var: Var) -> None:
-        if var in guards:
-            add(f"if {_python(var)} != {guards[var].value!r}:")
-            add(f"    raise ValueError({f'{var} is not {guards[var].value}: another branch'!r})")
+    def heed(var: Var) -> None:
+        for guard in guards.get(var, ()):
+            add(f"if {type(guard.value).__name__}({_python(var)}) != {guard.value!r}:")
+            add(f"    raise ValueError({f'{var} is not {guard.value}: another branch'!r})")
 
     for argument in program.arguments:
         own = _identifier(argument.name)
@@ -603,12 +611,12 @@ def write_source(program: Program) -> str:
             for index, atom in zip(np.ndindex(*argument.shape), argument.atoms, strict=True):
                 add(f"{_python(atom)} = {own}[{', '.join(map(str, index))}]")
         for atom in argument.atoms:
-            guard(atom)  # type: ignore[arg-type]
+            heed(atom)  # type: ignore[arg-type]
     for line in program.lines:
         left = ", ".join(_python(v) for v in line.outputs)
         add(f"{left} = {line.primitive.write([_python(a) for a in line.inputs], line.params)}", line)
         for var in line.outputs:
-            guard(var)
+            heed(var)
     results = []
     for result in program.results:
         parts = [_python(atom) for atom in result.atoms]

@@ -17,14 +17,14 @@ u_3 = u_1 + u_2    = y
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from wengert.primitives import elementwise as e
 from wengert.primitives import structural as s
-from wengert.program import Guard, Packing, Primitive, Program, Var, as_value, value_of
+from wengert.program import Guard, Packing, Primitive, Program, Var, as_value, guards_of, value_of
 from wengert.tracing import Group, Tape, Trace, Traced, build_program, recording
 
 _MOVING = (s.reshape, s.transpose, s.broadcast_to, s.stack, s.concatenate, s.getitem)
@@ -109,7 +109,7 @@ def scalarize(program: Program, *args: Any) -> Program:
     """
     environment: dict[Var, Any] = {}
     groups = []
-    guards = {guard.var: guard for guard in program.guards}
+    guards = guards_of(program)
     with recording() as tape:
         for argument, value in zip(program.arguments, args, strict=True):
             values = np.asarray(as_value(value), dtype=argument.dtype)
@@ -117,13 +117,13 @@ def scalarize(program: Program, *args: Any) -> Program:
             groups.append(Group(argument.name, argument.shape, argument.dtype, parts))
             _spread(argument, parts, environment)
             for var in argument.atoms:
-                _guard(tape, guards.get(var), environment[var])  # type: ignore[arg-type, index]
+                _guard(tape, guards.get(var, ()), environment[var])  # type: ignore[arg-type, index]
         for line in program.lines:
             tape.context.place = line.place
             operands = [value_of(a, environment) for a in line.inputs]
             (var,) = line.outputs
             environment[var] = result = _plain(_run(line.primitive, operands, dict(line.params)))
-            _guard(tape, guards.get(var), result)
+            _guard(tape, guards.get(var, ()), result)
     results = []
     for packing in program.results:
         whole = [value_of(a, environment) for a in packing.atoms]
@@ -134,11 +134,11 @@ def scalarize(program: Program, *args: Any) -> Program:
     return build_program(Trace(program.name, tape, groups, results, program.single))
 
 
-def _guard(tape: Tape, guard: Guard | None, value: Any) -> None:
+def _guard(tape: Tape, guards: Sequence[Guard], value: Any) -> None:
     """Carry a guard over to the scalar variable that stands for the guarded one, which may be an array of one element."""
     scalar = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
-    if guard is not None and type(scalar) is Traced:
-        tape.guards.append((scalar.index, guard.value, guard.place))
+    if type(scalar) is Traced:
+        tape.guards += [(scalar.index, guard.value, guard.place) for guard in guards]
 
 
 def _spread(argument: Packing, parts: list[Traced], environment: dict[Var, Any]) -> None:

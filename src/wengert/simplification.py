@@ -50,11 +50,11 @@ def simplify(program: Program) -> Program:
         return renamed.get(atom, atom) if isinstance(atom, Var) else atom
 
     results = tuple(Packing(r.name, r.shape, r.dtype, tuple(follow(a) for a in r.atoms)) for r in program.results)
-    guards: dict[Var, Guard] = {}
+    guards: dict[tuple[Var, type], Guard] = {}
     for guard in program.guards:
         var = follow(guard.var)
         if isinstance(var, Var):
-            guards.setdefault(var, Guard(var, guard.value, guard.place))
+            guards.setdefault((var, type(guard.value)), Guard(var, guard.value, guard.place))
     kept = tuple(guards.values())
     return renumber(
         Program(program.name, program.arguments, tuple(lines), results, kept, program.single, program.trees)

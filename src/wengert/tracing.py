@@ -241,7 +241,8 @@ def assign(target: Traced, index: Any, value: Any) -> None:
     if link is None:
         _write(target, value, template, operands)
     else:
-        _write_through(*link, setitem(value, target, *operands, index=template))
+        base, made_by, params = link
+        _write_through(base, made_by, params, setitem(value, target, *operands, index=template))
     _refresh(target)
 
 
@@ -1460,9 +1461,9 @@ def build_program(trace: Trace) -> Program:
 
     names = {group.name for group in trace.arguments}
     letter = next(letter for letter in ("y", "z", "w", "result") if letter not in names)
-    guards: dict[int, Guard] = {}
+    guards: dict[tuple[int, type], Guard] = {}
     for position, value, place in tape.guards:
-        guards.setdefault(position, Guard(variables[position], value, place))
+        guards.setdefault((position, type(value)), Guard(variables[position], value, place))
     return Program(
         "f" if trace.name == "<lambda>" else trace.name,
         tuple(Packing(g.name, g.shape, g.dtype, tuple(variables[p.index] for p in g.parts)) for g in trace.arguments),

@@ -557,8 +557,8 @@ def _convolve_counts(y: Any, a: Any, v: Any, **_params: Any) -> dict[str, int]:
     return {"multiplications": a.shape[0] * v.shape[0], "additions": a.shape[0] * v.shape[0] - y.shape[0]}
 
 
-def _convolve_long(_y: Any, _a: Any, v: Any, mode: str) -> LocalJacobian:
-    back = "valid" if mode == "full" else "full"
+def _convolve_long(_y: Any, _a: Any, v: Any, mode: Any) -> LocalJacobian:
+    back: Any = "valid" if mode == "full" else "full"
     return Map(
         _a.shape,
         _y.shape,
@@ -569,7 +569,7 @@ def _convolve_long(_y: Any, _a: Any, v: Any, mode: str) -> LocalJacobian:
     )
 
 
-def _convolve_short(_y: Any, a: Any, _v: Any, mode: str) -> LocalJacobian:
+def _convolve_short(_y: Any, a: Any, _v: Any, mode: Any) -> LocalJacobian:
     def pull(g: Any) -> Any:
         return np.convolve(g, a[::-1], "valid") if mode == "full" else np.convolve(a, g[::-1], "valid")[::-1]
 
