@@ -263,6 +263,7 @@ class _Point:
         self.n, self.m = int(self.x.size), int(np.size(self.y))
         self.eps = float(max(np.finfo(d).eps for d in (np.asarray(self.y).dtype, *[x.dtype for x in self.inputs])))
         self.precision = self._precision()
+        self.eps = max(self.eps, self.precision)
 
     def _precision(self) -> float:
         """Return the precision of the least precise value that is computed on the way from float64 arguments."""
