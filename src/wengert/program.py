@@ -104,6 +104,7 @@ class Primitive:
         "name",
         "numpy",
         "partials",
+        "reads",
         "source",
         "variadic",
     )
@@ -130,6 +131,7 @@ class Primitive:
         self.source, self.formula, self.counts, self.domain, self.kink = source, formula, counts, domain, kink
         self.keeps = _what_the_rules_read(self.partials, variadic)
         self.keeps_all = bool(self.keeps) and all(self.keeps)
+        self.reads = () if variadic else tuple(_what_the_rules_read((rule,), False) for rule in self.partials)
 
     def __call__(self, *args: Any, **params: Any) -> Any:
         for a in args:

@@ -206,12 +206,16 @@ def write_row(
     if parents[0] < 0 and max(parents) < 0:  # an array that may be assigned to, but has not been yet
         return Traced(y, tape, -1) if kind is ndarray and y.dtype.kind in "fc" else y
     kept: Any
-    if tape.keep_all or primitive.keeps_all:
+    if tape.keep_all:
         kept = (y, *values)
     elif not primitive.keeps:
         return y  # no derivative: nobody will ask for this row
     elif primitive.elementwise and (kind is float64 or y.size <= SMALL):
         kept = (y, *values)  # no operand is larger than the result
+    elif primitive.elementwise and len(parents) == 2 and -1 in parents:  # c * x: only one of the rules will be asked
+        kept = _what_is_read(_read_for(primitive, parents[0] < 0), y, values)
+    elif primitive.keeps_all:
+        kept = (y, *values)
     else:
         kept = _what_is_read(primitive.keeps, y, values)
     out = tape.size
@@ -393,6 +397,12 @@ def shape_error(primitive: Primitive, values: Sequence[Any], error: Exception, p
             "Check the shapes in that line; reshape or transpose one of them.",
         )
     )
+
+
+def _read_for(primitive: Primitive, position: int) -> tuple[bool, ...]:
+    """Tell which of (result, first operand, second) the rule for one of two operands reads."""
+    reads = primitive.reads[position] if position < len(primitive.reads) else ()
+    return reads + (False,) * (3 - len(reads))
 
 
 def _what_is_read(keeps: tuple[bool, ...], y: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:

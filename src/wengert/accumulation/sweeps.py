@@ -205,6 +205,8 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                             own.add(parent)
                 else:
                     bar[parent] = known + part
+                c = part = known = None  # not to be held while the next ones are computed
+            g = None
     finally:
         context.place = before
     for position in [k for k in pieces if k < len(linearization.inputs)]:
