@@ -52,6 +52,7 @@ from wengert.errors import (
     explain_at,
     user_frame,
 )
+from wengert.jacobians import is_basic
 from wengert.primitives import elementwise as e
 from wengert.primitives import functions
 from wengert.primitives.structural import Operand, getitem, reshape, setitem, transpose
@@ -205,6 +206,8 @@ def write_row(
         tape.with_complex = True
     if parents[0] < 0 and max(parents) < 0:  # an array that may be assigned to, but has not been yet
         return Traced(y, tape, -1) if kind is ndarray and y.dtype.kind in "fc" else y
+    if primitive is getitem and kind is ndarray and y.size <= SMALL < values[0].size and y.base is not None:
+        y = y.copy()  # so that a row of a large array does not hold all of it, and the array can be written to in place
     kept: Any
     if tape.keep_all:
         kept = (y, *values)
@@ -335,7 +338,10 @@ def link_view(view: Any, base: Traced, made_by: Primitive, params: Mapping[str, 
         value, of = view.value, base.value
         while type(value) is Traced:
             value, of = value.value, of.value
-        if type(value) is ndarray and value.base is not None and (value.base is of or value.base is of.base):
+        if type(value) is ndarray and (
+            (made_by is getitem and is_basic(params["index"]))  # NumPy made a view, which may have been copied since
+            or (value.base is not None and (value.base is of or value.base is of.base))
+        ):
             view.link = (base, made_by, params)
             views = getattr(base, "views", [])
             base.views = views = [r for r in views if r() is not None] if len(views) > 64 else views
