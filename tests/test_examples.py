@@ -24,7 +24,7 @@ import wengert as wg
 from wengert.tracing import Tape, Traced, current_context
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-from examples import FOLDER, SIZES, leaves, load, without_assignment
+from examples import FOLDER, SIZES, leaves, load, peak, without_assignment
 
 jax.config.update("jax_enable_x64", True)
 
@@ -198,3 +198,13 @@ def test_functions_are_caught_under_the_names_they_were_imported_by():
     assert_close(wg.grad(lambda x: lse(x, axis=0) * 2)(x), 2 * np.exp(x) / np.exp(x).sum(), 1e-14)
     assert list(inspect.signature(lse).parameters)[:2] == ["a", "axis"]
     assert_close(lse(x), np.log(np.exp(x).sum()), 1e-15)
+
+
+def test_filling_an_array_takes_memory_in_proportion_to_it():
+    example = load("kalman")
+
+    def most(count):
+        function, args, argnums = example.problem(count=count)
+        return peak(lambda: wg.grad(function, argnums)(*args))
+
+    assert most(400) < 2.6 * most(200)
