@@ -53,7 +53,7 @@ SIZES: dict[str, dict[str, int]] = {
 
 
 def load(name: str, **names: Any) -> ModuleType:
-    """Load a fresh copy of an example, in which global names stand for something else: ``load(..., np=autograd.numpy)``."""
+    """Load a fresh copy of an example, in which names stand for something else: ``load(..., np=autograd.numpy)``."""
     spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
