@@ -290,7 +290,9 @@ $$
 
 ### Comparison
 
-Both modes take 1 pass: there are as many dependent as independent variables, 1. With the function itself the Jacobian costs 4 multiplications, 1 addition, 1 exp forward, and the same in reverse.
+Both modes take 1 pass: there are as many dependent as independent variables, 1.
+
+With the function itself the Jacobian costs 4 multiplications, 1 addition, 1 exp forward, and the same in reverse.
 """
 
 

@@ -1,4 +1,4 @@
-"""No NaN traps: what does not contribute contributes nothing, edges follow their convention, and `why_nan` finds the rest."""
+"""No NaN traps: the branch not taken contributes nothing, edges follow their convention, `why_nan` finds the rest."""
 
 from __future__ import annotations
 

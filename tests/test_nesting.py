@@ -1,4 +1,4 @@
-"""Fuzzing where a derivative could get lost: plain and traced operands in every order, transformations inside others."""
+"""Fuzzing where a derivative could get lost: plain and traced operands in every order, nested transformations."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ OPERATORS = {
     "*": operator.mul,
     "/": lambda a, b: a / (1.0 + abs_(b)),
     "**": lambda a, b: abs_(a) ** np.add(1.5, np.tanh(b)),
-    "@": lambda a, b: np.sum(np.atleast_1d(a) * 1.0) * b,
+    "@": lambda a, b: np.multiply(np.sum(np.atleast_1d(a) * 1.0), b),
     "np.add": np.add,
     "np.multiply": np.multiply,
     "np.subtract": np.subtract,

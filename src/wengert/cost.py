@@ -18,7 +18,7 @@ from typing import Any
 from wengert.program import Line, Primitive, Program
 
 WEIGHTS = {"multiplications": 1, "additions": 1, "comparisons": 1, "divisions": 4, "calls": 10}
-"""What an operation counts for when candidates are compared, in multiplications: rough figures of today's processors."""
+"""What an operation counts for when candidates are compared, in multiplications: roughly as processors are today."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@
      |-- ShapeError       (ValueError)           shapes that do not go together
      |    `-- AxisError   (numpy's, IndexError)  an axis that the array does not have
      |-- MatrixError      (LinAlgError)          NumPy refuses a matrix: singular, not square, not positive definite
-     |-- DegenerateError  (ArithmeticError)      a derivative does not exist: it hangs on vectors that are not determined
+     |-- DegenerateError  (ArithmeticError)      no derivative: it hangs on vectors that are not determined
      |-- BranchError      (RuntimeError)         a Program was evaluated where its function takes another branch
      |-- ProgramError     (ValueError)           a Program that is not well formed
      |-- DerivativeError  (AssertionError)       derivatives that were checked and found wrong

@@ -107,7 +107,7 @@ def edges(row: Row) -> Iterator[tuple[int, LocalJacobian]]:
 
 
 def write_graph(program: Program, args: Sequence[Any]) -> str:
-    """Write the linearized graph at a point: each edge with the value (or, for arrays, the structure) of its partial."""
+    """Write the linearized graph at a point: each edge with the value (for arrays, the structure) of its partial."""
     linearization = Linearization.of_program(program, *args)
     names = [str(var) for var in (*program.inputs, *[v for line in program.lines for v in line.outputs])]
     written = []

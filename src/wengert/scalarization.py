@@ -135,7 +135,7 @@ def scalarize(program: Program, *args: Any) -> Program:
 
 
 def _guard(tape: Tape, guards: Sequence[Guard], value: Any) -> None:
-    """Carry a guard over to the scalar variable that stands for the guarded one, which may be an array of one element."""
+    """Carry guards over to the scalar that stands for the guarded variable, which may be an array of one element."""
     scalar = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
     if type(scalar) is Traced:
         tape.guards += [(scalar.index, guard.value, guard.place) for guard in guards]

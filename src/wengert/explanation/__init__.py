@@ -154,7 +154,9 @@ def explain(f: Function, argnums: Argnums = None, *, mode: str = "both") -> Call
     Comparison
     ----------
     <BLANKLINE>
-    Both modes take 1 pass: there are as many dependent as independent variables, 1. With the function itself the Jacobian costs 1 multiplication, 2 additions, 1 exp forward, and the same in reverse.
+    Both modes take 1 pass: there are as many dependent as independent variables, 1.
+    <BLANKLINE>
+    With the function itself the Jacobian costs 1 multiplication, 2 additions, 1 exp forward, and the same in reverse.
     """
     if mode not in MODES:
         raise ArgumentError(f"mode {mode!r} is unknown; the modes are {', '.join(map(repr, MODES))}.")

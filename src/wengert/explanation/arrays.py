@@ -153,7 +153,7 @@ class _Writer:
         if d.mode != "forward":
             blocks += [Heading(2, "Reverse accumulation mode (outside-in)"), Sentence(self._about_reverse())]
             blocks.append(self._cut(adjoints))
-        blocks += [Heading(2, "Comparison"), Sentence(compare(d.comparison))]
+        blocks += [Heading(2, "Comparison"), *compare(d.comparison)]
         return blocks
 
     def _why(self, variables: int) -> str:

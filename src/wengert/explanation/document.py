@@ -80,7 +80,7 @@ def compose(d: Derivation, notation: Notation) -> list[Block]:
     if d.chain:
         blocks += recurrences(d, notation)
     blocks += [Heading(2, "Jacobian"), Equations(tuple(entry(e, d, notation) for row in d.jacobian for e in row))]
-    blocks += [Heading(2, "Comparison"), Sentence(compare(d.comparison))]
+    blocks += [Heading(2, "Comparison"), *compare(d.comparison)]
     return blocks
 
 
@@ -210,12 +210,12 @@ def recurrences(d: Derivation, notation: Notation) -> list[Block]:
     return blocks
 
 
-def compare(c: Comparison) -> str:
-    """Say which mode takes fewer passes and why, and what each costs."""
+def compare(c: Comparison) -> list[Sentence]:
+    """Say which mode takes fewer passes and why, and what each costs: two paragraphs."""
     forward, reverse = c.costs
-    costs = f" With the function itself the Jacobian costs {forward} forward"
+    costs = f"With the function itself the Jacobian costs {forward} forward"
     costs += ", and the same in reverse." if forward == reverse else f"; {reverse} in reverse."
-    return _winner(c) + costs
+    return [Sentence(_winner(c)), Sentence(costs)]
 
 
 def _winner(c: Comparison) -> str:

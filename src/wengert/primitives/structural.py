@@ -140,10 +140,7 @@ def _zeros_for(tangents: Sequence[Any], values: Sequence[Any], batch: int) -> li
     """Fill the tangents that are zero, so that all can be joined; a block of them has the size of the others'."""
     leading: Shape = next(t.shape[:batch] for t in tangents if t is not None)
     dtype = np.result_type(*[t.dtype for t in tangents if t is not None])
-    return [
-        np.zeros(leading + np.shape(v), dtype) if t is None else t
-        for t, v in zip(tangents, values, strict=True)
-    ]
+    return [np.zeros(leading + np.shape(v), dtype) if t is None else t for t, v in zip(tangents, values, strict=True)]
 
 
 def _stack_part(k: int, _y: Any, *_xs: Any, axis: int) -> LocalJacobian:
@@ -264,7 +261,9 @@ def _scatter_partial(
 
 scatter = define(
     "scatter",
-    lambda piece, *operands, index, shape, batch=0: assemble([piece], [fill_index(index, operands)], shape, batch=batch),
+    lambda piece, *operands, index, shape, batch=0: assemble(
+        [piece], [fill_index(index, operands)], shape, batch=batch
+    ),
     _scatter_partial,
     elementwise=False,
     source=lambda args, params: _write_put(args[:1], params | {"indices": [params["index"]]}, args[1:]),
@@ -405,17 +404,33 @@ min_ = define(
     kink=_TIE,
 )
 argmax = define(
-    "argmax", lambda x, **given: np.argmax(x, **given), None, elementwise=False, counts=lambda y, x, **_p: {"comparisons": x.size}
+    "argmax",
+    lambda x, **given: np.argmax(x, **given),
+    None,
+    elementwise=False,
+    counts=lambda y, x, **_p: {"comparisons": x.size},
 )
 argmin = define(
-    "argmin", lambda x, **given: np.argmin(x, **given), None, elementwise=False, counts=lambda y, x, **_p: {"comparisons": x.size}
+    "argmin",
+    lambda x, **given: np.argmin(x, **given),
+    None,
+    elementwise=False,
+    counts=lambda y, x, **_p: {"comparisons": x.size},
 )
 all_ = define(
-    "all", lambda x, axis, keepdims: np.all(x, axis, keepdims=keepdims), None, elementwise=False, source=_reduction("all"),
+    "all",
+    lambda x, axis, keepdims: np.all(x, axis, keepdims=keepdims),
+    None,
+    elementwise=False,
+    source=_reduction("all"),
     counts=lambda y, x, **_p: {"comparisons": x.size},
 )
 any_ = define(
-    "any", lambda x, axis, keepdims: np.any(x, axis, keepdims=keepdims), None, elementwise=False, source=_reduction("any"),
+    "any",
+    lambda x, axis, keepdims: np.any(x, axis, keepdims=keepdims),
+    None,
+    elementwise=False,
+    source=_reduction("any"),
     counts=lambda y, x, **_p: {"comparisons": x.size},
 )
 

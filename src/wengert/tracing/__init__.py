@@ -1,0 +1,44 @@
+"""Plain NumPy in, a Wengert list out: the user's function is run on real values, and what it does is written down.
+
+A *traced value* stands for an array or scalar; it carries its value along, so shapes, dtypes and branches come from
+NumPy itself.  Operators, ufuncs (NEP 13) and other NumPy functions (NEP 18) that meet one append a row to a *tape* and
+return the next traced value.  Traces nest: the values of an inner trace may be traced values of an outer one, and what
+the inner derivative computes is then written on the outer tape.  Each trace has a level; where values of two traces
+meet, the inner one records and takes the other as a constant, so no tangent is ever confused with another's.
+
+- `tape`: the rows of a trace, and what a thread is tracing;
+- `traced`: the traced value, and how what is done to it becomes a row;
+- `assignment`: ``a[i] = v``, views, ``a += b``;
+- `catching`: calls that NumPy's protocols do not bring here (``np.array([...])``, ``np.zeros``, SciPy's functions);
+- `watching`: warnings that name the user's line;
+- `messages`: what users are told where tracing cannot go on;
+- `trace`: a run of the user's function, and the Program that it makes.
+"""
+
+from wengert.tracing.catching import catchers
+from wengert.tracing.tape import SMALL, Context, Row, Tape, at_place, current_context
+from wengert.tracing.trace import Group, Trace, build_program, parameter_names, recording, run
+from wengert.tracing.traced import Traced, all_constant, holds_traced, join, plain
+from wengert.tracing.watching import watch
+
+__all__ = [
+    "SMALL",
+    "Context",
+    "Group",
+    "Row",
+    "Tape",
+    "Trace",
+    "Traced",
+    "all_constant",
+    "at_place",
+    "build_program",
+    "catchers",
+    "current_context",
+    "holds_traced",
+    "join",
+    "parameter_names",
+    "plain",
+    "recording",
+    "run",
+    "watch",
+]

@@ -1,0 +1,130 @@
+"""Assignment: the list says each value once, so ``a[i] = v`` makes a new value, and the traced array stands for it.
+
+A view writes through to the array it is a view of, and every other view of that array sees it, as in NumPy.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from wengert.errors import (
+    caller,
+)
+from wengert.primitives import functions
+from wengert.primitives.structural import getitem, reshape, setitem, transpose
+from wengert.program import Primitive, Shaped
+from wengert.tracing.tape import (
+    SCALARS,
+    SMALL,
+)
+from wengert.tracing.traced import (
+    Traced,
+    as_index,
+    holds_traced,
+    join,
+    operand,
+)
+
+_getframe = sys._getframe
+ndarray, float64 = np.ndarray, np.float64
+
+
+def assign(target: Traced, index: Any, value: Any) -> None:
+    """Write a line for ``target[index] = value``, and let the traced array stand for its result from now on.
+
+    A view writes through to the array it is a view of, and every other view of that array sees it, as in NumPy.
+    """
+    template, operands = as_index(index)
+    link = getattr(value, "link", None) if type(value) is Traced else None
+    if link is not None and link[0] is target and link[1] is getitem and _same_index(link[2]["index"], template):
+        return  # a[i] += b has changed a through the view a[i] already
+    if isinstance(value, (list, tuple)) or (type(value) is ndarray and value.dtype.hasobject):
+        value = join(value) if holds_traced(value) else np.asarray(value)
+    link = getattr(target, "link", None)
+    if link is None:
+        _write(target, value, template, operands)
+    else:
+        base, made_by, params = link
+        _write_through(base, made_by, params, setitem(value, target, *operands, index=template))
+    _refresh(target)
+
+
+def _write(target: Traced, value: Any, template: tuple[Any, ...], operands: list[Any]) -> None:
+    """Assign to an array that is no view; in place where nobody else holds its value, else to a copy."""
+    tape = target.tape
+    own = not operands and type(target.value) is ndarray and target.value.size > SMALL and tape.open
+    # the attribute and the argument of getrefcount itself: no row, view or caller holds the array
+    if own and not tape.keep_all and sys.getrefcount(target.value) <= 2 and target.value.flags.owndata:
+        kind = type(value)
+        mine = kind is Traced and value.tape is tape
+        plain = value.value if mine else value
+        if type(plain) is not Traced and (kind is not Traced or mine):
+            operand_ = plain if mine else operand(plain)
+            target.value[template] = operand_
+            parent = value.index if mine else -1
+            if parent >= 0 or target.index >= 0:
+                shape = Shaped(target.value.shape, target.value.dtype)
+                part = operand_ if type(operand_) in SCALARS else Shaped(np.shape(operand_), np.asarray(operand_).dtype)
+                place = tape.context.place or caller()
+                params = {"index": template}
+                tape.rows.append((setitem, (parent, target.index), (shape, part, shape), params, place, tape.size))
+                target.index = tape.size
+                tape.size += 1
+            return
+    target.become(setitem(value, target, *operands, index=template))
+
+
+def _write_through(base: Traced, made_by: Primitive, params: Mapping[str, Any], changed: Any) -> None:
+    """Assign the changed value of a view to the array it is a view of."""
+    if made_by is getitem:
+        if not hasattr(base, "link"):
+            _write(base, changed, params["index"], [])
+            return
+        whole = setitem(changed, base, index=params["index"])
+    elif made_by is reshape:
+        whole = reshape(changed, shape=base.shape)
+    else:
+        axes = params["axes"]
+        whole = transpose(changed, axes=tuple(sorted(range(len(axes)), key=axes.__getitem__)))
+    if hasattr(base, "link"):
+        _write_through(*base.link, whole)
+    else:
+        base.become(whole)
+
+
+def overwrite(target: Traced, result: Any) -> None:
+    """Let an array (and what it is a view of) stand for a result of the same shape, cast to its own dtype."""
+    result = functions.astype(result, target.dtype)
+    if hasattr(target, "link"):
+        _write_through(*target.link, result)
+    else:
+        target.become(result)
+    _refresh(target)
+
+
+def _refresh(target: Traced) -> None:
+    """Let every view of the array that was written to stand for its present value."""
+    root = target
+    while hasattr(root, "link"):
+        root = root.link[0]
+    _refresh_views(root)
+
+
+def _refresh_views(base: Traced) -> None:
+    for reference in getattr(base, "views", ()):
+        view = reference()
+        if view is None:
+            continue
+        _, made_by, params = view.link
+        view.become(made_by(base, **params))
+        _refresh_views(view)
+
+
+def _same_index(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    return len(a) == len(b) and all(
+        type(p) is type(q) and not isinstance(p, ndarray) and p == q for p, q in zip(a, b, strict=True)
+    )

@@ -1,0 +1,81 @@
+"""What users are told where tracing cannot go on: a float that would lose its derivative, a function without a rule."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+
+from wengert.errors import (
+    Location,
+    LostGradientError,
+    RawLocation,
+    UnsupportedError,
+    caller,
+    explain_at,
+)
+from wengert.primitives.table import CALLS
+
+_IN_NUMPY = {
+    "acos": "arccos",
+    "acosh": "arccosh",
+    "asin": "arcsin",
+    "asinh": "arcsinh",
+    "atan": "arctan",
+    "atan2": "arctan2",
+    "atanh": "arctanh",
+    "dist": "linalg.norm",
+    "fabs": "abs",
+    "fsum": "sum",
+    "pow": "power",
+}
+"""What NumPy calls functions of the module math."""
+
+
+def lost(place: RawLocation | None) -> LostGradientError:
+    """Make the error for a traced value that is asked to become a plain float, with the NumPy spelling to use."""
+    location = Location.of(place)
+    segment = "" if location is None else location.segment
+    instead = "Leave it as it is: traced scalars take part in arithmetic and NumPy functions."
+    if "random" in segment or "rng" in segment:
+        instead = (
+            "Draw from the standard distribution and scale what was drawn: loc + scale * np.random.normal(size=n)."
+        )
+    for word in segment.replace("(", " ").replace(",", " ").split():
+        module, _, name = word.rpartition(".")
+        if module in ("math", "cmath"):
+            spelled = f"np.{_IN_NUMPY.get(name, name)}"
+            instead = f"Write {spelled} instead of {word}: NumPy's functions are traced, those of {module} are not."
+            break
+    else:
+        if "float(" in segment:
+            instead = "Leave out float(...): a traced scalar can be used wherever a float can."
+        elif "=" in segment or "[" in segment:
+            parts = "np.array([...]) or np.stack([...])"
+            instead = f"If it is written into a plain array, build the array from its parts: {parts}."
+    return LostGradientError(
+        explain_at(place, "a traced value is asked to become a plain float, which would lose its derivative:", instead)
+    )
+
+
+def unsupported(name: str) -> UnsupportedError:
+    """Make the error for a function without a rule: it names the nearest supported ones and how to add one."""
+    names = sorted({f.__name__ for f in CALLS if hasattr(f, "__name__")})
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    nearest = f"The nearest supported are {', '.join(map(_spelled, near))}; or add" if near else "Add"
+    short = name.partition(".")[0].partition("(")[0]
+    own = _spelled(short)
+    return UnsupportedError(
+        explain_at(
+            caller(),
+            f"{own}{name.removeprefix(short)} has no rule on traced values:",
+            f"{nearest} a rule: wg.define({'my_' + short!r}, {own}, lambda y, x: <dy/dx>, replaces={own}).",
+        )
+    )
+
+
+def _spelled(name: str) -> str:
+    """Write the name of a function with the module that users call it from."""
+    for module in ("numpy", "numpy.linalg", "numpy.fft", "scipy.special", "scipy.linalg"):
+        if hasattr(sys.modules.get(module), name):
+            return f"{module.replace('numpy', 'np')}.{name}"
+    return f"np.{name}"

@@ -1,0 +1,177 @@
+"""The tape: the rows of one trace, and what a thread is tracing.
+
+A row is a plain tuple, since thousands are made a millisecond::
+
+    (primitive, parents, kept, params, place, out)
+
+`parents` are the positions of the operands (-1 for a constant), `kept` is the result and operands as far as the
+derivative rules will read them (`Shaped` stands for the rest), `place` is where in the user's code, and `out` the
+position of the result.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from wengert.errors import (
+    EscapedError,
+    MatrixError,
+    RawLocation,
+    ShapeError,
+    WengertError,
+    caller,
+    explain_at,
+)
+from wengert.program import Primitive, Shaped
+
+_getframe = sys._getframe
+ndarray, float64 = np.ndarray, np.float64
+
+Array = Any
+Row = tuple[Primitive, tuple[int, ...], tuple[Any, ...], Mapping[str, Any], RawLocation | None, int]
+SMALL = 256
+"""Values of up to so many elements are kept on the tape as they are: a stand-in would cost more than it saves."""
+NO_PARAMS: Mapping[str, Any] = types.MappingProxyType({})
+
+
+class Context:
+    """What a thread is tracing: its open tapes, and the place to write on rows that wengert makes itself."""
+
+    __slots__ = ("alarms", "muted", "place", "tapes")
+
+    def __init__(self) -> None:
+        self.tapes: list[Tape] = []
+        self.place: RawLocation | None = None
+        self.alarms = 0
+        """How often NumPy has reported a value outside a function's domain; where it was told not to, 1 to be safe."""
+        self.muted = False
+        """True while a sweep runs for the first time: if it raises an alarm it runs again, carefully."""
+
+
+class _Threads(threading.local):
+    def __init__(self) -> None:
+        self.context = Context()
+
+
+threads = _Threads()
+
+
+def current_context() -> Context:
+    """Return the context of this thread."""
+    return threads.context
+
+
+class Tape:
+    """The rows of one trace, as they are made."""
+
+    __slots__ = ("context", "guards", "keep_all", "level", "open", "rows", "size", "with_complex")
+    traced: ClassVar[type]
+    """The class of traced values, which the module `traced` sets: it stands above this one."""
+
+    def __init__(self, context: Context, keep_all: bool) -> None:
+        self.context, self.keep_all = context, keep_all
+        self.level = len(context.tapes)
+        self.rows: list[Row] = []
+        self.guards: list[tuple[int, bool | int, RawLocation | None]] = []
+        self.size = 0
+        self.open = True
+        self.with_complex = False
+
+    def input(self, value: Any) -> Any:
+        """Make an independent variable."""
+        if value.dtype.kind == "c":
+            self.with_complex = True
+        traced = self.traced(value, self, self.size)
+        self.size += 1
+        return traced
+
+
+PLAIN = frozenset({float, int, bool, complex, np.complex128, np.ndarray, np.float64, np.bool_, np.int64, np.float32})
+SCALARS = frozenset({complex, np.complex128, np.float64, np.float32, np.bool_, np.int64, float, int, bool})
+
+
+def at_place(write: Callable[[], Any]) -> Any:
+    """Run something that records rows of its own, their place being that of the user's line that led here."""
+    context = threads.context
+    if context.place is not None:
+        return write()
+    context.place = caller()
+    try:
+        return write()
+    finally:
+        context.place = None
+
+
+def escaped(place: RawLocation | None) -> EscapedError:
+    """Make the error for a traced value that outlived its trace."""
+    return EscapedError(
+        explain_at(
+            place,
+            "a traced value is used after its trace has ended:",
+            "Return it from the function that is differentiated; do not keep it in a global, an attribute or a cache.",
+        )
+    )
+
+
+def shape_error(primitive: Primitive, values: Sequence[Any], error: Exception, place: RawLocation | None) -> Exception:
+    """Make the error for operands that do not go together, naming their shapes and the user's line."""
+    if isinstance(error, WengertError):
+        return error
+    shapes = " and ".join(str(np.shape(v)) for v in values)
+    if isinstance(error, np.linalg.LinAlgError):
+        return MatrixError(
+            explain_at(
+                place,
+                f"{primitive.name} of a matrix of shape {shapes}: {error}",
+                "Check that matrix: its shape, its rank, its sign.",
+            )
+        )
+    return ShapeError(
+        explain_at(
+            place,
+            f"{primitive.name} does not take operands of shapes {shapes}: {error}",
+            "Check the shapes in that line; reshape or transpose one of them.",
+        )
+    )
+
+
+def read_for(primitive: Primitive, position: int) -> tuple[bool, ...]:
+    """Tell which of (result, first operand, second) the rule for one of two operands reads."""
+    reads = primitive.reads[position] if position < len(primitive.reads) else ()
+    return reads + (False,) * (3 - len(reads))
+
+
+def what_is_read(keeps: tuple[bool, ...], y: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return result and operands, those that no rule will read (and that are not small) replaced by their shapes."""
+    shape, dtype = y.shape, y.dtype
+    if len(values) == 1 and len(keeps) == 2 and not (keeps[0] and keeps[1]):
+        (value,) = values  # what is kept of the two stands in for the other, if it has the same shape
+        if value.shape == shape and value.dtype is dtype:
+            stand_in = y if keeps[0] else value if keeps[1] else Shaped(shape, dtype)
+            return stand_in, stand_in
+    stand_in = y if keeps[0] or y.size <= SMALL else None
+    last = len(keeps) - 1
+    kept = [stand_in]
+    k = 0
+    for value in values:
+        if k < last:
+            k += 1
+        if keeps[k] or type(value) in SCALARS or value.size <= SMALL:
+            kept.append(value)
+            if stand_in is None and type(value) is ndarray and value.shape == shape and value.dtype is dtype:
+                stand_in = value  # it is kept anyway, and has the shape
+        elif value.shape == shape and value.dtype is dtype:
+            if stand_in is None:
+                stand_in = Shaped(shape, dtype)
+            kept.append(stand_in)
+        else:
+            kept.append(Shaped(value.shape, value.dtype))
+    if kept[0] is None:
+        kept[0] = Shaped(shape, dtype) if stand_in is None else stand_in
+    return tuple(kept)

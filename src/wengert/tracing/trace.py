@@ -1,0 +1,243 @@
+"""A trace: one run of the user's function on traced arguments, and the Program that it makes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.errors import (
+    LostGradientError,
+    ResultError,
+    explain_at,
+)
+from wengert.program import Constant, Guard, Line, Packing, Program, Var, as_value
+from wengert.tracing.catching import (
+    start_catching,
+    stop_catching,
+)
+from wengert.tracing.tape import (
+    Row,
+    Tape,
+    threads,
+)
+from wengert.tracing.traced import (
+    Traced,
+    holds_traced,
+    join,
+)
+
+_getframe = sys._getframe
+ndarray, float64 = np.ndarray, np.float64
+
+
+class Group:
+    """An argument or result of a trace: its name and shape, and what it is laid out in (see `program.Packing`)."""
+
+    __slots__ = ("dtype", "name", "parts", "shape")
+
+    def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], parts: list[Any]) -> None:
+        self.name, self.shape, self.dtype, self.parts = name, shape, dtype, parts
+
+
+class Trace:
+    """One run of a function on traced arguments: its tape, and where its arguments and results are on it."""
+
+    __slots__ = ("arguments", "name", "results", "single", "tape")
+
+    def __init__(self, name: str, tape: Tape, arguments: list[Group], results: list[Group], single: bool) -> None:
+        self.name, self.tape, self.arguments, self.results, self.single = name, tape, arguments, results, single
+
+    def program(self) -> Program:
+        """Write the trace as a Program: lines that nothing depends on left out, variables numbered."""
+        return build_program(self)
+
+    def position(self, result: Any) -> int:
+        """Return the position of a result on the tape, -1 if it is a constant."""
+        return result.index if type(result) is Traced and result.tape is self.tape else -1
+
+    def value(self, result: Any) -> Any:
+        """Return the value of a result."""
+        return result.value if type(result) is Traced and result.tape is self.tape else result
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[Tape]:
+    """Open a tape on which wengert itself writes a Program: every value is kept, no user code is run.
+
+    The values have been computed before, by the user's own function, and what NumPy had to say of them was said then.
+    """
+    context = threads.context
+    tape = Tape(context, keep_all=True)
+    place, muted = context.place, context.muted
+    context.tapes.append(tape)
+    context.muted = True
+    try:
+        yield tape
+    finally:
+        tape.open = False
+        context.tapes.pop()
+        context.place, context.muted = place, muted
+
+
+def run(
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    positions: Sequence[int],
+    keep_all: bool,
+    spread: Any = None,
+    unpack: Any = None,
+) -> Trace:
+    """Run a function with the arguments at `positions` traced; see `Trace`.
+
+    With `keep_all` every value stays on the tape and decisions become guards (to make a Program); without, only what
+    the derivative rules will read.  Arguments that are trees are traced leaf by leaf: `spread` has the leaves and
+    puts traced ones in their places; `unpack` takes what the function returned apart, into named results.
+    """
+    context = threads.context
+    tape = Tape(context, keep_all)
+    replaced = list(args)
+    arguments = []
+    if spread is None:
+        names = parameter_names(function, len(args)) if keep_all else ("x",) * len(args)  # only a Program says them
+        for position in positions:
+            replaced[position] = tape.input(args[position])
+            traced = replaced[position]
+            # the function may assign to the array it is given: the copy stays the independent variable
+            arguments.append(Group(names[position], traced.shape, traced.dtype, [traced.__copy__()]))
+    else:
+        inputs = [tape.input(leaf) for leaf in spread.leaves]
+        names = spread.names(function) if keep_all else ("x",) * len(inputs)
+        arguments = [Group(name, x.shape, x.dtype, [x.__copy__()]) for name, x in zip(names, inputs, strict=True)]
+        replaced, kwargs = spread.rebuild(inputs)
+    place, context.place = context.place, None
+    context.tapes.append(tape)
+    outermost = tape.level == 0
+    if outermost:
+        start_catching()
+    try:
+        try:
+            returned = function(*replaced, **kwargs)
+        except ValueError as error:
+            if isinstance(error.__cause__, LostGradientError):  # NumPy hides it: "setting an array element with..."
+                raise error.__cause__ from None
+            raise
+        if unpack is None:
+            results = [("", _result(function, returned))]
+        else:
+            results = [(name, _result(function, part)) for name, part in unpack(returned)]
+    finally:
+        tape.open = False
+        context.tapes.pop()
+        context.place = place
+        if outermost:
+            stop_catching()
+    groups = [Group(name, result.shape, result.dtype, [result]) for name, result in results]
+    single = unpack is None or unpack.structure is None
+    return Trace(getattr(function, "__name__", "f"), tape, arguments, groups, single)
+
+
+def _result(function: Callable[..., Any], returned: Any) -> Any:
+    if type(returned) is Traced:
+        return returned
+    if isinstance(returned, np.ndarray) and holds_traced(returned):
+        return join(returned)
+    if isinstance(returned, (float, int, np.ndarray, np.generic)) and np.asarray(returned).dtype.kind in "biufc":
+        return as_value(returned)
+    name = getattr(function, "__name__", "the function")
+    code = getattr(function, "__code__", None)
+    place = None if code is None else (code, 0)
+    what = "None" if returned is None else f"a {type(returned).__name__}"
+    hint = {
+        "list": "Return np.array([...]) of it.",
+        "tuple": "Return one array: np.array([...]) of scalars, np.concatenate([...]) of arrays.",
+        "NoneType": "Is a return statement missing?",
+    }.get(type(returned).__name__, "Return an array or a number.")
+    raise ResultError(explain_at(place, f"{name} returned {what}, where an array or a number is needed:", hint))
+
+
+@functools.lru_cache(maxsize=512)
+def _names_of(code: types.CodeType) -> tuple[str, ...]:
+    return code.co_varnames[: code.co_argcount]
+
+
+def parameter_names(function: Callable[..., Any], count: int) -> Sequence[str]:
+    """Return the names of a function's positional parameters, made up where they have none."""
+    inner = function
+    while hasattr(inner, "__wrapped__"):
+        inner = inner.__wrapped__
+    code = getattr(inner, "__code__", None)
+    names = () if code is None else _names_of(code)
+    if names and getattr(inner, "__self__", None) is not None:
+        names = names[1:]
+    if len(names) >= count:
+        return names[:count]
+    return [*names, *("x" if count == 1 else f"x{k}" for k in range(len(names), count))]
+
+
+def build_program(trace: Trace) -> Program:
+    """Number the variables of a trace and write its rows as lines.
+
+    Lines that nothing depends on are left out.  As in Griewank & Walther the dependent variables come last: a line
+    whose result is only returned moves to the end.
+    """
+    tape = trace.tape
+    results = [(part, trace.position(part)) for group in trace.results for part in group.parts]
+    needed = {position for _, position in results if position >= 0} | {position for position, _, _ in tape.guards}
+    used: set[int] = {position for position, _, _ in tape.guards}
+    live: list[Row] = []
+    for row in reversed(tape.rows):
+        if row[5] in needed:
+            read = [parent for parent in row[1] if parent >= 0]
+            needed.update(read)
+            used.update(read)
+            live.append(row)
+    by_position = {row[5]: row for row in live}
+    last = [by_position[k] for k in dict.fromkeys(k for _, k in results) if k in by_position and k not in used]
+    moved = {row[5] for row in last}
+    variables: dict[int, Var] = {}
+    number = 1 - sum(len(group.parts) for group in trace.arguments)
+    for group in trace.arguments:
+        for part in group.parts:
+            variables[part.index] = Var(number, part.shape, part.dtype)
+            number += 1
+    lines: list[Line] = []
+    for primitive, parents, kept, params, place, out in [*[r for r in reversed(live) if r[5] not in moved], *last]:
+        operands = tuple(
+            variables[parent] if parent >= 0 else Constant(value)
+            for parent, value in zip(parents, kept[1:], strict=True)
+        )
+        variables[out] = var = Var(len(lines) + 1, kept[0].shape, kept[0].dtype)
+        lines.append(Line(primitive, operands, (var,), params, place))
+
+    def atom(part: Any) -> Var | Constant:
+        position = trace.position(part)
+        return variables[position] if position >= 0 else Constant(trace.value(part))
+
+    names = {group.name for group in trace.arguments}
+    letter = next(letter for letter in ("y", "z", "w", "result") if letter not in names)
+    guards: dict[tuple[int, type], Guard] = {}
+    for position, value, place in tape.guards:
+        guards.setdefault((position, type(value)), Guard(variables[position], value, place))
+    return Program(
+        "f" if trace.name == "<lambda>" else trace.name,
+        tuple(Packing(g.name, g.shape, g.dtype, tuple(variables[p.index] for p in g.parts)) for g in trace.arguments),
+        tuple(lines),
+        tuple(
+            Packing(
+                letter if trace.single else f"{letter}{g.name or k}".removeprefix(letter * g.name.startswith(letter)),
+                g.shape,
+                g.dtype,
+                tuple(atom(p) for p in g.parts),
+            )
+            for k, g in enumerate(trace.results, 1)
+        ),
+        tuple(guards.values()),
+        trace.single,
+    )

@@ -1,0 +1,739 @@
+"""The traced value: behaves as the array or scalar it stands for, and writes down what is done to it.
+
+Operators, ufuncs (NEP 13) and other NumPy functions (NEP 18) that meet one append a row to its tape and return the
+next.  Operator methods are written directly on the class, and rows made with as few calls as possible: this is the
+path that every line of every trace takes.
+"""
+
+from __future__ import annotations
+
+import dis
+import operator
+import sys
+import types
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.errors import (
+    ArgumentError,
+    AxisError,
+    LostGradientError,
+    MatrixError,
+    ShapeError,
+    UnsupportedError,
+    WengertError,
+    caller,
+    explain_at,
+)
+from wengert.jacobians import is_basic
+from wengert.primitives import elementwise as e
+from wengert.primitives import functions
+from wengert.primitives.structural import Operand, getitem, reshape, transpose
+from wengert.primitives.table import CALLS
+from wengert.program import Primitive, Recordable, as_value
+from wengert.tracing.messages import lost, unsupported
+from wengert.tracing.tape import (
+    NO_PARAMS,
+    PLAIN,
+    SMALL,
+    Tape,
+    at_place,
+    escaped,
+    read_for,
+    shape_error,
+    what_is_read,
+)
+
+_getframe = sys._getframe
+_asarray = np.asarray  # NumPy's own, whatever stands in its place while a trace runs
+ndarray, float64 = np.ndarray, np.float64
+
+
+def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+    """Compute a primitive on traced and other values, write the row, return the traced result.
+
+    Called by something that the user's code called: the place is two frames up, unless the context knows better.
+    """
+    tape: Any = None
+    values: list[Any] = []
+    parents: list[int] = []
+    for a in args:
+        kind = type(a)
+        if kind is Traced:
+            if a.tape is not tape:
+                if tape is not None:
+                    return record_levels(primitive, args, params)
+                tape = a.tape
+            values.append(a.value)
+            parents.append(a.index)
+        elif kind in PLAIN and not (kind is ndarray and a.dtype.hasobject):
+            values.append(a)
+            parents.append(-1)
+        else:
+            return record_mixed(primitive, args, params)
+    return write_row(tape, primitive, tuple(values), tuple(parents), params, 3)
+
+
+def record_levels(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+    """Record where values of several traces meet: the innermost writes the row, the others' are constants to it."""
+    tape = max((a.tape for a in args if type(a) is Traced), key=lambda tape: tape.level)
+    own = [type(a) is Traced and a.tape is tape for a in args]
+    values = tuple(a.value if mine else a for a, mine in zip(args, own, strict=True))
+    parents = tuple(a.index if mine else -1 for a, mine in zip(args, own, strict=True))
+    return at_place(lambda: write_row(tape, primitive, values, parents, params, 3))
+
+
+def write_row(
+    tape: Tape,
+    primitive: Primitive,
+    values: tuple[Any, ...],
+    parents: tuple[int, ...],
+    params: Mapping[str, Any],
+    depth: int,
+) -> Any:
+    """Compute a primitive on the values of one trace and write the row; the user's code is `depth` frames up."""
+    context = tape.context
+    place = context.place
+    if place is None:
+        frame = _getframe(depth)
+        place = (frame.f_code, frame.f_lasti)
+    if not tape.open:
+        raise escaped(place)
+    try:
+        if tape.level == 0:
+            y = primitive.compute(*values, **params)
+        else:
+            before, context.place = context.place, place
+            try:
+                y = primitive(*values, **params)
+            finally:
+                context.place = before
+    except ValueError as error:
+        raise shape_error(primitive, values, error, place) from error
+    kind = type(y)
+    if kind is not float64 and kind is not ndarray:
+        y = as_value(y) if kind is not Traced else y.value if y.tape is tape else y  # made by the user's own primitive
+        kind = type(y)
+    if kind is not float64 and y.dtype.kind == "c":
+        tape.with_complex = True
+    if parents[0] < 0 and max(parents) < 0:  # an array that may be assigned to, but has not been yet
+        return Traced(y, tape, -1) if kind is ndarray and y.dtype.kind in "fc" else y
+    if primitive is getitem and kind is ndarray and y.size <= SMALL < values[0].size and y.base is not None:
+        y = y.copy()  # so that a row of a large array does not hold all of it, and the array can be written to in place
+    kept: Any
+    if tape.keep_all:
+        kept = (y, *values)
+    elif not primitive.keeps:
+        return y  # no derivative: nobody will ask for this row
+    elif primitive.elementwise and (kind is float64 or y.size <= SMALL):
+        kept = (y, *values)  # no operand is larger than the result
+    elif primitive.elementwise and len(parents) == 2 and -1 in parents:  # c * x: only one of the rules will be asked
+        kept = what_is_read(read_for(primitive, parents[0] < 0), y, values)
+    elif primitive.keeps_all:
+        kept = (y, *values)
+    else:
+        kept = what_is_read(primitive.keeps, y, values)
+    out = tape.size
+    tape.size = out + 1
+    tape.rows.append((primitive, parents, kept, params, place, out))
+    return Traced(y, tape, out)
+
+
+VIEWS = frozenset({getitem, reshape, transpose})
+"""Primitives whose result NumPy may make a view of their operand."""
+
+
+def link_view(view: Any, base: Traced, made_by: Primitive, params: Mapping[str, Any]) -> Any:
+    """Remember that one traced array is a view of another, where NumPy made it one."""
+    if type(view) is Traced and view.tape is base.tape:
+        value, of = view.value, base.value
+        while type(value) is Traced:
+            value, of = value.value, of.value
+        if type(value) is ndarray and (
+            (made_by is getitem and is_basic(params["index"]))  # NumPy made a view, which may have been copied since
+            or (value.base is not None and (value.base is of or value.base is of.base))
+        ):
+            view.link = (base, made_by, params)
+            views = getattr(base, "views", [])
+            base.views = views = [r for r in views if r() is not None] if len(views) > 64 else views
+            views.append(weakref.ref(view))
+    return view
+
+
+def record_mixed(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+    """Record with operands of other kinds: lists, NumPy scalars, object arrays that hold traced values."""
+    return at_place(lambda: primitive(*[a if type(a) is Traced else operand(a) for a in args], **params))
+
+
+def operand(value: Any) -> Any:
+    """Bring an operand that is not traced into the form in which values are kept; traced values inside are stacked."""
+    if holds_traced(value):
+        return join(value)
+    if isinstance(value, (float, int, bool, complex)) and not isinstance(value, np.generic):
+        return value + 0
+    array = np.asarray(value)
+    if array.dtype.hasobject or array.dtype.kind not in "biufc":
+        raise ArgumentError(
+            explain_at(
+                caller(),
+                f"a value of type {type(value).__name__} meets a traced array in arithmetic:",
+                "Use a number or a numeric array there.",
+            )
+        )
+    return array[()] if array.ndim == 0 and type(array[()]) in PLAIN else array
+
+
+def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
+    def method(self: Any, other: Any) -> Any:
+        kind = type(other)
+        if kind is Traced:
+            if other.tape is self.tape:
+                return write_row(
+                    self.tape, primitive, (self.value, other.value), (self.index, other.index), NO_PARAMS, 2
+                )
+        elif kind is float or kind is int or kind is float64:
+            return write_row(self.tape, primitive, (self.value, other), (self.index, -1), NO_PARAMS, 2)
+        return record(primitive, (self, other), NO_PARAMS)
+
+    return method
+
+
+def _reflected(primitive: Primitive) -> Callable[[Any, Any], Any]:
+    def method(self: Any, other: Any) -> Any:
+        kind = type(other)
+        if kind is float or kind is int:
+            return write_row(self.tape, primitive, (other, self.value), (-1, self.index), NO_PARAMS, 2)
+        return record(primitive, (other, self), NO_PARAMS)
+
+    return method
+
+
+def _augmented(operation: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    """Make ``a += b``: it changes the array itself, so that every name and view of it sees the change."""
+
+    def change(self: Traced, other: Any) -> None:
+        result = operation(self, other)
+        if result.shape != self.shape:
+            raise ValueError(
+                f"non-broadcastable output operand with shape {self.shape} doesn't match "
+                f"the broadcast shape {result.shape}"
+            )
+        overwrite(self, result)
+
+    def method(self: Any, other: Any) -> Any:
+        if not self.value.shape:
+            return operation(self, other)  # scalars do not change
+        through(self, change, (self, other), NO_PARAMS)
+        return self
+
+    return method
+
+
+def _unary(primitive: Primitive) -> Callable[[Any], Any]:
+    def method(self: Any) -> Any:
+        return write_row(self.tape, primitive, (self.value,), (self.index,), NO_PARAMS, 2)
+
+    return method
+
+
+def through(traced: Traced, written: Callable[..., Any], args: Any, kwargs: Any, depth: int = 2) -> Any:
+    """Run a function that is written in terms of primitives; the rows it makes carry the place of its caller."""
+    context = traced.tape.context
+    if context.place is not None:
+        return written(*args, **kwargs)
+    frame = _getframe(depth)
+    context.place = place = (frame.f_code, frame.f_lasti)
+    try:
+        return written(*args, **kwargs)
+    except (ValueError, NotImplementedError) as error:
+        if isinstance(error, WengertError) and "\n" in str(error):
+            raise
+        kind: type[WengertError] = AxisError if isinstance(error, np.exceptions.AxisError) else ShapeError
+        if isinstance(error, (NotImplementedError, np.linalg.LinAlgError)):
+            kind = UnsupportedError if isinstance(error, NotImplementedError) else MatrixError
+        name = getattr(written, "__name__", "this function")
+        raise kind(explain_at(place, f"{name}: {error}", "Check the arguments in that line.")) from error
+    finally:
+        context.place = None
+
+
+def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+    written = CALLS[function]
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return through(self, written, (self, *args), kwargs)
+
+    method.__name__ = written.__name__
+    return method
+
+
+class Traced(Recordable):
+    """A value that is being traced: behaves as the array or scalar it stands for, and writes down what is done.
+
+    It can be assigned to: the list says each value once, so an assignment makes a new value, and the traced array
+    stands for that from then on (see `assign`).  An index of -1 marks an array that depends on no input yet.
+    """
+
+    index: int
+    tape: Tape
+    value: Any
+    link: tuple[Traced, Primitive, Mapping[str, Any]]
+    views: list[weakref.ref[Traced]]
+
+    __slots__ = ("__weakref__", "index", "link", "tape", "value", "views")
+    __hash__ = None  # type: ignore[assignment]  # as arrays: == compares elements
+
+    def __init__(self, value: Any, tape: Tape, index: int) -> None:
+        self.value, self.tape, self.index = value, tape, index  # link and views are set when they are first needed
+
+    def become(self, other: Any) -> None:
+        """Stand for another value from now on: that of this array after an assignment."""
+        if type(other) is Traced:
+            self.value, self.tape, self.index = other.value, other.tape, other.index
+        else:
+            self.value, self.index = other, -1
+
+    def record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        if self.tape.context.place is None:
+            return at_place(lambda: record(primitive, args, params))
+        if len(args) == 1:
+            result = write_row(self.tape, primitive, (self.value,), (self.index,), params, 2)
+            return link_view(result, self, primitive, params) if primitive in VIEWS else result
+        return record(primitive, args, params)
+
+    # -- What it is --
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.value.dtype  # type: ignore[no-any-return]
+
+    @property
+    def ndim(self) -> int:
+        return self.value.ndim  # type: ignore[no-any-return]
+
+    @property
+    def size(self) -> int:
+        return self.value.size  # type: ignore[no-any-return]
+
+    @property
+    def nbytes(self) -> int:
+        return self.value.nbytes  # type: ignore[no-any-return]
+
+    @property
+    def itemsize(self) -> int:
+        return self.value.itemsize  # type: ignore[no-any-return]
+
+    @property
+    def T(self) -> Any:
+        return self.transpose()
+
+    @property
+    def mT(self) -> Any:
+        return np.matrix_transpose(self)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return self.value.strides  # type: ignore[no-any-return]
+
+    @property
+    def flags(self) -> Any:
+        return self.value.flags
+
+    @property
+    def flat(self) -> Flat:
+        return Flat(self)
+
+    @property
+    def real(self) -> Any:
+        return self if self.dtype.kind != "c" else np.real(self)
+
+    @property
+    def imag(self) -> Any:
+        return np.imag(self)
+
+    def conj(self) -> Any:
+        return self if self.dtype.kind != "c" else np.conjugate(self)
+
+    conjugate = conj
+
+    def __len__(self) -> int:
+        shape = self.value.shape
+        if not shape:
+            raise TypeError("len() of unsized object")
+        return shape[0]  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.value.shape:
+            raise TypeError("iteration over a 0-d array")
+        return (self[k] for k in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"Traced({self.value!r})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.value, spec)
+
+    # -- Arithmetic --
+
+    __add__, __radd__ = _binary(e.add), _reflected(e.add)
+    __sub__, __rsub__ = _binary(e.subtract), _reflected(e.subtract)
+    __mul__, __rmul__ = _binary(e.multiply), _reflected(e.multiply)
+    __truediv__, __rtruediv__ = _binary(e.divide), _reflected(e.divide)
+    __pow__, __rpow__ = _binary(e.power), _reflected(e.power)
+    __mod__, __rmod__ = _binary(e.remainder), _reflected(e.remainder)
+    __floordiv__, __rfloordiv__ = _binary(e.floor_divide), _reflected(e.floor_divide)
+    __neg__, __pos__, __abs__ = _unary(e.negative), _unary(e.positive), _unary(e.absolute)
+    __lt__, __le__ = _binary(e.less), _binary(e.less_equal)
+    __gt__, __ge__ = _binary(e.greater), _binary(e.greater_equal)
+    __eq__, __ne__ = _binary(e.equal), _binary(e.not_equal)
+    __and__, __rand__ = _binary(e.bitwise_and), _reflected(e.bitwise_and)
+    __or__, __ror__ = _binary(e.bitwise_or), _reflected(e.bitwise_or)
+    __xor__, __rxor__ = _binary(e.bitwise_xor), _reflected(e.bitwise_xor)
+    __invert__ = _unary(e.invert)
+
+    def __divmod__(self, other: Any) -> tuple[Any, Any]:
+        return self // other, self % other
+
+    def __matmul__(self, other: Any) -> Any:
+        return through(self, functions.matmul, (self, other), NO_PARAMS)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return through(self, functions.matmul, (other, self), NO_PARAMS)
+
+    # -- Indexing --
+
+    def __getitem__(self, index: Any) -> Any:
+        if type(index) is int:
+            params = {"index": (index,)}
+            item = write_row(self.tape, getitem, (self.value,), (self.index,), params, 2)
+            return item if self.value.ndim == 1 else link_view(item, self, getitem, params)
+        template, operands = as_index(index)
+        params = {"index": template}
+        return link_view(record(getitem, (self, *operands), params), self, getitem, params)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        through(self, assign, (self, index, value), NO_PARAMS)
+
+    def __copy__(self) -> Traced:
+        return Traced(self.value, self.tape, self.index)
+
+    def __deepcopy__(self, memo: Any) -> Traced:
+        return self.__copy__()
+
+    __iadd__, __isub__, __imul__ = _augmented(e.add), _augmented(e.subtract), _augmented(e.multiply)
+    __itruediv__, __ipow__ = _augmented(e.divide), _augmented(e.power)
+    __imod__, __ifloordiv__ = _augmented(e.remainder), _augmented(e.floor_divide)
+    __imatmul__ = _augmented(functions.matmul)
+
+    def fill(self, value: Any) -> None:
+        self[...] = value
+
+    def put(self, indices: Any, values: Any, mode: str = "raise") -> None:
+        functions.writing.put(self, indices, values, mode)
+
+    def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> None:
+        self[...] = np.sort(self, axis, kind, order, stable=stable)
+
+    def partition(self, kth: Any, axis: int = -1, kind: Any = "introselect", order: Any = None) -> None:
+        self[...] = np.partition(self, kth, axis, kind, order)
+
+    # -- Becoming a plain number --
+
+    def __bool__(self) -> bool:
+        return bool(self._decide(bool(self.value)))
+
+    def _decide(self, value: int) -> int:
+        if self.tape.keep_all and self.index >= 0:
+            self.tape.guards.append((self.index, value, caller()))
+        return value
+
+    def __int__(self) -> int:
+        return self._decide(int(self.value))
+
+    def __index__(self) -> int:
+        return self._decide(operator.index(self.value))
+
+    def __trunc__(self) -> int:
+        return int(self)
+
+    def __floor__(self) -> int:
+        return int(np.floor(self))
+
+    def __ceil__(self) -> int:
+        return int(np.ceil(self))
+
+    def __float__(self) -> float:
+        if self.dtype.kind in "biu":
+            return float(int(self))
+        if self.index < 0:
+            return float(self.value)
+        raise lost(caller())
+
+    def __complex__(self) -> complex:
+        return complex(self.value) if self.index < 0 else complex(float(self))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """Become a plain array where no derivative is lost: a constant, positions, or an array of traced elements.
+
+        The last is what ``np.mean([a, b])`` makes of a list; NumPy then computes on the elements by their operators.
+        """
+        if self.index >= 0:
+            if self.dtype.kind in "biu" and dtype is None:
+                return np.asarray([int(v) for v in self.ravel()], self.dtype).reshape(self.shape)
+            if (
+                (dtype is None or np.dtype(dtype).hasobject)
+                and self.size <= MOST_OBJECTS
+                and _may_hold_objects(_getframe(1))
+            ):
+                return _elements(self)
+            raise lost(caller())
+        constant = np.asarray(self.value, dtype).view()
+        constant.flags.writeable = False  # what is written into it behind our back would be lost
+        return constant
+
+    def item(self, *index: Any) -> Any:
+        if index:
+            where = index[0] if len(index) == 1 else index
+            return self[tuple(where)] if isinstance(where, tuple) else self.ravel()[where]
+        return self.reshape(())
+
+    def tolist(self) -> Any:
+        return self if self.ndim == 0 else [part.tolist() for part in self]
+
+    # -- NumPy's protocols --
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        handler = CALLS.get(ufunc)
+        if method == "__call__" and not kwargs:
+            if type(handler) is Primitive:
+                if len(inputs) == 1:
+                    return write_row(self.tape, handler, (self.value,), (self.index,), NO_PARAMS, 2)
+                return record(handler, inputs, NO_PARAMS)
+            if handler is not None:
+                return through(self, handler, inputs, kwargs)
+        out = kwargs.get("out")
+        if out is not None and len(out) == 1 and type(out[0]) is Traced:
+            del kwargs["out"]
+            result = getattr(ufunc, method)(*inputs, **kwargs)
+            if method == "__call__" and kwargs.get("where", True) is not True:
+                result = np.where(kwargs["where"], result, out[0])
+            through(self, overwrite, (out[0], result), NO_PARAMS)
+            return out[0]
+        if out is not None:
+            raise LostGradientError(
+                explain_at(
+                    caller(),
+                    f"{ufunc.__name__} would write a traced result into a plain array in place:",
+                    "Write the operation out, a = a + b instead of a += b, without out=.",
+                )
+            )
+        if handler is None and ufunc.types == ["O" * ufunc.nin + "->" + "O" * ufunc.nout] and method == "__call__":
+            return ufunc(*[_elements(x) if type(x) is Traced else x for x in inputs])  # made by np.frompyfunc
+        if handler is None:
+            raise unsupported(ufunc.__name__)
+        return through(self, functions.ufuncs.METHODS[method], (ufunc, *inputs), kwargs)
+
+    def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
+        handler = CALLS.get(func)
+        if handler is None:
+            if all_constant((args, kwargs)):
+                return func(*plain(args), **plain(kwargs))
+            raise unsupported(getattr(func, "__name__", str(func)))
+        if kwargs and type(kwargs.get("out")) is Traced:
+            target, rest = kwargs["out"], {name: value for name, value in kwargs.items() if name != "out"}
+            through(self, overwrite, (target, through(self, handler, args, rest)), NO_PARAMS)
+            return target
+        if self.tape.context.place is not None:
+            return handler(*args, **kwargs)
+        return through(self, handler, args, kwargs)
+
+    # -- Methods of arrays --
+
+    sum, mean, prod = _method(np.sum), _method(np.mean), _method(np.prod)
+    std, var, cumsum = _method(np.std), _method(np.var), _method(np.cumsum)
+    max, min, argmax, argmin = _method(np.max), _method(np.min), _method(np.argmax), _method(np.argmin)
+    all, any, ptp, clip = _method(np.all), _method(np.any), _method(np.ptp), _method(np.clip)
+    dot, trace, diagonal = _method(np.dot), _method(np.trace), _method(np.diagonal)
+    squeeze, swapaxes, copy = _method(np.squeeze), _method(np.swapaxes), _method(np.copy)
+    take, repeat, choose = _method(np.take), _method(np.repeat), _method(np.choose)
+    argsort, argpartition, searchsorted = _method(np.argsort), _method(np.argpartition), _method(np.searchsorted)
+    nonzero, cumprod, round = _method(np.nonzero), _method(np.cumprod), _method(np.round)
+    ravel = _method(np.ravel)
+    flatten = ravel
+
+    def reshape(self, *shape: Any, **kwargs: Any) -> Any:
+        wanted = shape[0] if len(shape) == 1 else shape
+        return through(self, functions.reshape, (self, wanted), kwargs)
+
+    def transpose(self, *axes: Any) -> Any:
+        wanted = axes[0] if len(axes) == 1 else axes or None
+        return through(self, functions.transpose, (self, wanted), NO_PARAMS)
+
+    def compress(self, condition: Any, axis: Any = None, out: Any = None) -> Any:
+        return through(self, CALLS[np.compress], (condition, self, axis, out), NO_PARAMS)
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        return int(np.rint(self)) if ndigits is None else np.round(self, ndigits)
+
+    def astype(
+        self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
+    ) -> Any:
+        return through(self, functions.astype, (self, dtype, order, casting), NO_PARAMS)
+
+
+class Flat:
+    """The elements of a traced array one after the other: ``x.flat``."""
+
+    def __init__(self, of: Traced) -> None:
+        self.base, self.index = of, 0
+
+    @property
+    def coords(self) -> tuple[int, ...]:
+        left, found = self.index, []
+        for n in self.base.shape[::-1]:
+            found.append(left % n)
+            left //= n
+        return tuple(found[::-1])
+
+    def __iter__(self) -> Flat:
+        return self
+
+    def __next__(self) -> Any:
+        if self.index >= self.base.size:
+            raise StopIteration
+        self.index += 1
+        return self.base.ravel()[self.index - 1]
+
+    def __len__(self) -> int:
+        return self.base.size
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.base.ravel()[index]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        functions.writing.put(self.base, np.arange(self.base.size)[index], value)
+
+
+def _refusing(name: str) -> Callable[..., Any]:
+    def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
+        raise LostGradientError(
+            explain_at(
+                caller(),
+                f"{name} takes the bytes of a traced array, which would lose its derivative:",
+                "Leave it out, or take it of the result of the differentiated function.",
+            )
+        )
+
+    return method
+
+
+for _name in ("view", "tobytes", "tofile", "dump", "dumps", "getfield", "setfield", "byteswap"):
+    setattr(Traced, _name, _refusing(_name))
+
+
+for _ufunc in (
+    np.exp, np.exp2, np.expm1, np.log, np.log2, np.log10, np.log1p, np.sqrt, np.cbrt, np.square, np.reciprocal,
+    np.sin, np.cos, np.tan, np.arcsin, np.arccos, np.arctan, np.sinh, np.cosh, np.tanh, np.arcsinh, np.arccosh,
+    np.arctanh, np.degrees, np.radians, np.rad2deg, np.deg2rad, np.fabs, np.rint, np.sign,
+):  # fmt: skip
+    setattr(Traced, _ufunc.__name__, _unary(CALLS[_ufunc]))  # type: ignore[arg-type]  # by name, for arrays of objects
+
+
+def all_constant(value: Any) -> bool:
+    """Tell whether no traced value in nested lists, tuples and dicts depends on an input."""
+    if type(value) is Traced:
+        return value.index < 0 and all_constant(value.value)
+    if isinstance(value, dict):
+        return all(all_constant(item) for item in value.values())
+    return all(all_constant(item) for item in value) if isinstance(value, (list, tuple)) else True
+
+
+def plain(value: Any) -> Any:
+    """Replace traced constants in nested lists, tuples and dicts by their values."""
+    if type(value) is Traced:
+        return plain(value.value)
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(plain(item) for item in value)
+    return value
+
+
+def as_index(index: Any) -> tuple[tuple[Any, ...], list[Any]]:
+    """Bring an index into the form of a tuple of integers, slices and arrays, traced parts set aside as operands."""
+    items = index if type(index) is tuple else (index,)
+    template: list[Any] = []
+    operands: list[Any] = []
+    for item in items:
+        if isinstance(item, list):
+            item = join(item) if holds_traced(item) else np.asarray(item, dtype=None if item else np.intp)
+        if type(item) is Traced and item.index < 0:
+            item = plain(item)
+        if type(item) is Traced:
+            if item.dtype.kind == "b":
+                int(functions.sum(item))  # in a Program the number of elements chosen is a guard
+            template.append(Operand(len(operands)))
+            operands.append(item)
+        elif isinstance(item, slice):
+            template.append(slice(_position(item.start), _position(item.stop), _position(item.step)))
+        elif isinstance(item, np.integer):
+            template.append(int(item))
+        else:
+            template.append(item)
+    return tuple(template), operands
+
+
+def _position(value: Any) -> int | None:
+    return None if value is None else operator.index(value)
+
+
+MOST_OBJECTS = 4096
+"""The largest traced array that NumPy may take apart into an array of its elements."""
+_STORE = dis.opmap["STORE_SUBSCR"]
+
+
+def _may_hold_objects(frame: types.FrameType) -> bool:
+    """Tell whether what asks for a plain array can do with one of objects: not ``a[i] = t``, and not compiled SciPy."""
+    code = frame.f_code.co_code
+    return code[frame.f_lasti] != _STORE and not frame.f_globals.get("__name__", "").startswith("scipy")
+
+
+def _elements(traced: Traced) -> np.ndarray[Any, Any]:
+    whole = np.ndarray(traced.shape, object)
+    for index in np.ndindex(*traced.shape):
+        whole[index] = traced[index] if index else traced
+    return whole
+
+
+def holds_traced(value: Any) -> bool:
+    """Tell whether a value is traced, or a list, tuple or object array with a traced value in it."""
+    if type(value) is Traced:
+        return True
+    if isinstance(value, (list, tuple)):
+        return any(holds_traced(item) for item in value)
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        return any(type(item) is Traced for item in value.ravel())
+    return False
+
+
+def join(value: Any) -> Any:
+    """Make one traced array of nested lists (or an object array) of traced and plain values."""
+    if type(value) is Traced:
+        return value
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        return functions.stack(list(value.ravel())).reshape(value.shape) if value.ndim else value[()]
+    if not holds_traced(value):
+        return _asarray(value)
+    return functions.stack([join(item) for item in value])
+
+
+Tape.traced = Traced
+
+from wengert.tracing.assignment import assign, overwrite  # noqa: E402  # needs the class above, and is used in its methods
