@@ -395,3 +395,27 @@ def test_random_assignments_lose_nothing(steps):
     for mode in ("forward", "reverse"):
         # what is lost is lost whole; the differences of steep functions are good to some digits only
         assert_close(wg.jacobian(lambda x: run(steps, x), mode=mode)(x), expected, 1e-4, mode)
+
+
+def test_plain_arrays_may_change_between_two_uses():
+    buffer, positions, scale = np.zeros(3), np.array([0]), np.ones((3, 3))
+
+    def f(x):
+        total = 0.0
+        for k in range(3):
+            buffer[:] = k + 1.0
+            positions[0] = k
+            scale[k] = 2.0
+            total = total + np.sum(x * buffer) + np.sum(x[positions] ** 2) * k + np.sum(scale @ x)
+        return total
+
+    def fresh(x):
+        scale[:] = 1.0
+        return f(x)
+
+    expected = truth.differences(fresh, [X], 0)
+    for mode in ("forward", "reverse"):
+        assert_close(wg.jacobian(fresh, mode=mode)(X), expected, 1e-9)
+    program, value = wg.trace(fresh)(X), fresh(X)
+    buffer[:] = scale[:] = -7.0
+    assert program(X) == value

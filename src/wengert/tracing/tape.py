@@ -37,6 +37,8 @@ Array = Any
 Row = tuple[Primitive, tuple[int, ...], tuple[Any, ...], Mapping[str, Any], RawLocation | None, int]
 SMALL = 256
 """Values of up to so many elements are kept on the tape as they are: a stand-in would cost more than it saves."""
+COPIED = 1024
+"""The user's own arrays of up to so many elements are copied onto the tape: they may change before they are read."""
 NO_PARAMS: Mapping[str, Any] = types.MappingProxyType({})
 
 

@@ -36,6 +36,7 @@ from wengert.primitives.table import CALLS
 from wengert.program import Primitive, Recordable, as_value
 from wengert.tracing.messages import lost, unsupported
 from wengert.tracing.tape import (
+    COPIED,
     NO_PARAMS,
     PLAIN,
     SMALL,
@@ -69,7 +70,10 @@ def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any])
                 tape = a.tape
             values.append(a.value)
             parents.append(a.index)
-        elif kind in PLAIN and not (kind is ndarray and a.dtype.hasobject):
+        elif kind is ndarray and not a.dtype.hasobject:
+            values.append(a.copy() if a.size <= COPIED else a)
+            parents.append(-1)
+        elif kind in PLAIN and kind is not ndarray:
             values.append(a)
             parents.append(-1)
         else:
@@ -416,7 +420,9 @@ class Traced(Recordable):
             return item if self.value.ndim == 1 else link_view(item, self, getitem, params)
         template, operands = as_index(index)
         params = {"index": template}
-        return link_view(record(getitem, (self, *operands), params), self, getitem, params)
+        if operands:
+            return record(getitem, (self, *operands), params)
+        return link_view(write_row(self.tape, getitem, (self.value,), (self.index,), params, 2), self, getitem, params)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         through(self, assign, (self, index, value), NO_PARAMS)
@@ -669,6 +675,15 @@ def plain(value: Any) -> Any:
 def as_index(index: Any) -> tuple[tuple[Any, ...], list[Any]]:
     """Bring an index into the form of a tuple of integers, slices and arrays, traced parts set aside as operands."""
     items = index if type(index) is tuple else (index,)
+    for item in items:
+        kind = type(item)
+        if kind is slice:
+            if not (type(item.start) in _PLACES and type(item.stop) in _PLACES and type(item.step) in _PLACES):
+                break
+        elif kind is not int and item is not None and item is not Ellipsis:
+            break
+    else:
+        return items, []  # what most indices are: integers and slices
     template: list[Any] = []
     operands: list[Any] = []
     for item in items:
@@ -685,9 +700,14 @@ def as_index(index: Any) -> tuple[tuple[Any, ...], list[Any]]:
             template.append(slice(_position(item.start), _position(item.stop), _position(item.step)))
         elif isinstance(item, np.integer):
             template.append(int(item))
+        elif type(item) is ndarray and item.size <= COPIED:
+            template.append(item.copy())
         else:
             template.append(item)
     return tuple(template), operands
+
+
+_PLACES = frozenset({int, type(None)})
 
 
 def _position(value: Any) -> int | None:
