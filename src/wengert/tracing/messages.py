@@ -50,8 +50,10 @@ def lost(place: RawLocation | None) -> LostGradientError:
         if "float(" in segment:
             instead = "Leave out float(...): a traced scalar can be used wherever a float can."
         elif "=" in segment or "[" in segment:
-            parts = "np.array([...]) or np.stack([...])"
-            instead = f"If it is written into a plain array, build the array from its parts: {parts}."
+            instead = (
+                "If it is written into a plain array, make that array inside the function and by its full name: "
+                "np.zeros(...), np.array([...]) or np.copy(x)."
+            )
     return LostGradientError(
         explain_at(place, "a traced value is asked to become a plain float, which would lose its derivative:", instead)
     )
