@@ -134,6 +134,8 @@ def write_row(
         return y  # no derivative: nobody will ask for this row
     elif primitive.elementwise and (kind is float64 or y.size <= SMALL):
         kept = (y, *values)  # no operand is larger than the result
+    elif len(values) == 1 and y.size <= SMALL and values[0].size <= SMALL:
+        kept = (y, *values)
     elif primitive.elementwise and len(parents) == 2 and -1 in parents:  # c * x: only one of the rules will be asked
         kept = what_is_read(read_for(primitive, parents[0] < 0), y, values)
     elif primitive.keeps_all:
