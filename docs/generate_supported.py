@@ -56,7 +56,7 @@ The `pdf`, `logpdf`, `cdf`, `sf`, `ppf`... of the distributions that have formul
 
 `where=`, `dtype=`, `casting=`, `signature=`, `out=` (into an array made in the traced function);
 `.reduce` and `.accumulate` of every ufunc of two operands (`axis`, `keepdims`, `initial`, `where`), by halves where it
-is associative and else one by one; `.outer`; `.reduceat`; `.at` of `np.add` and `np.subtract`.
+is associative and else one by one; `.outer`; `.reduceat`; `.at`, where positions repeat too.
 
 ## Indexing and methods of arrays
 

@@ -148,6 +148,7 @@ NUMPY_CASES = {
         case(L.pinv, WIDE),
         case(lambda a: L.pinv(a, rcond=1e-10), A3S),
         case(lambda a: L.pinv(a, rtol=1e-10), TALL, single=False),
+        case(lambda a: L.pinv(a, hermitian=True), H3 - 4 * np.eye(3)),
         case(lambda a: L.pinv(a @ a.T, rcond=1e-10), random(3, 2) + 2 * np.eye(3, 2), single=False),
     ],
     L.lstsq: [

@@ -414,6 +414,15 @@ WRITING = [
     lambda a, x: np.add.at(a, ([0, 0, 1], [1, 1, 2]), x[0]),
     lambda a, x: np.add.at(a, [0, 0], x),
     lambda a, x: np.subtract.at(a, (0, [1, 1]), x[0, 0]),
+    lambda a, x: np.multiply.at(a, ([0, 1, 0, 0], [1, 1, 1, 2]), [x[0, 0], 2.0, x[1, 1], x[1, 2]]),
+    lambda a, x: np.divide.at(a, [0, 0, 1], x[0]),
+    lambda a, x: x.clip(-0.5, 0.5, out=a),
+    lambda a, x: x.take([[1, 1, 0], [5, 2, 0]], out=a),
+    lambda a, x: a.view().__setitem__((0, 1), x[1, 1]),
+    lambda a, x: np.maximum.at(a, (slice(None), [0, 0, 2]), 4 * x),
+    lambda a, x: np.logaddexp.at(a.T, [0, 0], x[0, :2]),
+    lambda a, x: np.multiply.at(a[1], MASK[0], x[0, 0]),
+    lambda a, x: (a.__imul__(x), np.sin.at(a, [0, 0])),
     lambda a, x: a.sort(axis=1) or a.__imul__(x),
     lambda a, x: a.put([1, 2], x[0, :2]),
     lambda a, x: a.partition(1, axis=1) or a.__iadd__(x),
@@ -446,7 +455,8 @@ def test_functions_that_write(write):
         (lambda x: np.random.normal(x[0], 1.0), "standard"),
         (lambda x: np.copyto(PLAIN, x), "before the trace"),
         (lambda x: np.fromiter((v for v in x), float), "plain float"),
-        (lambda x: np.multiply.at(x.copy(), [0], 2.0), "np.add.at"),
+        (lambda x: np.multiply.at(PLAIN, [0], x[0]), "in place|before the trace"),
+        (lambda x: x.astype(str), "would lose"),
         (lambda x: np.histogram2d(x, x), "no rule"),
     ],
 )
@@ -456,6 +466,31 @@ def test_what_would_lose_the_derivative_says_so(f, said):
 
 
 PLAIN = np.zeros(2)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x.astype(object) @ x,
+        lambda x: np.array(x, dtype=object).sum() * x,
+        lambda x: np.array([x[0], x[1]], dtype=object) * x[2],
+        lambda x: np.array(x[0], dtype=object) * x,
+        lambda x: np.asarray([x, x], object)[1],
+    ],
+)
+def test_arrays_of_objects_hold_traced_elements(f):
+    x = np.array([0.3, 0.8, 1.4])
+    expected = truth.differences(lambda x: np.asarray(f(x), float), [x], 0)
+    assert_close(wg.jacobian(lambda x: np.array(f(x), dtype=float))(x), expected, 1e-7)
+
+
+@pytest.mark.parametrize("ufunc", [np.logical_and, np.logical_or, np.logical_xor])
+def test_logical_accumulation_gives_truth_values(ufunc):
+    x = np.array([0.5, 0.0, 2.0])
+    for f in (ufunc.accumulate, lambda x: ufunc.reduceat(x, [2, 0]), lambda x: np.array(ufunc.reduce(x[:1]))):
+        found = wg.linearize(lambda x, f=f: (f(x), x), x)[0][0]
+        assert found.dtype == bool
+        np.testing.assert_array_equal(found, f(x))
 
 
 # ---- Conventions ----

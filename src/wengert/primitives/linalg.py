@@ -1198,6 +1198,8 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._
         rcond = rtol if rtol is not None else float(np.finfo(a.dtype).eps) * max(a.shape[-2:])
     a = array(a)
     matrices(a)
+    if hermitian:  # NumPy reads the lower triangle
+        a = np.tril(a) + adjoint(np.tril(a, -1))
     return pinv_(a, rcond=rcond)
 
 

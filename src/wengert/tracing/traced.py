@@ -270,6 +270,10 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     written = CALLS[function]
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if kwargs and type(kwargs.get("out")) is Traced:
+            target = kwargs.pop("out")
+            through(self, overwrite, (target, through(self, written, (self, *args), kwargs)), NO_PARAMS)
+            return target
         return through(self, written, (self, *args), kwargs)
 
     method.__name__ = written.__name__
@@ -590,6 +594,10 @@ class Traced(Recordable):
     def __round__(self, ndigits: int | None = None) -> Any:
         return int(np.rint(self)) if ndigits is None else np.round(self, ndigits)
 
+    def view(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the same elements under another name; as another type they would be taken by their bytes."""
+        return _refusing("view")(self) if args or kwargs else self[...]
+
     def astype(
         self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
     ) -> Any:
@@ -642,7 +650,7 @@ def _refusing(name: str) -> Callable[..., Any]:
     return method
 
 
-for _name in ("view", "tobytes", "tofile", "dump", "dumps", "getfield", "setfield", "byteswap"):
+for _name in ("tobytes", "tofile", "dump", "dumps", "getfield", "setfield", "byteswap"):
     setattr(Traced, _name, _refusing(_name))
 
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from wengert.errors import UnsupportedError
+from wengert.errors import LostGradientError, UnsupportedError
 from wengert.jacobians import assemble
 from wengert.primitives import structural as p
 from wengert.primitives.functions.arguments import (
     Axis,
     along,
     as_operand,
+    is_traced,
     ndim_of,
     negative_axis,
     only,
@@ -48,7 +49,7 @@ def _complete(shape: Any, size: int) -> tuple[int, ...]:
             raise ValueError("can only specify one unknown dimension")
         wanted = tuple(size // rest if s == -1 and rest else s for s in wanted)
     if math.prod(wanted) != size or min(wanted, default=0) < 0:
-        raise ValueError(f"cannot reshape array of size {size} into shape {tuple(np.atleast_1d(shape))}")
+        raise ValueError(f"cannot reshape array of size {size} into shape {tuple(np.atleast_1d(shape).tolist())}")
     return wanted
 
 
@@ -368,8 +369,18 @@ def _triangle(m: Any, k: int, lower: bool) -> Any:
 
 
 def astype(a: Any, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
-    """Convert; a conversion to integers or booleans has derivative zero."""
+    """Convert; a conversion to integers or booleans has derivative zero, one to objects keeps traced elements."""
     wanted = np.dtype(dtype)
+    if wanted.kind == "O" and is_traced(a):
+        elements = np.empty(a.shape, wanted)
+        for k in np.ndindex(a.shape):
+            elements[k] = a[k]
+        return elements if a.ndim else a
+    if wanted.kind not in "biufc" and is_traced(a):
+        raise LostGradientError(
+            f"a conversion to {wanted} would lose the derivative. Leave it out, or convert the result of the "
+            "differentiated function."
+        )
     if casting != "unsafe" and not np.can_cast(a.dtype, wanted, casting):  # type: ignore[arg-type]
         raise TypeError(f"Cannot cast array data from {a.dtype!r} to {wanted!r} according to the rule {casting!r}")
     return a if a.dtype == wanted else p.astype(a, dtype=wanted)

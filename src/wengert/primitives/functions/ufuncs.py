@@ -34,6 +34,9 @@ ASSOCIATIVE = frozenset({
 })  # fmt: skip
 """Ufuncs whose elements may be combined in any order: by halves."""
 
+_LOGICAL = frozenset({np.logical_and, np.logical_or, np.logical_xor})
+"""Ufuncs that take operands of any type for truth values: a single one of them too."""
+
 _OWN = {
     np.add: reductions.sum, np.multiply: reductions.prod, np.maximum: reductions.max, np.minimum: reductions.min,
     np.logical_and: reductions.all, np.logical_or: reductions.any,
@@ -92,6 +95,8 @@ def reduce(
     array = as_operand(array)
     if dtype is not None:
         array = astype(array, dtype)
+    if ufunc in _LOGICAL:
+        array = astype(array, bool)
     if ufunc in _OWN:
         given: dict[str, Any] = {"axis": axis, "keepdims": keepdims}
         if initial is not UNSET and initial is not None:
@@ -142,6 +147,8 @@ def accumulate(ufunc: np.ufunc, array: Any, axis: Any = 0, dtype: Any = None, ou
         raise TypeError("cannot accumulate on a scalar")
     if dtype is not None:
         array = astype(array, dtype)
+    if ufunc in _LOGICAL:
+        array = astype(array, bool)
     axis = normalize_axis_index(axis, array.ndim) - array.ndim
     if ufunc is np.add:
         return p.cumsum(array, axis=axis)
@@ -191,13 +198,11 @@ def reduceat(ufunc: np.ufunc, array: Any, indices: Any, axis: int = 0, dtype: An
 
 
 def at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = UNSET) -> None:
-    """Write in place, unbuffered; only sums can be differentiated where positions repeat."""
-    if ufunc not in (np.add, np.subtract):
-        raise UnsupportedError(
-            f"np.{ufunc.__name__}.at has no rule on traced values (np.add.at and np.subtract.at have); "
-            "where no position repeats write a[i] = ... instead."
-        )
-    writing.add_at(a, indices, b, 1 if ufunc is np.add else -1)
+    """Write in place, unbuffered: where a position repeats, one operand after the other takes effect there."""
+    if ufunc in (np.add, np.subtract):
+        writing.add_at(a, indices, b, 1 if ufunc is np.add else -1)
+    else:
+        writing.combine_at(functools.partial(call, ufunc), f"{ufunc.__name__}.at", a, indices, b)
 
 
 METHODS: dict[str, Callable[..., Any]] = {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from wengert.errors import LostGradientError
+from wengert.errors import LostGradientError, UnsupportedError
 from wengert.jacobians import assemble
-from wengert.primitives.functions.arguments import as_operand, is_traced, pick
+from wengert.primitives.functions.arguments import UNSET, as_operand, is_traced, pick
 from wengert.primitives.functions.selecting import flatnonzero
 from wengert.primitives.functions.shaping import astype, resize
 from wengert.primitives.table import calls
@@ -93,3 +94,26 @@ def add_at(a: Any, indices: Any, b: Any, sign: int) -> None:
         values = np.array(values)
     change = assemble([values], [index], a.shape)
     a[...] = a + change if sign > 0 else a - change
+
+
+def combine_at(operation: Callable[..., Any], name: str, a: Any, indices: Any, b: Any = UNSET) -> None:
+    """Do ``np.multiply.at`` and its like: in rounds, each of which writes to a position once at most."""
+    _target(a, name)
+    index = indices if isinstance(indices, tuple) else (indices,)
+    if is_traced(*index):
+        raise UnsupportedError(
+            f"np.{name} takes no positions that depend on what is differentiated. Take them as plain integers, "
+            "int(i) or i.astype(int), or loop over them."
+        )
+    places = np.arange(a.size).reshape(a.shape)[tuple(np.asarray(k) if isinstance(k, list) else k for k in index)]
+    operands = [] if b is UNSET else [np.reshape(np.broadcast_to(as_operand(b), places.shape), (-1,))]
+    places = places.ravel()
+    order = np.argsort(places, kind="stable")
+    grouped = places[order]
+    turns = np.empty(places.size, np.intp)
+    turns[order] = np.arange(places.size) - np.searchsorted(grouped, grouped)
+    for turn in range(int(turns.max(initial=-1)) + 1):
+        chosen = np.flatnonzero(turns == turn)
+        flat = np.reshape(a, (-1,))
+        changed = operation(flat[places[chosen]], *[x[chosen] for x in operands])
+        put(a, places[chosen], astype(as_operand(changed), a.dtype))
