@@ -680,6 +680,13 @@ def test_formulas_of_arrays_can_be_run(f: Callable[..., Any], args: tuple[Any, .
         np.testing.assert_allclose(names[f"bar_{argument.name}"], wg.grad(f, k)(*args), rtol=1e-9, atol=1e-12)
 
 
+def test_a_constant_is_not_called_by_the_name_of_a_variable_of_equal_value() -> None:
+    A = np.ones((6, 6))
+    text = str(explain(lambda X, w: np.sum(np.tanh((X @ A + A) @ w)), mode="reverse")(np.ones((6, 6)), np.ones(6)))
+    assert text.count("= constant") == 1
+    assert "∂y/∂X   = ∂y/∂u_1 A^T" in text
+
+
 def test_structures_are_named() -> None:
     text = str(explain(vectors)(np.arange(1.0, 5.0), RNG.normal(size=(4, 4))))
     for piece in ("reshape(", "[1:]", "put(", "^T", "concatenate(a, "):

@@ -185,9 +185,9 @@ def explain(f: Function, argnums: Argnums = None, *, mode: str = "both") -> Call
     return explainer
 
 
-def _names_of_constants(f: Function, args: Sequence[Any]) -> dict[int, str]:
+def _names_of_constants(f: Function, args: Sequence[Any]) -> dict[str, Any]:
     """Find what the user's code calls the arrays that it takes from outside: other arguments, closures, globals."""
-    named: dict[int, str] = {}
+    named: dict[str, Any] = {}
     try:
         found = inspect.getclosurevars(inspect.unwrap(f))
         outside = {**found.globals, **found.nonlocals}
@@ -195,5 +195,5 @@ def _names_of_constants(f: Function, args: Sequence[Any]) -> dict[int, str]:
         outside = {}
     for name, value in [*outside.items(), *zip(parameter_names(f, len(args)), args, strict=True)]:
         if isinstance(value, np.ndarray):
-            named.setdefault(id(value), name)
+            named.setdefault(name, value)
     return named

@@ -80,11 +80,11 @@ class ArrayDerivation:
 
 
 def derive_arrays(
-    program: Program, args: Sequence[Any], scalar_lines: int | None, mode: str, constants: Mapping[int, str]
+    program: Program, args: Sequence[Any], scalar_lines: int | None, mode: str, constants: Mapping[str, Any]
 ) -> ArrayDerivation:
-    """Prepare the explanation of a Program by its array lines; `constants` names arrays of the user's by their id."""
-    held = {id(atom.value) for line in program.lines for atom in line.inputs if isinstance(atom, Constant)}
-    algebra = Algebra(program, args, {key: name for key, name in constants.items() if key in held})
+    """Prepare the explanation of a Program by its array lines; `constants` are the user's arrays by their names."""
+    taken = {name for packing in program.arguments for name in packing.names}
+    algebra = Algebra(program, args, {name: array for name, array in constants.items() if name not in taken})
     return ArrayDerivation(program, algebra, scalar_lines, mode, comparison(program, args))
 
 

@@ -86,7 +86,7 @@ class Algebra:
         The lines whose partials are those of a choice by value.
     """
 
-    def __init__(self, program: Program, args: Sequence[Any], constants: Mapping[int, str] | None = None) -> None:
+    def __init__(self, program: Program, args: Sequence[Any], constants: Mapping[str, Any] | None = None) -> None:
         self.program = program
         self.constants = dict(constants or {})
         self.arrays: dict[str, Any] = {}
@@ -113,9 +113,15 @@ class Algebra:
         return number(atom.value) if np.size(atom.value) == 1 else self._array(atom.value)
 
     def _array(self, value: Any) -> Expr:
-        """Name a constant array: as the user's code calls it where that is known, else c_1, c_2..."""
+        """Name a constant array: as the user's code calls it where that is known, else c_1, c_2...
+
+        Small arrays are copied by tracing, so an equal array is taken for the same.
+        """
+        known = [*self.arrays.items(), *self.constants.items()]
         unnamed = sum(name.startswith("c_") for name in self.arrays)
-        name = self.constants.setdefault(id(value), f"c_{unnamed + 1}")
+        same = [name for name, array in known if array is value]
+        same += [name for name, array in known if array.dtype == value.dtype and np.array_equal(array, value)]
+        name = same[0] if same else f"c_{unnamed + 1}"
         self.arrays[name] = value
         return symbol(name)
 
