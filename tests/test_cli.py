@@ -221,7 +221,7 @@ def test_a_function_without_arguments_given_says_how_to_give_them(folder):
         ("model.ipynb:f --at 1", "is not a Python file"),
         ("model.py:ff --at 1", "Did you mean model.py:f? model.py defines f, g, product"),
         ("model.py:Model.enrgy --at 1", "has no function Model.enrgy"),
-        ("model.py:number --at 1", "number in model.py is a int, not a function"),
+        ("model.py:number --at 1", "number in model.py is of type int, not a function"),
         ("model.py --at 1", "does not say which function"),
         ("model.py:f --args x.npy", "x.npy does not exist"),
         ("model.py:matrix", "EXAMPLE in model.py names a, b, and the function is matrix(A, x)"),

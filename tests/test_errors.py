@@ -10,6 +10,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import integrate
 
 import wengert as wg
 from wengert import errors
@@ -138,8 +139,8 @@ def test_gradient_of_an_array():
         ("text", ("argument 0 is a str", "Pass a float or a NumPy array.")),
         (None, ("argument 0 is None", "Pass a float or a NumPy array.")),
         ({}, ("argument 0 is a dict", "Pass a float or a NumPy array.")),
-        (np.array(["a"]), ("argument 0 is a", "Pass a float or a NumPy array")),
-        (np.array([1.0, {}], dtype=object), ("argument 0 is a", "Pass a float or a NumPy array")),
+        (np.array(["a"]), ("argument 0 is of dtype <U1", "Pass a float or a NumPy array")),
+        (np.array([1.0, {}], dtype=object), ("argument 0 is of dtype object", "Pass a float or a NumPy array")),
     ],
 )
 @pytest.mark.parametrize("operator", [wg.grad, wg.jacobian, wg.hessian, lambda f: lambda x: wg.vjp(f, x)])
@@ -201,8 +202,13 @@ ESCAPES = [
     (lambda x: math.pow(x[0], 2), "math.pow(x[0], 2)", "Write np.power instead of math.pow"),
     (lambda x: math.fabs(x[0]), "math.fabs(x[0])", "Write np.abs instead of math.fabs"),
     (lambda x: cmath.exp(x[0]), "cmath.exp(x[0])", "Write np.exp instead of cmath.exp"),
-    (lambda x: complex(x[0]), "complex(x[0])", "Leave"),
+    (lambda x: math.erf(x[0]), "math.erf(x[0])", "Write scipy.special.erf instead of math.erf: SciPy's"),
+    (lambda x: math.lgamma(x[0]), "math.lgamma(x[0])", "Write scipy.special.gammaln instead of math.lgamma"),
+    (lambda x: np.vectorize(math.sin)(x), "np.vectorize(math.sin)(x)", "Write np.sin instead of math.sin:"),
+    (lambda x: complex(x[0]), "complex(x[0])", "Leave out complex(...)"),
+    (lambda x: np.float64(x[0]), "np.float64(x[0])", "Leave out np.float64(...)"),
     (lambda x: round(float(x[0]), 2), "float(x[0])", "Leave out float(...)"),
+    (lambda x: integrate.quad(lambda t: t * x[0], 0, 1)[0], "integrate.quad(", "Leave"),  # not a line inside SciPy
 ]
 
 
@@ -407,6 +413,14 @@ def test_settings_of_numpy_are_obeyed():
     warned(lambda: wg.grad(log_of)(-X))
     assert np.geterr() == before
     assert np.geterrcall() is None
+
+
+def test_an_explanation_warns_but_once_and_of_the_users_line():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        wg.explain(lambda x: np.log(x[0] - 1.0) + x[1])(X)
+    assert [w.category for w in caught] == [DomainWarning]
+    assert caught[0].filename == __file__
 
 
 def test_warnings_can_be_errors():

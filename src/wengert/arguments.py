@@ -54,7 +54,9 @@ def independent(value: Any, name: int | str, copy: bool = False) -> Any:
     if isinstance(name, str):
         instead += "; what is not differentiated belongs into another argument (see argnums)"
     which = "None" if value is None else f"a {kind.__name__}"
-    raise ArgumentError(explain_at(caller(), f"{what} is {which}, not a number or an array:", f"{instead}."))
+    if dtype is not None:
+        which = f"of dtype {dtype}"
+    raise ArgumentError(explain_at(caller(), f"{what} is {which}, not a number or an array of numbers:", f"{instead}."))
 
 
 def is_real(value: Any) -> bool:

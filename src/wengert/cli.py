@@ -197,7 +197,7 @@ def find(names: Mapping[str, Any], function: str, file: str) -> Callable[..., An
         hint = f"Did you mean {file}:{near[0]}? " if near else ""
         raise LoadError(f"{file} has no function {function}.\n{hint}{listing}") from None
     if not callable(found):
-        raise LoadError(f"{function} in {file} is a {type(found).__name__}, not a function.\n{listing}")
+        raise LoadError(f"{function} in {file} is of type {type(found).__name__}, not a function.\n{listing}")
     return found  # type: ignore[no-any-return]
 
 

@@ -25,6 +25,7 @@ instead.  Each class is also the built-in exception that a NumPy user would expe
 
 from __future__ import annotations
 
+import importlib.util
 import linecache
 import os
 import sys
@@ -34,7 +35,12 @@ from types import CodeType, FrameType
 import numpy as np
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-LIBRARIES = (PACKAGE, os.path.dirname(os.path.abspath(np.__file__)) + os.sep)
+_SCIPY = importlib.util.find_spec("scipy")  # found, not imported
+LIBRARIES = (PACKAGE,) + tuple(
+    os.path.dirname(os.path.abspath(file)) + os.sep
+    for file in (np.__file__, None if _SCIPY is None else _SCIPY.origin)
+    if file is not None
+)
 
 RawLocation = tuple[CodeType, int]
 """A code object and the offset of an instruction in it: cheap to take while tracing, resolved when it is asked for."""
@@ -96,7 +102,7 @@ class Location:
 
 
 def user_frame(frame: FrameType | None) -> FrameType | None:
-    """Walk outwards from `frame` to the first one that is neither wengert's own nor NumPy's."""
+    """Walk outwards from `frame` to the first one that is neither wengert's own nor NumPy's or SciPy's."""
     while frame is not None and frame.f_code.co_filename.startswith(LIBRARIES):
         frame = frame.f_back
     return frame

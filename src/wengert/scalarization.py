@@ -110,7 +110,7 @@ def scalarize(program: Program, *args: Any) -> Program:
     environment: dict[Var, Any] = {}
     groups = []
     guards = guards_of(program)
-    with recording() as tape:
+    with np.errstate(all="ignore"), recording() as tape:  # the first trace has warned already
         for argument, value in zip(program.arguments, args, strict=True):
             values = np.asarray(as_value(value), dtype=argument.dtype)
             parts = [tape.input(values[index]) for index in np.ndindex(*argument.shape)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 
 from wengert.errors import (
@@ -16,19 +17,30 @@ from wengert.errors import (
 from wengert.primitives.table import CALLS
 
 _IN_NUMPY = {
-    "acos": "arccos",
-    "acosh": "arccosh",
-    "asin": "arcsin",
-    "asinh": "arcsinh",
-    "atan": "arctan",
-    "atan2": "arctan2",
-    "atanh": "arctanh",
-    "dist": "linalg.norm",
-    "fabs": "abs",
-    "fsum": "sum",
-    "pow": "power",
+    "acos": "np.arccos",
+    "acosh": "np.arccosh",
+    "asin": "np.arcsin",
+    "asinh": "np.arcsinh",
+    "atan": "np.arctan",
+    "atan2": "np.arctan2",
+    "atanh": "np.arctanh",
+    "comb": "scipy.special.comb",
+    "dist": "np.linalg.norm",
+    "erf": "scipy.special.erf",
+    "erfc": "scipy.special.erfc",
+    "fabs": "np.abs",
+    "factorial": "scipy.special.factorial",
+    "fsum": "np.sum",
+    "gamma": "scipy.special.gamma",
+    "lgamma": "scipy.special.gammaln",
+    "phase": "np.angle",
+    "perm": "scipy.special.perm",
+    "polar": "np.abs and np.angle",
+    "pow": "np.power",
+    "sumprod": "np.dot",
+    "ulp": "np.spacing",
 }
-"""What NumPy calls functions of the module math."""
+"""What NumPy and SciPy call functions of the modules math and cmath."""
 
 
 def lost(place: RawLocation | None) -> LostGradientError:
@@ -40,15 +52,16 @@ def lost(place: RawLocation | None) -> LostGradientError:
         instead = (
             "Draw from the standard distribution and scale what was drawn: loc + scale * np.random.normal(size=n)."
         )
-    for word in segment.replace("(", " ").replace(",", " ").split():
+    for word in re.findall(r"[\w.]+", segment):
         module, _, name = word.rpartition(".")
         if module in ("math", "cmath"):
-            spelled = f"np.{_IN_NUMPY.get(name, name)}"
-            instead = f"Write {spelled} instead of {word}: NumPy's functions are traced, those of {module} are not."
+            spelled = _IN_NUMPY.get(name, f"np.{name}")
+            whose = "SciPy's" if spelled.startswith("scipy") else "NumPy's"
+            instead = f"Write {spelled} instead of {word}: {whose} functions are traced, those of {module} are not."
             break
     else:
-        if "float(" in segment:
-            instead = "Leave out float(...): a traced scalar can be used wherever a float can."
+        if (called := re.search(r"(?:np\.|numpy\.)?\b(?:float|complex)\d*(?=\()", segment)) is not None:
+            instead = f"Leave out {called[0]}(...): a traced scalar can be used wherever a float can."
         elif "=" in segment or "[" in segment:
             instead = (
                 "If it is written into a plain array, make that array inside the function and by its full name: "
