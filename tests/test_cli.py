@@ -318,6 +318,17 @@ def test_piped_output_is_plain_and_does_not_depend_on_the_width(folder):
         assert "\x1b" not in texts.pop()
 
 
+def test_a_reader_that_stops_early_is_no_verdict(folder):
+    for command in ("check", "explain"):
+        reading, writing = os.pipe()
+        os.close(reading)
+        arguments = [sys.executable, "-m", "wengert", command, "model.py:f"]
+        result = subprocess.run(arguments, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+        os.close(writing)
+        assert result.returncode == 141
+        assert "Traceback" not in result.stderr
+
+
 def test_exit_codes_of_the_process(folder):
     assert process("check", "model.py:f").returncode == 0
     assert process("trace", "model.py:g", "--at", 1).returncode == 2

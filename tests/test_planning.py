@@ -196,3 +196,7 @@ def test_simplify_merges_lines_that_say_the_same_and_keeps_guards():
     assert [line.primitive.name for line in program.lines] == ["exp", "multiply", "greater", "add"]
     assert len(program.guards) == 1
     assert program(1.0) == pytest.approx(2 * math.e)
+
+
+def test_one_line_is_not_called_lines():
+    assert str(wg.plan(lambda x: np.exp(x))(1.0)).partition("\n")[0].endswith("R^1 -> R^1, 1 line; 1 exp")

@@ -441,7 +441,20 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-@click.group(context_settings=CONTEXT, epilog=EXITS)
+class Group(click.Group):
+    """Commands whose reader may stop early (``| head``): that ends them as it does any program, and is no verdict."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
+            ctx.exit(128 + 13)  # what shells say of SIGPIPE
+        return result
+
+
+@click.group(cls=Group, context_settings=CONTEXT, epilog=EXITS)
 @click.version_option(package_name="wengert", message="%(prog)s %(version)s")
 def main() -> None:
     """Exact derivatives of plain NumPy functions: written down, counted, chosen and explained.

@@ -85,7 +85,8 @@ class Plan:
         return str(self)  # at the prompt it is read, not copied
 
     def _headline(self) -> str:
-        return f"{self.name}: R^{self.n:,} -> R^{self.m:,}, {self.lines:,} lines; {self.function}"
+        lines = f"{self.lines:,} line{'s' * (self.lines != 1)}"
+        return f"{self.name}: R^{self.n:,} -> R^{self.m:,}, {lines}; {self.function}"
 
 
 def _table(plan: Plan) -> Any:
