@@ -484,6 +484,19 @@ def test_arrays_of_objects_hold_traced_elements(f):
     assert_close(wg.jacobian(lambda x: np.array(f(x), dtype=float))(x), expected, 1e-7)
 
 
+@pytest.mark.parametrize("copy", [True, False, None, *np._CopyMode])
+def test_copies_only_where_they_are_asked_for(copy):
+    def f(x):
+        y = x * 1.0
+        if copy is not False and copy is not np._CopyMode.NEVER:
+            y = np.array(y, copy=copy)
+        y[0] = 2 * x[1]
+        return y * x
+
+    x = np.array([0.3, 0.8])
+    assert_close(wg.jacobian(f)(x), truth.differences(f, [x], 0), 1e-9)
+
+
 @pytest.mark.parametrize("ufunc", [np.logical_and, np.logical_or, np.logical_xor])
 def test_logical_accumulation_gives_truth_values(ufunc):
     x = np.array([0.5, 0.0, 2.0])

@@ -53,7 +53,8 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(*args, **kwargs)
         if converts and args and holds_traced(args[0]):
             dtype = args[1] if len(args) > 1 else kwargs.get("dtype")
-            if type(args[0]) is Traced and original.__name__ == "array" and kwargs.get("copy", True):
+            copies = original.__name__ == "array" and kwargs.get("copy", True) in (True, np._CopyMode.ALWAYS)
+            if type(args[0]) is Traced and copies:
                 args = (args[0].__copy__(), *args[1:])
 
             def joined(value: Any) -> Any:
