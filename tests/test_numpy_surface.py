@@ -422,6 +422,8 @@ WRITING = [
     lambda a, x: np.maximum.at(a, (slice(None), [0, 0, 2]), 4 * x),
     lambda a, x: np.logaddexp.at(a.T, [0, 0], x[0, :2]),
     lambda a, x: np.multiply.at(a[1], MASK[0], x[0, 0]),
+    lambda a, x: np.multiply.at(a[0], abs(x[0]).astype(int), x[1]),
+    lambda a, x: np.multiply.at(a, x > 0, x[0, 0]),
     lambda a, x: (a.__imul__(x), np.sin.at(a, [0, 0])),
     lambda a, x: a.sort(axis=1) or a.__imul__(x),
     lambda a, x: a.put([1, 2], x[0, :2]),

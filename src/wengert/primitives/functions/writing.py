@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import LostGradientError, UnsupportedError
+from wengert.errors import LostGradientError
 from wengert.jacobians import assemble
 from wengert.primitives.functions.arguments import UNSET, as_operand, is_traced, pick
 from wengert.primitives.functions.selecting import flatnonzero
@@ -96,15 +96,18 @@ def add_at(a: Any, indices: Any, b: Any, sign: int) -> None:
     a[...] = a + change if sign > 0 else a - change
 
 
+def _decided(index: Any) -> Any:
+    """Return the values of computed positions or of a mask, each of them a decision."""
+    index = as_operand(index)
+    kind = bool if index.dtype == bool else int
+    return np.reshape([kind(k) for k in np.ravel(index)], index.shape)
+
+
 def combine_at(operation: Callable[..., Any], name: str, a: Any, indices: Any, b: Any = UNSET) -> None:
     """Do ``np.multiply.at`` and its like: in rounds, each of which writes to a position once at most."""
     _target(a, name)
     index = indices if isinstance(indices, tuple) else (indices,)
-    if is_traced(*index):
-        raise UnsupportedError(
-            f"np.{name} takes no positions that depend on what is differentiated. Take them as plain integers, "
-            "int(i) or i.astype(int), or loop over them."
-        )
+    index = tuple(_decided(k) if is_traced(k) else k for k in index)
     places = np.arange(a.size).reshape(a.shape)[tuple(np.asarray(k) if isinstance(k, list) else k for k in index)]
     operands = [] if b is UNSET else [np.reshape(np.broadcast_to(as_operand(b), places.shape), (-1,))]
     places = places.ravel()
