@@ -11,26 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import (
-    caller,
-)
+from wengert.errors import caller
 from wengert.primitives import functions
 from wengert.primitives.structural import getitem, reshape, setitem, transpose
 from wengert.program import Primitive, Shaped
-from wengert.tracing.tape import (
-    SCALARS,
-    SMALL,
-)
-from wengert.tracing.traced import (
-    Traced,
-    as_index,
-    holds_traced,
-    join,
-    operand,
-)
+from wengert.tracing.tape import SCALARS, SMALL
+from wengert.tracing.traced import Traced, as_index, holds_traced, join, operand
 
-_getframe = sys._getframe
-ndarray, float64 = np.ndarray, np.float64
+ndarray = np.ndarray
 
 
 def assign(target: Traced, index: Any, value: Any) -> None:

@@ -17,24 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import (
-    Location,
-)
+from wengert.errors import Location
 from wengert.primitives import functions
 from wengert.primitives.table import CALLS, CAUGHT, LATE
-from wengert.tracing.tape import (
-    NO_PARAMS,
-    threads,
-)
-from wengert.tracing.traced import (
-    Traced,
-    holds_traced,
-    join,
-    through,
-)
+from wengert.tracing.tape import NO_PARAMS, threads
+from wengert.tracing.traced import Traced, holds_traced, join, through
 
 _getframe = sys._getframe
-ndarray, float64 = np.ndarray, np.float64
+ndarray = np.ndarray
 
 
 def _catching(original: Callable[..., Any]) -> Callable[..., Any]:

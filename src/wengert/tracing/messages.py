@@ -6,14 +6,7 @@ import difflib
 import re
 import sys
 
-from wengert.errors import (
-    Location,
-    LostGradientError,
-    RawLocation,
-    UnsupportedError,
-    caller,
-    explain_at,
-)
+from wengert.errors import Location, LostGradientError, RawLocation, UnsupportedError, caller, explain_at
 from wengert.primitives.table import CALLS
 
 _IN_NUMPY = {

@@ -11,7 +11,6 @@ position of the result.
 
 from __future__ import annotations
 
-import sys
 import threading
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -19,19 +18,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from wengert.errors import (
-    EscapedError,
-    MatrixError,
-    RawLocation,
-    ShapeError,
-    WengertError,
-    caller,
-    explain_at,
-)
+from wengert.errors import EscapedError, MatrixError, RawLocation, ShapeError, WengertError, caller, explain_at
 from wengert.program import Primitive, Shaped
 
-_getframe = sys._getframe
-ndarray, float64 = np.ndarray, np.float64
+ndarray = np.ndarray
 
 Array = Any
 Row = tuple[Primitive, tuple[int, ...], tuple[Any, ...], Mapping[str, Any], RawLocation | None, int]

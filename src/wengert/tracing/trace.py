@@ -4,36 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from wengert.errors import (
-    LostGradientError,
-    ResultError,
-    explain_at,
-)
+from wengert.errors import LostGradientError, ResultError, explain_at
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, as_value
-from wengert.tracing.catching import (
-    start_catching,
-    stop_catching,
-)
-from wengert.tracing.tape import (
-    Row,
-    Tape,
-    threads,
-)
-from wengert.tracing.traced import (
-    Traced,
-    holds_traced,
-    join,
-)
-
-_getframe = sys._getframe
-ndarray, float64 = np.ndarray, np.float64
+from wengert.tracing.catching import start_catching, stop_catching
+from wengert.tracing.tape import Row, Tape, threads
+from wengert.tracing.traced import Traced, holds_traced, join
 
 
 class Group:

@@ -9,17 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import (
-    DomainWarning,
-    Location,
-    RawLocation,
-)
-from wengert.tracing.tape import (
-    threads,
-)
+from wengert.errors import DomainWarning, Location, RawLocation
+from wengert.tracing.tape import threads
 
 _getframe = sys._getframe
-ndarray, float64 = np.ndarray, np.float64
 
 
 def _warn(kind: str, flag: int) -> None:
