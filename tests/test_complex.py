@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import wengert as wg
+from wengert.jacobians import RealLinear
+from wengert.linearization import Linearization, edges
 
 jax.config.update("jax_enable_x64", True)
 
@@ -87,3 +89,13 @@ def test_assignment_of_complex_values():
         return np.sum(np.abs(y * z) ** 2)
 
     np.testing.assert_allclose(wg.grad(lambda z: f(np, z))(Z), jax.grad(lambda z: f(jnp, z))(Z), rtol=1e-12)
+
+
+def test_the_edge_of_a_modulus_is_its_own_structure():
+    program = wg.trace(lambda z: np.abs(z))(Z)
+    linearization = Linearization.of_program(program, Z)
+    (edge,) = edges(linearization.rows[-1])
+    assert isinstance(edge[1], RealLinear)
+    direction = Z * 1j + 0.5
+    expected = jax.jvp(jnp.abs, (Z,), (direction,))[1]
+    np.testing.assert_allclose(np.real(edge[1] @ direction), expected, rtol=1e-13)

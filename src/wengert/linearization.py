@@ -85,10 +85,6 @@ class Linearization:
         with_complex = any(var.dtype.kind == "c" for var in environment)
         return cls(rows, [environment[v] for v in program.inputs], outputs, values, len(positions), with_complex)
 
-    def edges(self, row: Row) -> Iterator[tuple[int, LocalJacobian]]:
-        """Yield the edges into one row: the position each comes from, and its local Jacobian."""
-        return edges(row)
-
 
 def edges(row: Row) -> Iterator[tuple[int, LocalJacobian]]:
     """Yield the edges into one row: the position each comes from, and its local Jacobian."""
@@ -100,10 +96,8 @@ def edges(row: Row) -> Iterator[tuple[int, LocalJacobian]]:
         if rule is None:
             continue
         c = rule(*kept, **params)
-        if primitive.elementwise:
-            yield parent, Diagonal(c, kept[k + 1].shape, kept[0].shape)
-        elif c is not None:
-            yield parent, c
+        if c is not None:
+            yield parent, c if isinstance(c, LocalJacobian) else Diagonal(c, kept[k + 1].shape, kept[0].shape)
 
 
 def write_graph(program: Program, args: Sequence[Any]) -> str:
