@@ -200,3 +200,13 @@ def test_simplify_merges_lines_that_say_the_same_and_keeps_guards():
 
 def test_one_line_is_not_called_lines():
     assert str(wg.plan(lambda x: np.exp(x))(1.0)).partition("\n")[0].endswith("R^1 -> R^1, 1 line; 1 exp")
+
+
+def test_a_plan_counts_one_sweep_of_each_mode_outside_the_domain_too():
+    def f(x):
+        return np.log(x[0] - 1.0) * x[1]
+
+    with np.errstate(all="ignore"):
+        outside = wg.plan(f)(np.array([1.0, 2.0]))
+    inside = wg.plan(f)(np.array([3.0, 2.0]))
+    assert outside.candidates == inside.candidates

@@ -179,9 +179,12 @@ def _candidate(program: Program, args: Sequence[Any], mode: str, passes: int) ->
     depends = set(range(first_seed, first_seed + len(packings)))
     function, partials, one_pass = Cost(), Cost(), Cost()
     read: dict[int, int] = {}
-    computed = {row[5]: row[2][0].size for row in rows[:own] if row[0].counts is not None and _computes(row)}
+    computed: dict[int, int] = {}
     for row in rows[:own]:
-        function += _row_cost(row)
+        cost_of_row = _row_cost(row)
+        function += cost_of_row
+        if cost_of_row.operations:  # what only moves elements keeps nothing that is not there already
+            computed[row[5]] = row[2][0].size
     for row in rows[own:]:
         if not depends.isdisjoint(row[1]):
             depends.add(row[5])
@@ -197,11 +200,6 @@ def _seeds(tape: Tape, packings: Sequence[Packing]) -> list[Any]:
     """Make one traced seed for each argument or result, and split it as that is laid out."""
     wholes = [tape.input(np.ones(p.shape, p.dtype)[()]) for p in packings]
     return [part for packing, whole in zip(packings, wholes, strict=True) for part in packing.unpack(whole)]
-
-
-def _computes(row: Row) -> bool:
-    """Tell whether a line computes something; one that only moves elements keeps nothing that is not there already."""
-    return _row_cost(row).operations > 0
 
 
 def _row_cost(row: Row) -> Cost:
@@ -233,9 +231,7 @@ def choose(linearization: Linearization) -> str:
             if parent in used:
                 reverse_pass += kept[k + 1].size
             used.add(parent)
-            if (
-                primitive.elementwise and kept[k + 1].size != size
-            ):  # an adjoint is summed where an operand was broadcast
-                reverse_pass += size
+            if primitive.elementwise and kept[k + 1].size != size:
+                reverse_pass += size  # an adjoint is summed where an operand was broadcast
         forward_pass += size * max(reached - 1, 0)
     return "forward" if n * forward_pass <= m * reverse_pass else "reverse"

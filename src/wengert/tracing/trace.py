@@ -51,19 +51,21 @@ class Trace:
 def recording() -> Iterator[Tape]:
     """Open a tape on which wengert itself writes a Program: every value is kept, no user code is run.
 
-    The values have been computed before, by the user's own function, and what NumPy had to say of them was said then.
+    The values have been computed before, by the user's own function, and what NumPy had to say of them was said then:
+    here it says nothing, and no sweep runs a second time for it.
     """
     context = threads.context
     tape = Tape(context, keep_all=True)
-    place, muted = context.place, context.muted
+    place, alarms = context.place, context.alarms
     context.tapes.append(tape)
-    context.muted = True
+    context.alarms = 0
     try:
-        yield tape
+        with np.errstate(all="ignore"):
+            yield tape
     finally:
         tape.open = False
         context.tapes.pop()
-        context.place, context.muted = place, muted
+        context.place, context.alarms = place, alarms
 
 
 def run(
