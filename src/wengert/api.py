@@ -24,7 +24,7 @@ from wengert.linearization import Linearization, write_graph
 from wengert.planning import Plan, choose, plan_program
 from wengert.program import Program
 from wengert.scalarization import is_scalar, scalarize
-from wengert.tracing import Trace, Traced, parameter_names, run, watch
+from wengert.tracing import Trace, Traced, parameter_names, results_of, run, watch
 
 Array = Any
 Function = Callable[..., Any]
@@ -478,7 +478,7 @@ def _jacobians(f: Function, args: Any, kwargs: Any, choice: Choice, mode: str | 
 
 def _accumulate(linearization: Linearization, mode: str) -> list[list[Array]]:
     """Compute the Jacobian of each output with respect to each input, in blocks of unit seeds."""
-    size = sum(row[2][0].size for row in linearization.rows)
+    size = sum(y.size for row in linearization.rows for _, y in results_of(row))
     size *= max((y.dtype.itemsize for y in linearization.values), default=1)
     step = max(1, BLOCK_BYTES // max(1, size))
     return (_accumulate_forward if mode == "forward" else _accumulate_reverse)(linearization, step)

@@ -26,7 +26,7 @@ from wengert.accumulation.sweeps import forward, reverse
 from wengert.cost import Cost, cost, line_cost
 from wengert.linearization import Linearization
 from wengert.program import Constant, Packing, Program
-from wengert.tracing import Row, Tape, recording
+from wengert.tracing import Row, Tape, outputs_of, recording, results_of
 
 
 @dataclass(frozen=True)
@@ -184,10 +184,10 @@ def _candidate(program: Program, args: Sequence[Any], mode: str, passes: int) ->
         cost_of_row = _row_cost(row)
         function += cost_of_row
         if cost_of_row.operations:  # what only moves elements keeps nothing that is not there already
-            computed[row[5]] = row[2][0].size
+            computed.update((position, y.size) for position, y in results_of(row))
     for row in rows[own:]:
         if not depends.isdisjoint(row[1]):
-            depends.add(row[5])
+            depends.update(outputs_of(row))
             one_pass += _row_cost(row)
         else:
             partials += _row_cost(row)
@@ -219,8 +219,9 @@ def choose(linearization: Linearization) -> str:
         return "forward" if n < m else "reverse"
     forward_pass = reverse_pass = 0
     used: set[int] = set()
-    for primitive, parents, kept, _, _, _ in linearization.rows:
-        size = kept[0].size
+    for row in linearization.rows:
+        primitive, parents, kept, _, _, _ = row
+        size = sum(y.size for _, y in results_of(row))
         reached = 0
         for k, parent in enumerate(parents):
             if parent < 0 or primitive.partial(k) is None:

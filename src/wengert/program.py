@@ -83,7 +83,9 @@ class Primitive:
     primitive) or a `LocalJacobian` (for any other), and is None where the derivative is zero or does not exist.
     A parameter whose name begins with an underscore is only asked for its shape and dtype, so its elements need not
     be kept for the derivative: ``lambda y, _x: y``.  A *variadic* primitive has one rule for all its arguments, which
-    takes the position first.  Calling a primitive on traced values records a line.
+    takes the position first.  A *multiple* primitive returns a tuple, and its line has an output for each (a loop).
+    `joint` and `joint_pull` push all tangents and pull all adjoints of a line at once, where that is less work than one
+    argument after the other.  Calling a primitive on traced values records a line.
 
     >>> import numpy as np
     >>> cube = Primitive("cube", lambda x: x**3, (lambda _y, x: 3 * x**2,))
@@ -98,9 +100,11 @@ class Primitive:
         "elementwise",
         "formula",
         "joint",
+        "joint_pull",
         "keeps",
         "keeps_all",
         "kink",
+        "multiple",
         "name",
         "numpy",
         "partials",
@@ -117,7 +121,9 @@ class Primitive:
         *,
         elementwise: bool = True,
         variadic: bool = False,
+        multiple: bool = False,
         joint: Callable[..., Any] | None = None,
+        joint_pull: Callable[..., Any] | None = None,
         operator: Callable[..., Any] | None = None,
         source: str | Callable[[Sequence[str], Mapping[str, Any]], str] | None = None,
         formula: str | Callable[..., Any] | None = None,
@@ -126,7 +132,8 @@ class Primitive:
         kink: str = "",
     ) -> None:
         self.name, self.numpy, self.partials = name, numpy, tuple(partials)
-        self.elementwise, self.variadic, self.joint = elementwise, variadic, joint
+        self.elementwise, self.variadic, self.multiple = elementwise, variadic, multiple
+        self.joint, self.joint_pull = joint, joint_pull
         self.compute = operator or numpy  # Python's own operators are ten times as fast on scalars
         self.source, self.formula, self.counts, self.domain, self.kink = source, formula, counts, domain, kink
         self.keeps = _what_the_rules_read(self.partials, variadic)
@@ -241,6 +248,32 @@ def _brief(value: Any) -> Any:
     return tuple(_brief(v) for v in value) if isinstance(value, tuple) else value
 
 
+class Held:
+    """What a line holds beside its operands: Programs, and how they are run (a loop, a branch); see `wengert.control`.
+
+    It is the line's parameter ``held``.
+    """
+
+    __slots__ = ()
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """The Programs, in the order in which they are printed."""
+        raise NotImplementedError
+
+    def heading(self) -> str:
+        """Say in a few words how they are run: ``1,000 steps``."""
+        raise NotImplementedError
+
+    def titles(self) -> tuple[str, ...]:
+        """Say for each Program what it is: ``step``, ``where true``."""
+        raise NotImplementedError
+
+    def source(self, names: Sequence[str], args: Sequence[str], left: Sequence[str]) -> list[str]:
+        """Write the line as Python statements; the Programs are functions of the given names."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
     """One line of the list: ``outputs = primitive(inputs, **params)``, and where in the user's code it comes from."""
@@ -259,7 +292,14 @@ class Line:
     @property
     def programs(self) -> tuple[Program, ...]:
         """The Programs that this line holds (the body of a loop)."""
-        return tuple(value for value in self.params.values() if isinstance(value, Program))
+        held = self.held
+        return () if held is None else held.programs
+
+    @property
+    def held(self) -> Held | None:
+        """What this line holds beside its operands; None for most lines."""
+        held = self.params.get("held") if self.primitive.multiple else None
+        return held if isinstance(held, Held) else None
 
     def __str__(self) -> str:
         left = ", ".join(map(str, self.outputs))
@@ -485,10 +525,10 @@ def evaluate_all(program: Program, *args: Any) -> dict[Var, Any]:
         _heed(guards, var, environment)
     for line in program.lines:
         result = line.primitive(*[value_of(a, environment) for a in line.inputs], **line.params)
-        if len(line.outputs) == 1:
-            environment[line.outputs[0]] = result
-        else:
+        if line.primitive.multiple:
             environment.update(zip(line.outputs, result, strict=True))
+        else:
+            environment[line.outputs[0]] = result
         for var in line.outputs:
             _heed(guards, var, environment)
     return environment
@@ -505,12 +545,17 @@ def guards_of(program: Program) -> dict[Var, list[Guard]]:
 def _heed(guards: dict[Var, list[Guard]], var: Var, environment: dict[Var, Any]) -> None:
     for guard in guards.get(var, ()):
         if guard.value != type(guard.value)(environment[var]):
-            location = Location.of(guard.place)
-            raise BranchError(
-                f"here {var} is {environment[var]}, and the Program was traced where it was {guard.value}:"
-                + ("" if location is None else f"\n{location.excerpt()}")
-                + "\nThe function takes another branch at this point: trace it again there."
-            )
+            fail_at(guard, environment[var])
+
+
+def fail_at(guard: Guard, value: Any) -> None:
+    """Raise BranchError for a guarded variable that has another value here."""
+    location = Location.of(guard.place)
+    raise BranchError(
+        f"here {guard.var} is {value}, and the Program was traced where it was {guard.value}:"
+        + ("" if location is None else f"\n{location.excerpt()}")
+        + "\nThe function takes another branch at this point: trace it again there."
+    )
 
 
 def value_of(atom: Atom, environment: Mapping[Var, Any]) -> Any:

@@ -35,11 +35,16 @@ from wengert.tracing import SMALL, current_context
 ndarray = np.ndarray
 
 
-def forward(linearization: Linearization, seeds: Mapping[int, Array], batch: int = 0) -> list[Array | None]:
+def forward(
+    linearization: Linearization, seeds: Mapping[int, Array], batch: int = 0, careful: bool = False
+) -> list[Array | None]:
     """Accumulate inside-out: from tangents at positions, the tangent at every position (None where it is zero).
 
-    Follows ``u_i_dot = sum over j of (du_i/du_j) u_j_dot`` in the order of the list.
+    Follows ``u_i_dot = sum over j of (du_i/du_j) u_j_dot`` in the order of the list.  A sweep is `careful` (zero times
+    infinity is zero) where that has been seen to matter, or where it is asked to be.
     """
+    if careful:
+        return _forward(linearization, seeds, batch, True)
     return _twice_if_need_be(_forward, linearization, seeds, batch)
 
 
@@ -102,6 +107,10 @@ def _forward(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                 tangents = [dot[parent] if parent >= 0 else None for parent in parents]
                 if any(t is not None for t in tangents):
                     total = primitive.joint(tangents, kept[1:], batch, **params)
+                if primitive.multiple:
+                    for position, t in zip(out, total or (), strict=False):
+                        dot[position] = t
+                    continue
             else:
                 for k, parent in enumerate(parents):
                     if parent < 0:
@@ -142,6 +151,25 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
         bar[position] = seed
     try:
         for primitive, parents, kept, params, place, out in reversed(linearization.rows):
+            if primitive.multiple:
+                if recording:
+                    context.place = place
+                for position in out:
+                    if position in pieces:
+                        whole = bar[position]
+                        bar[position] = _gather(whole, pieces.pop(position), shapes[position], batch, position in own)
+                bars = [bar[position] for position in out]
+                if any(g is not None for g in bars):
+                    wanted = [parent >= 0 for parent in parents]
+                    parts = primitive.joint_pull(bars, kept[1:], batch, wanted, **params)  # type: ignore[misc]
+                    for parent, part in zip(parents, parts, strict=True):
+                        if parent >= 0 and part is not None:
+                            bar[parent] = part if bar[parent] is None else bar[parent] + part
+                            own.discard(parent)
+                for position in out:
+                    bar[position] = None
+                bars = parts = None  # type: ignore[assignment]  # not to be held while earlier lines are swept
+                continue
             g = bar[out]
             if out in pieces:
                 g = _gather(g, pieces.pop(out), shapes[out], batch, out in own)

@@ -33,7 +33,7 @@ from wengert.primitives import elementwise as e
 from wengert.primitives import functions
 from wengert.primitives.structural import Operand, getitem, reshape, transpose
 from wengert.primitives.table import CALLS
-from wengert.program import Primitive, Recordable, as_value
+from wengert.program import Primitive, Recordable, Shaped, as_value
 from wengert.tracing.messages import lost, unsupported
 from wengert.tracing.tape import (
     COPIED,
@@ -43,9 +43,8 @@ from wengert.tracing.tape import (
     Tape,
     at_place,
     escaped,
-    read_for,
     shape_error,
-    what_is_read,
+    what_is_kept,
 )
 
 _getframe = sys._getframe
@@ -84,6 +83,9 @@ def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any])
 def record_levels(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
     """Record where values of several traces meet: the innermost writes the row, the others' are constants to it."""
     tape = max((a.tape for a in args if type(a) is Traced), key=lambda tape: tape.level)
+    if tape.captures is not None:
+        mine = [tape.capture(a) if type(a) is Traced and a.tape is not tape else a for a in args]
+        return at_place(lambda: record(primitive, mine, params))
     own = [type(a) is Traced and a.tape is tape for a in args]
     values = tuple(a.value if mine else a for a, mine in zip(args, own, strict=True))
     parents = tuple(a.index if mine else -1 for a, mine in zip(args, own, strict=True))
@@ -119,6 +121,8 @@ def write_row(
         raise shape_error(primitive, values, error, place) from error
     kind = type(y)
     if kind is not float64 and kind is not ndarray:
+        if kind is tuple:
+            return _write_several(tape, primitive, y, values, parents, params, place)
         y = as_value(y) if kind is not Traced else y.value if y.tape is tape else y  # made by the user's own primitive
         kind = type(y)
     if kind is not float64 and y.dtype.kind == "c":
@@ -134,18 +138,35 @@ def write_row(
         return y  # no derivative: nobody will ask for this row
     elif primitive.elementwise and (kind is float64 or y.size <= SMALL):
         kept = (y, *values)  # no operand is larger than the result
-    elif len(values) == 1 and y.size <= SMALL and values[0].size <= SMALL:
-        kept = (y, *values)
-    elif primitive.elementwise and len(parents) == 2 and -1 in parents:  # c * x: only one of the rules will be asked
-        kept = what_is_read(read_for(primitive, parents[0] < 0), y, values)
-    elif primitive.keeps_all:
-        kept = (y, *values)
     else:
-        kept = what_is_read(primitive.keeps, y, values)
+        kept = what_is_kept(primitive, parents, y, values)
     out = tape.size
     tape.size = out + 1
     tape.rows.append((primitive, parents, kept, params, place, out))
     return Traced(y, tape, out)
+
+
+def _write_several(
+    tape: Tape,
+    primitive: Primitive,
+    results: tuple[Any, ...],
+    values: tuple[Any, ...],
+    parents: tuple[int, ...],
+    params: Mapping[str, Any],
+    place: Any,
+) -> tuple[Any, ...]:
+    """Write the row of a line with several results, and return a traced value for each."""
+    results = tuple(map(as_value, results))
+    results = tuple(y.value if type(y) is Traced and y.tape is tape else y for y in results)
+    if any(y.dtype.kind == "c" for y in results):
+        tape.with_complex = True
+    if max(parents, default=-1) < 0:
+        return tuple(Traced(y, tape, -1) if type(y) is ndarray and y.dtype.kind in "fc" else y for y in results)
+    read = results if tape.keep_all else tuple(y if y.size <= SMALL else Shaped(y.shape, y.dtype) for y in results)
+    out = tuple(range(tape.size, tape.size + len(results)))
+    tape.size += len(results)
+    tape.rows.append((primitive, parents, (read, *values), params, place, out))
+    return tuple(Traced(y, tape, position) for y, position in zip(results, out, strict=True))
 
 
 VIEWS = frozenset({getitem, reshape, transpose})
