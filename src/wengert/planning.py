@@ -25,7 +25,7 @@ import numpy as np
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.cost import Cost, cost, line_cost
 from wengert.linearization import Linearization
-from wengert.program import Constant, Packing, Program
+from wengert.program import Atom, Constant, Line, Packing, Program
 from wengert.tracing import Row, Tape, outputs_of, recording, results_of
 
 
@@ -194,6 +194,32 @@ def _candidate(program: Program, args: Sequence[Any], mode: str, passes: int) ->
         read.update({parent: computed[parent] for parent in row[1] if parent in computed})
     kept = sum(read.values()) if mode == "reverse" else 0
     return Candidate(mode, passes, function, partials, one_pass, kept)
+
+
+def count_sweep(program: Program, args: Sequence[Any], active: Sequence[bool], mode: str) -> tuple[Cost, Cost, int]:
+    """Count a sweep over the body of a loop: its partials, one pass, and the values that a reverse sweep reads.
+
+    Only the active arguments are differentiated.
+    """
+    held = tuple(
+        Packing(a.name, a.shape, a.dtype, a.atoms) for a, on in zip(program.arguments, active, strict=True) if on
+    )
+    fixed = {a.atoms[0]: v for a, v, on in zip(program.arguments, args, active, strict=True) if not on}
+
+    def bound(atom: Atom) -> Atom:
+        return Constant(fixed[atom]) if atom in fixed else atom
+
+    lines = tuple(
+        Line(line.primitive, tuple(map(bound, line.inputs)), line.outputs, line.params, line.place)
+        for line in program.lines
+    )
+    results = tuple(
+        Packing(r.name, r.shape, r.dtype, tuple(map(bound, r.atoms))) for r in program.results if r.dtype.kind in "fc"
+    )
+    inner = Program(program.name, held, lines, results, (), False)
+    values = [v for v, on in zip(args, active, strict=True) if on]
+    found = _candidate(inner, values, mode, 1)
+    return found.partials, found.one_pass, found.kept
 
 
 def _seeds(tape: Tape, packings: Sequence[Packing]) -> list[Any]:

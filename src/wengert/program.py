@@ -550,12 +550,16 @@ def _heed(guards: dict[Var, list[Guard]], var: Var, environment: dict[Var, Any])
 
 def fail_at(guard: Guard, value: Any) -> None:
     """Raise BranchError for a guarded variable that has another value here."""
-    location = Location.of(guard.place)
-    raise BranchError(
-        f"here {guard.var} is {value}, and the Program was traced where it was {guard.value}:"
-        + ("" if location is None else f"\n{location.excerpt()}")
-        + "\nThe function takes another branch at this point: trace it again there."
-    )
+
+    def message() -> str:
+        location = Location.of(guard.place)
+        return (
+            f"here {guard.var} is {value}, and the Program was traced where it was {guard.value}:"
+            + ("" if location is None else f"\n{location.excerpt()}")
+            + "\nThe function takes another branch at this point: trace it again there."
+        )
+
+    raise BranchError(message)
 
 
 def value_of(atom: Atom, environment: Mapping[Var, Any]) -> Any:

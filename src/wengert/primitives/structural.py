@@ -45,6 +45,12 @@ class Operand:
     def __init__(self, k: int) -> None:
         self.k = k
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Operand and other.k == self.k
+
+    def __hash__(self) -> int:
+        return hash((Operand, self.k))
+
     def __repr__(self) -> str:
         return f"{{{self.k}}}"
 
@@ -184,7 +190,8 @@ def fill_index(index: tuple[Any, ...], operands: Sequence[Any]) -> tuple[Any, ..
     """Put the computed operands into their places in an index."""
     if not operands:
         return index
-    return tuple(operands[item.k] if isinstance(item, Operand) else item for item in index)
+    filled = [operands[item.k] if isinstance(item, Operand) else item for item in index]
+    return tuple([int(item) if type(item) is np.int64 else item for item in filled])  # as the user would have written
 
 
 def _getitem_partial(_y: Any, _x: Any, *operands: Any, index: tuple[Any, ...]) -> LocalJacobian:

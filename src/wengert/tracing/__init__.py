@@ -16,7 +16,17 @@ meet, the inner one records and takes the other as a constant, so no tangent is 
 """
 
 from wengert.tracing.catching import catchers
-from wengert.tracing.tape import SMALL, Context, Row, Tape, at_place, current_context, outputs_of, results_of, what_is_kept
+from wengert.tracing.tape import (
+    SMALL,
+    Context,
+    Row,
+    Tape,
+    at_place,
+    current_context,
+    outputs_of,
+    results_of,
+    what_is_kept,
+)
 from wengert.tracing.trace import Group, Trace, build_program, parameter_names, recording, run
 from wengert.tracing.traced import Traced, all_constant, holds_traced, join, plain
 from wengert.tracing.watching import watch

@@ -102,9 +102,9 @@ class Tape:
     def capture(self, other: Any) -> Any:
         """Make an independent variable of a traced value of another trace, which the body of a loop closes over."""
         assert self.captures is not None
-        value = other
-        while type(value) is self.traced:
-            value = value.value
+        value: Any = other
+        while isinstance(value, self.traced):
+            value = value.value  # type: ignore[attr-defined]
         if other.index < 0:
             return self.traced(value, self, -1)
         key = (id(other.tape), other.index)

@@ -82,8 +82,8 @@ def run(
 
     With `keep_all` every value stays on the tape and decisions become guards (to make a Program); without, only what
     the derivative rules will read.  Arguments that are trees are traced leaf by leaf: `spread` has the leaves and
-    puts traced ones in their places; `unpack` takes what the function returned apart, into named results.  The `body` of
-    a loop is traced by itself: values of other traces that it reads become arguments of it (see `Tape.captures`).
+    puts traced ones in their places; `unpack` takes what the function returned apart, into named results.  A `body`
+    of a loop is traced by itself: values of other traces that it reads become arguments of it (see `Tape.captures`).
     """
     context = threads.context
     tape = Tape(context, keep_all)

@@ -1,0 +1,329 @@
+"""Bodies: a Program that is run many times, as a plain function, as linearizations, and with its tangents beside it.
+
+A loop runs the same few lines thousands of times, so what can be done once is done once: the Program is written as
+straight Python code whose names are the variables; where its local Jacobians are wanted, a table says for each line
+where its operands are and whether anything that is differentiated reaches it.
+
+>>> import numpy as np, wengert as wg
+>>> body = Body(wg.trace(lambda c, x: np.sin(c) * x)(0.5, 2.0), (np.float64(0.5), np.float64(2.0)))
+>>> [float(y) for y in body(np.float64(0.0), np.float64(3.0))]
+[0.0]
+>>> dual = body.dual((True, False), (True,), [("x", 0), ("dot", 0), ("x", 1)], [("dot", 0)])
+>>> [float(y) for y in dual(np.float64(0.0), np.float64(1.0), np.float64(3.0))]
+[3.0]
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.accumulation.sweeps import forward
+from wengert.linearization import Linearization
+from wengert.program import Constant, Guard, Packing, Program, Var, as_value, fail_at, guards_of
+from wengert.simplification import simplify
+from wengert.tracing import SMALL, Group, Trace, build_program, recording, what_is_kept
+
+Array = Any
+Slot = tuple[str, int]
+"""Where a value of a dual Program comes from: ``("x", k)`` or ``("dot", k)``, of the k-th argument or result."""
+
+
+class Body:
+    """A Program of plain arrays, one for each argument and result, that is run many times.
+
+    `sample` are values of its arguments for which it holds: a branch that can be taken.
+    """
+
+    __slots__ = ("_activity", "_careful", "_duals", "_tables", "program", "run", "sample")
+
+    def __init__(self, program: Program, sample: Sequence[Any], careful: Callable[[], Body] | None = None) -> None:
+        self.program, self.sample = program, tuple(sample)
+        self.run = straight(program)
+        self._careful = careful
+        self._activity: dict[tuple[bool, ...], tuple[bool, ...]] = {}
+        self._tables: dict[tuple[bool, ...], _Table] = {}
+        self._duals: dict[Any, Body] = {}
+
+    def __call__(self, *values: Any) -> tuple[Any, ...]:
+        """Evaluate the Program on plain values; BranchError where it takes another branch."""
+        return self.run(*values)
+
+    @property
+    def careful(self) -> Body:
+        """The same Program with products in which zero times infinity is zero; itself if it has none."""
+        return self if self._careful is None else self._careful()
+
+    def reaches(self, active: tuple[bool, ...]) -> tuple[bool, ...]:
+        """Tell which results depend, by derivatives, on the arguments that are `active`."""
+        known = self._activity.get(active)
+        if known is None:
+            reached = _reached(self.program, active)
+            known = self._activity[active] = tuple(isinstance(a, Var) and a in reached for a in self.program.outputs)
+        return known
+
+    def linearize(self, values: Sequence[Any], active: tuple[bool, ...]) -> Linearization:
+        """Evaluate the Program and keep what the rules will read, on the lines that active arguments reach."""
+        table = self._tables.get(active)
+        if table is None:
+            table = self._tables[active] = _Table(self.program, active)
+        return table.linearize(values)
+
+    def dual(
+        self,
+        active: tuple[bool, ...],
+        wanted: tuple[bool, ...],
+        takes: Sequence[Slot],
+        gives: Sequence[Slot],
+        batch: int | None = None,
+    ) -> Body:
+        """Return the Program that computes tangents beside the values.
+
+        Tangents come in for the arguments that are `active` and go out for the results that are `wanted`; with `batch`,
+        a block of so many at once.  `takes` and `gives` say in which order values and tangents stand.
+        """
+        key = (active, wanted, tuple(takes), tuple(gives), batch)
+        known = self._duals.get(key)
+        if known is None:
+            make = functools.partial(_dual, self, active, takes, gives, batch)
+            twin: list[Body] = []
+
+            def careful() -> Body:
+                if not twin:
+                    twin.append(make(True))
+                return twin[0]
+
+            known = make(False)
+            known._careful = careful
+            self._duals[key] = known
+        return known
+
+
+def _reached(program: Program, active: Sequence[bool]) -> set[Var]:
+    """Return the variables that depend, by derivatives, on the active arguments."""
+    reached = {var for var, on in zip(program.inputs, active, strict=True) if on}
+    for line in program.lines:
+        if (line.primitive.keeps or line.primitive.multiple) and not reached.isdisjoint(line.inputs):
+            reached.update(var for var in line.outputs if var.dtype.kind in "fc")
+    return reached
+
+
+def _dual(
+    body: Body, active: Sequence[bool], takes: Sequence[Slot], gives: Sequence[Slot], batch: int | None, careful: bool
+) -> Body:
+    """Record a Program with its tangents: evaluated and swept forward on the sample."""
+    program = body.program
+    leading = () if batch is None else (batch,)
+    with recording() as tape:
+        xs: dict[int, Any] = {}
+        dots: dict[int, Any] = {}
+        groups = []
+        sample = []
+        for what, k in takes:
+            value = body.sample[k]
+            name = program.arguments[k].name
+            if what == "dot":
+                value = as_value(np.ones(leading + np.shape(value), value.dtype))
+                name = f"{name}_dot"
+            (xs if what == "x" else dots)[k] = traced = tape.input(value)
+            sample.append(value)
+            groups.append(Group(name, traced.shape, traced.dtype, [traced]))
+        linearization = Linearization.of_program(program, *[xs[k] for k in range(len(program.arguments))])
+        seeds = {k: dots[k] for k, on in enumerate(active) if on}
+        pushed = forward(linearization, seeds, len(leading), careful)
+        results = []
+        for what, k in gives:
+            position, value = linearization.outputs[k], linearization.values[k]
+            name = program.results[k].name
+            if what == "dot":
+                t = pushed[position] if position >= 0 else None
+                name = f"{name}_dot"
+                shape = (*leading, *value.shape)
+                value = as_value(np.zeros(shape, value.dtype)) if t is None else t
+            results.append(Group(name, value.shape, value.dtype, [value]))
+        written = build_program(Trace(f"{program.name}_dot", tape, groups, results, False))
+    written = simplify(written)
+    named = tuple(
+        Packing(group.name, p.shape, p.dtype, p.atoms) for group, p in zip(results, written.results, strict=True)
+    )
+    return Body(Program(written.name, written.arguments, written.lines, named, written.guards, False), tuple(sample))
+
+
+# ---- A Program as a plain function ----
+
+
+def straight(program: Program) -> Callable[..., tuple[Any, ...]]:
+    """Write a Program as straight Python code and return the function: of one value an argument, to a tuple.
+
+    >>> import wengert as wg
+    >>> straight(wg.trace(lambda x: 2.0 * x + 1.0)(0.0))(3.0)
+    (7.0,)
+    """
+    names: dict[str, Any] = {"as_value": as_value, "fail_at": fail_at}
+    called: dict[Var, str] = {var: f"x{k}" for k, var in enumerate(program.inputs)}
+    guards = guards_of(program)
+    last: dict[Var, int] = {}
+    for k, line in enumerate(program.lines):
+        last.update((a, k) for a in line.inputs if isinstance(a, Var))
+    returned = {a for a in program.outputs if isinstance(a, Var)}
+    code = [f"def step({', '.join(called[var] for var in program.inputs)}):"]
+
+    def named(atom: Any) -> str:
+        if isinstance(atom, Var):
+            return called[atom]
+        name = f"c{len(names)}"
+        names[name] = atom.value
+        return name
+
+    def heed(var: Var) -> None:
+        for guard in guards.get(var, ()):
+            name = f"g{len(names)}"
+            names[name] = guard
+            code.append(f"    if {type(guard.value).__name__}({called[var]}) != {guard.value!r}:")
+            code.append(f"        fail_at({name}, {called[var]})")
+
+    for var in program.inputs:
+        heed(var)
+    for k, line in enumerate(program.lines):
+        args = [named(a) for a in line.inputs]
+        names[f"p{k}"] = line.primitive.compute
+        if line.params:
+            names[f"k{k}"] = line.params
+            args.append(f"**k{k}")
+        for n, var in enumerate(line.outputs):
+            called[var] = f"u{k}_{n}"
+        call = f"p{k}({', '.join(args)})"
+        if line.primitive.multiple:
+            code.append(f"    ({''.join(f'{called[var]}, ' for var in line.outputs)}) = {call}")
+        else:
+            (var,) = line.outputs
+            plain = var.shape or (line.primitive.elementwise and isinstance(line.primitive.numpy, np.ufunc))
+            code.append(f"    {called[var]} = {call if plain else f'as_value({call})'}")
+        for var in line.outputs:
+            heed(var)
+        gone = [a for a in dict.fromkeys(line.inputs) if isinstance(a, Var) and last[a] == k and a.size > SMALL]
+        dead = [called[a] for a in gone if a not in returned and a in last and a.number > 0]
+        if dead:
+            code.append(f"    del {', '.join(dead)}")
+    code.append(f"    return ({''.join(f'{named(a)}, ' for a in program.outputs)})")
+    exec(compile("\n".join(code), f"<body {program.name}>", "exec"), names)
+    return names["step"]  # type: ignore[no-any-return]
+
+
+class _Table:
+    """A Program's lines as a table of places, to evaluate it and keep what the rules read, again and again."""
+
+    __slots__ = ("_base", "_inputs", "_rows", "_with_complex", "outputs", "size")
+
+    def __init__(self, program: Program, active: Sequence[bool]) -> None:
+        reached = _reached(program, active)
+        self._inputs = len(program.inputs)
+        slots: dict[Var, int] = {var: k for k, var in enumerate(program.inputs)}
+        for line in program.lines:
+            for var in line.outputs:
+                slots[var] = len(slots)
+        self.size = len(slots)
+        self._base: list[Any] = [None] * self.size
+        guards = guards_of(program)
+
+        def place_of(atom: Any) -> int:
+            if isinstance(atom, Var):
+                return slots[atom]
+            self._base.append(atom.value)
+            return len(self._base) - 1
+
+        self._rows: list[Any] = []
+        first = [(slots[var], guards[var]) for var in program.inputs if var in guards]
+        if first:
+            self._rows.append((None, None, (), (), {}, None, (), first, False))
+        for line in program.lines:
+            primitive = line.primitive
+            args = [place_of(a) for a in line.inputs]
+            parents = tuple(slots[a] if isinstance(a, Var) and a in reached else -1 for a in line.inputs)
+            out: Any = tuple(slots[var] for var in line.outputs)
+            heeded = [(slots[var], guards[var]) for var in line.outputs if var in guards]
+            keep = not reached.isdisjoint(line.outputs)
+            if not primitive.multiple:
+                (out,) = out
+            plain = line.outputs[0].shape or (primitive.elementwise and isinstance(primitive.numpy, np.ufunc))
+            self._rows.append(
+                (primitive, None if plain else as_value, args, parents, line.params, line.place, out, heeded, keep)
+            )
+        self.outputs = [slots[a] if isinstance(a, Var) else place_of(a) for a in program.outputs]
+        self._with_complex = any(var.dtype.kind == "c" for var in slots)
+
+    def linearize(self, values: Sequence[Any]) -> Linearization:
+        env = self._base.copy()
+        env[: self._inputs] = values
+        rows: list[Any] = []
+        for primitive, convert, args, parents, params, place, out, heeded, keep in self._rows:
+            if primitive is not None:
+                operands = tuple([env[k] for k in args])
+                if primitive.multiple:
+                    held = params["held"]
+                    if keep:
+                        y, held = held.keeping(operands, tuple([parent >= 0 for parent in parents]))
+                        rows.append((primitive, parents, (y, *operands), {"held": held}, place, out))
+                    else:
+                        y = held.evaluate(operands)
+                    for position, value in zip(out, y, strict=True):
+                        env[position] = value
+                else:
+                    y = primitive.compute(*operands, **params)
+                    if convert is not None:
+                        y = as_value(y)
+                    env[out] = y
+                    if keep:
+                        kept = what_is_kept(primitive, parents, y, operands)
+                        rows.append((primitive, parents, kept, params, place, out))
+            if heeded:
+                _heed(heeded, env)
+        size = self.size
+        outputs = [k if k < size else -1 for k in self.outputs]
+        results = [env[k] for k in self.outputs]
+        return Linearization(rows, list(values), outputs, results, size, self._with_complex)
+
+
+def _heed(heeded: Sequence[tuple[int, list[Guard]]], env: Sequence[Any]) -> None:
+    for position, guards in heeded:
+        for guard in guards:
+            if guard.value != type(guard.value)(env[position]):
+                fail_at(guard, env[position])
+
+
+# ---- The same Program with other arguments ----
+
+
+def rearranged(program: Program, arguments: Sequence[Packing | int]) -> Program:
+    """Return a Program with other arguments around its own: those of its own by position, others that it ignores.
+
+    >>> import numpy as np, wengert as wg
+    >>> program = wg.trace(lambda x: 2.0 * x)(1.0)
+    >>> unused = Packing("c", (), np.dtype(float), (Var(0, (), np.dtype(float)),))
+    >>> print(rearranged(program, [unused, 0]).listing(places=False))
+    c = u_{-1}, x = u_0
+    u_1 = 2 * u_0  = y
+    """
+    new: dict[Var, Var] = {}
+    packings = []
+    for k, argument in enumerate(arguments):
+        packing = program.arguments[argument] if isinstance(argument, int) else argument
+        (old,) = packing.atoms
+        var = Var(k + 1 - len(arguments), packing.shape, packing.dtype)
+        if isinstance(old, Var):
+            new[old] = var
+        packings.append(Packing(packing.name, packing.shape, packing.dtype, (var,)))
+
+    def follow(atom: Var | Constant) -> Any:
+        return new.get(atom, atom) if isinstance(atom, Var) else atom
+
+    lines = tuple(
+        type(line)(line.primitive, tuple(map(follow, line.inputs)), line.outputs, line.params, line.place)
+        for line in program.lines
+    )
+    results = tuple(Packing(r.name, r.shape, r.dtype, tuple(map(follow, r.atoms))) for r in program.results)
+    guards = tuple(Guard(follow(g.var), g.value, g.place) for g in program.guards)
+    return Program(program.name, tuple(packings), lines, results, guards, program.single)

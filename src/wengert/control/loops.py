@@ -1,0 +1,672 @@
+"""Loops: one step's Program, run many times; what is kept of the steps for the sweep back, and what is run again.
+
+A step takes the carry, its number (if the loop counts), its slices of the arrays that are gone through, and what the
+user's function closes over; it returns the next carry and what is collected::
+
+    step(carry..., number?, slices..., constants...) -> (carry..., collected...)
+
+For the reverse sweep the steps are needed backwards, each with its insides.  A *store* has them: all insides
+(``"none"`` is checkpointed), all states (``"all"``), or a few snapshots between which steps are run again
+(`wengert.schedules`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.accumulation.sweeps import forward, reverse
+from wengert.control.bodies import Body, Slot, rearranged
+from wengert.control.lines import Dual, Holding, Mask
+from wengert.cost import Cost, cost
+from wengert.errors import ArgumentError, BranchError, caller, explain_at
+from wengert.linearization import Linearization
+from wengert.planning import count_sweep
+from wengert.program import Program, as_value
+from wengert.schedules import (
+    Advance,
+    Online,
+    Restore,
+    Reverse,
+    Store,
+    evaluations,
+    first_sweep,
+    reversal,
+    snapshots_within,
+)
+from wengert.tracing import current_context
+
+Array = Any
+Values = tuple[Any, ...]
+Checkpoint = str | int
+"""``"none"``, ``"all"``, ``"auto"`` or a number of snapshots."""
+OBJECT = 200
+"""Bytes that an array takes beside its elements, and its place in a store."""
+
+
+# ---- What is kept of the steps ----
+
+
+class Insides:
+    """Keeps every step's linearization: nothing is run again."""
+
+    def __init__(self, loop: Loop, active: Mask) -> None:
+        self.loop, self.active, self.operands = loop, active, ()  # type: tuple[Loop, Mask, Values]
+        self.steps: list[Linearization] = []
+        self.spent = False
+
+    def step(self, s: int, values: Values) -> Sequence[Any]:
+        """Run a step of the first sweep; return its results."""
+        linearization = self.loop.linearize(s, values, self.active)
+        self.steps.append(linearization)
+        return linearization.values
+
+    def backward(self) -> Iterator[tuple[int, Linearization]]:
+        """Go through the steps from the last to the first."""
+        for s in range(len(self.steps) - 1, -1, -1):
+            yield s, self.steps[s]
+
+    def forward(self) -> Iterator[tuple[int, Linearization]]:
+        """Go through the steps from the first to the last."""
+        yield from enumerate(self.steps)
+
+
+class _Again:
+    """What stores of states have in common: steps are run again from a state."""
+
+    def __init__(self, loop: Loop, active: Mask) -> None:
+        self.loop, self.active, self.operands = loop, active, ()  # type: tuple[Loop, Mask, Values]
+        self.count = 0
+        self.spent = False
+        self.runs = 0
+        """How many steps have been run without their insides; the theorem on schedules is about these."""
+
+    def values(self, s: int, carry: Values) -> Values:
+        consts, _, xs = self.loop.split(self.operands)
+        return self.loop.values(consts, carry, xs, self.loop.index(s, self.count))
+
+    def linearize(self, s: int, carry: Values) -> Linearization:
+        return self.loop.linearize(s, self.values(s, carry), self.active)
+
+    def run(self, s: int, values: Values) -> Sequence[Any]:
+        self.runs += 1
+        self.count = max(self.count, s + 1)
+        return self.loop.run(s, values)
+
+    def forward(self) -> Iterator[tuple[int, Linearization]]:
+        """Go through the steps from the first to the last; each is run again, with its insides."""
+        carry = self.loop.split(self.operands)[1]
+        for s in range(self.count):
+            linearization = self.linearize(s, carry)
+            carry = tuple(linearization.values[: self.loop.carried])
+            yield s, linearization
+
+
+class States(_Again):
+    """Keeps the state before every step: each step is run once more."""
+
+    def __init__(self, loop: Loop, active: Mask) -> None:
+        super().__init__(loop, active)
+        self.states: list[Values] = []
+
+    def step(self, s: int, values: Values) -> Sequence[Any]:
+        """Run a step of the first sweep; return its results."""
+        self.states.append(values[: self.loop.carried])
+        return self.run(s, values)
+
+    def backward(self) -> Iterator[tuple[int, Linearization]]:
+        """Go through the steps from the last to the first."""
+        for s in range(self.count - 1, -1, -1):
+            yield s, self.linearize(s, self.states[s])
+
+
+class Snapshots(_Again):
+    """Keeps few states, by an optimal schedule where the number of steps is known, by an online one where it is not."""
+
+    def __init__(self, loop: Loop, active: Mask, snapshots: int, steps: int | None) -> None:
+        super().__init__(loop, active)
+        self.snapshots, self.steps = snapshots, steps
+        self.online = Online(snapshots) if steps is None else None
+        self.first = frozenset(() if steps is None else first_sweep(steps, snapshots))
+        self.kept: dict[int, Values] = {}
+        self.current: Values = ()
+        self.most = 0
+
+    def step(self, s: int, values: Values) -> Sequence[Any]:
+        """Run a step of the first sweep; return its results."""
+        self.current = values[: self.loop.carried]
+        if self.online is not None:
+            for action in self.online.step(s):
+                self._keep(action)
+        elif s in self.first:
+            self._keep(Store(s))
+        return self.run(s, values)
+
+    def _keep(self, action: Any) -> None:
+        if type(action) is Store:
+            self.kept[action.state] = self.current
+            self.most = max(self.most, len(self.kept))
+        else:
+            del self.kept[action.state]
+
+    def backward(self) -> Iterator[tuple[int, Linearization]]:
+        """Go through the steps from the last to the first; the snapshots are used up by this."""
+        self.spent = True
+        if not self.count:
+            return
+        plan = reversal(self.count, self.snapshots) if self.online is None else self.online.reversal(self.count)
+        for action in plan:
+            match action:
+                case Advance(start, stop):
+                    for s in range(start, stop):
+                        self.current = tuple(self.run(s, self.values(s, self.current))[: self.loop.carried])
+                case Reverse(step):
+                    yield step, self.linearize(step, self.current)
+                case Restore(state):
+                    self.current = self.kept[state]
+                case _:
+                    self._keep(action)
+
+
+# ---- The loop ----
+
+
+class Loop(Holding):
+    """A loop of a number of steps, or while a test holds; see the top of this module."""
+
+    __slots__ = (
+        "_last", "_masks", "bodies", "brought", "budget", "carried", "checkpoint", "collected", "consts", "counter",
+        "executed", "length", "ready", "retrace", "reversed", "sliced", "store", "test_takes", "tests", "which",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        bodies: list[Body],
+        carried: int,
+        sliced: int,
+        collected: int,
+        *,
+        consts: int = 0,
+        length: int | None = None,
+        counter: range | None = None,
+        reversed: bool = False,  # noqa: A002 - as in JAX
+        tests: list[Body] | None = None,
+        test_takes: Sequence[int] | None = None,
+        which: Sequence[int] | None = None,
+        checkpoint: Checkpoint = "none",
+        budget: int | None = None,
+    ) -> None:
+        self.name, self.bodies, self.tests = name, bodies, tests
+        self.carried, self.sliced, self.collected, self.consts = carried, sliced, collected, consts
+        self.length, self.counter, self.reversed = length, counter, reversed
+        self.test_takes = test_takes
+        self.which = which
+        """The body of each step, where it is known; else the one whose decisions are taken."""
+        self.checkpoint, self.budget = checkpoint, budget
+        self.executed = length or 0
+        self.ready: tuple[Values, Any] | None = None
+        """Results that are known already, for the next evaluation."""
+        self.retrace: Callable[[bool, Values, int], Body] | None = None
+        """While the user's function is at hand: traces it for a branch that no body takes."""
+        self.brought: list[Any] = []
+        """Meanwhile, the values of the constants: another branch may bring more."""
+        self.store: Any = None
+        self._last = 0
+        self._masks: dict[tuple[int, Mask], Mask] = {}
+
+    # -- What it is --
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        return tuple(body.program for body in (*(self.tests or ()), *self.bodies))
+
+    def titles(self) -> tuple[str, ...]:
+        tests, bodies = len(self.tests or ()), len(self.bodies)
+        return (
+            *("while" if tests == 1 else f"while, branch {k + 1}" for k in range(tests)),
+            *("step" if bodies == 1 else f"step, branch {k + 1}" for k in range(bodies)),
+        )
+
+    def heading(self) -> str:
+        steps = f"{self.executed:,} step{'s' * (self.executed != 1)}"
+        return f"{steps} here" if self.tests is not None else steps
+
+    @property
+    def times(self) -> tuple[int, ...]:
+        # where there are branches, each step takes one of them: the first stands for all
+        tests, bodies = len(self.tests or ()), len(self.bodies)
+        return (
+            *((self.executed + 1 if k == 0 else 0) for k in range(tests)),
+            *((self.executed if k == 0 else 0) for k in range(bodies)),
+        )
+
+    def split(self, operands: Sequence[Any]) -> tuple[Values, Values, Values]:
+        """Split the operands into constants, the carry, and arrays that are gone through."""
+        a, b = self.carried, self.carried + self.sliced
+        return tuple(operands[b:]), tuple(operands[:a]), tuple(operands[a:b])
+
+    # -- Running --
+
+    def index(self, s: int, count: int) -> int:
+        """Return the place in the arrays of what is the s-th step."""
+        return count - 1 - s if self.reversed else s
+
+    def values(self, consts: Sequence[Any], carry: Sequence[Any], xs: Sequence[Any], at: int) -> Values:
+        """Return the values of a step's arguments."""
+        if self.tests is not None and any(at >= len(x) for x in xs):
+            raise BranchError(
+                f"{self.name} makes more steps here than where it was traced, and its steps are not alike.\n"
+                "Trace the function again at this point."
+            )
+        number = () if self.counter is None else (np.int64(self.counter[at]),)
+        return (*carry, *number, *[x[at] for x in xs], *consts)
+
+    def run(self, s: int, values: Values) -> Values:
+        """Run a step."""
+        return self._try(self.bodies, s, values, lambda body, given: body.run(*given))  # type: ignore[no-any-return]
+
+    def linearize(self, s: int, values: Values, active: Mask) -> Linearization:
+        """Run a step and keep its insides, where operands are active."""
+
+        def work(body: Body, given: Values) -> Linearization:
+            return body.linearize(given, self._padded(self.arguments(active), given))
+
+        return self._try(self.bodies, s, values, work)  # type: ignore[no-any-return]
+
+    def _try(self, bodies: list[Body], s: int, values: Values, work: Callable[[Body, Values], Any]) -> Any:
+        """Do something with the body whose branch these values take, which is mostly the one that was taken last."""
+        if self.which is not None and bodies is self.bodies:
+            return work(bodies[self.which[s]], values)
+        if len(bodies) == 1 and self.retrace is None:
+            return work(bodies[0], values[: len(bodies[0].sample)])
+        for k in sorted(range(len(bodies)), key=lambda k: k != self._last):
+            try:
+                result = work(bodies[k], values[: len(bodies[k].sample)])
+            except BranchError:
+                continue
+            self._last = k
+            return result
+        if self.retrace is None:
+            return work(bodies[0], values[: len(bodies[0].sample)])  # raises, and says where
+        known = len(self.brought)
+        bodies.append(self.retrace(bodies is self.tests, values, s))
+        self._last = len(bodies) - 1
+        return work(bodies[-1], (*values, *self.brought[known:]))
+
+    def _padded(self, active: Mask, values: Values) -> Mask:
+        """Return a mask for so many values: constants that a branch has just brought are differentiated."""
+        return active[: len(values)] + tuple(v.dtype.kind in "fc" for v in values[len(active) :])
+
+    def _goes_on(self, s: int, consts: Values, carry: Values) -> bool:
+        assert self.tests is not None
+        given = (*carry, *consts)
+        if self.test_takes is not None:
+            given = tuple(given[k] for k in self.test_takes)
+        return bool(self._try(self.tests, s, given, lambda body, taken: body.run(*taken))[0])
+
+    def first_sweep(self, operands: Sequence[Any], store: Any, collect: bool = True) -> Values:
+        """Run all steps; the store keeps what it keeps."""
+        consts, carry, xs = self.split(operands)
+        ys: list[Any] = []
+        s = 0
+        while s < self.length if self.length is not None else self._goes_on(s, consts, carry):
+            at = s if self.length is None else self.index(s, self.length)
+            values = self.values(consts, carry, xs, at)
+            results = self.run(s, values) if store is None else store.step(s, values)
+            if len(self.brought) > len(consts):
+                consts = tuple(self.brought)
+            carry = tuple(results[: self.carried])
+            if self.collected and collect:
+                if not ys:
+                    ys = [np.empty((self.length, *y.shape), y.dtype) for y in results[self.carried :]]
+                for whole, y in zip(ys, results[self.carried :], strict=True):
+                    whole[at] = y
+            s += 1
+        self.executed = s
+        if self.collected and collect and not ys:
+            ys = [np.empty((0, *r.shape), r.dtype) for r in self.bodies[0].program.results[self.carried :]]
+        return (*carry, *ys)
+
+    def evaluate(self, operands: Sequence[Any]) -> Values:
+        if self.ready is not None:
+            (results, store), self.ready = self.ready, None
+            if store is not None:
+                store.operands = tuple(operands)
+                self.store = store
+            return results
+        before = current_context().alarms
+        results = self.first_sweep(operands, None)
+        if current_context().alarms > before and self.bodies[0].careful is not self.bodies[0]:
+            results = self._carefully().first_sweep(operands, None)
+        return results
+
+    def keeping(self, operands: Sequence[Any], active: Mask) -> tuple[Values, Holding]:
+        twin = self._like(self.bodies)
+        twin.store = twin.make_store(operands, active)
+        twin.store.operands = tuple(operands)
+        return twin.first_sweep(operands, twin.store), twin
+
+    def _carefully(self) -> Loop:
+        """Return the same loop with bodies in which zero times infinity is zero."""
+        return self._like([body.careful for body in self.bodies])
+
+    def _like(self, bodies: list[Body]) -> Loop:
+        twin = Loop(
+            self.name, bodies, self.carried, self.sliced, self.collected, consts=self.consts, length=self.length,
+            counter=self.counter, reversed=self.reversed, tests=self.tests, test_takes=self.test_takes,
+            which=self.which, checkpoint=self.checkpoint, budget=self.budget,
+        )  # fmt: skip
+        twin.executed = self.executed
+        return twin
+
+    # -- What is differentiated --
+
+    def arguments(self, active: Mask) -> Mask:
+        """Say which arguments of a step move when some operands do."""
+        key = len(self.bodies), active
+        known = self._masks.get(key)
+        if known is None:
+            more = tuple(
+                np.asarray(v).dtype.kind in "fc" for v in self.brought[len(active) - self.carried - self.sliced :]
+            )
+            known = self._masks[key] = self.reached(active + more if self.brought else active)[0]
+        return known
+
+    def reached(self, active: Mask) -> tuple[Mask, Mask]:
+        """Say which arguments of a step move when some operands do, and which of its results."""
+        carry = list(active[: self.carried])
+        number = () if self.counter is None else (False,)
+        while True:
+            arguments = (*carry, *number, *active[self.carried :])
+            results = [False] * (self.carried + self.collected)
+            for body in self.bodies:
+                reached = body.reaches(arguments[: len(body.sample)])
+                results = [a or b for a, b in zip(results, reached, strict=True)]
+            more = [a or b for a, b in zip(carry, results, strict=False)]
+            if more == carry:
+                return arguments, (*carry, *results[self.carried :])
+            carry = more
+
+    def make_store(self, operands: Sequence[Any], active: Mask) -> Any:
+        """Make the store that the loop's checkpoints ask for."""
+        kind, snapshots = self.decide(operands, self.arguments(active))
+        if kind == "insides":
+            return Insides(self, active)
+        if kind == "states":
+            return States(self, active)
+        return Snapshots(self, active, snapshots, self.length)
+
+    def decide(self, operands: Sequence[Any], arguments: Mask) -> tuple[str, int]:
+        """Say what is kept, ``insides``, ``states`` or ``snapshots``, and how many of these."""
+        if self.checkpoint == "none":
+            return "insides", 0
+        if self.checkpoint == "all":
+            return "states", self.length or 0
+        if self.checkpoint != "auto":
+            return "snapshots", int(self.checkpoint)
+        budget = _quarter_of_memory() if self.budget is None else self.budget
+        state, inside, adjoints = self.sizes(operands, arguments)
+        if self.length is not None and (self.length + 1) * inside + adjoints <= budget:
+            return "insides", 0
+        try:
+            fit = snapshots_within(budget - adjoints, state, inside, self.length)
+        except ArgumentError:
+            raise ArgumentError(
+                explain_at(
+                    current_context().place or caller(),
+                    f"a memory budget of {budget:,} bytes is too small for {self.name}: a state takes {state:,} bytes, "
+                    f"the insides of a step {inside:,}, adjoints {adjoints:,}:",
+                    f"Give {2 * state + max(state, inside) + adjoints:,} bytes or more.",
+                )
+            ) from None
+        return ("states", fit) if self.length is not None and fit >= self.length else ("snapshots", fit)
+
+    def sizes(self, operands: Sequence[Any], arguments: Mask) -> tuple[int, int, int]:
+        """Return how many bytes a state takes, the insides of a step, and the adjoints that are held all the time."""
+        body = self.bodies[0]
+        state = sum(v.nbytes + OBJECT for v in body.sample[: self.carried])
+        linearization = body.linearize(body.sample, arguments[: len(body.sample)])
+        own = {id(v): v.nbytes + OBJECT for v in body.sample}
+        seen: dict[int, int] = {}
+        for row in linearization.rows:
+            for value in row[2]:
+                for v in value if type(value) is tuple else (value,):
+                    if hasattr(v, "nbytes") and id(v) not in own:
+                        seen[id(v)] = v.nbytes + OBJECT
+        inside = sum(seen.values()) + OBJECT * (len(linearization.rows) + 1)
+        bars = sum(v.nbytes for v in map(as_value, operands)) + 2 * state
+        return state, inside, bars
+
+    def _stored(self, operands: Sequence[Any], active: Mask) -> Any:
+        """Return a store of the steps from these operands: the one at hand if it is theirs."""
+        store = self.store
+        known = store is not None and not store.spent and _same(store.operands, operands)
+        if known and all(has or not on for on, has in zip(active, store.active, strict=False)):
+            return store
+        store = self.make_store(operands, active)
+        store.operands = tuple(operands)
+        self.first_sweep(operands, store, collect=False)
+        self.store = store
+        return store
+
+    def push(self, tangents: Sequence[Any], operands: Sequence[Any], batch: int) -> list[Any]:
+        active = tuple(t is not None for t in tangents)
+        before = current_context().alarms
+        pushed = self._push(tangents, operands, batch, active)
+        if current_context().alarms > before and self.bodies[0].careful is not self.bodies[0]:
+            pushed = self._carefully()._push(tangents, operands, batch, active)
+        return pushed
+
+    def _push(self, tangents: Sequence[Any], operands: Sequence[Any], batch: int, active: Mask) -> list[Any]:
+        store = self._stored(operands, active)
+        const_dots, carry_dots, xs_dots = self.split(tangents)
+        first = 0 if self.counter is None else 1
+        dots: list[Any] = list(carry_dots)
+        ys: list[Any] = [None] * self.collected
+        for s, linearization in store.forward():
+            at = self.index(s, self.executed)
+            here = [*dots, *[None] * first, *[None if t is None else t[_at(at, batch)] for t in xs_dots], *const_dots]
+            seeds = {k: t for k, t in enumerate(here) if t is not None}
+            found = forward(linearization, seeds, batch)
+            out = [None if position < 0 else found[position] for position in linearization.outputs]
+            dots = out[: self.carried]
+            for k, t in enumerate(out[self.carried :]):
+                if t is not None:
+                    if ys[k] is None:
+                        shape = (*t.shape[:batch], self.executed, *t.shape[batch:])
+                        ys[k] = np.zeros(shape, t.dtype)
+                    ys[k][_at(at, batch)] = t
+        return dots + ys
+
+    def pull(self, bars: Sequence[Any], operands: Sequence[Any], batch: int, wanted: Mask) -> list[Any]:
+        before = current_context().alarms
+        pulled = self._pull(bars, operands, batch, wanted)
+        if current_context().alarms > before and self.bodies[0].careful is not self.bodies[0]:
+            pulled = self._carefully()._pull(bars, operands, batch, wanted)
+        return pulled
+
+    def _pull(self, bars: Sequence[Any], operands: Sequence[Any], batch: int, wanted: Mask) -> list[Any]:
+        store = self._stored(operands, wanted)
+        _, _, xs = self.split(operands)
+        dots = self.carried
+        first = dots + (self.counter is not None)
+        carry: list[Any] = list(bars[:dots])
+        xs_bars: list[Any] = [None] * self.sliced
+        const_bars: list[Any] = [None] * self.consts
+        own = [False] * self.consts
+        for s, linearization in store.backward():
+            at = self.index(s, self.executed)
+            seeds: dict[int, Any] = {}
+            here = [*carry, *[None if g is None else g[_at(at, batch)] for g in bars[dots:]]]
+            for position, g in zip(linearization.outputs, here, strict=True):
+                if g is not None and position >= 0:
+                    seeds[position] = seeds[position] + g if position in seeds else g
+            found = reverse(linearization, seeds, batch)
+            carry = list(found[:dots])
+            for k, g in enumerate(found[first : first + self.sliced]):
+                if g is not None and wanted[dots + k]:
+                    if xs_bars[k] is None:
+                        xs_bars[k] = np.zeros((*g.shape[:batch], *xs[k].shape), xs[k].dtype)
+                    xs_bars[k][_at(at, batch)] = g
+            for k, g in enumerate(found[first + self.sliced :]):
+                if g is not None and wanted[dots + self.sliced + k]:
+                    known = const_bars[k]
+                    if known is None:
+                        const_bars[k] = g
+                    elif own[k] and type(known) is np.ndarray and known.dtype is g.dtype:
+                        known += g
+                    else:
+                        const_bars[k], own[k] = known + g, True
+        return [g if on else None for g, on in zip([*carry, *xs_bars, *const_bars], wanted, strict=True)]
+
+    # -- Its dual --
+
+    def dual(self, active: Mask, batch: int | None) -> Dual:
+        arguments, results = self.reached(active)
+        carried, sliced, consts, collected = self.carried, self.sliced, self.consts, self.collected
+        number = int(self.counter is not None)
+        shift = carried + number
+
+        def both(start: int, count: int, on: Sequence[bool]) -> list[Slot]:
+            return [
+                *(("x", start + k) for k in range(count)),
+                *(("dot", start + k) for k in range(count) if on[start + k]),
+            ]
+
+        of_carry, of_xs = both(0, carried, arguments), both(shift, sliced, arguments)
+        of_consts = both(shift + sliced, consts, arguments)
+        takes = [*of_carry, *([("x", carried)] if number else []), *of_xs, *of_consts]
+        gives_carry, gives_ys = both(0, carried, results), both(carried, collected, results)
+        gives = [*gives_carry, *gives_ys]
+        whole = len(arguments)
+
+        def dual_of(body: Body) -> Body:
+            if len(body.sample) < whole:
+                body = _widened(body, self.bodies)
+            return body.dual(arguments, results, takes, gives, batch)
+
+        held = Loop(
+            self.name, [dual_of(body) for body in self.bodies], len(of_carry), len(of_xs), len(gives_ys),
+            consts=len(of_consts), length=self.length, counter=self.counter, reversed=self.reversed,
+            tests=self.tests, which=self.which, checkpoint=self.checkpoint, budget=self.budget,
+        )  # fmt: skip
+        held.executed = self.executed
+        if self.tests is not None:
+            given = [*of_carry, *of_consts]
+            inner = self.test_takes or range(carried + consts)
+            names = [("x", k) if k < carried else ("x", shift + sliced + k - carried) for k in inner]
+            held.test_takes = [given.index(name) for name in names]
+        order = [*of_carry, *of_xs, *of_consts]
+
+        def at(k: int) -> int:  # the operand that an argument of a step comes from
+            return k if k < carried else k - number
+
+        def join(operands: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
+            joined = []
+            for what, k in order:
+                x, t = operands[at(k)], tangents[at(k)]
+                if what == "x":
+                    joined.append(x)
+                elif t is None:
+                    shape = () if batch is None else (batch,)
+                    joined.append(as_value(np.zeros(shape + x.shape, x.dtype)))
+                else:
+                    moves = batch is not None and shift <= k < shift + sliced
+                    joined.append(np.moveaxis(t, 0, 1) if moves else t)
+            return joined
+
+        def tangents_of(outputs: Sequence[Any]) -> list[Any]:
+            found: list[Any] = [None] * (carried + collected)
+            for (what, k), y in zip(gives, outputs, strict=True):
+                if what == "dot":
+                    found[k] = y if batch is None or k < carried else np.moveaxis(y, 1, 0)
+            return found
+
+        return Dual(
+            held,
+            join,
+            tangents_of,
+            tuple(order.index(("x", k if k < carried else k + number)) for k in range(carried + sliced + consts)),
+            tuple(gives.index(("x", k)) for k in range(carried + collected)),
+            tuple(gives.index(("dot", k)) if on else None for k, on in enumerate(results)),
+            len(gives),
+        )
+
+    # -- What it costs --
+
+    def sweep(self, mode: str) -> tuple[Cost, Cost, int]:
+        body = self.bodies[0]
+        active = tuple(v.dtype.kind in "fc" for v in body.sample[: self.carried])
+        others = tuple(v.dtype.kind in "fc" for v in body.sample[self.carried + (self.counter is not None) :])
+        arguments, _ = self.reached((*active, *others))
+        partials, one_pass, kept = count_sweep(body.program, body.sample, arguments[: len(body.sample)], mode)
+        once = self.executed * partials
+        kind, snapshots = self.decide(body.sample, arguments)
+        if mode == "forward":
+            again = 0 if kind == "insides" else self.executed
+            return once + again * cost(body.program), self.executed * one_pass, 0
+        state = sum(v.size for v in body.sample[: self.carried])
+        if kind == "insides":
+            return once, self.executed * one_pass, self.executed * kept
+        again = self.again(kind, snapshots) + self.executed
+        states = min(self.executed, snapshots or self.executed)
+        return once + again * cost(body.program), self.executed * one_pass, kept + states * state
+
+    def again(self, kind: str, snapshots: int) -> int:
+        """Count the steps that a reverse sweep runs again without their insides."""
+        if kind != "snapshots" or not self.executed:
+            return 0
+        return evaluations(self.executed, snapshots) - self.executed
+
+    def note(self) -> str:
+        """Say what the reverse sweep keeps of this loop, in bytes, and what it runs again."""
+        body = self.bodies[0]
+        active = tuple(v.dtype.kind in "fc" for v in body.sample[: self.carried])
+        others = tuple(v.dtype.kind in "fc" for v in body.sample[self.carried + (self.counter is not None) :])
+        arguments, _ = self.reached((*active, *others))
+        kind, snapshots = self.decide(body.sample, arguments)
+        state, inside, _ = self.sizes(body.sample, arguments)
+        steps = self.executed
+        head = f"{self.name}, {self.heading()}"
+        if kind == "insides":
+            return f"{head}: the insides of all steps are kept, about {steps * inside:,} bytes; nothing is run again"
+        if kind == "states":
+            kept = steps * state + inside
+            return f"{head}: every state is kept, about {kept:,} bytes; each step is run once more, with its insides"
+        again = self.again(kind, snapshots)
+        kept = min(steps, snapshots) * state + inside
+        return (
+            f"{head}: {min(steps, snapshots):,} snapshot{'s' * (snapshots != 1)} of {state:,} bytes, about {kept:,} "
+            f"bytes with the insides of one step; {again:,} steps are run again, and each once more with its insides"
+        )
+
+
+def _at(at: int, batch: int) -> Any:
+    return (slice(None), at) if batch else at
+
+
+def _widened(body: Body, bodies: Sequence[Body]) -> Body:
+    """Let a body take the constants that another branch has brought, too."""
+    longest = max(bodies, key=lambda b: len(b.sample))
+    own = len(body.sample)
+    extra = longest.program.arguments[own:]
+    return Body(rearranged(body.program, [*range(own), *extra]), (*body.sample, *longest.sample[own:]))
+
+
+def _quarter_of_memory() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+    except (AttributeError, ValueError, OSError):
+        return 1 << 30
+
+
+def _same(known: Sequence[Any], operands: Sequence[Any]) -> bool:
+    """Tell whether operands are those that a store was made from; small ones may have been copied meanwhile."""
+    return len(known) == len(operands) and all(
+        a is b or (np.size(a) <= 1024 and np.size(b) == np.size(a) and np.array_equal(a, b))
+        for a, b in zip(known, operands, strict=True)
+    )
