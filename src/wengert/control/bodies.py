@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.accumulation.sweeps import forward
+from wengert.accumulation.sweeps import forward, reverse
 from wengert.linearization import Linearization
 from wengert.program import Constant, Guard, Packing, Program, Var, as_value, fail_at, guards_of
 from wengert.simplification import simplify
@@ -38,7 +38,7 @@ class Body:
     `sample` are values of its arguments for which it holds: a branch that can be taken.
     """
 
-    __slots__ = ("_activity", "_careful", "_duals", "_tables", "program", "run", "sample")
+    __slots__ = ("_activity", "_careful", "_duals", "_reversed", "_tables", "program", "run", "sample")
 
     def __init__(self, program: Program, sample: Sequence[Any], careful: Callable[[], Body] | None = None) -> None:
         self.program, self.sample = program, tuple(sample)
@@ -47,6 +47,7 @@ class Body:
         self._activity: dict[tuple[bool, ...], tuple[bool, ...]] = {}
         self._tables: dict[tuple[bool, ...], _Table] = {}
         self._duals: dict[Any, Body] = {}
+        self._reversed: dict[Any, Program] = {}
 
     def __call__(self, *values: Any) -> tuple[Any, ...]:
         """Evaluate the Program on plain values; BranchError where it takes another branch."""
@@ -101,6 +102,16 @@ class Body:
             self._duals[key] = known
         return known
 
+    def in_reverse(self, given: tuple[bool, ...], wanted: tuple[bool, ...]) -> Program:
+        """Return the Program that runs this one and then goes back: to adjoints of the arguments that are `wanted`.
+
+        It takes the arguments, and the adjoints of the results that are `given`.
+        """
+        known = self._reversed.get((given, wanted))
+        if known is None:
+            known = self._reversed[given, wanted] = _reverse(self, given, wanted)
+        return known
+
 
 def _reached(program: Program, active: Sequence[bool]) -> set[Var]:
     """Return the variables that depend, by derivatives, on the active arguments."""
@@ -150,6 +161,34 @@ def _dual(
         Packing(group.name, p.shape, p.dtype, p.atoms) for group, p in zip(results, written.results, strict=True)
     )
     return Body(Program(written.name, written.arguments, written.lines, named, written.guards, False), tuple(sample))
+
+
+def _reverse(body: Body, given: Sequence[bool], wanted: Sequence[bool]) -> Program:
+    """Record a Program with its reverse sweep: evaluated and swept back on the sample."""
+    program = body.program
+    with recording() as tape:
+        xs = [tape.input(value) for value in body.sample]
+        groups = [Group(a.name, x.shape, x.dtype, [x]) for a, x in zip(program.arguments, xs, strict=True)]
+        linearization = Linearization.of_program(program, *xs)
+        seeds: dict[int, Any] = {}
+        for k, result in enumerate(program.results):
+            if given[k]:
+                bar = tape.input(as_value(np.ones(result.shape, result.dtype)))
+                groups.append(Group(f"{result.name}_bar", bar.shape, bar.dtype, [bar]))
+                position = linearization.outputs[k]
+                if position >= 0:
+                    seeds[position] = seeds[position] + bar if position in seeds else bar
+        found = reverse(linearization, seeds)
+        results = []
+        for on, argument, x, bar in zip(wanted, program.arguments, xs, found, strict=True):
+            if on:
+                value = as_value(np.zeros(x.shape, x.dtype)) if bar is None else bar
+                results.append(Group(f"{argument.name}_bar", value.shape, value.dtype, [value]))
+        written = simplify(build_program(Trace(f"{program.name}_bar", tape, groups, results, False)))
+    named = tuple(
+        Packing(group.name, p.shape, p.dtype, p.atoms) for group, p in zip(results, written.results, strict=True)
+    )
+    return Program(written.name, written.arguments, written.lines, named, written.guards, False)
 
 
 # ---- A Program as a plain function ----

@@ -13,7 +13,7 @@ import numpy as np
 
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.control.bodies import Body, Slot
-from wengert.control.lines import Dual, Holding, Mask
+from wengert.control.lines import Dual, Holding, Mask, Reversed, bytes_of
 from wengert.cost import Cost, cost
 from wengert.errors import BranchError
 from wengert.linearization import Linearization
@@ -33,6 +33,7 @@ class Branches(Holding):
         self, name: str, bodies: Sequence[Body | None], labels: Sequence[str], keep: bool, chosen: int
     ) -> None:
         self.name, self.bodies, self.labels, self.keep, self.chosen = name, tuple(bodies), tuple(labels), keep, chosen
+        self.origin = None
         self.ready: Any = None
         self._store: Any = None
 
@@ -55,6 +56,19 @@ class Branches(Holding):
     @property
     def times(self) -> tuple[int, ...]:
         return tuple(int(k == self.chosen) for k, body in enumerate(self.bodies) if body is not None)
+
+    def source(self, names: Sequence[str], args: Sequence[str], left: Sequence[str]) -> list[str]:
+        given = ", ".join(args[self._leading :])
+        return self._written(args, [f"{', '.join(left)} = {name}({given})" for name in names])
+
+    def _written(self, args: Sequence[str], calls: Sequence[str]) -> list[str]:
+        """Write the choice between calls, one for each branch that is known."""
+        if len(self.bodies) == 1:
+            return list(calls)
+        left = iter(calls)
+        missing = 'raise ValueError("this branch could not be traced")'
+        false, true = (missing if body is None else next(left) for body in self.bodies)
+        return [f"if {args[0]}:", f"    {true}", "else:", f"    {false}"]
 
     # -- Running --
 
@@ -151,18 +165,33 @@ class Branches(Holding):
             len(gives),
         )
 
+    def in_reverse(self, given: Mask, wanted: Mask) -> Reversed:
+        known = [body for body in self.bodies if body is not None]
+        programs = tuple(body.in_reverse(given, wanted[self._leading :]) for body in known)
+
+        def source(
+            names: Sequence[str], args: Sequence[str], bars: Sequence[str | None], left: Sequence[str]
+        ) -> list[str]:
+            taken = ", ".join([*args[self._leading :], *(bar for bar in bars if bar is not None)])
+            return self._written(args, [f"{', '.join(left)} = {name}({taken})" for name in names])
+
+        return Reversed(programs, tuple(f"{title}, in reverse" for title in self.titles()), self.times, source)
+
     # -- What it costs --
 
-    def sweep(self, mode: str) -> tuple[Cost, Cost, int]:
+    def sweep(self, mode: str, active: Mask | None = None, given: Mask | None = None) -> tuple[Cost, Cost, int]:
         body = self._known
-        active = tuple(v.dtype.kind in "fc" for v in map(as_value, body.sample))
-        partials, one_pass, kept = count_sweep(body.program, body.sample, active, mode)
-        if not self.keep:
-            partials += cost(body.program)
-        return partials, one_pass, kept
+        moving = tuple(v.dtype.kind in "fc" for v in map(as_value, body.sample))
+        if active is not None:
+            moving = tuple(on and able for on, able in zip(active[self._leading :], moving, strict=True))
+        found = count_sweep(body.program, body.sample, moving, mode, given)
+        again = Cost() if self.keep else cost(body.program)
+        return found.partials + again, found.one_pass, found.kept if mode == "reverse" else 0
+
+    def kept_bytes(self) -> int:
+        return 0 if self._store is None else bytes_of(self._store[1], self._store[0])
 
     def note(self) -> str:
-        """Say what a checkpoint keeps and what it runs again; nothing of a branch."""
         if self.keep:
             return ""
         kept = sum(np.asarray(v).nbytes for v in self._known.sample)

@@ -114,7 +114,8 @@ def trace_body(
     order: list[Any] = [*range(own), *captured.packings]
     for k, (outer, _) in enumerate(captures):
         order[own + captured.place(outer)] = own + k
-    return Body(_named(rearranged(program, order), own, captured), (*values, *captured.values))
+    results = [group.name for group in trace.results]
+    return Body(_named(rearranged(program, order), own, captured, results), (*values, *captured.values))
 
 
 def widened(body: Body, own: int, captured: Captured) -> Body:
@@ -136,12 +137,14 @@ def without_number(program: Program, number: int | None) -> Program:
     return Program(program.name, program.arguments, program.lines, program.results, guards, program.single)
 
 
-def _named(program: Program, own: int, captured: Captured) -> Program:
+def _named(program: Program, own: int, captured: Captured, names: Sequence[str]) -> Program:
+    """Name the constants of a body as captured, and its results as they are: the carry's next value is no ``y``."""
     arguments = tuple(
         packing if k < own else Packing(captured.packings[k - own].name, packing.shape, packing.dtype, packing.atoms)
         for k, packing in enumerate(program.arguments)
     )
-    return Program(program.name, arguments, program.lines, program.results, program.guards, False)
+    results = tuple(Packing(name, r.shape, r.dtype, r.atoms) for name, r in zip(names, program.results, strict=True))
+    return Program(program.name, arguments, program.lines, results, program.guards, False)
 
 
 # ---- A carry must keep its structure, shapes and dtypes ----

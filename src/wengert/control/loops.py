@@ -20,11 +20,12 @@ import numpy as np
 
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.control.bodies import Body, Slot, rearranged
-from wengert.control.lines import Dual, Holding, Mask
+from wengert.control.lines import OBJECT, Dual, Holding, Mask, Reversed, bytes_of
+from wengert.control.source import write_backward, write_loop
 from wengert.cost import Cost, cost
 from wengert.errors import ArgumentError, BranchError, caller, explain_at
 from wengert.linearization import Linearization
-from wengert.planning import count_sweep
+from wengert.planning import Sweep, count_sweep
 from wengert.program import Program, as_value
 from wengert.schedules import (
     Advance,
@@ -43,8 +44,6 @@ Array = Any
 Values = tuple[Any, ...]
 Checkpoint = str | int
 """``"none"``, ``"all"``, ``"auto"`` or a number of snapshots."""
-OBJECT = 200
-"""Bytes that an array takes beside its elements, and its place in a store."""
 
 
 # ---- What is kept of the steps ----
@@ -200,7 +199,7 @@ class Loop(Holding):
         checkpoint: Checkpoint = "none",
         budget: int | None = None,
     ) -> None:
-        self.name, self.bodies, self.tests = name, bodies, tests
+        self.name, self.bodies, self.tests, self.origin = name, bodies, tests, None
         self.carried, self.sliced, self.collected, self.consts = carried, sliced, collected, consts
         self.length, self.counter, self.reversed = length, counter, reversed
         self.test_takes = test_takes
@@ -227,7 +226,7 @@ class Loop(Holding):
     def titles(self) -> tuple[str, ...]:
         tests, bodies = len(self.tests or ()), len(self.bodies)
         return (
-            *("while" if tests == 1 else f"while, branch {k + 1}" for k in range(tests)),
+            *("test" if tests == 1 else f"test, branch {k + 1}" for k in range(tests)),
             *("step" if bodies == 1 else f"step, branch {k + 1}" for k in range(bodies)),
         )
 
@@ -237,12 +236,12 @@ class Loop(Holding):
 
     @property
     def times(self) -> tuple[int, ...]:
-        # where there are branches, each step takes one of them: the first stands for all
-        tests, bodies = len(self.tests or ()), len(self.bodies)
-        return (
-            *((self.executed + 1 if k == 0 else 0) for k in range(tests)),
-            *((self.executed if k == 0 else 0) for k in range(bodies)),
+        tests, bodies = len(self.tests or ()), range(len(self.bodies))
+        # where each step takes the branch that holds for it, the first stands for all
+        taken = (
+            [self.executed * (k == 0) for k in bodies] if self.which is None else map(list(self.which).count, bodies)
         )
+        return (*((self.executed + 1) * (k == 0) for k in range(tests)), *taken)
 
     def split(self, operands: Sequence[Any]) -> tuple[Values, Values, Values]:
         """Split the operands into constants, the carry, and arrays that are gone through."""
@@ -430,14 +429,7 @@ class Loop(Holding):
         body = self.bodies[0]
         state = sum(v.nbytes + OBJECT for v in body.sample[: self.carried])
         linearization = body.linearize(body.sample, arguments[: len(body.sample)])
-        own = {id(v): v.nbytes + OBJECT for v in body.sample}
-        seen: dict[int, int] = {}
-        for row in linearization.rows:
-            for value in row[2]:
-                for v in value if type(value) is tuple else (value,):
-                    if hasattr(v, "nbytes") and id(v) not in own:
-                        seen[id(v)] = v.nbytes + OBJECT
-        inside = sum(seen.values()) + OBJECT * (len(linearization.rows) + 1)
+        inside = bytes_of(linearization, body.sample)
         bars = sum(v.nbytes for v in map(as_value, operands)) + 2 * state
         return state, inside, bars
 
@@ -596,25 +588,103 @@ class Loop(Holding):
             len(gives),
         )
 
+    # -- As Python, and in reverse --
+
+    def source(self, names: Sequence[str], args: Sequence[str], left: Sequence[str]) -> list[str]:
+        return write_loop(self, names, args, left)
+
+    def _with_adjoints(self, given: Mask, wanted: Mask) -> tuple[Mask, Mask]:
+        """Say which results of a step have adjoints in the reverse sweep, and which arguments get some."""
+        active, _ = self.reached(wanted)
+        has = list(given)
+
+        def gets(k: int) -> bool:
+            alone = tuple(n == k for n in range(len(active)))
+            reached = [body.reaches(alone[: len(body.sample)]) for body in self.bodies if k < len(body.sample)]
+            return any(on and has[n] for found in reached for n, on in enumerate(found))
+
+        while True:
+            found = tuple(on and gets(k) for k, on in enumerate(active))
+            more = [a or b for a, b in zip(has, found[: self.carried], strict=False)]
+            if more == has[: self.carried]:
+                return tuple(has), found
+            has[: self.carried] = more
+
+    def in_reverse(self, given: Mask, wanted: Mask) -> Reversed:
+        has, gets = self._with_adjoints(given, wanted)
+        whole = len(gets)
+        bodies = [b if len(b.sample) == whole else _widened(b, self.bodies) for b in self.bodies]
+        programs = tuple(body.in_reverse(has, gets) for body in bodies)
+        tests = len(self.tests or ())
+        titles = (*self.titles(), *(f"{title}, in reverse" for title in self.titles()[tests:]))
+
+        def source(
+            names: Sequence[str], args: Sequence[str], bars: Sequence[str | None], left: Sequence[str]
+        ) -> list[str]:
+            return write_backward(self, names, args, bars, left, (has, gets, wanted))
+
+        times = (*self.times, *((self.executed if k == 0 else 0) for k in range(len(bodies))))
+        return Reversed((*self.programs, *programs), titles, times, source)
+
     # -- What it costs --
 
-    def sweep(self, mode: str) -> tuple[Cost, Cost, int]:
-        body = self.bodies[0]
-        active = tuple(v.dtype.kind in "fc" for v in body.sample[: self.carried])
-        others = tuple(v.dtype.kind in "fc" for v in body.sample[self.carried + (self.counter is not None) :])
-        arguments, _ = self.reached((*active, *others))
-        partials, one_pass, kept = count_sweep(body.program, body.sample, arguments[: len(body.sample)], mode)
-        once = self.executed * partials
-        kind, snapshots = self.decide(body.sample, arguments)
+    def _operands(self) -> Values:
+        """Return operands of the shapes that this loop has."""
+        sample = self.bodies[0].sample
+        first = self.carried + (self.counter is not None)
+        xs = [np.broadcast_to(x, (self.executed, *np.shape(x))) for x in sample[first : first + self.sliced]]
+        return (*sample[: self.carried], *xs, *sample[first + self.sliced :])
+
+    def sweep(self, mode: str, active: Mask | None = None, given: Mask | None = None) -> tuple[Cost, Cost, int]:
+        operands, program = self._operands(), self.bodies[0].program
+        able = tuple(as_value(x).dtype.kind in "fc" for x in operands)
+        moving = able if active is None else tuple(a and b for a, b in zip(active, able, strict=False))
+        arguments, _ = self.reached(moving)
+        kind, snapshots = self.decide(operands, arguments)
         if mode == "forward":
+            partials, one_pass, _ = self._tally(mode, moving[: self.carried], arguments)
             again = 0 if kind == "insides" else self.executed
-            return once + again * cost(body.program), self.executed * one_pass, 0
-        state = sum(v.size for v in body.sample[: self.carried])
+            return partials + again * cost(program), one_pass, 0
+        bars = (True,) * len(program.results) if given is None else given
+        partials, one_pass, kept = self._tally(mode, bars, arguments)
         if kind == "insides":
-            return once, self.executed * one_pass, self.executed * kept
+            return partials, one_pass, kept
+        state = sum(np.size(v) for v in operands[: self.carried])
+        _, _, inside = self._tally(mode, bars, arguments, 1)
         again = self.again(kind, snapshots) + self.executed
         states = min(self.executed, snapshots or self.executed)
-        return once + again * cost(body.program), self.executed * one_pass, kept + states * state
+        return partials + again * cost(program), one_pass, inside + states * state
+
+    def _tally(self, mode: str, start: Mask, arguments: Mask, steps: int | None = None) -> tuple[Cost, Cost, int]:
+        """Add up the sweeps over the steps, of which the first ones may have fewer tangents or adjoints than the rest.
+
+        From one step to the next goes what has reached the carry; `start` says what the first one is given.
+        """
+        body, carried = self.bodies[0], self.carried
+        first = carried + (self.counter is not None) + self.sliced
+        known: dict[Mask, Sweep] = {}
+        here, s, before = start, 0, None
+        steps = self.executed if steps is None else steps
+        partials, one_pass, kept = Cost(), Cost(), 0
+        summed = [0] * len(arguments)
+        while s < steps:
+            found = known.get(here)
+            if found is None:
+                active = arguments if mode == "reverse" else (*here[:carried], *arguments[carried:])
+                found = count_sweep(body.program, body.sample, active[: len(body.sample)], mode, here)
+                known[here] = found
+            after = (*found.reached[:carried], *here[carried:])
+            times = steps - s if after == here and before is found else 1
+            partials, one_pass = partials + times * found.partials, one_pass + times * found.one_pass
+            if mode == "reverse":
+                carry_read = zip((before or found).read, found.made, strict=False)
+                kept += times * found.kept
+                kept += (times if s else 0) * sum(made for read, made in list(carry_read)[:carried] if read)
+                summed = [n + times * got for n, got in zip(summed, found.reached, strict=False)]
+            here, before, s = after, found, s + times
+        for k, n in enumerate(summed[first:], first):  # adjoints of what the body closes over add up
+            one_pass += Cost(additions=max(n - 1, 0) * int(np.size(body.sample[k])))
+        return partials, one_pass, kept
 
     def again(self, kind: str, snapshots: int) -> int:
         """Count the steps that a reverse sweep runs again without their insides."""
@@ -622,14 +692,18 @@ class Loop(Holding):
             return 0
         return evaluations(self.executed, snapshots) - self.executed
 
+    def kept_bytes(self) -> int:
+        store = self.store
+        if isinstance(store, Insides):
+            return sum(bytes_of(step, ()) for step in store.steps[:1]) * len(store.steps)
+        states = store.count if isinstance(store, States) else store.most if isinstance(store, Snapshots) else 0
+        return states * sum(v.nbytes + OBJECT for v in self.bodies[0].sample[: self.carried])  # type: ignore[no-any-return]
+
     def note(self) -> str:
-        """Say what the reverse sweep keeps of this loop, in bytes, and what it runs again."""
-        body = self.bodies[0]
-        active = tuple(v.dtype.kind in "fc" for v in body.sample[: self.carried])
-        others = tuple(v.dtype.kind in "fc" for v in body.sample[self.carried + (self.counter is not None) :])
-        arguments, _ = self.reached((*active, *others))
-        kind, snapshots = self.decide(body.sample, arguments)
-        state, inside, _ = self.sizes(body.sample, arguments)
+        operands = self._operands()
+        arguments, _ = self.reached(tuple(as_value(x).dtype.kind in "fc" for x in operands))
+        kind, snapshots = self.decide(operands, arguments)
+        state, inside, _ = self.sizes(operands, arguments)
         steps = self.executed
         head = f"{self.name}, {self.heading()}"
         if kind == "insides":

@@ -478,5 +478,5 @@ def write_checkpoint(f: Function, args: Any, kwargs: Any) -> Any:
     unpack = Unpacking(lambda returned: [*zip(_labels(made[0]), returned, strict=True)])
     names = [f"x_{n + 1}" for n in range(len(moving))]
     body = trace_body(f, run, values, names, unpack, captured)
-    held = Branches("checkpoint", [body], ["what is computed"], False, 0)
+    held = Branches("checkpoint", [body], ["inside"], False, 0)
     return trees.unflatten(made[0], list(call(held, [*(leaves[k] for k in moving), *captured.traced])))
