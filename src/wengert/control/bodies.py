@@ -62,7 +62,7 @@ class Body:
         """Tell which results depend, by derivatives, on the arguments that are `active`."""
         known = self._activity.get(active)
         if known is None:
-            reached = _reached(self.program, active)
+            reached = reached_by(self.program, active)
             known = self._activity[active] = tuple(isinstance(a, Var) and a in reached for a in self.program.outputs)
         return known
 
@@ -113,7 +113,7 @@ class Body:
         return known
 
 
-def _reached(program: Program, active: Sequence[bool]) -> set[Var]:
+def reached_by(program: Program, active: Sequence[bool]) -> set[Var]:
     """Return the variables that depend, by derivatives, on the active arguments."""
     reached = {var for var, on in zip(program.inputs, active, strict=True) if on}
     for line in program.lines:
@@ -258,7 +258,7 @@ class _Table:
     __slots__ = ("_base", "_inputs", "_rows", "_with_complex", "outputs", "size")
 
     def __init__(self, program: Program, active: Sequence[bool]) -> None:
-        reached = _reached(program, active)
+        reached = reached_by(program, active)
         self._inputs = len(program.inputs)
         slots: dict[Var, int] = {var: k for k, var in enumerate(program.inputs)}
         for line in program.lines:

@@ -593,7 +593,7 @@ class Loop(Holding):
     def source(self, names: Sequence[str], args: Sequence[str], left: Sequence[str]) -> list[str]:
         return write_loop(self, names, args, left)
 
-    def _with_adjoints(self, given: Mask, wanted: Mask) -> tuple[Mask, Mask]:
+    def with_adjoints(self, given: Mask, wanted: Mask) -> tuple[Mask, Mask]:
         """Say which results of a step have adjoints in the reverse sweep, and which arguments get some."""
         active, _ = self.reached(wanted)
         has = list(given)
@@ -611,7 +611,7 @@ class Loop(Holding):
             has[: self.carried] = more
 
     def in_reverse(self, given: Mask, wanted: Mask) -> Reversed:
-        has, gets = self._with_adjoints(given, wanted)
+        has, gets = self.with_adjoints(given, wanted)
         whole = len(gets)
         bodies = [b if len(b.sample) == whole else _widened(b, self.bodies) for b in self.bodies]
         programs = tuple(body.in_reverse(has, gets) for body in bodies)
@@ -628,7 +628,7 @@ class Loop(Holding):
 
     # -- What it costs --
 
-    def _operands(self) -> Values:
+    def like_operands(self) -> Values:
         """Return operands of the shapes that this loop has."""
         sample = self.bodies[0].sample
         first = self.carried + (self.counter is not None)
@@ -636,7 +636,7 @@ class Loop(Holding):
         return (*sample[: self.carried], *xs, *sample[first + self.sliced :])
 
     def sweep(self, mode: str, active: Mask | None = None, given: Mask | None = None) -> tuple[Cost, Cost, int]:
-        operands, program = self._operands(), self.bodies[0].program
+        operands, program = self.like_operands(), self.bodies[0].program
         able = tuple(as_value(x).dtype.kind in "fc" for x in operands)
         moving = able if active is None else tuple(a and b for a, b in zip(active, able, strict=False))
         arguments, _ = self.reached(moving)
@@ -700,7 +700,7 @@ class Loop(Holding):
         return states * sum(v.nbytes + OBJECT for v in self.bodies[0].sample[: self.carried])  # type: ignore[no-any-return]
 
     def note(self) -> str:
-        operands = self._operands()
+        operands = self.like_operands()
         arguments, _ = self.reached(tuple(as_value(x).dtype.kind in "fc" for x in operands))
         kind, snapshots = self.decide(operands, arguments)
         state, inside, _ = self.sizes(operands, arguments)
@@ -712,10 +712,12 @@ class Loop(Holding):
             kept = steps * state + inside
             return f"{head}: every state is kept, about {kept:,} bytes; each step is run once more, with its insides"
         again = self.again(kind, snapshots)
-        kept = min(steps, snapshots) * state + inside
+        count = min(steps, snapshots)
+        kept = count * state + inside
         return (
-            f"{head}: {min(steps, snapshots):,} snapshot{'s' * (snapshots != 1)} of {state:,} bytes, about {kept:,} "
-            f"bytes with the insides of one step; {again:,} steps are run again, and each once more with its insides"
+            f"{head}: {count:,} snapshot{'s' * (count != 1)} of {state:,} bytes, about {kept:,} bytes with the insides "
+            f"of one step; {again:,} step{'s are' if again != 1 else ' is'} run again, and each once more with its "
+            "insides"
         )
 
 

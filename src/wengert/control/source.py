@@ -81,7 +81,8 @@ def write_backward(
     arguments = loop.bodies[0].program.arguments
     named = [as_identifier(a.name) or f"x_{k}" for k, a in enumerate(arguments)]
     bar_of = [f"{name}_bar" for name in named]
-    state = [f"{name}_{k}" if name in named[:k] else name for k, name in enumerate(named[: loop.carried])]
+    taken = {"s", "np", "states", "which", *names}
+    state = [f"{name}_now" if name in taken or name.startswith("u_") else name for name in named[: loop.carried]]
     # forward: the states before each step
     code += more
     if state:
@@ -122,10 +123,11 @@ def write_backward(
             sums.append(f"{target[k]} = {target[k]} + {bar_of[k]}")
         else:
             received.append("_")
-    block = [f"{', '.join(received)} = {call}", *sums]
+    block = [f"{', '.join(received)} = {call}", *sums] if received else []
     block += [f"{bar_of[k]} = {_zeros(arguments[k])}" for k in moving if not gets[k]]
     steps_made = "range(len(states))" if loop.tests is not None else f"range({loop.length})"
-    code.append(f"for s in {steps_made if loop.reversed else f'reversed({steps_made})'}:")
+    if block:
+        code.append(f"for s in {steps_made if loop.reversed else f'reversed({steps_made})'}:")
     code += [f"    {text}" for text in block]
     code += [f"{name} = {bar_of[k]}" for k, name in target.items() if k < loop.carried and has[k]]
     return code
