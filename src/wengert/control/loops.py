@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from wengert.accumulation.sweeps import forward, reverse
-from wengert.control.bodies import Body, Slot, rearranged
+from wengert.control.bodies import Body, Slot
 from wengert.control.lines import Dual, Holding, Mask
 from wengert.cost import Cost, cost
 from wengert.errors import ArgumentError, BranchError, caller, explain_at
@@ -542,15 +542,9 @@ class Loop(Holding):
         takes = [*of_carry, *([("x", carried)] if number else []), *of_xs, *of_consts]
         gives_carry, gives_ys = both(0, carried, results), both(carried, collected, results)
         gives = [*gives_carry, *gives_ys]
-        whole = len(arguments)
-
-        def dual_of(body: Body) -> Body:
-            if len(body.sample) < whole:
-                body = _widened(body, self.bodies)
-            return body.dual(arguments, results, takes, gives, batch)
-
         held = Loop(
-            self.name, [dual_of(body) for body in self.bodies], len(of_carry), len(of_xs), len(gives_ys),
+            self.name, [body.dual(arguments, results, takes, gives, batch) for body in self.bodies],
+            len(of_carry), len(of_xs), len(gives_ys),
             consts=len(of_consts), length=self.length, counter=self.counter, reversed=self.reversed,
             tests=self.tests, which=self.which, checkpoint=self.checkpoint, budget=self.budget,
         )  # fmt: skip
@@ -647,14 +641,6 @@ class Loop(Holding):
 
 def _at(at: int, batch: int) -> Any:
     return (slice(None), at) if batch else at
-
-
-def _widened(body: Body, bodies: Sequence[Body]) -> Body:
-    """Let a body take the constants that another branch has brought, too."""
-    longest = max(bodies, key=lambda b: len(b.sample))
-    own = len(body.sample)
-    extra = longest.program.arguments[own:]
-    return Body(rearranged(body.program, [*range(own), *extra]), (*body.sample, *longest.sample[own:]))
 
 
 def _quarter_of_memory() -> int:

@@ -267,6 +267,10 @@ def _run(loop: Loop, carry: Sequence[Any], slices: Sequence[Any], captured: Capt
     finally:
         loop.retrace, loop.brought = None, []
     loop.consts = len(captured.values)
+    own = loop.carried + (loop.counter is not None) + loop.sliced
+    loop.bodies[:] = [widened(body, own, captured) for body in loop.bodies]
+    if loop.tests is not None:
+        loop.tests[:] = [widened(test, loop.carried, captured) for test in loop.tests]
     whole = [*carry, *slices, *captured.traced]
     if store is not None:
         store.active = is_active(whole)
