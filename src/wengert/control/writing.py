@@ -7,6 +7,7 @@ the loop runs on plain values, and its results ride along with the line that is 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,8 +18,10 @@ from wengert.control.bodies import Body, rearranged
 from wengert.control.branches import Branches
 from wengert.control.capture import (
     Captured,
+    Pattern,
     Unpacking,
     check_carry,
+    check_collected,
     check_structure,
     leaves_of,
     place_of,
@@ -85,13 +88,13 @@ class Walk:
         count = len(carry)
         return trees.unflatten(self.of_carry, results[:count]), trees.unflatten(self.of_ys, results[count:])
 
-    def _apart(self, returned: tuple[Any, Any]) -> list[Any]:
-        """Take what a step returned apart, and check the carry's structure."""
+    def _apart(self, returned: tuple[Any, Any], again: Callable[[], Any]) -> list[Any]:
+        """Take what a step returned apart, and check the structures."""
         leaves, structure = leaves_of(returned[0], "the carry")
-        check_structure(self.name, self.at_step, self.f, self.of_carry, structure)
+        check_structure(self.name, self.at_step, self.f, self.of_carry, structure, "the carry", again)
         ys, of_ys = leaves_of(returned[1], "y")
         if self.of_ys is not None and of_ys != self.of_ys:
-            check_structure(self.name, self.at_step, self.f, self.of_ys, of_ys, "what is collected")
+            check_structure(self.name, self.at_step, self.f, self.of_ys, of_ys, "what is collected", again)
         self.of_ys = of_ys
         return [*leaves, *ys]
 
@@ -101,7 +104,8 @@ class Walk:
         number = () if self.counter is None else (values[count],)
         carry = trees.unflatten(self.of_carry, list(values[:count]))
         xs = trees.unflatten(self.of_xs, list(values[count + len(number) :]))
-        return self._apart(self.step(carry, number[0] if number else None, xs))
+        whole = (carry, number[0] if number else None, xs)
+        return self._apart(self.step(*whole), lambda: self.step(*whole))
 
     def _values(self, carry: Sequence[Any], slices: Sequence[Any], s: int) -> list[Any]:
         """Return the leaves of the arguments of the s-th step (of ones, if there is no step)."""
@@ -113,31 +117,69 @@ class Walk:
         return [*carry, *number, *[as_value(x[at]) for x in slices]]
 
     def _loop(self, carry: Sequence[Any], slices: Sequence[Any]) -> list[Any]:
-        """Run the loop in plain Python."""
+        """Run the loop in plain Python.  A body may write into what it is given, so it is given copies."""
         count = len(carry)
         if not self.steps:  # what would be collected is known from a step that is not made
             with np.errstate(all="ignore"):
                 ys = self._call(self._values(carry, slices, 0))[count:]
             return [*carry, *[np.empty((0, *y.shape), y.dtype) for y in ys]]
-        wholes: list[Any] = []
-        for s in range(self.steps):
-            self.at_step = s
-            results = self._call(self._values(carry, slices, s))
-            check_carry(self.name, s, self.f, self.names[0], carry, results[:count])
-            carry = results[:count]
-            if s == 0:
-                wholes = [np.empty((self.steps, *y.shape), y.dtype) for y in results[count:]]
-            for whole, y in zip(wholes, results[count:], strict=True):
-                if y.shape != whole.shape[1:] or y.dtype != whole.dtype:
-                    check_carry(self.name, s, self.f, ["y"], [whole[0]], [y], "what is collected,")
-                whole[self.steps - 1 - s if self.reverse else s] = y
-        return [*carry, *wholes]
+        carry = [c.copy() for c in carry]
+        results = self._checked_step(carry, [v.copy() for v in self._values(carry, slices, 0)], 0, [])
+        wholes = [np.empty((self.steps, *y.shape), y.dtype) for y in results[count:]]
+        first = self.steps - 1 if self.reverse else 0
+        for whole, y in zip(wholes, results[count:], strict=True):
+            whole[first] = y
+        of_carry, of_ys = Pattern(results[:count], self.of_carry), Pattern(results[count:], self.of_ys)
+        state = trees.unflatten(self.of_carry, results[:count])
+        step, counter, number = self.step, self.counter, None
+        one = slices[0] if self.of_xs.is_leaf() else None
+        copies = one is not None and one.ndim > 1
+        nothing = trees.unflatten(self.of_xs, []) if not slices else None
+        for s in range(1, self.steps):
+            at = self.steps - 1 - s if self.reverse else s
+            if counter is not None:
+                number = np.int64(counter[at])
+            if one is not None:
+                x = one[at].copy() if copies else one[at]
+            else:
+                x = trees.unflatten(self.of_xs, [a[at].copy() for a in slices]) if slices else nothing
+            returned = step(state, number, x)
+            leaves, ys = of_carry.leaves(returned[0]), of_ys.leaves(returned[1])
+            if leaves is None or ys is None:  # of another type, or wrong
+                given = [*trees.flatten(state)[0], *([] if number is None else [number]), *trees.flatten(x)[0]]
+                results = self._checked_step(given[:count], given, s, wholes, returned)
+                state, ys = trees.unflatten(self.of_carry, results[:count]), results[count:]
+            else:
+                state = returned[0]
+            for whole, y in zip(wholes, ys, strict=True):
+                whole[at] = y
+        return [*trees.flatten(state)[0], *wholes]
+
+    def _checked_step(
+        self,
+        carry: Sequence[Any],
+        values: Sequence[Any],
+        s: int,
+        wholes: Sequence[Any],
+        returned: Any = None,
+    ) -> list[Any]:
+        """Run a step (if that has not been done) and check all that it returns."""
+        self.at_step = s
+        again = lambda: self._call(values)  # noqa: E731
+        results = again() if returned is None else self._apart(returned, again)
+        check_carry(self.name, s, self.f, self.names[0], carry, results[: len(carry)], again=again)
+        if wholes:
+            before = [whole[0] for whole in wholes]
+            names = trees.identifiers(self.of_ys, "y")
+            check_collected(self.name, s, self.f, names, before, results[len(carry) :], again)
+        return results
 
     def _write(self, carry: Sequence[Any], slices: Sequence[Any]) -> list[Any]:
         """Trace the step, run the loop at plain values, and write its line."""
         plain_carry, plain_xs = [plain(c) for c in carry], [plain(x) for x in slices]
         count = len(carry)
         captured = Captured()
+        collected: list[Any] = []
 
         def unpack(returned: list[Any]) -> list[tuple[str, Any]]:
             ys = trees.identifiers(self.of_ys, "y")
@@ -150,8 +192,14 @@ class Walk:
             values = self._values(state, plain_xs, s)
             numbered = [] if self.counter is None else self.names[2]
             names = [*self.names[0], *numbered, *self.names[1]]
-            body = trace_body(self.f, self._call, values, names, Unpacking(unpack), captured)
-            check_carry(self.name, s, self.f, self.names[0], state, body.program.results[:count])
+            again = lambda: trace_body(self.f, self._call, values, names, Unpacking(unpack), captured)  # noqa: E731
+            body = again()
+            results = body.program.results
+            check_carry(self.name, s, self.f, self.names[0], state, results[:count], again=again)
+            if collected:
+                of_y = [result.name for result in results[count:]]
+                check_collected(self.name, s, self.f, of_y, collected, results[count:], again)
+            collected[:] = results[count:]
             return body
 
         if self.steps:
@@ -280,14 +328,24 @@ def _run(loop: Loop, carry: Sequence[Any], slices: Sequence[Any], captured: Capt
 
 def not_a_pair(name: str, f: Function, returned: Any) -> ResultError:
     """Make the error for a step that does not return a carry and what is to be collected."""
-    what = "None" if returned is None else f"a {type(returned).__name__}"
     return ResultError(
         explain_at(
             place_of(f),
-            f"{name}: a step returned {what}, where a pair is needed:",
+            f"{name}: a step returned {described(returned)}, where a pair is needed:",
             "Return (carry, y): the next carry, and what is to be collected (None for nothing).",
         )
     )
+
+
+def described(returned: Any) -> str:
+    """Say what a function returned instead of what it should have."""
+    if returned is None:
+        return "None"
+    if isinstance(returned, (tuple, list)):
+        return f"a {type(returned).__name__} of {len(returned)}"
+    if isinstance(returned, (np.ndarray, np.generic, Recordable, int, float)):
+        return "one array" if np.ndim(returned) else "one number"
+    return f"a {type(returned).__name__}"
 
 
 # ---- While a test holds ----
@@ -297,11 +355,13 @@ def truth(cond_fun: Function, returned: Any) -> Any:
     """Return what a test returned, which must be one truth value."""
     value: Any = returned if isinstance(returned, Recordable) else np.asarray(returned)
     if value.size != 1 or value.dtype.kind not in "biuf":
+        what = f"an array of shape {value.shape} and dtype {value.dtype}"
+        if value.dtype.kind not in "biufc":
+            what = described(returned)
         raise ResultError(
             explain_at(
-                place_of(cond_fun),
-                f"while_loop: the test returned an array of shape {value.shape} and dtype {value.dtype}, "
-                "where a truth value is needed:",
+                place_of(cond_fun, None),
+                f"while_loop: the test returned {what}, where a truth value is needed:",
                 "Return a comparison of numbers; reduce that of arrays by np.any or np.all.",
             )
         )
@@ -310,15 +370,26 @@ def truth(cond_fun: Function, returned: Any) -> Any:
 
 def repeat(cond_fun: Function, body_fun: Function, carry: list[Any], of_carry: Any) -> Any:
     """Run the loop in plain Python."""
-    names = names_of(body_fun, [of_carry])[0]
+    carry = [c.copy() for c in carry]  # the body may write into what it is given
+    pattern = Pattern(carry, of_carry)
+    value = trees.unflatten(of_carry, carry)
     s = 0
-    while truth(cond_fun, cond_fun(trees.unflatten(of_carry, carry))):
-        after, structure = leaves_of(body_fun(trees.unflatten(of_carry, carry)), "the value")
-        check_structure("while_loop", s, body_fun, of_carry, structure)
-        check_carry("while_loop", s, body_fun, names, carry, after)
-        carry = after
+    while True:
+        goes_on = cond_fun(value)
+        kind = type(goes_on)
+        if not (goes_on if kind is bool or kind is np.bool_ else truth(cond_fun, goes_on)):
+            return value
+        after = body_fun(value)
+        if pattern.leaves(after) is None:  # of another type, or wrong
+            leaves, structure = leaves_of(after, "the value")
+            again = functools.partial(body_fun, value)
+            check_structure("while_loop", s, body_fun, of_carry, structure, "the value", again)
+            names = names_of(body_fun, [of_carry])[0]
+            before = trees.flatten(value)[0]
+            check_carry("while_loop", s, body_fun, names, before, leaves, "the value", again=again)
+            after = trees.unflatten(of_carry, leaves)
+        value = after
         s += 1
-    return trees.unflatten(of_carry, carry)
 
 
 def write_while(
@@ -332,19 +403,26 @@ def write_while(
     def test(values: Sequence[Any]) -> list[Any]:
         return [truth(cond_fun, cond_fun(trees.unflatten(of_carry, list(values))))]
 
+    at_step = 0
+
     def step(values: Sequence[Any]) -> list[Any]:
-        after, structure = leaves_of(body_fun(trees.unflatten(of_carry, list(values))), "the value")
-        check_structure("while_loop", 0, body_fun, of_carry, structure)
+        given = trees.unflatten(of_carry, list(values))
+        after, structure = leaves_of(body_fun(given), "the value")
+        again = functools.partial(body_fun, given)
+        check_structure("while_loop", at_step, body_fun, of_carry, structure, "the value", again)
         return after
 
     def trace(is_test: bool, values: Sequence[Any], s: int) -> Body:
+        nonlocal at_step
+        at_step = s
         state = list(values[: len(carry)])
         if is_test:
             unpack = Unpacking(lambda returned: [("goes_on", returned[0])])
             return trace_body(cond_fun, test, state, names, unpack, captured)
         unpack = Unpacking(lambda returned: [*zip((f"{name}'" for name in names), returned, strict=True)])
-        body = trace_body(body_fun, step, state, names, unpack, captured)
-        check_carry("while_loop", s, body_fun, names, state, body.program.results)
+        again = lambda: trace_body(body_fun, step, state, names, unpack, captured)  # noqa: E731
+        body = again()
+        check_carry("while_loop", s, body_fun, names, state, body.program.results, "the value", again=again)
         return body
 
     tests = [trace(True, plain_carry, 0)]

@@ -13,7 +13,7 @@ import numpy as np
 from wengert.errors import LostGradientError, ResultError, explain_at
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, as_value
 from wengert.tracing.catching import start_catching, stop_catching
-from wengert.tracing.tape import Row, Tape, outputs_of, threads
+from wengert.tracing.tape import Row, Tape, escaped, outputs_of, threads
 from wengert.tracing.traced import Traced, holds_traced, join
 
 
@@ -142,6 +142,8 @@ def _captured(tape: Tape, result: Any) -> Any:
 
 def _result(function: Callable[..., Any], returned: Any) -> Any:
     if type(returned) is Traced:
+        if not returned.tape.open:  # the body of a loop put it into a list, say: its derivative would be zero
+            raise escaped(None)
         return returned
     if isinstance(returned, np.ndarray) and holds_traced(returned):
         return join(returned)
