@@ -104,7 +104,7 @@ def test_scans_from_the_last_slice(body, policy, data):
 @pytest.mark.parametrize("form", sorted(FORMS))
 @pytest.mark.parametrize("name", ["product", "matrix", "decision", "scan", "fori_loop", "assignment to the carry"])
 def test_values_are_the_same_bit_for_bit(form, name):
-    """Where the same primitives run, in a trace or not, checkpointed or not, the numbers are those of the plain loop."""
+    """Where the same primitives run, traced or not, checkpointed or not, the numbers are those of the plain loop."""
     body, args = RandomBody((name,)), point(2, 5)
     expected = as_python(body)(*args)
     gradients = None

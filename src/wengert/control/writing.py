@@ -144,14 +144,14 @@ class Walk:
             else:
                 x = trees.unflatten(self.of_xs, [a[at].copy() for a in slices]) if slices else nothing
             returned = step(state, number, x)
-            leaves, ys = of_carry.leaves(returned[0]), of_ys.leaves(returned[1])
-            if leaves is None or ys is None:  # of another type, or wrong
+            collected = of_ys.leaves(returned[1])
+            if collected is None or of_carry.leaves(returned[0]) is None:  # of another type, or wrong
                 given = [*trees.flatten(state)[0], *([] if number is None else [number]), *trees.flatten(x)[0]]
                 results = self._checked_step(given[:count], given, s, wholes, returned)
-                state, ys = trees.unflatten(self.of_carry, results[:count]), results[count:]
+                state, collected = trees.unflatten(self.of_carry, results[:count]), results[count:]
             else:
                 state = returned[0]
-            for whole, y in zip(wholes, ys, strict=True):
+            for whole, y in zip(wholes, collected, strict=True):
                 whole[at] = y
         return [*trees.flatten(state)[0], *wholes]
 
@@ -165,7 +165,7 @@ class Walk:
     ) -> list[Any]:
         """Run a step (if that has not been done) and check all that it returns."""
         self.at_step = s
-        again = lambda: self._call(values)  # noqa: E731
+        again = functools.partial(self._call, values)
         results = again() if returned is None else self._apart(returned, again)
         check_carry(self.name, s, self.f, self.names[0], carry, results[: len(carry)], again=again)
         if wholes:
@@ -192,7 +192,7 @@ class Walk:
             values = self._values(state, plain_xs, s)
             numbered = [] if self.counter is None else self.names[2]
             names = [*self.names[0], *numbered, *self.names[1]]
-            again = lambda: trace_body(self.f, self._call, values, names, Unpacking(unpack), captured)  # noqa: E731
+            again = functools.partial(trace_body, self.f, self._call, values, names, Unpacking(unpack), captured)
             body = again()
             results = body.program.results
             check_carry(self.name, s, self.f, self.names[0], state, results[:count], again=again)
@@ -344,7 +344,7 @@ def described(returned: Any) -> str:
     if isinstance(returned, (tuple, list)):
         return f"a {type(returned).__name__} of {len(returned)}"
     if isinstance(returned, (np.ndarray, np.generic, Recordable, int, float)):
-        return "one array" if np.ndim(returned) else "one number"
+        return "one array" if getattr(returned, "ndim", 0) else "one number"
     return f"a {type(returned).__name__}"
 
 
@@ -420,7 +420,7 @@ def write_while(
             unpack = Unpacking(lambda returned: [("goes_on", returned[0])])
             return trace_body(cond_fun, test, state, names, unpack, captured)
         unpack = Unpacking(lambda returned: [*zip((f"{name}'" for name in names), returned, strict=True)])
-        again = lambda: trace_body(body_fun, step, state, names, unpack, captured)  # noqa: E731
+        again = functools.partial(trace_body, body_fun, step, state, names, unpack, captured)
         body = again()
         check_carry("while_loop", s, body_fun, names, state, body.program.results, "the value", again=again)
         return body
