@@ -20,6 +20,7 @@ import numpy as np
 
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.control.bodies import Body, Slot
+from wengert.control.kernels import FEW
 from wengert.control.lines import Dual, Holding, Mask
 from wengert.cost import Cost, cost
 from wengert.errors import ArgumentError, BranchError, caller, explain_at
@@ -43,6 +44,8 @@ Array = Any
 Values = tuple[Any, ...]
 Checkpoint = str | int
 """``"none"``, ``"all"``, ``"auto"`` or a number of snapshots."""
+Inside = Linearization | tuple[Any, ...]
+"""What a sweep reads of a step: a linearization, or what a `Kernel` keeps."""
 OBJECT = 200
 """Bytes that an array takes beside its elements, and its place in a store."""
 
@@ -55,21 +58,21 @@ class Insides:
 
     def __init__(self, loop: Loop, active: Mask) -> None:
         self.loop, self.active, self.operands = loop, active, ()  # type: tuple[Loop, Mask, Values]
-        self.steps: list[Linearization] = []
+        self.steps: list[Inside] = []
         self.spent = False
 
     def step(self, s: int, values: Values) -> Sequence[Any]:
         """Run a step of the first sweep; return its results."""
-        linearization = self.loop.linearize(s, values, self.active)
-        self.steps.append(linearization)
-        return linearization.values
+        results, inside = self.loop.linearize(s, values, self.active)
+        self.steps.append(inside)
+        return results
 
-    def backward(self) -> Iterator[tuple[int, Linearization]]:
+    def backward(self) -> Iterator[tuple[int, Inside]]:
         """Go through the steps from the last to the first."""
         for s in range(len(self.steps) - 1, -1, -1):
             yield s, self.steps[s]
 
-    def forward(self) -> Iterator[tuple[int, Linearization]]:
+    def forward(self) -> Iterator[tuple[int, Inside]]:
         """Go through the steps from the first to the last."""
         yield from enumerate(self.steps)
 
@@ -88,7 +91,7 @@ class _Again:
         consts, _, xs = self.loop.split(self.operands)
         return self.loop.values(consts, carry, xs, self.loop.index(s, self.count))
 
-    def linearize(self, s: int, carry: Values) -> Linearization:
+    def linearize(self, s: int, carry: Values) -> tuple[Sequence[Any], Inside]:
         return self.loop.linearize(s, self.values(s, carry), self.active)
 
     def run(self, s: int, values: Values) -> Sequence[Any]:
@@ -96,13 +99,13 @@ class _Again:
         self.count = max(self.count, s + 1)
         return self.loop.run(s, values)
 
-    def forward(self) -> Iterator[tuple[int, Linearization]]:
+    def forward(self) -> Iterator[tuple[int, Inside]]:
         """Go through the steps from the first to the last; each is run again, with its insides."""
         carry = self.loop.split(self.operands)[1]
         for s in range(self.count):
-            linearization = self.linearize(s, carry)
-            carry = tuple(linearization.values[: self.loop.carried])
-            yield s, linearization
+            results, inside = self.linearize(s, carry)
+            carry = tuple(results[: self.loop.carried])
+            yield s, inside
 
 
 class States(_Again):
@@ -117,10 +120,10 @@ class States(_Again):
         self.states.append(values[: self.loop.carried])
         return self.run(s, values)
 
-    def backward(self) -> Iterator[tuple[int, Linearization]]:
+    def backward(self) -> Iterator[tuple[int, Inside]]:
         """Go through the steps from the last to the first."""
         for s in range(self.count - 1, -1, -1):
-            yield s, self.linearize(s, self.states[s])
+            yield s, self.linearize(s, self.states[s])[1]
 
 
 class Snapshots(_Again):
@@ -152,7 +155,7 @@ class Snapshots(_Again):
         else:
             del self.kept[action.state]
 
-    def backward(self) -> Iterator[tuple[int, Linearization]]:
+    def backward(self) -> Iterator[tuple[int, Inside]]:
         """Go through the steps from the last to the first; the snapshots are used up by this."""
         self.spent = True
         if not self.count:
@@ -164,11 +167,69 @@ class Snapshots(_Again):
                     for s in range(start, stop):
                         self.current = tuple(self.run(s, self.values(s, self.current))[: self.loop.carried])
                 case Reverse(step):
-                    yield step, self.linearize(step, self.current)
+                    yield step, self.linearize(step, self.current)[1]
                 case Restore(state):
                     self.current = self.kept[state]
                 case _:
                     self._keep(action)
+
+
+# ---- A step's sweeps ----
+
+
+class _Swept:
+    """How the steps are swept: by their kernels where they have one (and it is `fast`), or else line by line."""
+
+    __slots__ = ("_known", "by_kernels", "fast")
+
+    def __init__(self, fast: bool) -> None:
+        self.fast = fast
+        self.by_kernels = False
+        self._known: tuple[Any, ...] = (None, (), None)
+
+    def _by_kernel(
+        self, ahead: bool, kept: Sequence[Any], here: Sequence[Any], consts: Values, batch: int
+    ) -> list[Any] | None:
+        given = tuple([g is not None for g in here])
+        kernel, mask, sweep = self._known
+        if kernel is not kept[0] or mask != given:
+            seeds = [g for g in here if g is not None]
+            block = seeds[0].shape[0] if batch and seeds else None
+            sweep = kept[0].sweep(ahead, given, kept, consts, block) if kept[0].takes(ahead, here) else None
+            self._known = kept[0], given, sweep
+        if sweep is None:
+            return None
+        self.by_kernels = True
+        return sweep(kept, consts, [g for g in here if g is not None])  # type: ignore[no-any-return]
+
+    def onward(self, inside: Inside, here: Sequence[Any], consts: Values, own: int, batch: int) -> list[Any]:
+        """Return the tangents of a step's results, from those of its arguments."""
+        if type(inside) is tuple:
+            consts = consts[: inside[0].inputs - own]
+            here = here[: inside[0].inputs]
+            if self.fast:
+                found = self._by_kernel(True, inside, here, consts, batch)
+                if found is not None:
+                    return found
+            inside = inside[0].linearization(inside, consts)
+        seeds = {k: t for k, t in enumerate(here) if t is not None}
+        dots = forward(inside, seeds, batch)  # type: ignore[arg-type]
+        return [None if position < 0 else dots[position] for position in inside.outputs]  # type: ignore[union-attr]
+
+    def back(self, inside: Inside, here: Sequence[Any], consts: Values, own: int, batch: int) -> list[Any]:
+        """Return the adjoints of a step's arguments, from those of its results."""
+        if type(inside) is tuple:
+            consts = consts[: inside[0].inputs - own]
+            if self.fast:
+                found = self._by_kernel(False, inside, here, consts, batch)
+                if found is not None:
+                    return found
+            inside = inside[0].linearization(inside, consts)
+        seeds: dict[int, Any] = {}
+        for position, g in zip(inside.outputs, here, strict=True):  # type: ignore[union-attr]
+            if g is not None and position >= 0:
+                seeds[position] = seeds[position] + g if position in seeds else g
+        return reverse(inside, seeds, batch)  # type: ignore[arg-type]
 
 
 # ---- The loop ----
@@ -179,7 +240,7 @@ class Loop(Holding):
 
     __slots__ = (
         "_last", "_masks", "bodies", "brought", "budget", "carried", "checkpoint", "collected", "consts", "counter",
-        "executed", "length", "ready", "retrace", "reversed", "sliced", "store", "test_takes", "tests", "which",
+        "executed", "length", "own", "ready", "retrace", "reversed", "sliced", "store", "test_takes", "tests", "which",
     )  # fmt: skip
 
     def __init__(
@@ -208,6 +269,8 @@ class Loop(Holding):
         """The body of each step, where it is known; else the one whose decisions are taken."""
         self.checkpoint, self.budget = checkpoint, budget
         self.executed = length or 0
+        self.own = carried + sliced + (counter is not None)
+        """How many arguments a step has beside the constants."""
         self.ready: tuple[Values, Any] | None = None
         """Results that are known already, for the next evaluation."""
         self.retrace: Callable[[bool, Values, int], Body] | None = None
@@ -269,11 +332,17 @@ class Loop(Holding):
         """Run a step."""
         return self._try(self.bodies, s, values, lambda body, given: body.run(*given))  # type: ignore[no-any-return]
 
-    def linearize(self, s: int, values: Values, active: Mask) -> Linearization:
-        """Run a step and keep its insides, where operands are active."""
+    def linearize(self, s: int, values: Values, active: Mask) -> tuple[Sequence[Any], Inside]:
+        """Run a step and keep its insides, where operands are active: its results, and what the sweeps read."""
 
-        def work(body: Body, given: Values) -> Linearization:
-            return body.linearize(given, self._padded(self.arguments(active), given))
+        def work(body: Body, given: Values) -> tuple[Sequence[Any], Inside]:
+            arguments = self._padded(self.arguments(active), given)
+            if s >= FEW or (self.length or 0) > FEW:
+                known = body.kernel(arguments, len(given) - self.own)
+                if known is not None:
+                    return known[1](*given)  # type: ignore[no-any-return]
+            linearization = body.linearize(given, arguments)
+            return linearization.values, linearization
 
         return self._try(self.bodies, s, values, work)  # type: ignore[no-any-return]
 
@@ -283,7 +352,8 @@ class Loop(Holding):
             return work(bodies[self.which[s]], values)
         if len(bodies) == 1 and self.retrace is None:
             return work(bodies[0], values[: len(bodies[0].sample)])
-        for k in sorted(range(len(bodies)), key=lambda k: k != self._last):
+        last = self._last if self._last < len(bodies) else 0
+        for k in (last, *[k for k in range(len(bodies)) if k != last]) if len(bodies) > 1 else (0,):
             try:
                 result = work(bodies[k], values[: len(bodies[k].sample)])
             except BranchError:
@@ -455,24 +525,48 @@ class Loop(Holding):
 
     def push(self, tangents: Sequence[Any], operands: Sequence[Any], batch: int) -> list[Any]:
         active = tuple(t is not None for t in tangents)
-        before = current_context().alarms
-        pushed = self._push(tangents, operands, batch, active)
-        if current_context().alarms > before and self.bodies[0].careful is not self.bodies[0]:
-            pushed = self._carefully()._push(tangents, operands, batch, active)
-        return pushed
+        return self._sweep(lambda loop, swept: loop._push(tangents, operands, batch, active, swept))
 
-    def _push(self, tangents: Sequence[Any], operands: Sequence[Any], batch: int, active: Mask) -> list[Any]:
+    def pull(self, bars: Sequence[Any], operands: Sequence[Any], batch: int, wanted: Mask) -> list[Any]:
+        return self._sweep(lambda loop, swept: loop._pull(bars, operands, batch, wanted, swept))
+
+    def _sweep(self, sweep: Callable[[Loop, _Swept], list[Any]]) -> list[Any]:
+        """Sweep by kernels; where that meets an infinity or NaN, line by line; and at last with careful bodies."""
+        context = current_context()
+        before = context.alarms
+        if not before:
+            swept = _Swept(True)
+            muted, context.muted = context.muted, True
+            try:
+                result = sweep(self, swept)
+            finally:
+                context.muted = muted
+            if not context.alarms or not swept.by_kernels:
+                return self._as_is(result, before, sweep)
+        return self._as_is(sweep(self, _Swept(False)), before, sweep)
+
+    def _as_is(self, result: list[Any], before: int, sweep: Callable[[Loop, _Swept], list[Any]]) -> list[Any]:
+        if current_context().alarms > before and self.bodies[0].careful is not self.bodies[0]:
+            return sweep(self._carefully(), _Swept(False))
+        return result
+
+    def _push(
+        self, tangents: Sequence[Any], operands: Sequence[Any], batch: int, active: Mask, swept: _Swept
+    ) -> list[Any]:
         store = self._stored(operands, active)
+        consts = self.split(operands)[0]
         const_dots, carry_dots, xs_dots = self.split(tangents)
         first = 0 if self.counter is None else 1
         dots: list[Any] = list(carry_dots)
         ys: list[Any] = [None] * self.collected
-        for s, linearization in store.forward():
+        sliced = [(k, t) for k, t in enumerate(xs_dots, self.carried + first) if t is not None]
+        here: list[Any] = [*dots, *[None] * (first + self.sliced), *const_dots]
+        for s, inside in store.forward():
             at = self.index(s, self.executed)
-            here = [*dots, *[None] * first, *[None if t is None else t[_at(at, batch)] for t in xs_dots], *const_dots]
-            seeds = {k: t for k, t in enumerate(here) if t is not None}
-            found = forward(linearization, seeds, batch)
-            out = [None if position < 0 else found[position] for position in linearization.outputs]
+            here[: self.carried] = dots
+            for k, t in sliced:
+                here[k] = t[:, at] if batch else t[at]
+            out = swept.onward(inside, here, consts, self.own, batch)
             dots = out[: self.carried]
             for k, t in enumerate(out[self.carried :]):
                 if t is not None:
@@ -482,38 +576,35 @@ class Loop(Holding):
                     ys[k][_at(at, batch)] = t
         return dots + ys
 
-    def pull(self, bars: Sequence[Any], operands: Sequence[Any], batch: int, wanted: Mask) -> list[Any]:
-        before = current_context().alarms
-        pulled = self._pull(bars, operands, batch, wanted)
-        if current_context().alarms > before and self.bodies[0].careful is not self.bodies[0]:
-            pulled = self._carefully()._pull(bars, operands, batch, wanted)
-        return pulled
-
-    def _pull(self, bars: Sequence[Any], operands: Sequence[Any], batch: int, wanted: Mask) -> list[Any]:
+    def _pull(self, bars: Sequence[Any], operands: Sequence[Any], batch: int, wanted: Mask, swept: _Swept) -> list[Any]:
         store = self._stored(operands, wanted)
-        _, _, xs = self.split(operands)
+        consts, _, xs = self.split(operands)
         dots = self.carried
-        first = dots + (self.counter is not None)
+        first = self.own - self.sliced
         carry: list[Any] = list(bars[:dots])
+        collected = [(k, g) for k, g in enumerate(bars[dots:], dots) if g is not None]
         xs_bars: list[Any] = [None] * self.sliced
         const_bars: list[Any] = [None] * self.consts
         own = [False] * self.consts
-        for s, linearization in store.backward():
+        here: list[Any] = [*carry, *[None] * self.collected]
+        slices = [(k, first + k) for k in range(self.sliced) if wanted[dots + k]]
+        constants = [(k, self.own + k) for k in range(self.consts) if wanted[dots + self.sliced + k]]
+        for s, inside in store.backward():
             at = self.index(s, self.executed)
-            seeds: dict[int, Any] = {}
-            here = [*carry, *[None if g is None else g[_at(at, batch)] for g in bars[dots:]]]
-            for position, g in zip(linearization.outputs, here, strict=True):
-                if g is not None and position >= 0:
-                    seeds[position] = seeds[position] + g if position in seeds else g
-            found = reverse(linearization, seeds, batch)
-            carry = list(found[:dots])
-            for k, g in enumerate(found[first : first + self.sliced]):
-                if g is not None and wanted[dots + k]:
+            here[:dots] = carry
+            for k, g in collected:
+                here[k] = g[:, at] if batch else g[at]
+            found = swept.back(inside, here, consts, self.own, batch)
+            carry = found[:dots]
+            for k, n in slices:
+                g = found[n]
+                if g is not None:
                     if xs_bars[k] is None:
                         xs_bars[k] = np.zeros((*g.shape[:batch], *xs[k].shape), xs[k].dtype)
                     xs_bars[k][_at(at, batch)] = g
-            for k, g in enumerate(found[first + self.sliced :]):
-                if g is not None and wanted[dots + self.sliced + k]:
+            for k, n in constants:
+                g = found[n] if n < len(found) else None
+                if g is not None:
                     known = const_bars[k]
                     if known is None:
                         const_bars[k] = g
@@ -521,6 +612,7 @@ class Loop(Holding):
                         known += g
                     else:
                         const_bars[k], own[k] = known + g, True
+            found = inside = None  # type: ignore[assignment]  # not to be held while the next step is run again
         return [g if on else None for g, on in zip([*carry, *xs_bars, *const_bars], wanted, strict=True)]
 
     # -- Its dual --
