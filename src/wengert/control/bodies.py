@@ -40,11 +40,19 @@ class Body:
     `sample` are values of its arguments for which it holds: a branch that can be taken.
     """
 
-    __slots__ = ("_activity", "_careful", "_duals", "_kernels", "_tables", "program", "run", "sample")
+    __slots__ = ("_activity", "_careful", "_duals", "_kernels", "_run", "_tables", "found", "program", "sample")
 
-    def __init__(self, program: Program, sample: Sequence[Any], careful: Callable[[], Body] | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        sample: Sequence[Any],
+        careful: Callable[[], Body] | None = None,
+        found: tuple[Any, ...] | None = None,
+    ) -> None:
         self.program, self.sample = program, tuple(sample)
-        self.run = straight(program)
+        self.found = found
+        """The results at the sample, while they are known from its trace."""
+        self._run: Callable[..., tuple[Any, ...]] | None = None
         self._careful = careful
         self._activity: dict[tuple[bool, ...], tuple[bool, ...]] = {}
         self._tables: dict[tuple[bool, ...], _Table] = {}
@@ -54,6 +62,17 @@ class Body:
     def __call__(self, *values: Any) -> tuple[Any, ...]:
         """Evaluate the Program on plain values; BranchError where it takes another branch."""
         return self.run(*values)
+
+    @property
+    def run(self) -> Callable[..., tuple[Any, ...]]:
+        """The Program as straight code, written when it is first asked for."""
+        if self._run is None:
+            self._run = straight(self.program)
+        return self._run
+
+    def at_sample(self) -> tuple[Any, ...]:
+        """Return the results at the sample: those of the trace, or computed."""
+        return self.run(*self.sample) if self.found is None else self.found
 
     @property
     def careful(self) -> Body:

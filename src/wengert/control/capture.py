@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dis
 import sys
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from wengert import trees
 from wengert.control.bodies import Body, rearranged
 from wengert.errors import ArgumentError, Location, ResultError, caller, explain_at
 from wengert.program import Packing, Program, Recordable, Var, as_value
-from wengert.tracing import Group, Traced, build_program, holds_traced, join, run
+from wengert.tracing import COPIED, Group, Traced, build_program, current_context, holds_traced, join, run
 
 Function = Callable[..., Any]
 
@@ -149,7 +150,45 @@ def trace_body(
     order: list[Any] = [*range(own), *captured.packings]
     for k, (outer, _) in enumerate(captures):
         order[own + captured.place(outer)] = own + k
-    return Body(_named(rearranged(program, order), own, captured), (*values, *captured.values))
+    found = tuple([plain(trace.value(part)) for group in trace.results for part in group.parts])
+    if captures or captured.packings:
+        program = _named(rearranged(program, order), own, captured)
+    return Body(program, (*values, *captured.values), found=found)
+
+
+def lift(function: Function) -> Function | None:
+    """Return a function of the user's that reads plain arrays around it as constants of the trace; None if it has none.
+
+    They are those of its closure and of its module that it names, and does not assign to.
+    """
+    code = getattr(function, "__code__", None)
+    if not isinstance(function, types.FunctionType) or code is None:
+        return None
+    stored = {i.argval for i in dis.get_instructions(code) if i.opname.startswith(("STORE_", "DELETE_"))}
+    tape = current_context().tapes[-1]
+
+    def is_array(value: Any) -> bool:
+        return type(value) is np.ndarray and value.ndim > 0 and value.dtype.kind in "biufc"
+
+    def constant(value: Any) -> Any:
+        return Traced(value.copy() if value.size <= COPIED else value, tape, -1)  # as an operand would be
+
+    names = {name: function.__globals__.get(name) for name in code.co_names if name not in stored}
+    found = {name: constant(value) for name, value in names.items() if is_array(value)}
+    cells = []
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            value = cell.cell_contents
+        except ValueError:  # it has no value yet
+            value = None
+        lifts = name not in stored and is_array(value)
+        cells.append(types.CellType(constant(value)) if lifts else cell)
+    if not found and all(a is b for a, b in zip(cells, function.__closure__ or (), strict=True)):
+        return None
+    variables = {**function.__globals__, **found} if found else function.__globals__
+    lifted = types.FunctionType(code, variables, function.__name__, function.__defaults__, tuple(cells))
+    lifted.__kwdefaults__ = function.__kwdefaults__
+    return lifted
 
 
 def widened(body: Body, own: int, captured: Captured) -> Body:

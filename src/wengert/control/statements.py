@@ -97,7 +97,7 @@ def scan(
     steps = _length("scan", slices, xs, length)
     start, of_carry = leaves_of(init, "init")
 
-    def step(carry: Any, _number: Any, x: Any) -> tuple[Any, Any]:
+    def step(f: Function, carry: Any, _number: Any, x: Any) -> tuple[Any, Any]:
         returned = f(carry, x)
         if type(returned) is tuple and len(returned) == 2:
             return returned
@@ -222,8 +222,8 @@ def fori_loop(
     start, of_carry = leaves_of(init_val, "init_val")
     _, nothing = trees.flatten(None)
 
-    def step(carry: Any, number: Any, _x: Any) -> tuple[Any, Any]:
-        return body_fun(number, carry), None
+    def step(f: Function, carry: Any, number: Any, _x: Any) -> tuple[Any, Any]:
+        return f(number, carry), None
 
     numbers, names = names_of(body_fun, [trees.flatten(0)[1], of_carry])
     walk = Walk(
@@ -264,7 +264,7 @@ def map(  # noqa: A001 - as in JAX
     steps = _length("map", slices, xs, None)
     _, nothing = trees.flatten(None)
 
-    def step(_carry: Any, _number: Any, x: Any) -> tuple[Any, Any]:
+    def step(f: Function, _carry: Any, _number: Any, x: Any) -> tuple[Any, Any]:
         return None, f(x)
 
     (names,) = names_of(f, [of_xs])

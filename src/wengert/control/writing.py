@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from wengert.control.capture import (
     check_collected,
     check_structure,
     leaves_of,
+    lift,
     place_of,
     plain,
     trace_body,
@@ -59,7 +61,7 @@ def names_of(f: Function, structures: Sequence[Any]) -> list[list[str]]:
 
 
 class Walk:
-    """A loop of so many steps: `step` takes carry, number and slices, and returns carry and what to collect."""
+    """A loop of so many steps: `step` calls `f` with carry, number and slices; it returns carry and what to collect."""
 
     def __init__(
         self,
@@ -104,7 +106,7 @@ class Walk:
         number = () if self.counter is None else (values[count],)
         carry = trees.unflatten(self.of_carry, list(values[:count]))
         xs = trees.unflatten(self.of_xs, list(values[count + len(number) :]))
-        whole = (carry, number[0] if number else None, xs)
+        whole = (self.f, carry, number[0] if number else None, xs)
         return self._apart(self.step(*whole), lambda: self.step(*whole))
 
     def _values(self, carry: Sequence[Any], slices: Sequence[Any], s: int) -> list[Any]:
@@ -131,7 +133,7 @@ class Walk:
             whole[first] = y
         of_carry, of_ys = Pattern(results[:count], self.of_carry), Pattern(results[count:], self.of_ys)
         state = trees.unflatten(self.of_carry, results[:count])
-        step, counter, number = self.step, self.counter, None
+        f, step, counter, number = self.f, self.step, self.counter, None
         one = slices[0] if self.of_xs.is_leaf() else None
         copies = one is not None and one.ndim > 1
         nothing = trees.unflatten(self.of_xs, []) if not slices else None
@@ -143,7 +145,7 @@ class Walk:
                 x = one[at].copy() if copies else one[at]
             else:
                 x = trees.unflatten(self.of_xs, [a[at].copy() for a in slices]) if slices else nothing
-            returned = step(state, number, x)
+            returned = step(f, state, number, x)
             collected = of_ys.leaves(returned[1])
             if collected is None or of_carry.leaves(returned[0]) is None:  # of another type, or wrong
                 given = [*trees.flatten(state)[0], *([] if number is None else [number]), *trees.flatten(x)[0]]
@@ -207,8 +209,17 @@ class Walk:
         else:
             with np.errstate(all="ignore"):
                 first = trace(plain_carry, 0)
-        if self.steps > 1 and not same_step(first, trace(first(*first.sample)[:count], 1)):
-            return self._write_each(carry, slices, captured, trace)
+        if self.steps > 1:
+
+            def then(body: Body) -> Body:
+                return trace(body.at_sample()[:count], 1)
+
+            second = then(first)
+            if not same_step(first, second):
+                lifted = _lifted(self, first, second, lambda: trace(plain_carry, 0), then)
+                if lifted is None:
+                    return self._write_each(carry, slices, captured, trace, [first, second])
+                first = lifted
         loop = Loop(
             self.name, [first], count, len(slices), len(first.program.results) - count, consts=len(captured.values),
             length=self.steps, counter=self.counter, reversed=self.reverse, checkpoint=self.checkpoint,
@@ -218,16 +229,24 @@ class Walk:
         return _run(loop, carry, slices, captured)
 
     def _write_each(
-        self, carry: Sequence[Any], slices: Sequence[Any], captured: Captured, trace: Callable[..., Body]
+        self,
+        carry: Sequence[Any],
+        slices: Sequence[Any],
+        captured: Captured,
+        trace: Callable[..., Body],
+        traced: Sequence[Body],
     ) -> list[Any]:
-        """Trace every step, since they differ by more than their arguments, and write the line of the loop."""
+        """Trace every step, since they differ by more than their arguments, and write the line of the loop.
+
+        The first steps have been `traced` (and would draw other random numbers the second time).
+        """
         count, own = len(carry), self.of_carry.num_leaves + (self.counter is not None) + len(slices)
         each = EachStep(own, None if self.counter is None else count, captured)
         state = [plain(c) for c in carry]
         for s in range(self.steps):
-            body = trace(state, s)
+            body = traced[s] if s < len(traced) else trace(state, s)
             each.add(body)
-            state = list(body(*body.sample)[:count])
+            state = list(body.at_sample()[:count])
         bodies, arrays = each.bodies()
         if self.reverse:
             arrays = [a[::-1] for a in arrays]
@@ -247,6 +266,34 @@ def same_step(first: Body, second: Body) -> bool:
         return all(map(same_value, mine, other))
     decisions = [[g.value for g in body.program.guards if type(g.value) is bool] for body in (first, second)]
     return decisions[0] != decisions[1]
+
+
+def _lifted(
+    owner: Any, first: Body, second: Body, again: Callable[[], Body], then: Callable[[Body], Body]
+) -> Body | None:
+    """Trace the first two steps once more, with the plain arrays that the body closes over as constants of the trace.
+
+    A body that reads a plain array at the number of the step, ``us[i]``, makes a plain int of it: NumPy does not let
+    arrays of others know.  As a constant of the trace ``us`` is asked itself, and every step has the same lines.
+    Returns the first body, and leaves the lifted function with its `owner`; None where that does not help.
+    """
+    if not any(type(guard.value) is int for guard in first.program.guards):
+        return None
+    plainly = owner.f
+    lifted = lift(plainly)
+    if lifted is None:
+        return None
+    owner.f = lifted
+    try:
+        one = again()
+        two = then(one)
+        same = all(map(same_value, (*first.at_sample(), *second.at_sample()), (*one.at_sample(), *two.at_sample())))
+        if same and same_step(one, two):
+            return one
+    except Exception:
+        pass  # it does what only a plain array can do
+    owner.f = plainly
+    return None
 
 
 class EachStep:
@@ -310,6 +357,8 @@ def _run(loop: Loop, carry: Sequence[Any], slices: Sequence[Any], captured: Capt
     if any(active) and not current_context().tapes[0].keep_all:
         store = loop.make_store(operands, active)
         store.operands = operands
+    for body in loop.bodies:
+        body.found = None
     try:
         results = loop.first_sweep(operands, store)
     finally:
@@ -404,11 +453,12 @@ def write_while(
         return [truth(cond_fun, cond_fun(trees.unflatten(of_carry, list(values))))]
 
     at_step = 0
+    body_of = SimpleNamespace(f=body_fun)
 
     def step(values: Sequence[Any]) -> list[Any]:
         given = trees.unflatten(of_carry, list(values))
-        after, structure = leaves_of(body_fun(given), "the value")
-        again = functools.partial(body_fun, given)
+        after, structure = leaves_of(body_of.f(given), "the value")
+        again = functools.partial(body_of.f, given)
         check_structure("while_loop", at_step, body_fun, of_carry, structure, "the value", again)
         return after
 
@@ -426,15 +476,22 @@ def write_while(
         return body
 
     tests = [trace(True, plain_carry, 0)]
-    if not tests[0](*tests[0].sample)[0]:
+    if not tests[0].at_sample()[0]:
         # no step: as with Python's own while, the decision alone is recorded
         bool(truth(cond_fun, cond_fun(trees.unflatten(of_carry, carry))))
         return trees.unflatten(of_carry, carry)
     first = trace(False, plain_carry, 0)
-    after = first(*first.sample)
-    again = _if_it_can_be(lambda: trace(False, after, 1))
-    if again is not None and not same_step(first, again):
-        return trees.unflatten(of_carry, _write_each_while(carry, captured, trace, policy, memory))
+
+    def then(body: Body) -> Body:
+        return trace(False, body.at_sample(), 1)
+
+    second = _if_it_can_be(lambda: then(first))
+    if second is not None and not same_step(first, second):
+        lifted = _lifted(body_of, first, second, lambda: trace(False, plain_carry, 0), then)
+        if lifted is None:
+            traced = [first, second]
+            return trees.unflatten(of_carry, _write_each_while(carry, captured, trace, policy, memory, traced))
+        first = lifted
     loop = Loop(
         "while_loop", [first], len(carry), 0, 0, consts=len(captured.values), tests=tests, checkpoint=policy,
         budget=memory,
@@ -444,9 +501,17 @@ def write_while(
 
 
 def _write_each_while(
-    carry: list[Any], captured: Captured, trace: Callable[..., Body], policy: Checkpoint, memory: int | None
+    carry: list[Any],
+    captured: Captured,
+    trace: Callable[..., Body],
+    policy: Checkpoint,
+    memory: int | None,
+    traced: Sequence[Body],
 ) -> list[Any]:
-    """Trace every step, since they differ by more than the value, and write the line of the loop."""
+    """Trace every step, since they differ by more than the value, and write the line of the loop.
+
+    The first steps have been `traced`.
+    """
     each = EachStep(len(carry), None, captured)
     state = [plain(c) for c in carry]
     tests = [trace(True, state, 0)]
@@ -457,12 +522,13 @@ def _write_each_while(
                 break
         else:
             tests.append(trace(True, state, 0))
-            holds = tests[-1](*tests[-1].sample)[0]
+            holds = tests[-1].at_sample()[0]
         if not holds:
             break
-        body = trace(False, state, len(each.which))
+        s = len(each.which)
+        body = traced[s] if s < len(traced) else trace(False, state, s)
         each.add(body)
-        state = list(body(*body.sample))
+        state = list(body.at_sample())
     bodies, arrays = each.bodies()
     loop = Loop(
         "while_loop", bodies, len(carry), len(arrays), 0, consts=len(captured.values), checkpoint=policy, budget=memory,
