@@ -12,6 +12,7 @@ For the reverse sweep the steps are needed backwards, each with its insides.  A 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -46,8 +47,12 @@ Checkpoint = str | int
 """``"none"``, ``"all"``, ``"auto"`` or a number of snapshots."""
 Inside = Linearization | tuple[Any, ...]
 """What a sweep reads of a step: a linearization, or what a `Kernel` keeps."""
-OBJECT = 200
-"""Bytes that an array takes beside its elements, and its place in a store."""
+ARRAY = 128
+"""Bytes that an array takes beside its elements."""
+PLACE = 320
+"""Bytes that a place in a store takes: tuple, number, dict and what the schedule remembers."""
+CODE, CODE_OF_A_LINE = 40_000, 20_000
+"""Bytes that tracing a body and writing its sweeps takes, at its peak: for any, and for each line."""
 
 
 # ---- What is kept of the steps ----
@@ -68,9 +73,14 @@ class Insides:
         return results
 
     def backward(self) -> Iterator[tuple[int, Inside]]:
-        """Go through the steps from the last to the first."""
+        """Go through the steps from the last to the first; within a budget, each is given up at once."""
+        if self.loop.checkpoint != "auto":
+            for s in range(len(self.steps) - 1, -1, -1):
+                yield s, self.steps[s]
+            return
+        self.spent = True
         for s in range(len(self.steps) - 1, -1, -1):
-            yield s, self.steps[s]
+            yield s, self.steps.pop()
 
     def forward(self) -> Iterator[tuple[int, Inside]]:
         """Go through the steps from the first to the last."""
@@ -99,14 +109,6 @@ class _Again:
         self.count = max(self.count, s + 1)
         return self.loop.run(s, values)
 
-    def forward(self) -> Iterator[tuple[int, Inside]]:
-        """Go through the steps from the first to the last; each is run again, with its insides."""
-        carry = self.loop.split(self.operands)[1]
-        for s in range(self.count):
-            results, inside = self.linearize(s, carry)
-            carry = tuple(results[: self.loop.carried])
-            yield s, inside
-
 
 class States(_Again):
     """Keeps the state before every step: each step is run once more."""
@@ -121,9 +123,10 @@ class States(_Again):
         return self.run(s, values)
 
     def backward(self) -> Iterator[tuple[int, Inside]]:
-        """Go through the steps from the last to the first."""
+        """Go through the steps from the last to the first; within a budget, each state is given up at once."""
+        self.spent = self.loop.checkpoint == "auto"
         for s in range(self.count - 1, -1, -1):
-            yield s, self.linearize(s, self.states[s])[1]
+            yield s, self.linearize(s, self.states.pop() if self.spent else self.states[s])[1]
 
 
 class Snapshots(_Again):
@@ -133,7 +136,8 @@ class Snapshots(_Again):
         super().__init__(loop, active)
         self.snapshots, self.steps = snapshots, steps
         self.online = Online(snapshots) if steps is None else None
-        self.first = frozenset(() if steps is None else first_sweep(steps, snapshots))
+        self.first = iter(() if steps is None else first_sweep(steps, snapshots))
+        self.next = next(self.first, -1)
         self.kept: dict[int, Values] = {}
         self.current: Values = ()
         self.most = 0
@@ -144,8 +148,9 @@ class Snapshots(_Again):
         if self.online is not None:
             for action in self.online.step(s):
                 self._keep(action)
-        elif s in self.first:
+        elif s == self.next:
             self._keep(Store(s))
+            self.next = next(self.first, -1)
         return self.run(s, values)
 
     def _keep(self, action: Any) -> None:
@@ -479,44 +484,80 @@ class Loop(Holding):
         if self.checkpoint != "auto":
             return "snapshots", int(self.checkpoint)
         budget = _quarter_of_memory() if self.budget is None else self.budget
-        state, inside, adjoints = self.sizes(operands, arguments)
-        if self.length is not None and (self.length + 1) * inside + adjoints <= budget:
+        state, inside, fixed = self.sizes(operands, arguments)
+        if self.length is not None and self.length * inside + fixed <= budget:
             return "insides", 0
         try:
-            fit = snapshots_within(budget - adjoints, state, inside, self.length)
+            fit = snapshots_within(budget - fixed, state, inside, self.length)
         except ArgumentError:
             raise ArgumentError(
                 explain_at(
                     current_context().place or caller(),
                     f"a memory budget of {budget:,} bytes is too small for {self.name}: a state takes {state:,} bytes, "
-                    f"the insides of a step {inside:,}, adjoints {adjoints:,}:",
-                    f"Give {2 * state + max(state, inside) + adjoints:,} bytes or more.",
+                    f"the insides of a step {inside:,}, and adjoints, results and the code of the sweeps {fixed:,}:",
+                    f"Give {2 * state + max(state, inside) + fixed:,} bytes or more.",
                 )
             ) from None
         return ("states", fit) if self.length is not None and fit >= self.length else ("snapshots", fit)
 
     def sizes(self, operands: Sequence[Any], arguments: Mask) -> tuple[int, int, int]:
-        """Return how many bytes a state takes, the insides of a step, and the adjoints that are held all the time."""
-        body = self.bodies[0]
-        state = sum(v.nbytes + OBJECT for v in body.sample[: self.carried])
-        linearization = body.linearize(body.sample, arguments[: len(body.sample)])
-        own = {id(v): v.nbytes + OBJECT for v in body.sample}
-        seen: dict[int, int] = {}
-        for row in linearization.rows:
-            for value in row[2]:
-                for v in value if type(value) is tuple else (value,):
-                    if hasattr(v, "nbytes") and id(v) not in own:
-                        seen[id(v)] = v.nbytes + OBJECT
-        inside = sum(seen.values()) + OBJECT * (len(linearization.rows) + 1)
-        bars = sum(v.nbytes for v in map(as_value, operands)) + 2 * state
-        return state, inside, bars
+        """Return how many bytes a state takes that is kept, the insides of a step, and all that is there but once.
 
-    def _stored(self, operands: Sequence[Any], active: Mask) -> Any:
-        """Return a store of the steps from these operands: the one at hand if it is theirs."""
+        The last are adjoints, what is collected, what a step and its sweep compute on the way, and their code.
+        """
+        body = self.bodies[0]
+        arguments = arguments[: len(body.sample)]
+        state = PLACE + sum(v.nbytes + ARRAY for v in body.sample[: self.carried])
+        long = self.length is None or self.length > FEW
+        kernel = body.kernel(arguments, len(body.sample) - self.own) if long else None
+        if kernel is not None:
+            inside = PLACE + sum(_bytes_of(var) + ARRAY for var in kernel[0].kept)
+        else:
+            linearization = body.linearize(body.sample, arguments)
+            own = {id(v) for v in body.sample}
+            seen: dict[int, int] = {}
+            for row in linearization.rows:
+                for value in row[2]:
+                    for v in value if type(value) is tuple else (value,):
+                        if hasattr(v, "nbytes") and id(v) not in own:
+                            seen[id(v)] = v.nbytes + ARRAY
+            inside = PLACE + sum(seen.values()) + PLACE * len(linearization.rows)
+        lines = [line for program in self.programs for line in program.lines]
+        on_the_way = sum(_bytes_of(var) + ARRAY for line in lines for var in line.outputs)
+        results = body.program.results
+        collected = sum((self.length or 0) * _bytes_of(r) for r in results[self.carried :])
+        bars = sum(v.nbytes for v in map(as_value, operands)) + 2 * state
+        return state, inside, bars + 2 * collected + 2 * on_the_way + CODE + CODE_OF_A_LINE * len(lines)
+
+    def _at_hand(self, operands: Sequence[Any], active: Mask) -> Any:
+        """Return the store of the steps from these operands, if there is one."""
         store = self.store
         known = store is not None and not store.spent and _same(store.operands, operands)
         if known and all(has or not on for on, has in zip(active, store.active, strict=False)):
             return store
+        return None
+
+    def _onward(self, operands: Sequence[Any], active: Mask) -> Iterator[tuple[int, Inside]]:
+        """Go through the steps from the first to the last: from the store that has all, or running them again."""
+        if self.checkpoint == "none" or isinstance(self._at_hand(operands, active), Insides):
+            yield from self._stored(operands, active).forward()
+            return
+        consts, carry, xs = self.split(operands)
+        s = 0
+        while s < self.length if self.length is not None else self._goes_on(s, consts, carry):
+            at = s if self.length is None else self.index(s, self.length)
+            results, inside = self.linearize(s, self.values(consts, carry, xs, at), active)
+            carry = tuple(results[: self.carried])
+            yield s, inside
+            s += 1
+        self.executed = s
+
+    def _stored(self, operands: Sequence[Any], active: Mask) -> Any:
+        """Return a store of the steps from these operands: the one at hand if it is theirs."""
+        store = self._at_hand(operands, active)
+        if store is not None:
+            return store
+        self.store = None  # what is kept for others is not kept beside it
         store = self.make_store(operands, active)
         store.operands = tuple(operands)
         self.first_sweep(operands, store, collect=False)
@@ -553,7 +594,6 @@ class Loop(Holding):
     def _push(
         self, tangents: Sequence[Any], operands: Sequence[Any], batch: int, active: Mask, swept: _Swept
     ) -> list[Any]:
-        store = self._stored(operands, active)
         consts = self.split(operands)[0]
         const_dots, carry_dots, xs_dots = self.split(tangents)
         first = 0 if self.counter is None else 1
@@ -561,12 +601,13 @@ class Loop(Holding):
         ys: list[Any] = [None] * self.collected
         sliced = [(k, t) for k, t in enumerate(xs_dots, self.carried + first) if t is not None]
         here: list[Any] = [*dots, *[None] * (first + self.sliced), *const_dots]
-        for s, inside in store.forward():
+        for s, inside in self._onward(operands, active):
             at = self.index(s, self.executed)
             here[: self.carried] = dots
             for k, t in sliced:
                 here[k] = t[:, at] if batch else t[at]
             out = swept.onward(inside, here, consts, self.own, batch)
+            inside = None  # type: ignore[assignment]  # not to be held while the next step is run
             dots = out[: self.carried]
             for k, t in enumerate(out[self.carried :]):
                 if t is not None:
@@ -733,6 +774,10 @@ class Loop(Holding):
 
 def _at(at: int, batch: int) -> Any:
     return (slice(None), at) if batch else at
+
+
+def _bytes_of(what: Any) -> int:
+    return int(math.prod(what.shape) * what.dtype.itemsize)
 
 
 def _quarter_of_memory() -> int:
