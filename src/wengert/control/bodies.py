@@ -125,7 +125,8 @@ class Body:
         key = (active, wanted, tuple(takes), tuple(gives), batch)
         known = self._duals.get(key)
         if known is None:
-            make = functools.partial(_dual, self, active, takes, gives, batch)
+            alone = Body(self.program, self.sample)  # or else the two would hold each other
+            make = functools.partial(_dual, alone, active, takes, gives, batch)
             twin: list[Body] = []
 
             def careful() -> Body:

@@ -61,20 +61,20 @@ CODE, CODE_OF_A_LINE = 40_000, 20_000
 class Insides:
     """Keeps every step's linearization: nothing is run again."""
 
-    def __init__(self, loop: Loop, active: Mask) -> None:
-        self.loop, self.active, self.operands = loop, active, ()  # type: tuple[Loop, Mask, Values]
+    def __init__(self, active: Mask) -> None:
+        self.active, self.operands = active, ()  # type: tuple[Mask, Values]
         self.steps: list[Inside] = []
         self.spent = False
 
-    def step(self, s: int, values: Values) -> Sequence[Any]:
+    def step(self, loop: Loop, s: int, values: Values) -> Sequence[Any]:
         """Run a step of the first sweep; return its results."""
-        results, inside = self.loop.linearize(s, values, self.active)
+        results, inside = loop.linearize(s, values, self.active)
         self.steps.append(inside)
         return results
 
-    def backward(self) -> Iterator[tuple[int, Inside]]:
+    def backward(self, loop: Loop) -> Iterator[tuple[int, Inside]]:
         """Go through the steps from the last to the first; within a budget, each is given up at once."""
-        if self.loop.checkpoint != "auto":
+        if loop.checkpoint != "auto":
             for s in range(len(self.steps) - 1, -1, -1):
                 yield s, self.steps[s]
             return
@@ -90,50 +90,50 @@ class Insides:
 class _Again:
     """What stores of states have in common: steps are run again from a state."""
 
-    def __init__(self, loop: Loop, active: Mask) -> None:
-        self.loop, self.active, self.operands = loop, active, ()  # type: tuple[Loop, Mask, Values]
+    def __init__(self, active: Mask) -> None:
+        self.active, self.operands = active, ()  # type: tuple[Mask, Values]
         self.count = 0
         self.spent = False
         self.runs = 0
         """How many steps have been run without their insides; the theorem on schedules is about these."""
 
-    def values(self, s: int, carry: Values) -> Values:
-        consts, _, xs = self.loop.split(self.operands)
-        return self.loop.values(consts, carry, xs, self.loop.index(s, self.count))
+    def values(self, loop: Loop, s: int, carry: Values) -> Values:
+        consts, _, xs = loop.split(self.operands)
+        return loop.values(consts, carry, xs, loop.index(s, self.count))
 
-    def linearize(self, s: int, carry: Values) -> tuple[Sequence[Any], Inside]:
-        return self.loop.linearize(s, self.values(s, carry), self.active)
+    def linearize(self, loop: Loop, s: int, carry: Values) -> tuple[Sequence[Any], Inside]:
+        return loop.linearize(s, self.values(loop, s, carry), self.active)
 
-    def run(self, s: int, values: Values) -> Sequence[Any]:
+    def run(self, loop: Loop, s: int, values: Values) -> Sequence[Any]:
         self.runs += 1
         self.count = max(self.count, s + 1)
-        return self.loop.run(s, values)
+        return loop.run(s, values)
 
 
 class States(_Again):
     """Keeps the state before every step: each step is run once more."""
 
-    def __init__(self, loop: Loop, active: Mask) -> None:
-        super().__init__(loop, active)
+    def __init__(self, active: Mask) -> None:
+        super().__init__(active)
         self.states: list[Values] = []
 
-    def step(self, s: int, values: Values) -> Sequence[Any]:
+    def step(self, loop: Loop, s: int, values: Values) -> Sequence[Any]:
         """Run a step of the first sweep; return its results."""
-        self.states.append(values[: self.loop.carried])
-        return self.run(s, values)
+        self.states.append(values[: loop.carried])
+        return self.run(loop, s, values)
 
-    def backward(self) -> Iterator[tuple[int, Inside]]:
+    def backward(self, loop: Loop) -> Iterator[tuple[int, Inside]]:
         """Go through the steps from the last to the first; within a budget, each state is given up at once."""
-        self.spent = self.loop.checkpoint == "auto"
+        self.spent = loop.checkpoint == "auto"
         for s in range(self.count - 1, -1, -1):
-            yield s, self.linearize(s, self.states.pop() if self.spent else self.states[s])[1]
+            yield s, self.linearize(loop, s, self.states.pop() if self.spent else self.states[s])[1]
 
 
 class Snapshots(_Again):
     """Keeps few states, by an optimal schedule where the number of steps is known, by an online one where it is not."""
 
-    def __init__(self, loop: Loop, active: Mask, snapshots: int, steps: int | None) -> None:
-        super().__init__(loop, active)
+    def __init__(self, active: Mask, snapshots: int, steps: int | None) -> None:
+        super().__init__(active)
         self.snapshots, self.steps = snapshots, steps
         self.online = Online(snapshots) if steps is None else None
         self.first = iter(() if steps is None else first_sweep(steps, snapshots))
@@ -142,16 +142,16 @@ class Snapshots(_Again):
         self.current: Values = ()
         self.most = 0
 
-    def step(self, s: int, values: Values) -> Sequence[Any]:
+    def step(self, loop: Loop, s: int, values: Values) -> Sequence[Any]:
         """Run a step of the first sweep; return its results."""
-        self.current = values[: self.loop.carried]
+        self.current = values[: loop.carried]
         if self.online is not None:
             for action in self.online.step(s):
                 self._keep(action)
         elif s == self.next:
             self._keep(Store(s))
             self.next = next(self.first, -1)
-        return self.run(s, values)
+        return self.run(loop, s, values)
 
     def _keep(self, action: Any) -> None:
         if type(action) is Store:
@@ -160,7 +160,7 @@ class Snapshots(_Again):
         else:
             del self.kept[action.state]
 
-    def backward(self) -> Iterator[tuple[int, Inside]]:
+    def backward(self, loop: Loop) -> Iterator[tuple[int, Inside]]:
         """Go through the steps from the last to the first; the snapshots are used up by this."""
         self.spent = True
         if not self.count:
@@ -170,9 +170,9 @@ class Snapshots(_Again):
             match action:
                 case Advance(start, stop):
                     for s in range(start, stop):
-                        self.current = tuple(self.run(s, self.values(s, self.current))[: self.loop.carried])
+                        self.current = tuple(self.run(loop, s, self.values(loop, s, self.current))[: loop.carried])
                 case Reverse(step):
-                    yield step, self.linearize(step, self.current)[1]
+                    yield step, self.linearize(loop, step, self.current)[1]
                 case Restore(state):
                     self.current = self.kept[state]
                 case _:
@@ -391,7 +391,7 @@ class Loop(Holding):
         while s < self.length if self.length is not None else self._goes_on(s, consts, carry):
             at = s if self.length is None else self.index(s, self.length)
             values = self.values(consts, carry, xs, at)
-            results = self.run(s, values) if store is None else store.step(s, values)
+            results = self.run(s, values) if store is None else store.step(self, s, values)
             if len(self.brought) > len(consts):
                 consts = tuple(self.brought)
             carry = tuple(results[: self.carried])
@@ -470,10 +470,10 @@ class Loop(Holding):
         """Make the store that the loop's checkpoints ask for."""
         kind, snapshots = self.decide(operands, self.arguments(active))
         if kind == "insides":
-            return Insides(self, active)
+            return Insides(active)
         if kind == "states":
-            return States(self, active)
-        return Snapshots(self, active, snapshots, self.length)
+            return States(active)
+        return Snapshots(active, snapshots, self.length)
 
     def decide(self, operands: Sequence[Any], arguments: Mask) -> tuple[str, int]:
         """Say what is kept, ``insides``, ``states`` or ``snapshots``, and how many of these."""
@@ -630,7 +630,7 @@ class Loop(Holding):
         here: list[Any] = [*carry, *[None] * self.collected]
         slices = [(k, first + k) for k in range(self.sliced) if wanted[dots + k]]
         constants = [(k, self.own + k) for k in range(self.consts) if wanted[dots + self.sliced + k]]
-        for s, inside in store.backward():
+        for s, inside in store.backward(self):
             at = self.index(s, self.executed)
             here[:dots] = carry
             for k, g in collected:
