@@ -10,18 +10,19 @@ each written as a function of the number of the step::
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from wengert.accumulation.sweeps import reverse
-from wengert.control.bodies import reached_by
+from wengert.control.bodies import Body, reached_by
 from wengert.control.branches import Branches
 from wengert.control.folding import same_value
 from wengert.control.lines import Holding, Pulled
 from wengert.control.loops import Loop, States
-from wengert.errors import ArgumentError
+from wengert.errors import ArgumentError, BranchError
 from wengert.explanation.document import Block, Equations, Heading, Row, Sentence, conjunction, decision, note_of
 from wengert.explanation.formulas import Algebra
 from wengert.explanation.notation import short
@@ -408,7 +409,7 @@ class Bodies:
     def _unfolded(self, line: Line, loop: Loop, k: int) -> list[Block]:
         w = self.of
         operands = tuple(as_value(value_of(a, w.algebra.environment)) for a in line.inputs)
-        store = States(loop, (False,) * len(operands))
+        store = States((False,) * len(operands))
         store.operands = operands
         loop.first_sweep(operands, store, collect=False)
         s = k if k >= 0 else k + store.count
@@ -417,8 +418,8 @@ class Bodies:
                 f"step {k} is to be unfolded, and {line.primitive.name} makes {store.count} steps here.\n"
                 f"Give a number from 0 to {store.count - 1}, or a negative one to count from the last."
             )
-        values = store.values(s, store.states[s])
-        taken = next(b for b in loop.bodies if loop.which is None or b is loop.bodies[loop.which[s]])
+        values = store.values(loop, s, store.states[s])
+        taken = body_taken(loop, s, values)
         still = self._still(taken.program, loop, line)
         body = self._writer(taken.program, values[: len(taken.sample)], self._called(line, loop), still)
         env = body.algebra.environment
@@ -534,9 +535,12 @@ def adjoints_of(program: Program, line: Line, environment: Any) -> list[Any]:
 
 def loop_adjoints(loop: Loop, store: States, bars: Sequence[Any], step: int) -> tuple[list[Any], list[Any]]:
     """Return the adjoints of a step's results, and those of its arguments, given those of the loop's results."""
-    store.active = tuple(as_value(x).dtype.kind in "fc" for x in store.operands)
+    moving = loop.arguments(tuple(as_value(x).dtype.kind in "fc" for x in store.operands))
     carry = list(bars[: loop.carried])
-    for s, linearization in store.backward():
+    for s in range(store.count - 1, -1, -1):
+        values = store.values(loop, s, store.states[s])
+        body = body_taken(loop, s, values)
+        linearization = body.linearize(values[: len(body.sample)], moving[: len(body.sample)])
         at = loop.index(s, store.count)
         here = [*carry, *[None if g is None else g[at] for g in bars[loop.carried :]]]
         seeds: dict[int, Any] = {}
@@ -548,3 +552,14 @@ def loop_adjoints(loop: Loop, store: States, bars: Sequence[Any], step: int) -> 
             return here, found
         carry = list(found[: loop.carried])
     raise IndexError(step)
+
+
+def body_taken(loop: Loop, s: int, values: Sequence[Any]) -> Body:
+    """Return the body of a step: the one whose decisions are taken at these values."""
+    if loop.which is not None:
+        return loop.bodies[loop.which[s]]
+    for body in loop.bodies:
+        with contextlib.suppress(BranchError):
+            body.run(*values[: len(body.sample)])
+            return body
+    raise AssertionError(f"no branch of {loop.name} holds at step {s}, which was run")

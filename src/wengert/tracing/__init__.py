@@ -17,6 +17,7 @@ meet, the inner one records and takes the other as a constant, so no tangent is 
 
 from wengert.tracing.catching import catchers
 from wengert.tracing.tape import (
+    COPIED,
     SMALL,
     Context,
     Row,
@@ -32,6 +33,7 @@ from wengert.tracing.traced import Traced, all_constant, holds_traced, join, pla
 from wengert.tracing.watching import watch
 
 __all__ = [
+    "COPIED",
     "SMALL",
     "Context",
     "Group",
