@@ -15,7 +15,7 @@ from wengert.cost import Cost
 from wengert.errors import ArgumentError
 from wengert.linearization import Linearization, OfOutput, edges
 from wengert.planning import choose
-from wengert.program import check
+from wengert.program import check, evaluate_all, value_of
 from wengert.schedules import evaluations
 
 rng = np.random.default_rng(4)
@@ -130,13 +130,13 @@ x = u_0  (3)
 u_1 = u_0[0]
 u_2, u_3, u_4 = scan(0.5, u_1, u_0; 3 steps)  u_4 (3)
   step: state_0 = u_{-2}, state_1 = u_{-1}, push = u_0
-  u_1 = u_{-1} * u_{-1}                       = y
-  u_2 = 0.1 * u_{-1}
-  u_3 = sin(u_{-2})
-  u_4 = 0.1 * u_3
-  u_5 = u_{-1} - u_4
-  u_6 = u_{-2} + u_2                          = state_0'
-  u_7 = u_5 + u_0                             = state_1'
+  u_1 = 0.1 * u_{-1}
+  u_2 = sin(u_{-2})
+  u_3 = 0.1 * u_2
+  u_4 = u_{-1} - u_3
+  u_5 = u_{-2} + u_1                          = state_0'
+  u_6 = u_4 + u_0                             = state_1'
+  u_7 = u_{-1} * u_{-1}                       = y
 u_5 = sum(u_4, axis=-1)
 u_6 = u_2 + u_5                               = y"""
 
@@ -181,7 +181,7 @@ x = u_0  (3)
 u_1, u_2 = scan(1, u_0; 3 steps)                          u_2 (3)
   step: c = u_{-1}, x = u_0
   u_1 = fori_loop(u_{-1}, u_0; 3 steps)                   = c'
-    step: v = u_{-2}, i = u_{-1}, outer_1 = u_0
+    step: v = u_{-2}, _i = u_{-1}, outer_1 = u_0
     u_1 = sin(u_{-2})
     u_2 = u_1 * u_0                                       = v'
   y = u_{-1}
@@ -265,14 +265,14 @@ def pendulum(x):
 
     def step(state_0, state_1, push):
         u_m2, u_m1, u_0 = state_0, state_1, push
-        u_1 = u_m1 * u_m1
-        u_2 = 0.1 * u_m1
-        u_3 = np.sin(u_m2)
-        u_4 = 0.1 * u_3
-        u_5 = u_m1 - u_4
-        u_6 = u_m2 + u_2
-        u_7 = u_5 + u_0
-        return u_6, u_7, u_1
+        u_1 = 0.1 * u_m1
+        u_2 = np.sin(u_m2)
+        u_3 = 0.1 * u_2
+        u_4 = u_m1 - u_3
+        u_5 = u_m2 + u_1
+        u_6 = u_4 + u_0
+        u_7 = u_m1 * u_m1
+        return u_5, u_6, u_7
 
     u_2, u_3 = np.float64(0.5), u_1
     u_4 = np.empty((3,), np.float64)
@@ -318,7 +318,7 @@ def test_a_branch_is_written_as_an_if_and_holds_on_both_sides():
 def test_a_while_loop_in_source_makes_as_many_steps_as_it_needs():
     f, gradient = run_source(wg.trace(root)(2.0)), run_source(wg.trace(wg.grad(root))(2.0))
     assert f(1e6) == root(1e6)
-    assert gradient(1e6)[0] == pytest.approx(wg.grad(root)(1e6), rel=1e-13)
+    assert gradient(1e6) == pytest.approx(wg.grad(root)(1e6), rel=1e-13)
 
 
 OPERATIONS = {
@@ -472,8 +472,8 @@ COUNTED = {
 def test_counts_of_loops_are_those_of_numbers_that_count_themselves(f, mode):
     program = wg.trace(f)(1.5, 0.7)
     (line,) = (line for line in program.lines if line.held is not None)
-    values = dict(zip(program.inputs, (Counted(1.5), Counted(0.7)), strict=True))
-    operands = [values.get(a, np.bool_(True)) if a in program.inputs or a.shape == () else a for a in line.inputs]
+    values = [value_of(a, evaluate_all(program, 1.5, 0.7)) for a in line.inputs]
+    operands = [Counted(v) if v.dtype.kind == "f" else v for v in values]
     held = line.held
     moving = tuple(isinstance(x, Counted) for x in operands)
     comparisons = Cost(comparisons=held.cost().comparisons)
@@ -532,7 +532,7 @@ def test_recomputation_is_counted_and_stated_with_the_bytes_that_are_kept():
         assert str(plan).splitlines()[-1] == note
     assert calls == {"none": 100, "all": 200, 4: evaluations(100, 4) + 100}
     assert note == (
-        "scan, 100 steps: 4 snapshots of 208 bytes, about 1,440 bytes with the insides of one step; "
+        "scan, 100 steps: 4 snapshots of 456 bytes, about 2,416 bytes with the insides of one step; "
         "275 steps are run again, and each once more with its insides"
     )
     assert evaluations(100, 4) - 100 == 275
@@ -550,7 +550,7 @@ def test_the_insides_of_an_inner_loop_are_part_of_those_of_a_step():
     few, many = (
         int(wg.plan(f(n))(1.0).notes[0].split("about ")[1].split(" bytes")[0].replace(",", "")) for n in (1, 50)
     )
-    assert many > 10 * few
+    assert many > 5 * few
 
 
 def test_the_cheap_choice_of_a_mode_weighs_a_loop_by_its_steps():
@@ -603,26 +603,26 @@ The steps of u_2, u_3, u_4
 
 scan makes 3 steps, from state_0(0) = 0.5 and state_1(0) = u_1; step s reads push(s) = x[s] and collects z. The state_0' and state_1' of a step are the state_0 and state_1 of the next. In the end u_2 = state_0(3), u_3 = state_1(3) and u_4 = [z(0), ..., z(2)].
 
-  v_1 = state_1^2 = z
-  v_2 = 0.1 state_1
-  v_3 = sin(state_0)
-  v_4 = 0.1 v_3
-  v_5 = state_1 - v_4
-  v_6 = state_0 + v_2 = state_0'
-  v_7 = v_5 + push = state_1'
+  v_1 = 0.1 state_1
+  v_2 = sin(state_0)
+  v_3 = 0.1 v_2
+  v_4 = state_1 - v_3
+  v_5 = state_0 + v_1 = state_0'
+  v_6 = v_4 + push = state_1'
+  v_7 = state_1^2 = z
 
 Reverse accumulation goes through the steps backwards, from state_0'_bar(2) = ∂y/∂u_2 and state_1'_bar(2) = ∂y/∂u_3 on, then state_0'_bar(s) = state_0_bar(s + 1) and state_1'_bar(s) = state_1_bar(s + 1); step s is given z_bar(s) = (∂y/∂u_4)[s]:
 
-  v_7_bar     = state_1'_bar
-  v_6_bar     = state_0'_bar
-  v_5_bar     = v_7_bar
-  v_4_bar     = -v_5_bar
-  v_3_bar     = 0.1 v_4_bar
-  v_2_bar     = v_6_bar
-  v_1_bar     = z_bar
-  push_bar    = v_7_bar
-  state_1_bar = 2 state_1 v_1_bar + 0.1 v_2_bar + v_5_bar
-  state_0_bar = cos(state_0) v_3_bar + v_6_bar
+  v_7_bar     = z_bar
+  v_6_bar     = state_1'_bar
+  v_5_bar     = state_0'_bar
+  v_4_bar     = v_6_bar
+  v_3_bar     = -v_4_bar
+  v_2_bar     = 0.1 v_3_bar
+  v_1_bar     = v_5_bar
+  push_bar    = v_6_bar
+  state_1_bar = 0.1 v_1_bar + v_4_bar + 2 state_1 v_7_bar
+  state_0_bar = cos(state_0) v_2_bar + v_5_bar
 """  # noqa: E501 - as it is printed
 
 
@@ -657,7 +657,7 @@ def test_a_chosen_step_is_unfolded_with_the_values_there(step):
         state = np.array([state[0] + 0.1 * state[1], state[1] - 0.1 * np.sin(state[0]) + x[s]])
     assert found["state_0"] == pytest.approx(state[0], rel=1e-5)
     assert found["state_1"] == pytest.approx(state[1], rel=1e-5)
-    assert found["∂v_3/∂state_0"] == pytest.approx(np.cos(state[0]), rel=1e-5)
+    assert found["∂v_2/∂state_0"] == pytest.approx(np.cos(state[0]), rel=1e-5)
 
     def rest(state, s):  # what follows from this step on
         total = 0.0

@@ -783,21 +783,24 @@ class Loop(Holding):
 
         From one step to the next goes what has reached the carry; `start` says what the first one is given.
         """
-        body, carried = self.bodies[0], self.carried
-        first = carried + (self.counter is not None) + self.sliced
-        known: dict[Mask, Sweep] = {}
+        carried, first = self.carried, self.own
+        known: dict[Any, Sweep] = {}
         here, s, before = start, 0, None
         steps = self.executed if steps is None else steps
+        taken = [0] * steps if self.which is None else list(self.which)[:steps]
+        if mode == "reverse":
+            taken.reverse()
         partials, one_pass, kept = Cost(), Cost(), 0
         summed = [0] * len(arguments)
         while s < steps:
-            found = known.get(here)
+            body = self.bodies[taken[s]]
+            found = known.get((taken[s], here))
             if found is None:
                 active = arguments if mode == "reverse" else (*here[:carried], *arguments[carried:])
                 found = count_sweep(body.program, body.sample, active[: len(body.sample)], mode, here)
-                known[here] = found
+                known[taken[s], here] = found
             after = (*found.reached[:carried], *here[carried:])
-            times = steps - s if after == here and before is found else 1
+            times = steps - s if self.which is None and after == here and before is found else 1
             partials, one_pass = partials + times * found.partials, one_pass + times * found.one_pass
             if mode == "reverse":
                 carry_read = zip((before or found).read, found.made, strict=False)
@@ -805,8 +808,8 @@ class Loop(Holding):
                 kept += (times if s else 0) * sum(made for read, made in list(carry_read)[:carried] if read)
                 summed = [n + times * got for n, got in zip(summed, found.reached, strict=False)]
             here, before, s = after, found, s + times
-        for k, n in enumerate(summed[first:], first):  # adjoints of what the body closes over add up
-            one_pass += Cost(additions=max(n - 1, 0) * int(np.size(body.sample[k])))
+        for n, value in zip(summed[first:], self.bodies[0].sample[first:], strict=True):
+            one_pass += Cost(additions=max(n - 1, 0) * int(np.size(value)))  # of what the body closes over
         return partials, one_pass, kept
 
     def again(self, kind: str, snapshots: int) -> int:
