@@ -532,7 +532,7 @@ def test_recomputation_is_counted_and_stated_with_the_bytes_that_are_kept():
         assert str(plan).splitlines()[-1] == note
     assert calls == {"none": 100, "all": 200, 4: evaluations(100, 4) + 100}
     assert note == (
-        "scan, 100 steps: 4 snapshots of 456 bytes, about 2,416 bytes with the insides of one step; "
+        "scan, 100 steps: 4 snapshots of 456 bytes, up to 2,416 bytes with the insides of one step; "
         "275 steps are run again, and each once more with its insides"
     )
     assert evaluations(100, 4) - 100 == 275
@@ -548,7 +548,7 @@ def test_the_insides_of_an_inner_loop_are_part_of_those_of_a_step():
         return lambda x: wg.scan(step, x, None, 10)[0]
 
     few, many = (
-        int(wg.plan(f(n))(1.0).notes[0].split("about ")[1].split(" bytes")[0].replace(",", "")) for n in (1, 50)
+        int(wg.plan(f(n))(1.0).notes[0].split("up to ")[1].split(" bytes")[0].replace(",", "")) for n in (1, 50)
     )
     assert many > 5 * few
 

@@ -837,15 +837,15 @@ class Loop(Holding):
         steps = self.executed
         head = f"{self.name}, {self.heading()}"
         if kind == "insides":
-            return f"{head}: the insides of all steps are kept, about {steps * inside:,} bytes; nothing is run again"
+            return f"{head}: the insides of all steps are kept, up to {steps * inside:,} bytes; nothing is run again"
         if kind == "states":
             kept = steps * state + inside
-            return f"{head}: every state is kept, about {kept:,} bytes; each step is run once more, with its insides"
+            return f"{head}: every state is kept, up to {kept:,} bytes; each step is run once more, with its insides"
         again = self.again(kind, snapshots)
         count = min(steps, snapshots)
         kept = count * state + inside
         return (
-            f"{head}: {count:,} snapshot{'s' * (count != 1)} of {state:,} bytes, about {kept:,} bytes with the insides "
+            f"{head}: {count:,} snapshot{'s' * (count != 1)} of {state:,} bytes, up to {kept:,} bytes with the insides "
             f"of one step; {again:,} step{'s are' if again != 1 else ' is'} run again, and each once more with its "
             "insides"
         )
