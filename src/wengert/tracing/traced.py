@@ -148,6 +148,41 @@ def write_row(
     return Traced(y, tape, out)
 
 
+def innermost(value: Any) -> Any:
+    """Return the plain value that a traced value stands for, through all traces."""
+    while type(value) is Traced:
+        value = value.value
+    return value
+
+
+_INSIDE = frozenset({"numpy", "scipy", "wengert", "optree", "json"})
+"""Packages that take a traced value for what it is: they would read the memory of an array, or skip its protocols."""
+_PASS_ON = frozenset({"abc", "typing"})
+"""Modules of Python in which the question is asked on behalf of their callers."""
+
+
+def _asked_inside(frame: types.FrameType | None) -> bool:
+    """Tell whether code of a package that takes traced values for what they are asks for the class of one."""
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if name not in _PASS_ON:
+            return name.partition(".")[0] in _INSIDE and frame.f_code is not np.isscalar.__code__
+        frame = frame.f_back
+    return False
+
+
+class MissingError(AttributeError, TypeError):
+    """What a scalar has not: as an attribute to ``hasattr``, as an operation to ``len``."""
+
+
+def _names(frame: types.FrameType, attribute: str) -> bool:
+    """Tell whether code asks for an attribute by name, rather than use what it stands for (a loop does)."""
+    code = frame.f_code
+    if dis.opname[code.co_code[frame.f_lasti]] in ("GET_ITER", "UNPACK_SEQUENCE", "UNPACK_EX"):
+        return False  # Python would go on with x[0], x[1]... and find no element
+    return attribute in code.co_consts or attribute in code.co_names
+
+
 VIEWS = frozenset({getitem, reshape, transpose})
 """Primitives whose result NumPy may make a view of their operand."""
 
@@ -155,9 +190,7 @@ VIEWS = frozenset({getitem, reshape, transpose})
 def link_view(view: Any, base: Traced, made_by: Primitive, params: Mapping[str, Any]) -> Any:
     """Remember that one traced array is a view of another, where NumPy made it one."""
     if type(view) is Traced and view.tape is base.tape:
-        value, of = view.value, base.value
-        while type(value) is Traced:
-            value, of = value.value, of.value
+        value, of = innermost(view), innermost(base)
         if type(value) is ndarray and (
             (made_by is getitem and is_basic(params["index"]))  # NumPy made a view, which may have been copied since
             or (value.base is not None and (value.base is of or value.base is of.base))
@@ -316,6 +349,14 @@ class Traced(Recordable):
 
     # -- What it is --
 
+    @property  # type: ignore[misc]  # __class__ of object can be assigned to
+    def __class__(self) -> type:  # what isinstance asks for, where the type itself says no
+        """Answer user code as the value it stands for would, so that it takes the branch it takes under NumPy.
+
+        What builds on the memory of an array, NumPy and SciPy, goes on seeing a traced value and its protocols.
+        """
+        return Traced if _asked_inside(_getframe(1)) else type(innermost(self))
+
     @property
     def shape(self) -> tuple[int, ...]:
         return self.value.shape  # type: ignore[no-any-return]
@@ -373,16 +414,33 @@ class Traced(Recordable):
 
     conjugate = conj
 
-    def __len__(self) -> int:
+    # Properties that give the method, so that a scalar has none: hasattr(x, "__len__") is how people tell it.
+
+    @property
+    def __len__(self) -> Callable[[], int]:
         shape = self.value.shape
         if not shape:
-            raise TypeError("len() of unsized object")
-        return shape[0]  # type: ignore[no-any-return]
+            kind = type(innermost(self))
+            if kind is ndarray:
+                raise TypeError("len() of unsized object")
+            raise MissingError(f"object of type 'numpy.{kind.__name__}' has no len()")
+        return lambda: shape[0]
 
-    def __iter__(self) -> Iterator[Any]:
-        if not self.value.shape:
-            raise TypeError("iteration over a 0-d array")
-        return (self[k] for k in range(len(self)))
+    @property
+    def __iter__(self) -> Callable[[], Iterator[Any]]:
+        shape = self.value.shape
+        if not shape and type(innermost(self)) is not ndarray and _names(_getframe(1), "__iter__"):
+            raise MissingError(f"'numpy.{type(innermost(self)).__name__}' object has no attribute '__iter__'")
+        return self._elements_in_turn
+
+    def _elements_in_turn(self) -> Iterator[Any]:
+        shape = self.value.shape
+        if not shape:
+            kind = type(innermost(self))
+            if kind is ndarray:
+                raise TypeError("iteration over a 0-d array")
+            raise TypeError(f"'numpy.{kind.__name__}' object is not iterable")
+        return (self[k] for k in range(shape[0]))
 
     def __repr__(self) -> str:
         return f"Traced({self.value!r})"
@@ -484,8 +542,8 @@ class Traced(Recordable):
     def __float__(self) -> float:
         if self.dtype.kind in "biu":
             return float(int(self))
-        if self.index < 0:
-            return float(self.value)
+        if self.index < 0 or _formats(_getframe(1)):
+            return float(innermost(self))
         raise lost(caller())
 
     def __complex__(self) -> complex:
@@ -594,6 +652,18 @@ class Traced(Recordable):
     def __round__(self, ndigits: int | None = None) -> Any:
         return int(np.rint(self)) if ndigits is None else np.round(self, ndigits)
 
+    def is_integer(self) -> Any:
+        return self == np.floor(self)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise LostGradientError(
+            explain_at(
+                caller(),
+                "a traced value cannot be pickled, it belongs to the trace that is running:",
+                "Pickle the results of the differentiated function, or stop_gradient(x) of what you want to keep.",
+            )
+        )
+
     def view(self, *args: Any, **kwargs: Any) -> Any:
         """Return the same elements under another name; as another type they would be taken by their bytes."""
         return _refusing("view")(self) if args or kwargs else self[...]
@@ -650,7 +720,7 @@ def _refusing(name: str) -> Callable[..., Any]:
     return method
 
 
-for _name in ("tobytes", "tofile", "dump", "dumps", "getfield", "setfield", "byteswap"):
+for _name in ("tobytes", "tofile", "dump", "dumps", "getfield", "setfield", "byteswap", "hex", "as_integer_ratio"):
     setattr(Traced, _name, _refusing(_name))
 
 
@@ -727,12 +797,19 @@ def _position(value: Any) -> int | None:
 MOST_OBJECTS = 4096
 """The largest traced array that NumPy may take apart into an array of its elements."""
 _STORE = dis.opmap["STORE_SUBSCR"]
+_FORMAT = next((i.opcode, i.arg) for i in dis.get_instructions(lambda a, b: a % b) if i.opname == "BINARY_OP")
 
 
 def _may_hold_objects(frame: types.FrameType) -> bool:
     """Tell whether what asks for a plain array can do with one of objects: not ``a[i] = t``, and not compiled SciPy."""
     code = frame.f_code.co_code
     return code[frame.f_lasti] != _STORE and not frame.f_globals.get("__name__", "").startswith("scipy")
+
+
+def _formats(frame: types.FrameType) -> bool:
+    """Tell whether what asks for a float is ``"%.3f" % t``: as in an f-string, it is for people to read."""
+    code, at = frame.f_code.co_code, frame.f_lasti
+    return (code[at], code[at + 1]) == _FORMAT
 
 
 def _elements(traced: Traced) -> np.ndarray[Any, Any]:
