@@ -21,7 +21,7 @@ from wengert.errors import Location
 from wengert.primitives import functions
 from wengert.primitives.table import CALLS, CAUGHT, LATE
 from wengert.tracing.tape import NO_PARAMS, threads
-from wengert.tracing.traced import Traced, holds_traced, join, through
+from wengert.tracing.traced import Traced, as_array, holds_traced, join, through
 
 _getframe = sys._getframe
 ndarray = np.ndarray
@@ -48,7 +48,7 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
                 args = (args[0].__copy__(), *args[1:])
 
             def joined(value: Any) -> Any:
-                whole = join(value)
+                whole = as_array(join(value))
                 if whole.ndim < kwargs.get("ndmin", 0):
                     whole = functions.reshape(whole, (1,) * (kwargs["ndmin"] - whole.ndim) + whole.shape)
                 return whole if dtype is None else functions.astype(whole, dtype)
@@ -57,7 +57,7 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
         if fills and holds_traced([*args, *kwargs.values()]):
             return through(some_traced([*args, *kwargs.values()]), CALLS[original], args, kwargs)
         made = original(*args, **kwargs)
-        if type(made) is not ndarray or not made.ndim or made.dtype.kind not in "fc" or not made.flags.owndata:
+        if type(made) is not ndarray or made.dtype.kind not in "fc" or not made.flags.owndata:
             return made
         frame = _getframe(1)
         if (args and made is args[0]) or frame.f_globals.get("__name__", "").partition(".")[0] in _INTERNAL:

@@ -155,6 +155,14 @@ def innermost(value: Any) -> Any:
     return value
 
 
+def as_array(value: Any) -> Any:
+    """Make an array without dimensions of a scalar: it is the same number, but it can be assigned to."""
+    if type(value) is not Traced:
+        return value if type(value) is ndarray else _asarray(value)
+    is_one = value.value.shape or type(innermost(value)) is ndarray
+    return value if is_one else Traced(as_array(value.value), value.tape, value.index)
+
+
 _INSIDE = frozenset({"numpy", "scipy", "wengert", "optree", "json"})
 """Packages that take a traced value for what it is: they would read the memory of an array, or skip its protocols."""
 _PASS_ON = frozenset({"abc", "typing"})
@@ -263,7 +271,7 @@ def _augmented(operation: Callable[..., Any]) -> Callable[[Any, Any], Any]:
         overwrite(self, result)
 
     def method(self: Any, other: Any) -> Any:
-        if not self.value.shape:
+        if not self.value.shape and type(innermost(self)) is not ndarray:
             return operation(self, other)  # scalars do not change
         through(self, change, (self, other), NO_PARAMS)
         return self
@@ -303,10 +311,12 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     written = CALLS[function]
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if kwargs and type(kwargs.get("out")) is Traced:
-            target = kwargs.pop("out")
-            through(self, overwrite, (target, through(self, written, (self, *args), kwargs)), NO_PARAMS)
-            return target
+        if args or kwargs:
+            target, args, kwargs = set_out_aside(out_position(function), (self, *args), kwargs)
+            if target is not None:
+                result = through(self, written, args, kwargs)
+                return through(self, write_out, (target, result, function.__name__), NO_PARAMS)
+            return through(self, written, args, kwargs)
         return through(self, written, (self, *args), kwargs)
 
     method.__name__ = written.__name__
@@ -588,22 +598,11 @@ class Traced(Recordable):
                 return record(handler, inputs, NO_PARAMS)
             if handler is not None:
                 return through(self, handler, inputs, kwargs)
-        out = kwargs.get("out")
-        if out is not None and len(out) == 1 and type(out[0]) is Traced:
-            del kwargs["out"]
-            result = getattr(ufunc, method)(*inputs, **kwargs)
-            if method == "__call__" and kwargs.get("where", True) is not True:
-                result = np.where(kwargs["where"], result, out[0])
-            through(self, overwrite, (out[0], result), NO_PARAMS)
-            return out[0]
-        if out is not None:
-            raise LostGradientError(
-                explain_at(
-                    caller(),
-                    f"{ufunc.__name__} would write a traced result into a plain array in place:",
-                    "Write the operation out, a = a + b instead of a += b, without out=.",
-                )
-            )
+        outs = kwargs.get("out")
+        if outs is not None:
+            if all_constant(inputs) and not any(type(out) is Traced for out in outs):
+                return getattr(ufunc, method)(*plain(inputs), **plain(kwargs))
+            return through(self, write_ufunc, (ufunc, method, inputs, kwargs), NO_PARAMS)
         if handler is None and ufunc.types == ["O" * ufunc.nin + "->" + "O" * ufunc.nout] and method == "__call__":
             return ufunc(*[_elements(x) if type(x) is Traced else x for x in inputs])  # made by np.frompyfunc
         if handler is None:
@@ -616,10 +615,11 @@ class Traced(Recordable):
             if all_constant((args, kwargs)):
                 return func(*plain(args), **plain(kwargs))
             raise unsupported(getattr(func, "__name__", str(func)))
-        if kwargs and type(kwargs.get("out")) is Traced:
-            target, rest = kwargs["out"], {name: value for name, value in kwargs.items() if name != "out"}
-            through(self, overwrite, (target, through(self, handler, args, rest)), NO_PARAMS)
-            return target
+        if kwargs or len(args) > 1:
+            target, args, kwargs = set_out_aside(out_position(func), args, kwargs)
+            if target is not None:
+                result = through(self, handler, args, kwargs)
+                return through(self, write_out, (target, result, func.__name__), NO_PARAMS)
         if self.tape.context.place is not None:
             return handler(*args, **kwargs)
         return through(self, handler, args, kwargs)
@@ -647,7 +647,8 @@ class Traced(Recordable):
         return through(self, functions.transpose, (self, wanted), NO_PARAMS)
 
     def compress(self, condition: Any, axis: Any = None, out: Any = None) -> Any:
-        return through(self, CALLS[np.compress], (condition, self, axis, out), NO_PARAMS)
+        result = through(self, CALLS[np.compress], (condition, self, axis), NO_PARAMS)
+        return result if out is None else through(self, write_out, (out, result, "compress"), NO_PARAMS)
 
     def __round__(self, ndigits: int | None = None) -> Any:
         return int(np.rint(self)) if ndigits is None else np.round(self, ndigits)
@@ -843,4 +844,11 @@ def join(value: Any) -> Any:
 
 Tape.traced = Traced
 
-from wengert.tracing.assignment import assign, overwrite  # noqa: E402  # needs the class above, and is used in its methods
+from wengert.tracing.assignment import (  # noqa: E402  # needs the class above, and is used in its methods
+    assign,
+    out_position,
+    overwrite,
+    set_out_aside,
+    write_out,
+    write_ufunc,
+)
