@@ -8,6 +8,7 @@
      |-- UnsupportedError (NotImplementedError)  a function that has no rule was called on a traced value
      |-- LostGradientError(TypeError)            a traced value was about to become a plain number
      |-- EscapedError     (RuntimeError)         a traced value was used after its trace had ended
+     |-- ChangedError     (RuntimeError)         a plain array was changed in place that the derivative reads
      |-- ShapeError       (ValueError)           shapes that do not go together
      |    `-- AxisError   (numpy's, IndexError)  an axis that the array does not have
      |-- MatrixError      (LinAlgError)          NumPy refuses a matrix: singular, not square, not positive definite
@@ -154,6 +155,10 @@ class LostGradientError(WengertError, TypeError):
 
 class EscapedError(WengertError, RuntimeError):
     """A traced value was used after its trace had ended."""
+
+
+class ChangedError(WengertError, RuntimeError):
+    """A plain array that the derivative reads was changed in place after it had been used."""
 
 
 class ShapeError(WengertError, ValueError):

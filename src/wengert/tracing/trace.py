@@ -121,6 +121,8 @@ def run(
         context.place = place
         if outermost:
             stop_catching()
+    if tape.unchanged is not None:
+        tape.unchanged.demand(tape.rows)
     groups = [Group(name, result.shape, result.dtype, [result]) for name, result in results]
     single = unpack is None or unpack.structure is None
     return Trace(getattr(function, "__name__", "f"), tape, arguments, groups, single)

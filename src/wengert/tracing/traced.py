@@ -61,6 +61,7 @@ def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any])
     tape: Any = None
     values: list[Any] = []
     parents: list[int] = []
+    large = False
     for a in args:
         kind = type(a)
         if kind is Traced:
@@ -71,14 +72,27 @@ def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any])
             values.append(a.value)
             parents.append(a.index)
         elif kind is ndarray and not a.dtype.hasobject:
-            values.append(a.copy() if a.size <= COPIED else a)
+            if a.size <= COPIED:
+                a = a.copy()
+            else:
+                large = True
+            values.append(a)
             parents.append(-1)
         elif kind in PLAIN and kind is not ndarray:
             values.append(a)
             parents.append(-1)
         else:
             return record_mixed(primitive, args, params)
+    if large:
+        see_large(tape, args)
     return write_row(tape, primitive, tuple(values), tuple(parents), params, 3)
+
+
+def see_large(tape: Tape, values: Sequence[Any]) -> None:
+    """Let a tape remember the large plain arrays among operands or parts of an index: they are not copied onto it."""
+    for value in values:
+        if type(value) is ndarray and value.size > COPIED:
+            tape.see(value)
 
 
 def record_levels(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
@@ -87,6 +101,7 @@ def record_levels(primitive: Primitive, args: Sequence[Any], params: Mapping[str
     own = [type(a) is Traced and a.tape is tape for a in args]
     values = tuple(a.value if mine else a for a, mine in zip(args, own, strict=True))
     parents = tuple(a.index if mine else -1 for a, mine in zip(args, own, strict=True))
+    see_large(tape, args)
     return at_place(lambda: write_row(tape, primitive, values, parents, params, 3))
 
 
@@ -352,6 +367,8 @@ class Traced(Recordable):
     def record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         if self.tape.context.place is None:
             return at_place(lambda: record(primitive, args, params))
+        if "index" in params:
+            see_large(self.tape, params["index"])
         if len(args) == 1:
             result = write_row(self.tape, primitive, (self.value,), (self.index,), params, 2)
             return link_view(result, self, primitive, params) if primitive in VIEWS else result
@@ -493,6 +510,7 @@ class Traced(Recordable):
             item = write_row(self.tape, getitem, (self.value,), (self.index,), params, 2)
             return item if self.value.ndim == 1 else link_view(item, self, getitem, params)
         template, operands = as_index(index)
+        see_large(self.tape, template)
         params = {"index": template}
         if operands:
             return record(getitem, (self, *operands), params)
