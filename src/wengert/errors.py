@@ -43,6 +43,9 @@ LIBRARIES = (PACKAGE,) + tuple(
     if file is not None
 )
 
+SCIPY = None if _SCIPY is None or _SCIPY.origin is None else os.path.dirname(os.path.abspath(_SCIPY.origin)) + os.sep
+"""Where SciPy's modules are."""
+
 RawLocation = tuple[CodeType, int]
 """A code object and the offset of an instruction in it: cheap to take while tracing, resolved when it is asked for."""
 

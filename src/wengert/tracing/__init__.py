@@ -12,6 +12,7 @@ meet, the inner one records and takes the other as a constant, so no tangent is 
 - `catching`: calls that NumPy's protocols do not bring here (``np.array([...])``, ``np.zeros``, SciPy's functions);
 - `watching`: warnings that name the user's line;
 - `unchanged`: large plain arrays, which are not copied onto the tape, must not change under way;
+- `foreign`: functions of SciPy without a rule, by the name under which the user's line called them;
 - `messages`: what users are told where tracing cannot go on;
 - `trace`: a run of the user's function, and the Program that it makes.
 """

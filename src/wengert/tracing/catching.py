@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import Location
+from wengert.errors import Location, caller
 from wengert.primitives import functions
 from wengert.primitives.table import CALLS, CAUGHT, LATE
+from wengert.tracing.foreign import compiled_call, unsupported_call
 from wengert.tracing.tape import NO_PARAMS, threads
 from wengert.tracing.traced import Traced, as_array, holds_traced, join, through
 
@@ -43,6 +44,11 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(*args, **kwargs)
         if converts and args and holds_traced(args[0]):
             dtype = args[1] if len(args) > 1 else kwargs.get("dtype")
+            frame = _getframe(1)
+            if not _calls_by_name(frame.f_code, frame.f_lasti, original.__name__):
+                compiled = compiled_call(frame)
+                if compiled is not None:  # it would take the memory of what it gets
+                    raise unsupported_call(compiled, caller())
             copies = original.__name__ == "array" and kwargs.get("copy", True) in (True, np._CopyMode.ALWAYS)
             if type(args[0]) is Traced and copies:
                 args = (args[0].__copy__(), *args[1:])

@@ -34,6 +34,7 @@ from wengert.primitives import functions
 from wengert.primitives.structural import Operand, getitem, reshape, transpose
 from wengert.primitives.table import CALLS
 from wengert.program import Primitive, Recordable, as_value
+from wengert.tracing.foreign import scipy_call, unsupported_call
 from wengert.tracing.messages import lost, unsupported
 from wengert.tracing.tape import (
     COPIED,
@@ -238,6 +239,8 @@ def operand(value: Any) -> Any:
         return value + 0
     array = np.asarray(value)
     if array.dtype.hasobject or array.dtype.kind not in "biufc":
+        if type(value).__module__.startswith("scipy.sparse"):
+            raise unsupported_call(f"scipy.sparse.{type(value).__name__}", caller())
         raise ArgumentError(
             explain_at(
                 caller(),
@@ -423,6 +426,17 @@ class Traced(Recordable):
     @property
     def flags(self) -> Any:
         return self.value.flags
+
+    @property
+    def base(self) -> Any:
+        return self.link[0] if hasattr(self, "link") else None
+
+    @property
+    def device(self) -> str:
+        return "cpu"
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        return np
 
     @property
     def flat(self) -> Flat:
@@ -728,6 +742,8 @@ class Flat:
 
 def _refusing(name: str) -> Callable[..., Any]:
     def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
+        if (foreign := scipy_call()) is not None:
+            raise unsupported_call(foreign, caller())
         raise LostGradientError(
             explain_at(
                 caller(),
