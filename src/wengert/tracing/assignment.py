@@ -18,6 +18,7 @@ from wengert.primitives import functions
 from wengert.primitives.structural import getitem, reshape, setitem, transpose
 from wengert.primitives.table import CALLS
 from wengert.program import Primitive, Shaped
+from wengert.tracing.foreign import scipy_call, unsupported_call
 from wengert.tracing.tape import SCALARS, SMALL
 from wengert.tracing.traced import (
     Traced,
@@ -148,6 +149,8 @@ def write_out(target: Any, result: Any, name: str, broadcasts: bool = False) -> 
         ):
             target[...] = plain(result) if all_constant(result) else _asarray(result)  # positions and decisions
             return target
+        if (foreign := scipy_call()) is not None:
+            raise unsupported_call(foreign, caller())
         raise LostGradientError(
             explain_at(
                 caller(),

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import Location, caller
+from wengert.errors import LIBRARIES, Location, caller
 from wengert.primitives import functions
 from wengert.primitives.table import CALLS, CAUGHT, LATE
 from wengert.tracing.foreign import compiled_call, unsupported_call
@@ -164,9 +164,13 @@ def _catching_call(original: Callable[..., Any], run: Callable[..., Any] | None 
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
         if threads.context.tapes:
+            inner = 0
             for value in (*args, *kwargs.values()):
                 if holds_traced(value):
-                    return through(some_traced(value), CALLS[original], args, kwargs, depth)
+                    frame = _getframe(depth - 1)
+                    while frame.f_back is not None and frame.f_code.co_filename.startswith(LIBRARIES):
+                        frame, inner = frame.f_back, inner + 1  # SciPy's own functions may lie between
+                    return through(some_traced(value), CALLS[original], args, kwargs, depth + inner)
         return run(*args, **kwargs)
 
     return call
