@@ -48,6 +48,10 @@ NAMESPACES = {
 }
 
 REST = """\
+## scipy.sparse
+
+Products of a plain matrix of any format and a traced array: `A @ x`, `x @ A`, `A.dot(x)`.
+
 ## scipy.stats
 
 The `pdf`, `logpdf`, `cdf`, `sf`, `ppf`... of the distributions that have formulas in `primitives/distributions.py`.

@@ -8,7 +8,7 @@
 - `distributions`: the densities and distribution functions of ``scipy.stats``.
 - `linalg`: ``numpy.linalg``, a row a factorization; `scipy_linalg`: ``scipy.linalg``.
 - `fourier`: ``numpy.fft``; `scipy_fft`: ``scipy.fft``, cosines and sines included.
-- `scipy_signal`: convolutions and filters of ``scipy.signal``.
+- `scipy_signal`: convolutions and filters of ``scipy.signal``; `scipy_sparse`: products of sparse matrices.
 """
 
 from wengert.primitives import (
@@ -20,6 +20,7 @@ from wengert.primitives import (
     scipy_fft,
     scipy_linalg,
     scipy_signal,
+    scipy_sparse,
     special,
     structural,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "scipy_fft",
     "scipy_linalg",
     "scipy_signal",
+    "scipy_sparse",
     "special",
     "structural",
     "undefine",

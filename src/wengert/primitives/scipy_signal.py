@@ -126,7 +126,7 @@ def _filtered(b: Array, a: Array, x: Array) -> Array:
 
 
 def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
-    """Filter signals by coefficients of numerator and denominator; with ``zi`` return what is left in the delays, too."""
+    """Filter signals by coefficients; with ``zi`` return what is left in the delays, too."""
     b, a, x = np.atleast_1d(array(b)), np.atleast_1d(array(a)), array(x)
     if b.ndim != 1 or a.ndim != 1:
         raise ValueError("object of too small depth for desired array")

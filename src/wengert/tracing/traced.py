@@ -511,6 +511,8 @@ class Traced(Recordable):
         return self // other, self % other
 
     def __matmul__(self, other: Any) -> Any:
+        if type(other).__module__.startswith("scipy.sparse"):
+            return NotImplemented  # it has a product from the left
         return through(self, functions.matmul, (self, other), NO_PARAMS)
 
     def __rmatmul__(self, other: Any) -> Any:
