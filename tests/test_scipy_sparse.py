@@ -14,9 +14,8 @@ from wengert.errors import ShapeError, UnsupportedError
 DENSE = np.diag(np.arange(1.0, 6.0))[:, :4] + np.diag(np.ones(4), 1)[:5, :4] * 2
 rng = np.random.default_rng(2)
 X, MANY, Y, ROWS = (rng.normal(size=s) for s in ((4,), (4, 3), (5,), (3, 5)))
-FORMATS = [
-    getattr(scipy.sparse, f"{k}_{w}") for k in "csr csc coo dia bsr lil dok".split() for w in ("matrix", "array")
-]
+KINDS = ("csr", "csc", "coo", "dia", "bsr", "lil", "dok")
+FORMATS = [getattr(scipy.sparse, f"{kind}_{what}") for kind in KINDS for what in ("matrix", "array")]
 PRODUCTS = {
     "vector": (lambda A, x: A @ x, X),
     "matrix": (lambda A, x: A @ x, MANY),
