@@ -195,3 +195,42 @@ def test_methods_of_floats():
     for name in ("hex", "as_integer_ratio"):
         with pytest.raises(LostGradientError, match=name):
             wg.grad(lambda x, name=name: getattr(x, name)())(2.0)
+
+
+ROWS = np.arange(20.0).reshape(10, 2)
+
+
+def shuffled(x, seed=1):
+    y = x[:, 0] * 1.0
+    np.random.default_rng(seed).shuffle(y)
+    return y
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "f",
+    [
+        shuffled,
+        lambda x: np.random.default_rng(1).permutation(x),
+        lambda x: np.random.default_rng(1).permutation(x[:, 0]),
+        lambda x: np.random.RandomState(1).permutation(x),
+        lambda x: np.random.default_rng(1).choice(x, 5, replace=False),
+    ],
+)
+def test_random_order(f):
+    value, push = wg.linearize(f, ROWS)
+    np.testing.assert_array_equal(value, f(ROWS))
+    np.testing.assert_array_equal(push(ROWS**2), f(ROWS**2))
+
+
+def shuffles_rows(x):
+    y = x * 1.0
+    np.random.default_rng(1).shuffle(y)
+    return np.sum(y[0])
+
+
+def test_rows_cannot_be_shuffled_in_place():
+    """NumPy would exchange them through views, as with all but its own arrays, and some would be there twice."""
+    with pytest.raises(LostGradientError, match=r"rng\.permutation") as caught:
+        wg.grad(shuffles_rows)(ROWS)
+    assert "default_rng(1).shuffle(y)" in str(caught.value)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from wengert.errors import LostGradientError, ShapeError, caller, explain_at
+from wengert.primitives import elementwise as e
 from wengert.primitives import functions
 from wengert.primitives.structural import getitem, reshape, setitem, transpose
 from wengert.primitives.table import CALLS
@@ -92,6 +93,12 @@ def _write_through(base: Traced, made_by: Primitive, params: Mapping[str, Any], 
             _write(base, changed, params["index"], [])
             return
         whole = setitem(changed, base, index=params["index"])
+    elif made_by is e.real:
+        whole = changed if base.dtype.kind != "c" else changed + 1j * np.imag(base)
+    elif made_by is e.imag:
+        if base.dtype.kind != "c":
+            raise ValueError("assignment destination is read-only")
+        whole = np.real(base) + 1j * changed
     elif made_by is reshape:
         whole = reshape(changed, shape=base.shape)
     else:

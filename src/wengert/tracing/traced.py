@@ -20,6 +20,7 @@ import numpy as np
 from wengert.errors import (
     ArgumentError,
     AxisError,
+    Location,
     LostGradientError,
     MatrixError,
     ShapeError,
@@ -195,6 +196,17 @@ def _asked_inside(frame: types.FrameType | None) -> bool:
     return False
 
 
+def _shuffles(frame: types.FrameType) -> bool:
+    """Tell whether a line calls ``rng.shuffle``, which is compiled, and asks whether it has a sequence."""
+    if not _SHUFFLES.intersection(frame.f_code.co_names):
+        return False
+    location = Location.of((frame.f_code, frame.f_lasti))
+    return location is not None and any(f"{name}(" in location.segment for name in _SHUFFLES)
+
+
+_SHUFFLES = frozenset({"shuffle", "permutation"})
+
+
 class MissingError(AttributeError, TypeError):
     """What a scalar has not: as an attribute to ``hasattr``, as an operation to ``len``."""
 
@@ -207,7 +219,7 @@ def _names(frame: types.FrameType, attribute: str) -> bool:
     return attribute in code.co_consts or attribute in code.co_names
 
 
-VIEWS = frozenset({getitem, reshape, transpose})
+VIEWS = frozenset({getitem, reshape, transpose, e.real, e.imag})
 """Primitives whose result NumPy may make a view of their operand."""
 
 
@@ -216,7 +228,9 @@ def link_view(view: Any, base: Traced, made_by: Primitive, params: Mapping[str, 
     if type(view) is Traced and view.tape is base.tape:
         value, of = innermost(view), innermost(base)
         if type(value) is ndarray and (
-            (made_by is getitem and is_basic(params["index"]))  # NumPy made a view, which may have been copied since
+            made_by is e.real
+            or made_by is e.imag
+            or (made_by is getitem and is_basic(params["index"]))  # NumPy made a view, which may have been copied since
             or (value.base is not None and (value.base is of or value.base is of.base))
         ):
             view.link = (base, made_by, params)
@@ -385,7 +399,19 @@ class Traced(Recordable):
 
         What builds on the memory of an array, NumPy and SciPy, goes on seeing a traced value and its protocols.
         """
-        return Traced if _asked_inside(_getframe(1)) else type(innermost(self))
+        frame = _getframe(1)
+        asking = frame.f_back
+        if asking is not None and frame.f_globals.get("__name__") == "abc" and _shuffles(asking):
+            if len(self.value.shape) == 1:
+                return list  # which is shuffled element by element
+            raise LostGradientError(
+                explain_at(
+                    (asking.f_code, asking.f_lasti),
+                    "shuffle exchanges the rows of a traced array through views, and loses what stood there:",
+                    "Write y = y[rng.permutation(len(y))].",
+                )
+            )
+        return Traced if _asked_inside(frame) else type(innermost(self))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -446,9 +472,19 @@ class Traced(Recordable):
     def real(self) -> Any:
         return self if self.dtype.kind != "c" else np.real(self)
 
+    @real.setter
+    def real(self, value: Any) -> None:
+        self[...] = value if self.dtype.kind != "c" else value + 1j * np.imag(self)
+
     @property
     def imag(self) -> Any:
         return np.imag(self)
+
+    @imag.setter
+    def imag(self, value: Any) -> None:
+        if self.dtype.kind != "c":
+            raise TypeError("array does not have imaginary part to set")
+        self[...] = np.real(self) + 1j * value
 
     def conj(self) -> Any:
         return self if self.dtype.kind != "c" else np.conjugate(self)
