@@ -16,7 +16,7 @@ import numpy as np
 from wengert.errors import LostGradientError, ShapeError, caller, explain_at
 from wengert.primitives import elementwise as e
 from wengert.primitives import functions
-from wengert.primitives.structural import getitem, reshape, setitem, transpose
+from wengert.primitives.structural import fill_index, getitem, reshape, setitem, transpose
 from wengert.primitives.table import CALLS
 from wengert.program import Primitive, Shaped
 from wengert.tracing.foreign import scipy_call, unsupported_call
@@ -52,6 +52,10 @@ def assign(target: Traced, index: Any, value: Any) -> None:
         return  # a[i] += b has changed a through the view a[i] already
     if isinstance(value, (list, tuple)) or (type(value) is ndarray and value.dtype.hasobject):
         value = join(value) if holds_traced(value) else np.asarray(value)
+    if getattr(value, "ndim", 0) > 1 and value.shape[0] == 1:
+        slot = np.broadcast_to(0.0, target.shape)[fill_index(template, [innermost(k) for k in operands])].ndim
+        while value.ndim > slot and value.shape[0] == 1:  # NumPy leaves them out
+            value = value[0]
     link = getattr(target, "link", None)
     if link is None:
         _write(target, value, template, operands)

@@ -690,6 +690,8 @@ class Traced(Recordable):
             if target is not None:
                 result = through(self, handler, args, kwargs)
                 return through(self, write_out, (target, result, func.__name__), NO_PARAMS)
+        if func is np.copy:
+            return as_array(through(self, handler, args, kwargs))
         if self.tape.context.place is not None:
             return handler(*args, **kwargs)
         return through(self, handler, args, kwargs)
@@ -701,12 +703,18 @@ class Traced(Recordable):
     max, min, argmax, argmin = _method(np.max), _method(np.min), _method(np.argmax), _method(np.argmin)
     all, any, ptp, clip = _method(np.all), _method(np.any), _method(np.ptp), _method(np.clip)
     dot, trace, diagonal = _method(np.dot), _method(np.trace), _method(np.diagonal)
-    squeeze, swapaxes, copy = _method(np.squeeze), _method(np.swapaxes), _method(np.copy)
+    squeeze, swapaxes, _copied = _method(np.squeeze), _method(np.swapaxes), _method(np.copy)
     take, repeat, choose = _method(np.take), _method(np.repeat), _method(np.choose)
     argsort, argpartition, searchsorted = _method(np.argsort), _method(np.argpartition), _method(np.searchsorted)
     nonzero, cumprod, round = _method(np.nonzero), _method(np.cumprod), _method(np.round)
     ravel = _method(np.ravel)
     flatten = ravel
+
+    def copy(self, order: str = "C") -> Any:
+        copied = self._copied(order)
+        if self.value.shape or type(innermost(self)) is not ndarray:
+            return copied
+        return as_array(copied) if type(copied) is Traced else Traced(_asarray(copied), self.tape, -1)
 
     def reshape(self, *shape: Any, **kwargs: Any) -> Any:
         wanted = shape[0] if len(shape) == 1 else shape
