@@ -105,6 +105,8 @@ def _write_through(base: Traced, made_by: Primitive, params: Mapping[str, Any], 
         whole = np.real(base) + 1j * changed
     elif made_by is reshape:
         whole = reshape(changed, shape=base.shape)
+    elif made_by is not transpose:
+        raise ValueError("assignment destination is read-only")
     else:
         axes = params["axes"]
         whole = transpose(changed, axes=tuple(sorted(range(len(axes)), key=axes.__getitem__)))

@@ -22,10 +22,13 @@ from wengert.primitives import functions
 from wengert.primitives.table import CALLS, CAUGHT, LATE
 from wengert.tracing.foreign import compiled_call, unsupported_call
 from wengert.tracing.tape import NO_PARAMS, threads
-from wengert.tracing.traced import Traced, as_array, holds_traced, join, through
+from wengert.tracing.traced import Traced, as_array, holds_traced, join, laid_out, layout, through
 
 _getframe = sys._getframe
 ndarray = np.ndarray
+
+
+_ORDERS = {"ascontiguousarray": "C", "asfortranarray": "F"}
 
 
 def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,7 +38,7 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
     what the function assigns to it later is written down.
     """
     fills = original.__name__ in ("full", "arange")
-    converts = original.__name__ in ("array", "asarray", "asanyarray", "ascontiguousarray")
+    converts = original.__name__ in ("array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray")
 
     @functools.wraps(original)
     def create(*args: Any, **kwargs: Any) -> Any:
@@ -52,6 +55,11 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
             copies = original.__name__ == "array" and kwargs.get("copy", True) in (True, np._CopyMode.ALWAYS)
             if type(args[0]) is Traced and copies:
                 args = (args[0].__copy__(), *args[1:])
+            order = _ORDERS.get(original.__name__, kwargs.get("order"))
+            if type(args[0]) is Traced and order in ("C", "F") and args[0].ndim > 1:
+                lies = layout(args[0]).flags
+                if copies or not (lies.c_contiguous if order == "C" else lies.f_contiguous):
+                    args = (laid_out(args[0], order), *args[1:])
 
             def joined(value: Any) -> Any:
                 whole = as_array(join(value))
@@ -116,6 +124,7 @@ _CAUGHT = (
         "asarray",
         "asanyarray",
         "ascontiguousarray",
+        "asfortranarray",
         "copy",
         "zeros",
         "empty",

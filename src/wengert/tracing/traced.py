@@ -8,6 +8,7 @@ path that every line of every trace takes.
 from __future__ import annotations
 
 import dis
+import functools
 import operator
 import sys
 import types
@@ -227,17 +228,130 @@ def link_view(view: Any, base: Traced, made_by: Primitive, params: Mapping[str, 
     """Remember that one traced array is a view of another, where NumPy made it one."""
     if type(view) is Traced and view.tape is base.tape:
         value, of = innermost(view), innermost(base)
-        if type(value) is ndarray and (
-            made_by is e.real
-            or made_by is e.imag
-            or (made_by is getitem and is_basic(params["index"]))  # NumPy made a view, which may have been copied since
-            or (value.base is not None and (value.base is of or value.base is of.base))
-        ):
+        if type(value) is ndarray and made_by is reshape and hasattr(base, "link"):
+            whole = layout(base)
+            is_view = np.may_share_memory(whole.reshape(params["shape"]), whole)
+        else:
+            is_view = type(value) is ndarray and (
+                made_by is e.real
+                or made_by is e.imag
+                or (
+                    made_by is getitem and is_basic(params["index"])
+                )  # NumPy made a view, which may have been copied since
+                or (value.base is not None and (value.base is of or value.base is of.base))
+            )
+        if is_view:
             view.link = (base, made_by, params)
             views = getattr(base, "views", [])
             base.views = views = [r for r in views if r() is not None] if len(views) > 64 else views
             views.append(weakref.ref(view))
     return view
+
+
+def layout(traced: Traced) -> Any:
+    """Return an array that lies in memory as NumPy's own would: the value itself may have been copied meanwhile."""
+    link = getattr(traced, "link", None)
+    if link is None:
+        return innermost(traced)
+    base, made_by, params = link
+    whole = layout(base)
+    if made_by is getitem:
+        return whole[params["index"]]
+    if made_by is reshape:
+        return whole.reshape(params["shape"])
+    if made_by is transpose:
+        return whole.transpose(params["axes"])
+    return whole.real if made_by is e.real else whole.imag if made_by is e.imag else innermost(traced)
+
+
+def laid_out(traced: Traced, order: Any) -> Traced:
+    """Return a traced array of its own whose value lies in memory in an order."""
+    value = traced.value
+    value = laid_out(value, order) if type(value) is Traced else _asarray(value, order=order) if value.shape else value
+    return Traced(value, traced.tape, traced.index)
+
+
+def in_memory(traced: Traced, order: str) -> str:
+    """Return the order that "A" stands for: that in which the array lies in memory."""
+    return order if order != "A" else "F" if layout(traced).flags.fnc else "C"
+
+
+class SeenThrough:
+    """What makes a view that is no part of its base in NumPy's terms: it sees changes, and cannot be written to."""
+
+    def __init__(self, again: Callable[[Any], Any]) -> None:
+        self.again = again
+
+    def __call__(self, base: Any) -> Any:
+        return self.again(base)
+
+
+VIEWING = frozenset({
+    np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis, np.rollaxis, np.squeeze, np.expand_dims, np.flip,
+    np.atleast_1d, np.atleast_2d, np.atleast_3d, np.fliplr, np.flipud, np.rot90, np.split, np.array_split, np.hsplit,
+    np.vsplit, np.dsplit, np.real, np.imag, np.real_if_close, np.trim_zeros, np.matrix_transpose,
+    *(getattr(np, name) for name in ("unstack", "permute_dims") if hasattr(np, name)), np.linalg.matrix_transpose,
+})  # fmt: skip
+"""Functions of NumPy whose results may be views of their argument; those of all others are arrays of their own."""
+SEEING = frozenset({
+    np.diagonal, np.linalg.diagonal, np.diag, np.broadcast_to, np.broadcast_arrays,
+    np.lib.stride_tricks.sliding_window_view, np.lib.stride_tricks.as_strided,
+})  # fmt: skip
+"""Functions whose results see changes of their argument, and are not written to."""
+
+
+IN_C_ORDER = frozenset({np.insert, np.delete, np.take, np.cumprod, np.einsum})
+"""Functions whose results lie in memory row by row under NumPy, and not always when written with primitives."""
+
+
+def finished(function: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> Any:
+    """Return the result of a NumPy function: a view where NumPy's is one, and an array of its own else."""
+    if function in VIEWING or (function is np.meshgrid and kwargs.get("copy") is False):
+        return result
+    if function in SEEING:
+        return _see_through(function, args, kwargs, result)
+    if type(result) is Traced:
+        if hasattr(result, "link") or (args and result is args[0]):
+            result = result.__copy__()
+        if function in IN_C_ORDER and not innermost(result).flags.c_contiguous:
+            result = laid_out(result, "C")
+        if function is np.einsum and _only_renames(args) and type(args[1]) is Traced:
+            _link_seen(result, args[1], SeenThrough(lambda base: CALLS[np.einsum](args[0], base, **kwargs)))
+    elif type(result) in (list, tuple) and any(type(part) is Traced and hasattr(part, "link") for part in result):
+        return type(result)([part.__copy__() if type(part) is Traced else part for part in result])
+    return result
+
+
+def _only_renames(args: Any) -> bool:
+    """Tell whether ``np.einsum("ii->i", x)`` sums nothing, and gives a view."""
+    if len(args) != 2 or type(args[0]) is not str:
+        return False
+    given, arrow, out = args[0].replace(" ", "").partition("->")
+    return bool(arrow) and set(given) == set(out)
+
+
+def _see_through(function: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> Any:
+    written = CALLS[function]
+    if function is np.broadcast_arrays:
+        for part, base in zip(result, args, strict=True):
+            if type(part) is Traced and type(base) is Traced and part is not base:
+                again = functools.partial(CALLS[np.broadcast_to], shape=part.shape)
+                _link_seen(part, base, SeenThrough(again))
+        return result
+    base = args[0] if args else None
+    if type(result) is not Traced or type(base) is not Traced or result is base or not base.value.shape:
+        return result
+    if function is np.diag and base.ndim == 1:
+        return result.__copy__() if hasattr(result, "link") else result
+    _link_seen(result, base, SeenThrough(lambda base: written(base, *args[1:], **kwargs)))
+    return result
+
+
+def _link_seen(view: Traced, base: Traced, made_by: Any) -> None:
+    if view.tape is base.tape and view.value.shape:
+        view.link = (base, made_by, NO_PARAMS)
+        base.views = views = getattr(base, "views", [])
+        views.append(weakref.ref(view))
 
 
 def record_mixed(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
@@ -348,8 +462,9 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
             if target is not None:
                 result = through(self, written, args, kwargs)
                 return through(self, write_out, (target, result, function.__name__), NO_PARAMS)
-            return through(self, written, args, kwargs)
-        return through(self, written, (self, *args), kwargs)
+            return finished(function, args, kwargs, through(self, written, args, kwargs))
+        args = (self,)
+        return finished(function, args, NO_PARAMS, through(self, written, args, NO_PARAMS))
 
     method.__name__ = written.__name__
     return method
@@ -690,11 +805,15 @@ class Traced(Recordable):
             if target is not None:
                 result = through(self, handler, args, kwargs)
                 return through(self, write_out, (target, result, func.__name__), NO_PARAMS)
-        if func is np.copy:
-            return as_array(through(self, handler, args, kwargs))
         if self.tape.context.place is not None:
             return handler(*args, **kwargs)
-        return through(self, handler, args, kwargs)
+        if func is np.copy:
+            return as_array(through(self, handler, args, kwargs))
+        if (func is np.ravel or func is np.reshape) and args and type(args[0]) is Traced:
+            if func is np.ravel:
+                return args[0].ravel(*args[1:], **kwargs)
+            kwargs = {**kwargs, "order": in_memory(args[0], kwargs["order"])} if "order" in kwargs else kwargs
+        return finished(func, args, kwargs, through(self, handler, args, kwargs))
 
     # -- Methods of arrays --
 
@@ -707,17 +826,36 @@ class Traced(Recordable):
     take, repeat, choose = _method(np.take), _method(np.repeat), _method(np.choose)
     argsort, argpartition, searchsorted = _method(np.argsort), _method(np.argpartition), _method(np.searchsorted)
     nonzero, cumprod, round = _method(np.nonzero), _method(np.cumprod), _method(np.round)
-    ravel = _method(np.ravel)
-    flatten = ravel
+
+    def ravel(self, order: str = "C") -> Any:
+        """Return the elements one after the other: a view where they lie so in memory."""
+        source, lies = self, layout(self)
+        if order == "K":
+            axes = sorted(range(self.ndim), key=lambda k: -abs(lies.strides[k]))
+            if axes != list(range(self.ndim)):
+                source, lies = self.transpose(axes), lies.transpose(axes)
+            order = "C"
+        order = in_memory(self, order)
+        flat = through(self, CALLS[np.ravel], (source, order), NO_PARAMS)
+        is_view = lies.flags.f_contiguous if order == "F" else lies.flags.c_contiguous
+        return flat if is_view or type(flat) is not Traced else flat.__copy__()
+
+    def flatten(self, order: str = "C") -> Any:
+        flat = self.ravel(order)
+        return flat.__copy__() if type(flat) is Traced else flat
 
     def copy(self, order: str = "C") -> Any:
         copied = self._copied(order)
-        if self.value.shape or type(innermost(self)) is not ndarray:
+        if self.value.shape:
+            return laid_out(copied, order) if type(copied) is Traced and self.ndim > 1 else copied
+        if type(innermost(self)) is not ndarray:
             return copied
         return as_array(copied) if type(copied) is Traced else Traced(_asarray(copied), self.tape, -1)
 
     def reshape(self, *shape: Any, **kwargs: Any) -> Any:
         wanted = shape[0] if len(shape) == 1 else shape
+        if "order" in kwargs:
+            kwargs["order"] = in_memory(self, kwargs["order"])
         return through(self, functions.reshape, (self, wanted), kwargs)
 
     def transpose(self, *axes: Any) -> Any:
@@ -750,7 +888,8 @@ class Traced(Recordable):
     def astype(
         self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
     ) -> Any:
-        return through(self, functions.astype, (self, dtype, order, casting), NO_PARAMS)
+        made = through(self, functions.astype, (self, dtype, order, casting), NO_PARAMS)
+        return made.__copy__() if copy and made is self else made
 
 
 class Flat:
