@@ -304,8 +304,13 @@ IN_C_ORDER = frozenset({np.insert, np.delete, np.take, np.cumprod, np.einsum})
 """Functions whose results lie in memory row by row under NumPy, and not always when written with primitives."""
 
 
+_SPECIAL = VIEWING | SEEING | IN_C_ORDER
+
+
 def finished(function: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> Any:
     """Return the result of a NumPy function: a view where NumPy's is one, and an array of its own else."""
+    if type(result) is Traced and function not in _SPECIAL:  # most
+        return result.__copy__() if hasattr(result, "link") or (args and result is args[0]) else result
     if function in VIEWING or (function is np.meshgrid and kwargs.get("copy") is False):
         return result
     if function in SEEING:
