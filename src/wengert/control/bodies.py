@@ -210,7 +210,7 @@ def straight(program: Program) -> Callable[..., tuple[Any, ...]]:
             code.append(f"    del {', '.join(dead)}")
     code.append(f"    return ({''.join(f'{named(a)}, ' for a in program.outputs)})")
     exec(compile("\n".join(code), f"<body {program.name}>", "exec"), names)
-    return names["step"]  # type: ignore[no-any-return]
+    return names.pop("step")  # type: ignore[no-any-return]  # which would hold itself and all constants otherwise
 
 
 class _Table:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from wengert.cost import Cost, cost
-from wengert.program import Held, Primitive, Program, Recordable, as_value
+from wengert.program import Held, Line, Primitive, Program, Recordable, as_value
 
 Array = Any
 Mask = tuple[bool, ...]
@@ -106,6 +106,11 @@ class Holding(Held):
 def call(held: Holding, operands: Sequence[Any]) -> tuple[Any, ...]:
     """Write the line that holds something (on traced operands), or run it (on plain ones)."""
     return _primitive(held.name)(*operands, held=held)  # type: ignore[no-any-return]
+
+
+def line_of(held: Holding, inputs: Sequence[Any], outputs: Sequence[Any], place: Any) -> Line:
+    """Return the line of a Program that holds something."""
+    return Line(_primitive(held.name), tuple(inputs), tuple(outputs), {"held": held}, place)
 
 
 _primitives: dict[str, Primitive] = {}

@@ -179,7 +179,8 @@ class Loop(Holding):
 
     __slots__ = (
         "_last", "_masks", "bodies", "brought", "budget", "carried", "checkpoint", "collected", "consts", "counter",
-        "executed", "length", "ready", "retrace", "reversed", "sliced", "store", "test_takes", "tests", "which",
+        "executed", "folded", "length", "ready", "retrace", "reversed", "sliced", "store", "test_takes", "tests",
+        "which",
     )  # fmt: skip
 
     def __init__(
@@ -208,6 +209,8 @@ class Loop(Holding):
         """The body of each step, where it is known; else the one whose decisions are taken."""
         self.checkpoint, self.budget = checkpoint, budget
         self.executed = length or 0
+        self.folded = 0
+        """How many lines each step was folded from, in a trace that had them one after the other."""
         self.ready: tuple[Values, Any] | None = None
         """Results that are known already, for the next evaluation."""
         self.retrace: Callable[[bool, Values, int], Body] | None = None
@@ -360,7 +363,7 @@ class Loop(Holding):
             counter=self.counter, reversed=self.reversed, tests=self.tests, test_takes=self.test_takes,
             which=self.which, checkpoint=self.checkpoint, budget=self.budget,
         )  # fmt: skip
-        twin.executed = self.executed
+        twin.executed, twin.folded = self.executed, self.folded
         return twin
 
     # -- What is differentiated --
