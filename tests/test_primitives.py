@@ -452,7 +452,7 @@ def test_rules_read_only_what_their_parameters_say(f, shapes):
             for k, value in enumerate(kept)
         )
         pairs = zip(edges(row), edges((primitive, parents, stripped, params, place, out)), strict=True)
-        for (position, J), (position_stripped, J_stripped) in pairs:
+        for (*position, J), (*position_stripped, J_stripped) in pairs:
             assert position == position_stripped
             np.testing.assert_array_equal(J.dense(), J_stripped.dense())
 

@@ -19,7 +19,7 @@ for bit; only lines are saved.  What repeats inside of one step is folded in tur
 ...         x = a * x * (1 - x)
 ...     return x
 >>> len(wg.trace(f, fold=False)(3.5).lines), len(wg.trace(f)(3.5).lines)
-(3000, 1)
+(2999, 3)
 """
 
 from __future__ import annotations
