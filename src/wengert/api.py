@@ -25,7 +25,7 @@ from wengert.planning import Plan, choose, plan_program
 from wengert.program import Program
 from wengert.rerolling import reroll
 from wengert.scalarization import is_scalar, scalarize
-from wengert.tracing import Trace, Traced, parameter_names, results_of, run, watch
+from wengert.tracing import Trace, Traced, Unchanged, parameter_names, results_of, run, watch
 
 Array = Any
 Function = Callable[..., Any]
@@ -288,7 +288,7 @@ def linearize(f: Function, *primals: Any, has_aux: bool = False) -> Any:
 class LinearMap:
     """The derivative of a function at a point: call it with tangents, or ``.T`` of it with an adjoint."""
 
-    __slots__ = ("_function", "_linearization", "_primals", "_returned", "_spread")
+    __slots__ = ("_function", "_linearization", "_primals", "_returned", "_spread", "_unchanged")
 
     def __init__(
         self,
@@ -300,9 +300,10 @@ class LinearMap:
     ) -> None:
         self._function, self._primals, self._linearization = function, primals, linearization
         self._spread, self._returned = spread, returned or Returned()
+        self._unchanged: Unchanged | None = None
 
     def __call__(self, *tangents: Any) -> Any:
-        linearization = self._linearization
+        linearization = self._demand_unchanged()
         if len(tangents) != len(self._primals):
             raise ArgumentError(
                 f"{len(self._primals)} tangents are needed, one for each argument, not {len(tangents)}."
@@ -319,9 +320,15 @@ class LinearMap:
             ]
         )
 
+    def _demand_unchanged(self) -> Linearization:
+        """Return the linearization, if the user's large arrays that it reads are still as the function found them."""
+        if self._unchanged is not None:
+            self._unchanged.demand(self._linearization.rows)
+        return self._linearization
+
     def pull(self, adjoint: Any) -> tuple[Any, ...]:
         """Multiply an adjoint by the Jacobian from the left: one product for each argument."""
-        linearization = self._linearization
+        linearization = self._demand_unchanged()
         given = self._returned.split(adjoint, "the adjoint")
         seeds: dict[int, Any] = {}
         for g, position, value in zip(given, linearization.outputs, linearization.values, strict=True):
@@ -366,6 +373,7 @@ def _linear(f: Function, primals: Sequence[Any], has_aux: bool) -> Any:
     trace, spread = watch(_record, f, primals, {}, Choice(range(len(primals)), None), False, True, returned)
     linearization = Linearization.of_trace(trace)
     push = LinearMap(f, tuple(primals), linearization, spread, returned)
+    push._unchanged = trace.tape.unchanged
     y = returned.pack(linearization.values)
     return (y, push, returned.aux) if has_aux else (y, push)
 

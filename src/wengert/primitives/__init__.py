@@ -7,7 +7,8 @@
 - `special`: the functions of ``scipy.special``; `parameters`: their derivatives that need quadrature.
 - `distributions`: the densities and distribution functions of ``scipy.stats``.
 - `linalg`: ``numpy.linalg``, a row a factorization; `scipy_linalg`: ``scipy.linalg``.
-- `fourier`: ``numpy.fft``.
+- `fourier`: ``numpy.fft``; `scipy_fft`: ``scipy.fft``, cosines and sines included.
+- `scipy_signal`: convolutions and filters of ``scipy.signal``.
 """
 
 from wengert.primitives import (
@@ -16,7 +17,9 @@ from wengert.primitives import (
     fourier,
     functions,
     linalg,
+    scipy_fft,
     scipy_linalg,
+    scipy_signal,
     special,
     structural,
 )
@@ -31,7 +34,9 @@ __all__ = [
     "fourier",
     "functions",
     "linalg",
+    "scipy_fft",
     "scipy_linalg",
+    "scipy_signal",
     "special",
     "structural",
     "undefine",

@@ -34,6 +34,7 @@ from wengert.primitives import functions
 from wengert.primitives.structural import Operand, getitem, reshape, transpose
 from wengert.primitives.table import CALLS
 from wengert.program import Primitive, Recordable, Shaped, as_value
+from wengert.tracing.foreign import scipy_call, unsupported_call
 from wengert.tracing.messages import lost, unsupported
 from wengert.tracing.tape import (
     COPIED,
@@ -60,6 +61,7 @@ def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any])
     tape: Any = None
     values: list[Any] = []
     parents: list[int] = []
+    large = False
     for a in args:
         kind = type(a)
         if kind is Traced:
@@ -70,14 +72,27 @@ def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any])
             values.append(a.value)
             parents.append(a.index)
         elif kind is ndarray and not a.dtype.hasobject:
-            values.append(a.copy() if a.size <= COPIED else a)
+            if a.size <= COPIED:
+                a = a.copy()
+            else:
+                large = True
+            values.append(a)
             parents.append(-1)
         elif kind in PLAIN and kind is not ndarray:
             values.append(a)
             parents.append(-1)
         else:
             return record_mixed(primitive, args, params)
+    if large:
+        see_large(tape, args)
     return write_row(tape, primitive, tuple(values), tuple(parents), params, 3)
+
+
+def see_large(tape: Tape, values: Sequence[Any]) -> None:
+    """Let a tape remember the large plain arrays among operands or parts of an index: they are not copied onto it."""
+    for value in values:
+        if type(value) is ndarray and value.size > COPIED:
+            tape.see(value)
 
 
 def record_levels(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
@@ -89,6 +104,7 @@ def record_levels(primitive: Primitive, args: Sequence[Any], params: Mapping[str
     own = [type(a) is Traced and a.tape is tape for a in args]
     values = tuple(a.value if mine else a for a, mine in zip(args, own, strict=True))
     parents = tuple(a.index if mine else -1 for a, mine in zip(args, own, strict=True))
+    see_large(tape, args)
     return at_place(lambda: write_row(tape, primitive, values, parents, params, 3))
 
 
@@ -169,6 +185,49 @@ def _write_several(
     return tuple(Traced(y, tape, position) for y, position in zip(results, out, strict=True))
 
 
+def innermost(value: Any) -> Any:
+    """Return the plain value that a traced value stands for, through all traces."""
+    while type(value) is Traced:
+        value = value.value
+    return value
+
+
+def as_array(value: Any) -> Any:
+    """Make an array without dimensions of a scalar: it is the same number, but it can be assigned to."""
+    if type(value) is not Traced:
+        return value if type(value) is ndarray else _asarray(value)
+    is_one = value.value.shape or type(innermost(value)) is ndarray
+    return value if is_one else Traced(as_array(value.value), value.tape, value.index)
+
+
+_INSIDE = frozenset({"numpy", "scipy", "wengert", "optree", "json"})
+"""Packages that take a traced value for what it is: they would read the memory of an array, or skip its protocols."""
+_PASS_ON = frozenset({"abc", "typing"})
+"""Modules of Python in which the question is asked on behalf of their callers."""
+
+
+def _asked_inside(frame: types.FrameType | None) -> bool:
+    """Tell whether code of a package that takes traced values for what they are asks for the class of one."""
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if name not in _PASS_ON:
+            return name.partition(".")[0] in _INSIDE and frame.f_code is not np.isscalar.__code__
+        frame = frame.f_back
+    return False
+
+
+class MissingError(AttributeError, TypeError):
+    """What a scalar has not: as an attribute to ``hasattr``, as an operation to ``len``."""
+
+
+def _names(frame: types.FrameType, attribute: str) -> bool:
+    """Tell whether code asks for an attribute by name, rather than use what it stands for (a loop does)."""
+    code = frame.f_code
+    if dis.opname[code.co_code[frame.f_lasti]] in ("GET_ITER", "UNPACK_SEQUENCE", "UNPACK_EX"):
+        return False  # Python would go on with x[0], x[1]... and find no element
+    return attribute in code.co_consts or attribute in code.co_names
+
+
 VIEWS = frozenset({getitem, reshape, transpose})
 """Primitives whose result NumPy may make a view of their operand."""
 
@@ -176,9 +235,7 @@ VIEWS = frozenset({getitem, reshape, transpose})
 def link_view(view: Any, base: Traced, made_by: Primitive, params: Mapping[str, Any]) -> Any:
     """Remember that one traced array is a view of another, where NumPy made it one."""
     if type(view) is Traced and view.tape is base.tape:
-        value, of = view.value, base.value
-        while type(value) is Traced:
-            value, of = value.value, of.value
+        value, of = innermost(view), innermost(base)
         if type(value) is ndarray and (
             (made_by is getitem and is_basic(params["index"]))  # NumPy made a view, which may have been copied since
             or (value.base is not None and (value.base is of or value.base is of.base))
@@ -203,6 +260,8 @@ def operand(value: Any) -> Any:
         return value + 0
     array = np.asarray(value)
     if array.dtype.hasobject or array.dtype.kind not in "biufc":
+        if type(value).__module__.startswith("scipy.sparse"):
+            raise unsupported_call(f"scipy.sparse.{type(value).__name__}", caller())
         raise ArgumentError(
             explain_at(
                 caller(),
@@ -251,7 +310,7 @@ def _augmented(operation: Callable[..., Any]) -> Callable[[Any, Any], Any]:
         overwrite(self, result)
 
     def method(self: Any, other: Any) -> Any:
-        if not self.value.shape:
+        if not self.value.shape and type(innermost(self)) is not ndarray:
             return operation(self, other)  # scalars do not change
         through(self, change, (self, other), NO_PARAMS)
         return self
@@ -291,10 +350,12 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     written = CALLS[function]
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if kwargs and type(kwargs.get("out")) is Traced:
-            target = kwargs.pop("out")
-            through(self, overwrite, (target, through(self, written, (self, *args), kwargs)), NO_PARAMS)
-            return target
+        if args or kwargs:
+            target, args, kwargs = set_out_aside(out_position(function), (self, *args), kwargs)
+            if target is not None:
+                result = through(self, written, args, kwargs)
+                return through(self, write_out, (target, result, function.__name__), NO_PARAMS)
+            return through(self, written, args, kwargs)
         return through(self, written, (self, *args), kwargs)
 
     method.__name__ = written.__name__
@@ -330,12 +391,22 @@ class Traced(Recordable):
     def record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         if self.tape.context.place is None:
             return at_place(lambda: record(primitive, args, params))
+        if "index" in params:
+            see_large(self.tape, params["index"])
         if len(args) == 1:
             result = write_row(self.tape, primitive, (self.value,), (self.index,), params, 2)
             return link_view(result, self, primitive, params) if primitive in VIEWS else result
         return record(primitive, args, params)
 
     # -- What it is --
+
+    @property  # type: ignore[misc]  # __class__ of object can be assigned to
+    def __class__(self) -> type:  # what isinstance asks for, where the type itself says no
+        """Answer user code as the value it stands for would, so that it takes the branch it takes under NumPy.
+
+        What builds on the memory of an array, NumPy and SciPy, goes on seeing a traced value and its protocols.
+        """
+        return Traced if _asked_inside(_getframe(1)) else type(innermost(self))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -378,6 +449,17 @@ class Traced(Recordable):
         return self.value.flags
 
     @property
+    def base(self) -> Any:
+        return self.link[0] if hasattr(self, "link") else None
+
+    @property
+    def device(self) -> str:
+        return "cpu"
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        return np
+
+    @property
     def flat(self) -> Flat:
         return Flat(self)
 
@@ -394,16 +476,33 @@ class Traced(Recordable):
 
     conjugate = conj
 
-    def __len__(self) -> int:
+    # Properties that give the method, so that a scalar has none: hasattr(x, "__len__") is how people tell it.
+
+    @property
+    def __len__(self) -> Callable[[], int]:
         shape = self.value.shape
         if not shape:
-            raise TypeError("len() of unsized object")
-        return shape[0]  # type: ignore[no-any-return]
+            kind = type(innermost(self))
+            if kind is ndarray:
+                raise TypeError("len() of unsized object")
+            raise MissingError(f"object of type 'numpy.{kind.__name__}' has no len()")
+        return lambda: shape[0]
 
-    def __iter__(self) -> Iterator[Any]:
-        if not self.value.shape:
-            raise TypeError("iteration over a 0-d array")
-        return (self[k] for k in range(len(self)))
+    @property
+    def __iter__(self) -> Callable[[], Iterator[Any]]:
+        shape = self.value.shape
+        if not shape and type(innermost(self)) is not ndarray and _names(_getframe(1), "__iter__"):
+            raise MissingError(f"'numpy.{type(innermost(self)).__name__}' object has no attribute '__iter__'")
+        return self._elements_in_turn
+
+    def _elements_in_turn(self) -> Iterator[Any]:
+        shape = self.value.shape
+        if not shape:
+            kind = type(innermost(self))
+            if kind is ndarray:
+                raise TypeError("iteration over a 0-d array")
+            raise TypeError(f"'numpy.{kind.__name__}' object is not iterable")
+        return (self[k] for k in range(shape[0]))
 
     def __repr__(self) -> str:
         return f"Traced({self.value!r})"
@@ -446,6 +545,7 @@ class Traced(Recordable):
             item = write_row(self.tape, getitem, (self.value,), (self.index,), params, 2)
             return item if self.value.ndim == 1 else link_view(item, self, getitem, params)
         template, operands = as_index(index)
+        see_large(self.tape, template)
         params = {"index": template}
         if operands:
             return record(getitem, (self, *operands), params)
@@ -505,8 +605,8 @@ class Traced(Recordable):
     def __float__(self) -> float:
         if self.dtype.kind in "biu":
             return float(int(self))
-        if self.index < 0:
-            return float(self.value)
+        if self.index < 0 or _formats(_getframe(1)):
+            return float(innermost(self))
         raise lost(caller())
 
     def __complex__(self) -> complex:
@@ -551,22 +651,11 @@ class Traced(Recordable):
                 return record(handler, inputs, NO_PARAMS)
             if handler is not None:
                 return through(self, handler, inputs, kwargs)
-        out = kwargs.get("out")
-        if out is not None and len(out) == 1 and type(out[0]) is Traced:
-            del kwargs["out"]
-            result = getattr(ufunc, method)(*inputs, **kwargs)
-            if method == "__call__" and kwargs.get("where", True) is not True:
-                result = np.where(kwargs["where"], result, out[0])
-            through(self, overwrite, (out[0], result), NO_PARAMS)
-            return out[0]
-        if out is not None:
-            raise LostGradientError(
-                explain_at(
-                    caller(),
-                    f"{ufunc.__name__} would write a traced result into a plain array in place:",
-                    "Write the operation out, a = a + b instead of a += b, without out=.",
-                )
-            )
+        outs = kwargs.get("out")
+        if outs is not None:
+            if all_constant(inputs) and not any(type(out) is Traced for out in outs):
+                return getattr(ufunc, method)(*plain(inputs), **plain(kwargs))
+            return through(self, write_ufunc, (ufunc, method, inputs, kwargs), NO_PARAMS)
         if handler is None and ufunc.types == ["O" * ufunc.nin + "->" + "O" * ufunc.nout] and method == "__call__":
             return ufunc(*[_elements(x) if type(x) is Traced else x for x in inputs])  # made by np.frompyfunc
         if handler is None:
@@ -579,10 +668,11 @@ class Traced(Recordable):
             if all_constant((args, kwargs)):
                 return func(*plain(args), **plain(kwargs))
             raise unsupported(getattr(func, "__name__", str(func)))
-        if kwargs and type(kwargs.get("out")) is Traced:
-            target, rest = kwargs["out"], {name: value for name, value in kwargs.items() if name != "out"}
-            through(self, overwrite, (target, through(self, handler, args, rest)), NO_PARAMS)
-            return target
+        if kwargs or len(args) > 1:
+            target, args, kwargs = set_out_aside(out_position(func), args, kwargs)
+            if target is not None:
+                result = through(self, handler, args, kwargs)
+                return through(self, write_out, (target, result, func.__name__), NO_PARAMS)
         if self.tape.context.place is not None:
             return handler(*args, **kwargs)
         return through(self, handler, args, kwargs)
@@ -610,10 +700,23 @@ class Traced(Recordable):
         return through(self, functions.transpose, (self, wanted), NO_PARAMS)
 
     def compress(self, condition: Any, axis: Any = None, out: Any = None) -> Any:
-        return through(self, CALLS[np.compress], (condition, self, axis, out), NO_PARAMS)
+        result = through(self, CALLS[np.compress], (condition, self, axis), NO_PARAMS)
+        return result if out is None else through(self, write_out, (out, result, "compress"), NO_PARAMS)
 
     def __round__(self, ndigits: int | None = None) -> Any:
         return int(np.rint(self)) if ndigits is None else np.round(self, ndigits)
+
+    def is_integer(self) -> Any:
+        return self == np.floor(self)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise LostGradientError(
+            explain_at(
+                caller(),
+                "a traced value cannot be pickled, it belongs to the trace that is running:",
+                "Pickle the results of the differentiated function, or stop_gradient(x) of what you want to keep.",
+            )
+        )
 
     def view(self, *args: Any, **kwargs: Any) -> Any:
         """Return the same elements under another name; as another type they would be taken by their bytes."""
@@ -660,6 +763,8 @@ class Flat:
 
 def _refusing(name: str) -> Callable[..., Any]:
     def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
+        if (foreign := scipy_call()) is not None:
+            raise unsupported_call(foreign, caller())
         raise LostGradientError(
             explain_at(
                 caller(),
@@ -671,7 +776,7 @@ def _refusing(name: str) -> Callable[..., Any]:
     return method
 
 
-for _name in ("tobytes", "tofile", "dump", "dumps", "getfield", "setfield", "byteswap"):
+for _name in ("tobytes", "tofile", "dump", "dumps", "getfield", "setfield", "byteswap", "hex", "as_integer_ratio"):
     setattr(Traced, _name, _refusing(_name))
 
 
@@ -748,12 +853,19 @@ def _position(value: Any) -> int | None:
 MOST_OBJECTS = 4096
 """The largest traced array that NumPy may take apart into an array of its elements."""
 _STORE = dis.opmap["STORE_SUBSCR"]
+_FORMAT = next((i.opcode, i.arg) for i in dis.get_instructions(lambda a, b: a % b) if i.opname == "BINARY_OP")
 
 
 def _may_hold_objects(frame: types.FrameType) -> bool:
     """Tell whether what asks for a plain array can do with one of objects: not ``a[i] = t``, and not compiled SciPy."""
     code = frame.f_code.co_code
     return code[frame.f_lasti] != _STORE and not frame.f_globals.get("__name__", "").startswith("scipy")
+
+
+def _formats(frame: types.FrameType) -> bool:
+    """Tell whether what asks for a float is ``"%.3f" % t``: as in an f-string, it is for people to read."""
+    code, at = frame.f_code.co_code, frame.f_lasti
+    return (code[at], code[at + 1]) == _FORMAT
 
 
 def _elements(traced: Traced) -> np.ndarray[Any, Any]:
@@ -787,4 +899,11 @@ def join(value: Any) -> Any:
 
 Tape.traced = Traced
 
-from wengert.tracing.assignment import assign, overwrite  # noqa: E402  # needs the class above, and is used in its methods
+from wengert.tracing.assignment import (  # noqa: E402  # needs the class above, and is used in its methods
+    assign,
+    out_position,
+    overwrite,
+    set_out_aside,
+    write_out,
+    write_ufunc,
+)
