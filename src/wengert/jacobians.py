@@ -442,6 +442,8 @@ class Permute(LocalJacobian):
         return np.transpose(t, (*range(batch), *(a + batch for a in self.axes)))
 
     def pull(self, g: Array, batch: int = 0) -> Array:
+        if self.axes == (1, 0) and not batch:
+            return g.T
         inverse = sorted(range(len(self.axes)), key=self.axes.__getitem__)
         return np.transpose(g, (*range(batch), *(a + batch for a in inverse)))
 

@@ -83,7 +83,8 @@ class Primitive:
     primitive) or a `LocalJacobian` (for any other), and is None where the derivative is zero or does not exist.
     A parameter whose name begins with an underscore is only asked for its shape and dtype, so its elements need not
     be kept for the derivative: ``lambda y, _x: y``.  A *variadic* primitive has one rule for all its arguments, which
-    takes the position first.  Calling a primitive on traced values records a line.
+    takes the position first.  `together` returns the partials with respect to all arguments, where their pulls have work
+    in common.  Calling a primitive on traced values records a line.
 
     >>> import numpy as np
     >>> cube = Primitive("cube", lambda x: x**3, (lambda _y, x: 3 * x**2,))
@@ -106,6 +107,7 @@ class Primitive:
         "partials",
         "reads",
         "source",
+        "together",
         "variadic",
     )
 
@@ -118,6 +120,7 @@ class Primitive:
         elementwise: bool = True,
         variadic: bool = False,
         joint: Callable[..., Any] | None = None,
+        together: Callable[..., Sequence[Any]] | None = None,
         operator: Callable[..., Any] | None = None,
         source: str | Callable[[Sequence[str], Mapping[str, Any]], str] | None = None,
         formula: str | Callable[..., Any] | None = None,
@@ -127,6 +130,7 @@ class Primitive:
     ) -> None:
         self.name, self.numpy, self.partials = name, numpy, tuple(partials)
         self.elementwise, self.variadic, self.joint = elementwise, variadic, joint
+        self.together = together
         self.compute = operator or numpy  # Python's own operators are ten times as fast on scalars
         self.source, self.formula, self.counts, self.domain, self.kink = source, formula, counts, domain, kink
         self.keeps = _what_the_rules_read(self.partials, variadic)

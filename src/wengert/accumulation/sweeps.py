@@ -153,11 +153,14 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
             if recording:
                 context.place = place
             elementwise, variadic, partials = primitive.elementwise, primitive.variadic, primitive.partials
+            together = None if primitive.together is None else primitive.together(*kept, **params)
             for k, parent in enumerate(parents):
                 if parent < 0:
                     continue
                 if variadic:
                     c = partials[0](k, *kept, **params)  # type: ignore[misc]
+                elif together is not None:
+                    c = together[k]
                 else:
                     rule = partials[k] if k < len(partials) else None
                     if rule is None:

@@ -133,6 +133,35 @@ astype = define(
 )
 
 
+def _put_on_diagonal(g: Any, shape: Shape, offset: int) -> Any:
+    """Put vectors on the diagonals of matrices of zeros: one strided write, unless it has to be written down."""
+    lead = g.shape[:-1]
+    if type(g) is not np.ndarray:
+        at = np.arange(g.shape[-1])
+        return assemble([g], [(at - min(offset, 0), at + max(offset, 0))], shape, batch=len(lead))
+    whole = np.zeros(lead + shape, g.dtype)
+    start = offset if offset >= 0 else -offset * shape[1]
+    flat = whole.reshape((*lead, shape[0] * shape[1]))
+    flat[..., start : start + g.shape[-1] * (shape[1] + 1) : shape[1] + 1] = g
+    return whole
+
+
+diagonal = define(
+    "diagonal",
+    lambda x, offset: np.diagonal(x, offset, -2, -1).copy(),
+    lambda _y, _x, offset: Map(
+        _x.shape,
+        _y.shape,
+        lambda t: np.diagonal(t, offset, -2, -1),
+        lambda g: _put_on_diagonal(g, _x.shape[-2:], offset),
+        name="diagonal",
+    ),
+    elementwise=False,
+    source=lambda args, params: f"np.diagonal({args[0]}, {params['offset']}, -2, -1)",
+    counts=lambda *_args, **_params: {},
+)
+
+
 # ---- Joining: variadic, and linear in all arguments together ----
 
 

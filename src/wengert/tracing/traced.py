@@ -342,7 +342,8 @@ class Traced(Recordable):
 
     @property
     def T(self) -> Any:
-        return self.transpose()
+        axes = {"axes": tuple(range(self.value.ndim))[::-1]}
+        return link_view(write_row(self.tape, transpose, (self.value,), (self.index,), axes, 2), self, transpose, axes)
 
     @property
     def mT(self) -> Any:
