@@ -382,6 +382,14 @@ CASES = {
         case(s.matmul, (0, 2), (2,)),
         case(s.matmul, (1, 1), (1,)),
     ],
+    "cross": [
+        case(lambda a, b: s.cross(a, b), (3,), (3,)),
+        case(lambda a, b: s.cross(a, b), (2, 3), (3,)),
+        case(lambda a, b: s.cross(a, b), (3,), (2, 3)),
+        case(lambda a, b: s.cross(a, b), (4, 1, 3), (2, 3)),
+        case(lambda a, b: s.cross(a, b), (0, 3), (3,)),
+        case(lambda a: s.cross(a, a + 1.0), (2, 3)),
+    ],
 }
 STRUCTURAL = [
     pytest.param(f, shapes, id=f"{name}-{k}-{'-'.join(map(str, shapes)).replace(' ', '')}")

@@ -547,6 +547,7 @@ RULES: dict[Primitive, Callable[[_Line], Any]] = {
     s.setitem: _setitem,
     s.put: _put,
     s.matmul: _matmul,
+    s.cross: _elementwise,
     s.argmax: _argument,
     s.argmin: _argument,
     **dict.fromkeys([s.astype, s.diagonal, s.sum_, s.cumsum, s.max_, s.min_, s.all_, s.any_], _same),

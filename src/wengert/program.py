@@ -83,8 +83,8 @@ class Primitive:
     primitive) or a `LocalJacobian` (for any other), and is None where the derivative is zero or does not exist.
     A parameter whose name begins with an underscore is only asked for its shape and dtype, so its elements need not
     be kept for the derivative: ``lambda y, _x: y``.  A *variadic* primitive has one rule for all its arguments, which
-    takes the position first.  `together` returns the partials with respect to all arguments, where their pulls have work
-    in common.  Calling a primitive on traced values records a line.
+    takes the position first.  `together` returns the partials with respect to all arguments, where their pulls have
+    work in common.  Calling a primitive on traced values records a line.
 
     >>> import numpy as np
     >>> cube = Primitive("cube", lambda x: x**3, (lambda _y, x: 3 * x**2,))

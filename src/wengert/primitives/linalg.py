@@ -1526,15 +1526,7 @@ def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
             "Both input arrays must be (arrays of) 3-dimensional vectors, "
             f"but they are {x1.shape[axis]} and {x2.shape[axis]} dimensional instead."
         )
-    a = [x1[k] for k in _component(x1, axis)]
-    b = [x2[k] for k in _component(x2, axis)]
-    parts = [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
-    return np.stack(parts, axis=axis)
-
-
-def _component(x: Any, axis: int) -> list[tuple[Any, ...]]:
-    at = normalize_axis_index(axis, x.ndim)
-    return [(slice(None),) * at + (k,) for k in range(3)]
+    return np.cross(x1, x2, axis=axis)
 
 
 @calls(np.linalg.vecdot)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,10 +29,11 @@ from wengert.jacobians import (
     assemble,
     compose,
     product_counts,
+    pull_diagonal,
     take,
 )
 from wengert.primitives.table import CALLS, define
-from wengert.program import Recordable
+from wengert.program import Primitive, Recordable
 
 # ---- Writing calls as NumPy source ----
 
@@ -647,4 +648,46 @@ matmul = define(
     elementwise=False,
     source="{0} @ {1}",
     counts=lambda y, a, _b: product_counts(y.shape, a.shape[-1]),
+)
+
+
+def _cross(a: Any, b: Any) -> Any:
+    """Multiply as np.cross does, whose generality costs more than the product itself where the arrays are small."""
+    a0, a1, a2, b0, b1, b2 = a[..., 0], a[..., 1], a[..., 2], b[..., 0], b[..., 1], b[..., 2]
+    first = a1 * b2
+    y = np.empty((*first.shape, 3), first.dtype)
+    np.subtract(first, a2 * b1, out=y[..., 0])
+    np.subtract(a2 * b0, a0 * b2, out=y[..., 1])
+    np.subtract(a0 * b1, a1 * b0, out=y[..., 2])
+    return y
+
+
+def _cross_part(
+    in_shape: Shape, out_shape: Shape, forth: Callable[[Any], Any], back: Callable[[Any], Any]
+) -> LocalJacobian:
+    """Multiply by a fixed vector: the transpose of ``b x`` is ``x b``, the same with the factors exchanged."""
+    ndim = len(out_shape)
+
+    def push(t: Any) -> Any:
+        leading = t.shape[: t.ndim - len(in_shape)]
+        return forth(np.reshape(t, leading + (1,) * (ndim - len(in_shape)) + in_shape) if leading else t)
+
+    return Map(
+        in_shape,
+        out_shape,
+        push,
+        lambda g: pull_diagonal(1, back(g), in_shape, g.ndim - ndim),
+        {"multiplications": 2 * math.prod(out_shape), "additions": math.prod(out_shape)},
+        name="cross",
+    )
+
+
+cross: Primitive = define(
+    "cross",
+    _cross,
+    lambda _y, _a, b: _cross_part(_a.shape, _y.shape, lambda t: cross(t, b), lambda g: cross(b, g)),
+    lambda _y, a, _b: _cross_part(_b.shape, _y.shape, lambda t: cross(a, t), lambda g: cross(g, a)),
+    elementwise=False,
+    source="np.cross({0}, {1})",
+    counts=lambda y, _a, _b: {"multiplications": 2 * math.prod(y.shape), "additions": math.prod(y.shape)},
 )
