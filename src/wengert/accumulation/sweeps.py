@@ -11,11 +11,13 @@ On traced values a sweep writes a Program; the rows it makes carry the place of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
 
 from wengert.jacobians import (
+    LARGE,
     Array,
     Erase,
     LocalJacobian,
@@ -25,6 +27,7 @@ from wengert.jacobians import (
     is_basic,
     product_of_nonzeros,
     pull_diagonal,
+    pull_large,
     push_diagonal,
     scale,
 )
@@ -153,6 +156,7 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
             if recording:
                 context.place = place
             elementwise, variadic, partials = primitive.elementwise, primitive.variadic, primitive.partials
+            large = not recording and type(g) is ndarray and g.size > LARGE
             together = None if primitive.together is None else primitive.together(*kept, **params)
             for k, parent in enumerate(parents):
                 if parent < 0:
@@ -166,14 +170,25 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                     if rule is None:
                         continue
                     c = rule(*kept, **params) if params else rule(*kept)
+                fresh = elementwise
                 if elementwise:
                     kind = type(c)
                     if kind is int:
+                        fresh = c != 1
                         part = g if c == 1 else -g if c == -1 else c * g
                     elif kind is RealLinear:
                         part = c.pull(g, batch)
                     elif careful:
                         part = product_of_nonzeros(c, g)
+                    elif large and kind is ndarray:
+                        if c.shape != g.shape or kept[k + 1].shape != g.shape or c.dtype is not g.dtype:
+                            part = pull_large(c, g, kept[k + 1].shape, batch)
+                        elif getrefcount(c) == 2 and c.base is None:  # the rule made it, and nobody else has it
+                            part = np.multiply(c, g, out=c)
+                        elif getrefcount(g) == 2 and g.base is None and max(parents[k + 1 :], default=-1) < 0:
+                            part = np.multiply(c, g, out=g)  # it is read for the last time
+                        else:
+                            part = c * g
                     elif kind is complex:  # complex * float64 would be Python's, without a shape
                         part = g * c
                     else:
@@ -199,6 +214,8 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                 known = bar[parent]
                 if known is None:
                     bar[parent] = part
+                    if fresh and not recording:
+                        own.add(parent)
                 elif type(known) is ndarray and known.size > SMALL:
                     if parent in own and part.dtype is known.dtype and type(part) is ndarray:
                         known += part

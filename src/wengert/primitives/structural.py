@@ -26,6 +26,7 @@ from wengert.jacobians import (
     Select,
     Shape,
     Sum,
+    add_up,
     assemble,
     compose,
     product_counts,
@@ -380,7 +381,11 @@ where = define(
 
 sum_ = define(
     "sum",
-    lambda x, axis, keepdims: np.add.reduce(x, axis=axis, keepdims=keepdims),
+    lambda x, axis, keepdims: (
+        add_up(x, axis, keepdims, exact=True)
+        if type(x) is np.ndarray
+        else np.add.reduce(x, axis=axis, keepdims=keepdims)
+    ),
     lambda _y, _x, axis, keepdims: Sum(_x.shape, axis, keepdims, _y.shape),
     elementwise=False,
     source=_reduction("sum"),
