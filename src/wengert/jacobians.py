@@ -576,6 +576,8 @@ class LeftProduct(LocalJacobian):
             return g[..., None] * A if A.ndim == 1 else np.matmul(g, A)
         if A.ndim == 1:
             return A[:, None] * g[..., None, :]
+        if not batch and len(self.in_shape) == 2 < A.ndim and type(A) is np.ndarray is type(g):
+            return np.matmul(A.reshape((-1, A.shape[-1])).T, g.reshape((-1, g.shape[-1])))  # the stack is summed over
         return pull_diagonal(1, np.matmul(_transpose(A), g), self.in_shape, batch)
 
     def counts(self) -> Counts:
@@ -601,6 +603,9 @@ class RightProduct(LocalJacobian):
             return g[..., None] * self.B
         if len(self.in_shape) == 1:
             return np.matmul(g, _transpose(self.B))
+        if type(g) is np.ndarray and self.B.ndim == 2 < g.ndim and g.flags.c_contiguous:  # one product, not a stack
+            flat = np.matmul(g.reshape((-1, g.shape[-1])), self.B.T)
+            return pull_diagonal(1, flat.reshape(g.shape[:-1] + flat.shape[-1:]), self.in_shape, batch)
         return pull_diagonal(1, np.matmul(g, _transpose(self.B)), self.in_shape, batch)
 
     def counts(self) -> Counts:

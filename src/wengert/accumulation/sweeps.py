@@ -181,7 +181,7 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                     elif careful:
                         part = product_of_nonzeros(c, g)
                     elif large and kind is ndarray:
-                        if c.shape != g.shape or kept[k + 1].shape != g.shape or c.dtype is not g.dtype:
+                        if c.shape != g.shape or c.dtype is not g.dtype or not kept[k + 1].shape:
                             part = pull_large(c, g, kept[k + 1].shape, batch)
                         elif getrefcount(c) == 2 and c.base is None:  # the rule made it, and nobody else has it
                             part = np.multiply(c, g, out=c)
@@ -219,6 +219,9 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                 elif type(known) is ndarray and known.size > SMALL:
                     if parent in own and part.dtype is known.dtype and type(part) is ndarray:
                         known += part
+                    elif fresh and not recording and type(part) is ndarray and part.dtype is known.dtype:
+                        bar[parent] = np.add(known, part, out=part)
+                        own.add(parent)
                     else:
                         bar[parent] = known + part
                         if not recording:

@@ -116,7 +116,9 @@ def hermitian(t: Array, lower: bool) -> Array:
 
 def folded(g: Array, lower: bool) -> Array:
     """Pull an adjoint through `hermitian`: both triangles add up in the one that is read."""
-    return (g + adjoint(g)) * triangle(g.shape[-1], g.dtype, lower=lower, half=True)
+    both = g + adjoint(g)
+    mask = triangle(g.shape[-1], g.dtype, lower=lower, half=True)
+    return np.multiply(both, mask, out=both) if type(both) is np.ndarray else both * mask
 
 
 def real_kind(a: Array) -> Any:

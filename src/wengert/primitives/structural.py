@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from wengert.jacobians import (
+    LARGE,
+    Composed,
     Diagonal,
     Erase,
     LeftProduct,
@@ -28,7 +30,6 @@ from wengert.jacobians import (
     Sum,
     add_up,
     assemble,
-    compose,
     product_counts,
     pull_diagonal,
     take,
@@ -411,19 +412,52 @@ cumsum = define(
 # ---- Choosing by value ----
 
 
-def _extremum_partial(y: Any, x: Any, axis: Shape, keepdims: bool) -> LocalJacobian:
-    if not keepdims:
-        y = np.reshape(y, tuple(1 if k - len(x.shape) in axis else s for k, s in enumerate(x.shape)))
-    chosen = (x == y).astype(y.dtype)
-    share = chosen / chosen.sum(axis=axis, keepdims=True)
-    return compose(Sum(x.shape, axis, keepdims), Diagonal(share, x.shape, x.shape))
+class Chosen(Composed):
+    """The sum over axes of what was chosen there, in equal shares: ``y_dot = (x_dot * share).sum(axis)``."""
+
+    __slots__ = ("_axis", "_chosen", "_count", "_keepdims", "_kept")
+
+    def __init__(self, y: Any, x: Any, axis: Shape, keepdims: bool) -> None:
+        self.in_shape, self.out_shape, self._axis, self._keepdims = x.shape, y.shape, axis, keepdims
+        self._kept = tuple(1 if k - len(x.shape) in axis else s for k, s in enumerate(x.shape))
+        self._chosen = x == np.reshape(y, self._kept)
+        self._count = _how_many(self._chosen, axis, y.dtype)
+
+    @property
+    def outer(self) -> LocalJacobian:  # type: ignore[override]
+        """The sum."""
+        return Sum(self.in_shape, self._axis, self._keepdims)
+
+    @property
+    def inner(self) -> LocalJacobian:  # type: ignore[override]
+        """The shares."""
+        return Diagonal(self._chosen / self._count, self.in_shape, self.in_shape)
+
+    def push(self, t: Any, batch: int = 0) -> Any:
+        total = (self._chosen * t).sum(axis=self._axis, keepdims=self._keepdims)
+        return total / (self._count if self._keepdims else np.reshape(self._count, self.out_shape))
+
+    def pull(self, g: Any, batch: int = 0) -> Any:
+        return self._chosen * (np.reshape(g, g.shape[:batch] + self._kept) / self._count)
+
+
+def _how_many(chosen: Any, axis: Shape, dtype: Any) -> Any:
+    """Count along axes how many are chosen; along short ones by adding slices, since NumPy would add one by one."""
+    lengths = [chosen.shape[k] for k in axis]
+    if type(chosen) is not np.ndarray or chosen.size <= LARGE or 0 in lengths or math.prod(lengths) > 127:
+        return np.sum(chosen, axis=axis, keepdims=True).astype(dtype)
+    count: Any = chosen.view(np.int8)
+    for k in sorted(axis):
+        rest: tuple[Any, ...] = (slice(None),) * (-1 - k)
+        count = functools.reduce(np.add, [count[(..., slice(j, j + 1), *rest)] for j in range(count.shape[k])])
+    return count.astype(dtype)
 
 
 _TIE = "tie: equal shares to each, as NumPy users expect of autograd"
 max_ = define(
     "max",
     lambda x, axis, keepdims: np.maximum.reduce(x, axis=axis, keepdims=keepdims),
-    _extremum_partial,
+    Chosen,
     elementwise=False,
     source=_reduction("max"),
     counts=lambda y, x, **_params: {"comparisons": math.prod(x.shape) - math.prod(y.shape)},
@@ -432,7 +466,7 @@ max_ = define(
 min_ = define(
     "min",
     lambda x, axis, keepdims: np.minimum.reduce(x, axis=axis, keepdims=keepdims),
-    _extremum_partial,
+    Chosen,
     elementwise=False,
     source=_reduction("min"),
     counts=lambda y, x, **_params: {"comparisons": math.prod(x.shape) - math.prod(y.shape)},
