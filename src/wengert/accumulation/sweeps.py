@@ -36,6 +36,8 @@ from wengert.program import Recordable
 from wengert.tracing import SMALL, current_context
 
 ndarray = np.ndarray
+_MULTIPLIERS = frozenset({ndarray, np.float64, float, int})
+"""Partials by which a large adjoint may be multiplied in place."""
 
 
 def forward(linearization: Linearization, seeds: Mapping[int, Array], batch: int = 0) -> list[Array | None]:
@@ -173,19 +175,26 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                 fresh = elementwise
                 if elementwise:
                     kind = type(c)
-                    if kind is int:
+                    if kind is int and (c == 1 or not large):
                         fresh = c != 1
-                        part = g if c == 1 else -g if c == -1 else c * g
+                        part = g if fresh is False else -g if c == -1 else c * g
                     elif kind is RealLinear:
                         part = c.pull(g, batch)
                     elif careful:
                         part = product_of_nonzeros(c, g)
-                    elif large and kind is ndarray:
-                        if c.shape != g.shape or c.dtype is not g.dtype or not kept[k + 1].shape:
+                    elif large and kind in _MULTIPLIERS:
+                        if kind is ndarray and (c.shape != g.shape or not kept[k + 1].shape):
                             part = pull_large(c, g, kept[k + 1].shape, batch)
-                        elif getrefcount(c) == 2 and c.base is None:  # the rule made it, and nobody else has it
-                            part = np.multiply(c, g, out=c)
-                        elif getrefcount(g) == 2 and g.base is None and max(parents[k + 1 :], default=-1) < 0:
+                        elif kind is not ndarray and kept[k + 1].shape != g.shape:
+                            part = c * pull_diagonal(1, g, kept[k + 1].shape, batch)
+                        elif kind is ndarray and c.dtype is g.dtype and getrefcount(c) == 2 and c.base is None:
+                            part = np.multiply(c, g, out=c)  # the rule made it, and nobody else has it
+                        elif (
+                            getrefcount(g) == 2
+                            and g.base is None
+                            and max(parents[k + 1 :], default=-1) < 0
+                            and (kind is int or kind is float or c.dtype is g.dtype)
+                        ):
                             part = np.multiply(c, g, out=g)  # it is read for the last time
                         else:
                             part = c * g
