@@ -77,6 +77,8 @@ def pull_diagonal(c: Array, g: Array, in_shape: Shape, batch: int) -> Array:
     shape = product.shape
     if shape[batch:] == in_shape:
         return product
+    if not (in_shape or batch) and type(product) is np.ndarray and product.size <= LARGE:
+        return np.add.reduce(product, axis=None)
     extra = len(shape) - batch - len(in_shape)
     axes = tuple(range(batch, batch + extra)) + tuple(
         batch + extra + axis for axis, size in enumerate(in_shape) if size == 1 and shape[batch + extra + axis] != 1
@@ -388,11 +390,15 @@ class Select(LocalJacobian):
 class Place(LocalJacobian):
     """``y_dot[index] = x_dot``, zero elsewhere: what is assigned to part of an array, broadcast as NumPy does."""
 
-    __slots__ = ("index", "region")
+    __slots__ = ("index",)
 
     def __init__(self, index: Any, in_shape: Shape, out_shape: Shape) -> None:
         self.index, self.in_shape, self.out_shape = index, in_shape, out_shape
-        self.region = np.empty(out_shape, np.bool_)[_present(index)].shape
+
+    @property
+    def region(self) -> Shape:
+        """The shape of what the index selects."""
+        return tuple(np.empty(self.out_shape, np.bool_)[_present(self.index)].shape)
 
     def push(self, t: Array, batch: int = 0) -> Array:
         return assemble(
@@ -577,7 +583,7 @@ class LeftProduct(LocalJacobian):
         if A.ndim == 1:
             return A[:, None] * g[..., None, :]
         if not batch and len(self.in_shape) == 2 < A.ndim and type(A) is np.ndarray is type(g):
-            return np.matmul(A.reshape((-1, A.shape[-1])).T, g.reshape((-1, g.shape[-1])))  # the stack is summed over
+            return np.matmul(_in_rows(A).T, _in_rows(g))  # the stack is summed over
         return pull_diagonal(1, np.matmul(_transpose(A), g), self.in_shape, batch)
 
     def counts(self) -> Counts:
@@ -604,7 +610,7 @@ class RightProduct(LocalJacobian):
         if len(self.in_shape) == 1:
             return np.matmul(g, _transpose(self.B))
         if type(g) is np.ndarray and self.B.ndim == 2 < g.ndim and g.flags.c_contiguous:  # one product, not a stack
-            flat = np.matmul(g.reshape((-1, g.shape[-1])), self.B.T)
+            flat = np.matmul(_in_rows(g), self.B.T)
             return pull_diagonal(1, flat.reshape(g.shape[:-1] + flat.shape[-1:]), self.in_shape, batch)
         return pull_diagonal(1, np.matmul(g, _transpose(self.B)), self.in_shape, batch)
 
@@ -785,6 +791,11 @@ def _spread(t: Array, in_shape: Shape, out_shape: Shape, batch: int) -> Array:
     if not batch or missing <= 0:
         return t
     return t.reshape(t.shape[:batch] + (1,) * missing + in_shape)
+
+
+def _in_rows(a: Array) -> Array:
+    """Return the rows of a stack of matrices, one below the other."""
+    return a.reshape((math.prod(a.shape[:-1]), a.shape[-1]))
 
 
 def _transpose(a: Array) -> Array:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from wengert.jacobians import RealLinear
+from wengert.jacobians import LARGE, RealLinear
 from wengert.primitives.table import ALL, define, elementwise
 from wengert.program import Recordable
 
@@ -190,7 +190,7 @@ def _modulus_partial(y: Any, x: Any) -> Any:
 def _share(a: Any, b: Any, y: Any) -> Any:
     """Return 1 where `a` was chosen, 0 where it was not, 1/2 in a tie."""
     one = y.dtype.type(1)
-    if type(y) is np.ndarray and not isinstance(a, Recordable) and not isinstance(b, Recordable):
+    if type(y) is np.ndarray and y.size > LARGE and not isinstance(a, Recordable) and not isinstance(b, Recordable):
         tie = a == b
         if not np.any(tie):  # as nearly always, and then one comparison says it all
             return np.equal(a, y).astype(y.dtype)
@@ -198,20 +198,20 @@ def _share(a: Any, b: Any, y: Any) -> Any:
 
 
 def _minus(t: Any) -> Any:
-    """Negate what a rule has just made: in place, if it is an array."""
-    return np.negative(t, out=t) if type(t) is np.ndarray else -t
+    """Negate what a rule has just made: in place, if it is a large array."""
+    return np.negative(t, out=t) if type(t) is np.ndarray and t.size > LARGE else -t
 
 
 def _over(t: Any, b: Any) -> Any:
     """Divide what a rule has just made, of the shape of the result, likewise."""
-    if type(t) is np.ndarray and not isinstance(b, Recordable) and t.dtype.kind in "fc":
+    if type(t) is np.ndarray and t.size > LARGE and not isinstance(b, Recordable) and t.dtype.kind in "fc":
         return np.divide(t, b, out=t)
     return t / b
 
 
 def _from_one(t: Any) -> Any:
     """Return 1 - t of what a rule has just made, likewise."""
-    return np.subtract(1, t, out=t) if type(t) is np.ndarray else 1 - t
+    return np.subtract(1, t, out=t) if type(t) is np.ndarray and t.size > LARGE else 1 - t
 
 
 def _less(a: Any, y: Any) -> Any:

@@ -31,7 +31,7 @@ from wengert.errors import (
 from wengert.jacobians import is_basic
 from wengert.primitives import elementwise as e
 from wengert.primitives import functions
-from wengert.primitives.structural import Operand, getitem, reshape, transpose
+from wengert.primitives.structural import Operand, getitem, matmul, reshape, transpose
 from wengert.primitives.table import CALLS
 from wengert.program import Primitive, Recordable, as_value
 from wengert.tracing.messages import lost, unsupported
@@ -134,7 +134,12 @@ def write_row(
         return y  # no derivative: nobody will ask for this row
     elif primitive.elementwise and (kind is float64 or y.size <= SMALL):
         kept = (y, *values)  # no operand is larger than the result
-    elif len(values) == 1 and y.size <= SMALL and values[0].size <= SMALL:
+    elif (
+        y.size <= SMALL
+        and type(values[0]) is ndarray
+        and values[0].size <= SMALL
+        and (len(values) == 1 or (len(values) == 2 and type(values[1]) is ndarray and values[1].size <= SMALL))
+    ):
         kept = (y, *values)
     elif primitive.elementwise and len(parents) == 2 and -1 in parents:  # c * x: only one of the rules will be asked
         kept = what_is_read(read_for(primitive, parents[0] < 0), y, values)
@@ -413,9 +418,14 @@ class Traced(Recordable):
         return self // other, self % other
 
     def __matmul__(self, other: Any) -> Any:
+        ndim = self.value.ndim
+        if (ndim == 1 or ndim == 2) and (type(other) is Traced or type(other) is ndarray) and 0 < other.ndim < 3:
+            return record(matmul, (self, other), NO_PARAMS)
         return through(self, functions.matmul, (self, other), NO_PARAMS)
 
     def __rmatmul__(self, other: Any) -> Any:
+        if type(other) is ndarray and 0 < other.ndim < 3 and 0 < self.value.ndim < 3:
+            return record(matmul, (other, self), NO_PARAMS)
         return through(self, functions.matmul, (other, self), NO_PARAMS)
 
     # -- Indexing --

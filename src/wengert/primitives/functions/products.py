@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from wengert.primitives import structural as p
-from wengert.primitives.functions.arguments import as_operand, ndim_of, only, shape_of
+from wengert.primitives.functions.arguments import as_operand, ndim_of, only, shape_of, size_of
 from wengert.primitives.functions.shaping import astype
 from wengert.primitives.table import calls
 
@@ -65,7 +65,7 @@ def vdot(a: Any, b: Any, /) -> Any:
 def outer(a: Any, b: Any, out: Any = None) -> Any:
     if out is not None:
         only(out=out)
-    return np.reshape(a, (-1, 1)) * np.reshape(b, (1, -1))
+    return p.reshape(as_operand(a), shape=(size_of(a), 1)) * p.reshape(as_operand(b), shape=(1, size_of(b)))
 
 
 @calls(np.vecdot)
