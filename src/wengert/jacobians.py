@@ -77,13 +77,78 @@ def pull_diagonal(c: Array, g: Array, in_shape: Shape, batch: int) -> Array:
     shape = product.shape
     if shape[batch:] == in_shape:
         return product
+    if not (in_shape or batch) and type(product) is np.ndarray and product.size <= LARGE:
+        return np.add.reduce(product, axis=None)
     extra = len(shape) - batch - len(in_shape)
     axes = tuple(range(batch, batch + extra)) + tuple(
         batch + extra + axis for axis, size in enumerate(in_shape) if size == 1 and shape[batch + extra + axis] != 1
     )
-    product = product.sum(axis=axes)
+    product = add_up(product, axes, not extra)
     full = shape[:batch] + in_shape
     return product if product.shape == full else product.reshape(full)
+
+
+# ---- The same for large plain arrays, where NumPy's loops over short axes would take most of the time ----
+
+LARGE = 2048
+"""From so many elements on it pays to look for a way around a slow loop."""
+_SUMMABLE = frozenset("fdFD")
+
+
+def add_up(x: Array, axes: Shape, keepdims: bool, exact: bool = False) -> Array:
+    """Sum over axes; with `exact`, bit for bit as NumPy does.
+
+    Fewer than eight elements NumPy adds one after the other, so adding slices gives the same bits, many times faster.
+    Rows of few elements are added by a product with ones, which rounds differently.
+    """
+    if type(x) is not np.ndarray:
+        return x.sum(axis=axes, keepdims=keepdims)
+    if x.size > LARGE and axes and x.dtype.char in _SUMMABLE:
+        last = x.shape[-1]
+        if len(axes) == 1 and axes[0] in (-1, x.ndim - 1) and 1 < last < 8:
+            y = np.add(x[..., 0], x[..., 1])
+            for k in range(2, last):
+                y += x[..., k]
+            return y[..., None] if keepdims else y
+        rest = x.shape[len(axes) :]
+        if (
+            not exact
+            and rest
+            and 0 < math.prod(rest) <= 64
+            and axes == tuple(range(len(axes)))
+            and x.flags.c_contiguous
+        ):
+            rows = x.reshape((-1, math.prod(rest)))
+            y = np.matmul(np.ones(len(rows), x.dtype), rows)
+            if np.isfinite(y).all():  # else by NumPy's own loop, which reports what BLAS does not
+                return y.reshape((1,) * len(axes) + rest if keepdims else rest)
+    reduce: Any = np.add.reduce
+    return reduce(x, axis=axes, keepdims=keepdims)
+
+
+def multiply_out(c: np.ndarray[Any, Any], g: np.ndarray[Any, Any]) -> Array:
+    """Multiply arrays of different shapes; where the last axis is short, along the others."""
+    last = g.shape[-1] if g.ndim else 0
+    if not 1 < last < 5 or c.size == 1 or c.ndim > g.ndim or c.shape == g.shape:
+        return np.multiply(c, g)
+    shape = np.broadcast_shapes(c.shape, g.shape)
+    if shape[-1] != last:
+        return np.multiply(c, g)
+    product = np.empty(shape, np.result_type(c, g))
+    for k in range(last):
+        np.multiply(c[..., k if c.shape[-1] > 1 else 0], g[..., k], out=product[..., k])
+    return product
+
+
+def pull_large(c: np.ndarray[Any, Any], g: np.ndarray[Any, Any], in_shape: Shape, batch: int) -> Array:
+    """Do as `pull_diagonal`; if all is summed up, without writing the products down."""
+    if not batch and math.prod(in_shape) == 1 and c.dtype is g.dtype and c.dtype.char in _SUMMABLE:
+        total = c.reshape(-1)[0] * add_up(g, tuple(range(g.ndim)), False) if c.size == 1 else None
+        if c.shape == g.shape:
+            total = np.dot(c.reshape(-1), g.reshape(-1))
+        if total is not None and np.isfinite(total):  # 0 * inf has to be met, and reported, one by one
+            return total.reshape(in_shape) if in_shape else total
+    return pull_diagonal(1, multiply_out(c, g), in_shape, batch)
 
 
 # ---- Putting pieces into an array of zeros: the transpose of indexing, which NumPy has no function for ----
@@ -98,27 +163,64 @@ def assemble(pieces: Sequence[Array], indices: Sequence[Any], shape: Shape, batc
     array([6., 2., 0.])
     """
     for piece in pieces:
-        handler = getattr(type(piece), "__array_function__", None)
-        if handler is not None and not isinstance(piece, np.ndarray):
-            return piece.__array_function__(assemble, (type(piece),), (pieces, indices, shape), {"batch": batch})
+        kind = type(piece)
+        if kind is not np.ndarray and kind is not np.float64 and hasattr(kind, "__array_function__"):
+            return piece.__array_function__(assemble, (kind,), (pieces, indices, shape), {"batch": batch})
     for index in indices:
         traced = _traced_item(index)
         if traced is not None:
             return traced.__array_function__(assemble, (type(traced),), (pieces, indices, shape), {"batch": batch})
+    if len(pieces) == 1 and not batch and not is_basic(indices[0]):
+        counted = _count_up(pieces[0], indices[0], shape)
+        if counted is not None:
+            return counted
     leading: Shape = ()
     if batch:
         leading = np.shape(pieces[0])[:batch]
-    total = np.zeros(leading + shape, np.result_type(*pieces))
+    total = np.zeros(leading + shape, pieces[0].dtype if len(pieces) == 1 else _common_dtype(pieces))
     free = (slice(None),) * batch
     for piece, index in zip(pieces, indices, strict=True):
         if is_basic(index):
             total[free + index] += piece
         else:
-            flat = flat_positions(index, shape)
-            view = total.reshape((*leading, math.prod(shape)))
-            at: Any = (*free, flat.ravel())
-            np.add.at(view, at, np.reshape(piece, (*leading, flat.size)))  # unbuffered: repeats add up
+            add_at(total, piece, index, shape, batch)
     return total
+
+
+def _common_dtype(arrays: Sequence[Array]) -> np.dtype[Any]:
+    """Return np.result_type, without asking NumPy where all are the same."""
+    first: np.dtype[Any] = arrays[0].dtype
+    for a in arrays:
+        if a.dtype is not first:
+            return np.result_type(*arrays)
+    return first
+
+
+def add_at(total: np.ndarray[Any, Any], piece: Array, index: Any, shape: Shape, batch: int) -> None:
+    """Add a piece into an array at positions that may repeat."""
+    flat = flat_positions(index, shape)
+    leading = total.shape[:batch]
+    view = total.reshape((*leading, math.prod(shape)))
+    at: Any = (*(slice(None),) * batch, flat.ravel())
+    np.add.at(view, at, np.reshape(piece, (*leading, flat.size)))  # unbuffered: repeats add up
+
+
+def _count_up(piece: Array, index: Any, shape: Shape) -> np.ndarray[Any, Any] | None:
+    """Assemble one piece by np.bincount, which is the quickest sum by position; None where it does not apply."""
+    if type(piece) is not np.ndarray or piece.dtype.char != "d" or not piece.size:
+        return None
+    rows = shape[1:]
+    width = math.prod(rows)
+    only: Any = index[0] if len(index) == 1 else None
+    by_rows = type(only) is np.ndarray and only.ndim == 1 and only.dtype == np.intp and 0 < width <= 16
+    if by_rows and piece.size > LARGE and only.min() >= 0:
+        total = np.empty((shape[0], width))  # column by column: no table of the positions of all elements
+        columns = piece.reshape((-1, width))
+        for k in range(width):
+            total[:, k] = np.bincount(only, columns[:, k], shape[0])
+        return total.reshape(shape)
+    flat = flat_positions(index, shape)
+    return np.bincount(flat.ravel(), piece.ravel(), math.prod(shape)).reshape(shape)
 
 
 def is_basic(index: Any) -> bool:
@@ -288,11 +390,15 @@ class Select(LocalJacobian):
 class Place(LocalJacobian):
     """``y_dot[index] = x_dot``, zero elsewhere: what is assigned to part of an array, broadcast as NumPy does."""
 
-    __slots__ = ("index", "region")
+    __slots__ = ("index",)
 
     def __init__(self, index: Any, in_shape: Shape, out_shape: Shape) -> None:
         self.index, self.in_shape, self.out_shape = index, in_shape, out_shape
-        self.region = np.empty(out_shape, np.bool_)[_present(index)].shape
+
+    @property
+    def region(self) -> Shape:
+        """The shape of what the index selects."""
+        return tuple(np.empty(self.out_shape, np.bool_)[_present(self.index)].shape)
 
     def push(self, t: Array, batch: int = 0) -> Array:
         return assemble(
@@ -398,10 +504,16 @@ class Sum(LocalJacobian):
         if type(g) is np.float64:  # as np.broadcast_to does, which takes thrice as long for a scalar
             return np.ndarray(self.in_shape, g.dtype, g, 0, (0,) * len(self.in_shape))
         shape = leading + self.in_shape
-        if type(g) is np.ndarray and math.prod(shape) <= 4096:  # and a copy is quicker than a view where it is small
-            spread = np.empty(shape, g.dtype)
-            spread[...] = g
-            return spread
+        if type(g) is np.ndarray:  # and a copy is quicker than a view where it is small, or the last axis is short
+            if math.prod(shape) <= 4096:
+                spread = np.empty(shape, g.dtype)
+                spread[...] = g
+                return spread
+            if self.axis == (-1,) and shape[-1] < 5 and g.ndim == len(shape):
+                spread = np.empty(shape, g.dtype)
+                for k in range(shape[-1]):
+                    spread[..., k] = g[..., 0]
+                return spread
         return np.broadcast_to(g, shape)
 
     def counts(self) -> Counts:
@@ -442,6 +554,8 @@ class Permute(LocalJacobian):
         return np.transpose(t, (*range(batch), *(a + batch for a in self.axes)))
 
     def pull(self, g: Array, batch: int = 0) -> Array:
+        if self.axes == (1, 0) and not batch:
+            return g.T
         inverse = sorted(range(len(self.axes)), key=self.axes.__getitem__)
         return np.transpose(g, (*range(batch), *(a + batch for a in inverse)))
 
@@ -468,6 +582,8 @@ class LeftProduct(LocalJacobian):
             return g[..., None] * A if A.ndim == 1 else np.matmul(g, A)
         if A.ndim == 1:
             return A[:, None] * g[..., None, :]
+        if not batch and len(self.in_shape) == 2 < A.ndim and type(A) is np.ndarray is type(g):
+            return np.matmul(_in_rows(A).T, _in_rows(g))  # the stack is summed over
         return pull_diagonal(1, np.matmul(_transpose(A), g), self.in_shape, batch)
 
     def counts(self) -> Counts:
@@ -493,6 +609,9 @@ class RightProduct(LocalJacobian):
             return g[..., None] * self.B
         if len(self.in_shape) == 1:
             return np.matmul(g, _transpose(self.B))
+        if type(g) is np.ndarray and self.B.ndim == 2 < g.ndim and g.flags.c_contiguous:  # one product, not a stack
+            flat = np.matmul(_in_rows(g), self.B.T)
+            return pull_diagonal(1, flat.reshape(g.shape[:-1] + flat.shape[-1:]), self.in_shape, batch)
         return pull_diagonal(1, np.matmul(g, _transpose(self.B)), self.in_shape, batch)
 
     def counts(self) -> Counts:
@@ -672,6 +791,11 @@ def _spread(t: Array, in_shape: Shape, out_shape: Shape, batch: int) -> Array:
     if not batch or missing <= 0:
         return t
     return t.reshape(t.shape[:batch] + (1,) * missing + in_shape)
+
+
+def _in_rows(a: Array) -> Array:
+    """Return the rows of a stack of matrices, one below the other."""
+    return a.reshape((math.prod(a.shape[:-1]), a.shape[-1]))
 
 
 def _transpose(a: Array) -> Array:

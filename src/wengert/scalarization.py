@@ -27,7 +27,7 @@ from wengert.primitives import structural as s
 from wengert.program import Guard, Packing, Primitive, Program, Var, as_value, guards_of, value_of
 from wengert.tracing import Group, Tape, Trace, Traced, build_program, recording
 
-_MOVING = (s.reshape, s.transpose, s.broadcast_to, s.stack, s.concatenate, s.getitem)
+_MOVING = (s.reshape, s.transpose, s.broadcast_to, s.stack, s.concatenate, s.getitem, s.diagonal)
 """Primitives that only move elements."""
 
 
@@ -69,6 +69,7 @@ _WRITTEN: dict[Primitive, Callable[..., Any]] = {
     s.any_: _reduce(e.logical_or),
     s.cumsum: _accumulate,
     s.matmul: _product,
+    s.cross: s.cross.numpy,
     s.setitem: _assign,
     s.astype: lambda x, dtype: np.frompyfunc(functools.partial(s.astype, dtype=dtype), 1, 1)(x),
 }

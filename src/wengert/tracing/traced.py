@@ -31,7 +31,7 @@ from wengert.errors import (
 from wengert.jacobians import is_basic
 from wengert.primitives import elementwise as e
 from wengert.primitives import functions
-from wengert.primitives.structural import Operand, getitem, reshape, transpose
+from wengert.primitives.structural import Operand, getitem, matmul, reshape, transpose
 from wengert.primitives.table import CALLS
 from wengert.program import Primitive, Recordable, Shaped, as_value
 from wengert.tracing.foreign import scipy_call, unsupported_call
@@ -154,6 +154,13 @@ def write_row(
         return y  # no derivative: nobody will ask for this row
     elif primitive.elementwise and (kind is float64 or y.size <= SMALL):
         kept = (y, *values)  # no operand is larger than the result
+    elif (
+        y.size <= SMALL
+        and type(values[0]) is ndarray
+        and values[0].size <= SMALL
+        and (len(values) == 1 or (len(values) == 2 and type(values[1]) is ndarray and values[1].size <= SMALL))
+    ):
+        kept = (y, *values)
     else:
         kept = what_is_kept(primitive, parents, y, values)
     out = tape.size
@@ -434,7 +441,8 @@ class Traced(Recordable):
 
     @property
     def T(self) -> Any:
-        return self.transpose()
+        axes = {"axes": tuple(range(self.value.ndim))[::-1]}
+        return link_view(write_row(self.tape, transpose, (self.value,), (self.index,), axes, 2), self, transpose, axes)
 
     @property
     def mT(self) -> Any:
@@ -532,9 +540,14 @@ class Traced(Recordable):
         return self // other, self % other
 
     def __matmul__(self, other: Any) -> Any:
+        ndim = self.value.ndim
+        if (ndim == 1 or ndim == 2) and (type(other) is Traced or type(other) is ndarray) and 0 < other.ndim < 3:
+            return record(matmul, (self, other), NO_PARAMS)
         return through(self, functions.matmul, (self, other), NO_PARAMS)
 
     def __rmatmul__(self, other: Any) -> Any:
+        if type(other) is ndarray and 0 < other.ndim < 3 and 0 < self.value.ndim < 3:
+            return record(matmul, (other, self), NO_PARAMS)
         return through(self, functions.matmul, (other, self), NO_PARAMS)
 
     # -- Indexing --
