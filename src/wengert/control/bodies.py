@@ -22,10 +22,12 @@ from typing import Any
 import numpy as np
 
 from wengert.accumulation.sweeps import forward
+from wengert.control.kernels import Kernel, is_plain
+from wengert.control.straight import straight
 from wengert.linearization import Linearization
 from wengert.program import Constant, Guard, Packing, Program, Var, as_value, fail_at, guards_of
 from wengert.simplification import simplify
-from wengert.tracing import SMALL, Group, Trace, build_program, recording, what_is_kept
+from wengert.tracing import Group, Trace, build_program, recording, what_is_kept
 
 Array = Any
 Slot = tuple[str, int]
@@ -38,19 +40,39 @@ class Body:
     `sample` are values of its arguments for which it holds: a branch that can be taken.
     """
 
-    __slots__ = ("_activity", "_careful", "_duals", "_tables", "program", "run", "sample")
+    __slots__ = ("_activity", "_careful", "_duals", "_kernels", "_run", "_tables", "found", "program", "sample")
 
-    def __init__(self, program: Program, sample: Sequence[Any], careful: Callable[[], Body] | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        sample: Sequence[Any],
+        careful: Callable[[], Body] | None = None,
+        found: tuple[Any, ...] | None = None,
+    ) -> None:
         self.program, self.sample = program, tuple(sample)
-        self.run = straight(program)
+        self.found = found
+        """The results at the sample, while they are known from its trace."""
+        self._run: Callable[..., tuple[Any, ...]] | None = None
         self._careful = careful
         self._activity: dict[tuple[bool, ...], tuple[bool, ...]] = {}
         self._tables: dict[tuple[bool, ...], _Table] = {}
         self._duals: dict[Any, Body] = {}
+        self._kernels: dict[Any, tuple[Kernel, Callable[..., Any]] | None] = {}
 
     def __call__(self, *values: Any) -> tuple[Any, ...]:
         """Evaluate the Program on plain values; BranchError where it takes another branch."""
         return self.run(*values)
+
+    @property
+    def run(self) -> Callable[..., tuple[Any, ...]]:
+        """The Program as straight code, written when it is first asked for."""
+        if self._run is None:
+            self._run = straight(self.program)
+        return self._run
+
+    def at_sample(self) -> tuple[Any, ...]:
+        """Return the results at the sample: those of the trace, or computed."""
+        return self.run(*self.sample) if self.found is None else self.found
 
     @property
     def careful(self) -> Body:
@@ -72,6 +94,21 @@ class Body:
             table = self._tables[active] = _Table(self.program, active)
         return table.linearize(values)
 
+    def kernel(self, active: tuple[bool, ...], consts: int) -> tuple[Kernel, Callable[..., Any]] | None:
+        """Return the step as straight code: what is known of its sweeps, and the function that keeps what they read.
+
+        None where that cannot be.  The last arguments, `consts` in number, are the same at every step.
+        """
+        key = active, consts
+        if key not in self._kernels:
+            reached = _reached(self.program, active)
+            if is_plain(self.program, reached):
+                kernel = Kernel(self.program, reached, consts)
+                self._kernels[key] = kernel, straight(self.program, kernel.kept, kernel)
+            else:
+                self._kernels[key] = None
+        return self._kernels[key]
+
     def dual(
         self,
         active: tuple[bool, ...],
@@ -88,7 +125,8 @@ class Body:
         key = (active, wanted, tuple(takes), tuple(gives), batch)
         known = self._duals.get(key)
         if known is None:
-            make = functools.partial(_dual, self, active, takes, gives, batch)
+            alone = Body(self.program, self.sample)  # or else the two would hold each other
+            make = functools.partial(_dual, alone, active, takes, gives, batch)
             twin: list[Body] = []
 
             def careful() -> Body:
@@ -150,67 +188,6 @@ def _dual(
         Packing(group.name, p.shape, p.dtype, p.atoms) for group, p in zip(results, written.results, strict=True)
     )
     return Body(Program(written.name, written.arguments, written.lines, named, written.guards, False), tuple(sample))
-
-
-# ---- A Program as a plain function ----
-
-
-def straight(program: Program) -> Callable[..., tuple[Any, ...]]:
-    """Write a Program as straight Python code and return the function: of one value an argument, to a tuple.
-
-    >>> import wengert as wg
-    >>> straight(wg.trace(lambda x: 2.0 * x + 1.0)(0.0))(3.0)
-    (7.0,)
-    """
-    names: dict[str, Any] = {"as_value": as_value, "fail_at": fail_at}
-    called: dict[Var, str] = {var: f"x{k}" for k, var in enumerate(program.inputs)}
-    guards = guards_of(program)
-    last: dict[Var, int] = {}
-    for k, line in enumerate(program.lines):
-        last.update((a, k) for a in line.inputs if isinstance(a, Var))
-    returned = {a for a in program.outputs if isinstance(a, Var)}
-    code = [f"def step({', '.join(called[var] for var in program.inputs)}):"]
-
-    def named(atom: Any) -> str:
-        if isinstance(atom, Var):
-            return called[atom]
-        name = f"c{len(names)}"
-        names[name] = atom.value
-        return name
-
-    def heed(var: Var) -> None:
-        for guard in guards.get(var, ()):
-            name = f"g{len(names)}"
-            names[name] = guard
-            code.append(f"    if {type(guard.value).__name__}({called[var]}) != {guard.value!r}:")
-            code.append(f"        fail_at({name}, {called[var]})")
-
-    for var in program.inputs:
-        heed(var)
-    for k, line in enumerate(program.lines):
-        args = [named(a) for a in line.inputs]
-        names[f"p{k}"] = line.primitive.compute
-        if line.params:
-            names[f"k{k}"] = line.params
-            args.append(f"**k{k}")
-        for n, var in enumerate(line.outputs):
-            called[var] = f"u{k}_{n}"
-        call = f"p{k}({', '.join(args)})"
-        if line.primitive.multiple:
-            code.append(f"    ({''.join(f'{called[var]}, ' for var in line.outputs)}) = {call}")
-        else:
-            (var,) = line.outputs
-            plain = var.shape or (line.primitive.elementwise and isinstance(line.primitive.numpy, np.ufunc))
-            code.append(f"    {called[var]} = {call if plain else f'as_value({call})'}")
-        for var in line.outputs:
-            heed(var)
-        gone = [a for a in dict.fromkeys(line.inputs) if isinstance(a, Var) and last[a] == k and a.size > SMALL]
-        dead = [called[a] for a in gone if a not in returned and a in last and a.number > 0]
-        if dead:
-            code.append(f"    del {', '.join(dead)}")
-    code.append(f"    return ({''.join(f'{named(a)}, ' for a in program.outputs)})")
-    exec(compile("\n".join(code), f"<body {program.name}>", "exec"), names)
-    return names.pop("step")  # type: ignore[no-any-return]  # which would hold itself and all constants otherwise
 
 
 class _Table:

@@ -7,6 +7,9 @@ Python's ``if`` on one of them makes a body that holds for one branch; the loop 
 
 from __future__ import annotations
 
+import dis
+import sys
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,9 +17,9 @@ import numpy as np
 
 from wengert import trees
 from wengert.control.bodies import Body, rearranged
-from wengert.errors import ArgumentError, ResultError, caller, explain_at
+from wengert.errors import ArgumentError, Location, ResultError, caller, explain_at
 from wengert.program import Packing, Program, Recordable, Var, as_value
-from wengert.tracing import Group, Traced, build_program, holds_traced, join, run
+from wengert.tracing import COPIED, Group, Traced, build_program, current_context, holds_traced, join, run
 
 Function = Callable[..., Any]
 
@@ -41,6 +44,39 @@ def leaves_of(tree: Any, what: str) -> tuple[list[Any], Any]:
             leaf = as_value(leaf)
         found.append(leaf)
     return found, structure
+
+
+class Pattern:
+    """What a tree has to be like at every step: its structure, and the kind, shape and dtype of each leaf.
+
+    This tells it fast where a plain loop would otherwise spend more time on checks than on steps.
+    """
+
+    __slots__ = ("_dtypes", "_kinds", "_shapes", "leaf", "structure")
+
+    def __init__(self, leaves: Sequence[Any], structure: Any) -> None:
+        self.structure, self.leaf = structure, structure.is_leaf()
+        self._kinds = [type(v) for v in leaves]
+        self._shapes = [v.shape for v in leaves]
+        self._dtypes = [v.dtype for v in leaves]
+
+    def leaves(self, tree: Any) -> Sequence[Any] | None:
+        """Return the leaves of a tree that is of this pattern; None if it is not, or not of NumPy's own types."""
+        if self.leaf:
+            if type(tree) is not self._kinds[0]:
+                return None
+            if tree.dtype is self._dtypes[0] and tree.shape == self._shapes[0]:
+                return (tree,)
+            return None
+        if tree is None:
+            return () if not self._kinds and self.structure.num_nodes == 1 else None
+        leaves, structure = trees.flatten(tree)
+        if structure != self.structure:
+            return None
+        for value, kind, shape, dtype in zip(leaves, self._kinds, self._shapes, self._dtypes, strict=True):
+            if type(value) is not kind or value.dtype is not dtype or value.shape != shape:
+                return None
+        return leaves
 
 
 def plain(value: Any) -> Any:
@@ -114,7 +150,45 @@ def trace_body(
     order: list[Any] = [*range(own), *captured.packings]
     for k, (outer, _) in enumerate(captures):
         order[own + captured.place(outer)] = own + k
-    return Body(_named(rearranged(program, order), own, captured), (*values, *captured.values))
+    found = tuple([plain(trace.value(part)) for group in trace.results for part in group.parts])
+    if captures or captured.packings:
+        program = _named(rearranged(program, order), own, captured)
+    return Body(program, (*values, *captured.values), found=found)
+
+
+def lift(function: Function) -> Function | None:
+    """Return a function of the user's that reads plain arrays around it as constants of the trace; None if it has none.
+
+    They are those of its closure and of its module that it names, and does not assign to.
+    """
+    code = getattr(function, "__code__", None)
+    if not isinstance(function, types.FunctionType) or code is None:
+        return None
+    stored = {i.argval for i in dis.get_instructions(code) if i.opname.startswith(("STORE_", "DELETE_"))}
+    tape = current_context().tapes[-1]
+
+    def is_array(value: Any) -> bool:
+        return type(value) is np.ndarray and value.ndim > 0 and value.dtype.kind in "biufc"
+
+    def constant(value: Any) -> Any:
+        return Traced(value.copy() if value.size <= COPIED else value, tape, -1)  # as an operand would be
+
+    names = {name: function.__globals__.get(name) for name in code.co_names if name not in stored}
+    found = {name: constant(value) for name, value in names.items() if is_array(value)}
+    cells = []
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            value = cell.cell_contents
+        except ValueError:  # it has no value yet
+            value = None
+        lifts = name not in stored and is_array(value)
+        cells.append(types.CellType(constant(value)) if lifts else cell)
+    if not found and all(a is b for a, b in zip(cells, function.__closure__ or (), strict=True)):
+        return None
+    variables = {**function.__globals__, **found} if found else function.__globals__
+    lifted = types.FunctionType(code, variables, function.__name__, function.__defaults__, tuple(cells))
+    lifted.__kwdefaults__ = function.__kwdefaults__
+    return lifted
 
 
 def widened(body: Body, own: int, captured: Captured) -> Body:
@@ -155,30 +229,54 @@ def check_carry(
     before: Sequence[Any],
     after: Sequence[Any],
     what: str = "the carry",
+    verbs: tuple[str, str] = ("goes in as", "and comes out as"),
+    again: Callable[[], Any] | None = None,
 ) -> None:
-    """Raise ResultError naming leaf and step if a step returns a carry of other shapes or dtypes than it was given."""
+    """Raise ResultError naming leaf and step if a step returns a carry of other shapes or dtypes than it was given.
+
+    The line named is that of the return statement, which is found by doing it `again` where there are several.
+    """
     when = "" if step is None else f"at step {step} "
-    verbs = ("is", "and") if step is None else ("goes in as", "and comes out as")
     for leaf, old, new in zip(names, before, after, strict=True):
         if old.shape != new.shape or old.dtype != new.dtype:
             raise ResultError(
                 explain_at(
-                    place_of(function),
+                    place_of(function, again),
                     f"{name}: {when}{what} {leaf} {verbs[0]} {_said(old)} {verbs[1]} {_said(new)}:",
                     _what_to_write(leaf, old, new),
                 )
             )
 
 
+def check_collected(
+    name: str,
+    step: int,
+    function: Function,
+    names: Sequence[str],
+    before: Sequence[Any],
+    after: Sequence[Any],
+    again: Callable[[], Any] | None = None,
+) -> None:
+    """Raise ResultError naming leaf and step if a step collects other shapes or dtypes than the first one."""
+    verbs = ("was", "before, and is")
+    check_carry(name, step, function, names, before, after, "what is collected as", verbs, again)
+
+
 def check_structure(
-    name: str, step: int | None, function: Function, wanted: Any, given: Any, what: str = "the carry"
+    name: str,
+    step: int | None,
+    function: Function,
+    wanted: Any,
+    given: Any,
+    what: str = "the carry",
+    again: Callable[[], Any] | None = None,
 ) -> None:
     """Raise ResultError if a step returns a carry of another structure than it was given."""
     when = "" if step is None else f"at step {step} "
     if wanted != given:
         raise ResultError(
             explain_at(
-                place_of(function),
+                place_of(function, again),
                 f"{name}: {when}{what} has the structure {_structure(given)}, where {_structure(wanted)} is needed:",
                 "Return the same structure every time, leaf for leaf.",
             )
@@ -189,22 +287,40 @@ def _structure(structure: Any) -> str:
     return str(structure).removeprefix("PyTreeSpec(").partition(", namespace=")[0].removesuffix(")")
 
 
-def place_of(function: Function) -> Any:
-    """Return the place where a function of the user's returns."""
+def place_of(function: Function, again: Callable[[], Any] | None = None) -> Any:
+    """Return the place where a function of the user's returns: the last one, or where it does so if done `again`."""
     code = getattr(function, "__code__", None)
     if code is None:
         return caller()
-    offsets = [k for k, (line, *_) in enumerate(code.co_positions()) if line is not None]
-    last = max(offsets, key=lambda k: k, default=0)
-    return code, 2 * last
+    returns = [instruction.offset for instruction in dis.get_instructions(code) if "RETURN" in instruction.opname]
+    returns = [k for k in returns if Location.of((code, k)) is not None] or [0]
+    found = [returns[-1]]
+    if again is not None and len(returns) > 1:
+
+        def watch(frame: Any, event: str, _returned: Any) -> None:
+            if event == "return" and frame.f_code is code:
+                found.append(frame.f_lasti)
+
+        before = sys.getprofile()
+        sys.setprofile(watch)
+        try:
+            again()
+        except Exception:
+            pass  # there is an error to tell of already
+        finally:
+            sys.setprofile(before)
+    return code, found[-1]
 
 
 def _said(value: Any) -> str:
     kind = value.dtype.name
-    return f"a {kind}" if value.shape == () else f"an array {value.shape} of {kind}"
+    article = "an" if kind[0] == "i" else "a"
+    return f"{article} {kind}" if value.shape == () else f"an array {value.shape} of {kind}"
 
 
 def _what_to_write(leaf: str, old: Any, new: Any) -> str:
+    if leaf.startswith("y"):
+        return "Return the same shape and dtype every time: what is collected is one array."
     if old.shape != new.shape:
         return "Return it in the shape in which it is given, or start from one of the shape that it takes."
     if old.dtype.kind in "biu" and new.dtype.kind in "fc":

@@ -12,6 +12,7 @@ For the reverse sweep the steps are needed backwards, each with its insides.  A 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -19,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from wengert.accumulation.sweeps import forward, reverse
-from wengert.control.bodies import Body, Slot, rearranged
+from wengert.control.bodies import Body, Slot
+from wengert.control.kernels import FEW
 from wengert.control.lines import Dual, Holding, Mask
 from wengert.cost import Cost, cost
 from wengert.errors import ArgumentError, BranchError, caller, explain_at
@@ -43,8 +45,14 @@ Array = Any
 Values = tuple[Any, ...]
 Checkpoint = str | int
 """``"none"``, ``"all"``, ``"auto"`` or a number of snapshots."""
-OBJECT = 200
-"""Bytes that an array takes beside its elements, and its place in a store."""
+Inside = Linearization | tuple[Any, ...]
+"""What a sweep reads of a step: a linearization, or what a `Kernel` keeps."""
+ARRAY = 128
+"""Bytes that an array takes beside its elements."""
+PLACE = 320
+"""Bytes that a place in a store takes: tuple, number, dict and what the schedule remembers."""
+CODE, CODE_OF_A_LINE = 40_000, 20_000
+"""Bytes that tracing a body and writing its sweeps takes, at its peak: for any, and for each line."""
 
 
 # ---- What is kept of the steps ----
@@ -53,23 +61,28 @@ OBJECT = 200
 class Insides:
     """Keeps every step's linearization: nothing is run again."""
 
-    def __init__(self, loop: Loop, active: Mask) -> None:
-        self.loop, self.active, self.operands = loop, active, ()  # type: tuple[Loop, Mask, Values]
-        self.steps: list[Linearization] = []
+    def __init__(self, active: Mask) -> None:
+        self.active, self.operands = active, ()  # type: tuple[Mask, Values]
+        self.steps: list[Inside] = []
         self.spent = False
 
-    def step(self, s: int, values: Values) -> Sequence[Any]:
+    def step(self, loop: Loop, s: int, values: Values) -> Sequence[Any]:
         """Run a step of the first sweep; return its results."""
-        linearization = self.loop.linearize(s, values, self.active)
-        self.steps.append(linearization)
-        return linearization.values
+        results, inside = loop.linearize(s, values, self.active)
+        self.steps.append(inside)
+        return results
 
-    def backward(self) -> Iterator[tuple[int, Linearization]]:
-        """Go through the steps from the last to the first."""
+    def backward(self, loop: Loop) -> Iterator[tuple[int, Inside]]:
+        """Go through the steps from the last to the first; within a budget, each is given up at once."""
+        if loop.checkpoint != "auto":
+            for s in range(len(self.steps) - 1, -1, -1):
+                yield s, self.steps[s]
+            return
+        self.spent = True
         for s in range(len(self.steps) - 1, -1, -1):
-            yield s, self.steps[s]
+            yield s, self.steps.pop()
 
-    def forward(self) -> Iterator[tuple[int, Linearization]]:
+    def forward(self) -> Iterator[tuple[int, Inside]]:
         """Go through the steps from the first to the last."""
         yield from enumerate(self.steps)
 
@@ -77,73 +90,68 @@ class Insides:
 class _Again:
     """What stores of states have in common: steps are run again from a state."""
 
-    def __init__(self, loop: Loop, active: Mask) -> None:
-        self.loop, self.active, self.operands = loop, active, ()  # type: tuple[Loop, Mask, Values]
+    def __init__(self, active: Mask) -> None:
+        self.active, self.operands = active, ()  # type: tuple[Mask, Values]
         self.count = 0
         self.spent = False
         self.runs = 0
         """How many steps have been run without their insides; the theorem on schedules is about these."""
 
-    def values(self, s: int, carry: Values) -> Values:
-        consts, _, xs = self.loop.split(self.operands)
-        return self.loop.values(consts, carry, xs, self.loop.index(s, self.count))
+    def values(self, loop: Loop, s: int, carry: Values) -> Values:
+        consts, _, xs = loop.split(self.operands)
+        return loop.values(consts, carry, xs, loop.index(s, self.count))
 
-    def linearize(self, s: int, carry: Values) -> Linearization:
-        return self.loop.linearize(s, self.values(s, carry), self.active)
+    def linearize(self, loop: Loop, s: int, carry: Values) -> tuple[Sequence[Any], Inside]:
+        return loop.linearize(s, self.values(loop, s, carry), self.active)
 
-    def run(self, s: int, values: Values) -> Sequence[Any]:
+    def run(self, loop: Loop, s: int, values: Values) -> Sequence[Any]:
         self.runs += 1
         self.count = max(self.count, s + 1)
-        return self.loop.run(s, values)
-
-    def forward(self) -> Iterator[tuple[int, Linearization]]:
-        """Go through the steps from the first to the last; each is run again, with its insides."""
-        carry = self.loop.split(self.operands)[1]
-        for s in range(self.count):
-            linearization = self.linearize(s, carry)
-            carry = tuple(linearization.values[: self.loop.carried])
-            yield s, linearization
+        return loop.run(s, values)
 
 
 class States(_Again):
     """Keeps the state before every step: each step is run once more."""
 
-    def __init__(self, loop: Loop, active: Mask) -> None:
-        super().__init__(loop, active)
+    def __init__(self, active: Mask) -> None:
+        super().__init__(active)
         self.states: list[Values] = []
 
-    def step(self, s: int, values: Values) -> Sequence[Any]:
+    def step(self, loop: Loop, s: int, values: Values) -> Sequence[Any]:
         """Run a step of the first sweep; return its results."""
-        self.states.append(values[: self.loop.carried])
-        return self.run(s, values)
+        self.states.append(values[: loop.carried])
+        return self.run(loop, s, values)
 
-    def backward(self) -> Iterator[tuple[int, Linearization]]:
-        """Go through the steps from the last to the first."""
+    def backward(self, loop: Loop) -> Iterator[tuple[int, Inside]]:
+        """Go through the steps from the last to the first; within a budget, each state is given up at once."""
+        self.spent = loop.checkpoint == "auto"
         for s in range(self.count - 1, -1, -1):
-            yield s, self.linearize(s, self.states[s])
+            yield s, self.linearize(loop, s, self.states.pop() if self.spent else self.states[s])[1]
 
 
 class Snapshots(_Again):
     """Keeps few states, by an optimal schedule where the number of steps is known, by an online one where it is not."""
 
-    def __init__(self, loop: Loop, active: Mask, snapshots: int, steps: int | None) -> None:
-        super().__init__(loop, active)
+    def __init__(self, active: Mask, snapshots: int, steps: int | None) -> None:
+        super().__init__(active)
         self.snapshots, self.steps = snapshots, steps
         self.online = Online(snapshots) if steps is None else None
-        self.first = frozenset(() if steps is None else first_sweep(steps, snapshots))
+        self.first = iter(() if steps is None else first_sweep(steps, snapshots))
+        self.next = next(self.first, -1)
         self.kept: dict[int, Values] = {}
         self.current: Values = ()
         self.most = 0
 
-    def step(self, s: int, values: Values) -> Sequence[Any]:
+    def step(self, loop: Loop, s: int, values: Values) -> Sequence[Any]:
         """Run a step of the first sweep; return its results."""
-        self.current = values[: self.loop.carried]
+        self.current = values[: loop.carried]
         if self.online is not None:
             for action in self.online.step(s):
                 self._keep(action)
-        elif s in self.first:
+        elif s == self.next:
             self._keep(Store(s))
-        return self.run(s, values)
+            self.next = next(self.first, -1)
+        return self.run(loop, s, values)
 
     def _keep(self, action: Any) -> None:
         if type(action) is Store:
@@ -152,7 +160,7 @@ class Snapshots(_Again):
         else:
             del self.kept[action.state]
 
-    def backward(self) -> Iterator[tuple[int, Linearization]]:
+    def backward(self, loop: Loop) -> Iterator[tuple[int, Inside]]:
         """Go through the steps from the last to the first; the snapshots are used up by this."""
         self.spent = True
         if not self.count:
@@ -162,13 +170,71 @@ class Snapshots(_Again):
             match action:
                 case Advance(start, stop):
                     for s in range(start, stop):
-                        self.current = tuple(self.run(s, self.values(s, self.current))[: self.loop.carried])
+                        self.current = tuple(self.run(loop, s, self.values(loop, s, self.current))[: loop.carried])
                 case Reverse(step):
-                    yield step, self.linearize(step, self.current)
+                    yield step, self.linearize(loop, step, self.current)[1]
                 case Restore(state):
                     self.current = self.kept[state]
                 case _:
                     self._keep(action)
+
+
+# ---- A step's sweeps ----
+
+
+class _Swept:
+    """How the steps are swept: by their kernels where they have one (and it is `fast`), or else line by line."""
+
+    __slots__ = ("_known", "by_kernels", "fast")
+
+    def __init__(self, fast: bool) -> None:
+        self.fast = fast
+        self.by_kernels = False
+        self._known: tuple[Any, ...] = (None, (), None)
+
+    def _by_kernel(
+        self, ahead: bool, kept: Sequence[Any], here: Sequence[Any], consts: Values, batch: int
+    ) -> list[Any] | None:
+        given = tuple([g is not None for g in here])
+        kernel, mask, sweep = self._known
+        if kernel is not kept[0] or mask != given:
+            seeds = [g for g in here if g is not None]
+            block = seeds[0].shape[0] if batch and seeds else None
+            sweep = kept[0].sweep(ahead, given, kept, consts, block) if kept[0].takes(ahead, here) else None
+            self._known = kept[0], given, sweep
+        if sweep is None:
+            return None
+        self.by_kernels = True
+        return sweep(kept, consts, [g for g in here if g is not None])  # type: ignore[no-any-return]
+
+    def onward(self, inside: Inside, here: Sequence[Any], consts: Values, own: int, batch: int) -> list[Any]:
+        """Return the tangents of a step's results, from those of its arguments."""
+        if type(inside) is tuple:
+            consts = consts[: inside[0].inputs - own]
+            here = here[: inside[0].inputs]
+            if self.fast:
+                found = self._by_kernel(True, inside, here, consts, batch)
+                if found is not None:
+                    return found
+            inside = inside[0].linearization(inside, consts)
+        seeds = {k: t for k, t in enumerate(here) if t is not None}
+        dots = forward(inside, seeds, batch)  # type: ignore[arg-type]
+        return [None if position < 0 else dots[position] for position in inside.outputs]  # type: ignore[union-attr]
+
+    def back(self, inside: Inside, here: Sequence[Any], consts: Values, own: int, batch: int) -> list[Any]:
+        """Return the adjoints of a step's arguments, from those of its results."""
+        if type(inside) is tuple:
+            consts = consts[: inside[0].inputs - own]
+            if self.fast:
+                found = self._by_kernel(False, inside, here, consts, batch)
+                if found is not None:
+                    return found
+            inside = inside[0].linearization(inside, consts)
+        seeds: dict[int, Any] = {}
+        for position, g in zip(inside.outputs, here, strict=True):  # type: ignore[union-attr]
+            if g is not None and position >= 0:
+                seeds[position] = seeds[position] + g if position in seeds else g
+        return reverse(inside, seeds, batch)  # type: ignore[arg-type]
 
 
 # ---- The loop ----
@@ -179,7 +245,7 @@ class Loop(Holding):
 
     __slots__ = (
         "_last", "_masks", "bodies", "brought", "budget", "carried", "checkpoint", "collected", "consts", "counter",
-        "executed", "folded", "length", "ready", "retrace", "reversed", "sliced", "store", "test_takes", "tests",
+        "executed", "folded", "length", "own", "ready", "retrace", "reversed", "sliced", "store", "test_takes", "tests",
         "which",
     )  # fmt: skip
 
@@ -211,6 +277,8 @@ class Loop(Holding):
         self.executed = length or 0
         self.folded = 0
         """How many lines each step was folded from, in a trace that had them one after the other."""
+        self.own = carried + sliced + (counter is not None)
+        """How many arguments a step has beside the constants."""
         self.ready: tuple[Values, Any] | None = None
         """Results that are known already, for the next evaluation."""
         self.retrace: Callable[[bool, Values, int], Body] | None = None
@@ -272,11 +340,17 @@ class Loop(Holding):
         """Run a step."""
         return self._try(self.bodies, s, values, lambda body, given: body.run(*given))  # type: ignore[no-any-return]
 
-    def linearize(self, s: int, values: Values, active: Mask) -> Linearization:
-        """Run a step and keep its insides, where operands are active."""
+    def linearize(self, s: int, values: Values, active: Mask) -> tuple[Sequence[Any], Inside]:
+        """Run a step and keep its insides, where operands are active: its results, and what the sweeps read."""
 
-        def work(body: Body, given: Values) -> Linearization:
-            return body.linearize(given, self._padded(self.arguments(active), given))
+        def work(body: Body, given: Values) -> tuple[Sequence[Any], Inside]:
+            arguments = self._padded(self.arguments(active), given)
+            if s >= FEW or (self.length or 0) > FEW:
+                known = body.kernel(arguments, len(given) - self.own)
+                if known is not None:
+                    return known[1](*given)  # type: ignore[no-any-return]
+            linearization = body.linearize(given, arguments)
+            return linearization.values, linearization
 
         return self._try(self.bodies, s, values, work)  # type: ignore[no-any-return]
 
@@ -286,7 +360,8 @@ class Loop(Holding):
             return work(bodies[self.which[s]], values)
         if len(bodies) == 1 and self.retrace is None:
             return work(bodies[0], values[: len(bodies[0].sample)])
-        for k in sorted(range(len(bodies)), key=lambda k: k != self._last):
+        last = self._last if self._last < len(bodies) else 0
+        for k in (last, *[k for k in range(len(bodies)) if k != last]) if len(bodies) > 1 else (0,):
             try:
                 result = work(bodies[k], values[: len(bodies[k].sample)])
             except BranchError:
@@ -319,7 +394,7 @@ class Loop(Holding):
         while s < self.length if self.length is not None else self._goes_on(s, consts, carry):
             at = s if self.length is None else self.index(s, self.length)
             values = self.values(consts, carry, xs, at)
-            results = self.run(s, values) if store is None else store.step(s, values)
+            results = self.run(s, values) if store is None else store.step(self, s, values)
             if len(self.brought) > len(consts):
                 consts = tuple(self.brought)
             carry = tuple(results[: self.carried])
@@ -398,10 +473,10 @@ class Loop(Holding):
         """Make the store that the loop's checkpoints ask for."""
         kind, snapshots = self.decide(operands, self.arguments(active))
         if kind == "insides":
-            return Insides(self, active)
+            return Insides(active)
         if kind == "states":
-            return States(self, active)
-        return Snapshots(self, active, snapshots, self.length)
+            return States(active)
+        return Snapshots(active, snapshots, self.length)
 
     def decide(self, operands: Sequence[Any], arguments: Mask) -> tuple[str, int]:
         """Say what is kept, ``insides``, ``states`` or ``snapshots``, and how many of these."""
@@ -412,44 +487,80 @@ class Loop(Holding):
         if self.checkpoint != "auto":
             return "snapshots", int(self.checkpoint)
         budget = _quarter_of_memory() if self.budget is None else self.budget
-        state, inside, adjoints = self.sizes(operands, arguments)
-        if self.length is not None and (self.length + 1) * inside + adjoints <= budget:
+        state, inside, fixed = self.sizes(operands, arguments)
+        if self.length is not None and self.length * inside + fixed <= budget:
             return "insides", 0
         try:
-            fit = snapshots_within(budget - adjoints, state, inside, self.length)
+            fit = snapshots_within(budget - fixed, state, inside, self.length)
         except ArgumentError:
             raise ArgumentError(
                 explain_at(
                     current_context().place or caller(),
                     f"a memory budget of {budget:,} bytes is too small for {self.name}: a state takes {state:,} bytes, "
-                    f"the insides of a step {inside:,}, adjoints {adjoints:,}:",
-                    f"Give {2 * state + max(state, inside) + adjoints:,} bytes or more.",
+                    f"the insides of a step {inside:,}, and adjoints, results and the code of the sweeps {fixed:,}:",
+                    f"Give {2 * state + max(state, inside) + fixed:,} bytes or more.",
                 )
             ) from None
         return ("states", fit) if self.length is not None and fit >= self.length else ("snapshots", fit)
 
     def sizes(self, operands: Sequence[Any], arguments: Mask) -> tuple[int, int, int]:
-        """Return how many bytes a state takes, the insides of a step, and the adjoints that are held all the time."""
-        body = self.bodies[0]
-        state = sum(v.nbytes + OBJECT for v in body.sample[: self.carried])
-        linearization = body.linearize(body.sample, arguments[: len(body.sample)])
-        own = {id(v): v.nbytes + OBJECT for v in body.sample}
-        seen: dict[int, int] = {}
-        for row in linearization.rows:
-            for value in row[2]:
-                for v in value if type(value) is tuple else (value,):
-                    if hasattr(v, "nbytes") and id(v) not in own:
-                        seen[id(v)] = v.nbytes + OBJECT
-        inside = sum(seen.values()) + OBJECT * (len(linearization.rows) + 1)
-        bars = sum(v.nbytes for v in map(as_value, operands)) + 2 * state
-        return state, inside, bars
+        """Return how many bytes a state takes that is kept, the insides of a step, and all that is there but once.
 
-    def _stored(self, operands: Sequence[Any], active: Mask) -> Any:
-        """Return a store of the steps from these operands: the one at hand if it is theirs."""
+        The last are adjoints, what is collected, what a step and its sweep compute on the way, and their code.
+        """
+        body = self.bodies[0]
+        arguments = arguments[: len(body.sample)]
+        state = PLACE + sum(v.nbytes + ARRAY for v in body.sample[: self.carried])
+        long = self.length is None or self.length > FEW
+        kernel = body.kernel(arguments, len(body.sample) - self.own) if long else None
+        if kernel is not None:
+            inside = PLACE + sum(_bytes_of(var) + ARRAY for var in kernel[0].kept)
+        else:
+            linearization = body.linearize(body.sample, arguments)
+            own = {id(v) for v in body.sample}
+            seen: dict[int, int] = {}
+            for row in linearization.rows:
+                for value in row[2]:
+                    for v in value if type(value) is tuple else (value,):
+                        if hasattr(v, "nbytes") and id(v) not in own:
+                            seen[id(v)] = v.nbytes + ARRAY
+            inside = PLACE + sum(seen.values()) + PLACE * len(linearization.rows)
+        lines = [line for program in self.programs for line in program.lines]
+        on_the_way = sum(_bytes_of(var) + ARRAY for line in lines for var in line.outputs)
+        results = body.program.results
+        collected = sum((self.length or 0) * _bytes_of(r) for r in results[self.carried :])
+        bars = sum(v.nbytes for v in map(as_value, operands)) + 2 * state
+        return state, inside, bars + 2 * collected + 2 * on_the_way + CODE + CODE_OF_A_LINE * len(lines)
+
+    def _at_hand(self, operands: Sequence[Any], active: Mask) -> Any:
+        """Return the store of the steps from these operands, if there is one."""
         store = self.store
         known = store is not None and not store.spent and _same(store.operands, operands)
         if known and all(has or not on for on, has in zip(active, store.active, strict=False)):
             return store
+        return None
+
+    def _onward(self, operands: Sequence[Any], active: Mask) -> Iterator[tuple[int, Inside]]:
+        """Go through the steps from the first to the last: from the store that has all, or running them again."""
+        if self.checkpoint == "none" or isinstance(self._at_hand(operands, active), Insides):
+            yield from self._stored(operands, active).forward()
+            return
+        consts, carry, xs = self.split(operands)
+        s = 0
+        while s < self.length if self.length is not None else self._goes_on(s, consts, carry):
+            at = s if self.length is None else self.index(s, self.length)
+            results, inside = self.linearize(s, self.values(consts, carry, xs, at), active)
+            carry = tuple(results[: self.carried])
+            yield s, inside
+            s += 1
+        self.executed = s
+
+    def _stored(self, operands: Sequence[Any], active: Mask) -> Any:
+        """Return a store of the steps from these operands: the one at hand if it is theirs."""
+        store = self._at_hand(operands, active)
+        if store is not None:
+            return store
+        self.store = None  # what is kept for others is not kept beside it
         store = self.make_store(operands, active)
         store.operands = tuple(operands)
         self.first_sweep(operands, store, collect=False)
@@ -458,24 +569,48 @@ class Loop(Holding):
 
     def push(self, tangents: Sequence[Any], operands: Sequence[Any], batch: int) -> list[Any]:
         active = tuple(t is not None for t in tangents)
-        before = current_context().alarms
-        pushed = self._push(tangents, operands, batch, active)
-        if current_context().alarms > before and self.bodies[0].careful is not self.bodies[0]:
-            pushed = self._carefully()._push(tangents, operands, batch, active)
-        return pushed
+        return self._sweep(lambda loop, swept: loop._push(tangents, operands, batch, active, swept))
 
-    def _push(self, tangents: Sequence[Any], operands: Sequence[Any], batch: int, active: Mask) -> list[Any]:
-        store = self._stored(operands, active)
+    def pull(self, bars: Sequence[Any], operands: Sequence[Any], batch: int, wanted: Mask) -> list[Any]:
+        return self._sweep(lambda loop, swept: loop._pull(bars, operands, batch, wanted, swept))
+
+    def _sweep(self, sweep: Callable[[Loop, _Swept], list[Any]]) -> list[Any]:
+        """Sweep by kernels; where that meets an infinity or NaN, line by line; and at last with careful bodies."""
+        context = current_context()
+        before = context.alarms
+        if not before:
+            swept = _Swept(True)
+            muted, context.muted = context.muted, True
+            try:
+                result = sweep(self, swept)
+            finally:
+                context.muted = muted
+            if not context.alarms or not swept.by_kernels:
+                return self._as_is(result, before, sweep)
+        return self._as_is(sweep(self, _Swept(False)), before, sweep)
+
+    def _as_is(self, result: list[Any], before: int, sweep: Callable[[Loop, _Swept], list[Any]]) -> list[Any]:
+        if current_context().alarms > before and self.bodies[0].careful is not self.bodies[0]:
+            return sweep(self._carefully(), _Swept(False))
+        return result
+
+    def _push(
+        self, tangents: Sequence[Any], operands: Sequence[Any], batch: int, active: Mask, swept: _Swept
+    ) -> list[Any]:
+        consts = self.split(operands)[0]
         const_dots, carry_dots, xs_dots = self.split(tangents)
         first = 0 if self.counter is None else 1
         dots: list[Any] = list(carry_dots)
         ys: list[Any] = [None] * self.collected
-        for s, linearization in store.forward():
+        sliced = [(k, t) for k, t in enumerate(xs_dots, self.carried + first) if t is not None]
+        here: list[Any] = [*dots, *[None] * (first + self.sliced), *const_dots]
+        for s, inside in self._onward(operands, active):
             at = self.index(s, self.executed)
-            here = [*dots, *[None] * first, *[None if t is None else t[_at(at, batch)] for t in xs_dots], *const_dots]
-            seeds = {k: t for k, t in enumerate(here) if t is not None}
-            found = forward(linearization, seeds, batch)
-            out = [None if position < 0 else found[position] for position in linearization.outputs]
+            here[: self.carried] = dots
+            for k, t in sliced:
+                here[k] = t[:, at] if batch else t[at]
+            out = swept.onward(inside, here, consts, self.own, batch)
+            inside = None  # type: ignore[assignment]  # not to be held while the next step is run
             dots = out[: self.carried]
             for k, t in enumerate(out[self.carried :]):
                 if t is not None:
@@ -485,38 +620,35 @@ class Loop(Holding):
                     ys[k][_at(at, batch)] = t
         return dots + ys
 
-    def pull(self, bars: Sequence[Any], operands: Sequence[Any], batch: int, wanted: Mask) -> list[Any]:
-        before = current_context().alarms
-        pulled = self._pull(bars, operands, batch, wanted)
-        if current_context().alarms > before and self.bodies[0].careful is not self.bodies[0]:
-            pulled = self._carefully()._pull(bars, operands, batch, wanted)
-        return pulled
-
-    def _pull(self, bars: Sequence[Any], operands: Sequence[Any], batch: int, wanted: Mask) -> list[Any]:
+    def _pull(self, bars: Sequence[Any], operands: Sequence[Any], batch: int, wanted: Mask, swept: _Swept) -> list[Any]:
         store = self._stored(operands, wanted)
-        _, _, xs = self.split(operands)
+        consts, _, xs = self.split(operands)
         dots = self.carried
-        first = dots + (self.counter is not None)
+        first = self.own - self.sliced
         carry: list[Any] = list(bars[:dots])
+        collected = [(k, g) for k, g in enumerate(bars[dots:], dots) if g is not None]
         xs_bars: list[Any] = [None] * self.sliced
         const_bars: list[Any] = [None] * self.consts
         own = [False] * self.consts
-        for s, linearization in store.backward():
+        here: list[Any] = [*carry, *[None] * self.collected]
+        slices = [(k, first + k) for k in range(self.sliced) if wanted[dots + k]]
+        constants = [(k, self.own + k) for k in range(self.consts) if wanted[dots + self.sliced + k]]
+        for s, inside in store.backward(self):
             at = self.index(s, self.executed)
-            seeds: dict[int, Any] = {}
-            here = [*carry, *[None if g is None else g[_at(at, batch)] for g in bars[dots:]]]
-            for position, g in zip(linearization.outputs, here, strict=True):
-                if g is not None and position >= 0:
-                    seeds[position] = seeds[position] + g if position in seeds else g
-            found = reverse(linearization, seeds, batch)
-            carry = list(found[:dots])
-            for k, g in enumerate(found[first : first + self.sliced]):
-                if g is not None and wanted[dots + k]:
+            here[:dots] = carry
+            for k, g in collected:
+                here[k] = g[:, at] if batch else g[at]
+            found = swept.back(inside, here, consts, self.own, batch)
+            carry = found[:dots]
+            for k, n in slices:
+                g = found[n]
+                if g is not None:
                     if xs_bars[k] is None:
                         xs_bars[k] = np.zeros((*g.shape[:batch], *xs[k].shape), xs[k].dtype)
                     xs_bars[k][_at(at, batch)] = g
-            for k, g in enumerate(found[first + self.sliced :]):
-                if g is not None and wanted[dots + self.sliced + k]:
+            for k, n in constants:
+                g = found[n] if n < len(found) else None
+                if g is not None:
                     known = const_bars[k]
                     if known is None:
                         const_bars[k] = g
@@ -524,6 +656,7 @@ class Loop(Holding):
                         known += g
                     else:
                         const_bars[k], own[k] = known + g, True
+            found = inside = None  # type: ignore[assignment]  # not to be held while the next step is run again
         return [g if on else None for g, on in zip([*carry, *xs_bars, *const_bars], wanted, strict=True)]
 
     # -- Its dual --
@@ -545,15 +678,9 @@ class Loop(Holding):
         takes = [*of_carry, *([("x", carried)] if number else []), *of_xs, *of_consts]
         gives_carry, gives_ys = both(0, carried, results), both(carried, collected, results)
         gives = [*gives_carry, *gives_ys]
-        whole = len(arguments)
-
-        def dual_of(body: Body) -> Body:
-            if len(body.sample) < whole:
-                body = _widened(body, self.bodies)
-            return body.dual(arguments, results, takes, gives, batch)
-
         held = Loop(
-            self.name, [dual_of(body) for body in self.bodies], len(of_carry), len(of_xs), len(gives_ys),
+            self.name, [body.dual(arguments, results, takes, gives, batch) for body in self.bodies],
+            len(of_carry), len(of_xs), len(gives_ys),
             consts=len(of_consts), length=self.length, counter=self.counter, reversed=self.reversed,
             tests=self.tests, which=self.which, checkpoint=self.checkpoint, budget=self.budget,
         )  # fmt: skip
@@ -652,12 +779,8 @@ def _at(at: int, batch: int) -> Any:
     return (slice(None), at) if batch else at
 
 
-def _widened(body: Body, bodies: Sequence[Body]) -> Body:
-    """Let a body take the constants that another branch has brought, too."""
-    longest = max(bodies, key=lambda b: len(b.sample))
-    own = len(body.sample)
-    extra = longest.program.arguments[own:]
-    return Body(rearranged(body.program, [*range(own), *extra]), (*body.sample, *longest.sample[own:]))
+def _bytes_of(what: Any) -> int:
+    return int(math.prod(what.shape) * what.dtype.itemsize)
 
 
 def _quarter_of_memory() -> int:

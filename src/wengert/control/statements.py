@@ -7,6 +7,7 @@ which holds the Program of its body (`wengert.control.lines`).
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -96,8 +97,10 @@ def scan(
     steps = _length("scan", slices, xs, length)
     start, of_carry = leaves_of(init, "init")
 
-    def step(carry: Any, _number: Any, x: Any) -> tuple[Any, Any]:
+    def step(f: Function, carry: Any, _number: Any, x: Any) -> tuple[Any, Any]:
         returned = f(carry, x)
+        if type(returned) is tuple and len(returned) == 2:
+            return returned
         if not isinstance(returned, (tuple, list)) or len(returned) != 2:
             raise not_a_pair("scan", f, returned)
         return returned[0], returned[1]
@@ -129,6 +132,24 @@ def _policy(checkpoint: Checkpoint, memory: int | None) -> Checkpoint:
     )
 
 
+def _whole(name: str, what: str, given: Any, least: int | None = None) -> int:
+    """Return a whole number, or raise ArgumentError."""
+    try:
+        number = operator.index(given)
+    except TypeError:
+        number = None
+    if number is None or (least is not None and number < least):
+        raise ArgumentError(
+            explain_at(
+                caller(),
+                f"{name}: {what} is {given!r}, and a whole number is needed"
+                + (":" if least is None else ", 0 or more:"),
+                "Count the steps by an int.",
+            )
+        )
+    return number
+
+
 def _length(name: str, slices: Sequence[Any], xs: Any, length: int | None) -> int:
     for k, x in enumerate(slices):
         if not x.shape:
@@ -141,7 +162,7 @@ def _length(name: str, slices: Sequence[Any], xs: Any, length: int | None) -> in
             )
     sizes = {x.shape[0] for x in slices}
     if length is not None:
-        sizes.add(int(length))
+        sizes.add(_whole(name, "length", length, 0))
     if len(sizes) > 1:
         paths = trees.paths(xs, "xs")
         said = [f"{path} has {x.shape[0]}" for path, x in zip(paths, slices, strict=True)]
@@ -197,12 +218,12 @@ def fori_loop(
 
     Source: the form is that of ``jax.lax.fori_loop``.
     """
-    counter = range(int(lower), int(upper))
+    counter = range(_whole("fori_loop", "lower", lower), _whole("fori_loop", "upper", upper))
     start, of_carry = leaves_of(init_val, "init_val")
     _, nothing = trees.flatten(None)
 
-    def step(carry: Any, number: Any, _x: Any) -> tuple[Any, Any]:
-        return body_fun(number, carry), None
+    def step(f: Function, carry: Any, number: Any, _x: Any) -> tuple[Any, Any]:
+        return f(number, carry), None
 
     numbers, names = names_of(body_fun, [trees.flatten(0)[1], of_carry])
     walk = Walk(
@@ -243,7 +264,7 @@ def map(  # noqa: A001 - as in JAX
     steps = _length("map", slices, xs, None)
     _, nothing = trees.flatten(None)
 
-    def step(_carry: Any, _number: Any, x: Any) -> tuple[Any, Any]:
+    def step(f: Function, _carry: Any, _number: Any, x: Any) -> tuple[Any, Any]:
         return None, f(x)
 
     (names,) = names_of(f, [of_xs])

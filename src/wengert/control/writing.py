@@ -7,7 +7,9 @@ the loop runs on plain values, and its results ride along with the line that is 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,13 @@ from wengert.control.bodies import Body, rearranged
 from wengert.control.branches import Branches
 from wengert.control.capture import (
     Captured,
+    Pattern,
     Unpacking,
     check_carry,
+    check_collected,
     check_structure,
     leaves_of,
+    lift,
     place_of,
     plain,
     trace_body,
@@ -56,7 +61,7 @@ def names_of(f: Function, structures: Sequence[Any]) -> list[list[str]]:
 
 
 class Walk:
-    """A loop of so many steps: `step` takes carry, number and slices, and returns carry and what to collect."""
+    """A loop of so many steps: `step` calls `f` with carry, number and slices; it returns carry and what to collect."""
 
     def __init__(
         self,
@@ -85,13 +90,13 @@ class Walk:
         count = len(carry)
         return trees.unflatten(self.of_carry, results[:count]), trees.unflatten(self.of_ys, results[count:])
 
-    def _apart(self, returned: tuple[Any, Any]) -> list[Any]:
-        """Take what a step returned apart, and check the carry's structure."""
+    def _apart(self, returned: tuple[Any, Any], again: Callable[[], Any]) -> list[Any]:
+        """Take what a step returned apart, and check the structures."""
         leaves, structure = leaves_of(returned[0], "the carry")
-        check_structure(self.name, self.at_step, self.f, self.of_carry, structure)
+        check_structure(self.name, self.at_step, self.f, self.of_carry, structure, "the carry", again)
         ys, of_ys = leaves_of(returned[1], "y")
         if self.of_ys is not None and of_ys != self.of_ys:
-            check_structure(self.name, self.at_step, self.f, self.of_ys, of_ys, "what is collected")
+            check_structure(self.name, self.at_step, self.f, self.of_ys, of_ys, "what is collected", again)
         self.of_ys = of_ys
         return [*leaves, *ys]
 
@@ -101,7 +106,8 @@ class Walk:
         number = () if self.counter is None else (values[count],)
         carry = trees.unflatten(self.of_carry, list(values[:count]))
         xs = trees.unflatten(self.of_xs, list(values[count + len(number) :]))
-        return self._apart(self.step(carry, number[0] if number else None, xs))
+        whole = (self.f, carry, number[0] if number else None, xs)
+        return self._apart(self.step(*whole), lambda: self.step(*whole))
 
     def _values(self, carry: Sequence[Any], slices: Sequence[Any], s: int) -> list[Any]:
         """Return the leaves of the arguments of the s-th step (of ones, if there is no step)."""
@@ -113,31 +119,69 @@ class Walk:
         return [*carry, *number, *[as_value(x[at]) for x in slices]]
 
     def _loop(self, carry: Sequence[Any], slices: Sequence[Any]) -> list[Any]:
-        """Run the loop in plain Python."""
+        """Run the loop in plain Python.  A body may write into what it is given, so it is given copies."""
         count = len(carry)
         if not self.steps:  # what would be collected is known from a step that is not made
             with np.errstate(all="ignore"):
                 ys = self._call(self._values(carry, slices, 0))[count:]
             return [*carry, *[np.empty((0, *y.shape), y.dtype) for y in ys]]
-        wholes: list[Any] = []
-        for s in range(self.steps):
-            self.at_step = s
-            results = self._call(self._values(carry, slices, s))
-            check_carry(self.name, s, self.f, self.names[0], carry, results[:count])
-            carry = results[:count]
-            if s == 0:
-                wholes = [np.empty((self.steps, *y.shape), y.dtype) for y in results[count:]]
-            for whole, y in zip(wholes, results[count:], strict=True):
-                if y.shape != whole.shape[1:] or y.dtype != whole.dtype:
-                    check_carry(self.name, s, self.f, ["y"], [whole[0]], [y], "what is collected,")
-                whole[self.steps - 1 - s if self.reverse else s] = y
-        return [*carry, *wholes]
+        carry = [c.copy() for c in carry]
+        results = self._checked_step(carry, [v.copy() for v in self._values(carry, slices, 0)], 0, [])
+        wholes = [np.empty((self.steps, *y.shape), y.dtype) for y in results[count:]]
+        first = self.steps - 1 if self.reverse else 0
+        for whole, y in zip(wholes, results[count:], strict=True):
+            whole[first] = y
+        of_carry, of_ys = Pattern(results[:count], self.of_carry), Pattern(results[count:], self.of_ys)
+        state = trees.unflatten(self.of_carry, results[:count])
+        f, step, counter, number = self.f, self.step, self.counter, None
+        one = slices[0] if self.of_xs.is_leaf() else None
+        copies = one is not None and one.ndim > 1
+        nothing = trees.unflatten(self.of_xs, []) if not slices else None
+        for s in range(1, self.steps):
+            at = self.steps - 1 - s if self.reverse else s
+            if counter is not None:
+                number = np.int64(counter[at])
+            if one is not None:
+                x = one[at].copy() if copies else one[at]
+            else:
+                x = trees.unflatten(self.of_xs, [a[at].copy() for a in slices]) if slices else nothing
+            returned = step(f, state, number, x)
+            collected = of_ys.leaves(returned[1])
+            if collected is None or of_carry.leaves(returned[0]) is None:  # of another type, or wrong
+                given = [*trees.flatten(state)[0], *([] if number is None else [number]), *trees.flatten(x)[0]]
+                results = self._checked_step(given[:count], given, s, wholes, returned)
+                state, collected = trees.unflatten(self.of_carry, results[:count]), results[count:]
+            else:
+                state = returned[0]
+            for whole, y in zip(wholes, collected, strict=True):
+                whole[at] = y
+        return [*trees.flatten(state)[0], *wholes]
+
+    def _checked_step(
+        self,
+        carry: Sequence[Any],
+        values: Sequence[Any],
+        s: int,
+        wholes: Sequence[Any],
+        returned: Any = None,
+    ) -> list[Any]:
+        """Run a step (if that has not been done) and check all that it returns."""
+        self.at_step = s
+        again = functools.partial(self._call, values)
+        results = again() if returned is None else self._apart(returned, again)
+        check_carry(self.name, s, self.f, self.names[0], carry, results[: len(carry)], again=again)
+        if wholes:
+            before = [whole[0] for whole in wholes]
+            names = trees.identifiers(self.of_ys, "y")
+            check_collected(self.name, s, self.f, names, before, results[len(carry) :], again)
+        return results
 
     def _write(self, carry: Sequence[Any], slices: Sequence[Any]) -> list[Any]:
         """Trace the step, run the loop at plain values, and write its line."""
         plain_carry, plain_xs = [plain(c) for c in carry], [plain(x) for x in slices]
         count = len(carry)
         captured = Captured()
+        collected: list[Any] = []
 
         def unpack(returned: list[Any]) -> list[tuple[str, Any]]:
             ys = trees.identifiers(self.of_ys, "y")
@@ -150,8 +194,14 @@ class Walk:
             values = self._values(state, plain_xs, s)
             numbered = [] if self.counter is None else self.names[2]
             names = [*self.names[0], *numbered, *self.names[1]]
-            body = trace_body(self.f, self._call, values, names, Unpacking(unpack), captured)
-            check_carry(self.name, s, self.f, self.names[0], state, body.program.results[:count])
+            again = functools.partial(trace_body, self.f, self._call, values, names, Unpacking(unpack), captured)
+            body = again()
+            results = body.program.results
+            check_carry(self.name, s, self.f, self.names[0], state, results[:count], again=again)
+            if collected:
+                of_y = [result.name for result in results[count:]]
+                check_collected(self.name, s, self.f, of_y, collected, results[count:], again)
+            collected[:] = results[count:]
             return body
 
         if self.steps:
@@ -159,8 +209,17 @@ class Walk:
         else:
             with np.errstate(all="ignore"):
                 first = trace(plain_carry, 0)
-        if self.steps > 1 and not same_step(first, trace(first(*first.sample)[:count], 1)):
-            return self._write_each(carry, slices, captured, trace)
+        if self.steps > 1:
+
+            def then(body: Body) -> Body:
+                return trace(body.at_sample()[:count], 1)
+
+            second = then(first)
+            if not same_step(first, second):
+                lifted = _lifted(self, first, second, lambda: trace(plain_carry, 0), then)
+                if lifted is None:
+                    return self._write_each(carry, slices, captured, trace, [first, second])
+                first = lifted
         loop = Loop(
             self.name, [first], count, len(slices), len(first.program.results) - count, consts=len(captured.values),
             length=self.steps, counter=self.counter, reversed=self.reverse, checkpoint=self.checkpoint,
@@ -170,16 +229,24 @@ class Walk:
         return _run(loop, carry, slices, captured)
 
     def _write_each(
-        self, carry: Sequence[Any], slices: Sequence[Any], captured: Captured, trace: Callable[..., Body]
+        self,
+        carry: Sequence[Any],
+        slices: Sequence[Any],
+        captured: Captured,
+        trace: Callable[..., Body],
+        traced: Sequence[Body],
     ) -> list[Any]:
-        """Trace every step, since they differ by more than their arguments, and write the line of the loop."""
+        """Trace every step, since they differ by more than their arguments, and write the line of the loop.
+
+        The first steps have been `traced` (and would draw other random numbers the second time).
+        """
         count, own = len(carry), self.of_carry.num_leaves + (self.counter is not None) + len(slices)
         each = EachStep(own, None if self.counter is None else count, captured)
         state = [plain(c) for c in carry]
         for s in range(self.steps):
-            body = trace(state, s)
+            body = traced[s] if s < len(traced) else trace(state, s)
             each.add(body)
-            state = list(body(*body.sample)[:count])
+            state = list(body.at_sample()[:count])
         bodies, arrays = each.bodies()
         if self.reverse:
             arrays = [a[::-1] for a in arrays]
@@ -199,6 +266,34 @@ def same_step(first: Body, second: Body) -> bool:
         return all(map(same_value, mine, other))
     decisions = [[g.value for g in body.program.guards if type(g.value) is bool] for body in (first, second)]
     return decisions[0] != decisions[1]
+
+
+def _lifted(
+    owner: Any, first: Body, second: Body, again: Callable[[], Body], then: Callable[[Body], Body]
+) -> Body | None:
+    """Trace the first two steps once more, with the plain arrays that the body closes over as constants of the trace.
+
+    A body that reads a plain array at the number of the step, ``us[i]``, makes a plain int of it: NumPy does not let
+    arrays of others know.  As a constant of the trace ``us`` is asked itself, and every step has the same lines.
+    Returns the first body, and leaves the lifted function with its `owner`; None where that does not help.
+    """
+    if not any(type(guard.value) is int for guard in first.program.guards):
+        return None
+    plainly = owner.f
+    lifted = lift(plainly)
+    if lifted is None:
+        return None
+    owner.f = lifted
+    try:
+        one = again()
+        two = then(one)
+        same = all(map(same_value, (*first.at_sample(), *second.at_sample()), (*one.at_sample(), *two.at_sample())))
+        if same and same_step(one, two):
+            return one
+    except Exception:
+        pass  # it does what only a plain array can do
+    owner.f = plainly
+    return None
 
 
 class EachStep:
@@ -262,11 +357,17 @@ def _run(loop: Loop, carry: Sequence[Any], slices: Sequence[Any], captured: Capt
     if any(active) and not current_context().tapes[0].keep_all:
         store = loop.make_store(operands, active)
         store.operands = operands
+    for body in loop.bodies:
+        body.found = None
     try:
         results = loop.first_sweep(operands, store)
     finally:
         loop.retrace, loop.brought = None, []
     loop.consts = len(captured.values)
+    own = loop.carried + (loop.counter is not None) + loop.sliced
+    loop.bodies[:] = [widened(body, own, captured) for body in loop.bodies]
+    if loop.tests is not None:
+        loop.tests[:] = [widened(test, loop.carried, captured) for test in loop.tests]
     whole = [*carry, *slices, *captured.traced]
     if store is not None:
         store.active = is_active(whole)
@@ -276,14 +377,24 @@ def _run(loop: Loop, carry: Sequence[Any], slices: Sequence[Any], captured: Capt
 
 def not_a_pair(name: str, f: Function, returned: Any) -> ResultError:
     """Make the error for a step that does not return a carry and what is to be collected."""
-    what = "None" if returned is None else f"a {type(returned).__name__}"
     return ResultError(
         explain_at(
             place_of(f),
-            f"{name}: a step returned {what}, where a pair is needed:",
+            f"{name}: a step returned {described(returned)}, where a pair is needed:",
             "Return (carry, y): the next carry, and what is to be collected (None for nothing).",
         )
     )
+
+
+def described(returned: Any) -> str:
+    """Say what a function returned instead of what it should have."""
+    if returned is None:
+        return "None"
+    if isinstance(returned, (tuple, list)):
+        return f"a {type(returned).__name__} of {len(returned)}"
+    if isinstance(returned, (np.ndarray, np.generic, Recordable, int, float)):
+        return "one array" if getattr(returned, "ndim", 0) else "one number"
+    return f"a {type(returned).__name__}"
 
 
 # ---- While a test holds ----
@@ -293,11 +404,13 @@ def truth(cond_fun: Function, returned: Any) -> Any:
     """Return what a test returned, which must be one truth value."""
     value: Any = returned if isinstance(returned, Recordable) else np.asarray(returned)
     if value.size != 1 or value.dtype.kind not in "biuf":
+        what = f"an array of shape {value.shape} and dtype {value.dtype}"
+        if value.dtype.kind not in "biufc":
+            what = described(returned)
         raise ResultError(
             explain_at(
-                place_of(cond_fun),
-                f"while_loop: the test returned an array of shape {value.shape} and dtype {value.dtype}, "
-                "where a truth value is needed:",
+                place_of(cond_fun, None),
+                f"while_loop: the test returned {what}, where a truth value is needed:",
                 "Return a comparison of numbers; reduce that of arrays by np.any or np.all.",
             )
         )
@@ -306,15 +419,26 @@ def truth(cond_fun: Function, returned: Any) -> Any:
 
 def repeat(cond_fun: Function, body_fun: Function, carry: list[Any], of_carry: Any) -> Any:
     """Run the loop in plain Python."""
-    names = names_of(body_fun, [of_carry])[0]
+    carry = [c.copy() for c in carry]  # the body may write into what it is given
+    pattern = Pattern(carry, of_carry)
+    value = trees.unflatten(of_carry, carry)
     s = 0
-    while truth(cond_fun, cond_fun(trees.unflatten(of_carry, carry))):
-        after, structure = leaves_of(body_fun(trees.unflatten(of_carry, carry)), "the value")
-        check_structure("while_loop", s, body_fun, of_carry, structure)
-        check_carry("while_loop", s, body_fun, names, carry, after)
-        carry = after
+    while True:
+        goes_on = cond_fun(value)
+        kind = type(goes_on)
+        if not (goes_on if kind is bool or kind is np.bool_ else truth(cond_fun, goes_on)):
+            return value
+        after = body_fun(value)
+        if pattern.leaves(after) is None:  # of another type, or wrong
+            leaves, structure = leaves_of(after, "the value")
+            again = functools.partial(body_fun, value)
+            check_structure("while_loop", s, body_fun, of_carry, structure, "the value", again)
+            names = names_of(body_fun, [of_carry])[0]
+            before = trees.flatten(value)[0]
+            check_carry("while_loop", s, body_fun, names, before, leaves, "the value", again=again)
+            after = trees.unflatten(of_carry, leaves)
+        value = after
         s += 1
-    return trees.unflatten(of_carry, carry)
 
 
 def write_while(
@@ -328,31 +452,46 @@ def write_while(
     def test(values: Sequence[Any]) -> list[Any]:
         return [truth(cond_fun, cond_fun(trees.unflatten(of_carry, list(values))))]
 
+    at_step = 0
+    body_of = SimpleNamespace(f=body_fun)
+
     def step(values: Sequence[Any]) -> list[Any]:
-        after, structure = leaves_of(body_fun(trees.unflatten(of_carry, list(values))), "the value")
-        check_structure("while_loop", 0, body_fun, of_carry, structure)
+        given = trees.unflatten(of_carry, list(values))
+        after, structure = leaves_of(body_of.f(given), "the value")
+        again = functools.partial(body_of.f, given)
+        check_structure("while_loop", at_step, body_fun, of_carry, structure, "the value", again)
         return after
 
     def trace(is_test: bool, values: Sequence[Any], s: int) -> Body:
+        nonlocal at_step
+        at_step = s
         state = list(values[: len(carry)])
         if is_test:
             unpack = Unpacking(lambda returned: [("goes_on", returned[0])])
             return trace_body(cond_fun, test, state, names, unpack, captured)
         unpack = Unpacking(lambda returned: [*zip((f"{name}'" for name in names), returned, strict=True)])
-        body = trace_body(body_fun, step, state, names, unpack, captured)
-        check_carry("while_loop", s, body_fun, names, state, body.program.results)
+        again = functools.partial(trace_body, body_fun, step, state, names, unpack, captured)
+        body = again()
+        check_carry("while_loop", s, body_fun, names, state, body.program.results, "the value", again=again)
         return body
 
     tests = [trace(True, plain_carry, 0)]
-    if not tests[0](*tests[0].sample)[0]:
+    if not tests[0].at_sample()[0]:
         # no step: as with Python's own while, the decision alone is recorded
         bool(truth(cond_fun, cond_fun(trees.unflatten(of_carry, carry))))
         return trees.unflatten(of_carry, carry)
     first = trace(False, plain_carry, 0)
-    after = first(*first.sample)
-    again = _if_it_can_be(lambda: trace(False, after, 1))
-    if again is not None and not same_step(first, again):
-        return trees.unflatten(of_carry, _write_each_while(carry, captured, trace, policy, memory))
+
+    def then(body: Body) -> Body:
+        return trace(False, body.at_sample(), 1)
+
+    second = _if_it_can_be(lambda: then(first))
+    if second is not None and not same_step(first, second):
+        lifted = _lifted(body_of, first, second, lambda: trace(False, plain_carry, 0), then)
+        if lifted is None:
+            traced = [first, second]
+            return trees.unflatten(of_carry, _write_each_while(carry, captured, trace, policy, memory, traced))
+        first = lifted
     loop = Loop(
         "while_loop", [first], len(carry), 0, 0, consts=len(captured.values), tests=tests, checkpoint=policy,
         budget=memory,
@@ -362,9 +501,17 @@ def write_while(
 
 
 def _write_each_while(
-    carry: list[Any], captured: Captured, trace: Callable[..., Body], policy: Checkpoint, memory: int | None
+    carry: list[Any],
+    captured: Captured,
+    trace: Callable[..., Body],
+    policy: Checkpoint,
+    memory: int | None,
+    traced: Sequence[Body],
 ) -> list[Any]:
-    """Trace every step, since they differ by more than the value, and write the line of the loop."""
+    """Trace every step, since they differ by more than the value, and write the line of the loop.
+
+    The first steps have been `traced`.
+    """
     each = EachStep(len(carry), None, captured)
     state = [plain(c) for c in carry]
     tests = [trace(True, state, 0)]
@@ -375,12 +522,13 @@ def _write_each_while(
                 break
         else:
             tests.append(trace(True, state, 0))
-            holds = tests[-1](*tests[-1].sample)[0]
+            holds = tests[-1].at_sample()[0]
         if not holds:
             break
-        body = trace(False, state, len(each.which))
+        s = len(each.which)
+        body = traced[s] if s < len(traced) else trace(False, state, s)
         each.add(body)
-        state = list(body(*body.sample))
+        state = list(body.at_sample())
     bodies, arrays = each.bodies()
     loop = Loop(
         "while_loop", bodies, len(carry), len(arrays), 0, consts=len(captured.values), checkpoint=policy, budget=memory,

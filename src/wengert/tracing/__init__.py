@@ -19,6 +19,7 @@ meet, the inner one records and takes the other as a constant, so no tangent is 
 
 from wengert.tracing.catching import catchers
 from wengert.tracing.tape import (
+    COPIED,
     SMALL,
     Context,
     Row,
@@ -35,6 +36,7 @@ from wengert.tracing.unchanged import Unchanged
 from wengert.tracing.watching import watch
 
 __all__ = [
+    "COPIED",
     "SMALL",
     "Context",
     "Group",

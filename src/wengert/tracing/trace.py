@@ -14,7 +14,7 @@ from wengert.errors import ResultError, WengertError, explain_at
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, as_value
 from wengert.tracing.catching import start_catching, stop_catching
 from wengert.tracing.foreign import translated
-from wengert.tracing.tape import Row, Tape, outputs_of, threads
+from wengert.tracing.tape import Row, Tape, escaped, outputs_of, threads
 from wengert.tracing.traced import Traced, holds_traced, join
 from wengert.tracing.unchanged import Unchanged
 
@@ -59,14 +59,14 @@ def recording() -> Iterator[Tape]:
     context = threads.context
     tape = Tape(context, keep_all=True)
     place, alarms = context.place, context.alarms
-    context.tapes.append(tape)
-    context.alarms = 0
     try:
+        context.alarms = 0
+        context.tapes.append(tape)
         with np.errstate(all="ignore"):
             yield tape
-    finally:
+    finally:  # without a call, so that Ctrl-C does not come between
+        del context.tapes[tape.level :]
         tape.open = False
-        context.tapes.pop()
         context.place, context.alarms = place, alarms
 
 
@@ -92,7 +92,6 @@ def run(
     frozen = context.frozen
     if body:
         tape.captures = {}
-        context.frozen = {outer: outer.size for outer in context.tapes}
     replaced = list(args)
     arguments = []
     if spread is None:
@@ -107,12 +106,14 @@ def run(
         names = spread.names(function) if keep_all else ("x",) * len(inputs)
         arguments = [Group(name, x.shape, x.dtype, [x.__copy__()]) for name, x in zip(names, inputs, strict=True)]
         replaced, kwargs = spread.rebuild(inputs)
-    place, context.place = context.place, None
-    context.tapes.append(tape)
-    outermost = tape.level == 0
-    if outermost:
-        start_catching()
+    place, level = context.place, tape.level
     try:
+        context.place = None
+        if body:
+            context.frozen = {outer: outer.size for outer in context.tapes}
+        context.tapes.append(tape)
+        if not level:
+            start_catching()
         try:
             returned = function(*replaced, **kwargs)
         except Exception as error:
@@ -128,12 +129,12 @@ def run(
             results = [(name, _result(function, part)) for name, part in unpack(returned)]
         if body:
             results = [(name, _captured(tape, part)) for name, part in results]
-    finally:
+    finally:  # at first without a call, so that Ctrl-C does not come between
+        del context.tapes[level:]
         context.frozen = frozen
-        tape.open = False
-        context.tapes.pop()
         context.place = place
-        if outermost:
+        tape.open = False
+        if not level:
             stop_catching()
     if tape.unchanged is not None:
         tape.unchanged.demand(tape.rows)
@@ -153,6 +154,8 @@ def _captured(tape: Tape, result: Any) -> Any:
 
 def _result(function: Callable[..., Any], returned: Any) -> Any:
     if type(returned) is Traced:
+        if not returned.tape.open:  # the body of a loop put it into a list, say: its derivative would be zero
+            raise escaped(None)
         return returned
     if isinstance(returned, np.ndarray) and holds_traced(returned):
         return join(returned)
