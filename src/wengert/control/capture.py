@@ -152,7 +152,8 @@ def trace_body(
         order[own + captured.place(outer)] = own + k
     found = tuple([plain(trace.value(part)) for group in trace.results for part in group.parts])
     if captures or captured.packings:
-        program = _named(rearranged(program, order), own, captured)
+        program = rearranged(program, order)
+    program = _named(program, own, captured, [group.name for group in trace.results])
     return Body(program, (*values, *captured.values), found=found)
 
 
@@ -210,12 +211,14 @@ def without_number(program: Program, number: int | None) -> Program:
     return Program(program.name, program.arguments, program.lines, program.results, guards, program.single)
 
 
-def _named(program: Program, own: int, captured: Captured) -> Program:
+def _named(program: Program, own: int, captured: Captured, names: Sequence[str]) -> Program:
+    """Name the constants of a body as captured, and its results as they are: the carry's next value is no ``y``."""
     arguments = tuple(
         packing if k < own else Packing(captured.packings[k - own].name, packing.shape, packing.dtype, packing.atoms)
         for k, packing in enumerate(program.arguments)
     )
-    return Program(program.name, arguments, program.lines, program.results, program.guards, False)
+    results = tuple(Packing(name, r.shape, r.dtype, r.atoms) for name, r in zip(names, program.results, strict=True))
+    return Program(program.name, arguments, program.lines, results, program.guards, False)
 
 
 # ---- A carry must keep its structure, shapes and dtypes ----
