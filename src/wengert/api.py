@@ -23,7 +23,7 @@ from wengert.errors import ArgumentError, ResultError, caller, explain_at
 from wengert.linearization import Linearization, write_graph
 from wengert.planning import Plan, choose, plan_program
 from wengert.program import Program
-from wengert.rerolling import reroll
+from wengert.rerolling import folded_of, reroll
 from wengert.scalarization import is_scalar, scalarize
 from wengert.tracing import Trace, Traced, Unchanged, parameter_names, results_of, run, watch
 
@@ -691,4 +691,6 @@ def plan(f: Function, argnums: Argnums = None) -> Callable[..., Plan]:
 
 
 def _plan(f: Function, args: Any, kwargs: Any, argnums: Argnums) -> Plan:
-    return plan_program(*trace_at(f, args, kwargs, argnums))
+    program, point = trace_at(f, args, kwargs, argnums)
+    found = plan_program(program, point)
+    return dataclasses.replace(found, notes=(*folded_of(program), *found.notes))

@@ -548,6 +548,8 @@ class _Reads:
         self.steps = steps
         self.read: dict[Place, set[int]] = {}
         self.collected: list[Place] = []
+        self.renamed: dict[Var, Var] = {}
+        """Arrays that are stacked of what all steps made: what is collected is the same."""
 
     def look(self, lines: Sequence[Line], results: Sequence[Packing]) -> None:
         """Find out what is read."""
@@ -585,7 +587,7 @@ class _Reads:
         def follow(atom: Atom) -> Atom:
             here = steps.where.get(atom) if isinstance(atom, Var) else None
             if here is None:
-                return atom
+                return self.renamed.get(atom, atom) if isinstance(atom, Var) else atom
             r, place = here
             if (place, r) in finals:
                 return finals[place, r]
@@ -598,6 +600,8 @@ class _Reads:
         rest: list[Line] = []
         for line in lines:
             joined = self._joined(line, ys, follow)
+            if line.outputs[0] in self.renamed:
+                continue
             rest += joined or [
                 Line(line.primitive, tuple(map(follow, line.inputs)), line.outputs, line.params, line.place)
             ]
@@ -635,9 +639,9 @@ class _Reads:
                 var = Var(0, (len(some), *out.shape[1:]), out.dtype)
                 lines.append(Line(stack, tuple(map(follow, some)), (var,), line.params, line.place))
                 parts.append(var)
-        if not lines:  # a line of its own, since others read its result
-            lines.append(Line(getitem, (whole,), (out,), {"index": (slice(None),)}, line.place))
-            return lines
+        if not lines:
+            self.renamed[out] = whole
+            return []
         axis = -len(out.shape)
         return [*lines, Line(concatenate, tuple(parts), (out,), {"axis": axis}, line.place)]
 
