@@ -80,9 +80,10 @@ def pull_diagonal(c: Array, g: Array, in_shape: Shape, batch: int) -> Array:
     if not (in_shape or batch) and type(product) is np.ndarray and product.size <= LARGE:
         return np.add.reduce(product, axis=None)
     extra = len(shape) - batch - len(in_shape)
-    axes = tuple(range(batch, batch + extra)) + tuple(
-        batch + extra + axis for axis, size in enumerate(in_shape) if size == 1 and shape[batch + extra + axis] != 1
-    )
+    axes = tuple(range(batch, batch + extra))
+    if 1 in in_shape:
+        start = batch + extra
+        axes += tuple([start + axis for axis, size in enumerate(in_shape) if size == 1 and shape[start + axis] != 1])
     product = add_up(product, axes, not extra)
     full = shape[:batch] + in_shape
     return product if product.shape == full else product.reshape(full)
@@ -92,6 +93,8 @@ def pull_diagonal(c: Array, g: Array, in_shape: Shape, batch: int) -> Array:
 
 LARGE = 2048
 """From so many elements on it pays to look for a way around a slow loop."""
+SHORT = 128
+"""From so many elements on it pays to add up a short axis by slices."""
 _SUMMABLE = frozenset("fdFD")
 
 
@@ -103,25 +106,20 @@ def add_up(x: Array, axes: Shape, keepdims: bool, exact: bool = False) -> Array:
     """
     if type(x) is not np.ndarray:
         return x.sum(axis=axes, keepdims=keepdims)
-    if x.size > LARGE and axes and x.dtype.char in _SUMMABLE:
+    if x.size > SHORT and axes and x.dtype.char in _SUMMABLE:
         last = x.shape[-1]
-        if len(axes) == 1 and axes[0] in (-1, x.ndim - 1) and 1 < last < 8:
+        if len(axes) == 1 and 1 < last < 8 and last * last * 16 < x.size and axes[0] in (-1, x.ndim - 1):
             y = np.add(x[..., 0], x[..., 1])
             for k in range(2, last):
                 y += x[..., k]
             return y[..., None] if keepdims else y
-        rest = x.shape[len(axes) :]
-        if (
-            not exact
-            and rest
-            and 0 < math.prod(rest) <= 64
-            and axes == tuple(range(len(axes)))
-            and x.flags.c_contiguous
-        ):
-            rows = x.reshape((-1, math.prod(rest)))
+        width = math.prod(x.shape[len(axes) :])
+        in_front = x.size > LARGE and len(axes) < x.ndim and axes == tuple(range(len(axes)))
+        if in_front and not exact and width <= 64 and x.flags.c_contiguous:
+            rows = x.reshape((-1, width))
             y = np.matmul(np.ones(len(rows), x.dtype), rows)
             if np.isfinite(y).all():  # else by NumPy's own loop, which reports what BLAS does not
-                return y.reshape((1,) * len(axes) + rest if keepdims else rest)
+                return y.reshape(((1,) * len(axes) if keepdims else ()) + x.shape[len(axes) :])
     reduce: Any = np.add.reduce
     return reduce(x, axis=axes, keepdims=keepdims)
 
@@ -546,9 +544,9 @@ class Permute(LocalJacobian):
 
     __slots__ = ("axes",)
 
-    def __init__(self, in_shape: Shape, axes: Shape) -> None:
+    def __init__(self, in_shape: Shape, axes: Shape, out_shape: Shape | None = None) -> None:
         self.in_shape, self.axes = in_shape, axes
-        self.out_shape = tuple(in_shape[a] for a in axes)
+        self.out_shape = tuple(in_shape[a] for a in axes) if out_shape is None else out_shape
 
     def push(self, t: Array, batch: int = 0) -> Array:
         return np.transpose(t, (*range(batch), *(a + batch for a in self.axes)))
@@ -657,7 +655,7 @@ class Map(LocalJacobian):
         out_shape: Shape,
         push: Callable[[Array], Array],
         pull: Callable[[Array], Array],
-        counts: Counts | None = None,
+        counts: Counts | Callable[[], Counts] | None = None,
         name: str = "J",
     ) -> None:
         self.in_shape, self.out_shape = in_shape, out_shape
@@ -670,7 +668,7 @@ class Map(LocalJacobian):
         return self._pull(g)
 
     def counts(self) -> Counts:
-        return self._counts
+        return self._counts() if callable(self._counts) else self._counts
 
     def formula(self, operand: str) -> str:
         return f"{self.name}^T({operand})"

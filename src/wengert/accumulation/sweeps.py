@@ -158,7 +158,6 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
             if recording:
                 context.place = place
             elementwise, variadic, partials = primitive.elementwise, primitive.variadic, primitive.partials
-            large = not recording and type(g) is ndarray and g.size > LARGE
             together = None if primitive.together is None else primitive.together(*kept, **params)
             for k, parent in enumerate(parents):
                 if parent < 0:
@@ -175,9 +174,10 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                 fresh = elementwise
                 if elementwise:
                     kind = type(c)
+                    large = type(g) is ndarray and g.size > LARGE and not recording
                     if kind is int and (c == 1 or not large):
                         fresh = c != 1
-                        part = g if fresh is False else -g if c == -1 else c * g
+                        part = -g if c == -1 else c * g if fresh else g
                     elif kind is RealLinear:
                         part = c.pull(g, batch)
                     elif careful:

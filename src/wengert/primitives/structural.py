@@ -15,6 +15,7 @@ import numpy as np
 
 from wengert.jacobians import (
     LARGE,
+    SHORT,
     Composed,
     Diagonal,
     Erase,
@@ -91,7 +92,7 @@ def _reduction(name: str) -> Any:
 
 reshape = define(
     "reshape",
-    lambda x, shape: np.reshape(x, shape),
+    lambda x, shape: x.reshape(shape) if type(x) is np.ndarray else np.reshape(x, shape),
     lambda _y, _x, shape: Reshape(_x.shape, shape),
     elementwise=False,
     source=lambda args, params: f"np.reshape({args[0]}, {params['shape']})",
@@ -99,8 +100,8 @@ reshape = define(
 )
 transpose = define(
     "transpose",
-    lambda x, axes: np.transpose(x, axes),
-    lambda _y, _x, axes: Permute(_x.shape, axes),
+    lambda x, axes: x.transpose(axes) if type(x) is np.ndarray else np.transpose(x, axes),
+    lambda _y, _x, axes: Permute(_x.shape, axes, _y.shape),
     elementwise=False,
     source=lambda args, params: (
         f"{args[0]}.T" if params["axes"] == (1, 0) else f"np.transpose({args[0]}, {params['axes']})"
@@ -151,7 +152,7 @@ def _put_on_diagonal(g: Any, shape: Shape, offset: int) -> Any:
 
 diagonal = define(
     "diagonal",
-    lambda x, offset: np.diagonal(x, offset, -2, -1).copy(),
+    lambda x, offset: x.diagonal(offset, -2, -1).copy(),
     lambda _y, _x, offset: Map(
         _x.shape,
         _y.shape,
@@ -384,7 +385,7 @@ sum_ = define(
     "sum",
     lambda x, axis, keepdims: (
         add_up(x, axis, keepdims, exact=True)
-        if type(x) is np.ndarray
+        if type(x) is np.ndarray and x.size > SHORT
         else np.add.reduce(x, axis=axis, keepdims=keepdims)
     ),
     lambda _y, _x, axis, keepdims: Sum(_x.shape, axis, keepdims, _y.shape),
@@ -716,7 +717,7 @@ def _cross_part(
         out_shape,
         push,
         lambda g: pull_diagonal(1, back(g), in_shape, g.ndim - ndim),
-        {"multiplications": 2 * math.prod(out_shape), "additions": math.prod(out_shape)},
+        lambda: {"multiplications": 2 * math.prod(out_shape), "additions": math.prod(out_shape)},
         name="cross",
     )
 
