@@ -23,6 +23,7 @@ from wengert.jacobians import (
     LocalJacobian,
     RealLinear,
     Select,
+    add_into,
     assemble,
     is_basic,
     product_of_nonzeros,
@@ -253,7 +254,7 @@ def _gather(
     if own and type(whole) is ndarray and all(is_basic(index) and g.dtype is whole.dtype for index, g in parts):
         free = (slice(None),) * batch
         for index, g in parts:
-            whole[free + index] += g
+            add_into(whole, free + index, g)
         return whole
     total = assemble([g for _, g in parts], [index for index, _ in parts], shape, batch=batch)
     if type(total) is ndarray and type(whole) is ndarray and total.dtype is whole.dtype:
