@@ -164,6 +164,15 @@ def test_solve_of_one_matrix_is_that_of_a_stack(n, kind, dtype):
             np.testing.assert_allclose(bar, np.reshape(expected, bar.shape), rtol=tolerance, atol=tolerance)
 
 
+def test_solve_for_many_columns():
+    A = rng.normal(size=(3, 2, 2)) + 3 * np.eye(2)
+    b, g = rng.normal(size=(3, 2, N)), rng.normal(size=(3, 2, N))
+    bar_A, bar_b = wg.vjp(np.linalg.solve, A, b)[1](g)
+    expected = np.linalg.solve(np.swapaxes(A, -1, -2), g)
+    assert_close(bar_b, expected, 1e-13)
+    assert_close(bar_A, -expected @ np.swapaxes(np.linalg.solve(A, b), -1, -2), 1e-12)
+
+
 @pytest.mark.parametrize("n", [1, 5, 70])
 @pytest.mark.parametrize("upper", [True, False])
 def test_cholesky_of_one_matrix_is_that_of_a_stack(n, upper):

@@ -694,11 +694,12 @@ matmul = define(
 def _cross(a: Any, b: Any) -> Any:
     """Multiply as np.cross does, whose generality costs more than the product itself where the arrays are small."""
     a0, a1, a2, b0, b1, b2 = a[..., 0], a[..., 1], a[..., 2], b[..., 0], b[..., 1], b[..., 2]
-    first = a1 * b2
-    y = np.empty((*first.shape, 3), first.dtype)
-    np.subtract(first, a2 * b1, out=y[..., 0])
-    np.subtract(a2 * b0, a0 * b2, out=y[..., 1])
-    np.subtract(a0 * b1, a1 * b0, out=y[..., 2])
+    left, right = a1 * b2, a2 * b1
+    y = np.empty((*left.shape, 3), left.dtype)
+    np.subtract(left, right, out=y[..., 0])
+    spare: Any = (left, right) if type(left) is np.ndarray else (None, None)
+    for k, p, q, r, s in ((1, a2, b0, a0, b2), (2, a0, b1, a1, b0)):
+        np.subtract(np.multiply(p, q, out=spare[0]), np.multiply(r, s, out=spare[1]), out=y[..., k])
     return y
 
 
