@@ -497,6 +497,9 @@ class Sum(LocalJacobian):
         self.out_shape = out_shape
 
     def _kept(self) -> Shape:
+        if len(self.axis) == 1:  # a generator would take longer than the sum
+            (k,) = self.axis
+            return (*self.in_shape[:k], 1, *(self.in_shape[k + 1 :] if k != -1 else ()))
         ndim = len(self.in_shape)
         return tuple(1 if k - ndim in self.axis else s for k, s in enumerate(self.in_shape))
 

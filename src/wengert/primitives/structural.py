@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from wengert.jacobians import (
-    LARGE,
     SHORT,
     Composed,
     Diagonal,
@@ -445,7 +444,7 @@ class Chosen(Composed):
 def _how_many(chosen: Any, axis: Shape, dtype: Any) -> Any:
     """Count along axes how many are chosen; along short ones by adding slices, since NumPy would add one by one."""
     lengths = [chosen.shape[k] for k in axis]
-    if type(chosen) is not np.ndarray or chosen.size <= LARGE or 0 in lengths or math.prod(lengths) > 127:
+    if type(chosen) is not np.ndarray or chosen.size <= SHORT or 0 in lengths or math.prod(lengths) > 127:
         return np.sum(chosen, axis=axis, keepdims=True).astype(dtype)
     count: Any = chosen.view(np.int8)
     for k in sorted(axis):
