@@ -80,9 +80,10 @@ def pull_diagonal(c: Array, g: Array, in_shape: Shape, batch: int) -> Array:
     if not (in_shape or batch) and type(product) is np.ndarray and product.size <= LARGE:
         return np.add.reduce(product, axis=None)
     extra = len(shape) - batch - len(in_shape)
-    axes = tuple(range(batch, batch + extra)) + tuple(
-        batch + extra + axis for axis, size in enumerate(in_shape) if size == 1 and shape[batch + extra + axis] != 1
-    )
+    axes = tuple(range(batch, batch + extra))
+    if 1 in in_shape:
+        start = batch + extra
+        axes += tuple([start + axis for axis, size in enumerate(in_shape) if size == 1 and shape[start + axis] != 1])
     product = add_up(product, axes, not extra)
     full = shape[:batch] + in_shape
     return product if product.shape == full else product.reshape(full)
@@ -92,36 +93,34 @@ def pull_diagonal(c: Array, g: Array, in_shape: Shape, batch: int) -> Array:
 
 LARGE = 2048
 """From so many elements on it pays to look for a way around a slow loop."""
+SHORT = 128
+"""From so many elements on it pays to add up a short axis by slices."""
 _SUMMABLE = frozenset("fdFD")
 
 
 def add_up(x: Array, axes: Shape, keepdims: bool, exact: bool = False) -> Array:
     """Sum over axes; with `exact`, bit for bit as NumPy does.
 
-    Fewer than eight elements NumPy adds one after the other, so adding slices gives the same bits, many times faster.
+    Fewer than eight numbers NumPy adds one after the other, so adding slices gives the same bits, many times faster.
     Rows of few elements are added by a product with ones, which rounds differently.
     """
     if type(x) is not np.ndarray:
         return x.sum(axis=axes, keepdims=keepdims)
-    if x.size > LARGE and axes and x.dtype.char in _SUMMABLE:
+    if x.size > SHORT and axes and x.dtype.char in _SUMMABLE:
         last = x.shape[-1]
-        if len(axes) == 1 and axes[0] in (-1, x.ndim - 1) and 1 < last < 8:
+        few = 8 if x.dtype.char in "fd" else 4  # of complex numbers, both parts count
+        if len(axes) == 1 and 1 < last < few and last * last * 16 < x.size and axes[0] in (-1, x.ndim - 1):
             y = np.add(x[..., 0], x[..., 1])
             for k in range(2, last):
                 y += x[..., k]
             return y[..., None] if keepdims else y
-        rest = x.shape[len(axes) :]
-        if (
-            not exact
-            and rest
-            and 0 < math.prod(rest) <= 64
-            and axes == tuple(range(len(axes)))
-            and x.flags.c_contiguous
-        ):
-            rows = x.reshape((-1, math.prod(rest)))
+        width = math.prod(x.shape[len(axes) :])
+        in_front = x.size > LARGE and len(axes) < x.ndim and axes == tuple(range(len(axes)))
+        if in_front and not exact and width <= 64 and x.flags.c_contiguous:
+            rows = x.reshape((-1, width))
             y = np.matmul(np.ones(len(rows), x.dtype), rows)
             if np.isfinite(y).all():  # else by NumPy's own loop, which reports what BLAS does not
-                return y.reshape((1,) * len(axes) + rest if keepdims else rest)
+                return y.reshape(((1,) * len(axes) if keepdims else ()) + x.shape[len(axes) :])
     reduce: Any = np.add.reduce
     return reduce(x, axis=axes, keepdims=keepdims)
 
@@ -166,34 +165,42 @@ def assemble(pieces: Sequence[Array], indices: Sequence[Any], shape: Shape, batc
         kind = type(piece)
         if kind is not np.ndarray and kind is not np.float64 and hasattr(kind, "__array_function__"):
             return piece.__array_function__(assemble, (kind,), (pieces, indices, shape), {"batch": batch})
-    for index in indices:
-        traced = _traced_item(index)
+    basic = [is_basic(index) for index in indices]
+    for index, simple in zip(indices, basic, strict=True):
+        traced = None if simple else _traced_item(index)
         if traced is not None:
             return traced.__array_function__(assemble, (type(traced),), (pieces, indices, shape), {"batch": batch})
-    if len(pieces) == 1 and not batch and not is_basic(indices[0]):
+    if len(pieces) == 1 and not batch and not basic[0]:
         counted = _count_up(pieces[0], indices[0], shape)
         if counted is not None:
             return counted
-    leading: Shape = ()
-    if batch:
-        leading = np.shape(pieces[0])[:batch]
-    total = np.zeros(leading + shape, pieces[0].dtype if len(pieces) == 1 else _common_dtype(pieces))
+    leading: Shape = np.shape(pieces[0])[:batch] if batch else ()
+    total = np.zeros(leading + shape, _common_dtype(pieces))
     free = (slice(None),) * batch
-    for piece, index in zip(pieces, indices, strict=True):
-        if is_basic(index):
-            total[free + index] += piece
+    for piece, index, simple in zip(pieces, indices, basic, strict=True):
+        if simple:
+            add_into(total, free + index if batch else index, piece)
         else:
             add_at(total, piece, index, shape, batch)
     return total
 
 
+def add_into(whole: np.ndarray[Any, Any], index: Any, piece: Array) -> None:
+    """Add to part of an array; ``whole[index] += piece`` would copy the part once more."""
+    part = whole[index]
+    if type(part) is np.ndarray:
+        np.add(part, piece, out=part)
+    else:
+        whole[index] = part + piece
+
+
 def _common_dtype(arrays: Sequence[Array]) -> np.dtype[Any]:
     """Return np.result_type, without asking NumPy where all are the same."""
-    first: np.dtype[Any] = arrays[0].dtype
-    for a in arrays:
-        if a.dtype is not first:
+    first: np.dtype[Any] | None = getattr(arrays[0], "dtype", None)
+    for a in arrays[1:]:
+        if getattr(a, "dtype", None) is not first:
             return np.result_type(*arrays)
-    return first
+    return np.result_type(*arrays) if first is None else first
 
 
 def add_at(total: np.ndarray[Any, Any], piece: Array, index: Any, shape: Shape, batch: int) -> None:
@@ -209,18 +216,17 @@ def _count_up(piece: Array, index: Any, shape: Shape) -> np.ndarray[Any, Any] | 
     """Assemble one piece by np.bincount, which is the quickest sum by position; None where it does not apply."""
     if type(piece) is not np.ndarray or piece.dtype.char != "d" or not piece.size:
         return None
-    rows = shape[1:]
-    width = math.prod(rows)
     only: Any = index[0] if len(index) == 1 else None
-    by_rows = type(only) is np.ndarray and only.ndim == 1 and only.dtype == np.intp and 0 < width <= 16
-    if by_rows and piece.size > LARGE and only.min() >= 0:
-        total = np.empty((shape[0], width))  # column by column: no table of the positions of all elements
-        columns = piece.reshape((-1, width))
-        for k in range(width):
-            total[:, k] = np.bincount(only, columns[:, k], shape[0])
-        return total.reshape(shape)
+    if type(only) is np.ndarray and only.ndim == 1 and only.dtype == np.intp:
+        width = math.prod(shape[1:])
+        if piece.size > LARGE and 0 < width <= 16 and only.min() >= 0:
+            total = np.empty((shape[0], width))  # column by column: no table of the positions of all elements
+            columns = piece.reshape((-1, width))
+            for k in range(width):
+                total[:, k] = np.bincount(only, columns[:, k], shape[0])
+            return total.reshape(shape)
     flat = flat_positions(index, shape)
-    return np.bincount(flat.ravel(), piece.ravel(), math.prod(shape)).reshape(shape)
+    return np.bincount(flat.reshape(-1), piece.reshape(-1), math.prod(shape)).reshape(shape)
 
 
 def is_basic(index: Any) -> bool:
@@ -491,6 +497,9 @@ class Sum(LocalJacobian):
         self.out_shape = out_shape
 
     def _kept(self) -> Shape:
+        if len(self.axis) == 1:  # a generator would take longer than the sum
+            (k,) = self.axis
+            return (*self.in_shape[:k], 1, *(self.in_shape[k + 1 :] if k != -1 else ()))
         ndim = len(self.in_shape)
         return tuple(1 if k - ndim in self.axis else s for k, s in enumerate(self.in_shape))
 
@@ -546,9 +555,9 @@ class Permute(LocalJacobian):
 
     __slots__ = ("axes",)
 
-    def __init__(self, in_shape: Shape, axes: Shape) -> None:
+    def __init__(self, in_shape: Shape, axes: Shape, out_shape: Shape | None = None) -> None:
         self.in_shape, self.axes = in_shape, axes
-        self.out_shape = tuple(in_shape[a] for a in axes)
+        self.out_shape = tuple(in_shape[a] for a in axes) if out_shape is None else out_shape
 
     def push(self, t: Array, batch: int = 0) -> Array:
         return np.transpose(t, (*range(batch), *(a + batch for a in self.axes)))
@@ -657,7 +666,7 @@ class Map(LocalJacobian):
         out_shape: Shape,
         push: Callable[[Array], Array],
         pull: Callable[[Array], Array],
-        counts: Counts | None = None,
+        counts: Counts | Callable[[], Counts] | None = None,
         name: str = "J",
     ) -> None:
         self.in_shape, self.out_shape = in_shape, out_shape
@@ -670,7 +679,7 @@ class Map(LocalJacobian):
         return self._pull(g)
 
     def counts(self) -> Counts:
-        return self._counts
+        return self._counts() if callable(self._counts) else self._counts
 
     def formula(self, operand: str) -> str:
         return f"{self.name}^T({operand})"

@@ -23,6 +23,7 @@ from wengert.jacobians import (
     LocalJacobian,
     RealLinear,
     Select,
+    add_into,
     assemble,
     is_basic,
     product_of_nonzeros,
@@ -186,7 +187,6 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
             if recording:
                 context.place = place
             elementwise, variadic, partials = primitive.elementwise, primitive.variadic, primitive.partials
-            large = not recording and type(g) is ndarray and g.size > LARGE
             together = None if primitive.together is None else primitive.together(*kept, **params)
             for k, parent in enumerate(parents):
                 if parent < 0:
@@ -203,9 +203,10 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                 fresh = elementwise
                 if elementwise:
                     kind = type(c)
+                    large = type(g) is ndarray and g.size > LARGE and not recording
                     if kind is int and (c == 1 or not large):
                         fresh = c != 1
-                        part = g if fresh is False else -g if c == -1 else c * g
+                        part = -g if c == -1 else c * g if fresh else g
                     elif kind is RealLinear:
                         part = c.pull(g, batch)
                     elif careful:
@@ -281,7 +282,7 @@ def _gather(
     if own and type(whole) is ndarray and all(is_basic(index) and g.dtype is whole.dtype for index, g in parts):
         free = (slice(None),) * batch
         for index, g in parts:
-            whole[free + index] += g
+            add_into(whole, free + index, g)
         return whole
     total = assemble([g for _, g in parts], [index for index, _ in parts], shape, batch=batch)
     if type(total) is ndarray and type(whole) is ndarray and total.dtype is whole.dtype:

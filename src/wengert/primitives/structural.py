@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from wengert.jacobians import (
-    LARGE,
+    SHORT,
     Composed,
     Diagonal,
     Erase,
@@ -97,7 +97,7 @@ def _reduction(name: str) -> Any:
 
 reshape = define(
     "reshape",
-    lambda x, shape: np.reshape(x, shape),
+    lambda x, shape: x.reshape(shape) if type(x) is np.ndarray else np.reshape(x, shape),
     lambda _y, _x, shape: Reshape(_x.shape, shape),
     elementwise=False,
     source=lambda args, params: f"np.reshape({args[0]}, {params['shape']})",
@@ -105,8 +105,8 @@ reshape = define(
 )
 transpose = define(
     "transpose",
-    lambda x, axes: np.transpose(x, axes),
-    lambda _y, _x, axes: Permute(_x.shape, axes),
+    lambda x, axes: x.transpose(axes) if type(x) is np.ndarray else np.transpose(x, axes),
+    lambda _y, _x, axes: Permute(_x.shape, axes, _y.shape),
     elementwise=False,
     source=lambda args, params: (
         f"{args[0]}.T" if params["axes"] == (1, 0) else f"np.transpose({args[0]}, {params['axes']})"
@@ -157,7 +157,7 @@ def _put_on_diagonal(g: Any, shape: Shape, offset: int) -> Any:
 
 diagonal = define(
     "diagonal",
-    lambda x, offset: np.diagonal(x, offset, -2, -1).copy(),
+    lambda x, offset: x.diagonal(offset, -2, -1).copy(),
     lambda _y, _x, offset: Map(
         _x.shape,
         _y.shape,
@@ -391,7 +391,7 @@ sum_ = define(
     "sum",
     lambda x, axis, keepdims: (
         add_up(x, axis, keepdims, exact=True)
-        if type(x) is np.ndarray
+        if type(x) is np.ndarray and x.size > SHORT
         else np.add.reduce(x, axis=axis, keepdims=keepdims)
     ),
     lambda _y, _x, axis, keepdims: Sum(_x.shape, axis, keepdims, _y.shape),
@@ -451,7 +451,7 @@ class Chosen(Composed):
 def _how_many(chosen: Any, axis: Shape, dtype: Any) -> Any:
     """Count along axes how many are chosen; along short ones by adding slices, since NumPy would add one by one."""
     lengths = [chosen.shape[k] for k in axis]
-    if type(chosen) is not np.ndarray or chosen.size <= LARGE or 0 in lengths or math.prod(lengths) > 127:
+    if type(chosen) is not np.ndarray or chosen.size <= SHORT or 0 in lengths or math.prod(lengths) > 127:
         return np.sum(chosen, axis=axis, keepdims=True).astype(dtype)
     count: Any = chosen.view(np.int8)
     for k in sorted(axis):
@@ -700,11 +700,12 @@ matmul = define(
 def _cross(a: Any, b: Any) -> Any:
     """Multiply as np.cross does, whose generality costs more than the product itself where the arrays are small."""
     a0, a1, a2, b0, b1, b2 = a[..., 0], a[..., 1], a[..., 2], b[..., 0], b[..., 1], b[..., 2]
-    first = a1 * b2
-    y = np.empty((*first.shape, 3), first.dtype)
-    np.subtract(first, a2 * b1, out=y[..., 0])
-    np.subtract(a2 * b0, a0 * b2, out=y[..., 1])
-    np.subtract(a0 * b1, a1 * b0, out=y[..., 2])
+    left, right = a1 * b2, a2 * b1
+    y = np.empty((*left.shape, 3), left.dtype)
+    np.subtract(left, right, out=y[..., 0])
+    spare: Any = (left, right) if type(left) is np.ndarray else (None, None)
+    for k, p, q, r, s in ((1, a2, b0, a0, b2), (2, a0, b1, a1, b0)):
+        np.subtract(np.multiply(p, q, out=spare[0]), np.multiply(r, s, out=spare[1]), out=y[..., k])
     return y
 
 
@@ -723,7 +724,7 @@ def _cross_part(
         out_shape,
         push,
         lambda g: pull_diagonal(1, back(g), in_shape, g.ndim - ndim),
-        {"multiplications": 2 * math.prod(out_shape), "additions": math.prod(out_shape)},
+        lambda: {"multiplications": 2 * math.prod(out_shape), "additions": math.prod(out_shape)},
         name="cross",
     )
 
