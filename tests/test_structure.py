@@ -28,6 +28,7 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
 LAYERS = {
     "errors": 0,
+    "schedules": 1,
     "trees": 1,
     "program": 1,
     "jacobians": 1,
@@ -41,16 +42,17 @@ LAYERS = {
     "accumulation": 6,
     "planning": 7,
     "compilation": 7,
-    "explanation": 8,
-    "api": 8,
-    "control": 9,
-    "custom": 9,
-    "batching": 9,
-    "checking": 9,
-    "diagnosis": 9,
+    "control": 8,
+    "rerolling": 9,
+    "explanation": 10,
+    "api": 10,
+    "custom": 11,
+    "batching": 11,
+    "checking": 11,
+    "diagnosis": 11,
     "numpy": 4,
-    "compat": 10,
-    "cli": 10,
+    "compat": 12,
+    "cli": 12,
 }
 SIDEWAYS = {("explanation", "api"), ("scalarization", "tracing")}
 """Imports within one layer that are meant: explanation starts from a trace, and scalarization writes by tracing."""

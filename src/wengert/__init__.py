@@ -17,6 +17,7 @@ from wengert.api import (
 )
 from wengert.batching import vmap
 from wengert.checking import check_derivatives
+from wengert.control import checkpoint, cond, fori_loop, map, scan, while_loop  # noqa: A004 - as in JAX
 from wengert.custom import custom_derivative, stop_gradient
 from wengert.diagnosis import why_nan
 from wengert.explanation import explain
@@ -25,10 +26,13 @@ from wengert.primitives.table import define, undefine
 __version__ = "0.1.0"
 __all__ = [
     "check_derivatives",
+    "checkpoint",
+    "cond",
     "custom_derivative",
     "define",
     "elementwise_grad",
     "explain",
+    "fori_loop",
     "grad",
     "hessian",
     "hvp",
@@ -37,12 +41,15 @@ __all__ = [
     "jacrev",
     "jvp",
     "linearize",
+    "map",
     "plan",
+    "scan",
     "stop_gradient",
     "trace",
     "undefine",
     "value_and_grad",
     "vjp",
     "vmap",
+    "while_loop",
     "why_nan",
 ]

@@ -23,8 +23,9 @@ from wengert.errors import ArgumentError, ResultError, caller, explain_at
 from wengert.linearization import Linearization, write_graph
 from wengert.planning import Plan, choose, plan_program
 from wengert.program import Program
+from wengert.rerolling import folded_of, reroll
 from wengert.scalarization import is_scalar, scalarize
-from wengert.tracing import Trace, Traced, Unchanged, parameter_names, run, watch
+from wengert.tracing import Trace, Traced, Unchanged, parameter_names, results_of, run, watch
 
 Array = Any
 Function = Callable[..., Any]
@@ -486,7 +487,7 @@ def _jacobians(f: Function, args: Any, kwargs: Any, choice: Choice, mode: str | 
 
 def _accumulate(linearization: Linearization, mode: str) -> list[list[Array]]:
     """Compute the Jacobian of each output with respect to each input, in blocks of unit seeds."""
-    size = sum(row[2][0].size for row in linearization.rows)
+    size = sum(y.size for row in linearization.rows for _, y in results_of(row))
     size *= max((y.dtype.itemsize for y in linearization.values), default=1)
     step = max(1, BLOCK_BYTES // max(1, size))
     return (_accumulate_forward if mode == "forward" else _accumulate_reverse)(linearization, step)
@@ -591,7 +592,7 @@ def hvp(f: Function) -> Function:
 # ---- Programs ----
 
 
-def trace(f: Function, argnums: Argnums = None) -> Callable[..., Program]:
+def trace(f: Function, argnums: Argnums = None, *, fold: bool = True) -> Callable[..., Program]:
     """Return a function that runs `f` and returns its Program: the Wengert list of what it did.
 
     Parameters
@@ -601,6 +602,9 @@ def trace(f: Function, argnums: Argnums = None) -> Callable[..., Program]:
     argnums
         The positions of the independent variables; None for every argument that is a real number or array, and every
         such leaf of one that is a tree.
+    fold
+        False to leave the lines of a long Python loop as they are, one after the other; else they are folded into a
+        loop (`wengert.rerolling`).
 
     Returns
     -------
@@ -620,22 +624,28 @@ def trace(f: Function, argnums: Argnums = None) -> Callable[..., Program]:
 
     @functools.wraps(f)
     def tracer(*args: Any, **kwargs: Any) -> Program:
-        return watch(_trace, f, args, kwargs, argnums)  # type: ignore[no-any-return]
+        return watch(_trace, f, args, kwargs, argnums, fold)  # type: ignore[no-any-return]
 
     return tracer
 
 
-def _trace(f: Function, args: Any, kwargs: Any, argnums: Argnums) -> Program:
-    return trace_at(f, args, kwargs, argnums)[0]
+def _trace(f: Function, args: Any, kwargs: Any, argnums: Argnums, fold: bool) -> Program:
+    return trace_at(f, args, kwargs, argnums, fold)[0]
 
 
-def trace_at(f: Function, args: Sequence[Any], kwargs: Any, argnums: Argnums) -> tuple[Program, list[Any]]:
+def trace_at(
+    f: Function, args: Sequence[Any], kwargs: Any, argnums: Argnums, fold: bool = True
+) -> tuple[Program, list[Any]]:
     """Trace a function at a point; return its Program and the values of its independent variables there."""
     choice, returned = Choice(_positions(argnums, args), None, real_only=argnums is None), Returned()
     recorded, spread = _record(f, args, kwargs, choice, True, True, returned)
     point = [part.value for group in recorded.arguments for part in group.parts]
     program = recorded.program()
-    if is_scalar(program):
+    del recorded  # and with it the values of every line
+    folded = reroll(program, point) if fold else program
+    if folded is not program:
+        program = folded
+    elif is_scalar(program):
         program = scalarize(program, *point)
     if spread is not None or returned.structure is not None:
         spread = spread or Spread(args, kwargs, _positions(argnums, args))
@@ -681,4 +691,6 @@ def plan(f: Function, argnums: Argnums = None) -> Callable[..., Plan]:
 
 
 def _plan(f: Function, args: Any, kwargs: Any, argnums: Argnums) -> Plan:
-    return plan_program(*trace_at(f, args, kwargs, argnums))
+    program, point = trace_at(f, args, kwargs, argnums)
+    found = plan_program(program, point)
+    return dataclasses.replace(found, notes=(*folded_of(program), *found.notes))

@@ -26,7 +26,7 @@ from wengert.jacobians import take
 from wengert.primitives import structural as s
 from wengert.primitives.table import PRIMITIVES
 from wengert.program import Primitive, Recordable, as_value
-from wengert.tracing import Row, Trace, Traced, current_context, holds_traced, join, parameter_names, run
+from wengert.tracing import Row, Trace, Traced, current_context, holds_traced, join, outputs_of, parameter_names, run
 
 Array = Any
 Shape = tuple[int, ...]
@@ -315,6 +315,9 @@ def _evaluate(trace: Trace, leaves: Sequence[Any], size: int) -> tuple[np.ndarra
             if context.tapes and place is not None:
                 context.place = place
             line = _Line(primitive, parents, operands, params, values, len(kept))
+            if primitive.multiple:
+                values.update(zip(out, line.several(), strict=True))
+                continue
             values[out] = line.evaluate()
             leave(out)
     finally:
@@ -325,7 +328,7 @@ def _evaluate(trace: Trace, leaves: Sequence[Any], size: int) -> tuple[np.ndarra
 def _live(rows: Sequence[Row], needed: set[int]) -> list[Row]:
     live = []
     for row in reversed(rows):
-        if row[5] in needed:
+        if not needed.isdisjoint(outputs_of(row)):
             needed.update(row[1])
             live.append(row)
     return live[::-1]
@@ -363,7 +366,7 @@ class _Line:
         self.batched = [parent >= 0 for parent in parents]
         self.operands = [values[p] if p >= 0 else v for p, v in zip(parents, member[1:], strict=True)]
         self.ndims = [np.ndim(v) for v in member[1:]]
-        self.out_shape: Shape = np.shape(member[0])
+        self.out_shape: Shape = () if primitive.multiple else np.shape(member[0])
 
     def evaluate(self) -> Any:
         """Evaluate the line by the rule of its primitive, or else member by member."""
@@ -404,6 +407,16 @@ class _Line:
                 )
             )
         return np.stack(results)
+
+    def several(self) -> list[Any]:
+        """Evaluate a line with several results (a loop) for each member, and stack them."""
+        rows = [
+            self.primitive(
+                *[v[k] if batched else v for v, batched in zip(self.operands, self.batched, strict=True)], **self.params
+            )
+            for k in range(self.size)
+        ]
+        return [np.stack(results) for results in zip(*rows, strict=True)]
 
     def call(self, *operands: Any, **params: Any) -> Any:
         """Call the primitive on operands for all members."""
@@ -547,9 +560,10 @@ RULES: dict[Primitive, Callable[[_Line], Any]] = {
     s.setitem: _setitem,
     s.put: _put,
     s.matmul: _matmul,
+    s.cross: _elementwise,
     s.argmax: _argument,
     s.argmin: _argument,
-    **dict.fromkeys([s.astype, s.sum_, s.cumsum, s.max_, s.min_, s.all_, s.any_], _same),
+    **dict.fromkeys([s.astype, s.diagonal, s.sum_, s.cumsum, s.max_, s.min_, s.all_, s.any_], _same),
 }
 """How a line of a primitive is evaluated for all members; None from a rule means that it does not know this case."""
 

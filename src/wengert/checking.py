@@ -714,7 +714,7 @@ def wrong_rules(program: Program, args: Sequence[Any], rng: np.random.Generator)
         environment = evaluate_all(program, *args)
     for line, row in zip(program.lines, linearization.rows, strict=True):
         name = line.primitive.name
-        if name in found or len(line.outputs) != 1:
+        if name in found or line.primitive.multiple:
             continue
         for atom in dict.fromkeys(a for a in line.inputs if isinstance(a, Var) and a.dtype.kind == "f" and a.size):
             with np.errstate(all="ignore"):
@@ -748,7 +748,7 @@ def _fault(line: Line, row: Any, atom: Var, environment: dict[Var, Any], rng: np
     truth = find_truth(alone, x.ravel(), t.reshape(-1, 1), float(np.finfo(alone(x.ravel()).dtype).eps))
     d = truth.value[:, 0]
     pushed, pulled, scale = np.zeros(y.shape), 0.0, 0.0
-    for parent, J in edges(row):
+    for parent, _, J in edges(row):
         if parent == at:
             pull = np.asarray(J.pull(g.astype(y.dtype)[()]), dtype=np.float64)
             pulled, scale = pulled + float(np.sum(pull * t)), scale + float(np.sum(np.abs(pull * t)))

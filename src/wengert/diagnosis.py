@@ -23,6 +23,7 @@ from wengert.errors import Location
 from wengert.jacobians import Diagonal, product_of_nonzeros, pull_diagonal
 from wengert.linearization import Linearization, edges
 from wengert.program import Line, Program, evaluate_all, value_of
+from wengert.tracing import outputs_of
 
 Array = Any
 
@@ -141,17 +142,20 @@ def _in_function(program: Program, point: list[Any]) -> Origin:
 
 def _in_derivative(program: Program, point: list[Any]) -> Origin:
     linearization = Linearization.of_program(program, *point)
-    lines = dict(zip((row[5] for row in linearization.rows), program.lines, strict=True))
+    lines = {p: line for row, line in zip(linearization.rows, program.lines, strict=True) for p in outputs_of(row)}
     bars: dict[int, Any] = {}
     for position, value in zip(linearization.outputs, linearization.values, strict=True):
         if position >= 0:
             bars[position] = bars.get(position, 0.0) + np.ones(np.shape(value))
     for row in reversed(linearization.rows):
-        g = bars.pop(row[5], None)
-        if g is None:
+        adjoints = {position: bars.pop(position) for position in outputs_of(row) if position in bars}
+        if not adjoints:
             continue
         kept = row[2]
-        for k, (parent, J) in enumerate(edges(row)):
+        for k, (parent, out, J) in enumerate(edges(row)):
+            if out not in adjoints:
+                continue
+            g = adjoints[out]
             if isinstance(J, Diagonal):
                 full = product_of_nonzeros(J.c, g)
                 part = pull_diagonal(1, full, J.in_shape, 0)
@@ -167,7 +171,7 @@ def _in_derivative(program: Program, point: list[Any]) -> Origin:
                 which = f" with respect to operand {k + 1}" if len(row[1]) > 1 else ""
                 said = f" where {_said(at)}" if at else ""
                 text = f"the derivative of {row[0].name}{which} is {c}{said}"
-                return _origin(text, "derivative", lines[row[5]], at, c)
+                return _origin(text, "derivative", lines[out], at, c)
             bars[parent] = bars[parent] + part if parent in bars else part
     return Origin("every value and derivative is finite")
 

@@ -30,6 +30,7 @@ import importlib.util
 import linecache
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType, FrameType
 
@@ -181,7 +182,20 @@ class DegenerateError(WengertError, ArithmeticError):
 
 
 class BranchError(WengertError, RuntimeError):
-    """A Program was evaluated at a point where its function would have taken another branch."""
+    """A Program was evaluated at a point where its function would have taken another branch.
+
+    A loop tries its branches one after the other, so the message is put together when it is asked for.
+    """
+
+    def __init__(self, message: str | Callable[[], str]) -> None:
+        super().__init__(message)
+        self._message = message
+
+    def __str__(self) -> str:
+        return self._message if isinstance(self._message, str) else self._message()
+
+    def __reduce__(self) -> tuple[type[BranchError], tuple[str]]:
+        return type(self), (str(self),)
 
 
 class ProgramError(WengertError, ValueError):

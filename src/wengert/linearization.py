@@ -15,9 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from wengert.jacobians import Diagonal, LocalJacobian
-from wengert.program import Program, Var, evaluate_all, value_of
-from wengert.tracing import Row, Trace
+from wengert.program import Line, Program, Var, evaluate_all, value_of
+from wengert.tracing import Row, Trace, current_context
 
 Array = Any
 
@@ -70,34 +72,75 @@ class Linearization:
 
     @classmethod
     def of_program(cls, program: Program, *args: Any) -> Linearization:
-        """Linearize a Program at a point by evaluating it there."""
-        environment = evaluate_all(program, *args)
+        """Linearize a Program at a point by evaluating it there; what that records has the places of its lines."""
+        context = current_context()
+        place = context.place
+
+        def at(line: Line) -> None:
+            context.place = line.place
+
+        try:
+            environment = evaluate_all(program, *args, before=at)
+        finally:
+            context.place = place
         positions: dict[Var, int] = {var: k for k, var in enumerate(program.inputs)}
         rows: list[Row] = []
         for line in program.lines:
-            (var,) = line.outputs
             parents = tuple(positions[a] if isinstance(a, Var) else -1 for a in line.inputs)
-            positions[var] = out = len(positions)
-            kept = (environment[var], *[value_of(a, environment) for a in line.inputs])
-            rows.append((line.primitive, parents, kept, line.params, line.place, out))
+            operands = [value_of(a, environment) for a in line.inputs]
+            for var in line.outputs:
+                positions[var] = len(positions)
+            y: Any = tuple(environment[var] for var in line.outputs)
+            out: Any = tuple(positions[var] for var in line.outputs)
+            if not line.primitive.multiple:
+                (y,), (out,) = y, out
+            rows.append((line.primitive, parents, (y, *operands), line.params, line.place, out))
         outputs = [positions[a] if isinstance(a, Var) else -1 for a in program.outputs]
         values = [value_of(a, environment) for a in program.outputs]
         with_complex = any(var.dtype.kind == "c" for var in environment)
         return cls(rows, [environment[v] for v in program.inputs], outputs, values, len(positions), with_complex)
 
 
-def edges(row: Row) -> Iterator[tuple[int, LocalJacobian]]:
-    """Yield the edges into one row: the position each comes from, and its local Jacobian."""
-    primitive, parents, kept, params, _, _ = row
+class OfOutput(LocalJacobian):
+    """The edge from one operand to one of several results: all others are left aside."""
+
+    __slots__ = ("_k", "_n", "_row")
+
+    def __init__(self, row: Row, n: int, k: int) -> None:
+        self._row, self._n, self._k = row, n, k
+        self.in_shape, self.out_shape = row[2][k + 1].shape, row[2][0][n].shape
+
+    def push(self, t: Array, batch: int = 0) -> Array:
+        primitive, parents, kept, params, _, _ = self._row
+        tangents = [t if k == self._k else None for k in range(len(parents))]
+        pushed = primitive.joint(tangents, kept[1:], batch, **params)[self._n]  # type: ignore[misc]
+        return np.zeros(t.shape[:batch] + self.out_shape, t.dtype)[()] if pushed is None else pushed
+
+    def pull(self, g: Array, batch: int = 0) -> Array:
+        primitive, parents, kept, params, _, _ = self._row
+        bars = [g if n == self._n else None for n in range(len(kept[0]))]
+        wanted = [k == self._k for k in range(len(parents))]
+        pulled = primitive.joint_pull(bars, kept[1:], batch, wanted, **params)[self._k]  # type: ignore[misc]
+        return np.zeros(g.shape[:batch] + self.in_shape, g.dtype)[()] if pulled is None else pulled
+
+
+def edges(row: Row) -> Iterator[tuple[int, int, LocalJacobian]]:
+    """Yield the edges into one row: the positions that each leads from and to, and its local Jacobian."""
+    primitive, parents, kept, params, _, out = row
     for k, parent in enumerate(parents):
         if parent < 0:
+            continue
+        if primitive.multiple:
+            for n, position in enumerate(out):
+                if kept[0][n].dtype.kind in "fc" and kept[k + 1].dtype.kind in "fc":
+                    yield parent, position, OfOutput(row, n, k)
             continue
         rule = primitive.partial(k)
         if rule is None:
             continue
         c = rule(*kept, **params)
         if c is not None:
-            yield parent, c if isinstance(c, LocalJacobian) else Diagonal(c, kept[k + 1].shape, kept[0].shape)
+            yield parent, out, c if isinstance(c, LocalJacobian) else Diagonal(c, kept[k + 1].shape, kept[0].shape)
 
 
 def write_graph(program: Program, args: Sequence[Any]) -> str:
@@ -106,11 +149,12 @@ def write_graph(program: Program, args: Sequence[Any]) -> str:
     names = [str(var) for var in (*program.inputs, *[v for line in program.lines for v in line.outputs])]
     written = []
     for row in linearization.rows:
-        parallel: dict[int, LocalJacobian] = {}
-        for position, J in edges(row):
-            parallel[position] = parallel[position] + J if position in parallel else J
-        for position, J in parallel.items():
+        parallel: dict[tuple[int, int], LocalJacobian] = {}
+        for position, out, J in edges(row):
+            key = out, position
+            parallel[key] = parallel[key] + J if key in parallel else J
+        for (out, position), J in parallel.items():
             scalar = J.in_shape == () and J.out_shape == ()
             value = float(J.dense()[0, 0]) if scalar else J
-            written.append(f"du_{names[row[5]][2:]}/du_{names[position][2:]} = {value}")
+            written.append(f"du_{names[out][2:]}/du_{names[position][2:]} = {value}")
     return "\n".join(written)

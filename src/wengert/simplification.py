@@ -28,10 +28,19 @@ def simplify(program: Program) -> Program:
     """Return a Program that computes the same with fewer lines."""
     renamed: dict[Var, Atom] = {}
     seen: dict[Any, Var] = {}
+    several: dict[Any, tuple[Var, ...]] = {}
     negated: dict[Var, Atom] = {}
     lines: list[Line] = []
     for line in program.lines:
         inputs = tuple(renamed.get(a, a) if isinstance(a, Var) else a for a in line.inputs)
+        if line.primitive.multiple:
+            whole = (*_key(line, inputs), len(line.outputs))
+            if whole in several:
+                renamed.update(zip(line.outputs, several[whole], strict=True))
+            else:
+                several[whole] = line.outputs
+                lines.append(Line(line.primitive, inputs, line.outputs, line.params, line.place))
+            continue
         atom = _rewrite(line, inputs, negated)
         if atom is None:
             key = _key(line, inputs)

@@ -11,20 +11,24 @@ On traced values a sweep writes a Program; the rows it makes carry the place of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
 
 from wengert.jacobians import (
+    LARGE,
     Array,
     Erase,
     LocalJacobian,
     RealLinear,
     Select,
+    add_into,
     assemble,
     is_basic,
     product_of_nonzeros,
     pull_diagonal,
+    pull_large,
     push_diagonal,
     scale,
 )
@@ -33,13 +37,20 @@ from wengert.program import Recordable
 from wengert.tracing import SMALL, current_context
 
 ndarray = np.ndarray
+_MULTIPLIERS = frozenset({ndarray, np.float64, float, int})
+"""Partials by which a large adjoint may be multiplied in place."""
 
 
-def forward(linearization: Linearization, seeds: Mapping[int, Array], batch: int = 0) -> list[Array | None]:
+def forward(
+    linearization: Linearization, seeds: Mapping[int, Array], batch: int = 0, careful: bool = False
+) -> list[Array | None]:
     """Accumulate inside-out: from tangents at positions, the tangent at every position (None where it is zero).
 
-    Follows ``u_i_dot = sum over j of (du_i/du_j) u_j_dot`` in the order of the list.
+    Follows ``u_i_dot = sum over j of (du_i/du_j) u_j_dot`` in the order of the list.  A sweep is `careful` (zero times
+    infinity is zero) where that has been seen to matter, or where it is asked to be.
     """
+    if careful:
+        return _forward(linearization, seeds, batch, True)
     return _twice_if_need_be(_forward, linearization, seeds, batch)
 
 
@@ -102,6 +113,10 @@ def _forward(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                 tangents = [dot[parent] if parent >= 0 else None for parent in parents]
                 if any(t is not None for t in tangents):
                     total = primitive.joint(tangents, kept[1:], batch, **params)
+                if primitive.multiple:
+                    for position, t in zip(out, total or (), strict=False):
+                        dot[position] = t
+                    continue
             else:
                 for k, parent in enumerate(parents):
                     if parent < 0:
@@ -142,6 +157,25 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
         bar[position] = seed
     try:
         for primitive, parents, kept, params, place, out in reversed(linearization.rows):
+            if primitive.multiple:
+                if recording:
+                    context.place = place
+                for position in out:
+                    if position in pieces:
+                        whole = bar[position]
+                        bar[position] = _gather(whole, pieces.pop(position), shapes[position], batch, position in own)
+                bars = [bar[position] for position in out]
+                if any(g is not None for g in bars):
+                    wanted = [parent >= 0 for parent in parents]
+                    parts = primitive.joint_pull(bars, kept[1:], batch, wanted, **params)  # type: ignore[misc]
+                    for parent, part in zip(parents, parts, strict=True):
+                        if parent >= 0 and part is not None:
+                            bar[parent] = part if bar[parent] is None else bar[parent] + part
+                            own.discard(parent)
+                for position in out:
+                    bar[position] = None
+                bars = parts = None  # type: ignore[assignment]  # not to be held while earlier lines are swept
+                continue
             g = bar[out]
             if out in pieces:
                 g = _gather(g, pieces.pop(out), shapes[out], batch, out in own)
@@ -153,24 +187,46 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
             if recording:
                 context.place = place
             elementwise, variadic, partials = primitive.elementwise, primitive.variadic, primitive.partials
+            together = None if primitive.together is None else primitive.together(*kept, **params)
             for k, parent in enumerate(parents):
                 if parent < 0:
                     continue
                 if variadic:
                     c = partials[0](k, *kept, **params)  # type: ignore[misc]
+                elif together is not None:
+                    c = together[k]
                 else:
                     rule = partials[k] if k < len(partials) else None
                     if rule is None:
                         continue
                     c = rule(*kept, **params) if params else rule(*kept)
+                fresh = elementwise
                 if elementwise:
                     kind = type(c)
-                    if kind is int:
-                        part = g if c == 1 else -g if c == -1 else c * g
+                    large = type(g) is ndarray and g.size > LARGE and not recording
+                    if kind is int and (c == 1 or not large):
+                        fresh = c != 1
+                        part = -g if c == -1 else c * g if fresh else g
                     elif kind is RealLinear:
                         part = c.pull(g, batch)
                     elif careful:
                         part = product_of_nonzeros(c, g)
+                    elif large and kind in _MULTIPLIERS:
+                        if kind is ndarray and (c.shape != g.shape or not kept[k + 1].shape):
+                            part = pull_large(c, g, kept[k + 1].shape, batch)
+                        elif kind is not ndarray and kept[k + 1].shape != g.shape:
+                            part = c * pull_diagonal(1, g, kept[k + 1].shape, batch)
+                        elif kind is ndarray and c.dtype is g.dtype and getrefcount(c) == 2 and c.base is None:
+                            part = np.multiply(c, g, out=c)  # the rule made it, and nobody else has it
+                        elif (
+                            getrefcount(g) == 2
+                            and g.base is None
+                            and max(parents[k + 1 :], default=-1) < 0
+                            and (kind is int or kind is float or c.dtype is g.dtype)
+                        ):
+                            part = np.multiply(c, g, out=g)  # it is read for the last time
+                        else:
+                            part = c * g
                     elif kind is complex:  # complex * float64 would be Python's, without a shape
                         part = g * c
                     else:
@@ -183,7 +239,7 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                     pieces.setdefault(parent, []).append((c.index, g))
                     shapes[parent] = c.in_shape
                     continue
-                elif type(c) is Erase and out in own and is_basic(c.index):
+                elif type(c) is Erase and out in own and type(g) is ndarray and is_basic(c.index):
                     part = c.erase(g, batch)
                     if bar[parent] is None:
                         own.add(parent)
@@ -196,9 +252,14 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                 known = bar[parent]
                 if known is None:
                     bar[parent] = part
+                    if fresh and not recording:
+                        own.add(parent)
                 elif type(known) is ndarray and known.size > SMALL:
                     if parent in own and part.dtype is known.dtype and type(part) is ndarray:
                         known += part
+                    elif fresh and not recording and type(part) is ndarray and part.dtype is known.dtype:
+                        bar[parent] = np.add(known, part, out=part)
+                        own.add(parent)
                     else:
                         bar[parent] = known + part
                         if not recording:
@@ -221,7 +282,7 @@ def _gather(
     if own and type(whole) is ndarray and all(is_basic(index) and g.dtype is whole.dtype for index, g in parts):
         free = (slice(None),) * batch
         for index, g in parts:
-            whole[free + index] += g
+            add_into(whole, free + index, g)
         return whole
     total = assemble([g for _, g in parts], [index for index, _ in parts], shape, batch=batch)
     if type(total) is ndarray and type(whole) is ndarray and total.dtype is whole.dtype:

@@ -137,7 +137,7 @@ class _Deriver:
         for line in self.lines:
             parents = tuple(position[a] if isinstance(a, Var) else -1 for a in line.inputs)
             kept = (algebra.environment[line.outputs[0]], *[value_of(a, algebra.environment) for a in line.inputs])
-            for parent, jacobian in edges((line.primitive, parents, kept, line.params, line.place, 0)):
+            for parent, _, jacobian in edges((line.primitive, parents, kept, line.params, line.place, 0)):
                 key = (line, variables[parent])
                 slopes[key] = slopes.get(key, 0.0) + float(jacobian.push(np.float64(1.0)))
         return slopes

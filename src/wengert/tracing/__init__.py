@@ -18,13 +18,25 @@ meet, the inner one records and takes the other as a constant, so no tangent is 
 """
 
 from wengert.tracing.catching import catchers
-from wengert.tracing.tape import SMALL, Context, Row, Tape, at_place, current_context
+from wengert.tracing.tape import (
+    COPIED,
+    SMALL,
+    Context,
+    Row,
+    Tape,
+    at_place,
+    current_context,
+    outputs_of,
+    results_of,
+    what_is_kept,
+)
 from wengert.tracing.trace import Group, Trace, build_program, parameter_names, recording, run
 from wengert.tracing.traced import Traced, all_constant, holds_traced, join, plain
 from wengert.tracing.unchanged import Unchanged
 from wengert.tracing.watching import watch
 
 __all__ = [
+    "COPIED",
     "SMALL",
     "Context",
     "Group",
@@ -40,9 +52,12 @@ __all__ = [
     "current_context",
     "holds_traced",
     "join",
+    "outputs_of",
     "parameter_names",
     "plain",
     "recording",
+    "results_of",
     "run",
     "watch",
+    "what_is_kept",
 ]

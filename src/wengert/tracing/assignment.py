@@ -43,6 +43,8 @@ def assign(target: Traced, index: Any, value: Any) -> None:
 
     A view writes through to the array it is a view of, and every other view of that array sees it, as in NumPy.
     """
+    if target.tape.context.frozen is not None:
+        _refuse_outer(target)
     if not target.shape and type(innermost(target)) is not ndarray:
         raise TypeError(f"'numpy.{type(innermost(target)).__name__}' object does not support item assignment")
     template, operands = as_index(index)
@@ -118,12 +120,35 @@ def _write_through(base: Traced, made_by: Primitive, params: Mapping[str, Any], 
 
 def overwrite(target: Traced, result: Any) -> None:
     """Let an array (and what it is a view of) stand for a result of the same shape, cast to its own dtype."""
+    if target.tape.context.frozen is not None:
+        _refuse_outer(target)
     result = as_array(functions.astype(result, target.dtype))
     if hasattr(target, "link"):
         _write_through(*target.link, result)
     else:
         target.become(result)
     _refresh(target)
+
+
+def _refuse_outer(target: Traced) -> None:
+    """Refuse to change, in the body of a loop, an array from outside of it: it would change once, not at every step."""
+    root = _root(target)
+    frozen = root.tape.context.frozen
+    if frozen is not None and root.tape in frozen and root.index < frozen[root.tape]:
+        raise LostGradientError(
+            explain_at(
+                root.tape.context.place or caller(),
+                "the body of a loop changes an array from outside of it:",
+                "Carry the array through the loop: return the changed array from the body.",
+            )
+        )
+
+
+def _root(target: Traced) -> Traced:
+    """Return the array that a view is a view of, and itself for what is no view."""
+    while hasattr(target, "link"):
+        target = target.link[0]
+    return target
 
 
 # ---- out= ----
@@ -212,10 +237,7 @@ def write_ufunc(ufunc: np.ufunc, method: str, inputs: Any, kwargs: Mapping[str, 
 
 def _refresh(target: Traced) -> None:
     """Let every view of the array that was written to stand for its present value."""
-    root = target
-    while hasattr(root, "link"):
-        root = root.link[0]
-    _refresh_views(root)
+    _refresh_views(_root(target))
 
 
 def _refresh_views(base: Traced) -> None:

@@ -138,15 +138,16 @@ _CAUGHT = (
 _originals: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in _CAUGHT}
 catchers = {name: _catching(original) for name, original in _originals.items()}
 _lock = threading.Lock()
-_tracing_threads = 0
+_tracing: set[int] = set()
+"""The threads that trace.  A set, not a number: what Ctrl-C leaves behind is put right by the thread's next trace."""
 
 
 def start_catching() -> None:
     """Put the wrappers into NumPy, when the first thread begins to trace."""
-    global _tracing_threads
     with _lock:
-        _tracing_threads += 1
-        if _tracing_threads == 1:
+        first = not _tracing
+        _tracing.add(threading.get_ident())
+        if first:
             if LATE:
                 _catch_late()
             if len(CAUGHT) != len(_redirected):
@@ -156,10 +157,9 @@ def start_catching() -> None:
 
 def stop_catching() -> None:
     """Take them out again, when the last thread has ended."""
-    global _tracing_threads
     with _lock:
-        _tracing_threads -= 1
-        if _tracing_threads == 0:
+        _tracing.discard(threading.get_ident())
+        if not _tracing:
             vars(np).update(_originals)
 
 

@@ -6,7 +6,7 @@ A row is a plain tuple, since thousands are made a millisecond::
 
 `parents` are the positions of the operands (-1 for a constant), `kept` is the result and operands as far as the
 derivative rules will read them (`Shaped` stands for the rest), `place` is where in the user's code, and `out` the
-position of the result.
+position of the result.  A line with several results (a loop) has a tuple of them, as the first of `kept` and as `out`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from wengert.tracing.unchanged import Unchanged
 ndarray = np.ndarray
 
 Array = Any
-Row = tuple[Primitive, tuple[int, ...], tuple[Any, ...], Mapping[str, Any], RawLocation | None, int]
+Row = tuple[Primitive, tuple[int, ...], tuple[Any, ...], Mapping[str, Any], RawLocation | None, Any]
 SMALL = 256
 """Values of up to so many elements are kept on the tape as they are: a stand-in would cost more than it saves."""
 COPIED = 1024
@@ -38,15 +38,29 @@ NO_PARAMS: Mapping[str, Any] = types.MappingProxyType({})
 class Context:
     """What a thread is tracing: its open tapes, and the place to write on rows that wengert makes itself."""
 
-    __slots__ = ("alarms", "muted", "place", "tapes")
+    __slots__ = ("alarms", "frozen", "muted", "place", "tapes")
 
     def __init__(self) -> None:
+        self.frozen: dict[Tape, int] | None = None
+        """In the body of a loop, the open tapes and their sizes at its start: older arrays must not change in it."""
         self.tapes: list[Tape] = []
         self.place: RawLocation | None = None
         self.alarms = 0
         """How often NumPy has reported a value outside a function's domain; where it was told not to, 1 to be safe."""
         self.muted = False
         """True while a sweep runs for the first time: if it raises an alarm it runs again, carefully."""
+
+
+def outputs_of(row: Row) -> tuple[int, ...]:
+    """Return the positions of the results of a row: of one, or of several."""
+    out = row[5]
+    return out if type(out) is tuple else (out,)
+
+
+def results_of(row: Row) -> tuple[tuple[int, Any], ...]:
+    """Return the positions of the results of a row, each with the value (or what is kept of it)."""
+    out = row[5]
+    return tuple(zip(out, row[2][0], strict=True)) if type(out) is tuple else ((out, row[2][0]),)
 
 
 class _Threads(threading.local):
@@ -65,7 +79,9 @@ def current_context() -> Context:
 class Tape:
     """The rows of one trace, as they are made."""
 
-    __slots__ = ("context", "guards", "keep_all", "level", "open", "rows", "size", "unchanged", "with_complex")
+    __slots__ = (
+        "captures", "context", "guards", "keep_all", "level", "open", "rows", "size", "unchanged", "with_complex",
+    )  # fmt: skip
     traced: ClassVar[type]
     """The class of traced values, which the module `traced` sets: it stands above this one."""
 
@@ -77,6 +93,8 @@ class Tape:
         self.size = 0
         self.open = True
         self.with_complex = False
+        self.captures: dict[tuple[int, int], tuple[Any, Any]] | None = None
+        """In the trace of a loop's body, the traced values of other traces that it read, and what stands for them."""
         self.unchanged: Unchanged | None = None
         """The large plain arrays that rows have read; None until there is one."""
 
@@ -93,6 +111,20 @@ class Tape:
         traced = self.traced(value, self, self.size)
         self.size += 1
         return traced
+
+    def capture(self, other: Any) -> Any:
+        """Make an independent variable of a traced value of another trace, which the body of a loop closes over."""
+        assert self.captures is not None
+        value: Any = other
+        while isinstance(value, self.traced):
+            value = value.value  # type: ignore[attr-defined]
+        if other.index < 0:
+            return self.traced(value, self, -1)
+        key = (id(other.tape), other.index)
+        known = self.captures.get(key)
+        if known is None:
+            known = self.captures[key] = (other.__copy__(), self.input(value))
+        return known[1].__copy__()
 
 
 PLAIN = frozenset({float, int, bool, complex, np.complex128, np.ndarray, np.float64, np.bool_, np.int64, np.float32})
@@ -148,6 +180,17 @@ def read_for(primitive: Primitive, position: int) -> tuple[bool, ...]:
     """Tell which of (result, first operand, second) the rule for one of two operands reads."""
     reads = primitive.reads[position] if position < len(primitive.reads) else ()
     return reads + (False,) * (3 - len(reads))
+
+
+def what_is_kept(primitive: Primitive, parents: Sequence[int], y: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what a row keeps of its result and operands: what the rules that may be asked will read."""
+    if len(values) == 1 and y.size <= SMALL and values[0].size <= SMALL:
+        return (y, *values)
+    if primitive.elementwise and len(parents) == 2 and -1 in parents:  # c * x: only one of the rules will be asked
+        return what_is_read(read_for(primitive, parents[0] < 0), y, values)
+    if primitive.keeps_all:
+        return (y, *values)
+    return what_is_read(primitive.keeps, y, values)
 
 
 def what_is_read(keeps: tuple[bool, ...], y: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -14,8 +14,9 @@ from wengert.errors import ResultError, WengertError, explain_at
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, as_value
 from wengert.tracing.catching import start_catching, stop_catching
 from wengert.tracing.foreign import translated
-from wengert.tracing.tape import Row, Tape, threads
+from wengert.tracing.tape import Row, Tape, escaped, outputs_of, threads
 from wengert.tracing.traced import Traced, holds_traced, join
+from wengert.tracing.unchanged import Unchanged
 
 
 class Group:
@@ -58,14 +59,14 @@ def recording() -> Iterator[Tape]:
     context = threads.context
     tape = Tape(context, keep_all=True)
     place, alarms = context.place, context.alarms
-    context.tapes.append(tape)
-    context.alarms = 0
     try:
+        context.alarms = 0
+        context.tapes.append(tape)
         with np.errstate(all="ignore"):
             yield tape
-    finally:
+    finally:  # without a call, so that Ctrl-C does not come between
+        del context.tapes[tape.level :]
         tape.open = False
-        context.tapes.pop()
         context.place, context.alarms = place, alarms
 
 
@@ -77,15 +78,20 @@ def run(
     keep_all: bool,
     spread: Any = None,
     unpack: Any = None,
+    body: bool = False,
 ) -> Trace:
     """Run a function with the arguments at `positions` traced; see `Trace`.
 
     With `keep_all` every value stays on the tape and decisions become guards (to make a Program); without, only what
     the derivative rules will read.  Arguments that are trees are traced leaf by leaf: `spread` has the leaves and
-    puts traced ones in their places; `unpack` takes what the function returned apart, into named results.
+    puts traced ones in their places; `unpack` takes what the function returned apart, into named results.  A `body`
+    of a loop is traced by itself: values of other traces that it reads become arguments of it (see `Tape.captures`).
     """
     context = threads.context
     tape = Tape(context, keep_all)
+    frozen = context.frozen
+    if body:
+        tape.captures = {}
     replaced = list(args)
     arguments = []
     if spread is None:
@@ -100,12 +106,14 @@ def run(
         names = spread.names(function) if keep_all else ("x",) * len(inputs)
         arguments = [Group(name, x.shape, x.dtype, [x.__copy__()]) for name, x in zip(names, inputs, strict=True)]
         replaced, kwargs = spread.rebuild(inputs)
-    place, context.place = context.place, None
-    context.tapes.append(tape)
-    outermost = tape.level == 0
-    if outermost:
-        start_catching()
+    place, level = context.place, tape.level
     try:
+        context.place = None
+        if body:
+            context.frozen = {outer: outer.size for outer in context.tapes}
+        context.tapes.append(tape)
+        if not level:
+            start_catching()
         try:
             returned = function(*replaced, **kwargs)
         except Exception as error:
@@ -119,21 +127,35 @@ def run(
             results = [("", _result(function, returned))]
         else:
             results = [(name, _result(function, part)) for name, part in unpack(returned)]
-    finally:
-        tape.open = False
-        context.tapes.pop()
+        if body:
+            results = [(name, _captured(tape, part)) for name, part in results]
+    finally:  # at first without a call, so that Ctrl-C does not come between
+        del context.tapes[level:]
+        context.frozen = frozen
         context.place = place
-        if outermost:
+        tape.open = False
+        if not level:
             stop_catching()
     if tape.unchanged is not None:
         tape.unchanged.demand(tape.rows)
+        if body:
+            outer = context.tapes[-1]
+            outer.unchanged = outer.unchanged or Unchanged()
+            tape.unchanged.pass_on(outer.unchanged)
     groups = [Group(name, result.shape, result.dtype, [result]) for name, result in results]
     single = unpack is None or unpack.structure is None
     return Trace(getattr(function, "__name__", "f"), tape, arguments, groups, single)
 
 
+def _captured(tape: Tape, result: Any) -> Any:
+    """Return a result of a loop's body as a value of its own trace."""
+    return tape.capture(result) if type(result) is Traced and result.tape is not tape else result
+
+
 def _result(function: Callable[..., Any], returned: Any) -> Any:
     if type(returned) is Traced:
+        if not returned.tape.open:  # the body of a loop put it into a list, say: its derivative would be zero
+            raise escaped(None)
         return returned
     if isinstance(returned, np.ndarray) and holds_traced(returned):
         return join(returned)
@@ -182,12 +204,12 @@ def build_program(trace: Trace) -> Program:
     used: set[int] = {position for position, _, _ in tape.guards}
     live: list[Row] = []
     for row in reversed(tape.rows):
-        if row[5] in needed:
+        if not needed.isdisjoint(outputs_of(row)):
             read = [parent for parent in row[1] if parent >= 0]
             needed.update(read)
             used.update(read)
             live.append(row)
-    by_position = {row[5]: row for row in live}
+    by_position = {row[5]: row for row in live}  # lines with several results stay where they are
     last = [by_position[k] for k in dict.fromkeys(k for _, k in results) if k in by_position and k not in used]
     moved = {row[5] for row in last}
     variables: dict[int, Var] = {}
@@ -196,14 +218,19 @@ def build_program(trace: Trace) -> Program:
         for part in group.parts:
             variables[part.index] = Var(number, part.shape, part.dtype)
             number += 1
+    number = 0
     lines: list[Line] = []
     for primitive, parents, kept, params, place, out in [*[r for r in reversed(live) if r[5] not in moved], *last]:
         operands = tuple(
             variables[parent] if parent >= 0 else Constant(value)
             for parent, value in zip(parents, kept[1:], strict=True)
         )
-        variables[out] = var = Var(len(lines) + 1, kept[0].shape, kept[0].dtype)
-        lines.append(Line(primitive, operands, (var,), params, place))
+        written = []
+        for position, y in zip(out, kept[0], strict=True) if type(out) is tuple else ((out, kept[0]),):
+            number += 1
+            variables[position] = var = Var(number, y.shape, y.dtype)
+            written.append(var)
+        lines.append(Line(primitive, operands, tuple(written), params, place))
 
     def atom(part: Any) -> Var | Constant:
         position = trace.position(part)

@@ -33,9 +33,9 @@ from wengert.errors import (
 from wengert.jacobians import is_basic
 from wengert.primitives import elementwise as e
 from wengert.primitives import functions
-from wengert.primitives.structural import Operand, getitem, reshape, transpose
+from wengert.primitives.structural import Operand, getitem, matmul, reshape, transpose
 from wengert.primitives.table import CALLS
-from wengert.program import Primitive, Recordable, as_value
+from wengert.program import Primitive, Recordable, Shaped, as_value
 from wengert.tracing.foreign import scipy_call, unsupported_call
 from wengert.tracing.messages import lost, unsupported
 from wengert.tracing.tape import (
@@ -46,9 +46,8 @@ from wengert.tracing.tape import (
     Tape,
     at_place,
     escaped,
-    read_for,
     shape_error,
-    what_is_read,
+    what_is_kept,
 )
 
 _getframe = sys._getframe
@@ -101,6 +100,9 @@ def see_large(tape: Tape, values: Sequence[Any]) -> None:
 def record_levels(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
     """Record where values of several traces meet: the innermost writes the row, the others' are constants to it."""
     tape = max((a.tape for a in args if type(a) is Traced), key=lambda tape: tape.level)
+    if tape.captures is not None:
+        mine = [tape.capture(a) if type(a) is Traced and a.tape is not tape else a for a in args]
+        return at_place(lambda: record(primitive, mine, params))
     own = [type(a) is Traced and a.tape is tape for a in args]
     values = tuple(a.value if mine else a for a, mine in zip(args, own, strict=True))
     parents = tuple(a.index if mine else -1 for a, mine in zip(args, own, strict=True))
@@ -126,7 +128,7 @@ def write_row(
         raise escaped(place)
     try:
         if tape.level == 0:
-            y = primitive.compute(*values, **params)
+            y = primitive.compute(*values, **params) if params else primitive.compute(*values)  # twice as fast
         else:
             before, context.place = context.place, place
             try:
@@ -137,6 +139,8 @@ def write_row(
         raise shape_error(primitive, values, error, place) from error
     kind = type(y)
     if kind is not float64 and kind is not ndarray:
+        if kind is tuple:
+            return _write_several(tape, primitive, y, values, parents, params, place)
         y = as_value(y) if kind is not Traced else y.value if y.tape is tape else y  # made by the user's own primitive
         kind = type(y)
     if kind is not float64 and y.dtype.kind == "c":
@@ -152,18 +156,42 @@ def write_row(
         return y  # no derivative: nobody will ask for this row
     elif primitive.elementwise and (kind is float64 or y.size <= SMALL):
         kept = (y, *values)  # no operand is larger than the result
-    elif len(values) == 1 and y.size <= SMALL and values[0].size <= SMALL:
-        kept = (y, *values)
-    elif primitive.elementwise and len(parents) == 2 and -1 in parents:  # c * x: only one of the rules will be asked
-        kept = what_is_read(read_for(primitive, parents[0] < 0), y, values)
-    elif primitive.keeps_all:
+    elif (
+        y.size <= SMALL
+        and type(values[0]) is ndarray
+        and values[0].size <= SMALL
+        and (len(values) == 1 or (len(values) == 2 and type(values[1]) is ndarray and values[1].size <= SMALL))
+    ):
         kept = (y, *values)
     else:
-        kept = what_is_read(primitive.keeps, y, values)
+        kept = what_is_kept(primitive, parents, y, values)
     out = tape.size
     tape.size = out + 1
     tape.rows.append((primitive, parents, kept, params, place, out))
     return Traced(y, tape, out)
+
+
+def _write_several(
+    tape: Tape,
+    primitive: Primitive,
+    results: tuple[Any, ...],
+    values: tuple[Any, ...],
+    parents: tuple[int, ...],
+    params: Mapping[str, Any],
+    place: Any,
+) -> tuple[Any, ...]:
+    """Write the row of a line with several results, and return a traced value for each."""
+    results = tuple(map(as_value, results))
+    results = tuple(y.value if type(y) is Traced and y.tape is tape else y for y in results)
+    if any(y.dtype.kind == "c" for y in results):
+        tape.with_complex = True
+    if max(parents, default=-1) < 0:
+        return tuple(Traced(y, tape, -1) if type(y) is ndarray and y.dtype.kind in "fc" else y for y in results)
+    read = results if tape.keep_all else tuple(y if y.size <= SMALL else Shaped(y.shape, y.dtype) for y in results)
+    out = tuple(range(tape.size, tape.size + len(results)))
+    tape.size += len(results)
+    tape.rows.append((primitive, parents, (read, *values), params, place, out))
+    return tuple(Traced(y, tape, position) for y, position in zip(results, out, strict=True))
 
 
 def innermost(value: Any) -> Any:
@@ -441,11 +469,11 @@ def through(traced: Traced, written: Callable[..., Any], args: Any, kwargs: Any,
     """Run a function that is written in terms of primitives; the rows it makes carry the place of its caller."""
     context = traced.tape.context
     if context.place is not None:
-        return written(*args, **kwargs)
+        return written(*args, **kwargs) if kwargs else written(*args)
     frame = _getframe(depth)
     context.place = place = (frame.f_code, frame.f_lasti)
     try:
-        return written(*args, **kwargs)
+        return written(*args, **kwargs) if kwargs else written(*args)
     except (ValueError, NotImplementedError) as error:
         if isinstance(error, WengertError) and "\n" in str(error):
             raise
@@ -559,7 +587,8 @@ class Traced(Recordable):
 
     @property
     def T(self) -> Any:
-        return self.transpose()
+        axes = {"axes": tuple(range(self.value.ndim))[::-1]}
+        return link_view(write_row(self.tape, transpose, (self.value,), (self.index,), axes, 2), self, transpose, axes)
 
     @property
     def mT(self) -> Any:
@@ -667,11 +696,16 @@ class Traced(Recordable):
         return self // other, self % other
 
     def __matmul__(self, other: Any) -> Any:
+        ndim = self.value.ndim
+        if (ndim == 1 or ndim == 2) and (type(other) is Traced or type(other) is ndarray) and 0 < other.ndim < 3:
+            return record(matmul, (self, other), NO_PARAMS)
         if type(other).__module__.startswith("scipy.sparse"):
             return NotImplemented  # it has a product from the left
         return through(self, functions.matmul, (self, other), NO_PARAMS)
 
     def __rmatmul__(self, other: Any) -> Any:
+        if type(other) is ndarray and 0 < other.ndim < 3 and 0 < self.value.ndim < 3:
+            return record(matmul, (other, self), NO_PARAMS)
         return through(self, functions.matmul, (other, self), NO_PARAMS)
 
     # -- Indexing --

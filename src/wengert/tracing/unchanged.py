@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,13 @@ class Unchanged:
         exact = array.size <= EXACT and len(seen) < FEW
         seen[key] = (weakref.ref(array, forget), exact, fingerprint(array, self.turn, exact))
 
+    def pass_on(self, to: Unchanged) -> None:
+        """Let another tape remember the same arrays: that of a loop, those which its body has read."""
+        for reference, _, _ in [*self.seen.values()]:
+            array = reference()
+            if array is not None:
+                to.see(array)
+
     def changed(self) -> list[Array]:
         """Return the arrays that do not look as they did."""
         alive = [(reference(), exact, before) for reference, exact, before in [*self.seen.values()]]
@@ -75,8 +82,18 @@ class Unchanged:
         for array in changed:
             for primitive, parents, kept, params, place, *_ in rows:
                 operands = [value for parent, value in zip(parents, kept[1:], strict=False) if parent < 0]
-                if any(_is_part(value, array) for value in (*operands, *params.get("index", ()))):
+                operands += [*params.get("index", ()), *_constants_of(params.get("held"))]
+                if any(_is_part(value, array) for value in operands):
                     raise _changed(array, primitive.name, place)
+
+
+def _constants_of(held: Any) -> Iterator[Any]:
+    """Go through the constants of the Programs that a line holds."""
+    for program in getattr(held, "programs", ()):
+        for line in program.lines:
+            yield from (atom.value for atom in line.inputs if hasattr(atom, "value"))
+            yield from line.params.get("index", ())
+            yield from _constants_of(line.params.get("held"))
 
 
 def _is_part(value: Any, array: Array) -> bool:

@@ -1,0 +1,17 @@
+"""Loops, branches and checkpoints: lines that hold Programs.
+
+A trace of a long Python loop has a line for every statement of every step.  These have one line for all of them, which
+holds the Program of one step; print, cost, explanation and derivatives go into it.
+
+- `statements`: what users call, `scan`, `fori_loop`, `while_loop`, `cond`, `map`, `checkpoint`;
+- `writing`: how they are run, and become lines;
+- `capture`: the user's function as a body, and what it closes over;
+- `bodies`: a Program that is run many times;
+- `lines`: how a line that holds Programs is differentiated, to any order;
+- `loops`, `branches`: what such lines hold;
+- `source`: loops as Python statements.
+"""
+
+from wengert.control.statements import checkpoint, cond, fori_loop, map, scan, while_loop  # noqa: A004 - as in JAX
+
+__all__ = ["checkpoint", "cond", "fori_loop", "map", "scan", "while_loop"]

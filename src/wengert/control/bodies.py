@@ -1,0 +1,347 @@
+"""Bodies: a Program that is run many times, as a plain function, as linearizations, and with its tangents beside it.
+
+A loop runs the same few lines thousands of times, so what can be done once is done once: the Program is written as
+straight Python code whose names are the variables; where its local Jacobians are wanted, a table says for each line
+where its operands are and whether anything that is differentiated reaches it.
+
+>>> import numpy as np, wengert as wg
+>>> body = Body(wg.trace(lambda c, x: np.sin(c) * x)(0.5, 2.0), (np.float64(0.5), np.float64(2.0)))
+>>> [float(y) for y in body(np.float64(0.0), np.float64(3.0))]
+[0.0]
+>>> dual = body.dual((True, False), (True,), [("x", 0), ("dot", 0), ("x", 1)], [("dot", 0)])
+>>> [float(y) for y in dual(np.float64(0.0), np.float64(1.0), np.float64(3.0))]
+[3.0]
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.accumulation.sweeps import forward, reverse
+from wengert.control.kernels import Kernel, is_plain
+from wengert.control.straight import straight
+from wengert.linearization import Linearization
+from wengert.program import Constant, Guard, Packing, Program, Var, as_value, fail_at, guards_of
+from wengert.simplification import simplify
+from wengert.tracing import Group, Trace, build_program, recording, what_is_kept
+
+Array = Any
+Slot = tuple[str, int]
+"""Where a value of a dual Program comes from: ``("x", k)`` or ``("dot", k)``, of the k-th argument or result."""
+
+
+class Body:
+    """A Program of plain arrays, one for each argument and result, that is run many times.
+
+    `sample` are values of its arguments for which it holds: a branch that can be taken.
+    """
+
+    __slots__ = (
+        "_activity", "_careful", "_duals", "_kernels", "_reversed", "_run", "_tables", "found", "program", "sample",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        program: Program,
+        sample: Sequence[Any],
+        careful: Callable[[], Body] | None = None,
+        found: tuple[Any, ...] | None = None,
+    ) -> None:
+        self.program, self.sample = program, tuple(sample)
+        self.found = found
+        """The results at the sample, while they are known from its trace."""
+        self._run: Callable[..., tuple[Any, ...]] | None = None
+        self._careful = careful
+        self._activity: dict[tuple[bool, ...], tuple[bool, ...]] = {}
+        self._tables: dict[tuple[bool, ...], _Table] = {}
+        self._duals: dict[Any, Body] = {}
+        self._kernels: dict[Any, tuple[Kernel, Callable[..., Any]] | None] = {}
+        self._reversed: dict[Any, Program] = {}
+
+    def __call__(self, *values: Any) -> tuple[Any, ...]:
+        """Evaluate the Program on plain values; BranchError where it takes another branch."""
+        return self.run(*values)
+
+    @property
+    def run(self) -> Callable[..., tuple[Any, ...]]:
+        """The Program as straight code, written when it is first asked for."""
+        if self._run is None:
+            self._run = straight(self.program)
+        return self._run
+
+    def at_sample(self) -> tuple[Any, ...]:
+        """Return the results at the sample: those of the trace, or computed."""
+        return self.run(*self.sample) if self.found is None else self.found
+
+    @property
+    def careful(self) -> Body:
+        """The same Program with products in which zero times infinity is zero; itself if it has none."""
+        return self if self._careful is None else self._careful()
+
+    def reaches(self, active: tuple[bool, ...]) -> tuple[bool, ...]:
+        """Tell which results depend, by derivatives, on the arguments that are `active`."""
+        known = self._activity.get(active)
+        if known is None:
+            reached = reached_by(self.program, active)
+            known = self._activity[active] = tuple(isinstance(a, Var) and a in reached for a in self.program.outputs)
+        return known
+
+    def linearize(self, values: Sequence[Any], active: tuple[bool, ...]) -> Linearization:
+        """Evaluate the Program and keep what the rules will read, on the lines that active arguments reach."""
+        table = self._tables.get(active)
+        if table is None:
+            table = self._tables[active] = _Table(self.program, active)
+        return table.linearize(values)
+
+    def kernel(self, active: tuple[bool, ...], consts: int) -> tuple[Kernel, Callable[..., Any]] | None:
+        """Return the step as straight code: what is known of its sweeps, and the function that keeps what they read.
+
+        None where that cannot be.  The last arguments, `consts` in number, are the same at every step.
+        """
+        key = active, consts
+        if key not in self._kernels:
+            reached = reached_by(self.program, active)
+            if is_plain(self.program, reached):
+                kernel = Kernel(self.program, reached, consts)
+                self._kernels[key] = kernel, straight(self.program, kernel.kept, kernel)
+            else:
+                self._kernels[key] = None
+        return self._kernels[key]
+
+    def dual(
+        self,
+        active: tuple[bool, ...],
+        wanted: tuple[bool, ...],
+        takes: Sequence[Slot],
+        gives: Sequence[Slot],
+        batch: int | None = None,
+    ) -> Body:
+        """Return the Program that computes tangents beside the values.
+
+        Tangents come in for the arguments that are `active` and go out for the results that are `wanted`; with `batch`,
+        a block of so many at once.  `takes` and `gives` say in which order values and tangents stand.
+        """
+        key = (active, wanted, tuple(takes), tuple(gives), batch)
+        known = self._duals.get(key)
+        if known is None:
+            alone = Body(self.program, self.sample)  # or else the two would hold each other
+            make = functools.partial(_dual, alone, active, takes, gives, batch)
+            twin: list[Body] = []
+
+            def careful() -> Body:
+                if not twin:
+                    twin.append(make(True))
+                return twin[0]
+
+            known = make(False)
+            known._careful = careful
+            self._duals[key] = known
+        return known
+
+    def in_reverse(self, given: tuple[bool, ...], wanted: tuple[bool, ...]) -> Program:
+        """Return the Program that runs this one and then goes back: to adjoints of the arguments that are `wanted`.
+
+        It takes the arguments, and the adjoints of the results that are `given`.
+        """
+        known = self._reversed.get((given, wanted))
+        if known is None:
+            known = self._reversed[given, wanted] = _reverse(self, given, wanted)
+        return known
+
+
+def reached_by(program: Program, active: Sequence[bool]) -> set[Var]:
+    """Return the variables that depend, by derivatives, on the active arguments."""
+    reached = {var for var, on in zip(program.inputs, active, strict=True) if on}
+    for line in program.lines:
+        if (line.primitive.keeps or line.primitive.multiple) and not reached.isdisjoint(line.inputs):
+            reached.update(var for var in line.outputs if var.dtype.kind in "fc")
+    return reached
+
+
+def _dual(
+    body: Body, active: Sequence[bool], takes: Sequence[Slot], gives: Sequence[Slot], batch: int | None, careful: bool
+) -> Body:
+    """Record a Program with its tangents: evaluated and swept forward on the sample."""
+    program = body.program
+    leading = () if batch is None else (batch,)
+    with recording() as tape:
+        xs: dict[int, Any] = {}
+        dots: dict[int, Any] = {}
+        groups = []
+        sample = []
+        for what, k in takes:
+            value = body.sample[k]
+            name = program.arguments[k].name
+            if what == "dot":
+                value = as_value(np.ones(leading + np.shape(value), value.dtype))
+                name = f"{name}_dot"
+            (xs if what == "x" else dots)[k] = traced = tape.input(value)
+            sample.append(value)
+            groups.append(Group(name, traced.shape, traced.dtype, [traced]))
+        linearization = Linearization.of_program(program, *[xs[k] for k in range(len(program.arguments))])
+        seeds = {k: dots[k] for k, on in enumerate(active) if on}
+        pushed = forward(linearization, seeds, len(leading), careful)
+        results = []
+        for what, k in gives:
+            position, value = linearization.outputs[k], linearization.values[k]
+            name = program.results[k].name
+            if what == "dot":
+                t = pushed[position] if position >= 0 else None
+                name = f"{name}_dot"
+                shape = (*leading, *value.shape)
+                value = as_value(np.zeros(shape, value.dtype)) if t is None else t
+            results.append(Group(name, value.shape, value.dtype, [value]))
+        written = build_program(Trace(f"{program.name}_dot", tape, groups, results, False))
+    written = simplify(written)
+    named = tuple(
+        Packing(group.name, p.shape, p.dtype, p.atoms) for group, p in zip(results, written.results, strict=True)
+    )
+    return Body(Program(written.name, written.arguments, written.lines, named, written.guards, False), tuple(sample))
+
+
+def _reverse(body: Body, given: Sequence[bool], wanted: Sequence[bool]) -> Program:
+    """Record a Program with its reverse sweep: evaluated and swept back on the sample."""
+    program = body.program
+    with recording() as tape:
+        xs = [tape.input(value) for value in body.sample]
+        groups = [Group(a.name, x.shape, x.dtype, [x]) for a, x in zip(program.arguments, xs, strict=True)]
+        linearization = Linearization.of_program(program, *xs)
+        seeds: dict[int, Any] = {}
+        for k, result in enumerate(program.results):
+            if given[k]:
+                bar = tape.input(as_value(np.ones(result.shape, result.dtype)))
+                groups.append(Group(f"{result.name}_bar", bar.shape, bar.dtype, [bar]))
+                position = linearization.outputs[k]
+                if position >= 0:
+                    seeds[position] = seeds[position] + bar if position in seeds else bar
+        found = reverse(linearization, seeds)
+        results = []
+        for on, argument, x, bar in zip(wanted, program.arguments, xs, found, strict=True):
+            if on:
+                value = as_value(np.zeros(x.shape, x.dtype)) if bar is None else bar
+                results.append(Group(f"{argument.name}_bar", value.shape, value.dtype, [value]))
+        written = simplify(build_program(Trace(f"{program.name}_bar", tape, groups, results, False)))
+    named = tuple(
+        Packing(group.name, p.shape, p.dtype, p.atoms) for group, p in zip(results, written.results, strict=True)
+    )
+    return Program(written.name, written.arguments, written.lines, named, written.guards, False)
+
+
+class _Table:
+    """A Program's lines as a table of places, to evaluate it and keep what the rules read, again and again."""
+
+    __slots__ = ("_base", "_inputs", "_rows", "_with_complex", "outputs", "size")
+
+    def __init__(self, program: Program, active: Sequence[bool]) -> None:
+        reached = reached_by(program, active)
+        self._inputs = len(program.inputs)
+        slots: dict[Var, int] = {var: k for k, var in enumerate(program.inputs)}
+        for line in program.lines:
+            for var in line.outputs:
+                slots[var] = len(slots)
+        self.size = len(slots)
+        self._base: list[Any] = [None] * self.size
+        guards = guards_of(program)
+
+        def place_of(atom: Any) -> int:
+            if isinstance(atom, Var):
+                return slots[atom]
+            self._base.append(atom.value)
+            return len(self._base) - 1
+
+        self._rows: list[Any] = []
+        first = [(slots[var], guards[var]) for var in program.inputs if var in guards]
+        if first:
+            self._rows.append((None, None, (), (), {}, None, (), first, False))
+        for line in program.lines:
+            primitive = line.primitive
+            args = [place_of(a) for a in line.inputs]
+            parents = tuple(slots[a] if isinstance(a, Var) and a in reached else -1 for a in line.inputs)
+            out: Any = tuple(slots[var] for var in line.outputs)
+            heeded = [(slots[var], guards[var]) for var in line.outputs if var in guards]
+            keep = not reached.isdisjoint(line.outputs)
+            if not primitive.multiple:
+                (out,) = out
+            plain = line.outputs[0].shape or (primitive.elementwise and isinstance(primitive.numpy, np.ufunc))
+            self._rows.append(
+                (primitive, None if plain else as_value, args, parents, line.params, line.place, out, heeded, keep)
+            )
+        self.outputs = [slots[a] if isinstance(a, Var) else place_of(a) for a in program.outputs]
+        self._with_complex = any(var.dtype.kind == "c" for var in slots)
+
+    def linearize(self, values: Sequence[Any]) -> Linearization:
+        env = self._base.copy()
+        env[: self._inputs] = values
+        rows: list[Any] = []
+        for primitive, convert, args, parents, params, place, out, heeded, keep in self._rows:
+            if primitive is not None:
+                operands = tuple([env[k] for k in args])
+                if primitive.multiple:
+                    held = params["held"]
+                    if keep:
+                        y, held = held.keeping(operands, tuple([parent >= 0 for parent in parents]))
+                        rows.append((primitive, parents, (y, *operands), {"held": held}, place, out))
+                    else:
+                        y = held.evaluate(operands)
+                    for position, value in zip(out, y, strict=True):
+                        env[position] = value
+                else:
+                    y = primitive.compute(*operands, **params)
+                    if convert is not None:
+                        y = as_value(y)
+                    env[out] = y
+                    if keep:
+                        kept = what_is_kept(primitive, parents, y, operands)
+                        rows.append((primitive, parents, kept, params, place, out))
+            if heeded:
+                _heed(heeded, env)
+        size = self.size
+        outputs = [k if k < size else -1 for k in self.outputs]
+        results = [env[k] for k in self.outputs]
+        return Linearization(rows, list(values), outputs, results, size, self._with_complex)
+
+
+def _heed(heeded: Sequence[tuple[int, list[Guard]]], env: Sequence[Any]) -> None:
+    for position, guards in heeded:
+        for guard in guards:
+            if guard.value != type(guard.value)(env[position]):
+                fail_at(guard, env[position])
+
+
+# ---- The same Program with other arguments ----
+
+
+def rearranged(program: Program, arguments: Sequence[Packing | int]) -> Program:
+    """Return a Program with other arguments around its own: those of its own by position, others that it ignores.
+
+    >>> import numpy as np, wengert as wg
+    >>> program = wg.trace(lambda x: 2.0 * x)(1.0)
+    >>> unused = Packing("c", (), np.dtype(float), (Var(0, (), np.dtype(float)),))
+    >>> print(rearranged(program, [unused, 0]).listing(places=False))
+    c = u_{-1}, x = u_0
+    u_1 = 2 * u_0  = y
+    """
+    new: dict[Var, Var] = {}
+    packings = []
+    for k, argument in enumerate(arguments):
+        packing = program.arguments[argument] if isinstance(argument, int) else argument
+        (old,) = packing.atoms
+        var = Var(k + 1 - len(arguments), packing.shape, packing.dtype)
+        if isinstance(old, Var):
+            new[old] = var
+        packings.append(Packing(packing.name, packing.shape, packing.dtype, (var,)))
+
+    def follow(atom: Var | Constant) -> Any:
+        return new.get(atom, atom) if isinstance(atom, Var) else atom
+
+    lines = tuple(
+        type(line)(line.primitive, tuple(map(follow, line.inputs)), line.outputs, line.params, line.place)
+        for line in program.lines
+    )
+    results = tuple(Packing(r.name, r.shape, r.dtype, tuple(map(follow, r.atoms))) for r in program.results)
+    guards = tuple(Guard(follow(g.var), g.value, g.place) for g in program.guards)
+    return Program(program.name, tuple(packings), lines, results, guards, program.single)
