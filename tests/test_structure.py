@@ -46,6 +46,7 @@ LAYERS = {
     "explanation": 9,
     "api": 9,
     "custom": 10,
+    "lockstep": 9,
     "batching": 10,
     "checking": 10,
     "diagnosis": 10,

@@ -92,6 +92,9 @@ class Branches(Holding):
         twin._store = (tuple(operands), linearization)
         return tuple(linearization.values), twin
 
+    def alone(self) -> Branches:
+        return Branches(self.name, self.bodies, self.labels, self.keep, self.chosen)
+
     def _linearized(self, operands: Sequence[Any], active: Mask) -> Linearization:
         if self._store is not None:
             known, linearization = self._store

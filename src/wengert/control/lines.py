@@ -74,6 +74,10 @@ class Holding(Held):
         """Compute the results, and return with them what holds all that a sweep over this very run will want."""
         return self.evaluate(operands), self
 
+    def alone(self) -> Holding:
+        """Return the same with nothing kept of any run: for a line of its own."""
+        raise NotImplementedError
+
     def push(self, tangents: Sequence[Any], operands: Sequence[Any], batch: int) -> list[Any]:
         """Carry tangents of the operands (None where zero) forward: one for each result."""
         raise NotImplementedError
@@ -175,6 +179,9 @@ class Pulled(Holding):
     def __init__(self, inner: Holding, given: Mask, wanted: Mask) -> None:
         self.inner, self.given, self.wanted = inner, given, wanted
         self.name = f"pull_{inner.name}"
+
+    def alone(self) -> Pulled:
+        return Pulled(self.inner.alone(), self.given, self.wanted)
 
     @property
     def programs(self) -> tuple[Program, ...]:

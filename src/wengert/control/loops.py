@@ -420,16 +420,20 @@ class Loop(Holding):
         return results
 
     def keeping(self, operands: Sequence[Any], active: Mask) -> tuple[Values, Holding]:
-        twin = self._like(self.bodies)
+        twin = self.with_bodies(self.bodies)
         twin.store = twin.make_store(operands, active)
         twin.store.operands = tuple(operands)
         return twin.first_sweep(operands, twin.store), twin
 
     def _carefully(self) -> Loop:
         """Return the same loop with bodies in which zero times infinity is zero."""
-        return self._like([body.careful for body in self.bodies])
+        return self.with_bodies([body.careful for body in self.bodies])
 
-    def _like(self, bodies: list[Body]) -> Loop:
+    def alone(self) -> Loop:
+        return self.with_bodies(self.bodies)
+
+    def with_bodies(self, bodies: list[Body]) -> Loop:
+        """Return the same loop with other bodies, and nothing kept of any run."""
         twin = Loop(
             self.name, bodies, self.carried, self.sliced, self.collected, consts=self.consts, length=self.length,
             counter=self.counter, reversed=self.reversed, tests=self.tests, test_takes=self.test_takes,
