@@ -18,7 +18,7 @@ So forward over reverse, reverse over reverse and all that follows are H' and H*
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,10 @@ class Holding(Held):
 
     def alone(self) -> Holding:
         """Return the same with nothing kept of any run: for a line of its own."""
+        raise NotImplementedError
+
+    def runs(self, operands: Sequence[Any]) -> Iterator[tuple[str, Program, Sequence[Any]]]:
+        """Go through what is run on operands: what it is in words, the Program, and the values of its arguments."""
         raise NotImplementedError
 
     def push(self, tangents: Sequence[Any], operands: Sequence[Any], batch: int) -> list[Any]:
@@ -179,6 +183,9 @@ class Pulled(Holding):
     def __init__(self, inner: Holding, given: Mask, wanted: Mask) -> None:
         self.inner, self.given, self.wanted = inner, given, wanted
         self.name = f"pull_{inner.name}"
+
+    def runs(self, operands: Sequence[Any]) -> Iterator[tuple[str, Program, Sequence[Any]]]:
+        return self.inner.runs(self._split(operands)[0])
 
     def alone(self) -> Pulled:
         return Pulled(self.inner.alone(), self.given, self.wanted)
