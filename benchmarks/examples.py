@@ -38,6 +38,7 @@ FOLDER = Path(__file__).parents[1] / "examples"
 SIZES: dict[str, dict[str, int]] = {
     "fluid": {"size": 64, "steps": 20},
     "lstm": {"hidden": 64, "length": 60, "count": 32},
+    "char_rnn": {"hidden": 64, "length": 60, "count": 32},
     "gaussian_process": {"count": 400},
     "kalman": {"count": 500},
     "hmm": {"count": 500},
@@ -148,7 +149,13 @@ def rewrite_springs(m: ModuleType, np: Any) -> None:
     m.forces, m.simulate = forces, simulate
 
 
+def rewrite_char_rnn(m: ModuleType, np: Any) -> None:
+    m.loss = m.unrolled_loss
+    m.loss.__name__ = "loss"
+
+
 REWRITTEN: dict[str, Callable[[ModuleType, Any], None]] = {
+    "char_rnn": rewrite_char_rnn,
     "kalman": rewrite_kalman,
     "lotka_volterra": rewrite_lotka_volterra,
     "mixture": rewrite_mixture,

@@ -44,6 +44,7 @@ LAYERS = {
     "compilation": 7,
     "control": 8,
     "rerolling": 9,
+    "lockstep": 9,
     "explanation": 10,
     "api": 10,
     "custom": 11,

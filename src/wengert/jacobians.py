@@ -52,12 +52,15 @@ def scale(c: Array, t: Array) -> Array:
 def product_of_nonzeros(c: Array, t: Array) -> Array:
     """Multiply so that a zero factor gives zero whatever the other is: no contribution is no contribution.
 
+    A factor is replaced only where it is infinite or NaN, for the product may be differentiated: at a zero, too, its
+    derivative is the other factor.
+
     >>> float(product_of_nonzeros(np.array(np.inf), np.array(0.0)))
     0.0
     """
     if type(c) is int:
         return scale(c, t)
-    return np.where(t == 0, 0.0, c) * np.where(c == 0, 0.0, t)
+    return np.where((t == 0) & ~np.isfinite(c), 0.0, c) * np.where((c == 0) & ~np.isfinite(t), 0.0, t)
 
 
 def push_diagonal(

@@ -339,7 +339,14 @@ class Loop(Holding):
 
     def run(self, s: int, values: Values) -> Values:
         """Run a step."""
-        return self._try(self.bodies, s, values, lambda body, given: body.run(*given))  # type: ignore[no-any-return]
+
+        def work(body: Body, given: Values) -> Values:
+            results = _silently(body.run, given)
+            if results is not None:
+                return results
+            return tuple(body.linearize(given, (False,) * len(given)).values)
+
+        return self._try(self.bodies, s, values, work)  # type: ignore[no-any-return]
 
     def linearize(self, s: int, values: Values, active: Mask) -> tuple[Sequence[Any], Inside]:
         """Run a step and keep its insides, where operands are active: its results, and what the sweeps read."""
@@ -348,8 +355,9 @@ class Loop(Holding):
             arguments = self._padded(self.arguments(active), given)
             if s >= FEW or (self.length or 0) > FEW:
                 known = body.kernel(arguments, len(given) - self.own)
-                if known is not None:
-                    return known[1](*given)  # type: ignore[no-any-return]
+                made = None if known is None else _silently(known[1], given)
+                if made is not None:
+                    return made
             linearization = body.linearize(given, arguments)
             return linearization.values, linearization
 
@@ -424,16 +432,33 @@ class Loop(Holding):
         return results
 
     def keeping(self, operands: Sequence[Any], active: Mask) -> tuple[Values, Holding]:
-        twin = self._like(self.bodies)
+        twin = self.with_bodies(self.bodies)
         twin.store = twin.make_store(operands, active)
         twin.store.operands = tuple(operands)
         return twin.first_sweep(operands, twin.store), twin
 
     def _carefully(self) -> Loop:
         """Return the same loop with bodies in which zero times infinity is zero."""
-        return self._like([body.careful for body in self.bodies])
+        return self.with_bodies([body.careful for body in self.bodies])
 
-    def _like(self, bodies: list[Body]) -> Loop:
+    def runs(self, operands: Sequence[Any]) -> Iterator[tuple[str, Program, Sequence[Any]]]:
+        consts, carry, xs = self.split(operands)
+        s = 0
+        while s < self.length if self.length is not None else self._goes_on(s, consts, carry):
+            at = s if self.length is None else self.index(s, self.length)
+            values = self.values(consts, carry, xs, at)
+            body, given, results = self._try(
+                self.bodies, s, values, lambda body, given: (body, given, body.run(*given))
+            )
+            yield f"at step {s:,} of {self.name}", body.program, given
+            carry = tuple(results[: self.carried])
+            s += 1
+
+    def alone(self) -> Loop:
+        return self.with_bodies(self.bodies)
+
+    def with_bodies(self, bodies: list[Body]) -> Loop:
+        """Return the same loop with other bodies, and nothing kept of any run."""
         twin = Loop(
             self.name, bodies, self.carried, self.sliced, self.collected, consts=self.consts, length=self.length,
             counter=self.counter, reversed=self.reversed, tests=self.tests, test_takes=self.test_takes,
@@ -858,6 +883,18 @@ class Loop(Holding):
             f"of one step; {again:,} step{'s are' if again != 1 else ' is'} run again, and each once more with its "
             "insides"
         )
+
+
+def _silently(run: Callable[..., tuple[Any, ...]], given: Sequence[Any]) -> tuple[Any, ...] | None:
+    """Run straight code; None if NumPy had something to say of it, which line by line names the user's line."""
+    context = current_context()
+    before, muted = context.alarms, context.muted
+    context.muted = True
+    try:
+        results = run(*given)
+    finally:
+        context.muted = muted
+    return results if context.alarms == before else None
 
 
 def _at(at: int, batch: int) -> Any:
