@@ -16,7 +16,7 @@ where its operands are and whether anything that is differentiated reaches it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -315,8 +315,12 @@ def _heed(heeded: Sequence[tuple[int, list[Guard]]], env: Sequence[Any]) -> None
 # ---- The same Program with other arguments ----
 
 
-def rearranged(program: Program, arguments: Sequence[Packing | int]) -> Program:
+def rearranged(
+    program: Program, arguments: Sequence[Packing | int], merged: Mapping[int, int] | None = None
+) -> Program:
     """Return a Program with other arguments around its own: those of its own by position, others that it ignores.
+
+    Arguments that are `merged` into others are left out.
 
     >>> import numpy as np, wengert as wg
     >>> program = wg.trace(lambda x: 2.0 * x)(1.0)
@@ -334,6 +338,8 @@ def rearranged(program: Program, arguments: Sequence[Packing | int]) -> Program:
         if isinstance(old, Var):
             new[old] = var
         packings.append(Packing(packing.name, packing.shape, packing.dtype, (var,)))
+    inputs = program.inputs
+    new.update((inputs[gone], new[inputs[kept]]) for gone, kept in (merged or {}).items())
 
     def follow(atom: Var | Constant) -> Any:
         return new.get(atom, atom) if isinstance(atom, Var) else atom

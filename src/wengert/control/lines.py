@@ -145,20 +145,22 @@ class Reversed:
     source: Callable[[Sequence[str], Sequence[str], Sequence[str | None], Sequence[str]], list[str]]
 
 
-OBJECT = 200
-"""Bytes that an array takes beside its elements, and its place in a store."""
+ARRAY = 128
+"""Bytes that an array takes beside its elements."""
+PLACE = 320
+"""Bytes that a place in a store takes: tuple, number, dict and what the schedule remembers."""
 
 
 def bytes_of(linearization: Linearization, own: Sequence[Any]) -> int:
     """Count the bytes that a linearization keeps, `own` values aside; a loop inside it keeps its own."""
     known = {id(v) for v in own}
     seen: dict[int, int] = {}
-    total = OBJECT * (len(linearization.rows) + 1)
+    total = PLACE * (len(linearization.rows) + 1)
     for primitive, _, kept, params, _, _ in linearization.rows:
         for value in kept:
             for v in value if type(value) is tuple else (value,):
                 if hasattr(v, "nbytes") and id(v) not in known:
-                    seen[id(v)] = v.nbytes + OBJECT
+                    seen[id(v)] = v.nbytes + ARRAY
         if primitive.multiple:
             total += params["held"].kept_bytes()
     return total + sum(seen.values())

@@ -22,7 +22,7 @@ import numpy as np
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.control.bodies import Body, Slot
 from wengert.control.kernels import FEW
-from wengert.control.lines import Dual, Holding, Mask, Reversed
+from wengert.control.lines import ARRAY, PLACE, Dual, Holding, Mask, Reversed, bytes_of
 from wengert.control.source import write_backward, write_loop
 from wengert.cost import Cost, cost
 from wengert.errors import ArgumentError, BranchError, caller, explain_at
@@ -48,10 +48,6 @@ Checkpoint = str | int
 """``"none"``, ``"all"``, ``"auto"`` or a number of snapshots."""
 Inside = Linearization | tuple[Any, ...]
 """What a sweep reads of a step: a linearization, or what a `Kernel` keeps."""
-ARRAY = 128
-"""Bytes that an array takes beside its elements."""
-PLACE = 320
-"""Bytes that a place in a store takes: tuple, number, dict and what the schedule remembers."""
 CODE, CODE_OF_A_LINE = 40_000, 20_000
 """Bytes that tracing a body and writing its sweeps takes, at its peak: for any, and for each line."""
 
@@ -543,14 +539,7 @@ class Loop(Holding):
             inside = PLACE + sum(_bytes_of(var) + ARRAY for var in kernel[0].kept)
         else:
             linearization = body.linearize(body.sample, arguments)
-            own = {id(v) for v in body.sample}
-            seen: dict[int, int] = {}
-            for row in linearization.rows:
-                for value in row[2]:
-                    for v in value if type(value) is tuple else (value,):
-                        if hasattr(v, "nbytes") and id(v) not in own:
-                            seen[id(v)] = v.nbytes + ARRAY
-            inside = PLACE + sum(seen.values()) + PLACE * len(linearization.rows)
+            inside = bytes_of(linearization, body.sample)
         lines = [line for program in self.programs for line in program.lines]
         on_the_way = sum(_bytes_of(var) + ARRAY for line in lines for var in line.outputs)
         results = body.program.results
@@ -822,21 +811,24 @@ class Loop(Holding):
 
         From one step to the next goes what has reached the carry; `start` says what the first one is given.
         """
-        body, carried = self.bodies[0], self.carried
-        first = carried + (self.counter is not None) + self.sliced
-        known: dict[Mask, Sweep] = {}
+        carried, first = self.carried, self.own
+        known: dict[Any, Sweep] = {}
         here, s, before = start, 0, None
         steps = self.executed if steps is None else steps
+        taken = [0] * steps if self.which is None else list(self.which)[:steps]
+        if mode == "reverse":
+            taken.reverse()
         partials, one_pass, kept = Cost(), Cost(), 0
         summed = [0] * len(arguments)
         while s < steps:
-            found = known.get(here)
+            body = self.bodies[taken[s]]
+            found = known.get((taken[s], here))
             if found is None:
                 active = arguments if mode == "reverse" else (*here[:carried], *arguments[carried:])
                 found = count_sweep(body.program, body.sample, active[: len(body.sample)], mode, here)
-                known[here] = found
+                known[taken[s], here] = found
             after = (*found.reached[:carried], *here[carried:])
-            times = steps - s if after == here and before is found else 1
+            times = steps - s if self.which is None and after == here and before is found else 1
             partials, one_pass = partials + times * found.partials, one_pass + times * found.one_pass
             if mode == "reverse":
                 carry_read = zip((before or found).read, found.made, strict=False)
@@ -844,8 +836,8 @@ class Loop(Holding):
                 kept += (times if s else 0) * sum(made for read, made in list(carry_read)[:carried] if read)
                 summed = [n + times * got for n, got in zip(summed, found.reached, strict=False)]
             here, before, s = after, found, s + times
-        for k, n in enumerate(summed[first:], first):  # adjoints of what the body closes over add up
-            one_pass += Cost(additions=max(n - 1, 0) * int(np.size(body.sample[k])))
+        for n, value in zip(summed[first:], self.bodies[0].sample[first:], strict=True):
+            one_pass += Cost(additions=max(n - 1, 0) * int(np.size(value)))  # of what the body closes over
         return partials, one_pass, kept
 
     def again(self, kind: str, snapshots: int) -> int:
@@ -856,12 +848,14 @@ class Loop(Holding):
 
     def kept_bytes(self) -> int:
         store = self.store
-        if store is None:
-            return 0
-        state, inside, _ = self.sizes(store.operands, self.arguments(store.active))
         if isinstance(store, Insides):
-            return inside * len(store.steps)
-        return state * (store.count if isinstance(store, States) else store.most)
+            first = store.steps[0] if store.steps else ()
+            kept = () if isinstance(first, Linearization) else first[1:]
+            one = bytes_of(first, ()) if isinstance(first, Linearization) else sum(v.nbytes + ARRAY for v in kept)
+            return one * len(store.steps)
+        states = store.count if isinstance(store, States) else store.most if isinstance(store, Snapshots) else 0
+        state = sum(v.nbytes + ARRAY for v in self.bodies[0].sample[: self.carried])
+        return states * (PLACE + int(state))
 
     def note(self) -> str:
         operands = self.like_operands()
@@ -871,15 +865,15 @@ class Loop(Holding):
         steps = self.executed
         head = f"{self.name}, {self.heading()}"
         if kind == "insides":
-            return f"{head}: the insides of all steps are kept, about {steps * inside:,} bytes; nothing is run again"
+            return f"{head}: the insides of all steps are kept, up to {steps * inside:,} bytes; nothing is run again"
         if kind == "states":
             kept = steps * state + inside
-            return f"{head}: every state is kept, about {kept:,} bytes; each step is run once more, with its insides"
+            return f"{head}: every state is kept, up to {kept:,} bytes; each step is run once more, with its insides"
         again = self.again(kind, snapshots)
         count = min(steps, snapshots)
         kept = count * state + inside
         return (
-            f"{head}: {count:,} snapshot{'s' * (count != 1)} of {state:,} bytes, about {kept:,} bytes with the insides "
+            f"{head}: {count:,} snapshot{'s' * (count != 1)} of {state:,} bytes, up to {kept:,} bytes with the insides "
             f"of one step; {again:,} step{'s are' if again != 1 else ' is'} run again, and each once more with its "
             "insides"
         )

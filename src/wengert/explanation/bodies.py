@@ -10,18 +10,19 @@ each written as a function of the number of the step::
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from wengert.accumulation.sweeps import reverse
-from wengert.control.bodies import reached_by
+from wengert.control.bodies import Body, reached_by
 from wengert.control.branches import Branches
 from wengert.control.folding import same_value
 from wengert.control.lines import Holding, Pulled
-from wengert.control.loops import Loop, States, Swept
-from wengert.errors import ArgumentError
+from wengert.control.loops import Loop, States
+from wengert.errors import ArgumentError, BranchError
 from wengert.explanation.document import Block, Equations, Heading, Row, Sentence, conjunction, decision, note_of
 from wengert.explanation.formulas import Algebra
 from wengert.explanation.notation import short
@@ -418,7 +419,7 @@ class Bodies:
                 f"Give a number from 0 to {store.count - 1}, or a negative one to count from the last."
             )
         values = store.values(loop, s, store.states[s])
-        taken = next(b for b in loop.bodies if loop.which is None or b is loop.bodies[loop.which[s]])
+        taken = body_taken(loop, s, values)
         still = self._still(taken.program, loop, line)
         body = self._writer(taken.program, values[: len(taken.sample)], self._called(line, loop), still)
         env = body.algebra.environment
@@ -534,15 +535,31 @@ def adjoints_of(program: Program, line: Line, environment: Any) -> list[Any]:
 
 def loop_adjoints(loop: Loop, store: States, bars: Sequence[Any], step: int) -> tuple[list[Any], list[Any]]:
     """Return the adjoints of a step's results, and those of its arguments, given those of the loop's results."""
-    store.active = tuple(as_value(x).dtype.kind in "fc" for x in store.operands)
+    moving = loop.arguments(tuple(as_value(x).dtype.kind in "fc" for x in store.operands))
     carry = list(bars[: loop.carried])
-    consts = loop.split(store.operands)[0]
-    swept = Swept(fast=False)
-    for s, inside in store.backward(loop):
+    for s in range(store.count - 1, -1, -1):
+        values = store.values(loop, s, store.states[s])
+        body = body_taken(loop, s, values)
+        linearization = body.linearize(values[: len(body.sample)], moving[: len(body.sample)])
         at = loop.index(s, store.count)
         here = [*carry, *[None if g is None else g[at] for g in bars[loop.carried :]]]
-        found = swept.back(inside, here, consts, loop.own, 0)
+        seeds: dict[int, Any] = {}
+        for position, g in zip(linearization.outputs, here, strict=True):
+            if g is not None and position >= 0:
+                seeds[position] = seeds[position] + g if position in seeds else g
+        found = reverse(linearization, seeds)
         if s == step:
             return here, found
         carry = list(found[: loop.carried])
     raise IndexError(step)
+
+
+def body_taken(loop: Loop, s: int, values: Sequence[Any]) -> Body:
+    """Return the body of a step: the one whose decisions are taken at these values."""
+    if loop.which is not None:
+        return loop.bodies[loop.which[s]]
+    for body in loop.bodies:
+        with contextlib.suppress(BranchError):
+            body.run(*values[: len(body.sample)])
+            return body
+    raise AssertionError(f"no branch of {loop.name} holds at step {s}, which was run")
