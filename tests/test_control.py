@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import loops
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from loops import INGREDIENTS, JAX, RandomBody, as_fori, as_python, as_scan, as_while, point, points, random_bodies
 
 import wengert as wg
+import wengert.control.loops
 
 jax.config.update("jax_enable_x64", True)
 
@@ -22,7 +25,7 @@ ALL = (0, 1, 2)
 
 
 def options(policy):
-    return {"memory": 100_000} if policy == "memory" else {"checkpoint": policy}
+    return {"memory": 20_000_000} if policy == "memory" else {"checkpoint": policy}
 
 
 def weighted(f):
@@ -194,3 +197,288 @@ def test_jax_agrees(body, form, args):
     expected = jax.jvp(gradient, tuple(jax_args), tuple(map(jnp.asarray, v)))[1]
     for a, b in zip(second_order(weighted(ours), args, v)["reverse over reverse"], expected, strict=True):
         assert_close(a, b, 1e-11, "second order")
+
+
+@pytest.fixture(params=[-1, 32])
+def few(request, monkeypatch):
+    """Sweeps written down as straight code from the first step on, or line by line."""
+    monkeypatch.setattr(wengert.control.loops, "FEW", request.param)
+
+
+@settings(max_examples=25)
+@given(random_bodies(), st.integers(1, 5), st.sampled_from(sorted(FORMS)), st.sampled_from(CHECKPOINTS), st.data())
+def test_random_bodies_by_kernels(body, steps, form, policy, data):
+    """Sweeps that are written down as straight code give what sweeps line by line give."""
+    args = data.draw(points(steps))
+    before = wengert.control.loops.FEW
+    wengert.control.loops.FEW = -1
+    try:
+        assert_agree(FORMS[form](body, **options(policy)), as_python(body), args, f"{form}, {policy}")
+    finally:
+        wengert.control.loops.FEW = before
+
+
+# ---- Trees, dtypes, constants ----
+
+X = np.array([0.5, 1.25, 0.75])
+
+
+def test_trees_as_carry_slices_and_results():
+    def step(carry, x):
+        a, rest = carry["a"], carry["rest"]
+        new = {"a": a * x["u"] + rest[1], "rest": (rest[0] + 1, rest[1] * np.sin(x["v"][0]), None)}
+        return new, {"first": a, "second": [rest[1], None]}
+
+    def run(w, a):
+        slices = {"u": X, "v": (np.outer(X, w[:2]),), "none": None}
+        return wg.scan(step, {"a": a, "rest": (0, w[1:], None)}, slices)
+
+    def f(w):
+        carry, ys = run(w, w[0] * np.ones(2))
+        return carry["rest"][1] @ w[1:] + np.sum(carry["a"]) * carry["rest"][0] + np.sum(ys["second"][0])
+
+    def plain(w):
+        a, n, b, total = w[0] * np.ones(2), 0, w[1:], 0.0
+        for x in X:
+            total = total + np.sum(b)
+            a, n, b = a * x + b, n + 1, b * np.sin(x * w[:2])
+        return b @ w[1:] + np.sum(a) * n + total
+
+    w = np.array([0.3, -0.4, 0.8])
+    carry, ys = run(w, w[0] * np.ones(2))
+    assert carry["rest"][0] == 3
+    assert isinstance(carry["rest"][0], np.integer)
+    assert carry["rest"][2] is None
+    assert ys["first"].shape == (3, 2)
+    assert_close(f(w), plain(w), 1e-14)
+    assert_close(wg.grad(f)(w), wg.grad(plain)(w), 1e-14)
+    assert_close(wg.hessian(f)(w), wg.hessian(plain)(w), 1e-13)
+    with pytest.raises(wg.errors.ResultError, match="carry_a goes in as a float64 and comes out as an array"):
+        run(w, w[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex128, np.complex64])
+def test_other_dtypes(dtype, few):
+    start = np.array([0.5, 0.25]).astype(dtype)
+    factor = dtype(1.1 + (0.3j if np.dtype(dtype).kind == "c" else 0.0))
+    kept = np.float32 if dtype in (np.float32, np.complex64) else np.float64
+
+    def plain(t):
+        c = start * t
+        for _ in range(4):
+            c = np.sin(c * factor)
+        return np.sum(np.abs(c) ** 2)
+
+    def f(t):
+        c, ys = wg.scan(lambda c, _: (np.sin(c * factor), c), start * t, None, 4)
+        assert c.dtype == ys.dtype == dtype
+        return np.sum(np.abs(c) ** 2)
+
+    t = kept(0.7)
+    value, slope = wg.value_and_grad(f)(t)
+    assert value.dtype == slope.dtype == kept
+    tolerance = 1e-5 if kept is np.float32 else 1e-13
+    assert_close(slope, wg.grad(plain)(t), tolerance)
+    assert_close(wg.jvp(f, (t,), (kept(1),))[1], slope, tolerance)
+    assert_close(wg.grad(wg.grad(f))(t), wg.grad(wg.grad(plain))(t), 10 * tolerance)
+
+
+def test_integers_and_truth_values_are_carried_along(few):
+    def f(w):
+        def step(state, x):
+            count, odd, value = state
+            return (count + 2, ~odd, np.where(odd, value * x * w, value + w) * (1.0 + 0.1 * count)), count
+
+        (count, odd, value), counts = wg.scan(step, (1, True, 1.0), X)
+        assert counts.dtype == np.int64
+        return value * count + odd
+
+    def plain(w):
+        count, odd, value = 1, True, 1.0
+        for x in X:
+            value = (value * x * w if odd else value + w) * (1.0 + 0.1 * count)
+            count, odd = count + 2, not odd
+        return value * count + odd
+
+    assert_close(f(0.7), plain(0.7), 1e-15)
+    for order in (wg.grad, lambda f: wg.grad(wg.grad(f)), lambda f: wg.jacfwd(wg.grad(f))):
+        assert_close(order(f)(0.7), order(plain)(0.7), 1e-14)
+
+
+@pytest.mark.parametrize("checkpoint", ["none", "all", 2, "auto"])
+def test_loops_of_no_step_and_of_one(checkpoint):
+    forms = {
+        "scan": lambda c, n: wg.scan(lambda c, x: (c * x, c + x), c, X[:n], checkpoint=checkpoint)[0],
+        "fori_loop": lambda c, n: wg.fori_loop(2, 2 + n, lambda i, c: c * i, c, checkpoint=checkpoint),
+        "while_loop": lambda c, n: wg.while_loop(lambda s: s[0] < n, lambda s: (s[0] + 1, 2 * s[1]), (0, c))[1],
+        "map": lambda c, n: c + np.sum(wg.map(lambda x: c * x, X[:n], checkpoint=checkpoint)),
+    }
+    for form, f in forms.items():
+        for n, slope in ((0, 1.0), (1, {"scan": 0.5, "map": 1.5}.get(form, 2.0))):
+            assert f(0.3, n) == pytest.approx(slope * 0.3)
+            assert wg.grad(f)(0.3, n) == pytest.approx(slope), (form, n)
+            assert wg.jvp(lambda c: f(c, n), (0.3,), (2.0,))[1] == pytest.approx(2 * slope)  # noqa: B023
+            assert wg.hessian(lambda c: f(c, n) * c)(0.3) == pytest.approx(2 * slope)  # noqa: B023
+            assert wg.trace(lambda c: f(c, n))(0.3)(0.6) == pytest.approx(slope * 0.6)  # noqa: B023
+    collected = wg.scan(lambda c, x: (c, {"a": np.outer(x, x), "b": 1}), 0.0, np.zeros((0, 2)))[1]
+    assert collected["a"].shape == (0, 2, 2)
+    assert collected["b"].shape == (0,)
+    assert collected["b"].dtype == np.int64
+    np.testing.assert_array_equal(wg.grad(lambda xs: np.sum(wg.map(np.sin, xs)))(np.zeros((0, 3))), np.zeros((0, 3)))
+    assert wg.grad(lambda c: wg.fori_loop(3, 1, lambda i, c: c * i, c))(2.0) == 1.0
+
+
+def test_arguments_named_and_aux():
+    def f(w, xs, *, scale):
+        c, ys = wg.scan(lambda c, x: (np.tanh(c @ w + x * scale), c), np.zeros(3), xs)
+        return np.sum(c), {"states": ys, "last": c}
+
+    w, xs = loops.MATRIX, np.outer(X, X)
+    value = lambda w, xs, scale: f(w, xs, scale=scale)[0]  # noqa: E731
+    (total, aux), gradients = wg.value_and_grad(f, argnums=(0, 1), argnames="scale", has_aux=True)(w, xs, scale=0.5)
+    assert aux["states"].shape == (3, 3)
+    assert total == np.sum(aux["last"])
+    of_positions, of_names = gradients
+    for g, expected in zip((*of_positions, of_names), wg.grad(value, (0, 1, 2))(w, xs, 0.5), strict=True):
+        assert_close(g, expected, 1e-14)
+    blocks = wg.jacobian(lambda p: wg.scan(lambda c, x: (np.sin(c * p["a"] + x * p["b"]), c), p["a"], X)[1])(
+        {"a": 0.5, "b": 0.25}
+    )
+    assert blocks["a"].shape == (3,)
+    expected = jax.jacobian(
+        lambda p: jax.lax.scan(lambda c, x: (jnp.sin(c * p["a"] + x * p["b"]), c), p["a"], jnp.array(X))[1]
+    )({"a": 0.5, "b": 0.25})
+    for name in ("a", "b"):
+        assert_close(blocks[name], expected[name], 1e-14)
+    y, pull = wg.vjp(lambda w: wg.scan(lambda c, x: (np.tanh(w @ c + x), c), X, xs), w)
+    _, push = wg.linearize(lambda w: wg.scan(lambda c, x: (np.tanh(w @ c + x), c), X, xs), w)
+    t, bars = np.ones((3, 3)), (X, np.outer(X, X))
+    c_dot, ys_dot = push(t)
+    assert np.sum(pull(bars)[0] * t) == pytest.approx(X @ c_dot + np.sum(bars[1] * ys_dot), rel=1e-13)
+    assert y[1].shape == (3, 3)
+
+
+# ---- Plain arrays read at the number of the step ----
+
+
+def test_plain_arrays_are_read_at_the_number_of_the_step():
+    """Every step has the same lines, as if the array were gone through: its number does not become a constant."""
+    us = np.random.default_rng(0).normal(size=(50, 3))
+    bodies = [
+        lambda i, c: np.tanh(loops.MATRIX @ c + us[i]),
+        lambda i, c: np.sin(c * us[i, 0] + us[-1 - i]),
+        lambda i, c: c + us[i] * us[(i + 1) % 50] if c[0] < 0.5 else np.cos(c) * us[i],
+    ]
+    for body in bodies:
+        f = lambda c: np.sum(wg.fori_loop(0, 50, body, c))  # noqa: B023, E731
+        plain = lambda c: np.sum(loops.plain_fori(0, 50, body, c))  # noqa: B023, E731
+        assert f(X) == plain(X)
+        assert_close(wg.grad(f)(X), wg.grad(plain)(X), 1e-12)
+        assert_close(wg.hessian(f)(X), wg.hessian(plain)(X), 1e-12)
+        (line, *_) = wg.trace(f)(X).lines
+        assert len(line.inputs) == 1, "the arrays are constants of the body"
+    g = lambda c: np.sum(wg.while_loop(lambda s: s[0] < 50, lambda s: (s[0] + 1, np.sin(s[1] + us[s[0]])), (0, c))[1])  # noqa: E731
+    assert_close(
+        wg.grad(g)(X), wg.grad(lambda c: np.sum(loops.plain_fori(0, 50, lambda i, c: np.sin(c + us[i]), c)))(X), 1e-12
+    )
+
+
+def test_bodies_that_draw_random_numbers_draw_each_once():
+    def f(c, generator):
+        return np.sum(wg.fori_loop(0, 6, lambda i, c: np.sin(c) + generator.normal(size=3) * (1 + i), c))
+
+    expected = f(X, np.random.default_rng(3))
+    assert wg.value_and_grad(lambda c: f(c, np.random.default_rng(3)))(X)[0] == expected
+
+
+# ---- No NaN traps; what goes wrong in a body is found ----
+
+
+def quietly(call):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", wg.errors.DomainWarning)
+        return call()
+
+
+@pytest.mark.parametrize("policy", ["none", "all", 1])
+def test_the_branch_not_taken_contributes_nothing_in_a_body(policy, few):
+    def make(scan):
+        def step(c, x):
+            safe = np.where(c > 0, np.sqrt(np.where(c > 0, c, 0.0)) + np.log(c), c * x)
+            return 0.3 * np.where(x > 0, safe, c), safe
+
+        return lambda c, xs: (lambda c, ys: np.sum(c) + np.sum(ys))(*scan(step, c, xs))
+
+    f = make(lambda *args: wg.scan(*args, checkpoint=policy))
+    reference = make(loops.plain_scan)
+    c, xs = np.array([0.0, -0.5, 0.75]), np.outer([1.0, -1.0, 0.5, 2.0], np.ones(3))
+    v = (np.array([0.5, -1.0, 0.25]), np.ones((4, 3)))
+    for function, known in (
+        (wg.grad(f, (0, 1)), wg.grad(reference, (0, 1))),
+        (lambda *a: wg.jvp(f, a, v)[1:], lambda *a: wg.jvp(reference, a, v)[1:]),
+        (lambda *a: wg.jvp(wg.grad(f, (0, 1)), a, v)[1], lambda *a: wg.jvp(wg.grad(reference, (0, 1)), a, v)[1]),
+    ):
+        found, expected = quietly(lambda: function(c, xs)), quietly(lambda: known(c, xs))  # noqa: B023
+        for a, b in zip(found, expected, strict=True):
+            assert np.all(np.isfinite(a))
+            assert_close(a, b, 1e-13)
+
+
+def test_norm_at_zero_in_a_body(few):
+    f = lambda c: np.sum(wg.scan(lambda c, x: (c * np.linalg.norm(c), None), c, X)[0])  # noqa: E731
+    assert list(quietly(lambda: wg.grad(f)(np.zeros(2)))) == [0.0, 0.0]
+    assert list(quietly(lambda: wg.jvp(f, (np.zeros(2),), (np.ones(2),)))) == [0.0, 0.0]
+    assert not quietly(lambda: wg.hvp(f)(np.zeros(2), np.ones(2))).any()
+
+
+def test_why_nan_names_the_step_and_the_line():
+    def f(c):
+        def step(c, x):
+            return np.sqrt(c - x) + 0.5, c  # here
+
+        return np.sum(wg.scan(step, c, np.array([0.25, 0.5, 2.0, 0.125]))[1])
+
+    origin = wg.why_nan(f)(1.0)
+    assert origin.summary.startswith("at step 2 of scan, sqrt is nan where its operand is -")
+    assert "here" in origin.location.text
+    assert origin.primitive == "sqrt"
+
+    def slope(c):
+        return wg.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, np.sqrt(np.abs(s[1] - 1.0))), (0, c))[1]
+
+    origin = wg.why_nan(slope)(2.0)
+    assert origin.summary == "at step 2 of while_loop, the derivative of sqrt is inf where its operand is 0.0" or (
+        origin.summary.startswith("at step 1 of while_loop, the derivative of sqrt is inf where its operand is 0.0")
+    )
+    origin = wg.why_nan(lambda c: wg.cond(c < 1, lambda v: np.sqrt(v), lambda v: v, 0.0 * c))(0.5)
+    assert origin.summary == "in cond where true, the derivative of sqrt is inf where its operand is 0.0"
+    assert not wg.why_nan(f)(9.0)
+
+
+def test_a_warning_in_a_late_step_names_the_line():
+    def f(c):
+        return np.sum(wg.scan(lambda c, x: (np.log(c) * 2.0, None), c, None, 40)[0])  # here
+
+    with pytest.warns(wg.errors.DomainWarning) as caught:
+        wg.grad(f)(np.array([2.0]))
+    assert any("here" in str(w.message) for w in caught)
+
+
+@pytest.mark.parametrize("form", ["scan", "while_loop", "cond", "checkpoint", "map", "nested"])
+def test_a_wrong_rule_in_a_body_is_found(form):
+    decay = wg.define(f"decay_in_{form}", lambda x: np.exp(-x), lambda y, _x: -2.001 * y)
+    forms = {
+        "scan": lambda c: wg.scan(lambda c, x: (c * decay(c * x), None), c, X)[0],
+        "while_loop": lambda c: wg.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, decay(s[1])), (0, c))[1],
+        "cond": lambda c: wg.cond(c > 0, decay, np.sin, c),
+        "checkpoint": lambda c: wg.checkpoint(decay)(c),
+        "map": lambda c: np.sum(wg.map(lambda x: decay(c * x), X)),
+        "nested": lambda c: wg.scan(lambda c, x: (wg.checkpoint(decay)(c * x), None), c, X)[0],
+    }
+    try:
+        report = wg.check_derivatives(forms[form])(0.5)
+        assert not report
+        assert f"The rule of decay_in_{form} is wrong" in report.findings[-1]
+        assert "by the rule, -0." in report.findings[-1]
+    finally:
+        wg.undefine(f"decay_in_{form}")

@@ -130,6 +130,7 @@ def test_no_cycle_holds_what_was_computed(form, kind, checkpoint):
     def f(c):
         weight = np.random.default_rng(0).uniform(size=5000)  # what the body closes over
         seen.append(weakref.ref(weight))
+        weight = weight * c[0]  # and what is traced there
         forms = {
             "scan": lambda: wg.scan(lambda c, _: (np.sin(weight * c), None), c, None, 50, checkpoint=checkpoint)[0],
             "while_loop": lambda: wg.while_loop(

@@ -23,6 +23,7 @@ from wengert import trees
 from wengert.arguments import Returned
 from wengert.errors import ArgumentError, ResultError, ShapeError, caller, explain_at
 from wengert.jacobians import take
+from wengert.lockstep import Apart, several
 from wengert.primitives import structural as s
 from wengert.primitives.table import PRIMITIVES
 from wengert.program import Primitive, Recordable, as_value
@@ -316,13 +317,41 @@ def _evaluate(trace: Trace, leaves: Sequence[Any], size: int) -> tuple[np.ndarra
                 context.place = place
             line = _Line(primitive, parents, operands, params, values, len(kept))
             if primitive.multiple:
-                values.update(zip(out, line.several(), strict=True))
+                found, staying = line.several()
+                if not staying.all():  # in a body they take a branch that was not traced
+                    at = np.flatnonzero(staying)
+                    kept = kept[at]
+                    values = {k: v[at] for k, v in values.items()}
+                values.update(zip(out, found, strict=True))
+                for position in out:
+                    leave(position)
                 continue
             values[out] = line.evaluate()
             leave(out)
     finally:
         context.place = before
     return kept, [(values[position], True) if position >= 0 else (value, False) for position, value in results]
+
+
+def _evaluate_line(
+    primitive: Primitive,
+    operands: Sequence[tuple[Any, bool]],
+    like: Sequence[Any],
+    params: Mapping[str, Any],
+    out: Sequence[Any],
+    size: int,
+) -> Any:
+    """Evaluate a line of a body; `like` has the shapes of operands for one member, `out` those of the results."""
+    parents = [k if batched else -1 for k, (_, batched) in enumerate(operands)]
+    member = [like[k] if batched else value for k, (value, batched) in enumerate(operands)]
+    values = {k: value for k, (value, batched) in enumerate(operands) if batched}
+    line = _Line(primitive, parents, [out if primitive.multiple else out[0], *member], params, values, size)
+    if not primitive.multiple:
+        return line.evaluate()
+    found, staying = line.several()
+    if not staying.all():
+        raise Apart
+    return found
 
 
 def _live(rows: Sequence[Row], needed: set[int]) -> list[Row]:
@@ -351,7 +380,7 @@ def _decided(value: Any, decisions: Sequence[bool | int]) -> np.ndarray[Any, Any
 class _Line:
     """One line for all members: each operand with an axis of members in front, or shared by all."""
 
-    __slots__ = ("_given", "_member", "batched", "ndims", "operands", "out_shape", "params", "primitive", "size")
+    __slots__ = ("batched", "ndims", "operands", "out", "out_shape", "params", "primitive", "size")
 
     def __init__(
         self,
@@ -366,6 +395,7 @@ class _Line:
         self.batched = [parent >= 0 for parent in parents]
         self.operands = [values[p] if p >= 0 else v for p, v in zip(parents, member[1:], strict=True)]
         self.ndims = [np.ndim(v) for v in member[1:]]
+        self.out = member[0]
         self.out_shape: Shape = () if primitive.multiple else np.shape(member[0])
 
     def evaluate(self) -> Any:
@@ -408,15 +438,9 @@ class _Line:
             )
         return np.stack(results)
 
-    def several(self) -> list[Any]:
-        """Evaluate a line with several results (a loop) for each member, and stack them."""
-        rows = [
-            self.primitive(
-                *[v[k] if batched else v for v, batched in zip(self.operands, self.batched, strict=True)], **self.params
-            )
-            for k in range(self.size)
-        ]
-        return [np.stack(results) for results in zip(*rows, strict=True)]
+    def several(self) -> tuple[list[Any], Any]:
+        """Evaluate a line with several results (a loop): these, stacked, and which members stay."""
+        return several(self.params["held"], self.operands, self.batched, self.size, self.out, _evaluate_line)
 
     def call(self, *operands: Any, **params: Any) -> Any:
         """Call the primitive on operands for all members."""
@@ -560,9 +584,10 @@ RULES: dict[Primitive, Callable[[_Line], Any]] = {
     s.setitem: _setitem,
     s.put: _put,
     s.matmul: _matmul,
+    s.cross: _elementwise,
     s.argmax: _argument,
     s.argmin: _argument,
-    **dict.fromkeys([s.astype, s.sum_, s.cumsum, s.max_, s.min_, s.all_, s.any_], _same),
+    **dict.fromkeys([s.astype, s.diagonal, s.sum_, s.cumsum, s.max_, s.min_, s.all_, s.any_], _same),
 }
 """How a line of a primitive is evaluated for all members; None from a rule means that it does not know this case."""
 

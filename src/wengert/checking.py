@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -26,9 +27,10 @@ import numpy as np
 
 from wengert.api import LinearMap, jacobian, linearize, trace
 from wengert.arguments import Argnums, of_arrays
+from wengert.control.lines import Holding
 from wengert.errors import DerivativeError, ResultError, WengertError, explain_at
 from wengert.linearization import Linearization, edges
-from wengert.program import Line, Program, Shaped, Var, as_value, evaluate_all
+from wengert.program import Line, Program, Shaped, Var, as_value, evaluate_all, value_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -254,7 +256,7 @@ class _Point:
         if self.name == "<lambda>":
             self.name = "f"
         self.y, self.map = linearize(f, *self.args)
-        self.inputs = [as_value(a) for a in self.args]
+        self.inputs = [np.array(a) if type(a) is np.ndarray else as_value(a) for a in self.args]
         self.shapes = [np.shape(x) for x in self.inputs]
         self.sizes = [int(np.size(x)) for x in self.inputs]
         self.splits = np.cumsum(self.sizes)[:-1]
@@ -275,7 +277,8 @@ class _Point:
 
     def split(self, x: Array, own: bool = False) -> list[Any]:
         """Split a flat vector into arrays of the arguments' shapes; with `own`, in the arguments' dtypes."""
-        parts = [part.reshape(s)[()] for part, s in zip(np.split(x, self.splits), self.shapes, strict=True)]
+        parts = [part.reshape(s) for part, s in zip(np.split(x.copy(), self.splits), self.shapes, strict=True)]
+        parts = [p if type(i) is np.ndarray else p[()] for p, i in zip(parts, self.inputs, strict=True)]
         return [p.astype(i.dtype) for p, i in zip(parts, self.inputs, strict=True)] if own else parts
 
     def value(self, x: Array) -> Array:
@@ -706,13 +709,31 @@ def wrong_rules(program: Program, args: Sequence[Any], rng: np.random.Generator)
     """Check every line of a Program by itself, and say which primitives have a rule that is wrong.
 
     The rule is pushed and pulled through in random directions, and compared with differences of the primitive alone.
+    Of the body of a loop, the lines are checked at the values of its first steps.
     """
     found: dict[str, str] = {}
+    _check_lines(program, args, rng, found, "")
+    return list(found.values())
+
+
+STEPS = 3
+"""How many steps of a loop are looked into."""
+
+
+def _check_lines(
+    program: Program, args: Sequence[Any], rng: np.random.Generator, found: dict[str, str], within: str
+) -> None:
     with np.errstate(all="ignore"):
         linearization = Linearization.of_program(program, *args)
         environment = evaluate_all(program, *args)
     for line, row in zip(program.lines, linearization.rows, strict=True):
         name = line.primitive.name
+        if isinstance(line.held, Holding):
+            with np.errstate(all="ignore"):
+                operands = [value_of(a, environment) for a in line.inputs]
+                runs = list(itertools.islice(line.held.runs(operands), STEPS))
+            for what, inner, values in runs:
+                _check_lines(inner, values, rng, found, f" {what}{within}")
         if name in found or line.primitive.multiple:
             continue
         for atom in dict.fromkeys(a for a in line.inputs if isinstance(a, Var) and a.dtype.kind == "f" and a.size):
@@ -720,9 +741,10 @@ def wrong_rules(program: Program, args: Sequence[Any], rng: np.random.Generator)
                 fault = _fault(line, row, atom, environment, rng)
             if fault:
                 where = "" if line.location is None else f"\n{line.location.excerpt()}"
-                found[name] = f"The rule of {name} is wrong. In  {line}\n  d{line.outputs[0]}/d{atom} {fault}{where}"
+                found[name] = (
+                    f"The rule of {name} is wrong{within}. In  {line}\n  d{line.outputs[0]}/d{atom} {fault}{where}"
+                )
                 break
-    return list(found.values())
 
 
 def _fault(line: Line, row: Any, atom: Var, environment: dict[Var, Any], rng: np.random.Generator) -> str:

@@ -11,7 +11,8 @@ the derivative of sqrt is inf where its operand is 0.0
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,9 @@ import numpy as np
 
 from wengert.api import trace_at
 from wengert.arguments import Argnums
+from wengert.control.branches import Branches
+from wengert.control.lines import Holding
+from wengert.control.loops import Loop
 from wengert.errors import Location
 from wengert.jacobians import Diagonal, product_of_nonzeros, pull_diagonal
 from wengert.linearization import Linearization, edges
@@ -124,6 +128,11 @@ def _in_arguments(program: Program, point: list[Any]) -> Origin:
 def _in_function(program: Program, point: list[Any]) -> Origin:
     environment = evaluate_all(program, *point)
     for line in program.lines:
+        if isinstance(line.held, Holding):
+            for what, inner, values in line.held.runs([value_of(a, environment) for a in line.inputs]):
+                origin = _in_function(inner, list(values))
+                if origin:
+                    return _inside(what, origin)
         for var in line.outputs:
             index = _first(environment[var])
             if index is None:
@@ -140,18 +149,33 @@ def _in_function(program: Program, point: list[Any]) -> Origin:
     return Origin("every value and derivative is finite")
 
 
+def _inside(what: str, origin: Origin) -> Origin:
+    """Say in which step of a loop, or which branch, something was found."""
+    return dataclasses.replace(origin, summary=f"{what}, {origin.summary}")
+
+
 def _in_derivative(program: Program, point: list[Any]) -> Origin:
     linearization = Linearization.of_program(program, *point)
-    lines = {p: line for row, line in zip(linearization.rows, program.lines, strict=True) for p in outputs_of(row)}
     bars: dict[int, Any] = {}
     for position, value in zip(linearization.outputs, linearization.values, strict=True):
         if position >= 0:
             bars[position] = bars.get(position, 0.0) + np.ones(np.shape(value))
+    return _backward(program, linearization, bars)
+
+
+def _backward(program: Program, linearization: Linearization, bars: dict[int, Any]) -> Origin:
+    """Accumulate outside-in, edge by edge; what is left in `bars` are the adjoints of the independent variables."""
+    lines = {p: line for row, line in zip(linearization.rows, program.lines, strict=True) for p in outputs_of(row)}
     for row in reversed(linearization.rows):
         adjoints = {position: bars.pop(position) for position in outputs_of(row) if position in bars}
         if not adjoints:
             continue
         kept = row[2]
+        held = row[3].get("held") if row[0].multiple else None
+        if isinstance(held, (Loop, Branches)):
+            origin = _in_steps(held, kept[1:], [adjoints.get(position) for position in outputs_of(row)])
+            if origin:
+                return origin
         for k, (parent, out, J) in enumerate(edges(row)):
             if out not in adjoints:
                 continue
@@ -173,6 +197,27 @@ def _in_derivative(program: Program, point: list[Any]) -> Origin:
                 text = f"the derivative of {row[0].name}{which} is {c}{said}"
                 return _origin(text, "derivative", lines[out], at, c)
             bars[parent] = bars[parent] + part if parent in bars else part
+    return Origin("every value and derivative is finite")
+
+
+def _in_steps(held: Loop | Branches, operands: Sequence[Any], bars: Sequence[Any]) -> Origin:
+    """Go back through the steps of a loop (or the branch that is taken), each edge by edge."""
+    runs = list(held.runs(operands))
+    carried = held.carried if isinstance(held, Loop) else len(bars)
+    carry = list(bars[:carried])
+    for s in range(len(runs) - 1, -1, -1):
+        what, program, values = runs[s]
+        linearization = Linearization.of_program(program, *values)
+        at = held.index(s, len(runs)) if isinstance(held, Loop) else 0
+        seeds: dict[int, Any] = {}
+        here = [*carry, *(None if g is None else g[at] for g in bars[carried:])]
+        for position, g in zip(linearization.outputs, here, strict=True):
+            if g is not None and position >= 0:
+                seeds[position] = seeds[position] + g if position in seeds else g
+        origin = _backward(program, linearization, seeds)
+        if origin:
+            return _inside(what, origin)
+        carry = [seeds.get(k) for k in range(carried)]
     return Origin("every value and derivative is finite")
 
 

@@ -86,7 +86,8 @@ class Primitive:
     be kept for the derivative: ``lambda y, _x: y``.  A *variadic* primitive has one rule for all its arguments, which
     takes the position first.  A *multiple* primitive returns a tuple, and its line has an output for each (a loop).
     `joint` and `joint_pull` push all tangents and pull all adjoints of a line at once, where that is less work than one
-    argument after the other.  Calling a primitive on traced values records a line.
+    argument after the other; `together` returns the partials with respect to all arguments, where their pulls have work
+    in common.  Calling a primitive on traced values records a line.
 
     >>> import numpy as np
     >>> cube = Primitive("cube", lambda x: x**3, (lambda _y, x: 3 * x**2,))
@@ -111,6 +112,7 @@ class Primitive:
         "partials",
         "reads",
         "source",
+        "together",
         "variadic",
     )
 
@@ -125,6 +127,7 @@ class Primitive:
         multiple: bool = False,
         joint: Callable[..., Any] | None = None,
         joint_pull: Callable[..., Any] | None = None,
+        together: Callable[..., Sequence[Any]] | None = None,
         operator: Callable[..., Any] | None = None,
         source: str | Callable[[Sequence[str], Mapping[str, Any]], str] | None = None,
         formula: str | Callable[..., Any] | None = None,
@@ -134,7 +137,7 @@ class Primitive:
     ) -> None:
         self.name, self.numpy, self.partials = name, numpy, tuple(partials)
         self.elementwise, self.variadic, self.multiple = elementwise, variadic, multiple
-        self.joint, self.joint_pull = joint, joint_pull
+        self.joint, self.joint_pull, self.together = joint, joint_pull, together
         self.compute = operator or numpy  # Python's own operators are ten times as fast on scalars
         self.source, self.formula, self.counts, self.domain, self.kink = source, formula, counts, domain, kink
         self.keeps = _what_the_rules_read(self.partials, variadic)

@@ -41,17 +41,8 @@ class Body:
     """
 
     __slots__ = (
-        "_activity",
-        "_careful",
-        "_duals",
-        "_kernels",
-        "_reversed",
-        "_run",
-        "_tables",
-        "found",
-        "program",
-        "sample",
-    )
+        "_activity", "_careful", "_duals", "_kernels", "_reversed", "_run", "_tables", "found", "program", "sample",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -68,8 +59,8 @@ class Body:
         self._activity: dict[tuple[bool, ...], tuple[bool, ...]] = {}
         self._tables: dict[tuple[bool, ...], _Table] = {}
         self._duals: dict[Any, Body] = {}
-        self._reversed: dict[Any, Program] = {}
         self._kernels: dict[Any, tuple[Kernel, Callable[..., Any]] | None] = {}
+        self._reversed: dict[Any, Program] = {}
 
     def __call__(self, *values: Any) -> tuple[Any, ...]:
         """Evaluate the Program on plain values; BranchError where it takes another branch."""
@@ -282,36 +273,36 @@ class _Table:
         self.outputs = [slots[a] if isinstance(a, Var) else place_of(a) for a in program.outputs]
         self._with_complex = any(var.dtype.kind == "c" for var in slots)
 
-    def linearize(self, values: Sequence[Any]) -> Linearization:
+    def linearize(self, given: Sequence[Any]) -> Linearization:
         env = self._base.copy()
-        env[: self._inputs] = values
+        env[: self._inputs] = given
         rows: list[Any] = []
         for primitive, convert, args, parents, params, place, out, heeded, keep in self._rows:
             if primitive is not None:
-                operands = tuple([env[k] for k in args])
+                values = tuple([env[k] for k in args])  # by this name a warning finds them
                 if primitive.multiple:
                     held = params["held"]
                     if keep:
-                        y, held = held.keeping(operands, tuple([parent >= 0 for parent in parents]))
-                        rows.append((primitive, parents, (y, *operands), {"held": held}, place, out))
+                        y, held = held.keeping(values, tuple([parent >= 0 for parent in parents]))
+                        rows.append((primitive, parents, (y, *values), {"held": held}, place, out))
                     else:
-                        y = held.evaluate(operands)
+                        y = held.evaluate(values)
                     for position, value in zip(out, y, strict=True):
                         env[position] = value
                 else:
-                    y = primitive.compute(*operands, **params)
+                    y = primitive.compute(*values, **params)
                     if convert is not None:
                         y = as_value(y)
                     env[out] = y
                     if keep:
-                        kept = what_is_kept(primitive, parents, y, operands)
+                        kept = what_is_kept(primitive, parents, y, values)
                         rows.append((primitive, parents, kept, params, place, out))
             if heeded:
                 _heed(heeded, env)
         size = self.size
         outputs = [k if k < size else -1 for k in self.outputs]
         results = [env[k] for k in self.outputs]
-        return Linearization(rows, list(values), outputs, results, size, self._with_complex)
+        return Linearization(rows, list(given), outputs, results, size, self._with_complex)
 
 
 def _heed(heeded: Sequence[tuple[int, list[Guard]]], env: Sequence[Any]) -> None:

@@ -6,7 +6,7 @@ over.  Every branch takes all of them.  A branch that could not be traced where 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,6 +106,14 @@ class Branches(Holding):
         linearization = self._linearized(operands, active)
         twin._store = (tuple(operands), linearization)
         return tuple(linearization.values), twin
+
+    def runs(self, operands: Sequence[Any]) -> Iterator[tuple[str, Program, Sequence[Any]]]:
+        body, values = self._choose(operands)
+        where = f" {self.labels[self.bodies.index(body)]}" if len(self.bodies) > 1 else ""
+        yield f"in {self.name}{where}", body.program, values
+
+    def alone(self) -> Branches:
+        return Branches(self.name, self.bodies, self.labels, self.keep, self.chosen)
 
     def _linearized(self, operands: Sequence[Any], active: Mask) -> Linearization:
         if self._store is not None:

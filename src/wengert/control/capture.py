@@ -188,6 +188,7 @@ def trace_body(
     trace.name = getattr(user, "__name__", "f")
     own = len(trace.arguments)
     captures = list((trace.tape.captures or {}).values())
+    trace.tape.captures = {}  # or else the tape would hold itself
     for outer, inner in captures:
         trace.arguments.append(Group("outer", inner.shape, inner.dtype, [inner]))
         captured.place(outer)

@@ -18,7 +18,7 @@ So forward over reverse, reverse over reverse and all that follows are H' and H*
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ import numpy as np
 
 from wengert.cost import Cost, cost
 from wengert.linearization import Linearization
-from wengert.program import Held, Primitive, Program, Recordable, as_value
+from wengert.program import Held, Line, Primitive, Program, Recordable, as_value
 
 Array = Any
 Mask = tuple[bool, ...]
@@ -76,6 +76,14 @@ class Holding(Held):
     def keeping(self, operands: Sequence[Any], active: Mask) -> tuple[tuple[Any, ...], Holding]:
         """Compute the results, and return with them what holds all that a sweep over this very run will want."""
         return self.evaluate(operands), self
+
+    def alone(self) -> Holding:
+        """Return the same with nothing kept of any run: for a line of its own."""
+        raise NotImplementedError
+
+    def runs(self, operands: Sequence[Any]) -> Iterator[tuple[str, Program, Sequence[Any]]]:
+        """Go through what is run on operands: what it is in words, the Program, and the values of its arguments."""
+        raise NotImplementedError
 
     def push(self, tangents: Sequence[Any], operands: Sequence[Any], batch: int) -> list[Any]:
         """Carry tangents of the operands (None where zero) forward: one for each result."""
@@ -163,6 +171,11 @@ def call(held: Holding, operands: Sequence[Any]) -> tuple[Any, ...]:
     return _primitive(held.name)(*operands, held=held)  # type: ignore[no-any-return]
 
 
+def line_of(held: Holding, inputs: Sequence[Any], outputs: Sequence[Any], place: Any) -> Line:
+    """Return the line of a Program that holds something."""
+    return Line(_primitive(held.name), tuple(inputs), tuple(outputs), {"held": held}, place)
+
+
 _primitives: dict[str, Primitive] = {}
 
 
@@ -238,6 +251,12 @@ class Pulled(Holding):
         if self._reversed is None:
             self._reversed = self.inner.in_reverse(self.given, self.wanted)
         return self._reversed
+
+    def runs(self, operands: Sequence[Any]) -> Iterator[tuple[str, Program, Sequence[Any]]]:
+        return self.inner.runs(self._split(operands)[0])
+
+    def alone(self) -> Pulled:
+        return Pulled(self.inner.alone(), self.given, self.wanted)
 
     @property
     def programs(self) -> tuple[Program, ...]:

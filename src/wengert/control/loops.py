@@ -179,7 +179,7 @@ class Snapshots(_Again):
 # ---- A step's sweeps ----
 
 
-class _Swept:
+class Swept:
     """How the steps are swept: by their kernels where they have one (and it is `fast`), or else line by line."""
 
     __slots__ = ("_known", "by_kernels", "fast")
@@ -242,7 +242,8 @@ class Loop(Holding):
 
     __slots__ = (
         "_last", "_masks", "bodies", "brought", "budget", "carried", "checkpoint", "collected", "consts", "counter",
-        "executed", "length", "own", "ready", "retrace", "reversed", "sliced", "store", "test_takes", "tests", "which",
+        "executed", "folded", "length", "own", "ready", "retrace", "reversed", "sliced", "store", "test_takes", "tests",
+        "which",
     )  # fmt: skip
 
     def __init__(
@@ -271,6 +272,8 @@ class Loop(Holding):
         """The body of each step, where it is known; else the one whose decisions are taken."""
         self.checkpoint, self.budget = checkpoint, budget
         self.executed = length or 0
+        self.folded = 0
+        """How many lines each step was folded from, in a trace that had them one after the other."""
         self.own = carried + sliced + (counter is not None)
         """How many arguments a step has beside the constants."""
         self.ready: tuple[Values, Any] | None = None
@@ -332,7 +335,14 @@ class Loop(Holding):
 
     def run(self, s: int, values: Values) -> Values:
         """Run a step."""
-        return self._try(self.bodies, s, values, lambda body, given: body.run(*given))  # type: ignore[no-any-return]
+
+        def work(body: Body, given: Values) -> Values:
+            results = _silently(body.run, given)
+            if results is not None:
+                return results
+            return tuple(body.linearize(given, (False,) * len(given)).values)
+
+        return self._try(self.bodies, s, values, work)  # type: ignore[no-any-return]
 
     def linearize(self, s: int, values: Values, active: Mask) -> tuple[Sequence[Any], Inside]:
         """Run a step and keep its insides, where operands are active: its results, and what the sweeps read."""
@@ -341,8 +351,9 @@ class Loop(Holding):
             arguments = self._padded(self.arguments(active), given)
             if s >= FEW or (self.length or 0) > FEW:
                 known = body.kernel(arguments, len(given) - self.own)
-                if known is not None:
-                    return known[1](*given)  # type: ignore[no-any-return]
+                made = None if known is None else _silently(known[1], given)
+                if made is not None:
+                    return made
             linearization = body.linearize(given, arguments)
             return linearization.values, linearization
 
@@ -417,22 +428,39 @@ class Loop(Holding):
         return results
 
     def keeping(self, operands: Sequence[Any], active: Mask) -> tuple[Values, Holding]:
-        twin = self._like(self.bodies)
+        twin = self.with_bodies(self.bodies)
         twin.store = twin.make_store(operands, active)
         twin.store.operands = tuple(operands)
         return twin.first_sweep(operands, twin.store), twin
 
     def _carefully(self) -> Loop:
         """Return the same loop with bodies in which zero times infinity is zero."""
-        return self._like([body.careful for body in self.bodies])
+        return self.with_bodies([body.careful for body in self.bodies])
 
-    def _like(self, bodies: list[Body]) -> Loop:
+    def runs(self, operands: Sequence[Any]) -> Iterator[tuple[str, Program, Sequence[Any]]]:
+        consts, carry, xs = self.split(operands)
+        s = 0
+        while s < self.length if self.length is not None else self._goes_on(s, consts, carry):
+            at = s if self.length is None else self.index(s, self.length)
+            values = self.values(consts, carry, xs, at)
+            body, given, results = self._try(
+                self.bodies, s, values, lambda body, given: (body, given, body.run(*given))
+            )
+            yield f"at step {s:,} of {self.name}", body.program, given
+            carry = tuple(results[: self.carried])
+            s += 1
+
+    def alone(self) -> Loop:
+        return self.with_bodies(self.bodies)
+
+    def with_bodies(self, bodies: list[Body]) -> Loop:
+        """Return the same loop with other bodies, and nothing kept of any run."""
         twin = Loop(
             self.name, bodies, self.carried, self.sliced, self.collected, consts=self.consts, length=self.length,
             counter=self.counter, reversed=self.reversed, tests=self.tests, test_takes=self.test_takes,
             which=self.which, checkpoint=self.checkpoint, budget=self.budget,
         )  # fmt: skip
-        twin.executed = self.executed
+        twin.executed, twin.folded = self.executed, self.folded
         return twin
 
     # -- What is differentiated --
@@ -561,12 +589,12 @@ class Loop(Holding):
     def pull(self, bars: Sequence[Any], operands: Sequence[Any], batch: int, wanted: Mask) -> list[Any]:
         return self._sweep(lambda loop, swept: loop._pull(bars, operands, batch, wanted, swept))
 
-    def _sweep(self, sweep: Callable[[Loop, _Swept], list[Any]]) -> list[Any]:
+    def _sweep(self, sweep: Callable[[Loop, Swept], list[Any]]) -> list[Any]:
         """Sweep by kernels; where that meets an infinity or NaN, line by line; and at last with careful bodies."""
         context = current_context()
         before = context.alarms
         if not before:
-            swept = _Swept(True)
+            swept = Swept(True)
             muted, context.muted = context.muted, True
             try:
                 result = sweep(self, swept)
@@ -574,15 +602,15 @@ class Loop(Holding):
                 context.muted = muted
             if not context.alarms or not swept.by_kernels:
                 return self._as_is(result, before, sweep)
-        return self._as_is(sweep(self, _Swept(False)), before, sweep)
+        return self._as_is(sweep(self, Swept(False)), before, sweep)
 
-    def _as_is(self, result: list[Any], before: int, sweep: Callable[[Loop, _Swept], list[Any]]) -> list[Any]:
+    def _as_is(self, result: list[Any], before: int, sweep: Callable[[Loop, Swept], list[Any]]) -> list[Any]:
         if current_context().alarms > before and self.bodies[0].careful is not self.bodies[0]:
-            return sweep(self._carefully(), _Swept(False))
+            return sweep(self._carefully(), Swept(False))
         return result
 
     def _push(
-        self, tangents: Sequence[Any], operands: Sequence[Any], batch: int, active: Mask, swept: _Swept
+        self, tangents: Sequence[Any], operands: Sequence[Any], batch: int, active: Mask, swept: Swept
     ) -> list[Any]:
         consts = self.split(operands)[0]
         const_dots, carry_dots, xs_dots = self.split(tangents)
@@ -607,7 +635,7 @@ class Loop(Holding):
                     ys[k][_at(at, batch)] = t
         return dots + ys
 
-    def _pull(self, bars: Sequence[Any], operands: Sequence[Any], batch: int, wanted: Mask, swept: _Swept) -> list[Any]:
+    def _pull(self, bars: Sequence[Any], operands: Sequence[Any], batch: int, wanted: Mask, swept: Swept) -> list[Any]:
         store = self._stored(operands, wanted)
         consts, _, xs = self.split(operands)
         dots = self.carried
@@ -849,6 +877,18 @@ class Loop(Holding):
             f"of one step; {again:,} step{'s are' if again != 1 else ' is'} run again, and each once more with its "
             "insides"
         )
+
+
+def _silently(run: Callable[..., tuple[Any, ...]], given: Sequence[Any]) -> tuple[Any, ...] | None:
+    """Run straight code; None if NumPy had something to say of it, which line by line names the user's line."""
+    context = current_context()
+    before, muted = context.alarms, context.muted
+    context.muted = True
+    try:
+        results = run(*given)
+    finally:
+        context.muted = muted
+    return results if context.alarms == before else None
 
 
 def _at(at: int, batch: int) -> Any:

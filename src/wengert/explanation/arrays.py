@@ -57,6 +57,7 @@ _MOVING = frozenset(
         s.stack,
         s.concatenate,
         s.getitem,
+        s.diagonal,
         s.setitem,
         s.put,
         s.sum_,
