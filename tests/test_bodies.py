@@ -207,10 +207,29 @@ def test_branches_and_checkpoints_say_which_is_taken_and_that_it_is_run_again():
     assert "  inside: x = u_0  (3)\n" in listing
 
 
-def test_a_step_that_two_lines_share_is_printed_once():
-    def f(x):
-        return wg.value_and_grad(pendulum)(x)[1] * pendulum(x)
+def test_what_a_body_computes_of_its_constants_alone_stands_before_the_loop():
+    table = np.arange(20.0)
 
+    def f(x):
+        return wg.fori_loop(0, 5, lambda _i, v: v * x[0] + x[1] / x[0] + np.sum(x[0] * table), x[2])
+
+    x = np.array([0.5, 2.0, 3.0])
+    program = wg.trace(f)(x)
+    (line,) = (line for line in program.lines if line.held is not None)
+    (step,) = line.programs
+    assert [inner.primitive.name for inner in step.lines] == ["multiply", "add", "add"]
+
+    def plain(x):
+        v = x[2]
+        for _ in range(5):
+            v = v * x[0] + x[1] / x[0] + np.sum(x[0] * table)
+        return v
+
+    np.testing.assert_allclose(wg.grad(f)(x), wg.grad(plain)(x), rtol=1e-12)
+    np.testing.assert_allclose(wg.hessian(f)(x), wg.hessian(plain)(x), rtol=1e-12)
+
+
+def test_a_step_that_two_lines_share_is_printed_once():
     listing = str(wg.trace(lambda x: wg.grad(lambda x: pendulum(x) ** 2)(x))(*CASES[pendulum]))
     assert listing.count("step: state_0") == 1
     assert "  step: as of u_2, u_3, u_4" in listing

@@ -554,6 +554,10 @@ class _Arrays(Notation):
     def name(self, name: str) -> str:
         return self._name(name)
 
+    def number(self, value: Any) -> str:
+        """Write a number that was computed."""
+        return self._number(value)[0]
+
     def written(self, expression: Expr) -> Written:
         return self._ordered(expression, None)
 

@@ -25,7 +25,6 @@ from wengert.control.loops import Loop, States
 from wengert.errors import ArgumentError, BranchError
 from wengert.explanation.document import Block, Equations, Heading, Row, Sentence, conjunction, decision, note_of
 from wengert.explanation.formulas import Algebra
-from wengert.explanation.notation import short
 from wengert.linearization import Linearization, edges
 from wengert.program import Line, Packing, Program, Var, as_value, value_of
 
@@ -392,6 +391,10 @@ class Bodies:
             if mode != "reverse":
                 blocks.append(Equations(tuple(self._moved(body))))
             if mode != "forward":
+                bars = zip(body.program.results, line.outputs, strict=True)
+                given = [f"`{w._bar(r.name)} = {w._adjoint_of(v)}`" for r, v in bars if w.moves(v)]
+                if given:
+                    blocks.append(Sentence(f"Reverse accumulation starts inside from {conjunction(given)}:"))
                 blocks.append(Equations(tuple(body.adjoints())))
         return blocks
 
@@ -423,10 +426,12 @@ class Bodies:
         still = self._still(taken.program, loop, line)
         body = self._writer(taken.program, values[: len(taken.sample)], self._called(line, loop), still)
         env = body.algebra.environment
-        given = [Row(body._atom(var), (_shown(env[var]),)) for var in body.program.inputs]
-        results = [Row(body.notation.name(r.name), (_shown(value_of(r.atoms[0], env)),)) for r in body.program.results]
+        given = [Row(body._atom(var), (self._shown(env[var]),)) for var in body.program.inputs]
+        results = [
+            Row(body.notation.name(r.name), (self._shown(value_of(r.atoms[0], env)),)) for r in body.program.results
+        ]
         lines = [
-            Row(row.left, (*row.equals, _shown(env[var])), note=row.note)
+            Row(row.left, (*row.equals, self._shown(env[var])), note=row.note)
             for inner in body.program.lines
             if inner.held is None
             for var, row in [(inner.outputs[0], body._definition(inner))]
@@ -462,7 +467,7 @@ class Bodies:
             for var, n in position.items():
                 if n in slopes and body.moves(var):
                     formula = body._expression(body.algebra.partial(line, var))[0]
-                    value = _shown(slopes[n])
+                    value = self._shown(slopes[n])
                     left = body.notation.ratio(body._atom(line.outputs[0]), body._atom(var))
                     rows.append(Row(left, (formula,) if formula == value else (formula, value)))
         return rows
@@ -473,12 +478,12 @@ class Bodies:
         bars = adjoints_of(w.program, line, w.algebra.environment)
         coming, leaving = loop_adjoints(loop, store, bars, s)
         rows = [
-            Row(w._bar(r.name), (_shown(g),))
+            Row(w._bar(r.name), (self._shown(g),))
             for r, g in zip(body.program.results, coming, strict=True)
             if g is not None
         ]
         ends = [
-            Row(w._bar(body.names[var]), (_shown(g),))
+            Row(w._bar(body.names[var]), (self._shown(g),))
             for var, g in zip(body.program.inputs, leaving, strict=True)
             if g is not None and body.moves(var)
         ]
@@ -487,17 +492,16 @@ class Bodies:
             blocks += [Sentence("and those that it passes on"), Equations(tuple(ends))]
         return blocks
 
-
-def _shown(value: Any) -> str:
-    """Write a number, a small array, or the shape of a large one."""
-    value = np.asarray(value)
-    if value.dtype.kind == "b" and value.ndim == 0:
-        return str(bool(value))
-    if value.ndim == 0:
-        return short(value)
-    if value.size <= MOST_SHOWN and value.ndim == 1:
-        return f"[{', '.join(map(short, value))}]"
-    return f"[{' x '.join(map(str, value.shape))}]"
+    def _shown(self, value: Any) -> str:
+        """Write a number, a small array, or the shape of a large one."""
+        value = np.asarray(value)
+        if value.dtype.kind == "b" and value.ndim == 0:
+            return self.of._text(str(bool(value)))  # type: ignore[no-any-return]
+        if value.ndim == 0:
+            return self.of.notation.number(value)  # type: ignore[no-any-return]
+        if value.size <= MOST_SHOWN and value.ndim == 1:
+            return f"[{', '.join(map(self.of.notation.number, value))}]"
+        return self.of.shape(value.shape)  # type: ignore[no-any-return]
 
 
 def _samples(held: Holding) -> list[tuple[Any, ...]]:
