@@ -340,7 +340,7 @@ def _weigh_held(held: Held) -> tuple[int, int]:
     Every operand counts as differentiated: that decides between the modes as well, and nothing is recorded for it.
     """
     forward_pass = reverse_pass = 0
-    for program, times in zip(held.programs, held.times, strict=True):
+    for program, times in held.weighed():
         used: set[Any] = set()
         for line in program.lines if times else ():
             if line.held is not None:

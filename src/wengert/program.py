@@ -270,6 +270,10 @@ class Held:
         """How often each Program runs."""
         raise NotImplementedError
 
+    def weighed(self) -> list[tuple[Program, int]]:
+        """Return Programs and how often they run, as far as is known without recording anything: for a rough count."""
+        return list(zip(self.programs, self.times, strict=True))
+
     def heading(self) -> str:
         """Say in a few words how they are run: ``1,000 steps``."""
         raise NotImplementedError
