@@ -2,9 +2,10 @@
 
 autograd runs the very same source, loaded a second time with `autograd.numpy` in the place of `numpy`.  What it cannot
 run, assignment into arrays, is rewritten for it below (marked *): parts in lists, stacked at the end; wengert still
-runs the example as it is.  Both run in turn, in one process, on one thread.  Times are medians over rounds, and the
-ratio is the median of the rounds' ratios.  Memory is the peak that `tracemalloc` sees during one gradient (NumPy
-reports its arrays to it), at a size where arrays outweigh the record of them.
+runs the example as it is.  Both run in turn, in one process, on one thread.  Times are the processor's for that thread,
+so that what else the machine does counts little; they are medians over rounds, and the ratio is the median of the
+rounds' ratios.  Memory is the peak that `tracemalloc` sees during one gradient (NumPy reports its arrays to it), at a
+size where arrays outweigh the record of them.
 
 Run:  python benchmarks/examples.py [--rounds 9] [--only fluid]     (needs the `bench` extra)
 """
@@ -182,10 +183,10 @@ def for_autograd(name: str) -> ModuleType:
 
 
 def seconds(call: Callable[[], Any], repeats: int) -> float:
-    start = time.perf_counter()
+    start = time.thread_time()
     for _ in range(repeats):
         call()
-    return (time.perf_counter() - start) / repeats
+    return (time.thread_time() - start) / repeats
 
 
 def peak(call: Callable[[], Any]) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.primitives import CALLS, PRIMITIVES
+from wengert.primitives import CALLS, PRIMITIVES, scipy_fft, scipy_signal
 from wengert.program import Primitive
 
 PAGE = Path(__file__).with_name("supported.md")
@@ -48,6 +48,10 @@ NAMESPACES = {
 }
 
 REST = """\
+## scipy.sparse
+
+Products of a plain matrix of any format and a traced array: `A @ x`, `x @ A`, `A.dot(x)`.
+
 ## scipy.stats
 
 The `pdf`, `logpdf`, `cdf`, `sf`, `ppf`... of the distributions that have formulas in `primitives/distributions.py`.
@@ -108,8 +112,8 @@ def space_of(function: Callable[..., Any]) -> str:
     if isinstance(function, np.ufunc):
         return "numpy" if getattr(np, function.__name__, None) is function else "scipy.special"
     module = function.__module__
-    if module.startswith("scipy.stats"):
-        return ""  # entered one by one, as they are first used
+    if module.startswith(("scipy.stats", "scipy.fft", "scipy.signal", "scipy.sparse")):
+        return ""  # entered when the user has imported them
     if module.startswith("scipy"):
         return ".".join(module.split(".")[:2])
     return NAMESPACES.get(module, "numpy" if module == "numpy" else "")
@@ -142,6 +146,9 @@ def write() -> str:
         parts += [f"**Others.** {listed(rest)}.", ""]
     for space in sorted(set(by_space) - {"", "numpy"}):
         parts += [f"## {space}", "", f"{listed(by_space[space])}.", ""]
+    for space, entered in (("scipy.fft", scipy_fft.FUNCTIONS), ("scipy.signal", scipy_signal.FUNCTIONS)):
+        names = ", ".join(f"`{name}`" for name in sorted(entered))
+        parts += [f"## {space}", "", f"{names}; and what SciPy writes in terms of them and of NumPy.", ""]
     parts += [REST, "## Where the derivative does not exist", ""]
     parts += ["| line | convention |", "|---|---|"]
     parts += [f"| `{row.name}` | {row.kink} |" for row in sorted(PRIMITIVES.values(), key=lambda r: r.name) if row.kink]

@@ -116,6 +116,26 @@ def masks(x):
     return y
 
 
+def real_and_imaginary_parts(x):
+    z = x * (1 + 1j)
+    part = z.real
+    z[0] = 3j
+    z.imag *= 2
+    part += x
+    np.real(z)[1] = x[0]
+    return np.concatenate([z.real, z.imag, part])
+
+
+def sets_parts(x):
+    z, w = np.zeros(3, complex), x * 1.0
+    z.real = x
+    z.imag = x**2
+    z[::2].real = x[:2]
+    w.real[0] = 5 * x[1]
+    np.real(w)[1] = x[0]
+    return np.concatenate([z.real, z.imag, w])
+
+
 def integer_positions(x):
     y = np.ones(5)
     y[[4, 0, 2]] = x

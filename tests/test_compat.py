@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import warnings
@@ -17,7 +18,9 @@ from wengert.errors import UnsupportedError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    import autograd  # noqa: F401
+    import autograd
+    import autograd.numpy
+    import autograd.scipy.signal
 
 
 def run_in(package, program):
@@ -389,3 +392,31 @@ def test_numpy_is_numpy():
     import wengert.numpy as wnp
 
     assert wg.grad(lambda x: wnp.sum(wnp.exp(x)))(wnp.zeros(2)).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize(
+    ("first", "second", "axes", "dot_axes"),
+    [
+        ((5,), (3,), None, ((), ())),
+        ((3,), (5,), None, ((), ())),
+        ((4, 5), (2, 3), None, ((), ())),
+        ((5, 2), (3, 4), ([0], [0]), ((), ())),
+        ((2, 3, 5, 5), (3, 4, 2, 3), ([2, 3], [2, 3]), ([1], [0])),
+        ((2, 3, 5, 5), (3, 4, 6, 7), ([2, 3], [2, 3]), ([1], [0])),
+    ],
+)
+def test_convolve_is_autograds(mode, first, second, axes, dot_axes):
+    theirs, ours = (importlib.import_module(f"{name}.scipy.signal").convolve for name in ("autograd", compat.__name__))
+    rng = numpy.random.default_rng(3)
+    A, B = rng.normal(size=first), rng.normal(size=second)
+    given = {"axes": axes, "dot_axes": dot_axes, "mode": mode}
+    expected = theirs(A, B, **given)
+    numpy.testing.assert_allclose(ours(A, B, **given), expected, atol=1e-12)
+    weights = rng.normal(size=expected.shape)
+    for argnum in (0, 1):
+        numpy.testing.assert_allclose(
+            compat.grad(lambda A, B: numpy.sum(weights * ours(A, B, **given)), argnum)(A, B),
+            autograd.grad(lambda A, B: autograd.numpy.sum(weights * theirs(A, B, **given)), argnum)(A, B),
+            atol=1e-12,
+        )

@@ -585,10 +585,14 @@ def vectors(a: Any, B: Any) -> Any:
     return a @ B.T @ inner + np.sum(outer.T[1:] ** 2) + np.sum(np.concatenate([a, inner]) ** 3) + inner @ inner
 
 
-def scalar_loop(x: Any) -> Any:
+MIXED = [(np.sin, np.cos, np.tanh)[k] for k in RNG.integers(0, 3, 100)]
+"""Functions in no rhythm: a loop over equal ones would be folded."""
+
+
+def scalar_lines(x: Any) -> Any:
     y = x
-    for _ in range(100):
-        y = np.sin(y) * x
+    for function in MIXED:
+        y = function(y) * x
     return y
 
 
@@ -625,7 +629,7 @@ def value(x: Any) -> Value:
     [
         (loss, WEIGHTS),
         (relu_loss, (RNG.normal(size=(5, 4)), 5 + RNG.normal(size=4))),  # no two maxima in a row
-        (scalar_loop, (0.9,)),
+        (scalar_lines, (0.9,)),
     ],
     ids=lambda v: getattr(v, "__name__", ""),
 )
@@ -732,7 +736,7 @@ def test_a_choice_between_arrays() -> None:
 
 
 def test_long_scalar_programs_are_cut_in_the_middle() -> None:
-    text = str(explain(scalar_loop)(0.5))
+    text = str(explain(scalar_lines)(0.5))
     assert "in 200 lines: too many to write every formula out" in text
     assert "lines like these" in text
     assert len(text.splitlines()) < 160

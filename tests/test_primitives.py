@@ -105,6 +105,8 @@ SPECIAL = {p.name for p in PRIMITIVES.values() if "scipy.special" in str(p.sourc
 """Rows of SciPy's, which test_special.py knows more about."""
 OF_MATRICES = {name for module in (linalg, scipy_linalg, fourier) for name in rows_of(module)}
 """Rows of linear algebra and Fourier transforms: test_linalg.py and test_fourier.py walk those in the same way."""
+OF_SIGNALS = {"dct", "dst", "fir", "recurse", "sparse_product"}
+"""Rows of `scipy_fft`, `scipy_signal` and `scipy_sparse`, which have test files of their own."""
 ELEMENTWISE = [p for p in PRIMITIVES.values() if is_elementwise(p) and differentiable(p)]
 POINTS = [
     pytest.param(p, shapes, id=f"{p.name}-{'-'.join(map(str, shapes)).replace(' ', '')}")
@@ -206,6 +208,14 @@ CASES = {
         case(lambda x: s.transpose(x, axes=(2, 0, 1)), (2, 1, 3)),
         case(lambda x: s.transpose(x, axes=()), ()),
         case(lambda x: s.transpose(x, axes=(1, 0)), (0, 2)),
+    ],
+    "diagonal": [
+        case(lambda x: s.diagonal(x, offset=0), (3, 3)),
+        case(lambda x: s.diagonal(x, offset=1), (3, 4)),
+        case(lambda x: s.diagonal(x, offset=-2), (2, 4, 3)),
+        case(lambda x: s.diagonal(x, offset=-1), (2, 3)),
+        case(lambda x: s.diagonal(x, offset=5), (2, 3)),
+        case(lambda x: s.diagonal(x, offset=0), (0, 2)),
     ],
     "broadcast_to": [
         case(lambda x: s.broadcast_to(x, shape=(2, 3)), (3,)),
@@ -374,6 +384,14 @@ CASES = {
         case(s.matmul, (0, 2), (2,)),
         case(s.matmul, (1, 1), (1,)),
     ],
+    "cross": [
+        case(lambda a, b: s.cross(a, b), (3,), (3,)),
+        case(lambda a, b: s.cross(a, b), (2, 3), (3,)),
+        case(lambda a, b: s.cross(a, b), (3,), (2, 3)),
+        case(lambda a, b: s.cross(a, b), (4, 1, 3), (2, 3)),
+        case(lambda a, b: s.cross(a, b), (0, 3), (3,)),
+        case(lambda a: s.cross(a, a + 1.0), (2, 3)),
+    ],
 }
 STRUCTURAL = [
     pytest.param(f, shapes, id=f"{name}-{k}-{'-'.join(map(str, shapes)).replace(' ', '')}")
@@ -386,7 +404,7 @@ def test_every_primitive_is_tested():
     missing = [
         p.name
         for p in PRIMITIVES.values()
-        if not p.elementwise and p.name not in CASES and p.name not in SPECIAL | OF_MATRICES
+        if not p.elementwise and p.name not in CASES and p.name not in SPECIAL | OF_MATRICES | OF_SIGNALS
     ]
     assert not missing, f"give these primitives cases in CASES: {missing}"
 
@@ -452,7 +470,7 @@ def test_rules_read_only_what_their_parameters_say(f, shapes):
             for k, value in enumerate(kept)
         )
         pairs = zip(edges(row), edges((primitive, parents, stripped, params, place, out)), strict=True)
-        for (position, J), (position_stripped, J_stripped) in pairs:
+        for (*position, J), (*position_stripped, J_stripped) in pairs:
             assert position == position_stripped
             np.testing.assert_array_equal(J.dense(), J_stripped.dense())
 

@@ -311,6 +311,16 @@ SOURCES = {
         lambda x: np.hypot(x, 1.0) + np.arctan2(x, 2.0) + np.logaddexp(x, 0) + np.sign(x) * np.heaviside(x, 0.5),
         (X,),
     ),
+    "vector products": (
+        lambda x: np.cross(x, np.array([1.0, 2.0, 3.0]) * x[::-1]) + np.sum(np.cross(np.ones((2, 3)), x), axis=0),
+        (X,),
+    ),
+    "gradient of vector products": (wg.grad(lambda x: np.sum(np.cross(x, x * x) * np.cross(np.eye(3), x))), (X,)),
+    "diagonals": (lambda x: np.diag(x, 1) + np.diagonal(x * x, -1) + np.trace(x), (np.arange(9.0).reshape(3, 3),)),
+    "gradient of a diagonal": (
+        wg.grad(lambda x: np.sum(np.diagonal(x, 1) ** 2)),
+        (np.arange(12.0).reshape(3, 4),),
+    ),
     "constant result": (lambda x: np.array([1.0, x[0], -np.inf]), (X,)),
     "gradient": (wg.grad(loop), (LONG,)),
     "gradient of slices": (wg.grad(lambda x: np.sum(x[1:] * x[:-1] ** 2) + x[3] ** 2), (LONG,)),

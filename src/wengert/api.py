@@ -23,8 +23,9 @@ from wengert.errors import ArgumentError, ResultError, caller, explain_at
 from wengert.linearization import Linearization, write_graph
 from wengert.planning import Plan, choose, plan_program
 from wengert.program import Program
+from wengert.rerolling import folded_of, reroll
 from wengert.scalarization import is_scalar, scalarize
-from wengert.tracing import Trace, Traced, parameter_names, results_of, run, watch
+from wengert.tracing import Trace, Traced, Unchanged, parameter_names, results_of, run, watch
 
 Array = Any
 Function = Callable[..., Any]
@@ -287,7 +288,7 @@ def linearize(f: Function, *primals: Any, has_aux: bool = False) -> Any:
 class LinearMap:
     """The derivative of a function at a point: call it with tangents, or ``.T`` of it with an adjoint."""
 
-    __slots__ = ("_function", "_linearization", "_primals", "_returned", "_spread")
+    __slots__ = ("_function", "_linearization", "_primals", "_returned", "_spread", "_unchanged")
 
     def __init__(
         self,
@@ -299,9 +300,10 @@ class LinearMap:
     ) -> None:
         self._function, self._primals, self._linearization = function, primals, linearization
         self._spread, self._returned = spread, returned or Returned()
+        self._unchanged: Unchanged | None = None
 
     def __call__(self, *tangents: Any) -> Any:
-        linearization = self._linearization
+        linearization = self._demand_unchanged()
         if len(tangents) != len(self._primals):
             raise ArgumentError(
                 f"{len(self._primals)} tangents are needed, one for each argument, not {len(tangents)}."
@@ -318,9 +320,15 @@ class LinearMap:
             ]
         )
 
+    def _demand_unchanged(self) -> Linearization:
+        """Return the linearization, if the user's large arrays that it reads are still as the function found them."""
+        if self._unchanged is not None:
+            self._unchanged.demand(self._linearization.rows)
+        return self._linearization
+
     def pull(self, adjoint: Any) -> tuple[Any, ...]:
         """Multiply an adjoint by the Jacobian from the left: one product for each argument."""
-        linearization = self._linearization
+        linearization = self._demand_unchanged()
         given = self._returned.split(adjoint, "the adjoint")
         seeds: dict[int, Any] = {}
         for g, position, value in zip(given, linearization.outputs, linearization.values, strict=True):
@@ -365,6 +373,7 @@ def _linear(f: Function, primals: Sequence[Any], has_aux: bool) -> Any:
     trace, spread = watch(_record, f, primals, {}, Choice(range(len(primals)), None), False, True, returned)
     linearization = Linearization.of_trace(trace)
     push = LinearMap(f, tuple(primals), linearization, spread, returned)
+    push._unchanged = trace.tape.unchanged
     y = returned.pack(linearization.values)
     return (y, push, returned.aux) if has_aux else (y, push)
 
@@ -583,7 +592,7 @@ def hvp(f: Function) -> Function:
 # ---- Programs ----
 
 
-def trace(f: Function, argnums: Argnums = None) -> Callable[..., Program]:
+def trace(f: Function, argnums: Argnums = None, *, fold: bool = True) -> Callable[..., Program]:
     """Return a function that runs `f` and returns its Program: the Wengert list of what it did.
 
     Parameters
@@ -593,6 +602,9 @@ def trace(f: Function, argnums: Argnums = None) -> Callable[..., Program]:
     argnums
         The positions of the independent variables; None for every argument that is a real number or array, and every
         such leaf of one that is a tree.
+    fold
+        False to leave the lines of a long Python loop as they are, one after the other; else they are folded into a
+        loop (`wengert.rerolling`).
 
     Returns
     -------
@@ -612,22 +624,28 @@ def trace(f: Function, argnums: Argnums = None) -> Callable[..., Program]:
 
     @functools.wraps(f)
     def tracer(*args: Any, **kwargs: Any) -> Program:
-        return watch(_trace, f, args, kwargs, argnums)  # type: ignore[no-any-return]
+        return watch(_trace, f, args, kwargs, argnums, fold)  # type: ignore[no-any-return]
 
     return tracer
 
 
-def _trace(f: Function, args: Any, kwargs: Any, argnums: Argnums) -> Program:
-    return trace_at(f, args, kwargs, argnums)[0]
+def _trace(f: Function, args: Any, kwargs: Any, argnums: Argnums, fold: bool) -> Program:
+    return trace_at(f, args, kwargs, argnums, fold)[0]
 
 
-def trace_at(f: Function, args: Sequence[Any], kwargs: Any, argnums: Argnums) -> tuple[Program, list[Any]]:
+def trace_at(
+    f: Function, args: Sequence[Any], kwargs: Any, argnums: Argnums, fold: bool = True
+) -> tuple[Program, list[Any]]:
     """Trace a function at a point; return its Program and the values of its independent variables there."""
     choice, returned = Choice(_positions(argnums, args), None, real_only=argnums is None), Returned()
     recorded, spread = _record(f, args, kwargs, choice, True, True, returned)
     point = [part.value for group in recorded.arguments for part in group.parts]
     program = recorded.program()
-    if is_scalar(program):
+    del recorded  # and with it the values of every line
+    folded = reroll(program, point) if fold else program
+    if folded is not program:
+        program = folded
+    elif is_scalar(program):
         program = scalarize(program, *point)
     if spread is not None or returned.structure is not None:
         spread = spread or Spread(args, kwargs, _positions(argnums, args))
@@ -673,4 +691,6 @@ def plan(f: Function, argnums: Argnums = None) -> Callable[..., Plan]:
 
 
 def _plan(f: Function, args: Any, kwargs: Any, argnums: Argnums) -> Plan:
-    return plan_program(*trace_at(f, args, kwargs, argnums))
+    program, point = trace_at(f, args, kwargs, argnums)
+    found = plan_program(program, point)
+    return dataclasses.replace(found, notes=(*folded_of(program), *found.notes))

@@ -41,7 +41,7 @@ def independent(value: Any, name: int | str, copy: bool = False) -> Any:
         return np.complex128(value)
     if dtype is not None and dtype.kind in "fc":
         if kind is np.ndarray:
-            return value[()] if value.ndim == 0 else value.copy() if copy else value
+            return value.copy() if copy or value.ndim == 0 else value
         return value
     if dtype is not None and dtype.kind == "O" and holds_traced(value):
         return join(value)

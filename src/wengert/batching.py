@@ -584,9 +584,10 @@ RULES: dict[Primitive, Callable[[_Line], Any]] = {
     s.setitem: _setitem,
     s.put: _put,
     s.matmul: _matmul,
+    s.cross: _elementwise,
     s.argmax: _argument,
     s.argmin: _argument,
-    **dict.fromkeys([s.astype, s.sum_, s.cumsum, s.max_, s.min_, s.all_, s.any_], _same),
+    **dict.fromkeys([s.astype, s.diagonal, s.sum_, s.cumsum, s.max_, s.min_, s.all_, s.any_], _same),
 }
 """How a line of a primitive is evaluated for all members; None from a rule means that it does not know this case."""
 

@@ -256,7 +256,7 @@ class _Point:
         if self.name == "<lambda>":
             self.name = "f"
         self.y, self.map = linearize(f, *self.args)
-        self.inputs = [as_value(a) for a in self.args]
+        self.inputs = [np.array(a) if type(a) is np.ndarray else as_value(a) for a in self.args]
         self.shapes = [np.shape(x) for x in self.inputs]
         self.sizes = [int(np.size(x)) for x in self.inputs]
         self.splits = np.cumsum(self.sizes)[:-1]
@@ -277,7 +277,8 @@ class _Point:
 
     def split(self, x: Array, own: bool = False) -> list[Any]:
         """Split a flat vector into arrays of the arguments' shapes; with `own`, in the arguments' dtypes."""
-        parts = [part.reshape(s)[()] for part, s in zip(np.split(x, self.splits), self.shapes, strict=True)]
+        parts = [part.reshape(s) for part, s in zip(np.split(x.copy(), self.splits), self.shapes, strict=True)]
+        parts = [p if type(i) is np.ndarray else p[()] for p, i in zip(parts, self.inputs, strict=True)]
         return [p.astype(i.dtype) for p, i in zip(parts, self.inputs, strict=True)] if own else parts
 
     def value(self, x: Array) -> Array:

@@ -478,7 +478,8 @@ def main() -> None:
 @common
 @click.option("--mode", type=click.Choice(MODES), default="both", show_default=True, help="Which accumulation.")
 @click.option("--format", "form", type=click.Choice(FORMS), default="text", show_default=True, help="In which form.")
-def explain(function: str, at: tuple[str, ...], data: str | None, mode: str, form: str) -> None:
+@click.option("--step", type=int, metavar="K", help="Write out step K of each loop (from 0) with its values.")
+def explain(function: str, at: tuple[str, ...], data: str | None, mode: str, form: str, step: int | None) -> None:
     """Derive the derivatives step by step, with formulas and values.
 
     The function is decomposed into intermediate variables; then each pass of each accumulation mode is written out
@@ -491,7 +492,7 @@ def explain(function: str, at: tuple[str, ...], data: str | None, mode: str, for
     from wengert.explanation import explain as explained
 
     with prepared(function, at, data) as (f, values):
-        explanation = explained(f, mode=mode)(*values)
+        explanation = explained(f, mode=mode, step=step)(*values)
         show(getattr(explanation, form)())
 
 

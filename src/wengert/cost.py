@@ -82,14 +82,20 @@ def line_cost(primitive: Primitive, y: Any, inputs: Iterable[Any], params: Mappi
     how = primitive.counts
     if how is None:
         return Cost()
-    counted = {how: y.size} if isinstance(how, str) else dict(how(y, *inputs, **params))
+    if isinstance(how, str):
+        counted = {how: y.size}
+    else:
+        found = how(y, *inputs, **params)
+        if isinstance(found, Cost):  # of a line that holds Programs
+            return found
+        counted = dict(found)
     counted.pop("moves", None)
     calls = counted.pop("calls", 0)
     return Cost(**counted, functions={primitive.name: calls} if calls else {})
 
 
 def cost(program: Program) -> Cost:
-    """Count a Program; a Program inside a line is counted by that line's own row."""
+    """Count a Program; one that a line holds is counted as often as it runs."""
     total = Cost()
     for line in program.lines:
         total += _of(line)

@@ -8,6 +8,7 @@
      |-- UnsupportedError (NotImplementedError)  a function that has no rule was called on a traced value
      |-- LostGradientError(TypeError)            a traced value was about to become a plain number
      |-- EscapedError     (RuntimeError)         a traced value was used after its trace had ended
+     |-- ChangedError     (RuntimeError)         a plain array was changed in place that the derivative reads
      |-- ShapeError       (ValueError)           shapes that do not go together
      |    `-- AxisError   (numpy's, IndexError)  an axis that the array does not have
      |-- MatrixError      (LinAlgError)          NumPy refuses a matrix: singular, not square, not positive definite
@@ -42,6 +43,9 @@ LIBRARIES = (PACKAGE,) + tuple(
     for file in (np.__file__, None if _SCIPY is None else _SCIPY.origin)
     if file is not None
 )
+
+SCIPY = None if _SCIPY is None or _SCIPY.origin is None else os.path.dirname(os.path.abspath(_SCIPY.origin)) + os.sep
+"""Where SciPy's modules are."""
 
 RawLocation = tuple[CodeType, int]
 """A code object and the offset of an instruction in it: cheap to take while tracing, resolved when it is asked for."""
@@ -155,6 +159,10 @@ class LostGradientError(WengertError, TypeError):
 
 class EscapedError(WengertError, RuntimeError):
     """A traced value was used after its trace had ended."""
+
+
+class ChangedError(WengertError, RuntimeError):
+    """A plain array that the derivative reads was changed in place after it had been used."""
 
 
 class ShapeError(WengertError, ValueError):

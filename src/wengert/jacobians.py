@@ -80,13 +80,77 @@ def pull_diagonal(c: Array, g: Array, in_shape: Shape, batch: int) -> Array:
     shape = product.shape
     if shape[batch:] == in_shape:
         return product
+    if not (in_shape or batch) and type(product) is np.ndarray and product.size <= LARGE:
+        return np.add.reduce(product, axis=None)
     extra = len(shape) - batch - len(in_shape)
-    axes = tuple(range(batch, batch + extra)) + tuple(
-        batch + extra + axis for axis, size in enumerate(in_shape) if size == 1 and shape[batch + extra + axis] != 1
-    )
-    product = product.sum(axis=axes)
+    axes = tuple(range(batch, batch + extra))
+    if 1 in in_shape:
+        start = batch + extra
+        axes += tuple([start + axis for axis, size in enumerate(in_shape) if size == 1 and shape[start + axis] != 1])
+    product = add_up(product, axes, not extra)
     full = shape[:batch] + in_shape
     return product if product.shape == full else product.reshape(full)
+
+
+# ---- The same for large plain arrays, where NumPy's loops over short axes would take most of the time ----
+
+LARGE = 2048
+"""From so many elements on it pays to look for a way around a slow loop."""
+SHORT = 128
+"""From so many elements on it pays to add up a short axis by slices."""
+_SUMMABLE = frozenset("fdFD")
+
+
+def add_up(x: Array, axes: Shape, keepdims: bool, exact: bool = False) -> Array:
+    """Sum over axes; with `exact`, bit for bit as NumPy does.
+
+    Fewer than eight numbers NumPy adds one after the other, so adding slices gives the same bits, many times faster.
+    Rows of few elements are added by a product with ones, which rounds differently.
+    """
+    if type(x) is not np.ndarray:
+        return x.sum(axis=axes, keepdims=keepdims)
+    if x.size > SHORT and axes and x.dtype.char in _SUMMABLE:
+        last = x.shape[-1]
+        few = 8 if x.dtype.char in "fd" else 4  # of complex numbers, both parts count
+        if len(axes) == 1 and 1 < last < few and last * last * 16 < x.size and axes[0] in (-1, x.ndim - 1):
+            y = np.add(x[..., 0], x[..., 1])
+            for k in range(2, last):
+                y += x[..., k]
+            return y[..., None] if keepdims else y
+        width = math.prod(x.shape[len(axes) :])
+        in_front = x.size > LARGE and len(axes) < x.ndim and axes == tuple(range(len(axes)))
+        if in_front and not exact and width <= 64 and x.flags.c_contiguous:
+            rows = x.reshape((-1, width))
+            y = np.matmul(np.ones(len(rows), x.dtype), rows)
+            if np.isfinite(y).all():  # else by NumPy's own loop, which reports what BLAS does not
+                return y.reshape(((1,) * len(axes) if keepdims else ()) + x.shape[len(axes) :])
+    reduce: Any = np.add.reduce
+    return reduce(x, axis=axes, keepdims=keepdims)
+
+
+def multiply_out(c: np.ndarray[Any, Any], g: np.ndarray[Any, Any]) -> Array:
+    """Multiply arrays of different shapes; where the last axis is short, along the others."""
+    last = g.shape[-1] if g.ndim else 0
+    if not 1 < last < 5 or c.size == 1 or c.ndim > g.ndim or c.shape == g.shape:
+        return np.multiply(c, g)
+    shape = np.broadcast_shapes(c.shape, g.shape)
+    if shape[-1] != last:
+        return np.multiply(c, g)
+    product = np.empty(shape, np.result_type(c, g))
+    for k in range(last):
+        np.multiply(c[..., k if c.shape[-1] > 1 else 0], g[..., k], out=product[..., k])
+    return product
+
+
+def pull_large(c: np.ndarray[Any, Any], g: np.ndarray[Any, Any], in_shape: Shape, batch: int) -> Array:
+    """Do as `pull_diagonal`; if all is summed up, without writing the products down."""
+    if not batch and math.prod(in_shape) == 1 and c.dtype is g.dtype and c.dtype.char in _SUMMABLE:
+        total = c.reshape(-1)[0] * add_up(g, tuple(range(g.ndim)), False) if c.size == 1 else None
+        if c.shape == g.shape:
+            total = np.dot(c.reshape(-1), g.reshape(-1))
+        if total is not None and np.isfinite(total):  # 0 * inf has to be met, and reported, one by one
+            return total.reshape(in_shape) if in_shape else total
+    return pull_diagonal(1, multiply_out(c, g), in_shape, batch)
 
 
 # ---- Putting pieces into an array of zeros: the transpose of indexing, which NumPy has no function for ----
@@ -101,27 +165,71 @@ def assemble(pieces: Sequence[Array], indices: Sequence[Any], shape: Shape, batc
     array([6., 2., 0.])
     """
     for piece in pieces:
-        handler = getattr(type(piece), "__array_function__", None)
-        if handler is not None and not isinstance(piece, np.ndarray):
-            return piece.__array_function__(assemble, (type(piece),), (pieces, indices, shape), {"batch": batch})
-    for index in indices:
-        traced = _traced_item(index)
+        kind = type(piece)
+        if kind is not np.ndarray and kind is not np.float64 and hasattr(kind, "__array_function__"):
+            return piece.__array_function__(assemble, (kind,), (pieces, indices, shape), {"batch": batch})
+    basic = [is_basic(index) for index in indices]
+    for index, simple in zip(indices, basic, strict=True):
+        traced = None if simple else _traced_item(index)
         if traced is not None:
             return traced.__array_function__(assemble, (type(traced),), (pieces, indices, shape), {"batch": batch})
-    leading: Shape = ()
-    if batch:
-        leading = np.shape(pieces[0])[:batch]
-    total = np.zeros(leading + shape, np.result_type(*pieces))
+    if len(pieces) == 1 and not batch and not basic[0]:
+        counted = _count_up(pieces[0], indices[0], shape)
+        if counted is not None:
+            return counted
+    leading: Shape = np.shape(pieces[0])[:batch] if batch else ()
+    total = np.zeros(leading + shape, _common_dtype(pieces))
     free = (slice(None),) * batch
-    for piece, index in zip(pieces, indices, strict=True):
-        if is_basic(index):
-            total[free + index] += piece
+    for piece, index, simple in zip(pieces, indices, basic, strict=True):
+        if simple:
+            add_into(total, free + index if batch else index, piece)
         else:
-            flat = flat_positions(index, shape)
-            view = total.reshape((*leading, math.prod(shape)))
-            at: Any = (*free, flat.ravel())
-            np.add.at(view, at, np.reshape(piece, (*leading, flat.size)))  # unbuffered: repeats add up
+            add_at(total, piece, index, shape, batch)
     return total
+
+
+def add_into(whole: np.ndarray[Any, Any], index: Any, piece: Array) -> None:
+    """Add to part of an array; ``whole[index] += piece`` would copy the part once more."""
+    part = whole[index]
+    if type(part) is np.ndarray:
+        np.add(part, piece, out=part)
+    else:
+        whole[index] = part + piece
+
+
+def _common_dtype(arrays: Sequence[Array]) -> np.dtype[Any]:
+    """Return np.result_type, without asking NumPy where all are the same."""
+    first: np.dtype[Any] | None = getattr(arrays[0], "dtype", None)
+    for a in arrays[1:]:
+        if getattr(a, "dtype", None) is not first:
+            return np.result_type(*arrays)
+    return np.result_type(*arrays) if first is None else first
+
+
+def add_at(total: np.ndarray[Any, Any], piece: Array, index: Any, shape: Shape, batch: int) -> None:
+    """Add a piece into an array at positions that may repeat."""
+    flat = flat_positions(index, shape)
+    leading = total.shape[:batch]
+    view = total.reshape((*leading, math.prod(shape)))
+    at: Any = (*(slice(None),) * batch, flat.ravel())
+    np.add.at(view, at, np.reshape(piece, (*leading, flat.size)))  # unbuffered: repeats add up
+
+
+def _count_up(piece: Array, index: Any, shape: Shape) -> np.ndarray[Any, Any] | None:
+    """Assemble one piece by np.bincount, which is the quickest sum by position; None where it does not apply."""
+    if type(piece) is not np.ndarray or piece.dtype.char != "d" or not piece.size:
+        return None
+    only: Any = index[0] if len(index) == 1 else None
+    if type(only) is np.ndarray and only.ndim == 1 and only.dtype == np.intp:
+        width = math.prod(shape[1:])
+        if piece.size > LARGE and 0 < width <= 16 and only.min() >= 0:
+            total = np.empty((shape[0], width))  # column by column: no table of the positions of all elements
+            columns = piece.reshape((-1, width))
+            for k in range(width):
+                total[:, k] = np.bincount(only, columns[:, k], shape[0])
+            return total.reshape(shape)
+    flat = flat_positions(index, shape)
+    return np.bincount(flat.reshape(-1), piece.reshape(-1), math.prod(shape)).reshape(shape)
 
 
 def is_basic(index: Any) -> bool:
@@ -291,11 +399,15 @@ class Select(LocalJacobian):
 class Place(LocalJacobian):
     """``y_dot[index] = x_dot``, zero elsewhere: what is assigned to part of an array, broadcast as NumPy does."""
 
-    __slots__ = ("index", "region")
+    __slots__ = ("index",)
 
     def __init__(self, index: Any, in_shape: Shape, out_shape: Shape) -> None:
         self.index, self.in_shape, self.out_shape = index, in_shape, out_shape
-        self.region = np.empty(out_shape, np.bool_)[_present(index)].shape
+
+    @property
+    def region(self) -> Shape:
+        """The shape of what the index selects."""
+        return tuple(np.empty(self.out_shape, np.bool_)[_present(self.index)].shape)
 
     def push(self, t: Array, batch: int = 0) -> Array:
         return assemble(
@@ -388,6 +500,9 @@ class Sum(LocalJacobian):
         self.out_shape = out_shape
 
     def _kept(self) -> Shape:
+        if len(self.axis) == 1:  # a generator would take longer than the sum
+            (k,) = self.axis
+            return (*self.in_shape[:k], 1, *(self.in_shape[k + 1 :] if k != -1 else ()))
         ndim = len(self.in_shape)
         return tuple(1 if k - ndim in self.axis else s for k, s in enumerate(self.in_shape))
 
@@ -401,10 +516,16 @@ class Sum(LocalJacobian):
         if type(g) is np.float64:  # as np.broadcast_to does, which takes thrice as long for a scalar
             return np.ndarray(self.in_shape, g.dtype, g, 0, (0,) * len(self.in_shape))
         shape = leading + self.in_shape
-        if type(g) is np.ndarray and math.prod(shape) <= 4096:  # and a copy is quicker than a view where it is small
-            spread = np.empty(shape, g.dtype)
-            spread[...] = g
-            return spread
+        if type(g) is np.ndarray:  # and a copy is quicker than a view where it is small, or the last axis is short
+            if math.prod(shape) <= 4096:
+                spread = np.empty(shape, g.dtype)
+                spread[...] = g
+                return spread
+            if self.axis == (-1,) and shape[-1] < 5 and g.ndim == len(shape):
+                spread = np.empty(shape, g.dtype)
+                for k in range(shape[-1]):
+                    spread[..., k] = g[..., 0]
+                return spread
         return np.broadcast_to(g, shape)
 
     def counts(self) -> Counts:
@@ -437,14 +558,16 @@ class Permute(LocalJacobian):
 
     __slots__ = ("axes",)
 
-    def __init__(self, in_shape: Shape, axes: Shape) -> None:
+    def __init__(self, in_shape: Shape, axes: Shape, out_shape: Shape | None = None) -> None:
         self.in_shape, self.axes = in_shape, axes
-        self.out_shape = tuple(in_shape[a] for a in axes)
+        self.out_shape = tuple(in_shape[a] for a in axes) if out_shape is None else out_shape
 
     def push(self, t: Array, batch: int = 0) -> Array:
         return np.transpose(t, (*range(batch), *(a + batch for a in self.axes)))
 
     def pull(self, g: Array, batch: int = 0) -> Array:
+        if self.axes == (1, 0) and not batch:
+            return g.T
         inverse = sorted(range(len(self.axes)), key=self.axes.__getitem__)
         return np.transpose(g, (*range(batch), *(a + batch for a in inverse)))
 
@@ -471,6 +594,8 @@ class LeftProduct(LocalJacobian):
             return g[..., None] * A if A.ndim == 1 else np.matmul(g, A)
         if A.ndim == 1:
             return A[:, None] * g[..., None, :]
+        if not batch and len(self.in_shape) == 2 < A.ndim and type(A) is np.ndarray is type(g):
+            return np.matmul(_in_rows(A).T, _in_rows(g))  # the stack is summed over
         return pull_diagonal(1, np.matmul(_transpose(A), g), self.in_shape, batch)
 
     def counts(self) -> Counts:
@@ -496,6 +621,9 @@ class RightProduct(LocalJacobian):
             return g[..., None] * self.B
         if len(self.in_shape) == 1:
             return np.matmul(g, _transpose(self.B))
+        if type(g) is np.ndarray and self.B.ndim == 2 < g.ndim and g.flags.c_contiguous:  # one product, not a stack
+            flat = np.matmul(_in_rows(g), self.B.T)
+            return pull_diagonal(1, flat.reshape(g.shape[:-1] + flat.shape[-1:]), self.in_shape, batch)
         return pull_diagonal(1, np.matmul(g, _transpose(self.B)), self.in_shape, batch)
 
     def counts(self) -> Counts:
@@ -541,7 +669,7 @@ class Map(LocalJacobian):
         out_shape: Shape,
         push: Callable[[Array], Array],
         pull: Callable[[Array], Array],
-        counts: Counts | None = None,
+        counts: Counts | Callable[[], Counts] | None = None,
         name: str = "J",
     ) -> None:
         self.in_shape, self.out_shape = in_shape, out_shape
@@ -554,7 +682,7 @@ class Map(LocalJacobian):
         return self._pull(g)
 
     def counts(self) -> Counts:
-        return self._counts
+        return self._counts() if callable(self._counts) else self._counts
 
     def formula(self, operand: str) -> str:
         return f"{self.name}^T({operand})"
@@ -675,6 +803,11 @@ def _spread(t: Array, in_shape: Shape, out_shape: Shape, batch: int) -> Array:
     if not batch or missing <= 0:
         return t
     return t.reshape(t.shape[:batch] + (1,) * missing + in_shape)
+
+
+def _in_rows(a: Array) -> Array:
+    """Return the rows of a stack of matrices, one below the other."""
+    return a.reshape((math.prod(a.shape[:-1]), a.shape[-1]))
 
 
 def _transpose(a: Array) -> Array:

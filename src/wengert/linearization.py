@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from wengert.jacobians import Diagonal, LocalJacobian
-from wengert.program import Program, Var, evaluate_all, value_of
-from wengert.tracing import Row, Trace
+from wengert.program import Line, Program, Var, evaluate_all, value_of
+from wengert.tracing import Row, Trace, current_context
 
 Array = Any
 
@@ -72,8 +72,17 @@ class Linearization:
 
     @classmethod
     def of_program(cls, program: Program, *args: Any) -> Linearization:
-        """Linearize a Program at a point by evaluating it there."""
-        environment = evaluate_all(program, *args)
+        """Linearize a Program at a point by evaluating it there; what that records has the places of its lines."""
+        context = current_context()
+        place = context.place
+
+        def at(line: Line) -> None:
+            context.place = line.place
+
+        try:
+            environment = evaluate_all(program, *args, before=at)
+        finally:
+            context.place = place
         positions: dict[Var, int] = {var: k for k, var in enumerate(program.inputs)}
         rows: list[Row] = []
         for line in program.lines:

@@ -18,14 +18,14 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.cost import Cost, cost, line_cost
 from wengert.linearization import Linearization
-from wengert.program import Atom, Constant, Line, Packing, Program
+from wengert.program import Atom, Constant, Held, Line, Packing, Program, Var, walk
 from wengert.tracing import Row, Tape, outputs_of, recording, results_of
 
 
@@ -62,6 +62,8 @@ class Plan:
     function: Cost
     candidates: tuple[Candidate, ...]
     reason: str
+    notes: tuple[str, ...] = ()
+    """What each loop and checkpoint keeps for a reverse sweep, in bytes, and what it runs again."""
 
     @property
     def choice(self) -> Candidate:
@@ -72,7 +74,7 @@ class Plan:
         from rich.console import Group
         from rich.text import Text
 
-        return Group(Text(self._headline()), _table(self), Text(self.reason))
+        return Group(Text(self._headline()), _table(self), Text(self.reason), *map(Text, self.notes))
 
     def __str__(self) -> str:
         from rich.console import Console
@@ -128,7 +130,9 @@ def plan_program(program: Program, args: Sequence[Any]) -> Plan:
     function = cost(program)
     candidates = [_candidate(program, args, "forward", n), _candidate(program, args, "reverse", m)]
     candidates.sort(key=lambda c: (c.cost.weight, c.kept))
-    return Plan(program.name, n, m, len(program.lines), function, tuple(candidates), _reason(candidates, n, m))
+    reason = _reason(candidates, n, m)
+    notes = tuple(dict.fromkeys(note for line in walk(program) if (note := line.held.note() if line.held else "")))
+    return Plan(program.name, n, m, len(program.lines), function, tuple(candidates), reason, notes)
 
 
 def _reason(candidates: Sequence[Candidate], n: int, m: int) -> str:
@@ -162,7 +166,39 @@ def _times(ratio: float) -> str:
 
 
 def _candidate(program: Program, args: Sequence[Any], mode: str, passes: int) -> Candidate:
-    """Record one pass of a mode and count its lines by what they depend on."""
+    """Count the Jacobian of a Program in a mode."""
+    found = _one_pass(program, args, mode)
+    return Candidate(mode, passes, found.function, found.partials, found.one_pass, found.kept)
+
+
+class Sweep(NamedTuple):
+    """One recorded pass, counted by what its lines depend on.
+
+    Attributes
+    ----------
+    function, partials, one_pass
+        Lines of the function itself, of the partials, and those that depend on the seed.
+    kept
+        The values that the function computes and a reverse sweep reads.
+    read
+        For each independent variable, whether the partials read it.
+    made
+        For each result, how many values it adds to `kept` if it is read once more, by what comes after it.
+    reached
+        For each result (forward) or independent variable (reverse), whether anything came to it.
+    """
+
+    function: Cost
+    partials: Cost
+    one_pass: Cost
+    kept: int
+    read: tuple[bool, ...]
+    made: tuple[int, ...]
+    reached: tuple[bool, ...]
+
+
+def _one_pass(program: Program, args: Sequence[Any], mode: str, given: Sequence[bool] | None = None) -> Sweep:
+    """Record one pass of a mode and count its lines by what they depend on; with `given`, from some seeds only."""
     with recording() as tape:
         xs = [tape.input(value) for value in args]
         linearization = Linearization.of_program(program, *xs)
@@ -170,16 +206,18 @@ def _candidate(program: Program, args: Sequence[Any], mode: str, passes: int) ->
         packings = program.arguments if mode == "forward" else program.results
         first_seed = tape.size
         positions = range(len(program.inputs)) if mode == "forward" else linearization.outputs
+        wanted = [True] * len(packings) if given is None else given
         seeds: dict[int, Any] = {}
-        for position, seed in zip(positions, _seeds(tape, packings), strict=True):
-            if position >= 0:
+        for position, seed in zip(positions, _seeds(tape, packings, wanted), strict=True):
+            if position >= 0 and seed is not None:
                 seeds[position] = seeds[position] + seed if position in seeds else seed
-        (forward if mode == "forward" else reverse)(linearization, seeds)
+        found = (forward if mode == "forward" else reverse)(linearization, seeds)
         rows = tape.rows
-    depends = set(range(first_seed, first_seed + len(packings)))
+    depends = set(range(first_seed, first_seed + sum(wanted)))
     function, partials, one_pass = Cost(), Cost(), Cost()
     read: dict[int, int] = {}
     computed: dict[int, int] = {}
+    inside = 0
     for row in rows[:own]:
         cost_of_row = _row_cost(row)
         function += cost_of_row
@@ -188,18 +226,35 @@ def _candidate(program: Program, args: Sequence[Any], mode: str, passes: int) ->
     for row in rows[own:]:
         if not depends.isdisjoint(row[1]):
             depends.update(outputs_of(row))
-            one_pass += _row_cost(row)
+            held = row[3].get("held") if row[0].multiple else None
+            swept = None if held is None else held.swept([parent in depends for parent in row[1]])
+            if swept is None:
+                one_pass += _row_cost(row)
+            else:
+                once, each, kept = swept
+                partials, one_pass, inside = partials + once, one_pass + each, inside + kept
         else:
             partials += _row_cost(row)
-        read.update({parent: computed[parent] for parent in row[1] if parent in computed})
-    kept = sum(read.values()) if mode == "reverse" else 0
-    return Candidate(mode, passes, function, partials, one_pass, kept)
+        read.update({parent: computed.get(parent, 0) for parent in row[1] if parent >= 0})
+    outputs = linearization.outputs
+    ends = found if mode == "reverse" else [None if position < 0 else found[position] for position in outputs]
+    return Sweep(
+        function,
+        partials,
+        one_pass,
+        sum(read.values()) + inside if mode == "reverse" else 0,
+        tuple(k in read for k in range(len(program.inputs))),
+        tuple(0 if position in read else computed.get(position, 0) for position in outputs),
+        tuple(end is not None for end in ends),
+    )
 
 
-def count_sweep(program: Program, args: Sequence[Any], active: Sequence[bool], mode: str) -> tuple[Cost, Cost, int]:
-    """Count a sweep over the body of a loop: its partials, one pass, and the values that a reverse sweep reads.
+def count_sweep(
+    program: Program, args: Sequence[Any], active: Sequence[bool], mode: str, given: Sequence[bool] | None = None
+) -> Sweep:
+    """Count a sweep over a Program that a line holds, with tangents or adjoints of whole arguments and results.
 
-    Only the active arguments are differentiated.
+    Only the active arguments are differentiated, and only the `given` results have adjoints.
     """
     held = tuple(
         Packing(a.name, a.shape, a.dtype, a.atoms) for a, on in zip(program.arguments, active, strict=True) if on
@@ -213,19 +268,30 @@ def count_sweep(program: Program, args: Sequence[Any], active: Sequence[bool], m
         Line(line.primitive, tuple(map(bound, line.inputs)), line.outputs, line.params, line.place)
         for line in program.lines
     )
-    results = tuple(
-        Packing(r.name, r.shape, r.dtype, tuple(map(bound, r.atoms))) for r in program.results if r.dtype.kind in "fc"
-    )
+    results = tuple(Packing(r.name, r.shape, r.dtype, tuple(map(bound, r.atoms))) for r in program.results)
     inner = Program(program.name, held, lines, results, (), False)
     values = [v for v, on in zip(args, active, strict=True) if on]
-    found = _candidate(inner, values, mode, 1)
-    return found.partials, found.one_pass, found.kept
+    if mode == "reverse":
+        given = [r.dtype.kind in "fc" and (given is None or given[k]) for k, r in enumerate(program.results)]
+    found = _one_pass(inner, values, mode, given if mode == "reverse" else None)
+    places = [k for k, on in enumerate(active) if on]
+
+    def whole(marks: Sequence[bool]) -> tuple[bool, ...]:
+        marked = {place for place, mark in zip(places, marks, strict=True) if mark}
+        return tuple(k in marked for k in range(len(active)))
+
+    reached = whole(found.reached) if mode == "reverse" else found.reached
+    return found._replace(read=whole(found.read), reached=reached)
 
 
-def _seeds(tape: Tape, packings: Sequence[Packing]) -> list[Any]:
-    """Make one traced seed for each argument or result, and split it as that is laid out."""
-    wholes = [tape.input(np.ones(p.shape, p.dtype)[()]) for p in packings]
-    return [part for packing, whole in zip(packings, wholes, strict=True) for part in packing.unpack(whole)]
+def _seeds(tape: Tape, packings: Sequence[Packing], wanted: Sequence[bool]) -> list[Any]:
+    """Make one traced seed for each argument or result that is wanted, and split it as that is laid out."""
+    parts: list[Any] = []
+    for packing, on in zip(packings, wanted, strict=True):
+        parts += (
+            packing.unpack(tape.input(np.ones(packing.shape, packing.dtype)[()])) if on else [None] * len(packing.atoms)
+        )
+    return parts
 
 
 def _row_cost(row: Row) -> Cost:
@@ -246,7 +312,11 @@ def choose(linearization: Linearization) -> str:
     forward_pass = reverse_pass = 0
     used: set[int] = set()
     for row in linearization.rows:
-        primitive, parents, kept, _, _, _ = row
+        primitive, parents, kept, params, _, _ = row
+        if primitive.multiple:
+            there, back = _weigh_held(params["held"])
+            forward_pass, reverse_pass = forward_pass + there, reverse_pass + back
+            continue
         size = sum(y.size for _, y in results_of(row))
         reached = 0
         for k, parent in enumerate(parents):
@@ -262,3 +332,26 @@ def choose(linearization: Linearization) -> str:
                 reverse_pass += size  # an adjoint is summed where an operand was broadcast
         forward_pass += size * max(reached - 1, 0)
     return "forward" if n * forward_pass <= m * reverse_pass else "reverse"
+
+
+def _weigh_held(held: Held) -> tuple[int, int]:
+    """Count the additions of one forward and one reverse pass through the Programs that a line holds, by their steps.
+
+    Every operand counts as differentiated: that decides between the modes as well, and nothing is recorded for it.
+    """
+    forward_pass = reverse_pass = 0
+    for program, times in zip(held.programs, held.times, strict=True):
+        used: set[Any] = set()
+        for line in program.lines if times else ():
+            if line.held is not None:
+                there, back = _weigh_held(line.held)
+                forward_pass, reverse_pass = forward_pass + times * there, reverse_pass + times * back
+                continue
+            size = line.outputs[0].size
+            operands = [a for k, a in enumerate(line.inputs) if isinstance(a, Var) and line.primitive.partial(k)]
+            forward_pass += times * size * max(2 * len(operands) - 1, 0)
+            for a in operands:
+                reverse_pass += times * (size + (a.size if a in used else 0))
+                reverse_pass += times * size * (line.primitive.elementwise and a.size != size)
+                used.add(a)
+    return forward_pass, reverse_pass

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import base64
 import inspect
+import keyword
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -85,7 +86,8 @@ class Primitive:
     be kept for the derivative: ``lambda y, _x: y``.  A *variadic* primitive has one rule for all its arguments, which
     takes the position first.  A *multiple* primitive returns a tuple, and its line has an output for each (a loop).
     `joint` and `joint_pull` push all tangents and pull all adjoints of a line at once, where that is less work than one
-    argument after the other.  Calling a primitive on traced values records a line.
+    argument after the other; `together` returns the partials with respect to all arguments, where their pulls have work
+    in common.  Calling a primitive on traced values records a line.
 
     >>> import numpy as np
     >>> cube = Primitive("cube", lambda x: x**3, (lambda _y, x: 3 * x**2,))
@@ -110,6 +112,7 @@ class Primitive:
         "partials",
         "reads",
         "source",
+        "together",
         "variadic",
     )
 
@@ -124,6 +127,7 @@ class Primitive:
         multiple: bool = False,
         joint: Callable[..., Any] | None = None,
         joint_pull: Callable[..., Any] | None = None,
+        together: Callable[..., Sequence[Any]] | None = None,
         operator: Callable[..., Any] | None = None,
         source: str | Callable[[Sequence[str], Mapping[str, Any]], str] | None = None,
         formula: str | Callable[..., Any] | None = None,
@@ -133,7 +137,7 @@ class Primitive:
     ) -> None:
         self.name, self.numpy, self.partials = name, numpy, tuple(partials)
         self.elementwise, self.variadic, self.multiple = elementwise, variadic, multiple
-        self.joint, self.joint_pull = joint, joint_pull
+        self.joint, self.joint_pull, self.together = joint, joint_pull, together
         self.compute = operator or numpy  # Python's own operators are ten times as fast on scalars
         self.source, self.formula, self.counts, self.domain, self.kink = source, formula, counts, domain, kink
         self.keeps = _what_the_rules_read(self.partials, variadic)
@@ -261,6 +265,11 @@ class Held:
         """The Programs, in the order in which they are printed."""
         raise NotImplementedError
 
+    @property
+    def times(self) -> tuple[int, ...]:
+        """How often each Program runs."""
+        raise NotImplementedError
+
     def heading(self) -> str:
         """Say in a few words how they are run: ``1,000 steps``."""
         raise NotImplementedError
@@ -269,9 +278,20 @@ class Held:
         """Say for each Program what it is: ``step``, ``where true``."""
         raise NotImplementedError
 
+    def note(self) -> str:
+        """Say what a reverse sweep keeps of this line, in bytes, and what it runs again; or nothing."""
+        return ""
+
     def source(self, names: Sequence[str], args: Sequence[str], left: Sequence[str]) -> list[str]:
         """Write the line as Python statements; the Programs are functions of the given names."""
         raise NotImplementedError
+
+    def swept(self, moving: Sequence[bool]) -> tuple[Any, Any, int] | None:
+        """Count the line where it is itself a sweep over another: once, in each pass, and the values kept for it.
+
+        Only the `moving` operands change from pass to pass; None if that is not how the line came about.
+        """
+        return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -425,7 +445,9 @@ class Program:
 
     def __repr__(self) -> str:
         n, m = sum(v.size for v in self.inputs), sum(math.prod(r.shape) for r in self.results)
-        return f"<Program {self.name}: R^{n} -> R^{m}, {len(self.lines)} lines>"
+        inside = len({id(line) for line in walk(self)}) - len(self.lines)
+        more = f", {inside} in bodies" if inside else ""
+        return f"<Program {self.name}: R^{n} -> R^{m}, {len(self.lines)} lines{more}>"
 
 
 # ---- Check ----
@@ -506,10 +528,11 @@ def evaluate(program: Program, *args: Any) -> Any:
     return values[0] if program.single else values
 
 
-def evaluate_all(program: Program, *args: Any) -> dict[Var, Any]:
+def evaluate_all(program: Program, *args: Any, before: Callable[[Line], None] | None = None) -> dict[Var, Any]:
     """Evaluate a Program at a point and return the value of every variable.
 
-    Where the function takes trees, the arguments are trees, or else their leaves one by one.
+    Where the function takes trees, the arguments are trees, or else their leaves one by one.  `before` is told of each
+    line that comes.
     """
     if program.trees is not None:
         args = tuple(program.trees.split(args))
@@ -524,6 +547,8 @@ def evaluate_all(program: Program, *args: Any) -> dict[Var, Any]:
     for var in program.inputs:
         _heed(guards, var, environment)
     for line in program.lines:
+        if before is not None:
+            before(line)
         result = line.primitive(*[value_of(a, environment) for a in line.inputs], **line.params)
         if line.primitive.multiple:
             environment.update(zip(line.outputs, result, strict=True))
@@ -576,12 +601,33 @@ def readable(expression: str) -> str:
 
 
 def write_listing(program: Program, places: bool = True) -> str:
-    """Write a Program line by line, in columns; see `Program.listing`."""
+    """Write a Program line by line, in columns, and below a line the Programs it holds; see `Program.listing`."""
+    rows = list(_rows_of(program, places, "", {}))
+    lines = [row for row in rows if type(row) is tuple]
+    first = max([len(text) for text, _, _ in lines], default=0)
+    second = max([len(note) for _, note, _ in lines], default=0)
+    written = []
+    for row in rows:
+        if type(row) is str:
+            written.append(row.rstrip())
+            continue
+        text, note, place = row
+        text = f"{text:<{first}}" + (f"  {note:<{second}}" if second else "")
+        written.append((f"{text}  # {place}" if place else text).rstrip())
+    return "\n".join(written)
+
+
+def _rows_of(program: Program, places: bool, indent: str, said: dict[int, str], title: str = "") -> Iterator[Any]:
+    """Yield the arguments as text, each line as (text, note, place), and the results that are no lines as text.
+
+    A Program that another line holds too is written once; `said` has the names of that line.
+    """
     head = [
         f"{name} = {atom}" + (f"  {_shape(atom.shape)}" if atom.shape else "")
         for argument in program.arguments
         for name, atom in zip(argument.names, argument.atoms, strict=True)
     ]
+    yield f"{indent}{title}{', '.join(head)}"
     results: dict[Var, list[str]] = {}
     constants: list[str] = []
     for result in program.results:
@@ -591,20 +637,25 @@ def write_listing(program: Program, places: bool = True) -> str:
             else:
                 constants.append(f"{name} = {atom}")
     guards = guards_of(program)
-    rows: list[tuple[str, str, str]] = []
     for line in program.lines:
-        shape = _shape(line.outputs[0].shape) if line.outputs[0].shape else ""
-        notes = [f"= {name}" for v in line.outputs for name in results.get(v, [])]
-        notes += [f"(here {guard.value})" for v in line.outputs for guard in guards.get(v, ())]
+        notes = []
+        for var in line.outputs:
+            own = [_shape(var.shape)] if var.shape else []
+            own += [f"= {name}" for name in results.get(var, [])]
+            if own and len(line.outputs) > 1:  # of which of them is it said?
+                own.insert(0, str(var))
+            notes.append(" ".join([*own, *(f"(here {guard.value})" for guard in guards.get(var, ()))]))
         place = str(line.location) if places and line.location is not None else ""
-        rows.append((str(line), " ".join(filter(None, [shape, *notes])), place))
-    first = max([len(r[0]) for r in rows], default=0)
-    second = max([len(r[1]) for r in rows], default=0)
-    body = []
-    for text, note, place in rows:
-        row = f"{text:<{first}}" + (f"  {note:<{second}}" if second else "")
-        body.append((f"{row}  # {place}" if place else row).rstrip())
-    return "\n".join([", ".join(head), *body, *([", ".join(constants)] if constants else [])])
+        yield f"{indent}{line}", ", ".join(filter(None, notes)), place
+        if line.held is not None:
+            for name, inner in zip(line.held.titles(), line.programs, strict=True):
+                if id(inner) in said:
+                    yield f"{indent}  {name}: as of {said[id(inner)]}"
+                    continue
+                said[id(inner)] = ", ".join(map(str, line.outputs))
+                yield from _rows_of(inner, places, f"{indent}  ", said, f"{name}: ")
+    if constants:
+        yield f"{indent}{', '.join(constants)}"
 
 
 def _shape(shape: Shape) -> str:
@@ -639,11 +690,48 @@ def setitem(array, index, value):
 """An assignment, as it stands in the source of a Program: the list says each value once, so it makes a new one."""
 
 
+CHOOSE_SOURCE = '''
+def first_that_holds(branches, *values):
+    """Return what the first of some functions returns that takes the decisions which these values ask for."""
+    for branch in branches:
+        try:
+            return branch(*values[: branch.__code__.co_argcount])
+        except ValueError:
+            continue
+    raise ValueError("another branch than those that were traced")
+
+
+'''
+"""How a loop whose steps take several branches finds the one to take, as it stands in the source of a Program."""
+
+
 def write_source(program: Program) -> str:
     """Write a Program as the NumPy source of a function; see `Program.source`."""
     name = program.name if program.name.isidentifier() else "f"
-    lines = [f"def {name}({', '.join(_identifier(a.name) for a in program.arguments)}):"]
+    body = "\n".join(_write_function(name, program, {name, "np", "put", "setitem"}, {}))
+    imports = ["import numpy as np"]
+    if "np.frombuffer(base64" in body:
+        imports.insert(0, "import base64\n")
+    modules = set(re.findall(r"(scipy\.[a-z]+|wengert\.primitives\.[a-z_]+)\.", body))
+    imports += [f"import {module}" for module in sorted(modules)]
+    used = {line.primitive.name for line in walk(program)}
+    helpers = PUT_SOURCE.lstrip("\n") if used & {"put", "scatter"} else ""
+    helpers += SETITEM_SOURCE.lstrip("\n") if "setitem" in used else ""
+    helpers += CHOOSE_SOURCE.lstrip("\n") if "first_that_holds(" in body else ""
+    return "\n".join(imports) + "\n\n\n" + helpers + body + "\n"
+
+
+def _write_function(
+    name: str, program: Program, taken: set[str], known: Mapping[int, str], is_body: bool = False
+) -> list[str]:
+    """Write a Program as a function; one that a line holds becomes a function inside, of a name that is not taken.
+
+    `known` are the functions that are written already where this one stands.
+    """
     guards = guards_of(program)
+    written = dict(known)
+    own = _parameters(program) if is_body else [as_identifier(a.name) or "x" for a in program.arguments]
+    lines = [f"def {name}({', '.join(own)}):"]
 
     def add(text: str, line: Line | None = None) -> None:
         location = None if line is None else line.location
@@ -654,44 +742,81 @@ def write_source(program: Program) -> str:
             add(f"if {type(guard.value).__name__}({_python(var)}) != {guard.value!r}:")
             add(f"    raise ValueError({f'{var} is not {guard.value}: another branch'!r})")
 
-    for argument in program.arguments:
-        own = _identifier(argument.name)
-        if argument.whole:
-            add(f"{_python(argument.atoms[0])} = np.asarray({own})[()]")
-        else:
+    if is_body:
+        renamed = [(_python(a.atoms[0]), o) for a, o in zip(program.arguments, own, strict=True)]
+        renamed = [(var, parameter) for var, parameter in renamed if var != parameter]
+        if renamed:
+            add(f"{', '.join(var for var, _ in renamed)} = {', '.join(parameter for _, parameter in renamed)}")
+    for argument, parameter in zip(program.arguments, own, strict=True):
+        if argument.whole and not is_body:
+            add(f"{_python(argument.atoms[0])} = np.asarray({parameter})[()]")
+        elif not is_body:
             for index, atom in zip(np.ndindex(*argument.shape), argument.atoms, strict=True):
-                add(f"{_python(atom)} = {own}[{', '.join(map(str, index))}]")
+                add(f"{_python(atom)} = {parameter}[{', '.join(map(str, index))}]")
         for atom in argument.atoms:
             heed(atom)  # type: ignore[arg-type]
     for line in program.lines:
-        left = ", ".join(_python(v) for v in line.outputs)
-        add(f"{left} = {line.primitive.write([_python(a) for a in line.inputs], line.params)}", line)
+        left = [_python(v) for v in line.outputs]
+        if line.held is None:
+            add(f"{', '.join(left)} = {line.primitive.write([_python(a) for a in line.inputs], line.params)}", line)
+        else:
+            names = []
+            for title, inner in zip(line.held.titles(), line.programs, strict=True):
+                if id(inner) not in written:
+                    own_name = _function_name(title, taken)
+                    function = _write_function(own_name, inner, taken, written, True)
+                    lines += [""] * (lines[-1] != "") + [f"    {text}" if text else "" for text in function] + [""]
+                    written[id(inner)] = own_name
+                names.append(written[id(inner)])
+            args = [_python(a) if isinstance(a, Var) else write_constant(a.value, True) for a in line.inputs]
+            for k, text in enumerate(line.held.source(names, args, left)):
+                add(text, None if k else line)
         for var in line.outputs:
             heed(var)
     results = []
     for result in program.results:
         parts = [_python(atom) for atom in result.atoms]
         if result.whole:
-            results.append(parts[0])
+            is_constant = is_body and isinstance(result.atoms[0], Constant)
+            results.append(write_constant(result.atoms[0].value, True) if is_constant else parts[0])  # type: ignore[union-attr]
         else:
             kind = "" if result.dtype == np.float64 else f", dtype=np.{result.dtype.name}"
             flat = f"np.array([{', '.join(parts)}]{kind})"
             results.append(flat if len(result.shape) == 1 else f"{flat}.reshape({result.shape})")
-    add(f"return {results[0]}" if program.single else f"return {', '.join(results)}{',' if len(results) == 1 else ''}")
-    imports = ["import numpy as np"]
-    body = "\n".join(lines)
-    if "np.frombuffer(base64" in body:
-        imports.insert(0, "import base64\n")
-    modules = set(re.findall(r"(scipy\.[a-z]+|wengert\.primitives\.[a-z_]+)\.", body))
-    imports += [f"import {module}" for module in sorted(modules)]
-    used = {line.primitive.name for line in walk(program)}
-    helpers = PUT_SOURCE.lstrip("\n") if used & {"put", "scatter"} else ""
-    helpers += SETITEM_SOURCE.lstrip("\n") if "setitem" in used else ""
-    return "\n".join(imports) + "\n\n\n" + helpers + body + "\n"
+    alone = len(results) == 1 if is_body else program.single
+    add(f"return {results[0] if alone else write_tuple(results)}")
+    return lines
 
 
-def _identifier(name: str) -> str:
-    return name if name.isidentifier() else "x"
+def write_tuple(parts: Sequence[str]) -> str:
+    """Write expressions as a tuple, as it stands on either side of ``=``."""
+    return f"{parts[0]}," if len(parts) == 1 else ", ".join(parts) if parts else "()"
+
+
+def _parameters(program: Program) -> list[str]:
+    """Name the parameters of a body by its arguments, or where that is no name of their own, by their variables."""
+    names = [as_identifier(argument.name) for argument in program.arguments]
+    return [
+        name if name and names.count(name) == 1 and name != "np" and not name.startswith("u_") else _python(a.atoms[0])
+        for name, a in zip(names, program.arguments, strict=True)
+    ]
+
+
+def _function_name(title: str, taken: set[str]) -> str:
+    """Turn a title into the name of a function that is not taken yet, and take it."""
+    stem = name = re.sub(r"\W+", "_", title)
+    k = 1
+    while name in taken or keyword.iskeyword(name):
+        k += 1
+        name = f"{stem}_{k}"
+    taken.add(name)
+    return name
+
+
+def as_identifier(name: str) -> str:
+    """Return a name that Python takes: ``c'`` is ``c_next``; nothing, if there is none."""
+    name = name.replace("'", "_next")
+    return name if name.isidentifier() and not keyword.iskeyword(name) else ""
 
 
 def _python(atom: Atom) -> str:
@@ -700,13 +825,16 @@ def _python(atom: Atom) -> str:
     return write_constant(atom.value)
 
 
-def write_constant(value: Any) -> str:
-    """Write a constant as a Python expression that gives it back to the last bit."""
+def write_constant(value: Any, typed: bool = False) -> str:
+    """Write a constant as a Python expression that gives it back to the last bit.
+
+    A number is written as Python's own, or with `typed` as NumPy's: two of Python's would not divide as arrays do.
+    """
     if isinstance(value, np.generic):
         text = repr(value.item())
         if text in ("inf", "-inf", "nan"):
             text = f"float({text!r})"
-        return f"np.{value.dtype.name}({text})" if value.dtype != np.float64 else _signed(text)
+        return f"np.{value.dtype.name}({text})" if typed or value.dtype != np.float64 else _signed(text)
     if isinstance(value, np.ndarray):
         if not value.size:
             return f"np.zeros({value.shape}, np.{value.dtype.name})"

@@ -27,7 +27,7 @@ from wengert.primitives import structural as s
 from wengert.program import Guard, Packing, Primitive, Program, Var, as_value, guards_of, value_of
 from wengert.tracing import Group, Tape, Trace, Traced, build_program, recording
 
-_MOVING = (s.reshape, s.transpose, s.broadcast_to, s.stack, s.concatenate, s.getitem)
+_MOVING = (s.reshape, s.transpose, s.broadcast_to, s.stack, s.concatenate, s.getitem, s.diagonal)
 """Primitives that only move elements."""
 
 
@@ -54,6 +54,15 @@ def _product(a: Any, b: Any) -> Any:
     return np.matmul(np.asarray(a, dtype=object), np.asarray(b, dtype=object))
 
 
+def _cross(a: Any, b: Any) -> Any:
+    a, b = np.broadcast_arrays(np.asarray(a, dtype=object), np.asarray(b, dtype=object))
+    y = np.empty(a.shape, dtype=object)
+    for row in np.ndindex(*a.shape[:-1]):
+        for k, (i, j) in enumerate(((1, 2), (2, 0), (0, 1))):
+            y[(*row, k)] = a[(*row, i)] * b[(*row, j)] - a[(*row, j)] * b[(*row, i)]
+    return y
+
+
 def _assign(value: Any, array: Any, *operands: Any, index: tuple[Any, ...]) -> Any:
     changed = np.array(array, dtype=object)
     changed[s.fill_index(index, operands)] = value
@@ -69,6 +78,7 @@ _WRITTEN: dict[Primitive, Callable[..., Any]] = {
     s.any_: _reduce(e.logical_or),
     s.cumsum: _accumulate,
     s.matmul: _product,
+    s.cross: _cross,
     s.setitem: _assign,
     s.astype: lambda x, dtype: np.frompyfunc(functools.partial(s.astype, dtype=dtype), 1, 1)(x),
 }

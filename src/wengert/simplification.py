@@ -132,10 +132,10 @@ def _constant(value: float, out: Var) -> Constant:
 
 def _key(line: Line, inputs: tuple[Atom, ...]) -> Any:
     """Return what two lines that say the same have in common; None for one that is not to be compared."""
-    parts = [a if isinstance(a, Var) else ("constant", *_value_key(a.value)) for a in inputs]
+    parts = [a if isinstance(a, Var) else ("constant", *value_key(a.value)) for a in inputs]
     if line.primitive in _COMMUTE:
         parts.sort(key=lambda part: (isinstance(part, tuple), part.number if isinstance(part, Var) else 0))
-    params = tuple((name, _value_key(value)) for name, value in sorted(line.params.items()))
+    params = tuple((name, value_key(value)) for name, value in sorted(line.params.items()))
     try:
         key = (line.primitive, tuple(parts), params)
         hash(key)
@@ -144,11 +144,12 @@ def _key(line: Line, inputs: tuple[Atom, ...]) -> Any:
     return key
 
 
-def _value_key(value: Any) -> tuple[Any, ...]:
+def value_key(value: Any) -> tuple[Any, ...]:
+    """Return what two equal values have in common; a long array is equal only to itself."""
     if isinstance(value, np.ndarray):
         return (id(value),) if value.size > 16 else (value.shape, value.dtype.str, value.tobytes())
     if isinstance(value, (tuple, list)):
-        return tuple(_value_key(v) for v in value)
+        return tuple(value_key(v) for v in value)
     if isinstance(value, slice):
         return ("slice", value.start, value.stop, value.step)
     return (type(value).__name__, value)

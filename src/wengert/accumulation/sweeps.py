@@ -11,20 +11,24 @@ On traced values a sweep writes a Program; the rows it makes carry the place of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
 
 from wengert.jacobians import (
+    LARGE,
     Array,
     Erase,
     LocalJacobian,
     RealLinear,
     Select,
+    add_into,
     assemble,
     is_basic,
     product_of_nonzeros,
     pull_diagonal,
+    pull_large,
     push_diagonal,
     scale,
 )
@@ -33,6 +37,8 @@ from wengert.program import Recordable
 from wengert.tracing import SMALL, current_context
 
 ndarray = np.ndarray
+_MULTIPLIERS = frozenset({ndarray, np.float64, float, int})
+"""Partials by which a large adjoint may be multiplied in place."""
 
 
 def forward(
@@ -181,24 +187,46 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
             if recording:
                 context.place = place
             elementwise, variadic, partials = primitive.elementwise, primitive.variadic, primitive.partials
+            together = None if primitive.together is None else primitive.together(*kept, **params)
             for k, parent in enumerate(parents):
                 if parent < 0:
                     continue
                 if variadic:
                     c = partials[0](k, *kept, **params)  # type: ignore[misc]
+                elif together is not None:
+                    c = together[k]
                 else:
                     rule = partials[k] if k < len(partials) else None
                     if rule is None:
                         continue
                     c = rule(*kept, **params) if params else rule(*kept)
+                fresh = elementwise
                 if elementwise:
                     kind = type(c)
-                    if kind is int:
-                        part = g if c == 1 else -g if c == -1 else c * g
+                    large = type(g) is ndarray and g.size > LARGE and not recording
+                    if kind is int and (c == 1 or not large):
+                        fresh = c != 1
+                        part = -g if c == -1 else c * g if fresh else g
                     elif kind is RealLinear:
                         part = c.pull(g, batch)
                     elif careful:
                         part = product_of_nonzeros(c, g)
+                    elif large and kind in _MULTIPLIERS:
+                        if kind is ndarray and (c.shape != g.shape or not kept[k + 1].shape):
+                            part = pull_large(c, g, kept[k + 1].shape, batch)
+                        elif kind is not ndarray and kept[k + 1].shape != g.shape:
+                            part = c * pull_diagonal(1, g, kept[k + 1].shape, batch)
+                        elif kind is ndarray and c.dtype is g.dtype and getrefcount(c) == 2 and c.base is None:
+                            part = np.multiply(c, g, out=c)  # the rule made it, and nobody else has it
+                        elif (
+                            getrefcount(g) == 2
+                            and g.base is None
+                            and max(parents[k + 1 :], default=-1) < 0
+                            and (kind is int or kind is float or c.dtype is g.dtype)
+                        ):
+                            part = np.multiply(c, g, out=g)  # it is read for the last time
+                        else:
+                            part = c * g
                     elif kind is complex:  # complex * float64 would be Python's, without a shape
                         part = g * c
                     else:
@@ -211,7 +239,7 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                     pieces.setdefault(parent, []).append((c.index, g))
                     shapes[parent] = c.in_shape
                     continue
-                elif type(c) is Erase and out in own and is_basic(c.index):
+                elif type(c) is Erase and out in own and type(g) is ndarray and is_basic(c.index):
                     part = c.erase(g, batch)
                     if bar[parent] is None:
                         own.add(parent)
@@ -224,9 +252,14 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                 known = bar[parent]
                 if known is None:
                     bar[parent] = part
+                    if fresh and not recording:
+                        own.add(parent)
                 elif type(known) is ndarray and known.size > SMALL:
                     if parent in own and part.dtype is known.dtype and type(part) is ndarray:
                         known += part
+                    elif fresh and not recording and type(part) is ndarray and part.dtype is known.dtype:
+                        bar[parent] = np.add(known, part, out=part)
+                        own.add(parent)
                     else:
                         bar[parent] = known + part
                         if not recording:
@@ -249,7 +282,7 @@ def _gather(
     if own and type(whole) is ndarray and all(is_basic(index) and g.dtype is whole.dtype for index, g in parts):
         free = (slice(None),) * batch
         for index, g in parts:
-            whole[free + index] += g
+            add_into(whole, free + index, g)
         return whole
     total = assemble([g for _, g in parts], [index for index, _ in parts], shape, batch=batch)
     if type(total) is ndarray and type(whole) is ndarray and total.dtype is whole.dtype:

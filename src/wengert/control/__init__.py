@@ -8,7 +8,8 @@ holds the Program of one step; print, cost, explanation and derivatives go into 
 - `capture`: the user's function as a body, and what it closes over;
 - `bodies`: a Program that is run many times;
 - `lines`: how a line that holds Programs is differentiated, to any order;
-- `loops`, `branches`: what such lines hold.
+- `loops`, `branches`: what such lines hold;
+- `source`: loops as Python statements.
 """
 
 from wengert.control.statements import checkpoint, cond, fori_loop, map, scan, while_loop  # noqa: A004 - as in JAX

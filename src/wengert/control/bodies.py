@@ -16,12 +16,12 @@ where its operands are and whether anything that is differentiated reaches it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from wengert.accumulation.sweeps import forward
+from wengert.accumulation.sweeps import forward, reverse
 from wengert.control.kernels import Kernel, is_plain
 from wengert.control.straight import straight
 from wengert.linearization import Linearization
@@ -40,7 +40,9 @@ class Body:
     `sample` are values of its arguments for which it holds: a branch that can be taken.
     """
 
-    __slots__ = ("_activity", "_careful", "_duals", "_kernels", "_run", "_tables", "found", "program", "sample")
+    __slots__ = (
+        "_activity", "_careful", "_duals", "_kernels", "_reversed", "_run", "_tables", "found", "program", "sample",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class Body:
         self._tables: dict[tuple[bool, ...], _Table] = {}
         self._duals: dict[Any, Body] = {}
         self._kernels: dict[Any, tuple[Kernel, Callable[..., Any]] | None] = {}
+        self._reversed: dict[Any, Program] = {}
 
     def __call__(self, *values: Any) -> tuple[Any, ...]:
         """Evaluate the Program on plain values; BranchError where it takes another branch."""
@@ -83,7 +86,7 @@ class Body:
         """Tell which results depend, by derivatives, on the arguments that are `active`."""
         known = self._activity.get(active)
         if known is None:
-            reached = _reached(self.program, active)
+            reached = reached_by(self.program, active)
             known = self._activity[active] = tuple(isinstance(a, Var) and a in reached for a in self.program.outputs)
         return known
 
@@ -101,7 +104,7 @@ class Body:
         """
         key = active, consts
         if key not in self._kernels:
-            reached = _reached(self.program, active)
+            reached = reached_by(self.program, active)
             if is_plain(self.program, reached):
                 kernel = Kernel(self.program, reached, consts)
                 self._kernels[key] = kernel, straight(self.program, kernel.kept, kernel)
@@ -139,8 +142,18 @@ class Body:
             self._duals[key] = known
         return known
 
+    def in_reverse(self, given: tuple[bool, ...], wanted: tuple[bool, ...]) -> Program:
+        """Return the Program that runs this one and then goes back: to adjoints of the arguments that are `wanted`.
 
-def _reached(program: Program, active: Sequence[bool]) -> set[Var]:
+        It takes the arguments, and the adjoints of the results that are `given`.
+        """
+        known = self._reversed.get((given, wanted))
+        if known is None:
+            known = self._reversed[given, wanted] = _reverse(self, given, wanted)
+        return known
+
+
+def reached_by(program: Program, active: Sequence[bool]) -> set[Var]:
     """Return the variables that depend, by derivatives, on the active arguments."""
     reached = {var for var, on in zip(program.inputs, active, strict=True) if on}
     for line in program.lines:
@@ -190,13 +203,41 @@ def _dual(
     return Body(Program(written.name, written.arguments, written.lines, named, written.guards, False), tuple(sample))
 
 
+def _reverse(body: Body, given: Sequence[bool], wanted: Sequence[bool]) -> Program:
+    """Record a Program with its reverse sweep: evaluated and swept back on the sample."""
+    program = body.program
+    with recording() as tape:
+        xs = [tape.input(value) for value in body.sample]
+        groups = [Group(a.name, x.shape, x.dtype, [x]) for a, x in zip(program.arguments, xs, strict=True)]
+        linearization = Linearization.of_program(program, *xs)
+        seeds: dict[int, Any] = {}
+        for k, result in enumerate(program.results):
+            if given[k]:
+                bar = tape.input(as_value(np.ones(result.shape, result.dtype)))
+                groups.append(Group(f"{result.name}_bar", bar.shape, bar.dtype, [bar]))
+                position = linearization.outputs[k]
+                if position >= 0:
+                    seeds[position] = seeds[position] + bar if position in seeds else bar
+        found = reverse(linearization, seeds)
+        results = []
+        for on, argument, x, bar in zip(wanted, program.arguments, xs, found, strict=True):
+            if on:
+                value = as_value(np.zeros(x.shape, x.dtype)) if bar is None else bar
+                results.append(Group(f"{argument.name}_bar", value.shape, value.dtype, [value]))
+        written = simplify(build_program(Trace(f"{program.name}_bar", tape, groups, results, False)))
+    named = tuple(
+        Packing(group.name, p.shape, p.dtype, p.atoms) for group, p in zip(results, written.results, strict=True)
+    )
+    return Program(written.name, written.arguments, written.lines, named, written.guards, False)
+
+
 class _Table:
     """A Program's lines as a table of places, to evaluate it and keep what the rules read, again and again."""
 
     __slots__ = ("_base", "_inputs", "_rows", "_with_complex", "outputs", "size")
 
     def __init__(self, program: Program, active: Sequence[bool]) -> None:
-        reached = _reached(program, active)
+        reached = reached_by(program, active)
         self._inputs = len(program.inputs)
         slots: dict[Var, int] = {var: k for k, var in enumerate(program.inputs)}
         for line in program.lines:
@@ -274,8 +315,12 @@ def _heed(heeded: Sequence[tuple[int, list[Guard]]], env: Sequence[Any]) -> None
 # ---- The same Program with other arguments ----
 
 
-def rearranged(program: Program, arguments: Sequence[Packing | int]) -> Program:
+def rearranged(
+    program: Program, arguments: Sequence[Packing | int], merged: Mapping[int, int] | None = None
+) -> Program:
     """Return a Program with other arguments around its own: those of its own by position, others that it ignores.
+
+    Arguments that are `merged` into others are left out.
 
     >>> import numpy as np, wengert as wg
     >>> program = wg.trace(lambda x: 2.0 * x)(1.0)
@@ -293,6 +338,8 @@ def rearranged(program: Program, arguments: Sequence[Packing | int]) -> Program:
         if isinstance(old, Var):
             new[old] = var
         packings.append(Packing(packing.name, packing.shape, packing.dtype, (var,)))
+    inputs = program.inputs
+    new.update((inputs[gone], new[inputs[kept]]) for gone, kept in (merged or {}).items())
 
     def follow(atom: Var | Constant) -> Any:
         return new.get(atom, atom) if isinstance(atom, Var) else atom

@@ -13,7 +13,7 @@ import numpy as np
 
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.control.bodies import Body, Slot
-from wengert.control.lines import Dual, Holding, Mask
+from wengert.control.lines import Dual, Holding, Mask, Reversed, bytes_of
 from wengert.cost import Cost, cost
 from wengert.errors import BranchError
 from wengert.linearization import Linearization
@@ -33,11 +33,13 @@ class Branches(Holding):
         self, name: str, bodies: Sequence[Body | None], labels: Sequence[str], keep: bool, chosen: int
     ) -> None:
         self.name, self.bodies, self.labels, self.keep, self.chosen = name, tuple(bodies), tuple(labels), keep, chosen
+        self.origin = None
         self.ready: Any = None
         self._store: Any = None
 
     @property
-    def _known(self) -> Body:
+    def known(self) -> Body:
+        """The branch that was taken where the line was traced."""
         body = self.bodies[self.chosen]
         assert body is not None
         return body
@@ -56,12 +58,25 @@ class Branches(Holding):
     def times(self) -> tuple[int, ...]:
         return tuple(int(k == self.chosen) for k, body in enumerate(self.bodies) if body is not None)
 
+    def source(self, names: Sequence[str], args: Sequence[str], left: Sequence[str]) -> list[str]:
+        given = ", ".join(args[self.leading :])
+        return self._written(args, [f"{', '.join(left)} = {name}({given})" for name in names])
+
+    def _written(self, args: Sequence[str], calls: Sequence[str]) -> list[str]:
+        """Write the choice between calls, one for each branch that is known."""
+        if len(self.bodies) == 1:
+            return list(calls)
+        left = iter(calls)
+        missing = 'raise ValueError("this branch could not be traced")'
+        false, true = (missing if body is None else next(left) for body in self.bodies)
+        return [f"if {args[0]}:", f"    {true}", "else:", f"    {false}"]
+
     # -- Running --
 
     def _choose(self, operands: Sequence[Any]) -> tuple[Body, Values]:
         """Return the branch that is taken, and its operands."""
         if len(self.bodies) == 1:
-            return self._known, tuple(operands)
+            return self.known, tuple(operands)
         at = int(operands[0])
         body = self.bodies[at]
         if body is None:
@@ -112,7 +127,7 @@ class Branches(Holding):
 
     def push(self, tangents: Sequence[Any], operands: Sequence[Any], batch: int) -> list[Any]:
         linearization = self._linearized(operands, tuple(t is not None for t in tangents))
-        dots = tangents[self._leading :]
+        dots = tangents[self.leading :]
         found = forward(linearization, {k: t for k, t in enumerate(dots) if t is not None}, batch)
         return [None if position < 0 else found[position] for position in linearization.outputs]
 
@@ -122,19 +137,20 @@ class Branches(Holding):
         for position, g in zip(linearization.outputs, bars, strict=True):
             if g is not None and position >= 0:
                 seeds[position] = seeds[position] + g if position in seeds else g
-        found = [None] * self._leading + list(reverse(linearization, seeds, batch))
+        found = [None] * self.leading + list(reverse(linearization, seeds, batch))
         return [g if on else None for g, on in zip(found, wanted, strict=True)]
 
     @property
-    def _leading(self) -> int:
+    def leading(self) -> int:
+        """The number of operands before those of the Programs: 1, if there is a choice."""
         return int(len(self.bodies) > 1)
 
     # -- Its dual --
 
     def dual(self, active: Mask, batch: int | None) -> Dual:
-        leading = self._leading
+        leading = self.leading
         moving = active[leading:]
-        count, results = len(moving), len(self._known.program.results)
+        count, results = len(moving), len(self.known.program.results)
         reached = [body.reaches(moving) for body in self.bodies if body is not None]
         out = tuple(any(column) for column in zip(*reached, strict=True))
         takes: list[Slot] = [*(("x", k) for k in range(count)), *(("dot", k) for k in range(count) if moving[k])]
@@ -159,19 +175,34 @@ class Branches(Holding):
             len(gives),
         )
 
+    def in_reverse(self, given: Mask, wanted: Mask) -> Reversed:
+        known = [body for body in self.bodies if body is not None]
+        programs = tuple(body.in_reverse(given, wanted[self.leading :]) for body in known)
+
+        def source(
+            names: Sequence[str], args: Sequence[str], bars: Sequence[str | None], left: Sequence[str]
+        ) -> list[str]:
+            taken = ", ".join([*args[self.leading :], *(bar for bar in bars if bar is not None)])
+            return self._written(args, [f"{', '.join(left)} = {name}({taken})" for name in names])
+
+        return Reversed(programs, tuple(f"{title}, in reverse" for title in self.titles()), self.times, source)
+
     # -- What it costs --
 
-    def sweep(self, mode: str) -> tuple[Cost, Cost, int]:
-        body = self._known
-        active = tuple(v.dtype.kind in "fc" for v in map(as_value, body.sample))
-        partials, one_pass, kept = count_sweep(body.program, body.sample, active, mode)
-        if not self.keep:
-            partials += cost(body.program)
-        return partials, one_pass, kept
+    def sweep(self, mode: str, active: Mask | None = None, given: Mask | None = None) -> tuple[Cost, Cost, int]:
+        body = self.known
+        moving = tuple(v.dtype.kind in "fc" for v in map(as_value, body.sample))
+        if active is not None:
+            moving = tuple(on and able for on, able in zip(active[self.leading :], moving, strict=True))
+        found = count_sweep(body.program, body.sample, moving, mode, given)
+        again = Cost() if self.keep else cost(body.program)
+        return found.partials + again, found.one_pass, found.kept if mode == "reverse" else 0
+
+    def kept_bytes(self) -> int:
+        return 0 if self._store is None else bytes_of(self._store[1], self._store[0])
 
     def note(self) -> str:
-        """Say what a checkpoint keeps and what it runs again; nothing of a branch."""
         if self.keep:
             return ""
-        kept = sum(np.asarray(v).nbytes for v in self._known.sample)
+        kept = sum(np.asarray(v).nbytes for v in self.known.sample)
         return f"{self.name}: only its arguments are kept, {kept:,} bytes; it is run once more, with its insides"

@@ -19,7 +19,18 @@ from wengert import trees
 from wengert.control.bodies import Body, rearranged
 from wengert.errors import ArgumentError, Location, ResultError, caller, explain_at
 from wengert.program import Packing, Program, Recordable, Var, as_value
-from wengert.tracing import COPIED, Group, Traced, build_program, current_context, holds_traced, join, run
+from wengert.simplification import value_key
+from wengert.tracing import (
+    COPIED,
+    Group,
+    Traced,
+    build_program,
+    current_context,
+    holds_traced,
+    join,
+    outputs_of,
+    run,
+)
 
 Function = Callable[..., Any]
 
@@ -87,17 +98,22 @@ def plain(value: Any) -> Any:
 
 
 class Captured:
-    """The traced values of other traces that bodies close over, and their plain values: a loop's constants."""
+    """The traced values of other traces that bodies close over, and their plain values: a loop's constants.
+
+    What a body computes of these alone, ``x[0]`` or ``w / x``, is a line of the trace around it, and a constant too.
+    Every trace of the body writes that line again; it is recognized by what it computes.
+    """
 
     def __init__(self) -> None:
         self.traced: list[Any] = []
         self.values: list[Any] = []
         self.packings: list[Packing] = []
-        self._places: dict[tuple[int, int], int] = {}
+        self._places: dict[Any, int] = {}
+        self._start = {id(tape): (tape.size, len(tape.rows)) for tape in current_context().tapes}
 
     def place(self, outer: Any) -> int:
         """Return the place of a captured value among the constants."""
-        key = (id(outer.tape), outer.index)
+        key = self._key(outer.tape, outer.index, {})
         if key not in self._places:
             self._places[key] = len(self.traced)
             self.traced.append(outer)
@@ -106,6 +122,35 @@ class Captured:
             var = Var(0, outer.shape, outer.dtype)
             self.packings.append(Packing(name, outer.shape, outer.dtype, (var,)))
         return self._places[key]
+
+    def _key(self, tape: Any, index: int, rows: dict[int, Any]) -> Any:
+        """Return what says which value this is: its position, or how it was computed since the loop was begun."""
+        size, first = self._start.get(id(tape), (index + 1, 0))
+        if index < size:
+            return id(tape), index
+        if not rows:
+            rows.update((position, row) for row in tape.rows[first:] for position in outputs_of(row))
+        if index not in rows:
+            return id(tape), index
+        primitive, parents, kept, params, *_ = rows[index]
+        operands = tuple(
+            _content(value) if parent < 0 else self._key(tape, parent, rows)
+            for parent, value in zip(parents, kept[1:], strict=True)
+        )
+        how = tuple((name, value_key(value)) for name, value in sorted(params.items()))
+        key = (primitive, operands, how, outputs_of(rows[index]).index(index))
+        try:
+            hash(key)
+        except TypeError:
+            return id(tape), index
+        return key
+
+
+def _content(value: Any) -> Any:
+    """Return what two constants have in common that are the same: a trace copies small ones of the user's."""
+    if type(value) is np.ndarray and value.size <= COPIED:
+        return value.shape, value.dtype.str, value.tobytes()
+    return value_key(value)
 
 
 class Unpacking:
@@ -149,11 +194,17 @@ def trace_body(
         captured.place(outer)
     program = build_program(trace)
     order: list[Any] = [*range(own), *captured.packings]
-    for k, (outer, _) in enumerate(captures):
-        order[own + captured.place(outer)] = own + k
+    merged: dict[int, int] = {}
+    for k, (outer, _) in enumerate(captures, own):
+        place = own + captured.place(outer)
+        if type(order[place]) is int:
+            merged[k] = order[place]
+        else:
+            order[place] = k
     found = tuple([plain(trace.value(part)) for group in trace.results for part in group.parts])
     if captures or captured.packings:
-        program = _named(rearranged(program, order), own, captured)
+        program = rearranged(program, order, merged)
+    program = _named(program, own, captured, [group.name for group in trace.results])
     return Body(program, (*values, *captured.values), found=found)
 
 
@@ -211,12 +262,14 @@ def without_number(program: Program, number: int | None) -> Program:
     return Program(program.name, program.arguments, program.lines, program.results, guards, program.single)
 
 
-def _named(program: Program, own: int, captured: Captured) -> Program:
+def _named(program: Program, own: int, captured: Captured, names: Sequence[str]) -> Program:
+    """Name the constants of a body as captured, and its results as they are: the carry's next value is no ``y``."""
     arguments = tuple(
         packing if k < own else Packing(captured.packings[k - own].name, packing.shape, packing.dtype, packing.atoms)
         for k, packing in enumerate(program.arguments)
     )
-    return Program(program.name, arguments, program.lines, program.results, program.guards, False)
+    results = tuple(Packing(name, r.shape, r.dtype, r.atoms) for name, r in zip(names, program.results, strict=True))
+    return Program(program.name, arguments, program.lines, results, program.guards, False)
 
 
 # ---- A carry must keep its structure, shapes and dtypes ----

@@ -21,7 +21,7 @@ import numpy as np
 
 from wengert.primitives import elementwise as e
 from wengert.primitives.structural import Operand, getitem, setitem
-from wengert.program import Constant, Guard, Held, Line, Packing, Program, Var, as_value
+from wengert.program import Constant, Guard, Held, Line, Packing, Program, Var
 
 INDEXED = (getitem, setitem)
 
@@ -109,7 +109,7 @@ class Template:
             if isinstance(a, Var):
                 return a
             k = next(place)
-            return new(k, _dtype_of(a.value, line)) if k in varying else a
+            return new(k, dtype_of(a.value, line)) if k in varying else a
 
         lines = []
         for line in program.lines:
@@ -191,12 +191,16 @@ def _numbers_of(index: tuple[Any, ...], other: tuple[Any, ...]) -> list[int] | N
     return found
 
 
-def _dtype_of(value: Any, line: Line | None) -> Any:
+def dtype_of(value: Any, line: Line | None) -> Any:
     """Return the dtype in which a number of Python's takes part in a line: it gives way to that of the others."""
     if type(value) not in (int, float, complex) or line is None or not line.primitive.elementwise:
         return None
-    others = [a.dtype if isinstance(a, Var) else as_value(a.value).dtype for a in line.inputs if a is not value]
-    known = [d for a, d in zip(line.inputs, others, strict=True) if not (isinstance(a, Constant) and a.value is value)]
+    known: list[Any] = []
+    for a in line.inputs:
+        if isinstance(a, Var):
+            known.append(a.dtype)
+        elif type(a.value) not in (int, float, complex):
+            known.append(np.asarray(a.value).dtype)
     return np.result_type(*known, value) if known else None
 
 

@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from wengert.cost import Cost, cost
-from wengert.program import Held, Primitive, Program, Recordable, as_value
+from wengert.linearization import Linearization
+from wengert.program import Held, Line, Primitive, Program, Recordable, as_value
 
 Array = Any
 Mask = tuple[bool, ...]
@@ -63,8 +64,10 @@ class Dual:
 class Holding(Held):
     """What a line holds.  What `evaluate`, `push` and `pull` are given is plain (but for `Pulled`)."""
 
-    __slots__ = ("name",)
+    __slots__ = ("name", "origin")
     name: str
+    origin: tuple[Holding, Mask, tuple[int, ...]] | None
+    """Of the dual of a line, where it pushes tangents: the line, the operands that have them, the places of values."""
 
     def evaluate(self, operands: Sequence[Any]) -> tuple[Any, ...]:
         """Compute the results."""
@@ -94,11 +97,6 @@ class Holding(Held):
         """Return the line with tangents of the active operands beside it; with `batch`, blocks of so many."""
         raise NotImplementedError
 
-    @property
-    def times(self) -> tuple[int, ...]:
-        """How often each Program runs."""
-        raise NotImplementedError
-
     def cost(self) -> Cost:
         """Count the operations of all the Programs together."""
         total = Cost()
@@ -106,14 +104,76 @@ class Holding(Held):
             total += times * cost(program)
         return total
 
-    def sweep(self, mode: str) -> tuple[Cost, Cost, int]:
-        """Count a sweep over this line: what is done once, what in each pass, and how many values are kept for it."""
+    def swept(self, moving: Sequence[bool]) -> tuple[Cost, Cost, int] | None:
+        if self.origin is None:
+            return None
+        held, active, values = self.origin
+        return None if any(moving[k] for k in values) else held.sweep("forward", active)
+
+    def sweep(self, mode: str, active: Mask | None = None, given: Mask | None = None) -> tuple[Cost, Cost, int]:
+        """Count a sweep over this line: what is done once, what in each pass, and how many values are kept for it.
+
+        Only the operands that are `active` are differentiated, and only the results that are `given` have adjoints.
+        """
         raise NotImplementedError
+
+    def kept_bytes(self) -> int:
+        """Count the bytes of what `keeping` has kept."""
+        return 0
+
+    def in_reverse(self, given: Mask, wanted: Mask) -> Reversed:
+        """Return the Programs that the reverse sweep over this line runs, where it is written as a line."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reversed:
+    """The reverse sweep over a line, in Programs.
+
+    Attributes
+    ----------
+    programs, titles, times
+        What is run, what it is called, and how often.
+    source
+        Writes it as Python statements: of the names of the Programs as functions, the operands, the adjoints of the
+        results (None where zero) and the names to be assigned to.
+    """
+
+    programs: tuple[Program, ...]
+    titles: tuple[str, ...]
+    times: tuple[int, ...]
+    source: Callable[[Sequence[str], Sequence[str], Sequence[str | None], Sequence[str]], list[str]]
+
+
+ARRAY = 128
+"""Bytes that an array takes beside its elements."""
+PLACE = 320
+"""Bytes that a place in a store takes: tuple, number, dict and what the schedule remembers."""
+
+
+def bytes_of(linearization: Linearization, own: Sequence[Any]) -> int:
+    """Count the bytes that a linearization keeps, `own` values aside; a loop inside it keeps its own."""
+    known = {id(v) for v in own}
+    seen: dict[int, int] = {}
+    total = PLACE * (len(linearization.rows) + 1)
+    for primitive, _, kept, params, _, _ in linearization.rows:
+        for value in kept:
+            for v in value if type(value) is tuple else (value,):
+                if hasattr(v, "nbytes") and id(v) not in known:
+                    seen[id(v)] = v.nbytes + ARRAY
+        if primitive.multiple:
+            total += params["held"].kept_bytes()
+    return total + sum(seen.values())
 
 
 def call(held: Holding, operands: Sequence[Any]) -> tuple[Any, ...]:
     """Write the line that holds something (on traced operands), or run it (on plain ones)."""
     return _primitive(held.name)(*operands, held=held)  # type: ignore[no-any-return]
+
+
+def line_of(held: Holding, inputs: Sequence[Any], outputs: Sequence[Any], place: Any) -> Line:
+    """Return the line of a Program that holds something."""
+    return Line(_primitive(held.name), tuple(inputs), tuple(outputs), {"held": held}, place)
 
 
 _primitives: dict[str, Primitive] = {}
@@ -147,7 +207,9 @@ def _push(tangents: Sequence[Any], operands: Sequence[Any], batch: int, held: Ho
     if isinstance(held, Pulled) or not is_traced([*tangents, *operands]):
         return held.push(tangents, operands, batch)
     size = next(t for t in tangents if t is not None).shape[0] if batch else None
-    dual = held.dual(tuple(t is not None for t in tangents), size)
+    active = tuple(t is not None for t in tangents)
+    dual = held.dual(active, size)
+    dual.held.origin = held, active, dual.operand
     return dual.tangents(call(dual.held, dual.join(operands, tangents)))
 
 
@@ -178,11 +240,17 @@ class Pulled(Holding):
     `given` says of which results there are adjoints, `wanted` of which operands they are computed.
     """
 
-    __slots__ = ("given", "inner", "wanted")
+    __slots__ = ("_reversed", "given", "inner", "wanted")
 
     def __init__(self, inner: Holding, given: Mask, wanted: Mask) -> None:
         self.inner, self.given, self.wanted = inner, given, wanted
-        self.name = f"pull_{inner.name}"
+        self.name, self.origin = f"pull_{inner.name}", None
+        self._reversed: Reversed | None = None
+
+    def _backward(self) -> Reversed:
+        if self._reversed is None:
+            self._reversed = self.inner.in_reverse(self.given, self.wanted)
+        return self._reversed
 
     def runs(self, operands: Sequence[Any]) -> Iterator[tuple[str, Program, Sequence[Any]]]:
         return self.inner.runs(self._split(operands)[0])
@@ -192,21 +260,29 @@ class Pulled(Holding):
 
     @property
     def programs(self) -> tuple[Program, ...]:
-        return self.inner.programs
+        return self._backward().programs
 
     @property
     def times(self) -> tuple[int, ...]:
-        return self.inner.times
+        return self._backward().times
 
     def titles(self) -> tuple[str, ...]:
-        return self.inner.titles()
+        return self._backward().titles
 
     def heading(self) -> str:
         return f"{self.inner.heading()}, in reverse"
 
+    def source(self, names: Sequence[str], args: Sequence[str], left: Sequence[str]) -> list[str]:
+        xs, bars = self._split(args)
+        return self._backward().source(names, xs, bars, left)
+
     def cost(self) -> Cost:
-        once, each_pass, _ = self.inner.sweep("reverse")
-        return once + each_pass
+        once, each_pass, _ = self.inner.sweep("reverse", self.wanted, self.given)
+        return self.inner.cost() + once + each_pass
+
+    def swept(self, moving: Sequence[bool]) -> tuple[Cost, Cost, int] | None:
+        xs, _ = self._split(moving)
+        return None if any(xs) else self.inner.sweep("reverse", self.wanted, self.given)
 
     def _split(self, operands: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Split the operands into those of the line and the adjoints of its results."""

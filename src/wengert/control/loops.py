@@ -22,11 +22,12 @@ import numpy as np
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.control.bodies import Body, Slot
 from wengert.control.kernels import FEW
-from wengert.control.lines import Dual, Holding, Mask
+from wengert.control.lines import ARRAY, PLACE, Dual, Holding, Mask, Reversed, bytes_of
+from wengert.control.source import write_backward, write_loop
 from wengert.cost import Cost, cost
 from wengert.errors import ArgumentError, BranchError, caller, explain_at
 from wengert.linearization import Linearization
-from wengert.planning import count_sweep
+from wengert.planning import Sweep, count_sweep
 from wengert.program import Program, as_value
 from wengert.schedules import (
     Advance,
@@ -47,10 +48,6 @@ Checkpoint = str | int
 """``"none"``, ``"all"``, ``"auto"`` or a number of snapshots."""
 Inside = Linearization | tuple[Any, ...]
 """What a sweep reads of a step: a linearization, or what a `Kernel` keeps."""
-ARRAY = 128
-"""Bytes that an array takes beside its elements."""
-PLACE = 320
-"""Bytes that a place in a store takes: tuple, number, dict and what the schedule remembers."""
 CODE, CODE_OF_A_LINE = 40_000, 20_000
 """Bytes that tracing a body and writing its sweeps takes, at its peak: for any, and for each line."""
 
@@ -182,7 +179,7 @@ class Snapshots(_Again):
 # ---- A step's sweeps ----
 
 
-class _Swept:
+class Swept:
     """How the steps are swept: by their kernels where they have one (and it is `fast`), or else line by line."""
 
     __slots__ = ("_known", "by_kernels", "fast")
@@ -245,8 +242,8 @@ class Loop(Holding):
 
     __slots__ = (
         "_ahead", "_last", "_masks", "bodies", "brought", "budget", "carried", "checkpoint", "collected", "consts",
-        "counter", "executed", "length", "own", "ready", "retrace", "reversed", "sliced", "store", "test_takes",
-        "tests", "which",
+        "counter", "executed", "folded", "length", "own", "ready", "retrace", "reversed", "sliced", "store",
+        "test_takes", "tests", "which",
     )  # fmt: skip
 
     def __init__(
@@ -267,7 +264,7 @@ class Loop(Holding):
         checkpoint: Checkpoint = "none",
         budget: int | None = None,
     ) -> None:
-        self.name, self.bodies, self.tests = name, bodies, tests
+        self.name, self.bodies, self.tests, self.origin = name, bodies, tests, None
         self.carried, self.sliced, self.collected, self.consts = carried, sliced, collected, consts
         self.length, self.counter, self.reversed = length, counter, reversed
         self.test_takes = test_takes
@@ -275,6 +272,8 @@ class Loop(Holding):
         """The body of each step, where it is known; else the one whose decisions are taken."""
         self.checkpoint, self.budget = checkpoint, budget
         self.executed = length or 0
+        self.folded = 0
+        """How many lines each step was folded from, in a trace that had them one after the other."""
         self.own = carried + sliced + (counter is not None)
         """How many arguments a step has beside the constants."""
         self.ready: tuple[Values, Any] | None = None
@@ -297,7 +296,7 @@ class Loop(Holding):
     def titles(self) -> tuple[str, ...]:
         tests, bodies = len(self.tests or ()), len(self.bodies)
         return (
-            *("while" if tests == 1 else f"while, branch {k + 1}" for k in range(tests)),
+            *("test" if tests == 1 else f"test, branch {k + 1}" for k in range(tests)),
             *("step" if bodies == 1 else f"step, branch {k + 1}" for k in range(bodies)),
         )
 
@@ -307,12 +306,12 @@ class Loop(Holding):
 
     @property
     def times(self) -> tuple[int, ...]:
-        # where there are branches, each step takes one of them: the first stands for all
-        tests, bodies = len(self.tests or ()), len(self.bodies)
-        return (
-            *((self.executed + 1 if k == 0 else 0) for k in range(tests)),
-            *((self.executed if k == 0 else 0) for k in range(bodies)),
+        tests, bodies = len(self.tests or ()), range(len(self.bodies))
+        # where each step takes the branch that holds for it, the first stands for all
+        taken = (
+            [self.executed * (k == 0) for k in bodies] if self.which is None else map(list(self.which).count, bodies)
         )
+        return (*((self.executed + 1) * (k == 0) for k in range(tests)), *taken)
 
     def split(self, operands: Sequence[Any]) -> tuple[Values, Values, Values]:
         """Split the operands into constants, the carry, and arrays that are gone through."""
@@ -467,7 +466,7 @@ class Loop(Holding):
             counter=self.counter, reversed=self.reversed, tests=self.tests, test_takes=self.test_takes,
             which=self.which, checkpoint=self.checkpoint, budget=self.budget,
         )  # fmt: skip
-        twin.executed = self.executed
+        twin.executed, twin.folded = self.executed, self.folded
         return twin
 
     # -- What is differentiated --
@@ -546,14 +545,7 @@ class Loop(Holding):
             inside = PLACE + sum(_bytes_of(var) + ARRAY for var in kernel[0].kept)
         else:
             linearization = body.linearize(body.sample, arguments)
-            own = {id(v) for v in body.sample}
-            seen: dict[int, int] = {}
-            for row in linearization.rows:
-                for value in row[2]:
-                    for v in value if type(value) is tuple else (value,):
-                        if hasattr(v, "nbytes") and id(v) not in own:
-                            seen[id(v)] = v.nbytes + ARRAY
-            inside = PLACE + sum(seen.values()) + PLACE * len(linearization.rows)
+            inside = bytes_of(linearization, body.sample)
         lines = [line for program in self.programs for line in program.lines]
         on_the_way = sum(_bytes_of(var) + ARRAY for line in lines for var in line.outputs)
         results = body.program.results
@@ -603,12 +595,12 @@ class Loop(Holding):
     def pull(self, bars: Sequence[Any], operands: Sequence[Any], batch: int, wanted: Mask) -> list[Any]:
         return self._sweep(lambda loop, swept: loop._pull(bars, operands, batch, wanted, swept))
 
-    def _sweep(self, sweep: Callable[[Loop, _Swept], list[Any]]) -> list[Any]:
+    def _sweep(self, sweep: Callable[[Loop, Swept], list[Any]]) -> list[Any]:
         """Sweep by kernels; where that meets an infinity or NaN, line by line; and at last with careful bodies."""
         context = current_context()
         before = context.alarms
         if not before:
-            swept = _Swept(True)
+            swept = Swept(True)
             muted, context.muted = context.muted, True
             try:
                 result = sweep(self, swept)
@@ -616,15 +608,15 @@ class Loop(Holding):
                 context.muted = muted
             if not context.alarms or not swept.by_kernels:
                 return self._as_is(result, before, sweep)
-        return self._as_is(sweep(self, _Swept(False)), before, sweep)
+        return self._as_is(sweep(self, Swept(False)), before, sweep)
 
-    def _as_is(self, result: list[Any], before: int, sweep: Callable[[Loop, _Swept], list[Any]]) -> list[Any]:
+    def _as_is(self, result: list[Any], before: int, sweep: Callable[[Loop, Swept], list[Any]]) -> list[Any]:
         if current_context().alarms > before and self.bodies[0].careful is not self.bodies[0]:
-            return sweep(self._carefully(), _Swept(False))
+            return sweep(self._carefully(), Swept(False))
         return result
 
     def _push(
-        self, tangents: Sequence[Any], operands: Sequence[Any], batch: int, active: Mask, swept: _Swept
+        self, tangents: Sequence[Any], operands: Sequence[Any], batch: int, active: Mask, swept: Swept
     ) -> list[Any]:
         consts = self.split(operands)[0]
         const_dots, carry_dots, xs_dots = self.split(tangents)
@@ -649,7 +641,7 @@ class Loop(Holding):
                     ys[k][_at(at, batch)] = t
         return dots + ys
 
-    def _pull(self, bars: Sequence[Any], operands: Sequence[Any], batch: int, wanted: Mask, swept: _Swept) -> list[Any]:
+    def _pull(self, bars: Sequence[Any], operands: Sequence[Any], batch: int, wanted: Mask, swept: Swept) -> list[Any]:
         store = self._stored(operands, wanted)
         consts, _, xs = self.split(operands)
         dots = self.carried
@@ -755,25 +747,104 @@ class Loop(Holding):
             len(gives),
         )
 
+    # -- As Python, and in reverse --
+
+    def source(self, names: Sequence[str], args: Sequence[str], left: Sequence[str]) -> list[str]:
+        return write_loop(self, names, args, left)
+
+    def with_adjoints(self, given: Mask, wanted: Mask) -> tuple[Mask, Mask]:
+        """Say which results of a step have adjoints in the reverse sweep, and which arguments get some."""
+        active, _ = self.reached(wanted)
+        has = list(given)
+
+        def gets(k: int) -> bool:
+            alone = tuple(n == k for n in range(len(active)))
+            reached = [body.reaches(alone[: len(body.sample)]) for body in self.bodies if k < len(body.sample)]
+            return any(on and has[n] for found in reached for n, on in enumerate(found))
+
+        while True:
+            found = tuple(on and gets(k) for k, on in enumerate(active))
+            more = [a or b for a, b in zip(has, found[: self.carried], strict=False)]
+            if more == has[: self.carried]:
+                return tuple(has), found
+            has[: self.carried] = more
+
+    def in_reverse(self, given: Mask, wanted: Mask) -> Reversed:
+        has, gets = self.with_adjoints(given, wanted)
+        programs = tuple(body.in_reverse(has, gets) for body in self.bodies)
+        tests = len(self.tests or ())
+        titles = (*self.titles(), *(f"{title}, in reverse" for title in self.titles()[tests:]))
+
+        def source(
+            names: Sequence[str], args: Sequence[str], bars: Sequence[str | None], left: Sequence[str]
+        ) -> list[str]:
+            return write_backward(self, names, args, bars, left, (has, gets, wanted))
+
+        times = (*self.times, *((self.executed if k == 0 else 0) for k in range(len(self.bodies))))
+        return Reversed((*self.programs, *programs), titles, times, source)
+
     # -- What it costs --
 
-    def sweep(self, mode: str) -> tuple[Cost, Cost, int]:
-        body = self.bodies[0]
-        active = tuple(v.dtype.kind in "fc" for v in body.sample[: self.carried])
-        others = tuple(v.dtype.kind in "fc" for v in body.sample[self.carried + (self.counter is not None) :])
-        arguments, _ = self.reached((*active, *others))
-        partials, one_pass, kept = count_sweep(body.program, body.sample, arguments[: len(body.sample)], mode)
-        once = self.executed * partials
-        kind, snapshots = self.decide(body.sample, arguments)
+    def like_operands(self) -> Values:
+        """Return operands of the shapes that this loop has."""
+        sample = self.bodies[0].sample
+        first = self.carried + (self.counter is not None)
+        xs = [np.broadcast_to(x, (self.executed, *np.shape(x))) for x in sample[first : first + self.sliced]]
+        return (*sample[: self.carried], *xs, *sample[first + self.sliced :])
+
+    def sweep(self, mode: str, active: Mask | None = None, given: Mask | None = None) -> tuple[Cost, Cost, int]:
+        operands, program = self.like_operands(), self.bodies[0].program
+        able = tuple(as_value(x).dtype.kind in "fc" for x in operands)
+        moving = able if active is None else tuple(a and b for a, b in zip(active, able, strict=False))
+        arguments, _ = self.reached(moving)
+        kind, snapshots = self.decide(operands, arguments)
         if mode == "forward":
+            partials, one_pass, _ = self._tally(mode, moving[: self.carried], arguments)
             again = 0 if kind == "insides" else self.executed
-            return once + again * cost(body.program), self.executed * one_pass, 0
-        state = sum(v.size for v in body.sample[: self.carried])
+            return partials + again * cost(program), one_pass, 0
+        bars = (True,) * len(program.results) if given is None else given
+        partials, one_pass, kept = self._tally(mode, bars, arguments)
         if kind == "insides":
-            return once, self.executed * one_pass, self.executed * kept
+            return partials, one_pass, kept
+        state = sum(np.size(v) for v in operands[: self.carried])
+        _, _, inside = self._tally(mode, bars, arguments, 1)
         again = self.again(kind, snapshots) + self.executed
         states = min(self.executed, snapshots or self.executed)
-        return once + again * cost(body.program), self.executed * one_pass, kept + states * state
+        return partials + again * cost(program), one_pass, inside + states * state
+
+    def _tally(self, mode: str, start: Mask, arguments: Mask, steps: int | None = None) -> tuple[Cost, Cost, int]:
+        """Add up the sweeps over the steps, of which the first ones may have fewer tangents or adjoints than the rest.
+
+        From one step to the next goes what has reached the carry; `start` says what the first one is given.
+        """
+        carried, first = self.carried, self.own
+        known: dict[Any, Sweep] = {}
+        here, s, before = start, 0, None
+        steps = self.executed if steps is None else steps
+        taken = [0] * steps if self.which is None else list(self.which)[:steps]
+        if mode == "reverse":
+            taken.reverse()
+        partials, one_pass, kept = Cost(), Cost(), 0
+        summed = [0] * len(arguments)
+        while s < steps:
+            body = self.bodies[taken[s]]
+            found = known.get((taken[s], here))
+            if found is None:
+                active = arguments if mode == "reverse" else (*here[:carried], *arguments[carried:])
+                found = count_sweep(body.program, body.sample, active[: len(body.sample)], mode, here)
+                known[taken[s], here] = found
+            after = (*found.reached[:carried], *here[carried:])
+            times = steps - s if self.which is None and after == here and before is found else 1
+            partials, one_pass = partials + times * found.partials, one_pass + times * found.one_pass
+            if mode == "reverse":
+                carry_read = zip((before or found).read, found.made, strict=False)
+                kept += times * found.kept
+                kept += (times if s else 0) * sum(made for read, made in list(carry_read)[:carried] if read)
+                summed = [n + times * got for n, got in zip(summed, found.reached, strict=False)]
+            here, before, s = after, found, s + times
+        for n, value in zip(summed[first:], self.bodies[0].sample[first:], strict=True):
+            one_pass += Cost(additions=max(n - 1, 0) * int(np.size(value)))  # of what the body closes over
+        return partials, one_pass, kept
 
     def again(self, kind: str, snapshots: int) -> int:
         """Count the steps that a reverse sweep runs again without their insides."""
@@ -781,26 +852,36 @@ class Loop(Holding):
             return 0
         return evaluations(self.executed, snapshots) - self.executed
 
+    def kept_bytes(self) -> int:
+        store = self.store
+        if isinstance(store, Insides):
+            first = store.steps[0] if store.steps else ()
+            kept = () if isinstance(first, Linearization) else first[1:]
+            one = bytes_of(first, ()) if isinstance(first, Linearization) else sum(v.nbytes + ARRAY for v in kept)
+            return one * len(store.steps)
+        states = store.count if isinstance(store, States) else store.most if isinstance(store, Snapshots) else 0
+        state = sum(v.nbytes + ARRAY for v in self.bodies[0].sample[: self.carried])
+        return states * (PLACE + int(state))
+
     def note(self) -> str:
-        """Say what the reverse sweep keeps of this loop, in bytes, and what it runs again."""
-        body = self.bodies[0]
-        active = tuple(v.dtype.kind in "fc" for v in body.sample[: self.carried])
-        others = tuple(v.dtype.kind in "fc" for v in body.sample[self.carried + (self.counter is not None) :])
-        arguments, _ = self.reached((*active, *others))
-        kind, snapshots = self.decide(body.sample, arguments)
-        state, inside, _ = self.sizes(body.sample, arguments)
+        operands = self.like_operands()
+        arguments, _ = self.reached(tuple(as_value(x).dtype.kind in "fc" for x in operands))
+        kind, snapshots = self.decide(operands, arguments)
+        state, inside, _ = self.sizes(operands, arguments)
         steps = self.executed
         head = f"{self.name}, {self.heading()}"
         if kind == "insides":
-            return f"{head}: the insides of all steps are kept, about {steps * inside:,} bytes; nothing is run again"
+            return f"{head}: the insides of all steps are kept, up to {steps * inside:,} bytes; nothing is run again"
         if kind == "states":
             kept = steps * state + inside
-            return f"{head}: every state is kept, about {kept:,} bytes; each step is run once more, with its insides"
+            return f"{head}: every state is kept, up to {kept:,} bytes; each step is run once more, with its insides"
         again = self.again(kind, snapshots)
-        kept = min(steps, snapshots) * state + inside
+        count = min(steps, snapshots)
+        kept = count * state + inside
         return (
-            f"{head}: {min(steps, snapshots):,} snapshot{'s' * (snapshots != 1)} of {state:,} bytes, about {kept:,} "
-            f"bytes with the insides of one step; {again:,} steps are run again, and each once more with its insides"
+            f"{head}: {count:,} snapshot{'s' * (count != 1)} of {state:,} bytes, up to {kept:,} bytes with the insides "
+            f"of one step; {again:,} step{'s are' if again != 1 else ' is'} run again, and each once more with its "
+            "insides"
         )
 
 

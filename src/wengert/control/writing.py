@@ -624,7 +624,12 @@ def write_checkpoint(f: Function, args: Any, kwargs: Any) -> Any:
         return found
 
     unpack = Unpacking(lambda returned: [*zip(_labels(made[0]), returned, strict=True)])
-    names = [f"x_{n + 1}" for n in range(len(moving))]
+    of_args = names_of(f, [trees.flatten(a)[1] for a in args])
+    labels = [name for own in of_args for name in own]
+    for key in sorted(kwargs):
+        of_value = trees.flatten(kwargs[key])[1]
+        labels += [key] if of_value.is_leaf() else trees.identifiers(of_value, key)
+    names = [labels[k] for k in moving]
     body = trace_body(f, run, values, names, unpack, captured)
-    held = Branches("checkpoint", [body], ["what is computed"], False, 0)
+    held = Branches("checkpoint", [body], ["inside"], False, 0)
     return trees.unflatten(made[0], list(call(held, [*(leaves[k] for k in moving), *captured.traced])))

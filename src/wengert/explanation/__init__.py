@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from wengert.api import trace_at
+from wengert.control.loops import Loop
 from wengert.errors import ArgumentError, UnsupportedError
 from wengert.explanation import latex, markdown, text
 from wengert.explanation.document import Block, Equations, compose
@@ -89,7 +90,9 @@ class Explanation:
         return "\n\n".join(f"$$\n{latex.equations(b)}\n$$" for b in blocks)
 
 
-def explain(f: Function, argnums: Argnums = None, *, mode: str = "both") -> Callable[..., Explanation]:
+def explain(
+    f: Function, argnums: Argnums = None, *, mode: str = "both", step: int | None = None
+) -> Callable[..., Explanation]:
     """Return a function that derives the derivatives of `f` at a point, line by line, as one does by hand.
 
     Parameters
@@ -100,6 +103,9 @@ def explain(f: Function, argnums: Argnums = None, *, mode: str = "both") -> Call
         The positions of the independent variables; None for every argument that is a real number or array.
     mode
         Which traversal of the chain rule to write: ``"forward"``, ``"reverse"`` or ``"both"``.
+    step
+        The number of a step, from 0, that is written out with its values, of each loop (`wengert.scan` and so on);
+        a negative one counts from the last.  The body of a loop is explained once in any case.
 
     Returns
     -------
@@ -111,7 +117,7 @@ def explain(f: Function, argnums: Argnums = None, *, mode: str = "both") -> Call
     Raises
     ------
     ArgumentError
-        If the mode is unknown, or an argument is not a float or an array of them.
+        If the mode is unknown, or an argument is not a float or an array of them; if there is no such step.
     UnsupportedError
         If the function computes on complex numbers.
 
@@ -169,6 +175,11 @@ def explain(f: Function, argnums: Argnums = None, *, mode: str = "both") -> Call
                 f"{program.name} computes on complex numbers, and an explanation is of a function of real ones.\n"
                 "Pass the real and imaginary parts as two arguments; wg.jacobian takes complex ones as they are."
             )
+        if step is not None and not any(isinstance(line.held, Loop) for line in program.lines):
+            raise ArgumentError(
+                f"step {step} of a loop is to be unfolded, and {program.name} has no loop.\n"
+                "A loop is a line of wg.scan, wg.fori_loop, wg.while_loop or wg.map; leave out step= of any other."
+            )
         variables = sum(v.size for v in program.inputs) + sum(int(np.prod(r.shape, dtype=int)) for r in program.results)
         scalar = can_scalarize(program)
         lines = scalar_lines(program) if scalar else None
@@ -179,7 +190,7 @@ def explain(f: Function, argnums: Argnums = None, *, mode: str = "both") -> Call
             return Explanation(program, derive(program, point, mode), compose)
         from wengert.explanation.arrays import compose_arrays, derive_arrays
 
-        derivation = derive_arrays(program, point, lines, mode, _names_of_constants(f, args))
+        derivation = derive_arrays(program, point, lines, mode, _names_of_constants(f, args), step)
         return Explanation(program, derivation, compose_arrays)
 
     return explainer

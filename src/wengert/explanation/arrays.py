@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert.explanation.bodies import Bodies
 from wengert.explanation.derivation import comparison
 from wengert.explanation.document import (
     Block,
@@ -56,6 +57,7 @@ _MOVING = frozenset(
         s.stack,
         s.concatenate,
         s.getitem,
+        s.diagonal,
         s.setitem,
         s.put,
         s.sum_,
@@ -76,16 +78,23 @@ class ArrayDerivation:
     algebra: Algebra
     scalar_lines: int | None
     mode: str
-    comparison: Comparison
+    comparison: Comparison | None
+    step: int | None = None
+    """The step of each loop that is written out with its values; None for none."""
 
 
 def derive_arrays(
-    program: Program, args: Sequence[Any], scalar_lines: int | None, mode: str, constants: Mapping[str, Any]
+    program: Program,
+    args: Sequence[Any],
+    scalar_lines: int | None,
+    mode: str,
+    constants: Mapping[str, Any],
+    step: int | None = None,
 ) -> ArrayDerivation:
     """Prepare the explanation of a Program by its array lines; `constants` are the user's arrays by their names."""
     taken = {name for packing in program.arguments for name in packing.names}
     algebra = Algebra(program, args, {name: array for name, array in constants.items() if name not in taken})
-    return ArrayDerivation(program, algebra, scalar_lines, mode, comparison(program, args))
+    return ArrayDerivation(program, algebra, scalar_lines, mode, comparison(program, args), step)
 
 
 def compose_arrays(d: ArrayDerivation, notation: Notation) -> list[Block]:
@@ -95,10 +104,20 @@ def compose_arrays(d: ArrayDerivation, notation: Notation) -> list[Block]:
 
 
 class _Writer:
-    def __init__(self, d: ArrayDerivation, notation: Notation) -> None:
+    def __init__(
+        self,
+        d: ArrayDerivation,
+        notation: Notation,
+        called: Mapping[str, str] | None = None,
+        still: frozenset[Var] = frozenset(),
+    ) -> None:
+        """Prepare to write; of a body, `called` renames arguments, and `still` has the variables without a tangent."""
+        self.still = still
         self.d, self.program, self.algebra = d, d.program, d.algebra
+        self.plain_notation = notation
+        self.bodies = Bodies(self)
         names = {
-            atom: name
+            atom: (called or {}).get(name, name)
             for packing in d.program.arguments
             for name, atom in zip(packing.names, packing.atoms, strict=True)
             if isinstance(atom, Var)
@@ -111,16 +130,17 @@ class _Writer:
         self.latex = not notation.slashes
         self.users: dict[Var, list[Line]] = {var: [] for var in self.names}
         for line in self.program.lines:
-            if line.outputs[0].dtype.kind == "f":
+            if any(var.dtype.kind == "f" for var in line.outputs):
                 for var in dict.fromkeys(a for a in line.inputs if isinstance(a, Var)):
                     self.users[var].append(line)
-        self.results = {
-            atom: p.name if p.whole else name
-            for p in self.program.results
-            for name, atom in zip(p.names, p.atoms, strict=True)
-            if isinstance(atom, Var)
-        }
+        self.results: dict[Var, list[str]] = {}
+        for p in self.program.results:
+            for name, atom in zip(p.names, p.atoms, strict=True):
+                if isinstance(atom, Var):
+                    self.results.setdefault(atom, []).append(p.name if p.whole else name)
+        self.is_body = called is not None
         self.scalar_result = sum(int(np.prod(p.shape, dtype=int)) for p in self.program.results) == 1
+        self.scalar_result = self.scalar_result and not self.is_body
         self.y = self.program.results[0].name
 
     # ---- Words ----
@@ -139,9 +159,8 @@ class _Writer:
         if program.guards:
             where = [decision(self._atom(g.var), g.var.dtype.kind, g.value) for g in program.guards]
             blocks.append(Sentence(f"This holds on the branch where {conjunction(where)}."))
-        definitions = [self._definition(line) for line in program.lines]
-        tangents = [self._tangent(line) for line in program.lines if line.outputs[0].dtype.kind == "f"]
-        adjoints = [self._adjoint(var) for var in reversed(self.names) if var.dtype.kind == "f" and not self._idle(var)]
+        definitions, tangents, adjoints = self.definitions(), self.tangents(), self.adjoints()
+        bodies = self.bodies.blocks()
         # the constants are known when every formula has been written
         blocks += [Heading(2, "Decomposition"), self._cut([*self._given(), *definitions])]
         kinks = sorted({f"{p.name} ({p.kink})" for p in (line.primitive for line in program.lines) if p.kink})
@@ -153,11 +172,40 @@ class _Writer:
         if d.mode != "forward":
             blocks += [Heading(2, "Reverse accumulation mode (outside-in)"), Sentence(self._about_reverse())]
             blocks.append(self._cut(adjoints))
-        blocks += [Heading(2, "Comparison"), *compare(d.comparison)]
+        blocks += bodies
+        if d.comparison is not None:
+            blocks += [Heading(2, "Comparison"), *compare(d.comparison)]
         return blocks
+
+    def definitions(self) -> list[Row]:
+        """Write each line as a definition."""
+        rows: list[Row] = []
+        for line in self.program.lines:
+            rows += [self._definition(line)] if line.held is None else self.bodies.definition(line)
+        return rows
+
+    def tangents(self) -> list[Row]:
+        """Write the tangent of each line."""
+        rows: list[Row] = []
+        for line in self.program.lines:
+            if line.held is not None:
+                rows += self.bodies.tangents(line)
+            elif self.moves(line.outputs[0]):
+                rows.append(self._tangent(line))
+        return rows
+
+    def adjoints(self) -> list[Row]:
+        """Write the adjoint of each variable, the last first."""
+        return [self._adjoint(var) for var in reversed(self.names) if self.moves(var) and not self._idle(var)]
+
+    def moves(self, atom: Atom) -> bool:
+        """Tell whether an operand has a tangent and an adjoint."""
+        return isinstance(atom, Var) and atom.dtype.kind == "f" and atom not in self.still
 
     def _why(self, variables: int) -> str:
         scalars = self.d.scalar_lines
+        if any(line.held is not None for line in self.program.lines):
+            return "; what stands inside of a line is explained once, below"
         if all(line.outputs[0].shape == () for line in self.program.lines):
             return ": too many to write every formula out, so each line refers to those before it"
         if scalars is None:
@@ -170,6 +218,7 @@ class _Writer:
     def _about_forward(self) -> str:
         arguments = ", ".join(f"`{self._d(self.notation.name(self.names[var]))}`" for var in self.program.inputs[:4])
         more = "" if len(self.program.inputs) <= 4 else " and the others"
+        assert self.d.comparison is not None
         passes = counted(self.d.comparison.forward, "pass", "passes")
         return (
             f"From a tangent {arguments}{more}, one pass gives that of every line; the whole Jacobian takes {passes}."
@@ -178,6 +227,7 @@ class _Writer:
     def _about_reverse(self) -> str:
         if self.scalar_result:
             return "One pass gives the derivative with respect to every line, and to every independent variable."
+        assert self.d.comparison is not None
         return (
             f"From an adjoint `{self._bar(self.y)}` of the shape of `{self.y}`, one pass gives that of every line; "
             f"the whole Jacobian takes {counted(self.d.comparison.reverse, 'pass', 'passes')}."
@@ -200,7 +250,7 @@ class _Writer:
         for packing in self.program.arguments:
             if packing.whole:
                 var = packing.atoms[0]
-                rows.append(self._row(self._atom(var), "", var, extra=self.results.get(var)))  # type: ignore[arg-type]
+                rows.append(self._row(self._atom(var), "", var, extra=self.results.get(var, ())))  # type: ignore[arg-type]
         for name, value in self.algebra.arrays.items():
             rows.append(
                 Row(
@@ -212,13 +262,17 @@ class _Writer:
             )
         return rows
 
-    def _row(self, left: str, right: str, var: Atom, line: Line | None = None, extra: str | None = None) -> Row:
-        equals = ([right] if right else [self._text("given")]) + ([self.notation.name(extra)] if extra else [])
-        return Row(left, tuple(equals), note=note_of(line), shape=_shape(var.shape, self.latex))
+    def _row(self, left: str, right: str, var: Atom, line: Line | None = None, extra: Sequence[str] = ()) -> Row:
+        equals = ([right] if right else [self._text("given")]) + [self.notation.name(name) for name in extra]
+        return Row(left, tuple(equals), note=note_of(line), shape=self.shape(var.shape))
+
+    def shape(self, shape: tuple[int, ...]) -> str:
+        """Write the shape of an array; nothing for a scalar."""
+        return _shape(shape, self.latex)
 
     def _definition(self, line: Line) -> Row:
         var = line.outputs[0]
-        return self._row(self._atom(var), self._value(line), var, line, self.results.get(var))
+        return self._row(self._atom(var), self._value(line), var, line, self.results.get(var, ()))
 
     def _value(self, line: Line) -> str:
         if line.primitive.elementwise:
@@ -262,7 +316,7 @@ class _Writer:
     def _tangent(self, line: Line) -> Row:
         var = line.outputs[0]
         primitive = line.primitive
-        dots = [self._d(self._atom(a)) if isinstance(a, Var) and a.dtype.kind == "f" else None for a in line.inputs]
+        dots = [self._d(self._atom(a)) if self.moves(a) else None for a in line.inputs]
         terms: list[str] = []
         if primitive in _MOVING:
             kept = [
@@ -297,6 +351,8 @@ class _Writer:
         coefficient, rest = partial.as_coeff_Mul()
         if rest == 1:
             return [self._times(coefficient, operand)]
+        if line.outputs[0].shape == () and (coefficient.is_Float or coefficient.is_Integer):
+            return [f"{self._times(coefficient, self.notation.as_factor(self._expression(rest)))} {operand}"]
         operand = self._times(coefficient, operand) if coefficient.is_Float or coefficient.is_Integer else operand
         if not coefficient.is_Float and not coefficient.is_Integer:
             rest = partial
@@ -348,8 +404,13 @@ class _Writer:
         left = self._adjoint_of(var)
         terms = []
         if var in self.results:
-            terms.append("1" if self.scalar_result else self._bar(self.results[var]))
+            terms += ["1"] if self.scalar_result else [self._bar(name) for name in self.results[var]]
         for line in self.users[var]:
+            if line.held is not None:
+                terms += [
+                    term for k, atom in enumerate(line.inputs) if atom is var for term in self.bodies.pulled(line, k)
+                ]
+                continue
             for k, atom in enumerate(line.inputs):
                 # the partial of an elementwise line with a repeated operand is the sum over its places already
                 if atom is var and not (line.primitive.elementwise and atom in line.inputs[:k]):
@@ -484,6 +545,8 @@ class _Arrays(Notation):
 
     hadamard: str
     dots: str
+    ellipsis: str
+    sum_over: str
 
     def __init__(self, scalars: set[str]) -> None:
         self.scalars = {self._name(name) for name in scalars}
@@ -539,11 +602,15 @@ class _Arrays(Notation):
     def bar(self, name: str) -> str:
         raise NotImplementedError
 
+    def inside(self, name: str) -> str:
+        """Write whose body it is that a name belongs to."""
+        raise NotImplementedError
+
 
 class ArrayText(_Arrays, Text):
     """``∂y/∂W = X^T ∂y/∂u_1``."""
 
-    hadamard, dots = "⊙", "..."
+    hadamard, dots, ellipsis, sum_over = "⊙", "...", "...", "Σ_s"
 
     def over(self, size: Expr, operand: str) -> str:
         above = "" if size.p == 1 else f"{size.p} "
@@ -561,11 +628,14 @@ class ArrayText(_Arrays, Text):
     def bar(self, name: str) -> str:
         return f"{name}_bar"
 
+    def inside(self, name: str) -> str:
+        return f" in {name}"
+
 
 class ArrayLatex(_Arrays, Latex):
     r"""``\frac{\partial y}{\partial W} = X^\top \frac{\partial y}{\partial u_1}``."""
 
-    hadamard, dots = r"\odot", r"\vdots"
+    hadamard, dots, ellipsis, sum_over = r"\odot", r"\vdots", r"\ldots", r"\sum_s"
 
     def over(self, size: Expr, operand: str) -> str:
         return f"{self._number(size)[0]} {operand}"
@@ -580,4 +650,8 @@ class ArrayLatex(_Arrays, Latex):
         return rf"{text}[\text{{{index}}}]"
 
     def bar(self, name: str) -> str:
-        return rf"\bar{{{self._name(name)}}}"
+        stem = name.removesuffix("'")
+        return rf"\bar{{{self._name(stem)}}}" + name[len(stem) :]
+
+    def inside(self, name: str) -> str:
+        return rf" \text{{ in }} {name}"

@@ -86,7 +86,9 @@ class Algebra:
         The lines whose partials are those of a choice by value.
     """
 
-    def __init__(self, program: Program, args: Sequence[Any], constants: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, program: Program, args: Sequence[Any], constants: Mapping[str, Any] | None = None, letter: str = "u"
+    ) -> None:
         self.program = program
         self.constants = dict(constants or {})
         self.arrays: dict[str, Any] = {}
@@ -96,7 +98,9 @@ class Algebra:
         self.names: dict[Expr, Derivative] = {}
         self.chosen: list[Line] = []
         self.referred: set[Expr] = set()
-        letter = "v" if any(argument.name == "u" for argument in program.arguments) else "u"
+        if letter == "u" and any(argument.name == "u" for argument in program.arguments):
+            letter = "v"
+        self.letter = letter
         self.symbols: dict[Var, Expr] = {
             var: symbol(letter + str(var).removeprefix("u"), _is_bool(var)) for var in self.environment
         }
@@ -104,6 +108,7 @@ class Algebra:
         self.definitions: dict[Var, Expr] = {
             line.outputs[0]: self._apply(line, [self._atom(a, self.symbols) for a in line.inputs])
             for line in program.lines
+            if line.held is None
         }
         self._partials: dict[tuple[Line, Var], Expr] = {}
 

@@ -318,6 +318,8 @@ class Latex(Notation):
     relations = _IN_LATEX
 
     def _name(self, name: str) -> str:
+        if name.endswith("'"):
+            return f"{self._name(name[:-1])}'"
         stem, underscore, index = name.partition("_")
         if underscore and re.fullmatch(r"\w|-?\d+|\{[-\d,]+\}", index):
             return f"{self._word(stem)}_{index if len(index) == 1 or index[0] == '{' else '{' + index + '}'}"

@@ -7,7 +7,8 @@
 - `special`: the functions of ``scipy.special``; `parameters`: their derivatives that need quadrature.
 - `distributions`: the densities and distribution functions of ``scipy.stats``.
 - `linalg`: ``numpy.linalg``, a row a factorization; `scipy_linalg`: ``scipy.linalg``.
-- `fourier`: ``numpy.fft``.
+- `fourier`: ``numpy.fft``; `scipy_fft`: ``scipy.fft``, cosines and sines included.
+- `scipy_signal`: convolutions and filters of ``scipy.signal``; `scipy_sparse`: products of sparse matrices.
 """
 
 from wengert.primitives import (
@@ -16,7 +17,10 @@ from wengert.primitives import (
     fourier,
     functions,
     linalg,
+    scipy_fft,
     scipy_linalg,
+    scipy_signal,
+    scipy_sparse,
     special,
     structural,
 )
@@ -31,7 +35,10 @@ __all__ = [
     "fourier",
     "functions",
     "linalg",
+    "scipy_fft",
     "scipy_linalg",
+    "scipy_signal",
+    "scipy_sparse",
     "special",
     "structural",
     "undefine",

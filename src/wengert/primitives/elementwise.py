@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from wengert.jacobians import RealLinear
+from wengert.jacobians import LARGE, RealLinear
 from wengert.primitives.table import ALL, define, elementwise
+from wengert.program import Recordable
 
 INF = math.inf
 LN2 = math.log(2.0)
@@ -34,7 +35,7 @@ ADD, MULTIPLY, DIVIDE, COMPARE = "additions", "multiplications", "divisions", "c
 add = elementwise(np.add, lambda _y, _a, _b: 1, lambda _y, _a, _b: 1, operator=operator.add, source="{0} + {1}", counts=ADD, formula=lambda a, b: a + b)
 subtract = elementwise(np.subtract, lambda _y, _a, _b: 1, lambda _y, _a, _b: -1, operator=operator.sub, source="{0} - {1}", counts=ADD, formula=lambda a, b: a - b)
 multiply = elementwise(np.multiply, lambda _y, _a, b: b, lambda _y, a, _b: a, operator=operator.mul, source="{0} * {1}", counts=MULTIPLY, formula=lambda a, b: a * b)
-divide = elementwise(np.divide, lambda _y, _a, b: 1 / b, lambda y, _a, b: -y / b, operator=operator.truediv, source="{0} / {1}", counts=DIVIDE, formula=lambda a, b: a / b, domain=(ALL, (0.0, INF)))
+divide = elementwise(np.divide, lambda _y, _a, b: 1 / b, lambda y, _a, b: _over(-y, b), operator=operator.truediv, source="{0} / {1}", counts=DIVIDE, formula=lambda a, b: a / b, domain=(ALL, (0.0, INF)))
 negative = elementwise(np.negative, lambda _y, _x: -1, operator=operator.neg, source="-{0}", counts=ADD, formula=lambda x: -x)
 positive = elementwise(np.positive, lambda _y, _x: 1, source="+{0}", counts="moves", formula=lambda x: x)
 square = elementwise(np.square, lambda _y, x: 2 * x, counts=MULTIPLY, formula=lambda x: x**2)
@@ -86,7 +87,7 @@ cbrt = elementwise(np.cbrt, lambda y, _x: 1 / (3 * y * y), formula=lambda x: _sy
 # ---- Trigonometric ----
 
 sin = elementwise(np.sin, lambda _y, x: np.cos(x), formula="sin")
-cos = elementwise(np.cos, lambda _y, x: -np.sin(x), formula="cos")
+cos = elementwise(np.cos, lambda _y, x: _minus(np.sin(x)), formula="cos")
 tan = elementwise(np.tan, lambda y, _x: 1 + y * y, formula="tan", domain=((-1.5, 1.5),))
 arcsin = elementwise(np.arcsin, lambda _y, x: 1 / np.sqrt((1 - x) * (1 + x)), formula="asin", domain=UNIT)
 arccos = elementwise(np.arccos, lambda _y, x: -1 / np.sqrt((1 - x) * (1 + x)), formula="acos", domain=UNIT)
@@ -115,7 +116,7 @@ sinc = define("sinc", np.sinc, _sinc_partial, replaces=np.sinc, counts="calls", 
 
 sinh = elementwise(np.sinh, lambda _y, x: np.cosh(x), formula="sinh")
 cosh = elementwise(np.cosh, lambda _y, x: np.sinh(x), formula="cosh")
-tanh = elementwise(np.tanh, lambda y, _x: 1 - y * y, formula="tanh")
+tanh = elementwise(np.tanh, lambda y, _x: _from_one(y * y), formula="tanh")
 arcsinh = elementwise(np.arcsinh, lambda _y, x: 1 / np.hypot(x, 1.0), formula="asinh")
 arccosh = elementwise(np.arccosh, lambda _y, x: 1 / np.sqrt((x - 1) * (x + 1)), formula="acosh", domain=((1.0, INF),))
 arctanh = elementwise(np.arctanh, lambda _y, x: 1 / ((1 - x) * (1 + x)), formula="atanh", domain=UNIT)
@@ -189,7 +190,28 @@ def _modulus_partial(y: Any, x: Any) -> Any:
 def _share(a: Any, b: Any, y: Any) -> Any:
     """Return 1 where `a` was chosen, 0 where it was not, 1/2 in a tie."""
     one = y.dtype.type(1)
+    if type(y) is np.ndarray and y.size > LARGE and not isinstance(a, Recordable) and not isinstance(b, Recordable):
+        tie = a == b
+        if not np.any(tie):  # as nearly always, and then one comparison says it all
+            return np.equal(a, y).astype(y.dtype)
     return np.where(a == b, one / 2, np.where(a == y, one, one - 1))
+
+
+def _minus(t: Any) -> Any:
+    """Negate what a rule has just made: in place, if it is a large array."""
+    return np.negative(t, out=t) if type(t) is np.ndarray and t.size > LARGE else -t
+
+
+def _over(t: Any, b: Any) -> Any:
+    """Divide what a rule has just made, of the shape of the result, likewise."""
+    if type(t) is np.ndarray and t.size > LARGE and not isinstance(b, Recordable) and t.dtype.kind in "fc":
+        return np.divide(t, b, out=t)
+    return t / b
+
+
+def _from_one(t: Any) -> Any:
+    """Return 1 - t of what a rule has just made, likewise."""
+    return np.subtract(1, t, out=t) if type(t) is np.ndarray and t.size > LARGE else 1 - t
 
 
 def _less(a: Any, y: Any) -> Any:

@@ -20,15 +20,17 @@ array([[ 3.,  0.],
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
+from scipy.linalg import blas, lapack
 
 from wengert.errors import DegenerateError, UnsupportedError, differentiated, explain_at
-from wengert.jacobians import Counts, LocalJacobian, Map, Shape
+from wengert.jacobians import LARGE, Counts, LocalJacobian, Map, Shape
 from wengert.primitives.table import calls, define
 from wengert.program import Primitive, Recordable
 
@@ -72,9 +74,10 @@ def real(a: Array) -> Array:
 def square_of(*arrays: Array) -> None:
     """Raise as NumPy does where an argument is no stack of square matrices."""
     for a in arrays:
-        if a.ndim < 2:
+        shape = a.shape
+        if len(shape) < 2:
             raise np.linalg.LinAlgError(f"{a.ndim}-dimensional array given. Array must be at least two-dimensional")
-        if a.shape[-1] != a.shape[-2]:
+        if shape[-1] != shape[-2]:
             raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")
 
 
@@ -88,23 +91,35 @@ def matrices(*arrays: Array) -> None:
 def triangle(n: int, dtype: Any, *, lower: bool = True, strict: bool = False, half: bool = False) -> Array:
     """Return the mask of a triangle, without the diagonal if it is `strict`, the diagonal halved if `half`."""
     kind: Any = _REAL.get(dtype.char, dtype)
-    mask = np.tri(n, k=-1 if strict or half else 0, dtype=kind)
+    return (_small_triangle if n <= 64 else _triangle)(n, kind, lower, strict, half)
+
+
+def _triangle(n: int, kind: Any, lower: bool, strict: bool, half: bool) -> Array:
+    mask = np.tri(n, k=-1 if strict else 0, dtype=kind)
     if half:
-        mask = (mask + np.eye(n) / 2).astype(kind)
+        mask.reshape(-1)[:: n + 1] = 0.5
     return mask if lower else mask.T.copy()
+
+
+@functools.lru_cache(maxsize=32)
+def _small_triangle(n: int, kind: Any, lower: bool, strict: bool, half: bool) -> Array:
+    """Make the mask once: for a small matrix that takes longer than what it is made for."""
+    mask = _triangle(n, kind, lower, strict, half)
+    mask.flags.writeable = False
+    return mask
 
 
 def hermitian(t: Array, lower: bool) -> Array:
     """Complete a triangle to a symmetric (Hermitian) matrix, as functions that read one triangle only see it."""
-    n = t.shape[-1]
-    side = t * triangle(n, t.dtype, lower=lower, strict=True)
-    return side + adjoint(side) + real(t) * np.eye(n, dtype=real_kind(t))
+    side = t * triangle(t.shape[-1], t.dtype, lower=lower, half=True)
+    return side + adjoint(side)
 
 
 def folded(g: Array, lower: bool) -> Array:
     """Pull an adjoint through `hermitian`: both triangles add up in the one that is read."""
-    n = g.shape[-1]
-    return (g + adjoint(g)) * triangle(n, g.dtype, lower=lower, strict=True) + real(g) * np.eye(n, dtype=real_kind(g))
+    mask = triangle(g.shape[-1], g.dtype, lower=lower, half=True)
+    both = g + (g.T if type(g) is np.ndarray and g.ndim == 2 and not is_complex(g) else adjoint(g))
+    return np.multiply(both, mask, out=both) if type(both) is np.ndarray else both * mask
 
 
 def real_kind(a: Array) -> Any:
@@ -138,7 +153,7 @@ def spread(a: Array, like: Array) -> Array:
 
 def solve_block(A: Array, t: Array, solver: Callable[..., Array] | None = None) -> Array:
     """Solve ``A X = T`` for a block of right-hand sides at once: its leading axes become columns of one solve."""
-    solver = solver or solve
+    solver = solver or solution
     extra = t.ndim - A.ndim
     if extra <= 0:
         return solver(A, t)
@@ -149,6 +164,66 @@ def solve_block(A: Array, t: Array, solver: Callable[..., Array] | None = None) 
     return np.moveaxis(
         np.reshape(flat, (*stack, n, *t.shape[:extra], columns)), tuple(range(-extra - 1, -1)), tuple(range(extra))
     )
+
+
+# ---- Plain matrices, in the rules alone: LAPACK called by hand, since NumPy's checks take longer than small matrices,
+# ---- and a triangle needs no factorization.  What the user's own lines compute stays NumPy's.
+
+_LETTERS = {"f": "s", "d": "d", "F": "c", "D": "z"}
+
+
+def _routine(of: Any, name: str, *arrays: Any) -> Any:
+    """Return the routine of LAPACK or BLAS for single matrices of one type; None where they are traced or stacked."""
+    first = arrays[0]
+    for a in arrays:
+        if type(a) is not np.ndarray or a.ndim != 2 or a.dtype is not first.dtype or not a.size:
+            return None
+    letter = _LETTERS.get(first.dtype.char)
+    return None if letter is None else getattr(of, letter + name)
+
+
+def _checked(result: Array, info: int) -> Array:
+    if info > 0:
+        raise np.linalg.LinAlgError("Singular matrix")
+    return result
+
+
+def solution(A: Array, b: Array) -> Array:
+    """Solve ``A X = B`` as the primitive does; a large triangle by substitution.
+
+    For many columns of a small matrix by its inverse, as accurate in practice (Druinsky & Toledo 2012, "How accurate is
+    inv(A)*b?"), since LAPACK wants them copied into its own order.
+    """
+    if b.size > LARGE and b.ndim > 1 and b.shape[-1] > 16 * A.shape[-1] and type(A) is np.ndarray is type(b):
+        return np.matmul(np.linalg.inv(A), b)
+    columns = b if b.ndim > 1 else b[:, None]
+    gesv = _routine(lapack, "gesv", A, columns)
+    if gesv is None:
+        return solve(A, b)
+    if A.shape[0] < 64 or (A[0, -1] != 0 and A[-1, 0] != 0):  # not worth a look at the other elements
+        _, _, x, info = gesv(A, columns)
+    elif not np.any(np.triu(A, 1)):
+        x, info = _by_substitution(A, columns, True)
+    elif not np.any(np.tril(A, -1)):
+        x, info = _by_substitution(A, columns, False)
+    else:
+        _, _, x, info = gesv(A, columns)
+    return _checked(x if b.ndim > 1 else x[:, 0], info)
+
+
+def _by_substitution(A: Array, b: Array, lower: bool) -> tuple[Array, int]:
+    trtrs = _routine(lapack, "trtrs", A, b)
+    if A.flags.f_contiguous:
+        found: tuple[Array, int] = trtrs(A, b, lower=lower)
+    else:  # LAPACK counts by columns
+        found = trtrs(A.T, b, lower=not lower, trans=1)
+    return found
+
+
+def inverse_of_lower(L: Array) -> Array:
+    """Invert a lower triangle."""
+    trtri = _routine(lapack, "trtri", L)
+    return inv_(L) if trtri is None else _checked(*trtri(L.T, lower=False)).T
 
 
 # ---- Where a derivative is not defined ----
@@ -353,25 +428,44 @@ inv_ = define(
     source="np.linalg.inv({0})",
     counts=_cubic(1.0),
 )
+
+
+def _solve_partials(y: Any, A: Any, _b: Any) -> tuple[LocalJacobian, LocalJacobian]:
+    """Differentiate ``A X = B``: ``dX = A^-1 (dB - dA X)``.  Both pulls need ``A^-T g``, which is solved for once."""
+    vector = len(_b.shape) == 1
+    known: list[Any] = [None, None]
+
+    def solved(matrix: Array, t: Array) -> Array:
+        if not vector:
+            return solve_block(matrix, t)
+        if len(t.shape) == 1:
+            return solution(matrix, t)
+        columns = np.reshape(t, (math.prod(t.shape[:-1]), t.shape[-1]))
+        return np.reshape(transposed(solution(matrix, transposed(columns))), t.shape)
+
+    def back(g: Array) -> Array:
+        if known[0] is not g:
+            known[:] = g, solved(transposed(A), g)
+        return known[1]
+
+    def pull(g: Array) -> Array:
+        return back(g)[..., None] * -y if vector else -(back(g) @ transposed(y))
+
+    def counts() -> Counts:
+        return product(1, A.shape)
+
+    return (
+        Map(A.shape, y.shape, lambda t: -solved(A, t @ y), pull, counts, name="solve"),
+        Map(y.shape, y.shape, lambda t: solved(A, t), back, counts, name="solve"),
+    )
+
+
 solve = define(
     "solve",
     np.linalg.solve,
-    lambda y, A, _b: Map(
-        A.shape,
-        y.shape,
-        lambda t: -solve_block(A, t @ y),
-        lambda g: -(solve_block(transposed(A), g) @ transposed(y)),
-        product(1, A.shape),
-        name="solve",
-    ),
-    lambda y, A, _b: Map(
-        y.shape,
-        y.shape,
-        lambda t: solve_block(A, t),
-        lambda g: solve_block(transposed(A), g),
-        product(1, A.shape),
-        name="solve",
-    ),
+    lambda y, A, _b: _solve_partials(y, A, _b)[0],
+    lambda _y, A, _b: _solve_partials(_y, A, _b)[1],
+    together=_solve_partials,
     elementwise=False,
     source="np.linalg.solve({0}, {1})",
     counts=_cubic(1 / 3),
@@ -515,7 +609,7 @@ slogdet_ = define(
 def _cholesky_partial(y: Any, x: Any, upper: bool) -> LocalJacobian:
     """Smith (1995), "Differentiation of the Cholesky algorithm": dL = L phi(L^-1 dA L^-H), phi halving the diagonal."""
     L = adjoint(y) if upper else y
-    M = inv_(L)
+    M = inverse_of_lower(L)
     phi = triangle(x.shape[-1], x.dtype, half=True)
 
     def push(t: Array) -> Array:
@@ -524,9 +618,17 @@ def _cholesky_partial(y: Any, x: Any, upper: bool) -> LocalJacobian:
 
     def pull(g: Array) -> Array:
         gL = adjoint(g) if upper else g
-        return folded(transposed(M) @ (phi * (transposed(L) @ gL)) @ conj(M), not upper)
+        trmm = None if is_complex(L) else _routine(blas, "trmm", L, gL)
+        if trmm is None:
+            inner = transposed(M) @ (phi * (transposed(L) @ gL)) @ conj(M)
+        else:  # half of the multiplications; BLAS counts by columns, so all is transposed
+            inner = trmm(1.0, L.T, gL.T, side=1, trans_a=1)
+            inner *= phi.T
+            inner = trmm(1.0, M.T, inner, overwrite_b=1)
+            inner = trmm(1.0, M.T, inner, side=1, trans_a=1, overwrite_b=1).T
+        return folded(inner, not upper)
 
-    return Map(x.shape, x.shape, push, pull, product(4, x.shape), name="cholesky")
+    return Map(x.shape, x.shape, push, pull, lambda: product(4, x.shape), name="cholesky")
 
 
 cholesky_ = define(
@@ -1042,6 +1144,8 @@ def solve_for(a: Any, b: Any) -> Any:
     a, b = array(a), array(b)
     square_of(a)
     column = b.ndim == 1
+    if column and a.ndim == 2:
+        return solve(a, b)
     right = b[:, None] if column else b
     if a.ndim != right.ndim or a.shape[:-2] != right.shape[:-2]:
         stack = np.broadcast_shapes(a.shape[:-2], right.shape[:-2])
@@ -1442,15 +1546,7 @@ def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
             "Both input arrays must be (arrays of) 3-dimensional vectors, "
             f"but they are {x1.shape[axis]} and {x2.shape[axis]} dimensional instead."
         )
-    a = [x1[k] for k in _component(x1, axis)]
-    b = [x2[k] for k in _component(x2, axis)]
-    parts = [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
-    return np.stack(parts, axis=axis)
-
-
-def _component(x: Any, axis: int) -> list[tuple[Any, ...]]:
-    at = normalize_axis_index(axis, x.ndim)
-    return [(slice(None),) * at + (k,) for k in range(3)]
+    return np.cross(x1, x2, axis=axis)
 
 
 @calls(np.linalg.vecdot)

@@ -541,7 +541,7 @@ def _logsumexp_partial(y: Any, a: Any, *, axis: Any, keepdims: bool) -> Composed
 
 
 def _logsumexp(a: Any, *, axis: Any, keepdims: bool) -> Any:
-    a = np.asarray(a)
+    a = a if type(a) is np.ndarray else np.asarray(a)
     if a.size == 0 or a.ndim == 0:
         with np.errstate(divide="ignore"):
             return np.log(np.sum(np.exp(a), axis=axis, keepdims=keepdims)) if a.ndim else a[()]
@@ -570,7 +570,9 @@ _reduced = define(
 
 def _axes(a: Any, axis: Any) -> tuple[int, ...]:
     """Return axes as a sorted tuple that counts from the end; None means all of them."""
-    ndim = np.ndim(a)
+    ndim = a.ndim if hasattr(a, "ndim") else np.ndim(a)
+    if type(axis) is int and -ndim <= axis < ndim:
+        return (axis if axis < 0 else axis - ndim,)
     every = range(ndim) if axis is None else normalize_axis_tuple(axis, ndim)
     return tuple(sorted(k - ndim for k in every))
 
@@ -585,7 +587,7 @@ def _whole(function: str, **flags: Any) -> None:
 def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False) -> Any:
     _whole("logsumexp", return_sign=return_sign)
     if b is None:
-        return _reduced(np.asarray(a), axis=_axes(a, axis), keepdims=bool(keepdims))
+        return _reduced(a if hasattr(a, "shape") else np.asarray(a), axis=_axes(a, axis), keepdims=bool(keepdims))
     axes = _axes(np.empty(np.broadcast_shapes(np.shape(a), np.shape(b))), axis)
     # what has no weight does not count, however large, nor does it overflow; but its weight has a derivative
     top = _reduced(np.where(b == 0, -INF, a), axis=axes, keepdims=True)

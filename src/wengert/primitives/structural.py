@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from wengert.jacobians import (
+    SHORT,
+    Composed,
     Diagonal,
     Erase,
     LeftProduct,
@@ -26,13 +28,14 @@ from wengert.jacobians import (
     Select,
     Shape,
     Sum,
+    add_up,
     assemble,
-    compose,
     product_counts,
+    pull_diagonal,
     take,
 )
 from wengert.primitives.table import CALLS, define
-from wengert.program import Recordable
+from wengert.program import Primitive, Recordable
 
 # ---- Writing calls as NumPy source ----
 
@@ -94,7 +97,7 @@ def _reduction(name: str) -> Any:
 
 reshape = define(
     "reshape",
-    lambda x, shape: np.reshape(x, shape),
+    lambda x, shape: x.reshape(shape) if type(x) is np.ndarray else np.reshape(x, shape),
     lambda _y, _x, shape: Reshape(_x.shape, shape),
     elementwise=False,
     source=lambda args, params: f"np.reshape({args[0]}, {params['shape']})",
@@ -102,8 +105,8 @@ reshape = define(
 )
 transpose = define(
     "transpose",
-    lambda x, axes: np.transpose(x, axes),
-    lambda _y, _x, axes: Permute(_x.shape, axes),
+    lambda x, axes: x.transpose(axes) if type(x) is np.ndarray else np.transpose(x, axes),
+    lambda _y, _x, axes: Permute(_x.shape, axes, _y.shape),
     elementwise=False,
     source=lambda args, params: (
         f"{args[0]}.T" if params["axes"] == (1, 0) else f"np.transpose({args[0]}, {params['axes']})"
@@ -135,6 +138,35 @@ astype = define(
     _astype_partial,
     elementwise=False,
     source=lambda args, params: f"np.asarray({args[0]}).astype({params['dtype'].name!r})",
+    counts=lambda *_args, **_params: {},
+)
+
+
+def _put_on_diagonal(g: Any, shape: Shape, offset: int) -> Any:
+    """Put vectors on the diagonals of matrices of zeros: one strided write, unless it has to be written down."""
+    lead = g.shape[:-1]
+    if type(g) is not np.ndarray:
+        at = np.arange(g.shape[-1])
+        return assemble([g], [(at - min(offset, 0), at + max(offset, 0))], shape, batch=len(lead))
+    whole = np.zeros(lead + shape, g.dtype)
+    start = offset if offset >= 0 else -offset * shape[1]
+    flat = whole.reshape((*lead, shape[0] * shape[1]))
+    flat[..., start : start + g.shape[-1] * (shape[1] + 1) : shape[1] + 1] = g
+    return whole
+
+
+diagonal = define(
+    "diagonal",
+    lambda x, offset: x.diagonal(offset, -2, -1).copy(),
+    lambda _y, _x, offset: Map(
+        _x.shape,
+        _y.shape,
+        lambda t: np.diagonal(t, offset, -2, -1),
+        lambda g: _put_on_diagonal(g, _x.shape[-2:], offset),
+        name="diagonal",
+    ),
+    elementwise=False,
+    source=lambda args, params: f"np.diagonal({args[0]}, {params['offset']}, -2, -1)",
     counts=lambda *_args, **_params: {},
 )
 
@@ -224,7 +256,7 @@ getitem = define(
 
 
 def _setitem(value: Any, array: Any, *operands: Any, index: tuple[Any, ...]) -> Any:
-    changed = np.array(array, copy=True)
+    changed = array.copy() if type(array) is np.ndarray else np.array(array, copy=True)
     changed[fill_index(index, operands)] = value
     return changed
 
@@ -357,7 +389,11 @@ where = define(
 
 sum_ = define(
     "sum",
-    lambda x, axis, keepdims: np.add.reduce(x, axis=axis, keepdims=keepdims),
+    lambda x, axis, keepdims: (
+        add_up(x, axis, keepdims, exact=True)
+        if type(x) is np.ndarray and x.size > SHORT
+        else np.add.reduce(x, axis=axis, keepdims=keepdims)
+    ),
     lambda _y, _x, axis, keepdims: Sum(_x.shape, axis, keepdims, _y.shape),
     elementwise=False,
     source=_reduction("sum"),
@@ -383,19 +419,52 @@ cumsum = define(
 # ---- Choosing by value ----
 
 
-def _extremum_partial(y: Any, x: Any, axis: Shape, keepdims: bool) -> LocalJacobian:
-    if not keepdims:
-        y = np.reshape(y, tuple(1 if k - len(x.shape) in axis else s for k, s in enumerate(x.shape)))
-    chosen = (x == y).astype(y.dtype)
-    share = chosen / chosen.sum(axis=axis, keepdims=True)
-    return compose(Sum(x.shape, axis, keepdims), Diagonal(share, x.shape, x.shape))
+class Chosen(Composed):
+    """The sum over axes of what was chosen there, in equal shares: ``y_dot = (x_dot * share).sum(axis)``."""
+
+    __slots__ = ("_axis", "_chosen", "_count", "_keepdims", "_kept")
+
+    def __init__(self, y: Any, x: Any, axis: Shape, keepdims: bool) -> None:
+        self.in_shape, self.out_shape, self._axis, self._keepdims = x.shape, y.shape, axis, keepdims
+        self._kept = tuple(1 if k - len(x.shape) in axis else s for k, s in enumerate(x.shape))
+        self._chosen = x == np.reshape(y, self._kept)
+        self._count = _how_many(self._chosen, axis, y.dtype)
+
+    @property
+    def outer(self) -> LocalJacobian:  # type: ignore[override]
+        """The sum."""
+        return Sum(self.in_shape, self._axis, self._keepdims)
+
+    @property
+    def inner(self) -> LocalJacobian:  # type: ignore[override]
+        """The shares."""
+        return Diagonal(self._chosen / self._count, self.in_shape, self.in_shape)
+
+    def push(self, t: Any, batch: int = 0) -> Any:
+        total = (self._chosen * t).sum(axis=self._axis, keepdims=self._keepdims)
+        return total / (self._count if self._keepdims else np.reshape(self._count, self.out_shape))
+
+    def pull(self, g: Any, batch: int = 0) -> Any:
+        return self._chosen * (np.reshape(g, g.shape[:batch] + self._kept) / self._count)
+
+
+def _how_many(chosen: Any, axis: Shape, dtype: Any) -> Any:
+    """Count along axes how many are chosen; along short ones by adding slices, since NumPy would add one by one."""
+    lengths = [chosen.shape[k] for k in axis]
+    if type(chosen) is not np.ndarray or chosen.size <= SHORT or 0 in lengths or math.prod(lengths) > 127:
+        return np.sum(chosen, axis=axis, keepdims=True).astype(dtype)
+    count: Any = chosen.view(np.int8)
+    for k in sorted(axis):
+        rest: tuple[Any, ...] = (slice(None),) * (-1 - k)
+        count = functools.reduce(np.add, [count[(..., slice(j, j + 1), *rest)] for j in range(count.shape[k])])
+    return count.astype(dtype)
 
 
 _TIE = "tie: equal shares to each, as NumPy users expect of autograd"
 max_ = define(
     "max",
     lambda x, axis, keepdims: np.maximum.reduce(x, axis=axis, keepdims=keepdims),
-    _extremum_partial,
+    Chosen,
     elementwise=False,
     source=_reduction("max"),
     counts=lambda y, x, **_params: {"comparisons": math.prod(x.shape) - math.prod(y.shape)},
@@ -404,7 +473,7 @@ max_ = define(
 min_ = define(
     "min",
     lambda x, axis, keepdims: np.minimum.reduce(x, axis=axis, keepdims=keepdims),
-    _extremum_partial,
+    Chosen,
     elementwise=False,
     source=_reduction("min"),
     counts=lambda y, x, **_params: {"comparisons": math.prod(x.shape) - math.prod(y.shape)},
@@ -625,4 +694,47 @@ matmul = define(
     elementwise=False,
     source="{0} @ {1}",
     counts=lambda y, a, _b: product_counts(y.shape, a.shape[-1]),
+)
+
+
+def _cross(a: Any, b: Any) -> Any:
+    """Multiply as np.cross does, whose generality costs more than the product itself where the arrays are small."""
+    a0, a1, a2, b0, b1, b2 = a[..., 0], a[..., 1], a[..., 2], b[..., 0], b[..., 1], b[..., 2]
+    left, right = a1 * b2, a2 * b1
+    y = np.empty((*left.shape, 3), left.dtype)
+    np.subtract(left, right, out=y[..., 0])
+    spare: Any = (left, right) if type(left) is np.ndarray else (None, None)
+    for k, p, q, r, s in ((1, a2, b0, a0, b2), (2, a0, b1, a1, b0)):
+        np.subtract(np.multiply(p, q, out=spare[0]), np.multiply(r, s, out=spare[1]), out=y[..., k])
+    return y
+
+
+def _cross_part(
+    in_shape: Shape, out_shape: Shape, forth: Callable[[Any], Any], back: Callable[[Any], Any]
+) -> LocalJacobian:
+    """Multiply by a fixed vector: the transpose of ``b x`` is ``x b``, the same with the factors exchanged."""
+    ndim = len(out_shape)
+
+    def push(t: Any) -> Any:
+        leading = t.shape[: t.ndim - len(in_shape)]
+        return forth(np.reshape(t, leading + (1,) * (ndim - len(in_shape)) + in_shape) if leading else t)
+
+    return Map(
+        in_shape,
+        out_shape,
+        push,
+        lambda g: pull_diagonal(1, back(g), in_shape, g.ndim - ndim),
+        lambda: {"multiplications": 2 * math.prod(out_shape), "additions": math.prod(out_shape)},
+        name="cross",
+    )
+
+
+cross: Primitive = define(
+    "cross",
+    _cross,
+    lambda _y, _a, b: _cross_part(_a.shape, _y.shape, lambda t: cross(t, b), lambda g: cross(b, g)),
+    lambda _y, a, _b: _cross_part(_b.shape, _y.shape, lambda t: cross(a, t), lambda g: cross(g, a)),
+    elementwise=False,
+    source="np.cross({0}, {1})",
+    counts=lambda y, _a, _b: {"multiplications": 2 * math.prod(y.shape), "additions": math.prod(y.shape)},
 )

@@ -11,6 +11,8 @@ meet, the inner one records and takes the other as a constant, so no tangent is 
 - `assignment`: ``a[i] = v``, views, ``a += b``;
 - `catching`: calls that NumPy's protocols do not bring here (``np.array([...])``, ``np.zeros``, SciPy's functions);
 - `watching`: warnings that name the user's line;
+- `unchanged`: large plain arrays, which are not copied onto the tape, must not change under way;
+- `foreign`: functions of SciPy without a rule, by the name under which the user's line called them;
 - `messages`: what users are told where tracing cannot go on;
 - `trace`: a run of the user's function, and the Program that it makes.
 """
@@ -30,6 +32,7 @@ from wengert.tracing.tape import (
 )
 from wengert.tracing.trace import Group, Trace, build_program, parameter_names, recording, run
 from wengert.tracing.traced import Traced, all_constant, holds_traced, join, plain
+from wengert.tracing.unchanged import Unchanged
 from wengert.tracing.watching import watch
 
 __all__ = [
@@ -41,6 +44,7 @@ __all__ = [
     "Tape",
     "Trace",
     "Traced",
+    "Unchanged",
     "all_constant",
     "at_place",
     "build_program",

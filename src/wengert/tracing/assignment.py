@@ -5,20 +5,37 @@ A view writes through to the array it is a view of, and every other view of that
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from wengert.errors import LostGradientError, caller, explain_at
+from wengert.errors import LostGradientError, ShapeError, caller, explain_at
+from wengert.primitives import elementwise as e
 from wengert.primitives import functions
-from wengert.primitives.structural import getitem, reshape, setitem, transpose
+from wengert.primitives.structural import fill_index, getitem, reshape, setitem, transpose
+from wengert.primitives.table import CALLS
 from wengert.program import Primitive, Shaped
+from wengert.tracing.foreign import scipy_call, unsupported_call
 from wengert.tracing.tape import SCALARS, SMALL
-from wengert.tracing.traced import Traced, as_index, holds_traced, join, operand
+from wengert.tracing.traced import (
+    Traced,
+    all_constant,
+    as_array,
+    as_index,
+    holds_traced,
+    innermost,
+    join,
+    operand,
+    plain,
+    see_large,
+)
 
 ndarray = np.ndarray
+_asarray = np.asarray  # NumPy's own, whatever stands in its place while a trace runs
 
 
 def assign(target: Traced, index: Any, value: Any) -> None:
@@ -28,12 +45,19 @@ def assign(target: Traced, index: Any, value: Any) -> None:
     """
     if target.tape.context.frozen is not None:
         _refuse_outer(target)
+    if not target.shape and type(innermost(target)) is not ndarray:
+        raise TypeError(f"'numpy.{type(innermost(target)).__name__}' object does not support item assignment")
     template, operands = as_index(index)
+    see_large(target.tape, template)
     link = getattr(value, "link", None) if type(value) is Traced else None
     if link is not None and link[0] is target and link[1] is getitem and _same_index(link[2]["index"], template):
         return  # a[i] += b has changed a through the view a[i] already
     if isinstance(value, (list, tuple)) or (type(value) is ndarray and value.dtype.hasobject):
         value = join(value) if holds_traced(value) else np.asarray(value)
+    if getattr(value, "ndim", 0) > 1 and value.shape[0] == 1:
+        slot = np.broadcast_to(0.0, target.shape)[fill_index(template, [innermost(k) for k in operands])].ndim
+        while value.ndim > slot and value.shape[0] == 1:  # NumPy leaves them out
+            value = value[0]
     link = getattr(target, "link", None)
     if link is None:
         _write(target, value, template, operands)
@@ -51,9 +75,9 @@ def _write(target: Traced, value: Any, template: tuple[Any, ...], operands: list
     if own and not tape.keep_all and sys.getrefcount(target.value) <= 2 and target.value.flags.owndata:
         kind = type(value)
         mine = kind is Traced and value.tape is tape
-        plain = value.value if mine else value
-        if type(plain) is not Traced and (kind is not Traced or mine):
-            operand_ = plain if mine else operand(plain)
+        own_value = value.value if mine else value
+        if type(own_value) is not Traced and (kind is not Traced or mine):
+            operand_ = own_value if mine else operand(own_value)
             target.value[template] = operand_
             parent = value.index if mine else -1
             if parent >= 0 or target.index >= 0:
@@ -75,8 +99,16 @@ def _write_through(base: Traced, made_by: Primitive, params: Mapping[str, Any], 
             _write(base, changed, params["index"], [])
             return
         whole = setitem(changed, base, index=params["index"])
+    elif made_by is e.real:
+        whole = changed if base.dtype.kind != "c" else changed + 1j * np.imag(base)
+    elif made_by is e.imag:
+        if base.dtype.kind != "c":
+            raise ValueError("assignment destination is read-only")
+        whole = np.real(base) + 1j * changed
     elif made_by is reshape:
         whole = reshape(changed, shape=base.shape)
+    elif made_by is not transpose:
+        raise ValueError("assignment destination is read-only")
     else:
         axes = params["axes"]
         whole = transpose(changed, axes=tuple(sorted(range(len(axes)), key=axes.__getitem__)))
@@ -90,7 +122,7 @@ def overwrite(target: Traced, result: Any) -> None:
     """Let an array (and what it is a view of) stand for a result of the same shape, cast to its own dtype."""
     if target.tape.context.frozen is not None:
         _refuse_outer(target)
-    result = functions.astype(result, target.dtype)
+    result = as_array(functions.astype(result, target.dtype))
     if hasattr(target, "link"):
         _write_through(*target.link, result)
     else:
@@ -117,6 +149,90 @@ def _root(target: Traced) -> Traced:
     while hasattr(target, "link"):
         target = target.link[0]
     return target
+
+
+# ---- out= ----
+
+
+@functools.cache
+def out_position(function: Callable[..., Any]) -> int | None:
+    """Return where among the positional arguments of a NumPy function ``out`` is, None where it is not."""
+    for signed in (CALLS.get(function), function):  # of functions in C, Python does not always know the signature
+        try:
+            names = list(inspect.signature(signed).parameters.values())  # type: ignore[arg-type]  # None raises, too
+        except (TypeError, ValueError):
+            continue
+        for position, parameter in enumerate(names):
+            if parameter.name == "out" and parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+                return position
+    return None
+
+
+def set_out_aside(position: int | None, args: Any, kwargs: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """Return what a function is to write to (None: nothing), and its arguments without that."""
+    if "out" in kwargs:
+        rest = dict(kwargs)
+        out = rest.pop("out")
+        return (out[0] if type(out) is tuple and len(out) == 1 else out), args, rest
+    if position is not None and len(args) > position:
+        return args[position], (*args[:position], None, *args[position + 1 :]), kwargs
+    return None, args, kwargs
+
+
+def write_out(target: Any, result: Any, name: str, broadcasts: bool = False) -> Any:
+    """Write the result of a NumPy function to the array it was given for that, as NumPy would; return the array."""
+    if type(target) is not Traced:
+        if type(target) is ndarray and (
+            type(result) is not Traced or all_constant(result) or result.dtype.kind in "biu"
+        ):
+            target[...] = plain(result) if all_constant(result) else _asarray(result)  # positions and decisions
+            return target
+        if (foreign := scipy_call()) is not None:
+            raise unsupported_call(foreign, caller())
+        raise LostGradientError(
+            explain_at(
+                caller(),
+                f"{name} would write a traced result into a plain array in place:",
+                "Write the operation out, a = a + b instead of a += b, without out=; "
+                "or make the array inside the function.",
+            )
+        )
+    if not np.can_cast(result.dtype, target.dtype, "same_kind"):
+        raise TypeError(
+            f"Cannot cast {name} output from {result.dtype!r} to {target.dtype!r} with casting rule 'same_kind'"
+        )
+    if result.shape != target.shape:
+        if not broadcasts or not _fits(result.shape, target.shape):
+            raise ShapeError(
+                explain_at(
+                    caller(),
+                    f"the result of {name} has shape {result.shape}, and out= has shape {target.shape}:",
+                    f"Give it an array of shape {result.shape}, or leave out= out.",
+                )
+            )
+        result = np.broadcast_to(result, target.shape)
+    overwrite(target, result)
+    return target
+
+
+def _fits(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    """Tell whether an array of one shape broadcasts to another."""
+    return len(shape) <= len(whole) and all(n in (1, m) for n, m in zip(shape[::-1], whole[::-1], strict=False))
+
+
+def write_ufunc(ufunc: np.ufunc, method: str, inputs: Any, kwargs: Mapping[str, Any]) -> Any:
+    """Call a ufunc, or a method of one, and write what comes of it to its ``out``."""
+    rest = {name: value for name, value in kwargs.items() if name != "out"}
+    results = getattr(ufunc, method)(*inputs, **rest)
+    if type(results) is not tuple:
+        (target,) = kwargs["out"]
+        if method == "__call__" and rest.get("where", True) is not True:
+            results = np.where(rest["where"], results, target)
+        return write_out(target, results, ufunc.__name__, method == "__call__")
+    return tuple(
+        result if target is None else write_out(target, result, ufunc.__name__, broadcasts=True)
+        for target, result in zip(kwargs["out"], results, strict=True)
+    )
 
 
 def _refresh(target: Traced) -> None:

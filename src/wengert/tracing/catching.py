@@ -17,14 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import Location
+from wengert.errors import LIBRARIES, Location, caller
 from wengert.primitives import functions
 from wengert.primitives.table import CALLS, CAUGHT, LATE
+from wengert.tracing.foreign import compiled_call, unsupported_call
 from wengert.tracing.tape import NO_PARAMS, threads
-from wengert.tracing.traced import Traced, holds_traced, join, through
+from wengert.tracing.traced import Traced, as_array, holds_traced, join, laid_out, layout, through
 
 _getframe = sys._getframe
 ndarray = np.ndarray
+
+
+_ORDERS = {"ascontiguousarray": "C", "asfortranarray": "F"}
 
 
 def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,7 +38,7 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
     what the function assigns to it later is written down.
     """
     fills = original.__name__ in ("full", "arange")
-    converts = original.__name__ in ("array", "asarray", "asanyarray", "ascontiguousarray")
+    converts = original.__name__ in ("array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray")
 
     @functools.wraps(original)
     def create(*args: Any, **kwargs: Any) -> Any:
@@ -43,12 +47,22 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(*args, **kwargs)
         if converts and args and holds_traced(args[0]):
             dtype = args[1] if len(args) > 1 else kwargs.get("dtype")
+            frame = _getframe(1)
+            if not _calls_by_name(frame.f_code, frame.f_lasti, original.__name__):
+                compiled = compiled_call(frame)
+                if compiled is not None:  # it would take the memory of what it gets
+                    raise unsupported_call(compiled, caller())
             copies = original.__name__ == "array" and kwargs.get("copy", True) in (True, np._CopyMode.ALWAYS)
             if type(args[0]) is Traced and copies:
                 args = (args[0].__copy__(), *args[1:])
+            order = _ORDERS.get(original.__name__, kwargs.get("order"))
+            if type(args[0]) is Traced and order in ("C", "F") and args[0].ndim > 1:
+                lies = layout(args[0]).flags
+                if copies or not (lies.c_contiguous if order == "C" else lies.f_contiguous):
+                    args = (laid_out(args[0], order), *args[1:])
 
             def joined(value: Any) -> Any:
-                whole = join(value)
+                whole = as_array(join(value))
                 if whole.ndim < kwargs.get("ndmin", 0):
                     whole = functions.reshape(whole, (1,) * (kwargs["ndmin"] - whole.ndim) + whole.shape)
                 return whole if dtype is None else functions.astype(whole, dtype)
@@ -57,7 +71,7 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
         if fills and holds_traced([*args, *kwargs.values()]):
             return through(some_traced([*args, *kwargs.values()]), CALLS[original], args, kwargs)
         made = original(*args, **kwargs)
-        if type(made) is not ndarray or not made.ndim or made.dtype.kind not in "fc" or not made.flags.owndata:
+        if type(made) is not ndarray or made.dtype.kind not in "fc" or not made.flags.owndata:
             return made
         frame = _getframe(1)
         if (args and made is args[0]) or frame.f_globals.get("__name__", "").partition(".")[0] in _INTERNAL:
@@ -110,6 +124,7 @@ _CAUGHT = (
         "asarray",
         "asanyarray",
         "ascontiguousarray",
+        "asfortranarray",
         "copy",
         "zeros",
         "empty",
@@ -158,9 +173,13 @@ def _catching_call(original: Callable[..., Any], run: Callable[..., Any] | None 
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
         if threads.context.tapes:
+            inner = 0
             for value in (*args, *kwargs.values()):
                 if holds_traced(value):
-                    return through(some_traced(value), CALLS[original], args, kwargs, depth)
+                    frame = _getframe(depth - 1)
+                    while frame.f_back is not None and frame.f_code.co_filename.startswith(LIBRARIES):
+                        frame, inner = frame.f_back, inner + 1  # SciPy's own functions may lie between
+                    return through(some_traced(value), CALLS[original], args, kwargs, depth + inner)
         return run(*args, **kwargs)
 
     return call

@@ -8,6 +8,7 @@ import sys
 
 from wengert.errors import Location, LostGradientError, RawLocation, UnsupportedError, caller, explain_at
 from wengert.primitives.table import CALLS
+from wengert.tracing.foreign import scipy_call, unsupported_call
 
 _IN_NUMPY = {
     "acos": "np.arccos",
@@ -36,8 +37,14 @@ _IN_NUMPY = {
 """What NumPy and SciPy call functions of the modules math and cmath."""
 
 
-def lost(place: RawLocation | None) -> LostGradientError:
-    """Make the error for a traced value that is asked to become a plain float, with the NumPy spelling to use."""
+def lost(place: RawLocation | None) -> LostGradientError | UnsupportedError:
+    """Make the error for a traced value that is asked to become a plain float, with the NumPy spelling to use.
+
+    Where it is a function of SciPy that asks, that is what has no rule.
+    """
+    foreign = scipy_call()
+    if foreign is not None:
+        return unsupported_call(foreign, place)
     location = Location.of(place)
     segment = "" if location is None else location.segment
     instead = "Leave it as it is: traced scalars take part in arithmetic and NumPy functions."

@@ -20,6 +20,7 @@ import numpy as np
 
 from wengert.errors import EscapedError, MatrixError, RawLocation, ShapeError, WengertError, caller, explain_at
 from wengert.program import Primitive, Shaped
+from wengert.tracing.unchanged import Unchanged
 
 ndarray = np.ndarray
 
@@ -28,7 +29,9 @@ Row = tuple[Primitive, tuple[int, ...], tuple[Any, ...], Mapping[str, Any], RawL
 SMALL = 256
 """Values of up to so many elements are kept on the tape as they are: a stand-in would cost more than it saves."""
 COPIED = 1024
-"""The user's own arrays of up to so many elements are copied onto the tape: they may change before they are read."""
+"""The user's own arrays of up to so many elements are copied onto the tape: they may change before they are read.
+
+Of larger ones the tape remembers how they looked (see `unchanged`)."""
 NO_PARAMS: Mapping[str, Any] = types.MappingProxyType({})
 
 
@@ -76,7 +79,9 @@ def current_context() -> Context:
 class Tape:
     """The rows of one trace, as they are made."""
 
-    __slots__ = ("captures", "context", "guards", "keep_all", "level", "open", "rows", "size", "with_complex")
+    __slots__ = (
+        "captures", "context", "guards", "keep_all", "level", "open", "rows", "size", "unchanged", "with_complex",
+    )  # fmt: skip
     traced: ClassVar[type]
     """The class of traced values, which the module `traced` sets: it stands above this one."""
 
@@ -90,6 +95,14 @@ class Tape:
         self.with_complex = False
         self.captures: dict[tuple[int, int], tuple[Any, Any]] | None = None
         """In the trace of a loop's body, the traced values of other traces that it read, and what stands for them."""
+        self.unchanged: Unchanged | None = None
+        """The large plain arrays that rows have read; None until there is one."""
+
+    def see(self, array: Any) -> None:
+        """Remember how a large plain array looks that a row reads."""
+        if self.unchanged is None:
+            self.unchanged = Unchanged()
+        self.unchanged.see(array)
 
     def input(self, value: Any) -> Any:
         """Make an independent variable."""

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import LostGradientError, ResultError, explain_at
+from wengert.errors import ResultError, WengertError, explain_at
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, as_value
 from wengert.tracing.catching import start_catching, stop_catching
+from wengert.tracing.foreign import translated
 from wengert.tracing.tape import Row, Tape, escaped, outputs_of, threads
 from wengert.tracing.traced import Traced, holds_traced, join
+from wengert.tracing.unchanged import Unchanged
 
 
 class Group:
@@ -114,9 +116,12 @@ def run(
             start_catching()
         try:
             returned = function(*replaced, **kwargs)
-        except ValueError as error:
-            if isinstance(error.__cause__, LostGradientError):  # NumPy hides it: "setting an array element with..."
-                raise error.__cause__ from None
+        except Exception as error:
+            if isinstance(error, ValueError) and isinstance(error.__cause__, WengertError):
+                raise error.__cause__ from None  # NumPy hides it: "setting an array element with a sequence"
+            told = translated(error, holds_traced)
+            if told is not None:
+                raise told from error
             raise
         if unpack is None:
             results = [("", _result(function, returned))]
@@ -131,6 +136,12 @@ def run(
         tape.open = False
         if not level:
             stop_catching()
+    if tape.unchanged is not None:
+        tape.unchanged.demand(tape.rows)
+        if body:
+            outer = context.tapes[-1]
+            outer.unchanged = outer.unchanged or Unchanged()
+            tape.unchanged.pass_on(outer.unchanged)
     groups = [Group(name, result.shape, result.dtype, [result]) for name, result in results]
     single = unpack is None or unpack.structure is None
     return Trace(getattr(function, "__name__", "f"), tape, arguments, groups, single)

@@ -8,6 +8,7 @@ path that every line of every trace takes.
 from __future__ import annotations
 
 import dis
+import functools
 import operator
 import sys
 import types
@@ -20,6 +21,7 @@ import numpy as np
 from wengert.errors import (
     ArgumentError,
     AxisError,
+    Location,
     LostGradientError,
     MatrixError,
     ShapeError,
@@ -31,9 +33,10 @@ from wengert.errors import (
 from wengert.jacobians import is_basic
 from wengert.primitives import elementwise as e
 from wengert.primitives import functions
-from wengert.primitives.structural import Operand, getitem, reshape, transpose
+from wengert.primitives.structural import Operand, getitem, matmul, reshape, transpose
 from wengert.primitives.table import CALLS
 from wengert.program import Primitive, Recordable, Shaped, as_value
+from wengert.tracing.foreign import scipy_call, unsupported_call
 from wengert.tracing.messages import lost, unsupported
 from wengert.tracing.tape import (
     COPIED,
@@ -60,6 +63,7 @@ def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any])
     tape: Any = None
     values: list[Any] = []
     parents: list[int] = []
+    large = False
     for a in args:
         kind = type(a)
         if kind is Traced:
@@ -70,14 +74,27 @@ def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any])
             values.append(a.value)
             parents.append(a.index)
         elif kind is ndarray and not a.dtype.hasobject:
-            values.append(a.copy() if a.size <= COPIED else a)
+            if a.size <= COPIED:
+                a = a.copy()
+            else:
+                large = True
+            values.append(a)
             parents.append(-1)
         elif kind in PLAIN and kind is not ndarray:
             values.append(a)
             parents.append(-1)
         else:
             return record_mixed(primitive, args, params)
+    if large:
+        see_large(tape, args)
     return write_row(tape, primitive, tuple(values), tuple(parents), params, 3)
+
+
+def see_large(tape: Tape, values: Sequence[Any]) -> None:
+    """Let a tape remember the large plain arrays among operands or parts of an index: they are not copied onto it."""
+    for value in values:
+        if type(value) is ndarray and value.size > COPIED:
+            tape.see(value)
 
 
 def record_levels(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
@@ -89,6 +106,7 @@ def record_levels(primitive: Primitive, args: Sequence[Any], params: Mapping[str
     own = [type(a) is Traced and a.tape is tape for a in args]
     values = tuple(a.value if mine else a for a, mine in zip(args, own, strict=True))
     parents = tuple(a.index if mine else -1 for a, mine in zip(args, own, strict=True))
+    see_large(tape, args)
     return at_place(lambda: write_row(tape, primitive, values, parents, params, 3))
 
 
@@ -110,7 +128,7 @@ def write_row(
         raise escaped(place)
     try:
         if tape.level == 0:
-            y = primitive.compute(*values, **params)
+            y = primitive.compute(*values, **params) if params else primitive.compute(*values)  # twice as fast
         else:
             before, context.place = context.place, place
             try:
@@ -138,6 +156,13 @@ def write_row(
         return y  # no derivative: nobody will ask for this row
     elif primitive.elementwise and (kind is float64 or y.size <= SMALL):
         kept = (y, *values)  # no operand is larger than the result
+    elif (
+        y.size <= SMALL
+        and type(values[0]) is ndarray
+        and values[0].size <= SMALL
+        and (len(values) == 1 or (len(values) == 2 and type(values[1]) is ndarray and values[1].size <= SMALL))
+    ):
+        kept = (y, *values)
     else:
         kept = what_is_kept(primitive, parents, y, values)
     out = tape.size
@@ -169,25 +194,197 @@ def _write_several(
     return tuple(Traced(y, tape, position) for y, position in zip(results, out, strict=True))
 
 
-VIEWS = frozenset({getitem, reshape, transpose})
+def innermost(value: Any) -> Any:
+    """Return the plain value that a traced value stands for, through all traces."""
+    while type(value) is Traced:
+        value = value.value
+    return value
+
+
+def as_array(value: Any) -> Any:
+    """Make an array without dimensions of a scalar: it is the same number, but it can be assigned to."""
+    if type(value) is not Traced:
+        return value if type(value) is ndarray else _asarray(value)
+    is_one = value.value.shape or type(innermost(value)) is ndarray
+    return value if is_one else Traced(as_array(value.value), value.tape, value.index)
+
+
+_INSIDE = frozenset({"numpy", "scipy", "wengert", "optree", "json"})
+"""Packages that take a traced value for what it is: they would read the memory of an array, or skip its protocols."""
+_PASS_ON = frozenset({"abc", "typing"})
+"""Modules of Python in which the question is asked on behalf of their callers."""
+
+
+def _asked_inside(frame: types.FrameType | None) -> bool:
+    """Tell whether code of a package that takes traced values for what they are asks for the class of one."""
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if name not in _PASS_ON:
+            return name.partition(".")[0] in _INSIDE and frame.f_code is not np.isscalar.__code__
+        frame = frame.f_back
+    return False
+
+
+def _shuffles(frame: types.FrameType) -> bool:
+    """Tell whether a line calls ``rng.shuffle``, which is compiled, and asks whether it has a sequence."""
+    if not _SHUFFLES.intersection(frame.f_code.co_names):
+        return False
+    location = Location.of((frame.f_code, frame.f_lasti))
+    return location is not None and any(f"{name}(" in location.segment for name in _SHUFFLES)
+
+
+_SHUFFLES = frozenset({"shuffle", "permutation"})
+
+
+class MissingError(AttributeError, TypeError):
+    """What a scalar has not: as an attribute to ``hasattr``, as an operation to ``len``."""
+
+
+def _names(frame: types.FrameType, attribute: str) -> bool:
+    """Tell whether code asks for an attribute by name, rather than use what it stands for (a loop does)."""
+    code = frame.f_code
+    if dis.opname[code.co_code[frame.f_lasti]] in ("GET_ITER", "UNPACK_SEQUENCE", "UNPACK_EX"):
+        return False  # Python would go on with x[0], x[1]... and find no element
+    return attribute in code.co_consts or attribute in code.co_names
+
+
+VIEWS = frozenset({getitem, reshape, transpose, e.real, e.imag})
 """Primitives whose result NumPy may make a view of their operand."""
 
 
 def link_view(view: Any, base: Traced, made_by: Primitive, params: Mapping[str, Any]) -> Any:
     """Remember that one traced array is a view of another, where NumPy made it one."""
     if type(view) is Traced and view.tape is base.tape:
-        value, of = view.value, base.value
-        while type(value) is Traced:
-            value, of = value.value, of.value
-        if type(value) is ndarray and (
-            (made_by is getitem and is_basic(params["index"]))  # NumPy made a view, which may have been copied since
-            or (value.base is not None and (value.base is of or value.base is of.base))
-        ):
+        value, of = innermost(view), innermost(base)
+        if type(value) is ndarray and made_by is reshape and hasattr(base, "link"):
+            whole = layout(base)
+            is_view = np.may_share_memory(whole.reshape(params["shape"]), whole)
+        else:
+            is_view = type(value) is ndarray and (
+                made_by is e.real
+                or made_by is e.imag
+                or (
+                    made_by is getitem and is_basic(params["index"])
+                )  # NumPy made a view, which may have been copied since
+                or (value.base is not None and (value.base is of or value.base is of.base))
+            )
+        if is_view:
             view.link = (base, made_by, params)
             views = getattr(base, "views", [])
             base.views = views = [r for r in views if r() is not None] if len(views) > 64 else views
             views.append(weakref.ref(view))
     return view
+
+
+def layout(traced: Traced) -> Any:
+    """Return an array that lies in memory as NumPy's own would: the value itself may have been copied meanwhile."""
+    link = getattr(traced, "link", None)
+    if link is None:
+        return innermost(traced)
+    base, made_by, params = link
+    whole = layout(base)
+    if made_by is getitem:
+        return whole[params["index"]]
+    if made_by is reshape:
+        return whole.reshape(params["shape"])
+    if made_by is transpose:
+        return whole.transpose(params["axes"])
+    return whole.real if made_by is e.real else whole.imag if made_by is e.imag else innermost(traced)
+
+
+def laid_out(traced: Traced, order: Any) -> Traced:
+    """Return a traced array of its own whose value lies in memory in an order."""
+    value = traced.value
+    value = laid_out(value, order) if type(value) is Traced else _asarray(value, order=order) if value.shape else value
+    return Traced(value, traced.tape, traced.index)
+
+
+def in_memory(traced: Traced, order: str) -> str:
+    """Return the order that "A" stands for: that in which the array lies in memory."""
+    return order if order != "A" else "F" if layout(traced).flags.fnc else "C"
+
+
+class SeenThrough:
+    """What makes a view that is no part of its base in NumPy's terms: it sees changes, and cannot be written to."""
+
+    def __init__(self, again: Callable[[Any], Any]) -> None:
+        self.again = again
+
+    def __call__(self, base: Any) -> Any:
+        return self.again(base)
+
+
+VIEWING = frozenset({
+    np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis, np.rollaxis, np.squeeze, np.expand_dims, np.flip,
+    np.atleast_1d, np.atleast_2d, np.atleast_3d, np.fliplr, np.flipud, np.rot90, np.split, np.array_split, np.hsplit,
+    np.vsplit, np.dsplit, np.real, np.imag, np.real_if_close, np.trim_zeros, np.matrix_transpose,
+    *(getattr(np, name) for name in ("unstack", "permute_dims") if hasattr(np, name)), np.linalg.matrix_transpose,
+})  # fmt: skip
+"""Functions of NumPy whose results may be views of their argument; those of all others are arrays of their own."""
+SEEING = frozenset({
+    np.diagonal, np.linalg.diagonal, np.diag, np.broadcast_to, np.broadcast_arrays,
+    np.lib.stride_tricks.sliding_window_view, np.lib.stride_tricks.as_strided,
+})  # fmt: skip
+"""Functions whose results see changes of their argument, and are not written to."""
+
+
+IN_C_ORDER = frozenset({np.insert, np.delete, np.take, np.cumprod, np.einsum})
+"""Functions whose results lie in memory row by row under NumPy, and not always when written with primitives."""
+
+
+_SPECIAL = VIEWING | SEEING | IN_C_ORDER
+
+
+def finished(function: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> Any:
+    """Return the result of a NumPy function: a view where NumPy's is one, and an array of its own else."""
+    if type(result) is Traced and function not in _SPECIAL:  # most
+        return result.__copy__() if hasattr(result, "link") or (args and result is args[0]) else result
+    if function in VIEWING or (function is np.meshgrid and kwargs.get("copy") is False):
+        return result
+    if function in SEEING:
+        return _see_through(function, args, kwargs, result)
+    if type(result) is Traced:
+        if hasattr(result, "link") or (args and result is args[0]):
+            result = result.__copy__()
+        if function in IN_C_ORDER and not innermost(result).flags.c_contiguous:
+            result = laid_out(result, "C")
+        if function is np.einsum and _only_renames(args) and type(args[1]) is Traced:
+            _link_seen(result, args[1], SeenThrough(lambda base: CALLS[np.einsum](args[0], base, **kwargs)))
+    elif type(result) in (list, tuple) and any(type(part) is Traced and hasattr(part, "link") for part in result):
+        return type(result)([part.__copy__() if type(part) is Traced else part for part in result])
+    return result
+
+
+def _only_renames(args: Any) -> bool:
+    """Tell whether ``np.einsum("ii->i", x)`` sums nothing, and gives a view."""
+    if len(args) != 2 or type(args[0]) is not str:
+        return False
+    given, arrow, out = args[0].replace(" ", "").partition("->")
+    return bool(arrow) and set(given) == set(out)
+
+
+def _see_through(function: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> Any:
+    written = CALLS[function]
+    if function is np.broadcast_arrays:
+        for part, base in zip(result, args, strict=True):
+            if type(part) is Traced and type(base) is Traced and part is not base:
+                again = functools.partial(CALLS[np.broadcast_to], shape=part.shape)
+                _link_seen(part, base, SeenThrough(again))
+        return result
+    base = args[0] if args else None
+    if type(result) is not Traced or type(base) is not Traced or result is base or not base.value.shape:
+        return result
+    if function is np.diag and base.ndim == 1:
+        return result.__copy__() if hasattr(result, "link") else result
+    _link_seen(result, base, SeenThrough(lambda base: written(base, *args[1:], **kwargs)))
+    return result
+
+
+def _link_seen(view: Traced, base: Traced, made_by: Any) -> None:
+    if view.tape is base.tape and view.value.shape:
+        view.link = (base, made_by, NO_PARAMS)
+        base.views = views = getattr(base, "views", [])
+        views.append(weakref.ref(view))
 
 
 def record_mixed(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
@@ -203,6 +400,8 @@ def operand(value: Any) -> Any:
         return value + 0
     array = np.asarray(value)
     if array.dtype.hasobject or array.dtype.kind not in "biufc":
+        if type(value).__module__.startswith("scipy.sparse"):
+            raise unsupported_call(f"scipy.sparse.{type(value).__name__}", caller())
         raise ArgumentError(
             explain_at(
                 caller(),
@@ -251,7 +450,7 @@ def _augmented(operation: Callable[..., Any]) -> Callable[[Any, Any], Any]:
         overwrite(self, result)
 
     def method(self: Any, other: Any) -> Any:
-        if not self.value.shape:
+        if not self.value.shape and type(innermost(self)) is not ndarray:
             return operation(self, other)  # scalars do not change
         through(self, change, (self, other), NO_PARAMS)
         return self
@@ -270,11 +469,11 @@ def through(traced: Traced, written: Callable[..., Any], args: Any, kwargs: Any,
     """Run a function that is written in terms of primitives; the rows it makes carry the place of its caller."""
     context = traced.tape.context
     if context.place is not None:
-        return written(*args, **kwargs)
+        return written(*args, **kwargs) if kwargs else written(*args)
     frame = _getframe(depth)
     context.place = place = (frame.f_code, frame.f_lasti)
     try:
-        return written(*args, **kwargs)
+        return written(*args, **kwargs) if kwargs else written(*args)
     except (ValueError, NotImplementedError) as error:
         if isinstance(error, WengertError) and "\n" in str(error):
             raise
@@ -291,11 +490,14 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     written = CALLS[function]
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if kwargs and type(kwargs.get("out")) is Traced:
-            target = kwargs.pop("out")
-            through(self, overwrite, (target, through(self, written, (self, *args), kwargs)), NO_PARAMS)
-            return target
-        return through(self, written, (self, *args), kwargs)
+        if args or kwargs:
+            target, args, kwargs = set_out_aside(out_position(function), (self, *args), kwargs)
+            if target is not None:
+                result = through(self, written, args, kwargs)
+                return through(self, write_out, (target, result, function.__name__), NO_PARAMS)
+            return finished(function, args, kwargs, through(self, written, args, kwargs))
+        args = (self,)
+        return finished(function, args, NO_PARAMS, through(self, written, args, NO_PARAMS))
 
     method.__name__ = written.__name__
     return method
@@ -330,12 +532,34 @@ class Traced(Recordable):
     def record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         if self.tape.context.place is None:
             return at_place(lambda: record(primitive, args, params))
+        if "index" in params:
+            see_large(self.tape, params["index"])
         if len(args) == 1:
             result = write_row(self.tape, primitive, (self.value,), (self.index,), params, 2)
             return link_view(result, self, primitive, params) if primitive in VIEWS else result
         return record(primitive, args, params)
 
     # -- What it is --
+
+    @property  # type: ignore[misc]  # __class__ of object can be assigned to
+    def __class__(self) -> type:  # what isinstance asks for, where the type itself says no
+        """Answer user code as the value it stands for would, so that it takes the branch it takes under NumPy.
+
+        What builds on the memory of an array, NumPy and SciPy, goes on seeing a traced value and its protocols.
+        """
+        frame = _getframe(1)
+        asking = frame.f_back
+        if asking is not None and frame.f_globals.get("__name__") == "abc" and _shuffles(asking):
+            if len(self.value.shape) == 1:
+                return list  # which is shuffled element by element
+            raise LostGradientError(
+                explain_at(
+                    (asking.f_code, asking.f_lasti),
+                    "shuffle exchanges the rows of a traced array through views, and loses what stood there:",
+                    "Write y = y[rng.permutation(len(y))].",
+                )
+            )
+        return Traced if _asked_inside(frame) else type(innermost(self))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -363,7 +587,8 @@ class Traced(Recordable):
 
     @property
     def T(self) -> Any:
-        return self.transpose()
+        axes = {"axes": tuple(range(self.value.ndim))[::-1]}
+        return link_view(write_row(self.tape, transpose, (self.value,), (self.index,), axes, 2), self, transpose, axes)
 
     @property
     def mT(self) -> Any:
@@ -378,6 +603,17 @@ class Traced(Recordable):
         return self.value.flags
 
     @property
+    def base(self) -> Any:
+        return self.link[0] if hasattr(self, "link") else None
+
+    @property
+    def device(self) -> str:
+        return "cpu"
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        return np
+
+    @property
     def flat(self) -> Flat:
         return Flat(self)
 
@@ -385,25 +621,52 @@ class Traced(Recordable):
     def real(self) -> Any:
         return self if self.dtype.kind != "c" else np.real(self)
 
+    @real.setter
+    def real(self, value: Any) -> None:
+        self[...] = value if self.dtype.kind != "c" else value + 1j * np.imag(self)
+
     @property
     def imag(self) -> Any:
         return np.imag(self)
+
+    @imag.setter
+    def imag(self, value: Any) -> None:
+        if self.dtype.kind != "c":
+            raise TypeError("array does not have imaginary part to set")
+        self[...] = np.real(self) + 1j * value
 
     def conj(self) -> Any:
         return self if self.dtype.kind != "c" else np.conjugate(self)
 
     conjugate = conj
 
-    def __len__(self) -> int:
+    # Properties that give the method, so that a scalar has none: hasattr(x, "__len__") is how people tell it.
+
+    @property
+    def __len__(self) -> Callable[[], int]:
         shape = self.value.shape
         if not shape:
-            raise TypeError("len() of unsized object")
-        return shape[0]  # type: ignore[no-any-return]
+            kind = type(innermost(self))
+            if kind is ndarray:
+                raise TypeError("len() of unsized object")
+            raise MissingError(f"object of type 'numpy.{kind.__name__}' has no len()")
+        return lambda: shape[0]
 
-    def __iter__(self) -> Iterator[Any]:
-        if not self.value.shape:
-            raise TypeError("iteration over a 0-d array")
-        return (self[k] for k in range(len(self)))
+    @property
+    def __iter__(self) -> Callable[[], Iterator[Any]]:
+        shape = self.value.shape
+        if not shape and type(innermost(self)) is not ndarray and _names(_getframe(1), "__iter__"):
+            raise MissingError(f"'numpy.{type(innermost(self)).__name__}' object has no attribute '__iter__'")
+        return self._elements_in_turn
+
+    def _elements_in_turn(self) -> Iterator[Any]:
+        shape = self.value.shape
+        if not shape:
+            kind = type(innermost(self))
+            if kind is ndarray:
+                raise TypeError("iteration over a 0-d array")
+            raise TypeError(f"'numpy.{kind.__name__}' object is not iterable")
+        return (self[k] for k in range(shape[0]))
 
     def __repr__(self) -> str:
         return f"Traced({self.value!r})"
@@ -433,9 +696,16 @@ class Traced(Recordable):
         return self // other, self % other
 
     def __matmul__(self, other: Any) -> Any:
+        ndim = self.value.ndim
+        if (ndim == 1 or ndim == 2) and (type(other) is Traced or type(other) is ndarray) and 0 < other.ndim < 3:
+            return record(matmul, (self, other), NO_PARAMS)
+        if type(other).__module__.startswith("scipy.sparse"):
+            return NotImplemented  # it has a product from the left
         return through(self, functions.matmul, (self, other), NO_PARAMS)
 
     def __rmatmul__(self, other: Any) -> Any:
+        if type(other) is ndarray and 0 < other.ndim < 3 and 0 < self.value.ndim < 3:
+            return record(matmul, (other, self), NO_PARAMS)
         return through(self, functions.matmul, (other, self), NO_PARAMS)
 
     # -- Indexing --
@@ -446,6 +716,7 @@ class Traced(Recordable):
             item = write_row(self.tape, getitem, (self.value,), (self.index,), params, 2)
             return item if self.value.ndim == 1 else link_view(item, self, getitem, params)
         template, operands = as_index(index)
+        see_large(self.tape, template)
         params = {"index": template}
         if operands:
             return record(getitem, (self, *operands), params)
@@ -505,8 +776,8 @@ class Traced(Recordable):
     def __float__(self) -> float:
         if self.dtype.kind in "biu":
             return float(int(self))
-        if self.index < 0:
-            return float(self.value)
+        if self.index < 0 or _formats(_getframe(1)):
+            return float(innermost(self))
         raise lost(caller())
 
     def __complex__(self) -> complex:
@@ -551,22 +822,11 @@ class Traced(Recordable):
                 return record(handler, inputs, NO_PARAMS)
             if handler is not None:
                 return through(self, handler, inputs, kwargs)
-        out = kwargs.get("out")
-        if out is not None and len(out) == 1 and type(out[0]) is Traced:
-            del kwargs["out"]
-            result = getattr(ufunc, method)(*inputs, **kwargs)
-            if method == "__call__" and kwargs.get("where", True) is not True:
-                result = np.where(kwargs["where"], result, out[0])
-            through(self, overwrite, (out[0], result), NO_PARAMS)
-            return out[0]
-        if out is not None:
-            raise LostGradientError(
-                explain_at(
-                    caller(),
-                    f"{ufunc.__name__} would write a traced result into a plain array in place:",
-                    "Write the operation out, a = a + b instead of a += b, without out=.",
-                )
-            )
+        outs = kwargs.get("out")
+        if outs is not None:
+            if all_constant(inputs) and not any(type(out) is Traced for out in outs):
+                return getattr(ufunc, method)(*plain(inputs), **plain(kwargs))
+            return through(self, write_ufunc, (ufunc, method, inputs, kwargs), NO_PARAMS)
         if handler is None and ufunc.types == ["O" * ufunc.nin + "->" + "O" * ufunc.nout] and method == "__call__":
             return ufunc(*[_elements(x) if type(x) is Traced else x for x in inputs])  # made by np.frompyfunc
         if handler is None:
@@ -579,13 +839,20 @@ class Traced(Recordable):
             if all_constant((args, kwargs)):
                 return func(*plain(args), **plain(kwargs))
             raise unsupported(getattr(func, "__name__", str(func)))
-        if kwargs and type(kwargs.get("out")) is Traced:
-            target, rest = kwargs["out"], {name: value for name, value in kwargs.items() if name != "out"}
-            through(self, overwrite, (target, through(self, handler, args, rest)), NO_PARAMS)
-            return target
+        if kwargs or len(args) > 1:
+            target, args, kwargs = set_out_aside(out_position(func), args, kwargs)
+            if target is not None:
+                result = through(self, handler, args, kwargs)
+                return through(self, write_out, (target, result, func.__name__), NO_PARAMS)
         if self.tape.context.place is not None:
             return handler(*args, **kwargs)
-        return through(self, handler, args, kwargs)
+        if func is np.copy:
+            return as_array(through(self, handler, args, kwargs))
+        if (func is np.ravel or func is np.reshape) and args and type(args[0]) is Traced:
+            if func is np.ravel:
+                return args[0].ravel(*args[1:], **kwargs)
+            kwargs = {**kwargs, "order": in_memory(args[0], kwargs["order"])} if "order" in kwargs else kwargs
+        return finished(func, args, kwargs, through(self, handler, args, kwargs))
 
     # -- Methods of arrays --
 
@@ -594,15 +861,40 @@ class Traced(Recordable):
     max, min, argmax, argmin = _method(np.max), _method(np.min), _method(np.argmax), _method(np.argmin)
     all, any, ptp, clip = _method(np.all), _method(np.any), _method(np.ptp), _method(np.clip)
     dot, trace, diagonal = _method(np.dot), _method(np.trace), _method(np.diagonal)
-    squeeze, swapaxes, copy = _method(np.squeeze), _method(np.swapaxes), _method(np.copy)
+    squeeze, swapaxes, _copied = _method(np.squeeze), _method(np.swapaxes), _method(np.copy)
     take, repeat, choose = _method(np.take), _method(np.repeat), _method(np.choose)
     argsort, argpartition, searchsorted = _method(np.argsort), _method(np.argpartition), _method(np.searchsorted)
     nonzero, cumprod, round = _method(np.nonzero), _method(np.cumprod), _method(np.round)
-    ravel = _method(np.ravel)
-    flatten = ravel
+
+    def ravel(self, order: str = "C") -> Any:
+        """Return the elements one after the other: a view where they lie so in memory."""
+        source, lies = self, layout(self)
+        if order == "K":
+            axes = sorted(range(self.ndim), key=lambda k: -abs(lies.strides[k]))
+            if axes != list(range(self.ndim)):
+                source, lies = self.transpose(axes), lies.transpose(axes)
+            order = "C"
+        order = in_memory(self, order)
+        flat = through(self, CALLS[np.ravel], (source, order), NO_PARAMS)
+        is_view = lies.flags.f_contiguous if order == "F" else lies.flags.c_contiguous
+        return flat if is_view or type(flat) is not Traced else flat.__copy__()
+
+    def flatten(self, order: str = "C") -> Any:
+        flat = self.ravel(order)
+        return flat.__copy__() if type(flat) is Traced else flat
+
+    def copy(self, order: str = "C") -> Any:
+        copied = self._copied(order)
+        if self.value.shape:
+            return laid_out(copied, order) if type(copied) is Traced and self.ndim > 1 else copied
+        if type(innermost(self)) is not ndarray:
+            return copied
+        return as_array(copied) if type(copied) is Traced else Traced(_asarray(copied), self.tape, -1)
 
     def reshape(self, *shape: Any, **kwargs: Any) -> Any:
         wanted = shape[0] if len(shape) == 1 else shape
+        if "order" in kwargs:
+            kwargs["order"] = in_memory(self, kwargs["order"])
         return through(self, functions.reshape, (self, wanted), kwargs)
 
     def transpose(self, *axes: Any) -> Any:
@@ -610,10 +902,23 @@ class Traced(Recordable):
         return through(self, functions.transpose, (self, wanted), NO_PARAMS)
 
     def compress(self, condition: Any, axis: Any = None, out: Any = None) -> Any:
-        return through(self, CALLS[np.compress], (condition, self, axis, out), NO_PARAMS)
+        result = through(self, CALLS[np.compress], (condition, self, axis), NO_PARAMS)
+        return result if out is None else through(self, write_out, (out, result, "compress"), NO_PARAMS)
 
     def __round__(self, ndigits: int | None = None) -> Any:
         return int(np.rint(self)) if ndigits is None else np.round(self, ndigits)
+
+    def is_integer(self) -> Any:
+        return self == np.floor(self)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise LostGradientError(
+            explain_at(
+                caller(),
+                "a traced value cannot be pickled, it belongs to the trace that is running:",
+                "Pickle the results of the differentiated function, or stop_gradient(x) of what you want to keep.",
+            )
+        )
 
     def view(self, *args: Any, **kwargs: Any) -> Any:
         """Return the same elements under another name; as another type they would be taken by their bytes."""
@@ -622,7 +927,8 @@ class Traced(Recordable):
     def astype(
         self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
     ) -> Any:
-        return through(self, functions.astype, (self, dtype, order, casting), NO_PARAMS)
+        made = through(self, functions.astype, (self, dtype, order, casting), NO_PARAMS)
+        return made.__copy__() if copy and made is self else made
 
 
 class Flat:
@@ -660,6 +966,8 @@ class Flat:
 
 def _refusing(name: str) -> Callable[..., Any]:
     def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
+        if (foreign := scipy_call()) is not None:
+            raise unsupported_call(foreign, caller())
         raise LostGradientError(
             explain_at(
                 caller(),
@@ -671,7 +979,7 @@ def _refusing(name: str) -> Callable[..., Any]:
     return method
 
 
-for _name in ("tobytes", "tofile", "dump", "dumps", "getfield", "setfield", "byteswap"):
+for _name in ("tobytes", "tofile", "dump", "dumps", "getfield", "setfield", "byteswap", "hex", "as_integer_ratio"):
     setattr(Traced, _name, _refusing(_name))
 
 
@@ -748,12 +1056,19 @@ def _position(value: Any) -> int | None:
 MOST_OBJECTS = 4096
 """The largest traced array that NumPy may take apart into an array of its elements."""
 _STORE = dis.opmap["STORE_SUBSCR"]
+_FORMAT = next((i.opcode, i.arg) for i in dis.get_instructions(lambda a, b: a % b) if i.opname == "BINARY_OP")
 
 
 def _may_hold_objects(frame: types.FrameType) -> bool:
     """Tell whether what asks for a plain array can do with one of objects: not ``a[i] = t``, and not compiled SciPy."""
     code = frame.f_code.co_code
     return code[frame.f_lasti] != _STORE and not frame.f_globals.get("__name__", "").startswith("scipy")
+
+
+def _formats(frame: types.FrameType) -> bool:
+    """Tell whether what asks for a float is ``"%.3f" % t``: as in an f-string, it is for people to read."""
+    code, at = frame.f_code.co_code, frame.f_lasti
+    return (code[at], code[at + 1]) == _FORMAT
 
 
 def _elements(traced: Traced) -> np.ndarray[Any, Any]:
@@ -787,4 +1102,11 @@ def join(value: Any) -> Any:
 
 Tape.traced = Traced
 
-from wengert.tracing.assignment import assign, overwrite  # noqa: E402  # needs the class above, and is used in its methods
+from wengert.tracing.assignment import (  # noqa: E402  # needs the class above, and is used in its methods
+    assign,
+    out_position,
+    overwrite,
+    set_out_aside,
+    write_out,
+    write_ufunc,
+)

@@ -1,4 +1,4 @@
-"""The place of ``autograd.scipy``: SciPy itself.
+"""The place of ``autograd.scipy``: SciPy itself, with autograd's `convolve`.
 
 >>> import wengert.compat.autograd.scipy.stats.norm as norm
 >>> from wengert.compat.autograd.scipy.special import gammaln
@@ -17,11 +17,14 @@ import scipy
 import scipy.special
 import scipy.stats
 
-_MODULES = ("integrate", "linalg", "signal", "special", "stats")
+from wengert.compat.autograd import signal
+
+_MODULES = ("integrate", "linalg", "special", "stats")
 _DISTRIBUTIONS = ("beta", "chi2", "dirichlet", "gamma", "multivariate_normal", "norm", "poisson", "t")
 
 for _name in _MODULES:
     sys.modules[f"{__name__}.{_name}"] = importlib.import_module(f"scipy.{_name}")
+sys.modules[f"{__name__}.signal"] = signal
 for _name in _DISTRIBUTIONS:  # modules there, objects here
     sys.modules[f"{__name__}.stats.{_name}"] = getattr(scipy.stats, _name)
 sys.modules[f"{__name__}.misc"] = scipy.special  # where logsumexp once was

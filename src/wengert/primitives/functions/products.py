@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from wengert.primitives import structural as p
-from wengert.primitives.functions.arguments import as_operand, ndim_of, only, shape_of
+from wengert.primitives.functions.arguments import as_operand, ndim_of, only, shape_of, size_of
 from wengert.primitives.functions.shaping import astype
 from wengert.primitives.table import calls
 
@@ -65,7 +65,7 @@ def vdot(a: Any, b: Any, /) -> Any:
 def outer(a: Any, b: Any, out: Any = None) -> Any:
     if out is not None:
         only(out=out)
-    return np.reshape(a, (-1, 1)) * np.reshape(b, (1, -1))
+    return p.reshape(as_operand(a), shape=(size_of(a), 1)) * p.reshape(as_operand(b), shape=(1, size_of(b)))
 
 
 @calls(np.vecdot)
@@ -112,18 +112,21 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     a, b = as_operand(a), as_operand(b)
     if a.ndim < 1 or b.ndim < 1:
         raise ValueError("At least one array has zero dimension")
-    a = np.moveaxis(a, normalize_axis_index(axisa, a.ndim), -1)
-    b = np.moveaxis(b, normalize_axis_index(axisb, b.ndim), -1)
+    if normalize_axis_index(axisa, a.ndim) != a.ndim - 1:
+        a = np.moveaxis(a, axisa, -1)
+    if normalize_axis_index(axisb, b.ndim) != b.ndim - 1:
+        b = np.moveaxis(b, axisb, -1)
     lengths = a.shape[-1], b.shape[-1]
-    if lengths != (3, 3):
-        np.cross(np.zeros(lengths[0]), np.zeros(lengths[1]))  # NumPy's own opinion on vectors of other lengths
+    if lengths == (3, 3):
+        product = p.cross(a, b)
+        to = normalize_axis_index(axisc, product.ndim)
+        return product if to == product.ndim - 1 else np.moveaxis(product, -1, to)
+    np.cross(np.zeros(lengths[0]), np.zeros(lengths[1]))  # NumPy's own opinion on vectors of other lengths
     a0, a1, b0, b1 = a[..., 0], a[..., 1], b[..., 0], b[..., 1]
     last = a0 * b1 - a1 * b0
     if lengths == (2, 2):
         return last
-    if lengths == (3, 3):
-        parts = [a1 * b[..., 2] - a[..., 2] * b1, a[..., 2] * b0 - a0 * b[..., 2], last]
-    elif lengths == (3, 2):
+    if lengths == (3, 2):
         parts = [-(a[..., 2] * b1), a[..., 2] * b0, last]
     else:
         parts = [a1 * b[..., 2], -(a0 * b[..., 2]), last]

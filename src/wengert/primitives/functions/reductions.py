@@ -29,6 +29,7 @@ from wengert.primitives.functions.arguments import (
 )
 from wengert.primitives.functions.shaping import astype
 from wengert.primitives.table import calls
+from wengert.program import Recordable
 
 # ---- Sums and means ----
 
@@ -49,7 +50,8 @@ def sum(
         a = np.where(where, a, 0.0 if a.dtype.kind in "fc" else 0)
     if dtype is not None:
         a = astype(as_operand(a), dtype)
-    total = p.sum_(a, axis=negative_axes(ndim_of(a), axis), keepdims=keepdims is not UNSET and bool(keepdims))
+    params = {"axis": negative_axes(ndim_of(a), axis), "keepdims": keepdims is not UNSET and bool(keepdims)}
+    total = a.record(p.sum_, (a,), params) if isinstance(a, Recordable) else p.sum_(a, **params)
     return total if initial is UNSET else total + initial
 
 

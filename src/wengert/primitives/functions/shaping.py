@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -319,10 +320,9 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     axis1, axis2 = normalize_axis_index(axis1, ndim_of(a)), normalize_axis_index(axis2, ndim_of(a))
     if axis1 == axis2:
         raise ValueError("axis1 and axis2 cannot be the same")
-    moved = np.moveaxis(a, (axis1, axis2), (-2, -1))
-    rows, columns = moved.shape[-2:]
-    k = np.arange(max(0, min(rows + min(offset, 0), columns - max(offset, 0))))
-    return moved[..., k - min(offset, 0), k + max(offset, 0)]
+    if (axis1, axis2) != (ndim_of(a) - 2, ndim_of(a) - 1):
+        a = np.moveaxis(a, (axis1, axis2), (-2, -1))
+    return p.diagonal(a, offset=operator.index(offset))
 
 
 @calls(np.trace)

@@ -1,0 +1,163 @@
+"""Foreign: functions of SciPy without a rule, told by the name under which the user's line called them.
+
+SciPy's compiled code takes the memory of arrays, and what it says of a traced value (``argument 1 must be
+numpy.ndarray, not Traced``) helps nobody.  Where a traced value is about to become a plain one, or an error comes out
+of such code, the frames between it and the user's line say which function that was; the table below, what to write.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType, TracebackType
+from typing import Any
+
+from wengert.errors import LIBRARIES, PACKAGE, SCIPY, Location, RawLocation, UnsupportedError, WengertError, explain_at
+
+INSTEAD = {
+    "scipy.cluster": "Take the clusters from stop_gradient(x), and compute with x from there.",
+    "scipy.fft": "The transforms of Fourier, cosine and sine are traced, in one axis and in several.",
+    "scipy.integrate": (
+        "Write the rule of quadrature or the steps in NumPy: np.trapezoid, a sum over the nodes and weights of "
+        "np.polynomial.legendre.leggauss, a loop of Runge-Kutta steps."
+    ),
+    "scipy.interpolate": (
+        "np.interp is traced; other interpolation is linear in the values: compute its weights from plain numbers, and "
+        "multiply: weights @ values."
+    ),
+    "scipy.ndimage": (
+        "scipy.signal.convolve, np.roll and slices of padded arrays are traced: write the filter with them."
+    ),
+    "scipy.optimize": (
+        "Write the iteration in NumPy (Newton's method in a while loop is traced), or solve for plain numbers and give "
+        "the solution its derivative: wg.custom_derivative, by the implicit function theorem."
+    ),
+    "scipy.signal": "scipy.signal.convolve, correlate, fftconvolve, lfilter, filtfilt and sosfilt are traced.",
+    "scipy.sparse": (
+        "The product of a plain sparse matrix and a traced array is traced, A @ x; make other matrices dense, or sum "
+        "over their entries: np.add.at(y, rows, values * x[columns])."
+    ),
+    "scipy.spatial": (
+        "Write the distances in NumPy, np.linalg.norm(a[:, None] - b, axis=-1); take neighbors and hulls from "
+        "stop_gradient(x), as positions, and compute with x[positions]."
+    ),
+    "scipy.stats": "The page of what is supported has the distributions and functions that are traced.",
+}
+"""What to write in the place of a function that has no rule, by the module that it is in."""
+
+
+def unsupported_call(name: str, place: RawLocation | None, said: str = "") -> UnsupportedError:
+    """Make the error for a function of SciPy that has no rule."""
+    found = re.search(r"scipy\.[a-z]+", name)
+    instead = INSTEAD.get(found[0], "") if found is not None else ""
+    short = name.rpartition(".")[2]
+    own = "my_function" if not short.isidentifier() else f"my_{short}"
+    happened = f"{name} has no rule on traced values{f' (it says: {said})' if said else ''}:"
+    define = f"a function of your own that calls it: wg.define({own!r}, ...)."
+    return UnsupportedError(
+        explain_at(place, happened, f"{instead} Or give a rule to {define}" if instead else f"Give a rule to {define}")
+    )
+
+
+def _is_scipy(frame: FrameType) -> bool:
+    return SCIPY is not None and frame.f_code.co_filename.startswith(SCIPY)
+
+
+def public_name(frames: list[FrameType]) -> str | None:
+    """Return the name by which users know the function of SciPy that the outermost of some frames belongs to."""
+    for frame in frames:
+        module = frame.f_globals.get("__name__", "")
+        parts = module.split(".")
+        if not _is_scipy(frame) or len(parts) < 2 or parts[1].startswith("_"):
+            continue  # wrappers of SciPy's own
+        short = frame.f_code.co_qualname.partition(".")[0]
+        public = list(itertools.takewhile(lambda part: not part.startswith("_"), parts))
+        for depth in range(len(public), 1, -1):
+            package = ".".join(public[:depth])
+            if callable(getattr(sys.modules.get(package), short, None)):
+                return f"{package}.{short}"
+        return ".".join(parts[:2])
+    return None
+
+
+def _inwards(frame: FrameType | None) -> list[FrameType]:
+    """Return the frames between a frame and the user's line that led to it, the outermost first."""
+    frames: list[FrameType] = []
+    while frame is not None and frame.f_code.co_filename.startswith(LIBRARIES):
+        frames.append(frame)
+        frame = frame.f_back
+    return frames[::-1]
+
+
+def scipy_call() -> str | None:
+    """Return the function of SciPy that is running between the user's line and here; None if there is none."""
+    inner = _inwards(sys._getframe(1))
+    frames = [frame for frame in inner if not frame.f_code.co_filename.startswith(PACKAGE)]
+    if frames:
+        return public_name(frames)
+    return compiled_call(inner[0].f_back) if inner and inner[0].f_back is not None else None
+
+
+def compiled_call(frame: FrameType, at: int | None = None) -> str | None:
+    """Return the name of the compiled function or class of SciPy that a line calls; None if it calls something else."""
+    location = Location.of((frame.f_code, frame.f_lasti if at is None else at))
+    try:
+        node = ast.parse(location.segment if location is not None else "", mode="eval").body
+    except SyntaxError:
+        return None
+    if not isinstance(node, ast.Call):
+        return None
+    written = ast.unparse(node.func)
+    if re.fullmatch(r"[\w.]+", written) is None:
+        return written if "scipy." in written and len(written) < 60 else None
+    first, *names = written.split(".")
+    called: Any = frame.f_locals.get(first, frame.f_globals.get(first))
+    for name in names:
+        called = getattr(called, name, None)
+    module = getattr(called, "__module__", None) or ""
+    if not module.startswith("scipy.") or hasattr(called, "__code__"):
+        return None
+    public = itertools.takewhile(lambda part: not part.startswith("_"), module.split("."))
+    return ".".join([*public, getattr(called, "__name__", written.rpartition(".")[2])])
+
+
+def _entries(traceback: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
+    while traceback is not None:
+        yield traceback.tb_frame, traceback.tb_lasti
+        traceback = traceback.tb_next
+
+
+_CYTHON = (".pyx", ".pxd", "<stringsource>")
+"""Where Cython says that a frame of compiled code is."""
+_THEIRS = (TypeError, AttributeError, SystemError, BufferError)
+
+
+def translated(error: Exception, holds_traced: Callable[[Any], bool]) -> UnsupportedError | None:
+    """Return the error to raise in the place of one that SciPy raised of a traced value; None to leave it as it is."""
+    hidden: BaseException | None = error
+    while hidden is not None and not isinstance(hidden, WengertError):
+        hidden = hidden.__cause__ or hidden.__context__
+    if isinstance(error, WengertError) or not (isinstance(error, _THEIRS) or hidden or type(error).__name__ == "error"):
+        return None
+    entries = [e for e in _entries(error.__traceback__) if not e[0].f_code.co_filename.endswith(_CYTHON)]
+    users = [k for k, (frame, _) in enumerate(entries) if not frame.f_code.co_filename.startswith(LIBRARIES)]
+    if not users:
+        return None
+    frame, at = entries[users[-1]]
+    inner = [f for f, _ in entries[users[-1] + 1 :]]
+    name = public_name(inner)
+    said = str(error).partition("\n")[0][:100]
+    if isinstance(hidden, UnsupportedError):
+        return hidden
+    if name is not None:
+        names = [value for f in inner if _is_scipy(f) for value in [*f.f_locals.values()]]
+        if not (hidden or "Traced" in said or any(holds_traced(value) for value in names)):
+            return None
+    else:
+        name = None if inner else compiled_call(frame, at)
+        if name is None:
+            return None
+    return unsupported_call(name, (frame.f_code, at), said)

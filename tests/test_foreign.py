@@ -1,0 +1,110 @@
+"""Functions of SciPy without a rule: the error has the name that the user's line calls, and what to write instead."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.cluster.vq
+import scipy.integrate
+import scipy.interpolate
+import scipy.ndimage
+import scipy.optimize
+import scipy.signal
+import scipy.sparse.linalg
+import scipy.spatial
+import scipy.stats
+
+import wengert as wg
+from wengert.errors import UnsupportedError
+
+X = np.linspace(0.2, 0.9, 8) + 0.05 * np.sin(np.arange(8) * 5)
+T = np.linspace(0, 1, 8)
+A = scipy.sparse.csc_matrix(np.diag(np.arange(1.0, 9.0)) + np.diag(np.ones(7), 1))
+SPLINE = scipy.interpolate.CubicSpline(T, T**2)
+
+WITHOUT_RULES = {
+    "scipy.optimize.minimize": lambda x: np.sum(scipy.optimize.minimize(lambda z: np.sum((z - 1) ** 2), x).x),
+    "scipy.optimize.least_squares": lambda x: np.sum(scipy.optimize.least_squares(lambda z: z - x, np.zeros(8)).x),
+    "scipy.optimize.brentq": lambda x: scipy.optimize.brentq(lambda z: z - x[0], -10, 10),
+    "scipy.optimize.curve_fit": lambda x: scipy.optimize.curve_fit(lambda t, a: a * t, T, x)[0][0],
+    "scipy.optimize.linear_sum_assignment": lambda x: scipy.optimize.linear_sum_assignment(np.outer(x, x))[0][0],
+    "scipy.optimize.linprog": lambda x: np.sum(scipy.optimize.linprog(x, bounds=[(0, 1)] * 8).x),
+    "scipy.integrate.quad": lambda x: scipy.integrate.quad(lambda s: s * x[0], 0, 1)[0],
+    "scipy.integrate.solve_ivp": lambda x: np.sum(scipy.integrate.solve_ivp(lambda t, y: -y, (0, 1), x).y),
+    "scipy.integrate.odeint": lambda x: np.sum(scipy.integrate.odeint(lambda y, t: -y, x, T)),
+    "scipy.interpolate.CubicSpline": lambda x: scipy.interpolate.CubicSpline(T, x)(0.3),
+    "scipy.interpolate.make_interp_spline": lambda x: scipy.interpolate.make_interp_spline(T, x)(0.3),
+    "scipy.ndimage.gaussian_filter": lambda x: np.sum(scipy.ndimage.gaussian_filter(x, 1.0)),
+    "scipy.ndimage.map_coordinates": lambda x: np.sum(scipy.ndimage.map_coordinates(np.outer(T, T), [x, x])),
+    "scipy.spatial.distance.cdist": lambda x: np.sum(scipy.spatial.distance.cdist(x[:, None], T[:, None])),
+    "scipy.spatial.distance.pdist": lambda x: np.sum(scipy.spatial.distance.pdist(x[:, None])),
+    "scipy.spatial.KDTree": lambda x: scipy.spatial.KDTree(x[:, None]).query([[0.1]])[0][0],
+    "scipy.spatial.ConvexHull": lambda x: scipy.spatial.ConvexHull(np.stack([x, x**2], 1)).volume,
+    "scipy.signal.medfilt": lambda x: np.sum(scipy.signal.medfilt(x, 3)),
+    "scipy.signal.find_peaks": lambda x: np.sum(scipy.signal.find_peaks(x)[0]),
+    "scipy.sparse.linalg.eigsh": lambda x: np.sum(scipy.sparse.linalg.eigsh(np.outer(x, x), k=2)[0]),
+    "scipy.sparse.diags": lambda x: scipy.sparse.diags(x).sum(),
+    "scipy.stats.gaussian_kde": lambda x: scipy.stats.gaussian_kde(x)(0.3)[0],
+    "scipy.cluster.vq.kmeans2": lambda x: np.sum(scipy.cluster.vq.kmeans2(x[:, None], 2, seed=1)[0]),
+}
+
+
+@pytest.mark.parametrize("operator", [wg.grad, wg.trace])
+@pytest.mark.parametrize("name", WITHOUT_RULES)
+def test_the_function_is_named(name, operator):
+    f = WITHOUT_RULES[name]
+    with pytest.raises(UnsupportedError) as caught:
+        operator(f)(X)
+    said = str(caught.value)
+    assert said.startswith(f"{name} has no rule on traced values")
+    assert __file__ in said  # the user's line, not one of SciPy's
+    assert "Traced" not in said.partition("\n")[2]
+    assert any(word in said.splitlines()[-1] for word in ("Write", "Take", "traced"))
+
+
+@pytest.mark.parametrize(
+    ("f", "said"),
+    [
+        (lambda x: np.sum(SPLINE(x)), "no rule"),
+        (lambda x: np.sum(scipy.sparse.linalg.splu(A).solve(x)), r"splu\(A\).solve has no rule"),
+        (lambda x: np.sum(scipy.spatial.cKDTree(T[:, None]).query(x[:, None])[0]), "query has no rule"),
+    ],
+)
+def test_methods_of_compiled_objects(f, said):
+    with pytest.raises(UnsupportedError, match=said):
+        wg.grad(f)(X)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: scipy.integrate.simpson(x, x=T),
+        lambda x: np.sum(scipy.integrate.cumulative_trapezoid(x, T) ** 2),
+        lambda x: scipy.integrate.fixed_quad(lambda s: np.exp(s * x[0]), 0, 1)[0],
+        lambda x: scipy.optimize.newton(lambda z: z**3 - x[0], 0.5),
+        lambda x: scipy.stats.skew(x) + scipy.stats.kurtosis(x) + scipy.stats.gmean(x),
+        lambda x: scipy.stats.linregress(T, x)[0],
+        lambda x: scipy.spatial.distance.euclidean(x, T),
+    ],
+)
+def test_python_code_of_scipy_is_traced_through(f):
+    step = 1e-6
+    expected = [(f(X + step * e) - f(X - step * e)) / (2 * step) for e in np.eye(8)]
+    np.testing.assert_allclose(wg.grad(f)(X), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_errors_of_the_users_own_stay_what_they_are():
+    def calls_back(x):
+        def wrong(z):
+            raise KeyError("mine")
+
+        return scipy.optimize.minimize(wrong, np.zeros(2)).fun * x
+
+    with pytest.raises(KeyError, match="mine"):
+        wg.grad(calls_back)(1.0)
+    with pytest.raises(TypeError, match="unhashable"):
+        wg.grad(lambda x: {}[x])(1.0)
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        wg.grad(lambda x: scipy.integrate.simpson(x, wrong=1))(X)
+    with pytest.raises(ValueError, match="length"):
+        wg.grad(lambda x: scipy.integrate.simpson(x, x=np.ones(3)))(X)

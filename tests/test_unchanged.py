@@ -1,0 +1,183 @@
+"""Large plain arrays that are changed in place while a function runs: an error, or the right derivative."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+import numpy as np
+import pytest
+
+import wengert as wg
+from wengert.errors import ChangedError
+from wengert.tracing import Unchanged
+from wengert.tracing.unchanged import SAMPLES
+
+SIZES = [1000, 1025, 4096, 4097, 20000, 32769, 50000, 200000]
+PLAIN = [np.float64, np.float32, np.complex128, np.int32, np.bool_]
+
+
+def changing(change, n, use=np.multiply):
+    """Make a function that reads an array of its own closure, changes it, and reads it again."""
+
+    def f(x):
+        data = np.linspace(0.5, 1.5, n)[:]
+        data = np.random.default_rng(0).permutation(data)  # plain: made by compiled code
+        y = np.sum(use(data, x))
+        change(data)
+        return y + np.sum(use(data, x)) * 0.5
+
+    return f
+
+
+def whole(a):
+    a *= 2.0
+
+
+def one(a):
+    a[len(a) // 3] += 1.0
+
+
+def sorted_in_place(a):
+    a.sort()
+
+
+def shuffled(a):
+    np.random.default_rng(1).shuffle(a)
+
+
+def through_a_view(a):
+    view = a[10:]
+    view[::2] = 0.0
+
+
+def swapped(a):
+    a[0], a[-1] = a[-1], a[0]
+
+
+def reversed_blocks(a):
+    a[:] = a.reshape(-1, 5)[:, ::-1].ravel() if len(a) % 5 == 0 else a[::-1].copy()
+
+
+CHANGES = [whole, one, sorted_in_place, shuffled, through_a_view, reversed_blocks, swapped]
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_a_change_is_found_out_or_does_no_harm(change, n):
+    f = changing(change, n)
+    expected = f(2.5) - f(1.5)  # it is linear
+    if n <= 1024:
+        assert np.isclose(wg.grad(f)(1.5), expected, rtol=1e-9)
+        return
+    with pytest.raises(ChangedError) as caught:
+        repeatedly(wg.grad(f), n if change in (one, swapped) else 0)
+    assert "np.sum(use(data, x))" in str(caught.value)
+    assert "a.copy()" in str(caught.value)
+
+
+def repeatedly(call, n):
+    """Call as often as it takes for every element of an array of n elements to have been a sample."""
+    for _ in range(n // SAMPLES + 2):
+        call(1.5)
+
+
+@pytest.mark.parametrize("operator", [wg.grad, wg.jacobian, wg.hessian, wg.trace, wg.vmap])
+def test_every_transformation_notices(operator):
+    f = changing(whole, 5000, lambda a, x: a * np.sin(x))
+    with pytest.raises(ChangedError):
+        operator(f)(np.ones(2) if operator is wg.vmap else 1.5)
+
+
+def test_many_arrays_are_looked_at_in_turn():
+    def f(x):
+        arrays = [np.random.default_rng(k).normal(size=2000) for k in range(40)]
+        y = sum(np.sum(x * a) for a in arrays)
+        arrays[35][77] += 1.0
+        return y
+
+    with pytest.raises(ChangedError):
+        repeatedly(wg.grad(f), 2000)
+
+
+def test_what_is_not_read_may_change():
+    def f(x):
+        data = np.random.default_rng(0).normal(size=5000)
+        y = np.sum(x + data)
+        data[:] = 0.0
+        return y + np.sum(x - data)
+
+    assert wg.grad(f)(1.5) == 10000.0
+
+
+def test_a_copy_mends_it():
+    def f(x):
+        data = np.random.default_rng(0).normal(size=5000)
+        y = np.sum(x * data.copy())
+        data *= 2.0
+        return y + np.sum(x * data)
+
+    assert np.isclose(wg.grad(f)(1.5), f(1.0))
+
+
+def test_arrays_of_positions():
+    def f(x):
+        order = np.arange(2000)[::-1].copy()
+        y = x[order] * np.arange(2000.0)
+        order[:] = 0
+        return np.sum(y)
+
+    with pytest.raises(ChangedError, match="getitem"):
+        wg.grad(f)(np.ones(3000))
+
+
+@pytest.mark.parametrize("dtype", PLAIN)
+@pytest.mark.parametrize("n", SIZES[1:])
+@pytest.mark.parametrize("layout", ["C", "F", "strided", "transposed", "row"])
+def test_fingerprints_see_a_change(dtype, n, layout):
+    rng = np.random.default_rng(0)
+    base = (rng.normal(size=(2 * n // 10 + 1, 10)) * 3).astype(dtype)
+    array = {
+        "C": base[: n // 10],
+        "F": np.asfortranarray(base[: n // 10]),
+        "strided": base[::2][: n // 10],
+        "transposed": base[: n // 10].T,
+        "row": base[: n // 10, :9],
+    }[layout]
+    assert array.size > 900
+    unchanged = Unchanged()
+    unchanged.see(array)
+    assert not unchanged.changed()
+    array[...] = np.roll(array, 3, 0) if dtype is not np.bool_ else ~array
+    assert [a is array for a in unchanged.changed()] == [True]
+
+
+def test_a_pull_after_the_data_has_changed():
+    data = np.random.default_rng(0).normal(size=5000)
+    y, pull = wg.vjp(lambda x: np.sum(x * data), 1.5)
+    _, push = wg.linearize(lambda x: np.sum(x * data), 1.5)
+    assert np.isclose(pull(1.0)[0], np.sum(data))
+    assert np.isclose(push(1.0), np.sum(data))
+    data *= 2.0
+    for late in (pull, push):
+        with pytest.raises(ChangedError, match="changed in place"):
+            late(1.0)
+    assert np.isclose(y, 1.5 * np.sum(data) / 2)
+
+
+def test_arrays_are_not_kept_alive():
+    alive = []
+
+    def f(x):
+        for _ in range(3):
+            data = np.random.default_rng(0).normal(size=5000)
+            x = x + data.sum() * 0 + np.sum(x + data) * 0
+            alive.append(sys.getrefcount(data))
+        return x
+
+    gc.disable()
+    try:
+        wg.grad(f)(1.5)
+    finally:
+        gc.enable()
+    assert set(alive) == {2}
