@@ -194,6 +194,17 @@ def test_memory_returns(name):
     assert left <= 100, f"{left} blocks of memory stay in use"
 
 
+def test_a_plain_loop_is_folded_into_a_scan_and_gives_the_same_gradients():
+    example = load("char_rnn")
+    function, args, _ = example.problem(length=20)
+    plain = example.unrolled_loss
+    assert "into a scan" in str(wg.plan(plain, 0)(*args))
+    assert len(wg.trace(function, 0)(*args).lines) < 10
+    assert len(wg.trace(plain, 0)(*args).lines) < 40
+    for mine, other in zip(leaves(wg.grad(function)(*args)), leaves(wg.grad(plain)(*args)), strict=True):
+        assert_close(mine, other, 1e-12)
+
+
 def test_functions_are_caught_under_the_names_they_were_imported_by():
     from scipy.special import logsumexp as lse
 

@@ -78,14 +78,13 @@ def test_jax_agrees(body, form, seed):
     c, xs, w = members(seed, 3)
     ours, theirs = FORMS[form](body), FORMS[form](body, JAX)
     axes = (0, None, 0)
-    assert_close(wg.vmap(ours, axes)(c, xs[0], w), jax.vmap(theirs, axes)(c, xs[0], w), 1e-12)
+    args = tuple(map(jnp.asarray, (c, xs[0], w)))
+    assert_close(wg.vmap(ours, axes)(c, xs[0], w), jax.vmap(theirs, axes)(*args), 1e-12)
     if not body.jax_goes_back:
         return
     for transform, order in (("grad", 1), ("hessian", 2)):
         found = wg.vmap(getattr(wg, transform)(scalar(ours)), axes)(c, xs[0], w)
-        expected = jax.vmap(getattr(jax, transform)(lambda *a: theirs(*a) @ jnp.array(LAST)), axes)(
-            *map(jnp.asarray, (c, xs[0], w))
-        )
+        expected = jax.vmap(getattr(jax, transform)(lambda *a: theirs(*a) @ jnp.array(LAST)), axes)(*args)
         assert_close(found, expected, 1e-11, f"{transform}, order {order}")
 
 

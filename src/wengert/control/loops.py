@@ -241,9 +241,9 @@ class Loop(Holding):
     """A loop of a number of steps, or while a test holds; see the top of this module."""
 
     __slots__ = (
-        "_last", "_masks", "bodies", "brought", "budget", "carried", "checkpoint", "collected", "consts", "counter",
-        "executed", "folded", "length", "own", "ready", "retrace", "reversed", "sliced", "store", "test_takes", "tests",
-        "which",
+        "_ahead", "_last", "_masks", "bodies", "brought", "budget", "carried", "checkpoint", "collected", "consts",
+        "counter", "executed", "folded", "length", "own", "ready", "retrace", "reversed", "sliced", "store",
+        "test_takes", "tests", "which",
     )  # fmt: skip
 
     def __init__(
@@ -284,6 +284,7 @@ class Loop(Holding):
         """Meanwhile, the values of the constants: another branch may bring more."""
         self.store: Any = None
         self._last = 0
+        self._ahead: tuple[Body, Mask, int, Callable[..., Any]] | None = None  # of the body that was run last
         self._masks: dict[tuple[int, Mask], Mask] = {}
 
     # -- What it is --
@@ -348,12 +349,17 @@ class Loop(Holding):
         """Run a step and keep its insides, where operands are active: its results, and what the sweeps read."""
 
         def work(body: Body, given: Values) -> tuple[Sequence[Any], Inside]:
+            last = self._ahead
+            if last is None or last[0] is not body or last[1] is not active or last[2] != len(given):
+                arguments = self._padded(self.arguments(active), given)
+                long = s >= FEW or (self.length or 0) > FEW
+                known = body.kernel(arguments, len(given) - self.own) if long else None
+                last = None if known is None else (body, active, len(given), known[1])
+                self._ahead = last
+            made = None if last is None else _silently(last[3], given)
+            if made is not None:
+                return made
             arguments = self._padded(self.arguments(active), given)
-            if s >= FEW or (self.length or 0) > FEW:
-                known = body.kernel(arguments, len(given) - self.own)
-                made = None if known is None else _silently(known[1], given)
-                if made is not None:
-                    return made
             linearization = body.linearize(given, arguments)
             return linearization.values, linearization
 

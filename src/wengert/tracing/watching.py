@@ -64,7 +64,11 @@ def watch(work: Callable[..., Any], *args: Any) -> Any:
     context.alarms = 0
     state = np.geterr()
     if state == _USUAL:
-        return _watched(work, args)  # the decorated form costs half of a context manager
+        try:
+            return _watched(work, args)  # the decorated form costs half of a context manager
+        except KeyboardInterrupt:
+            np.seterr(**_USUAL)  # Ctrl-C may have come just before NumPy's own `try`
+            raise
     context.alarms = 1
     warned: dict[str, Any] = {kind: "call" for kind, how in state.items() if how == "warn"}
     with np.errstate(call=_warn, **warned):
