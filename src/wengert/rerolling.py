@@ -87,6 +87,11 @@ def reroll(program: Program, point: Sequence[Any]) -> Program:
         tokens = _tokens(folded)
         for run in islice((run for found in _runs(tokens) for run in _phases(folded, *found)), TRIES):
             steps = _Steps(folded, run)
+            shorter = steps.part_that_agrees()
+            if shorter != run:
+                if shorter is None:
+                    continue
+                steps = _Steps(folded, shorter)
             if not steps.fit():
                 continue
             if known is None:
@@ -252,6 +257,35 @@ class _Steps:
         """For each line of a step, the whole numbers in its index that are other ones at every step."""
         self.dropped: dict[int, Sliced] = {}
         """Lines that take slices, and what they become."""
+
+    def part_that_agrees(self) -> Run | None:
+        """Return the run without the steps at its ends that read other things than that in the middle does.
+
+        None if too little is left.  (A line may look alike and still read the result of another one.)
+        """
+        period, count = self.run.period, self.run.repeats
+        low, high, middle = 0, count, count // 2
+
+        def what(r: int, atom: Atom) -> Any:
+            here = self.where.get(atom) if isinstance(atom, Var) else None
+            return type(atom) if here is None else (r - here[0], here[1])
+
+        for k in range(period):
+            for n, atom in enumerate(self.steps[middle][k].inputs):
+                wanted = what(middle, atom)
+                lag = wanted[0] if type(wanted) is tuple else 0
+                for r in range(middle - 1, low + lag - 1, -1):
+                    if what(r, self.steps[r][k].inputs[n]) != wanted:
+                        low = r + 1 - lag if type(what(r, self.steps[r][k].inputs[n])) is not tuple else r + 1
+                        break
+                for r in range(middle + 1, high):
+                    if what(r, self.steps[r][k].inputs[n]) != wanted:
+                        high = r
+                        break
+        low = max(low, 0)
+        if high - low < REPEATS or (high - low - 1) * period < SAVED:
+            return None
+        return Run(self.run.start + low * period, period, high - low)
 
     def fit(self) -> bool:
         """Find out what the operands become; False if the steps do not fit together as a loop."""
