@@ -128,6 +128,16 @@ def add_up(x: Array, axes: Shape, keepdims: bool, exact: bool = False) -> Array:
     return reduce(x, axis=axes, keepdims=keepdims)
 
 
+def contract(c: np.ndarray[Any, Any], g: np.ndarray[Any, Any]) -> Array:
+    """Sum all products of two plain arrays of one shape, without writing the products down.
+
+    >>> contract(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    np.float64(11.0)
+    """
+    total = np.dot(c.reshape(-1), g.reshape(-1))
+    return total if math.isfinite(total) else np.add.reduce(np.multiply(c, g), axis=None)  # which reports an infinity
+
+
 def multiply_out(c: np.ndarray[Any, Any], g: np.ndarray[Any, Any]) -> Array:
     """Multiply arrays of different shapes; where the last axis is short, along the others."""
     last = g.shape[-1] if g.ndim else 0

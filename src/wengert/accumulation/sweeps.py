@@ -25,6 +25,7 @@ from wengert.jacobians import (
     Select,
     add_into,
     assemble,
+    contract,
     is_basic,
     product_of_nonzeros,
     pull_diagonal,
@@ -227,6 +228,16 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                             part = np.multiply(c, g, out=g)  # it is read for the last time
                         else:
                             part = c * g
+                    elif (
+                        kind is ndarray
+                        and not kept[k + 1].shape
+                        and type(g) is ndarray
+                        and c.shape == g.shape
+                        and c.dtype is g.dtype
+                        and c.dtype.kind == "f"
+                        and not batch
+                    ):
+                        part = contract(c, g)
                     elif kind is complex:  # complex * float64 would be Python's, without a shape
                         part = g * c
                     else:

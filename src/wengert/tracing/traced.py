@@ -335,6 +335,12 @@ IN_C_ORDER = frozenset({np.insert, np.delete, np.take, np.cumprod, np.einsum})
 _SPECIAL = VIEWING | SEEING | IN_C_ORDER
 
 
+@functools.cache
+def _how(function: Callable[..., Any]) -> tuple[int | None, bool]:
+    """Return where a NumPy function takes ``out``, and whether it is called as most are."""
+    return out_position(function), function not in (np.copy, np.ravel, np.reshape)
+
+
 def finished(function: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> Any:
     """Return the result of a NumPy function: a view where NumPy's is one, and an array of its own else."""
     if type(result) is Traced and function not in _SPECIAL:  # most
@@ -839,13 +845,16 @@ class Traced(Recordable):
             if all_constant((args, kwargs)):
                 return func(*plain(args), **plain(kwargs))
             raise unsupported(getattr(func, "__name__", str(func)))
-        if kwargs or len(args) > 1:
-            target, args, kwargs = set_out_aside(out_position(func), args, kwargs)
+        out_at, is_usual = _how(func)
+        if "out" in kwargs or (out_at is not None and len(args) > out_at):
+            target, args, kwargs = set_out_aside(out_at, args, kwargs)
             if target is not None:
                 result = through(self, handler, args, kwargs)
                 return through(self, write_out, (target, result, func.__name__), NO_PARAMS)
         if self.tape.context.place is not None:
             return handler(*args, **kwargs)
+        if is_usual:
+            return finished(func, args, kwargs, through(self, handler, args, kwargs))
         if func is np.copy:
             return as_array(through(self, handler, args, kwargs))
         if (func is np.ravel or func is np.reshape) and args and type(args[0]) is Traced:
