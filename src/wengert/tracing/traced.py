@@ -255,19 +255,20 @@ VIEWS = frozenset({getitem, reshape, transpose, e.real, e.imag})
 def link_view(view: Any, base: Traced, made_by: Primitive, params: Mapping[str, Any]) -> Any:
     """Remember that one traced array is a view of another, where NumPy made it one."""
     if type(view) is Traced and view.tape is base.tape:
-        value, of = innermost(view), innermost(base)
-        if type(value) is ndarray and made_by is reshape and hasattr(base, "link"):
-            whole = layout(base)
-            is_view = np.may_share_memory(whole.reshape(params["shape"]), whole)
+        if made_by is getitem and type(view.value) is ndarray and is_basic(params["index"]):
+            is_view = True  # NumPy made one, which may have been copied since
         else:
-            is_view = type(value) is ndarray and (
-                made_by is e.real
-                or made_by is e.imag
-                or (
-                    made_by is getitem and is_basic(params["index"])
-                )  # NumPy made a view, which may have been copied since
-                or (value.base is not None and (value.base is of or value.base is of.base))
-            )
+            value, of = innermost(view), innermost(base)
+            if type(value) is ndarray and made_by is reshape and hasattr(base, "link"):
+                whole = layout(base)
+                is_view = np.may_share_memory(whole.reshape(params["shape"]), whole)
+            else:
+                is_view = type(value) is ndarray and (
+                    made_by is e.real
+                    or made_by is e.imag
+                    or (made_by is getitem and is_basic(params["index"]))
+                    or (value.base is not None and (value.base is of or value.base is of.base))
+                )
         if is_view:
             view.link = (base, made_by, params)
             views = getattr(base, "views", [])
@@ -344,6 +345,9 @@ def _how(function: Callable[..., Any]) -> tuple[int | None, bool]:
 def finished(function: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> Any:
     """Return the result of a NumPy function: a view where NumPy's is one, and an array of its own else."""
     if type(result) is Traced and function not in _SPECIAL:  # most
+        value = result.value
+        if type(value) is float64 or (type(value) is ndarray and value.base is None and args and result is not args[0]):
+            return result
         return result.__copy__() if hasattr(result, "link") or (args and result is args[0]) else result
     if function in VIEWING or (function is np.meshgrid and kwargs.get("copy") is False):
         return result
