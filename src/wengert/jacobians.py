@@ -175,7 +175,7 @@ def assemble(pieces: Sequence[Array], indices: Sequence[Any], shape: Shape, batc
     >>> assemble([np.array(5.0), np.array([1.0, 2.0])], [(0,), (slice(0, 2),)], (3,))
     array([6., 2., 0.])
     """
-    if not batch and all([type(piece) in _PLAIN and piece.dtype is _FLOAT64 for piece in pieces]):
+    if not batch and all(type(piece) in _PLAIN and piece.dtype is _FLOAT64 for piece in pieces):
         total = np.zeros(shape)
         for piece, index in zip(pieces, indices, strict=True):
             if not is_basic(index):

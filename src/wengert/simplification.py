@@ -12,7 +12,7 @@ with a structural zero is zero even where the other factor is infinite.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -164,20 +164,26 @@ def renumber(program: Program) -> Program:
         if any(var in needed for var in line.outputs):
             needed.update(a for a in line.inputs if isinstance(a, Var))
             kept.append(line)
-    new: dict[Var, Var] = {var: var for var in program.inputs}
-    lines = []
+    return with_numbers(program, program.arguments, kept[::-1], {var: var for var in program.inputs})
+
+
+def with_numbers(
+    program: Program, arguments: tuple[Packing, ...], lines: Sequence[Line], new: dict[Var, Var]
+) -> Program:
+    """Number the results of some lines of a Program from 1; `new` has what stands for its independent variables."""
+    numbered = []
     number = 0
-    for line in reversed(kept):
+    for line in lines:
         outputs = []
         for var in line.outputs:
             number += 1
             new[var] = Var(number, var.shape, var.dtype)
             outputs.append(new[var])
         inputs = tuple(new[a] if isinstance(a, Var) else a for a in line.inputs)
-        lines.append(Line(line.primitive, inputs, tuple(outputs), line.params, line.place))
+        numbered.append(Line(line.primitive, inputs, tuple(outputs), line.params, line.place))
     results = tuple(
         Packing(r.name, r.shape, r.dtype, tuple(new[a] if isinstance(a, Var) else a for a in r.atoms))
         for r in program.results
     )
     guards = tuple(type(g)(new[g.var], g.value, g.place) for g in program.guards)
-    return Program(program.name, program.arguments, tuple(lines), results, guards, program.single, program.trees)
+    return Program(program.name, arguments, tuple(numbered), results, guards, program.single, program.trees)

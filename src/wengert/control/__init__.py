@@ -6,9 +6,10 @@ holds the Program of one step; print, cost, explanation and derivatives go into 
 - `statements`: what users call, `scan`, `fori_loop`, `while_loop`, `cond`, `map`, `checkpoint`;
 - `writing`: how they are run, and become lines;
 - `capture`: the user's function as a body, and what it closes over;
-- `bodies`: a Program that is run many times;
+- `folding`: steps that are alike as one step, and what differs between them as slices;
+- `bodies`: a Program that is run many times; as straight code (`straight`), with its sweeps (`kernels`);
 - `lines`: how a line that holds Programs is differentiated, to any order;
-- `loops`, `branches`: what such lines hold;
+- `loops`, `branches`: what such lines hold; `stores`: what a loop keeps of its steps;
 - `source`: loops as Python statements.
 """
 

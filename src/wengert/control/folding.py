@@ -22,6 +22,7 @@ import numpy as np
 from wengert.primitives import elementwise as e
 from wengert.primitives.structural import Operand, getitem, setitem
 from wengert.program import Constant, Guard, Held, Line, Packing, Program, Var
+from wengert.simplification import with_numbers
 
 INDEXED = (getitem, setitem)
 
@@ -155,22 +156,7 @@ def numbered(program: Program) -> Program:
         assert isinstance(old, Var)
         new[old] = var = Var(k + 1 - len(program.arguments), old.shape, old.dtype)
         arguments.append(Packing(argument.name, argument.shape, argument.dtype, (var,)))
-    number = 0
-    lines = []
-    for line in program.lines:
-        outputs = []
-        for var in line.outputs:
-            number += 1
-            new[var] = Var(number, var.shape, var.dtype)
-            outputs.append(new[var])
-        inputs = tuple(new[a] if isinstance(a, Var) else a for a in line.inputs)
-        lines.append(Line(line.primitive, inputs, tuple(outputs), line.params, line.place))
-    results = tuple(
-        Packing(r.name, r.shape, r.dtype, tuple(new[a] if isinstance(a, Var) else a for a in r.atoms))
-        for r in program.results
-    )
-    guards = tuple(Guard(new[g.var], g.value, g.place) for g in program.guards)
-    return Program(program.name, tuple(arguments), tuple(lines), results, guards, program.single)
+    return with_numbers(program, tuple(arguments), program.lines, new)
 
 
 def alike(a: Any, b: Any) -> bool:

@@ -5,9 +5,8 @@ user's function closes over; it returns the next carry and what is collected::
 
     step(carry..., number?, slices..., constants...) -> (carry..., collected...)
 
-For the reverse sweep the steps are needed backwards, each with its insides.  A *store* has them: all insides
-(``"none"`` is checkpointed), all states (``"all"``), or a few snapshots between which steps are run again
-(`wengert.schedules`).
+For the reverse sweep the steps are needed backwards, each with its insides; `wengert.control.stores` keeps them, or
+what they are made from.
 """
 
 from __future__ import annotations
@@ -24,156 +23,20 @@ from wengert.control.bodies import Body, Slot
 from wengert.control.kernels import FEW
 from wengert.control.lines import ARRAY, PLACE, Dual, Holding, Mask, Reversed, bytes_of
 from wengert.control.source import write_backward, write_loop
+from wengert.control.stores import Inside, Insides, Snapshots, States, Values
 from wengert.cost import Cost, cost
 from wengert.errors import ArgumentError, BranchError, caller, explain_at
 from wengert.linearization import Linearization
 from wengert.planning import Sweep, count_sweep
 from wengert.program import Program, as_value
-from wengert.schedules import (
-    Advance,
-    Online,
-    Restore,
-    Reverse,
-    Store,
-    evaluations,
-    first_sweep,
-    reversal,
-    snapshots_within,
-)
+from wengert.schedules import evaluations, snapshots_within
 from wengert.tracing import current_context
 
 Array = Any
-Values = tuple[Any, ...]
 Checkpoint = str | int
 """``"none"``, ``"all"``, ``"auto"`` or a number of snapshots."""
-Inside = Linearization | tuple[Any, ...]
-"""What a sweep reads of a step: a linearization, or what a `Kernel` keeps."""
 CODE, CODE_OF_A_LINE = 40_000, 20_000
 """Bytes that tracing a body and writing its sweeps takes, at its peak: for any, and for each line."""
-
-
-# ---- What is kept of the steps ----
-
-
-class Insides:
-    """Keeps every step's linearization: nothing is run again."""
-
-    def __init__(self, active: Mask) -> None:
-        self.active, self.operands = active, ()  # type: tuple[Mask, Values]
-        self.steps: list[Inside] = []
-        self.spent = False
-
-    def step(self, loop: Loop, s: int, values: Values) -> Sequence[Any]:
-        """Run a step of the first sweep; return its results."""
-        results, inside = loop.linearize(s, values, self.active)
-        self.steps.append(inside)
-        return results
-
-    def backward(self, loop: Loop) -> Iterator[tuple[int, Inside]]:
-        """Go through the steps from the last to the first; within a budget, each is given up at once."""
-        if loop.checkpoint != "auto":
-            for s in range(len(self.steps) - 1, -1, -1):
-                yield s, self.steps[s]
-            return
-        self.spent = True
-        for s in range(len(self.steps) - 1, -1, -1):
-            yield s, self.steps.pop()
-
-    def forward(self) -> Iterator[tuple[int, Inside]]:
-        """Go through the steps from the first to the last."""
-        yield from enumerate(self.steps)
-
-
-class _Again:
-    """What stores of states have in common: steps are run again from a state."""
-
-    def __init__(self, active: Mask) -> None:
-        self.active, self.operands = active, ()  # type: tuple[Mask, Values]
-        self.count = 0
-        self.spent = False
-        self.runs = 0
-        """How many steps have been run without their insides; the theorem on schedules is about these."""
-
-    def values(self, loop: Loop, s: int, carry: Values) -> Values:
-        consts, _, xs = loop.split(self.operands)
-        return loop.values(consts, carry, xs, loop.index(s, self.count))
-
-    def linearize(self, loop: Loop, s: int, carry: Values) -> tuple[Sequence[Any], Inside]:
-        return loop.linearize(s, self.values(loop, s, carry), self.active)
-
-    def run(self, loop: Loop, s: int, values: Values) -> Sequence[Any]:
-        self.runs += 1
-        self.count = max(self.count, s + 1)
-        return loop.run(s, values)
-
-
-class States(_Again):
-    """Keeps the state before every step: each step is run once more."""
-
-    def __init__(self, active: Mask) -> None:
-        super().__init__(active)
-        self.states: list[Values] = []
-
-    def step(self, loop: Loop, s: int, values: Values) -> Sequence[Any]:
-        """Run a step of the first sweep; return its results."""
-        self.states.append(values[: loop.carried])
-        return self.run(loop, s, values)
-
-    def backward(self, loop: Loop) -> Iterator[tuple[int, Inside]]:
-        """Go through the steps from the last to the first; within a budget, each state is given up at once."""
-        self.spent = loop.checkpoint == "auto"
-        for s in range(self.count - 1, -1, -1):
-            yield s, self.linearize(loop, s, self.states.pop() if self.spent else self.states[s])[1]
-
-
-class Snapshots(_Again):
-    """Keeps few states, by an optimal schedule where the number of steps is known, by an online one where it is not."""
-
-    def __init__(self, active: Mask, snapshots: int, steps: int | None) -> None:
-        super().__init__(active)
-        self.snapshots, self.steps = snapshots, steps
-        self.online = Online(snapshots) if steps is None else None
-        self.first = iter(() if steps is None else first_sweep(steps, snapshots))
-        self.next = next(self.first, -1)
-        self.kept: dict[int, Values] = {}
-        self.current: Values = ()
-        self.most = 0
-
-    def step(self, loop: Loop, s: int, values: Values) -> Sequence[Any]:
-        """Run a step of the first sweep; return its results."""
-        self.current = values[: loop.carried]
-        if self.online is not None:
-            for action in self.online.step(s):
-                self._keep(action)
-        elif s == self.next:
-            self._keep(Store(s))
-            self.next = next(self.first, -1)
-        return self.run(loop, s, values)
-
-    def _keep(self, action: Any) -> None:
-        if type(action) is Store:
-            self.kept[action.state] = self.current
-            self.most = max(self.most, len(self.kept))
-        else:
-            del self.kept[action.state]
-
-    def backward(self, loop: Loop) -> Iterator[tuple[int, Inside]]:
-        """Go through the steps from the last to the first; the snapshots are used up by this."""
-        self.spent = True
-        if not self.count:
-            return
-        plan = reversal(self.count, self.snapshots) if self.online is None else self.online.reversal(self.count)
-        for action in plan:
-            match action:
-                case Advance(start, stop):
-                    for s in range(start, stop):
-                        self.current = tuple(self.run(loop, s, self.values(loop, s, self.current))[: loop.carried])
-                case Reverse(step):
-                    yield step, self.linearize(loop, step, self.current)[1]
-                case Restore(state):
-                    self.current = self.kept[state]
-                case _:
-                    self._keep(action)
 
 
 # ---- A step's sweeps ----

@@ -21,7 +21,8 @@ from wengert.control.bodies import Body, reached_by
 from wengert.control.branches import Branches
 from wengert.control.folding import same_value
 from wengert.control.lines import Holding, Pulled
-from wengert.control.loops import Loop, States
+from wengert.control.loops import Loop
+from wengert.control.stores import States
 from wengert.errors import ArgumentError, BranchError
 from wengert.explanation.document import Block, Equations, Heading, Row, Sentence, conjunction, decision, note_of
 from wengert.explanation.formulas import Algebra
