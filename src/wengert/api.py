@@ -46,7 +46,8 @@ def _record(
             replaced[at] = independent(args[at], at, copy)
             return run(f, replaced, kwargs, (at,), keep_all, None, returned), None
     if choice.argnames is None:
-        chosen = _positions(choice.argnums, args)
+        fixed = choice.fixed
+        chosen = fixed if fixed and max(fixed) < len(args) else _positions(choice.argnums, args)
         for k in chosen:
             if type(args[k]) not in PLAIN:
                 break

@@ -118,7 +118,7 @@ class Choice:
     (1.0, (1.0, 2.0), {'a': 1.0})
     """
 
-    __slots__ = ("argnames", "argnums", "real_only", "single")
+    __slots__ = ("argnames", "argnums", "fixed", "real_only", "single")
 
     def __init__(self, argnums: Argnums, argnames: Argnames, real_only: bool = False) -> None:
         self.real_only = real_only  # leave the leaves of a tree that are not real as they are
@@ -129,6 +129,9 @@ class Choice:
         self.argnums = argnums
         self.argnames = argnames if argnames is None or isinstance(argnames, str) else tuple(argnames)
         self.single = isinstance(argnums, int) and argnames is None
+        counted = argnums if isinstance(argnums, tuple) else ()
+        self.fixed = counted if argnames is None and all(type(k) is int and k >= 0 for k in counted) else ()
+        """The positions, where they are known before the call."""
 
     def keys(self, f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[int | str]:
         """Return where in a call the chosen arguments are: positions, and names of keyword arguments."""

@@ -37,7 +37,7 @@ from wengert.linearization import Linearization
 from wengert.program import Recordable
 from wengert.tracing import SMALL, current_context
 
-ndarray = np.ndarray
+ndarray, float64 = np.ndarray, np.float64
 _MULTIPLIERS = frozenset({ndarray, np.float64, float, int})
 """Partials by which a large adjoint may be multiplied in place."""
 
@@ -151,6 +151,7 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
     before = context.place
     bar: list[Any] = [None] * linearization.size
     with_complex = linearization.with_complex
+    plain = not (recording or careful or batch or with_complex)
     pieces: dict[int, list[tuple[Any, Array]]] = {}
     shapes: dict[int, tuple[int, ...]] = {}
     own: set[int] = set()  # where the adjoint is a sum that was made here, and more can be added to it in place
@@ -185,6 +186,17 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
             elif g is None:
                 continue
             bar[out] = None
+            if (
+                plain and type(g) is float64 and primitive.elementwise
+            ):  # numbers alone: what most scalar code is made of
+                partials = primitive.partials
+                for k, parent in enumerate(parents):
+                    if parent >= 0 and (rule := partials[k] if k < len(partials) else None) is not None:
+                        c = rule(*kept, **params) if params else rule(*kept)
+                        part = g if type(c) is int and c == 1 else c * g
+                        known = bar[parent]
+                        bar[parent] = part if known is None else known + part
+                continue
             if recording:
                 context.place = place
             elementwise, variadic, partials = primitive.elementwise, primitive.variadic, primitive.partials
