@@ -1,0 +1,39 @@
+"""Benchmarks run: small, for their tables alone; what they measure says nothing on a shared machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+
+SMALL = {
+    "overhead": ["--rounds", "1"],
+    "examples": ["--rounds", "1", "--only", "black_scholes"],
+    "loops": ["--rounds", "1", "--steps", "10"],
+    "checkpoints": ["--steps", "100", "--size", "3"],
+}
+ROWS = {
+    "overhead": "rosenbrock",
+    "examples": "black_scholes",
+    "loops": "while_loop: grad",
+    "checkpoints": "checkpoint=30",
+}
+
+
+def test_every_benchmark_is_run():
+    assert set(SMALL) == {path.stem for path in FOLDER.glob("*.py")} - {"functions"}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_benchmark_runs_and_prints_numbers(name):
+    done = subprocess.run(
+        [sys.executable, FOLDER / f"{name}.py", *SMALL[name]], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    row = next(line for line in done.stdout.splitlines() if ROWS[name] in line)
+    assert re.search(r"\d", row.replace(ROWS[name], ""))
