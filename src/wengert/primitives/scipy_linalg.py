@@ -14,6 +14,7 @@ True
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -375,8 +376,16 @@ def cholesky(a: Any, lower: bool = False, overwrite_a: bool = False, check_finit
 @calls(sp.cho_factor, catch=sp)
 def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
     a = array(a)
-    mask = triangle(a.shape[-1], a.dtype, lower=lower)
-    return la.cholesky_(a, upper=not lower) + a * (1 - mask), lower  # SciPy leaves the other triangle as it was
+    factor = la.cholesky_(a, upper=not lower)
+    if _leaves_the_other_triangle():
+        factor = factor + a * (1 - triangle(a.shape[-1], a.dtype, lower=lower))
+    return factor, lower
+
+
+@functools.cache
+def _leaves_the_other_triangle() -> bool:
+    """Tell whether SciPy's own ``cho_factor`` does: since version 1.18 it writes zeros there."""
+    return bool(sp.cho_factor(np.array([[1.0, 0.5], [0.5, 1.0]]), lower=False)[0][1, 0])
 
 
 @calls(sp.cho_solve, catch=sp)

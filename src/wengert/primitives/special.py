@@ -390,7 +390,7 @@ k1e = special(sc.k1e, lambda y, x: y - 0.5 * (sc.k0e(x) + sc.kve(2, x)), domain=
 
 def _struve_source(v: Any, x: Any) -> Any:
     """(x/2)^v / (sqrt(pi) Gamma(v + 3/2)), the term that Struve's recurrences have more than Bessel's (DLMF 11.4(v))."""
-    return (0.5 * x) ** v * sc.rgamma(v + 1.5) / ROOT_PI
+    return (0.5 * x) ** v * sc.rgamma(0 * x + (v + 1.5)) / ROOT_PI  # in the precision of x
 
 
 struve = special(sc.struve, refuse("struve", "v"), lambda _y, v, x: _difference(sc.struve, v, x) + 0.5 * _struve_source(v, x), domain=(ALL, POSITIVE))
