@@ -20,7 +20,7 @@ from wengert.accumulation.sweeps import forward, identity, reverse
 from wengert.arguments import PLAIN, Argnames, Argnums, Choice, ProgramTrees, Returned, Spread, independent
 from wengert.arguments import positions as _positions
 from wengert.errors import ArgumentError, ResultError, caller, explain_at
-from wengert.linearization import Linearization, write_graph
+from wengert.linearization import Linearization, by_position, write_graph
 from wengert.planning import Plan, choose, plan_program
 from wengert.program import Program
 from wengert.rerolling import folded_of, reroll
@@ -331,12 +331,8 @@ class LinearMap:
         """Multiply an adjoint by the Jacobian from the left: one product for each argument."""
         linearization = self._demand_unchanged()
         given = self._returned.split(adjoint, "the adjoint")
-        seeds: dict[int, Any] = {}
-        for g, position, value in zip(given, linearization.outputs, linearization.values, strict=True):
-            seed = _seed(g, value, "the adjoint")
-            if position >= 0:
-                seeds[position] = seeds[position] + seed if position in seeds else seed
-        bars = watch(reverse, linearization, seeds)
+        adjoints = [_seed(g, value, "the adjoint") for g, value in zip(given, linearization.values, strict=True)]
+        bars = watch(reverse, linearization, by_position(linearization.outputs, adjoints))
         products = [_like(bar, x) for bar, x in zip(bars, linearization.inputs, strict=True)]
         return tuple(products if self._spread is None else self._spread.collect(products))
 

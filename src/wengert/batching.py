@@ -27,7 +27,17 @@ from wengert.lockstep import Apart, several
 from wengert.primitives import structural as s
 from wengert.primitives.table import PRIMITIVES
 from wengert.program import Primitive, Recordable, as_value
-from wengert.tracing import Row, Trace, Traced, current_context, holds_traced, join, outputs_of, parameter_names, run
+from wengert.tracing import (
+    Row,
+    Trace,
+    current_context,
+    holds_traced,
+    innermost,
+    join,
+    outputs_of,
+    parameter_names,
+    run,
+)
 
 Array = Any
 Shape = tuple[int, ...]
@@ -165,7 +175,7 @@ class _Member:
     def __init__(self, batch: _Batch, member: int | None) -> None:
         self.rebuild = batch.rebuild
         self._names = batch.names_
-        plain = [_plain(leaf) for leaf in batch.leaves]
+        plain = [innermost(leaf) for leaf in batch.leaves]
         self.leaves = [
             as_value(np.ones(leaf.shape[1:], leaf.dtype) if member is None else leaf[member]) for leaf in plain
         ]
@@ -228,12 +238,6 @@ def _first_axis(leaf: Any, axis: int | None, name: str) -> Any:
             )
         )
     return array if axis % ndim == 0 else np.moveaxis(array, axis, 0)
-
-
-def _plain(value: Any) -> Any:
-    while isinstance(value, Traced):
-        value = value.value
-    return value
 
 
 def _collect(
@@ -370,9 +374,9 @@ def _decided(value: Any, decisions: Sequence[bool | int]) -> np.ndarray[Any, Any
     for decision in decisions:
         decided = members != 0 if isinstance(decision, bool) else np.trunc(members)
         agree = decided == decision
-        staying &= _plain(agree)
+        staying &= innermost(agree)
         if isinstance(agree, Recordable):  # which members decide so is itself a decision of the trace around this one
-            bool(np.all(agree == _plain(agree)))
+            bool(np.all(agree == innermost(agree)))
     staying[0] = True  # it is the one that was traced, whatever rounding says
     return staying
 
@@ -425,7 +429,7 @@ class _Line:
             for k in range(self.size)
         ]
         if not results:
-            dtype = np.result_type(*[v for v in map(_plain, self.operands) if hasattr(v, "dtype")] or [float])
+            dtype = np.result_type(*[v for v in map(innermost, self.operands) if hasattr(v, "dtype")] or [float])
             return np.zeros((0, *self.out_shape), dtype)
         shapes = {np.shape(r) for r in results}
         if len(shapes) > 1:
@@ -546,7 +550,7 @@ def _getitem(line: _Line) -> Any:
         return take(line.operands[0], index, line.shape(0), 1)
     if any(not isinstance(item, (s.Operand, int)) for item in index):
         return None
-    if any(_plain(v).dtype.kind == "b" for v in line.operands[1:] if hasattr(v, "dtype")):
+    if any(innermost(v).dtype.kind == "b" for v in line.operands[1:] if hasattr(v, "dtype")):
         return None
     # integers alone: the members count as one index more
     to = max(line.ndims[1:])

@@ -25,7 +25,7 @@ from wengert.control.lines import Holding
 from wengert.control.loops import Loop
 from wengert.errors import Location
 from wengert.jacobians import Diagonal, product_of_nonzeros, pull_diagonal
-from wengert.linearization import Linearization, edges
+from wengert.linearization import Linearization, by_position, edges
 from wengert.program import Line, Program, evaluate_all, value_of
 from wengert.tracing import outputs_of
 
@@ -209,11 +209,8 @@ def _in_steps(held: Loop | Branches, operands: Sequence[Any], bars: Sequence[Any
         what, program, values = runs[s]
         linearization = Linearization.of_program(program, *values)
         at = held.index(s, len(runs)) if isinstance(held, Loop) else 0
-        seeds: dict[int, Any] = {}
         here = [*carry, *(None if g is None else g[at] for g in bars[carried:])]
-        for position, g in zip(linearization.outputs, here, strict=True):
-            if g is not None and position >= 0:
-                seeds[position] = seeds[position] + g if position in seeds else g
+        seeds = by_position(linearization.outputs, here)
         origin = _backward(program, linearization, seeds)
         if origin:
             return _inside(what, origin)

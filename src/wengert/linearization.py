@@ -12,7 +12,7 @@ du_2/du_1 = 2.0
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -122,6 +122,19 @@ class OfOutput(LocalJacobian):
         wanted = [k == self._k for k in range(len(parents))]
         pulled = primitive.joint_pull(bars, kept[1:], batch, wanted, **params)[self._k]  # type: ignore[misc]
         return np.zeros(g.shape[:batch] + self.in_shape, g.dtype)[()] if pulled is None else pulled
+
+
+def by_position(positions: Iterable[int], values: Iterable[Any]) -> dict[int, Any]:
+    """Return tangents or adjoints by their positions: zeros (None) and constants left out, those of one place added up.
+
+    >>> by_position([3, -1, 3, 4], [1.0, 5.0, 2.0, None])
+    {3: 3.0}
+    """
+    seeds: dict[int, Any] = {}
+    for position, seed in zip(positions, values, strict=True):
+        if position >= 0 and seed is not None:
+            seeds[position] = seeds[position] + seed if position in seeds else seed
+    return seeds
 
 
 def edges(row: Row) -> Iterator[tuple[int, int, LocalJacobian]]:

@@ -24,7 +24,7 @@ import numpy as np
 
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.cost import Cost, cost, line_cost
-from wengert.linearization import Linearization
+from wengert.linearization import Linearization, by_position
 from wengert.program import Atom, Constant, Held, Line, Packing, Program, Var, walk
 from wengert.tracing import Row, Tape, outputs_of, recording, results_of
 
@@ -207,10 +207,7 @@ def _one_pass(program: Program, args: Sequence[Any], mode: str, given: Sequence[
         first_seed = tape.size
         positions = range(len(program.inputs)) if mode == "forward" else linearization.outputs
         wanted = [True] * len(packings) if given is None else given
-        seeds: dict[int, Any] = {}
-        for position, seed in zip(positions, _seeds(tape, packings, wanted), strict=True):
-            if position >= 0 and seed is not None:
-                seeds[position] = seeds[position] + seed if position in seeds else seed
+        seeds = by_position(positions, _seeds(tape, packings, wanted))
         found = (forward if mode == "forward" else reverse)(linearization, seeds)
         rows = tape.rows
     depends = set(range(first_seed, first_seed + sum(wanted)))

@@ -24,7 +24,7 @@ import numpy as np
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.control.kernels import Kernel, is_plain
 from wengert.control.straight import straight
-from wengert.linearization import Linearization
+from wengert.linearization import Linearization, by_position
 from wengert.program import Constant, Guard, Packing, Program, Var, as_value, fail_at, guards_of
 from wengert.simplification import simplify
 from wengert.tracing import Group, Trace, build_program, recording, what_is_kept
@@ -210,15 +210,12 @@ def _reverse(body: Body, given: Sequence[bool], wanted: Sequence[bool]) -> Progr
         xs = [tape.input(value) for value in body.sample]
         groups = [Group(a.name, x.shape, x.dtype, [x]) for a, x in zip(program.arguments, xs, strict=True)]
         linearization = Linearization.of_program(program, *xs)
-        seeds: dict[int, Any] = {}
+        bars: list[Any] = [None] * len(program.results)
         for k, result in enumerate(program.results):
             if given[k]:
-                bar = tape.input(as_value(np.ones(result.shape, result.dtype)))
+                bars[k] = bar = tape.input(as_value(np.ones(result.shape, result.dtype)))
                 groups.append(Group(f"{result.name}_bar", bar.shape, bar.dtype, [bar]))
-                position = linearization.outputs[k]
-                if position >= 0:
-                    seeds[position] = seeds[position] + bar if position in seeds else bar
-        found = reverse(linearization, seeds)
+        found = reverse(linearization, by_position(linearization.outputs, bars))
         results = []
         for on, argument, x, bar in zip(wanted, program.arguments, xs, found, strict=True):
             if on:

@@ -16,7 +16,7 @@ from wengert.control.bodies import Body, Slot
 from wengert.control.lines import Dual, Holding, Mask, Reversed, bytes_of
 from wengert.cost import Cost, cost
 from wengert.errors import BranchError
-from wengert.linearization import Linearization
+from wengert.linearization import Linearization, by_position
 from wengert.planning import count_sweep
 from wengert.program import Program, as_value
 from wengert.tracing import current_context
@@ -133,10 +133,7 @@ class Branches(Holding):
 
     def pull(self, bars: Sequence[Any], operands: Sequence[Any], batch: int, wanted: Mask) -> list[Any]:
         linearization = self._linearized(operands, wanted)
-        seeds: dict[int, Any] = {}
-        for position, g in zip(linearization.outputs, bars, strict=True):
-            if g is not None and position >= 0:
-                seeds[position] = seeds[position] + g if position in seeds else g
+        seeds = by_position(linearization.outputs, bars)
         found = [None] * self.leading + list(reverse(linearization, seeds, batch))
         return [g if on else None for g, on in zip(found, wanted, strict=True)]
 

@@ -27,6 +27,7 @@ from wengert.tracing import (
     build_program,
     current_context,
     holds_traced,
+    innermost,
     join,
     outputs_of,
     run,
@@ -90,13 +91,6 @@ class Pattern:
         return leaves
 
 
-def plain(value: Any) -> Any:
-    """Return the plain value that a traced value stands for; a small array as a copy, for it may change."""
-    while type(value) is Traced:
-        value = value.value
-    return value
-
-
 class Captured:
     """The traced values of other traces that bodies close over, and their plain values: a loop's constants.
 
@@ -117,7 +111,7 @@ class Captured:
         if key not in self._places:
             self._places[key] = len(self.traced)
             self.traced.append(outer)
-            self.values.append(plain(outer))
+            self.values.append(innermost(outer))
             name = f"outer_{len(self.traced)}"
             var = Var(0, outer.shape, outer.dtype)
             self.packings.append(Packing(name, outer.shape, outer.dtype, (var,)))
@@ -201,7 +195,7 @@ def trace_body(
             merged[k] = order[place]
         else:
             order[place] = k
-    found = tuple([plain(trace.value(part)) for group in trace.results for part in group.parts])
+    found = tuple([innermost(trace.value(part)) for group in trace.results for part in group.parts])
     if captures or captured.packings:
         program = rearranged(program, order, merged)
     program = _named(program, own, captured, [group.name for group in trace.results])

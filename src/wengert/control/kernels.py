@@ -21,7 +21,7 @@ import numpy as np
 
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.control.straight import straight
-from wengert.linearization import Linearization
+from wengert.linearization import Linearization, by_position
 from wengert.primitives.table import PRIMITIVES
 from wengert.program import Primitive, Program, Var, as_value
 from wengert.simplification import simplify
@@ -144,12 +144,13 @@ class Kernel:
             linearization = self.linearization(entered, [enter(c) for c in consts])
             positions = range(self.inputs) if ahead else self._outputs
             like = self._starts if ahead else self._ends
-            seeds: dict[int, Any] = {}
-            for position, (shape, dtype), on in zip(positions, like, given, strict=True):
-                if on:
-                    seed = enter(np.ones(leading + shape, dtype))
-                    if position >= 0:
-                        seeds[position] = seeds[position] + seed if position in seeds else seed
+            seeds = by_position(
+                positions,
+                [
+                    enter(np.ones(leading + shape, dtype)) if on else None
+                    for (shape, dtype), on in zip(like, given, strict=True)
+                ],
+            )
             swept = (forward if ahead else reverse)(linearization, seeds, len(leading))
             found = [swept[k] if k >= 0 else None for k in self._outputs] if ahead else swept
             results = [Group("y", v.shape, v.dtype, [v]) for v in map(_as_known, found) if v is not None]

@@ -26,11 +26,11 @@ from wengert.control.source import write_backward, write_loop
 from wengert.control.stores import Inside, Insides, Snapshots, States, Values
 from wengert.cost import Cost, cost
 from wengert.errors import ArgumentError, BranchError, caller, explain_at
-from wengert.linearization import Linearization
+from wengert.linearization import Linearization, by_position
 from wengert.planning import Sweep, count_sweep
 from wengert.program import Program, as_value
 from wengert.schedules import evaluations, snapshots_within
-from wengert.tracing import current_context
+from wengert.tracing import COPIED, current_context
 
 Array = Any
 Checkpoint = str | int
@@ -90,10 +90,7 @@ class Swept:
                 if found is not None:
                     return found
             inside = inside[0].linearization(inside, consts)
-        seeds: dict[int, Any] = {}
-        for position, g in zip(inside.outputs, here, strict=True):  # type: ignore[union-attr]
-            if g is not None and position >= 0:
-                seeds[position] = seeds[position] + g if position in seeds else g
+        seeds = by_position(inside.outputs, here)  # type: ignore[union-attr]
         return reverse(inside, seeds, batch)  # type: ignore[arg-type]
 
 
@@ -254,6 +251,9 @@ class Loop(Holding):
         return active[: len(values)] + tuple(v.dtype.kind in "fc" for v in values[len(active) :])
 
     def _goes_on(self, s: int, consts: Values, carry: Values) -> bool:
+        """Tell whether there is an s-th step, from this carry."""
+        if self.length is not None:
+            return s < self.length
         assert self.tests is not None
         given = (*carry, *consts)
         if self.test_takes is not None:
@@ -265,8 +265,8 @@ class Loop(Holding):
         consts, carry, xs = self.split(operands)
         ys: list[Any] = []
         s = 0
-        while s < self.length if self.length is not None else self._goes_on(s, consts, carry):
-            at = s if self.length is None else self.index(s, self.length)
+        while self._goes_on(s, consts, carry):
+            at = self.index(s, self.length or 0)
             values = self.values(consts, carry, xs, at)
             results = self.run(s, values) if store is None else store.step(self, s, values)
             if len(self.brought) > len(consts):
@@ -309,8 +309,8 @@ class Loop(Holding):
     def runs(self, operands: Sequence[Any]) -> Iterator[tuple[str, Program, Sequence[Any]]]:
         consts, carry, xs = self.split(operands)
         s = 0
-        while s < self.length if self.length is not None else self._goes_on(s, consts, carry):
-            at = s if self.length is None else self.index(s, self.length)
+        while self._goes_on(s, consts, carry):
+            at = self.index(s, self.length or 0)
             values = self.values(consts, carry, xs, at)
             body, given, results = self._try(
                 self.bodies, s, values, lambda body, given: (body, given, body.run(*given))
@@ -431,8 +431,8 @@ class Loop(Holding):
             return
         consts, carry, xs = self.split(operands)
         s = 0
-        while s < self.length if self.length is not None else self._goes_on(s, consts, carry):
-            at = s if self.length is None else self.index(s, self.length)
+        while self._goes_on(s, consts, carry):
+            at = self.index(s, self.length or 0)
             results, inside = self.linearize(s, self.values(consts, carry, xs, at), active)
             carry = tuple(results[: self.carried])
             yield s, inside
@@ -778,6 +778,6 @@ def _quarter_of_memory() -> int:
 def _same(known: Sequence[Any], operands: Sequence[Any]) -> bool:
     """Tell whether operands are those that a store was made from; small ones may have been copied meanwhile."""
     return len(known) == len(operands) and all(
-        a is b or (np.size(a) <= 1024 and np.size(b) == np.size(a) and np.array_equal(a, b))
+        a is b or (np.size(a) <= COPIED and np.size(b) == np.size(a) and np.array_equal(a, b))
         for a, b in zip(known, operands, strict=True)
     )

@@ -27,7 +27,6 @@ from wengert.control.capture import (
     leaves_of,
     lift,
     place_of,
-    plain,
     trace_body,
     widened,
     without_number,
@@ -37,7 +36,7 @@ from wengert.control.lines import call
 from wengert.control.loops import Checkpoint, Loop
 from wengert.errors import BranchError, ResultError, explain_at
 from wengert.program import Recordable, as_value
-from wengert.tracing import Traced, at_place, current_context, holds_traced, join, parameter_names
+from wengert.tracing import Traced, at_place, current_context, holds_traced, innermost, join, parameter_names
 
 Function = Callable[..., Any]
 
@@ -178,7 +177,7 @@ class Walk:
 
     def _write(self, carry: Sequence[Any], slices: Sequence[Any]) -> list[Any]:
         """Trace the step, run the loop at plain values, and write its line."""
-        plain_carry, plain_xs = [plain(c) for c in carry], [plain(x) for x in slices]
+        plain_carry, plain_xs = [innermost(c) for c in carry], [innermost(x) for x in slices]
         count = len(carry)
         captured = Captured()
         collected: list[Any] = []
@@ -242,7 +241,7 @@ class Walk:
         """
         count, own = len(carry), self.of_carry.num_leaves + (self.counter is not None) + len(slices)
         each = EachStep(own, None if self.counter is None else count, captured)
-        state = [plain(c) for c in carry]
+        state = [innermost(c) for c in carry]
         for s in range(self.steps):
             body = traced[s] if s < len(traced) else trace(state, s)
             each.add(body)
@@ -344,15 +343,17 @@ class EachStep:
         return bodies, arrays
 
 
+def active_among(values: Sequence[Any]) -> tuple[bool, ...]:
+    """Say which values are traced real numbers, so that derivatives reach them."""
+    return tuple(isinstance(v, Traced) and v.index >= 0 and v.dtype.kind in "fc" for v in values)
+
+
 def _run(loop: Loop, carry: Sequence[Any], slices: Sequence[Any], captured: Captured) -> list[Any]:
     """Run a loop at plain values, tracing branches as they come, and write its line."""
     loop.brought = captured.values
 
-    def is_active(values: Sequence[Any]) -> tuple[bool, ...]:
-        return tuple(isinstance(v, Traced) and v.index >= 0 and v.dtype.kind in "fc" for v in values)
-
-    operands = (*map(plain, carry), *map(plain, slices), *captured.values)
-    active = is_active([*carry, *slices, *captured.traced])
+    operands = (*map(innermost, carry), *map(innermost, slices), *captured.values)
+    active = active_among([*carry, *slices, *captured.traced])
     store = None
     if any(active) and not current_context().tapes[0].keep_all:
         store = loop.make_store(operands, active)
@@ -364,13 +365,12 @@ def _run(loop: Loop, carry: Sequence[Any], slices: Sequence[Any], captured: Capt
     finally:
         loop.retrace, loop.brought = None, []
     loop.consts = len(captured.values)
-    own = loop.carried + (loop.counter is not None) + loop.sliced
-    loop.bodies[:] = [widened(body, own, captured) for body in loop.bodies]
+    loop.bodies[:] = [widened(body, loop.own, captured) for body in loop.bodies]
     if loop.tests is not None:
         loop.tests[:] = [widened(test, loop.carried, captured) for test in loop.tests]
     whole = [*carry, *slices, *captured.traced]
     if store is not None:
-        store.active = is_active(whole)
+        store.active = active_among(whole)
     loop.ready = (results, store)
     return list(call(loop, whole))
 
@@ -445,7 +445,7 @@ def write_while(
     cond_fun: Function, body_fun: Function, carry: list[Any], of_carry: Any, policy: Checkpoint, memory: int | None
 ) -> Any:
     """Trace test and step, run the loop at plain values, and write its line."""
-    plain_carry = [plain(c) for c in carry]
+    plain_carry = [innermost(c) for c in carry]
     captured = Captured()
     names = names_of(body_fun, [of_carry])[0]
 
@@ -513,7 +513,7 @@ def _write_each_while(
     The first steps have been `traced`.
     """
     each = EachStep(len(carry), None, captured)
-    state = [plain(c) for c in carry]
+    state = [innermost(c) for c in carry]
     tests = [trace(True, state, 0)]
     while True:
         for test in tests:
@@ -543,8 +543,8 @@ def _write_each_while(
 def write_cond(pred: Any, true_fun: Function, false_fun: Function, operands: Sequence[Any]) -> Any:
     """Trace both branches, run the one that is taken, and write its line."""
     leaves, structure = leaves_of(tuple(operands), "operands")
-    values = [plain(leaf) for leaf in leaves]
-    taken = int(bool(plain(pred)))
+    values = [innermost(leaf) for leaf in leaves]
+    taken = int(bool(innermost(pred)))
     captured = Captured()
     made: dict[int, Any] = {}
 
@@ -573,8 +573,7 @@ def write_cond(pred: Any, true_fun: Function, false_fun: Function, operands: Seq
     assert known is not None
     held = Branches("cond", bodies, ("where false", "where true"), True, taken)
     whole = [*leaves, *captured.traced]
-    active = tuple(isinstance(v, Traced) and v.index >= 0 and v.dtype.kind in "fc" for v in whole)
-    held.ready = known.linearize((*values, *captured.values), active)
+    held.ready = known.linearize((*values, *captured.values), active_among(whole))
     truth = pred if pred.dtype.kind == "b" else pred != 0
     if truth.shape:
         truth = truth.reshape(())
@@ -610,7 +609,7 @@ def write_checkpoint(f: Function, args: Any, kwargs: Any) -> Any:
     leaves, structure = trees.flatten((args, kwargs))
     leaves = [join(leaf) if not isinstance(leaf, Recordable) and holds_traced(leaf) else leaf for leaf in leaves]
     moving = [k for k, leaf in enumerate(leaves) if isinstance(leaf, Recordable)]
-    values = [plain(leaves[k]) for k in moving]
+    values = [innermost(leaves[k]) for k in moving]
     captured = Captured()
     made: list[Any] = []
 

@@ -26,7 +26,7 @@ from wengert.control.stores import States
 from wengert.errors import ArgumentError, BranchError
 from wengert.explanation.document import Block, Equations, Heading, Row, Sentence, conjunction, decision, note_of
 from wengert.explanation.formulas import Algebra
-from wengert.linearization import Linearization, edges
+from wengert.linearization import Linearization, by_position, edges
 from wengert.program import Line, Packing, Program, Var, as_value, value_of
 
 LETTERS = "uvwrqzgk"
@@ -548,11 +548,7 @@ def loop_adjoints(loop: Loop, store: States, bars: Sequence[Any], step: int) -> 
         linearization = body.linearize(values[: len(body.sample)], moving[: len(body.sample)])
         at = loop.index(s, store.count)
         here = [*carry, *[None if g is None else g[at] for g in bars[loop.carried :]]]
-        seeds: dict[int, Any] = {}
-        for position, g in zip(linearization.outputs, here, strict=True):
-            if g is not None and position >= 0:
-                seeds[position] = seeds[position] + g if position in seeds else g
-        found = reverse(linearization, seeds)
+        found = reverse(linearization, by_position(linearization.outputs, here))
         if s == step:
             return here, found
         carry = list(found[: loop.carried])

@@ -31,7 +31,7 @@ from wengert.tracing.tape import (
     what_is_kept,
 )
 from wengert.tracing.trace import Group, Trace, build_program, parameter_names, recording, run
-from wengert.tracing.traced import Traced, all_constant, holds_traced, join, plain
+from wengert.tracing.traced import Traced, all_constant, holds_traced, innermost, join, plain
 from wengert.tracing.unchanged import Unchanged
 from wengert.tracing.watching import watch
 
@@ -51,6 +51,7 @@ __all__ = [
     "catchers",
     "current_context",
     "holds_traced",
+    "innermost",
     "join",
     "outputs_of",
     "parameter_names",
