@@ -17,7 +17,7 @@ import numpy as np
 from wengert import trees
 from wengert.errors import ArgumentError, ResultError, caller, explain_at
 from wengert.program import Trees
-from wengert.tracing import Traced, current_context, holds_traced, join, parameter_names
+from wengert.tracing import Traced, current_context, holds_traced, join, laid_like, parameter_names
 
 Argnums = int | Sequence[int] | None
 Argnames = str | Sequence[str] | None
@@ -41,6 +41,8 @@ def independent(value: Any, name: int | str, copy: bool = False) -> Any:
         return np.complex128(value)
     if dtype is not None and dtype.kind in "fc":
         if kind is np.ndarray:
+            if copy and not value.flags.c_contiguous:
+                return laid_like(value, value)
             return value.copy() if copy or value.ndim == 0 else value
         return value
     if dtype is not None and dtype.kind == "O" and holds_traced(value):

@@ -256,7 +256,7 @@ getitem = define(
 
 
 def _setitem(value: Any, array: Any, *operands: Any, index: tuple[Any, ...]) -> Any:
-    changed = array.copy() if type(array) is np.ndarray else np.array(array, copy=True)
+    changed = array.copy("K") if type(array) is np.ndarray else np.array(array, copy=True)
     changed[fill_index(index, operands)] = value
     return changed
 

@@ -8,7 +8,8 @@ meet, the inner one records and takes the other as a constant, so no tangent is 
 
 - `tape`: the rows of a trace, and what a thread is tracing;
 - `traced`: the traced value, and how what is done to it becomes a row;
-- `assignment`: ``a[i] = v``, views, ``a += b``;
+- `views`: what shares memory with what, and how it lies there;
+- `assignment`: ``a[i] = v``, ``a += b``, ``out=``;
 - `catching`: calls that NumPy's protocols do not bring here (``np.array([...])``, ``np.zeros``, SciPy's functions);
 - `watching`: warnings that name the user's line;
 - `unchanged`: large plain arrays, which are not copied onto the tape, must not change under way;
@@ -33,6 +34,7 @@ from wengert.tracing.tape import (
 from wengert.tracing.trace import Group, Trace, build_program, parameter_names, recording, run
 from wengert.tracing.traced import Traced, all_constant, holds_traced, innermost, join, plain
 from wengert.tracing.unchanged import Unchanged
+from wengert.tracing.views import laid_like
 from wengert.tracing.watching import watch
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "holds_traced",
     "innermost",
     "join",
+    "laid_like",
     "outputs_of",
     "parameter_names",
     "plain",

@@ -18,7 +18,7 @@ from wengert.primitives import elementwise as e
 from wengert.primitives import functions
 from wengert.primitives.structural import fill_index, getitem, reshape, setitem, transpose
 from wengert.primitives.table import CALLS
-from wengert.program import Primitive, Shaped
+from wengert.program import Shaped
 from wengert.tracing.foreign import scipy_call, unsupported_call
 from wengert.tracing.tape import SCALARS, SMALL
 from wengert.tracing.traced import (
@@ -92,7 +92,7 @@ def _write(target: Traced, value: Any, template: tuple[Any, ...], operands: list
     target.become(setitem(value, target, *operands, index=template))
 
 
-def _write_through(base: Traced, made_by: Primitive, params: Mapping[str, Any], changed: Any) -> None:
+def _write_through(base: Traced, made_by: Any, params: Mapping[str, Any], changed: Any) -> None:
     """Assign the changed value of a view to the array it is a view of."""
     if made_by is getitem:
         if not hasattr(base, "link"):
@@ -108,7 +108,8 @@ def _write_through(base: Traced, made_by: Primitive, params: Mapping[str, Any], 
     elif made_by is reshape:
         whole = reshape(changed, shape=base.shape)
     elif made_by is not transpose:
-        raise ValueError("assignment destination is read-only")
+        at = np.unravel_index(made_by.places(base), base.shape)
+        whole = setitem(changed, base, index=at)
     else:
         axes = params["axes"]
         whole = transpose(changed, axes=tuple(sorted(range(len(axes)), key=axes.__getitem__)))

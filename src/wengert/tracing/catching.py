@@ -22,7 +22,8 @@ from wengert.primitives import functions
 from wengert.primitives.table import CALLS, CAUGHT, LATE
 from wengert.tracing.foreign import compiled_call, unsupported_call
 from wengert.tracing.tape import NO_PARAMS, threads
-from wengert.tracing.traced import Traced, as_array, holds_traced, join, laid_out, layout, through
+from wengert.tracing.traced import Traced, as_array, holds_traced, join, through
+from wengert.tracing.views import finished, laid_out, layout
 
 _getframe = sys._getframe
 ndarray = np.ndarray
@@ -53,18 +54,19 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
                 if compiled is not None:  # it would take the memory of what it gets
                     raise unsupported_call(compiled, caller())
             copies = original.__name__ == "array" and kwargs.get("copy", True) in (True, np._CopyMode.ALWAYS)
-            if type(args[0]) is Traced and copies:
-                args = (args[0].__copy__(), *args[1:])
             order = _ORDERS.get(original.__name__, kwargs.get("order"))
-            if type(args[0]) is Traced and order in ("C", "F") and args[0].ndim > 1:
+            if type(args[0]) is Traced and (copies or order in ("C", "F")):
                 lies = layout(args[0]).flags
-                if copies or not (lies.c_contiguous if order == "C" else lies.f_contiguous):
-                    args = (laid_out(args[0], order), *args[1:])
+                if not args[0].value.shape:
+                    args = (args[0].__copy__() if copies else args[0], *args[1:])
+                elif copies or not (lies.c_contiguous if order == "C" else lies.f_contiguous):
+                    args = (laid_out(args[0], order or "K"), *args[1:])
 
             def joined(value: Any) -> Any:
                 whole = as_array(join(value))
-                if whole.ndim < kwargs.get("ndmin", 0):
-                    whole = functions.reshape(whole, (1,) * (kwargs["ndmin"] - whole.ndim) + whole.shape)
+                least = kwargs.get("ndmin", 1 if original.__name__ in _ORDERS else 0)
+                if whole.ndim < least:
+                    whole = functions.reshape(whole, (1,) * (least - whole.ndim) + whole.shape)
                 return whole if dtype is None else functions.astype(whole, dtype)
 
             return through(some_traced(args[0]), joined, args[:1], NO_PARAMS)
@@ -172,14 +174,17 @@ def _catching_call(original: Callable[..., Any], run: Callable[..., Any] | None 
 
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if threads.context.tapes:
+        context = threads.context
+        if context.tapes:
             inner = 0
             for value in (*args, *kwargs.values()):
                 if holds_traced(value):
                     frame = _getframe(depth - 1)
                     while frame.f_back is not None and frame.f_code.co_filename.startswith(LIBRARIES):
                         frame, inner = frame.f_back, inner + 1  # SciPy's own functions may lie between
-                    return through(some_traced(value), CALLS[original], args, kwargs, depth + inner)
+                    inside = context.place is not None
+                    made = through(some_traced(value), CALLS[original], args, kwargs, depth + inner)
+                    return made if inside else finished(original, args, kwargs, made, plainly=False)
         return run(*args, **kwargs)
 
     return call

@@ -30,10 +30,9 @@ from wengert.errors import (
     caller,
     explain_at,
 )
-from wengert.jacobians import is_basic
 from wengert.primitives import elementwise as e
 from wengert.primitives import functions
-from wengert.primitives.structural import Operand, getitem, matmul, reshape, transpose
+from wengert.primitives.structural import Operand, getitem, matmul, transpose
 from wengert.primitives.table import CALLS
 from wengert.program import Primitive, Recordable, Shaped, as_value
 from wengert.tracing.foreign import scipy_call, unsupported_call
@@ -51,7 +50,8 @@ from wengert.tracing.tape import (
 )
 
 _getframe = sys._getframe
-_asarray = np.asarray  # NumPy's own, whatever stands in its place while a trace runs
+_asarray, _arange, _copy = np.asarray, np.arange, np.copy
+"""NumPy's own, whatever stands in their places while a trace runs."""
 ndarray, float64 = np.ndarray, np.float64
 
 
@@ -75,7 +75,7 @@ def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any])
             parents.append(a.index)
         elif kind is ndarray and not a.dtype.hasobject:
             if a.size <= COPIED:
-                a = a.copy()
+                a = a.copy() if a.flags.c_contiguous else laid_like(a, a)
             else:
                 large = True
             values.append(a)
@@ -148,7 +148,7 @@ def write_row(
     if parents[0] < 0 and max(parents) < 0:  # an array that may be assigned to, but has not been yet
         return Traced(y, tape, -1) if kind is ndarray and y.dtype.kind in "fc" else y
     if primitive is getitem and kind is ndarray and y.size <= SMALL < values[0].size and y.base is not None:
-        y = y.copy()  # so that a row of a large array does not hold all of it, and the array can be written to in place
+        y = y.copy("K")  # so that a row of a large array does not hold all of it, which can be written to in place
     kept: Any
     if tape.keep_all:
         kept = (y, *values)
@@ -248,153 +248,10 @@ def _names(frame: types.FrameType, attribute: str) -> bool:
     return attribute in code.co_consts or attribute in code.co_names
 
 
-VIEWS = frozenset({getitem, reshape, transpose, e.real, e.imag})
-"""Primitives whose result NumPy may make a view of their operand."""
-
-
-def link_view(view: Any, base: Traced, made_by: Primitive, params: Mapping[str, Any]) -> Any:
-    """Remember that one traced array is a view of another, where NumPy made it one."""
-    if type(view) is Traced and view.tape is base.tape:
-        if made_by is getitem and type(view.value) is ndarray and is_basic(params["index"]):
-            is_view = True  # NumPy made one, which may have been copied since
-        else:
-            value, of = innermost(view), innermost(base)
-            if type(value) is ndarray and made_by is reshape and hasattr(base, "link"):
-                whole = layout(base)
-                is_view = np.may_share_memory(whole.reshape(params["shape"]), whole)
-            else:
-                is_view = type(value) is ndarray and (
-                    made_by is e.real
-                    or made_by is e.imag
-                    or (made_by is getitem and is_basic(params["index"]))
-                    or (value.base is not None and (value.base is of or value.base is of.base))
-                )
-        if is_view:
-            view.link = (base, made_by, params)
-            views = getattr(base, "views", [])
-            base.views = views = [r for r in views if r() is not None] if len(views) > 64 else views
-            views.append(weakref.ref(view))
-    return view
-
-
-def layout(traced: Traced) -> Any:
-    """Return an array that lies in memory as NumPy's own would: the value itself may have been copied meanwhile."""
-    link = getattr(traced, "link", None)
-    if link is None:
-        return innermost(traced)
-    base, made_by, params = link
-    whole = layout(base)
-    if made_by is getitem:
-        return whole[params["index"]]
-    if made_by is reshape:
-        return whole.reshape(params["shape"])
-    if made_by is transpose:
-        return whole.transpose(params["axes"])
-    return whole.real if made_by is e.real else whole.imag if made_by is e.imag else innermost(traced)
-
-
-def laid_out(traced: Traced, order: Any) -> Traced:
-    """Return a traced array of its own whose value lies in memory in an order."""
-    value = traced.value
-    value = laid_out(value, order) if type(value) is Traced else _asarray(value, order=order) if value.shape else value
-    return Traced(value, traced.tape, traced.index)
-
-
-def in_memory(traced: Traced, order: str) -> str:
-    """Return the order that "A" stands for: that in which the array lies in memory."""
-    return order if order != "A" else "F" if layout(traced).flags.fnc else "C"
-
-
-class SeenThrough:
-    """What makes a view that is no part of its base in NumPy's terms: it sees changes, and cannot be written to."""
-
-    def __init__(self, again: Callable[[Any], Any]) -> None:
-        self.again = again
-
-    def __call__(self, base: Any) -> Any:
-        return self.again(base)
-
-
-VIEWING = frozenset({
-    np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis, np.rollaxis, np.squeeze, np.expand_dims, np.flip,
-    np.atleast_1d, np.atleast_2d, np.atleast_3d, np.fliplr, np.flipud, np.rot90, np.split, np.array_split, np.hsplit,
-    np.vsplit, np.dsplit, np.real, np.imag, np.real_if_close, np.trim_zeros, np.matrix_transpose,
-    *(getattr(np, name) for name in ("unstack", "permute_dims") if hasattr(np, name)), np.linalg.matrix_transpose,
-})  # fmt: skip
-"""Functions of NumPy whose results may be views of their argument; those of all others are arrays of their own."""
-SEEING = frozenset({
-    np.diagonal, np.linalg.diagonal, np.diag, np.broadcast_to, np.broadcast_arrays,
-    np.lib.stride_tricks.sliding_window_view, np.lib.stride_tricks.as_strided,
-})  # fmt: skip
-"""Functions whose results see changes of their argument, and are not written to."""
-
-
-IN_C_ORDER = frozenset({np.insert, np.delete, np.take, np.cumprod, np.einsum})
-"""Functions whose results lie in memory row by row under NumPy, and not always when written with primitives."""
-
-
-_SPECIAL = VIEWING | SEEING | IN_C_ORDER
-
-
 @functools.cache
 def _how(function: Callable[..., Any]) -> tuple[int | None, bool]:
     """Return where a NumPy function takes ``out``, and whether it is called as most are."""
-    return out_position(function), function not in (np.copy, np.ravel, np.reshape)
-
-
-def finished(function: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> Any:
-    """Return the result of a NumPy function: a view where NumPy's is one, and an array of its own else."""
-    if type(result) is Traced and function not in _SPECIAL:  # most
-        value = result.value
-        if type(value) is float64 or (type(value) is ndarray and value.base is None and args and result is not args[0]):
-            return result
-        return result.__copy__() if hasattr(result, "link") or (args and result is args[0]) else result
-    if function in VIEWING or (function is np.meshgrid and kwargs.get("copy") is False):
-        return result
-    if function in SEEING:
-        return _see_through(function, args, kwargs, result)
-    if type(result) is Traced:
-        if hasattr(result, "link") or (args and result is args[0]):
-            result = result.__copy__()
-        if function in IN_C_ORDER and not innermost(result).flags.c_contiguous:
-            result = laid_out(result, "C")
-        if function is np.einsum and _only_renames(args) and type(args[1]) is Traced:
-            _link_seen(result, args[1], SeenThrough(lambda base: CALLS[np.einsum](args[0], base, **kwargs)))
-    elif type(result) in (list, tuple) and any(type(part) is Traced and hasattr(part, "link") for part in result):
-        return type(result)([part.__copy__() if type(part) is Traced else part for part in result])
-    return result
-
-
-def _only_renames(args: Any) -> bool:
-    """Tell whether ``np.einsum("ii->i", x)`` sums nothing, and gives a view."""
-    if len(args) != 2 or type(args[0]) is not str:
-        return False
-    given, arrow, out = args[0].replace(" ", "").partition("->")
-    return bool(arrow) and set(given) == set(out)
-
-
-def _see_through(function: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> Any:
-    written = CALLS[function]
-    if function is np.broadcast_arrays:
-        for part, base in zip(result, args, strict=True):
-            if type(part) is Traced and type(base) is Traced and part is not base:
-                again = functools.partial(CALLS[np.broadcast_to], shape=part.shape)
-                _link_seen(part, base, SeenThrough(again))
-        return result
-    base = args[0] if args else None
-    if type(result) is not Traced or type(base) is not Traced or result is base or not base.value.shape:
-        return result
-    if function is np.diag and base.ndim == 1:
-        return result.__copy__() if hasattr(result, "link") else result
-    _link_seen(result, base, SeenThrough(lambda base: written(base, *args[1:], **kwargs)))
-    return result
-
-
-def _link_seen(view: Traced, base: Traced, made_by: Any) -> None:
-    if view.tape is base.tape and view.value.shape:
-        view.link = (base, made_by, NO_PARAMS)
-        base.views = views = getattr(base, "views", [])
-        views.append(weakref.ref(view))
+    return out_position(function), function not in (_copy, np.ravel, np.reshape)
 
 
 def record_mixed(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
@@ -533,11 +390,12 @@ class Traced(Recordable):
         self.value, self.tape, self.index = value, tape, index  # link and views are set when they are first needed
 
     def become(self, other: Any) -> None:
-        """Stand for another value from now on: that of this array after an assignment."""
-        if type(other) is Traced:
-            self.value, self.tape, self.index = other.value, other.tape, other.index
-        else:
-            self.value, self.index = other, -1
+        """Stand for another value from now on: that of this array after an assignment, which stays where it lies."""
+        if type(other) is not Traced:
+            other = Traced(other, self.tape, -1)
+        if not hasattr(self, "link") and self.value.shape:
+            other = relaid(other, innermost(self))
+        self.value, self.tape, self.index = other.value, other.tape, other.index
 
     def record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         if self.tape.context.place is None:
@@ -606,11 +464,11 @@ class Traced(Recordable):
 
     @property
     def strides(self) -> tuple[int, ...]:
-        return self.value.strides  # type: ignore[no-any-return]
+        return layout(self).strides  # type: ignore[no-any-return]
 
     @property
     def flags(self) -> Any:
-        return self.value.flags
+        return layout(self).flags
 
     @property
     def base(self) -> Any:
@@ -831,7 +689,9 @@ class Traced(Recordable):
                     return write_row(self.tape, handler, (self.value,), (self.index,), NO_PARAMS, 2)
                 return record(handler, inputs, NO_PARAMS)
             if handler is not None:
-                return through(self, handler, inputs, kwargs)
+                if self.tape.context.place is not None:
+                    return handler(*inputs)
+                return finished(ufunc, inputs, kwargs, through(self, handler, inputs, kwargs))
         outs = kwargs.get("out")
         if outs is not None:
             if all_constant(inputs) and not any(type(out) is Traced for out in outs):
@@ -841,7 +701,9 @@ class Traced(Recordable):
             return ufunc(*[_elements(x) if type(x) is Traced else x for x in inputs])  # made by np.frompyfunc
         if handler is None:
             raise unsupported(ufunc.__name__)
-        return through(self, functions.ufuncs.METHODS[method], (ufunc, *inputs), kwargs)
+        inside = self.tape.context.place is not None
+        made = through(self, functions.ufuncs.METHODS[method], (ufunc, *inputs), kwargs)
+        return made if inside else finished(getattr(ufunc, method), inputs, kwargs, made)
 
     def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         handler = CALLS.get(func)
@@ -859,9 +721,9 @@ class Traced(Recordable):
             return handler(*args, **kwargs)
         if is_usual:
             return finished(func, args, kwargs, through(self, handler, args, kwargs))
-        if func is np.copy:
-            return as_array(through(self, handler, args, kwargs))
-        if (func is np.ravel or func is np.reshape) and args and type(args[0]) is Traced:
+        if args and type(args[0]) is Traced:
+            if func is _copy:
+                return as_array(args[0].copy(kwargs.get("order", args[1] if len(args) > 1 else "K")))
             if func is np.ravel:
                 return args[0].ravel(*args[1:], **kwargs)
             kwargs = {**kwargs, "order": in_memory(args[0], kwargs["order"])} if "order" in kwargs else kwargs
@@ -874,7 +736,7 @@ class Traced(Recordable):
     max, min, argmax, argmin = _method(np.max), _method(np.min), _method(np.argmax), _method(np.argmin)
     all, any, ptp, clip = _method(np.all), _method(np.any), _method(np.ptp), _method(np.clip)
     dot, trace, diagonal = _method(np.dot), _method(np.trace), _method(np.diagonal)
-    squeeze, swapaxes, _copied = _method(np.squeeze), _method(np.swapaxes), _method(np.copy)
+    squeeze, swapaxes = _method(np.squeeze), _method(np.swapaxes)
     take, repeat, choose = _method(np.take), _method(np.repeat), _method(np.choose)
     argsort, argpartition, searchsorted = _method(np.argsort), _method(np.argpartition), _method(np.searchsorted)
     nonzero, cumprod, round = _method(np.nonzero), _method(np.cumprod), _method(np.round)
@@ -883,6 +745,9 @@ class Traced(Recordable):
         """Return the elements one after the other: a view where they lie so in memory."""
         source, lies = self, layout(self)
         if order == "K":
+            if any(n > 1 and not step for n, step in zip(lies.shape, lies.strides, strict=True)):
+                places = laid_like(_arange(self.size).reshape(lies.shape), lies).ravel("K")  # NumPy's own order
+                return through(self, operator.getitem, (self.ravel(), places), NO_PARAMS)
             axes = sorted(range(self.ndim), key=lambda k: -abs(lies.strides[k]))
             if axes != list(range(self.ndim)):
                 source, lies = self.transpose(axes), lies.transpose(axes)
@@ -890,19 +755,14 @@ class Traced(Recordable):
         order = in_memory(self, order)
         flat = through(self, CALLS[np.ravel], (source, order), NO_PARAMS)
         is_view = lies.flags.f_contiguous if order == "F" else lies.flags.c_contiguous
-        return flat if is_view or type(flat) is not Traced else flat.__copy__()
+        return flat if is_view or type(flat) is not Traced else laid_out(flat, "C")
 
     def flatten(self, order: str = "C") -> Any:
         flat = self.ravel(order)
         return flat.__copy__() if type(flat) is Traced else flat
 
     def copy(self, order: str = "C") -> Any:
-        copied = self._copied(order)
-        if self.value.shape:
-            return laid_out(copied, order) if type(copied) is Traced and self.ndim > 1 else copied
-        if type(innermost(self)) is not ndarray:
-            return copied
-        return as_array(copied) if type(copied) is Traced else Traced(_asarray(copied), self.tape, -1)
+        return laid_out(self, order) if self.value.shape else self.__copy__()
 
     def reshape(self, *shape: Any, **kwargs: Any) -> Any:
         wanted = shape[0] if len(shape) == 1 else shape
@@ -941,7 +801,9 @@ class Traced(Recordable):
         self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
     ) -> Any:
         made = through(self, functions.astype, (self, dtype, order, casting), NO_PARAMS)
-        return made.__copy__() if copy and made is self else made
+        if type(made) is not Traced or not self.value.shape or (made is self and not copy):
+            return made.__copy__() if copy and made is self else made
+        return laid_out(made, order)
 
 
 class Flat:
@@ -1053,7 +915,7 @@ def as_index(index: Any) -> tuple[tuple[Any, ...], list[Any]]:
         elif isinstance(item, np.integer):
             template.append(int(item))
         elif type(item) is ndarray and item.size <= COPIED:
-            template.append(item.copy())
+            template.append(item.copy("K"))
         else:
             template.append(item)
     return tuple(template), operands
@@ -1122,4 +984,14 @@ from wengert.tracing.assignment import (  # noqa: E402  # needs the class above,
     set_out_aside,
     write_out,
     write_ufunc,
+)
+from wengert.tracing.views import (  # noqa: E402
+    VIEWS,
+    finished,
+    in_memory,
+    laid_like,
+    laid_out,
+    layout,
+    link_view,
+    relaid,
 )

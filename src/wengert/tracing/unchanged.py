@@ -4,11 +4,10 @@ Small arrays are copied onto the tape.  A large one may be the user's data, and 
 when a line first reads it, and compares when the function has returned.  If the array has been changed in place
 since, the derivative would be that of another function, and an error names the line that has read it.
 
-Looking at every element would cost more than many a function does.  Of the first arrays of a trace, if they have no
-more than 8,192 elements, a fingerprint is the exact sum of the bits, so that no change of an element is missed, and 16
-elements at regular distances, which see their order.  Of others it is those, and a block.  Block and samples move on
-from trace to trace: a change that they do not see at first, a single element of a very large array, is found by a
-later call.
+A fingerprint has the sums of all bits, so that no change of an element is missed.  The sums are taken by columns, as
+if the array were a matrix of 127 columns, so that two elements cannot be exchanged unseen either.  That costs twice as
+much as one sum, so arrays beyond half a megabyte are summed in 64 parts, and their order within a part is seen by
+samples only, which move on from trace to trace.  What is read-only down to its memory needs no fingerprint.
 """
 
 from __future__ import annotations
@@ -23,12 +22,10 @@ import numpy as np
 from wengert.errors import ChangedError, RawLocation, explain_at
 
 Array = np.ndarray[Any, Any]
-EXACT = 8192
-"""Arrays of up to so many elements are summed, if there are few."""
-FEW = 16
-"""So many arrays of a trace are."""
-BLOCK = 512
-SAMPLES = 16
+ORDERED = 65536
+"""Arrays of up to so many words of eight bytes are summed by columns."""
+COLUMNS, PARTS = 127, 64
+BLOCK, SAMPLES = 512, 16
 _turns = itertools.count()
 
 
@@ -46,13 +43,13 @@ class Unchanged:
     __slots__ = ("seen", "turn")
 
     def __init__(self) -> None:
-        self.seen: dict[int, tuple[weakref.ref[Array], bool, Any]] = {}
+        self.seen: dict[int, tuple[weakref.ref[Array], int]] = {}
         self.turn = -1
 
     def see(self, array: Array) -> None:
         """Remember what an array looks like, if it has not been seen before; an array that dies is forgotten."""
         key = id(array)
-        if key in self.seen:
+        if key in self.seen or not (array.flags.writeable or _is_written_to(array.base)):
             return
         if self.turn < 0:
             self.turn = next(_turns)
@@ -61,20 +58,19 @@ class Unchanged:
         def forget(_: Any) -> None:
             seen.pop(key, None)
 
-        exact = array.size <= EXACT and len(seen) < FEW
-        seen[key] = (weakref.ref(array, forget), exact, fingerprint(array, self.turn, exact))
+        seen[key] = (weakref.ref(array, forget), fingerprint(array, self.turn))
 
     def pass_on(self, to: Unchanged) -> None:
         """Let another tape remember the same arrays: that of a loop, those which its body has read."""
-        for reference, _, _ in [*self.seen.values()]:
+        for reference, _ in [*self.seen.values()]:
             array = reference()
             if array is not None:
                 to.see(array)
 
     def changed(self) -> list[Array]:
         """Return the arrays that do not look as they did."""
-        alive = [(reference(), exact, before) for reference, exact, before in [*self.seen.values()]]
-        return [a for a, exact, before in alive if a is not None and fingerprint(a, self.turn, exact) != before]
+        alive = [(reference(), before) for reference, before in [*self.seen.values()]]
+        return [array for array, before in alive if array is not None and fingerprint(array, self.turn) != before]
 
     def demand(self, rows: Sequence[Any]) -> None:
         """Raise ChangedError if an array that is kept for a rule in one of the rows has been changed."""
@@ -96,6 +92,15 @@ def _constants_of(held: Any) -> Iterator[Any]:
             yield from _constants_of(line.params.get("held"))
 
 
+def _is_written_to(base: Any) -> bool:
+    """Tell whether the memory that a read-only array is a view of can be written to, as far as is known."""
+    while type(base) is np.ndarray:
+        if base.flags.writeable:
+            return True
+        base = base.base
+    return base is not None and type(base) is not bytes
+
+
 def _is_part(value: Any, array: Array) -> bool:
     return value is array or (
         type(value) is np.ndarray and value.base is not None and np.may_share_memory(value, array)
@@ -114,15 +119,29 @@ def _changed(array: Array, name: str, place: RawLocation | None) -> ChangedError
     )
 
 
-def fingerprint(array: Array, turn: int, exact: bool) -> tuple[Any, bytes, bytes]:
-    """Return what changes if the elements of an array do: the sum of all bits, or a block; and samples."""
-    n = array.size
-    step = n // SAMPLES
-    flat: Any = array.ravel("K") if array.flags.forc else array.flat  # a view; elements one by one where it cannot be
-    samples = flat[turn % step :: step].tobytes()
-    if not exact:
-        start = turn * BLOCK % n
-        return 0, flat[start : start + BLOCK].tobytes(), samples
-    raw = array.ravel("K").view(np.uint8)
-    even = raw.size // 8 * 8
-    return int(np.add.reduce(raw[:even].view(np.uint64))), raw[even:].tobytes(), samples
+def fingerprint(array: Array, turn: int) -> int:
+    """Return what changes if the elements of an array do: a hash of sums of all bits, and of samples.
+
+    >>> data = np.arange(5000.0)
+    >>> before = fingerprint(data, 0)
+    >>> data[7], data[70] = data[70], data[7]
+    >>> fingerprint(data, 0) == before
+    False
+    """
+    words = array.ravel("K")  # a view, where the elements lie together
+    rest = b""
+    if words.dtype.itemsize % 8:
+        raw = words.view(np.uint8)
+        n = raw.size // 8 * 8
+        words, rest = raw[:n], raw[n:].tobytes()
+    words = words.view(np.uint64)
+    n = words.size
+    if n <= ORDERED:
+        at = n // COLUMNS * COLUMNS
+        sums = np.add.reduce(words[:at].reshape(-1, COLUMNS), 0)
+        return hash(sums.tobytes() + words[at:].tobytes() + rest)
+    at = n // PARTS * PARTS
+    sums = np.add.reduce(words[:at].reshape(PARTS, -1), 1)
+    start = turn * BLOCK % n
+    samples = words[start : start + BLOCK].tobytes(), words[turn % (n // SAMPLES) :: n // SAMPLES].tobytes()
+    return hash((sums.tobytes(), words[at:].tobytes(), rest, samples))

@@ -199,7 +199,7 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> An
     """Pad one axis after the other, as NumPy does: copies of elements by index, statistics and ramps as blocks."""
     array = as_operand(array)
     widths = _pairs(_widths(pad_width, array.ndim), array.ndim)
-    if np.asarray(widths).dtype.kind not in "biu":
+    if array.ndim and np.asarray(widths).dtype.kind not in "biu":
         raise TypeError("`pad_width` must be of integral type.")
     if np.any(np.asarray(widths) < 0):
         raise ValueError("index can't contain negative values")

@@ -33,8 +33,8 @@ from wengert.primitives.table import calls
 def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> Any:
     only(out=out)
     a = as_operand(a)
-    if axis is None:
-        a, axis = np.ravel(a), 0
+    if axis is None or not a.ndim:  # of a scalar, NumPy takes it for an axis of one element
+        a, axis = np.ravel(a), axis or 0
     axis = normalize_axis_index(axis, a.ndim)
     indices = as_operand(indices)
     if indices.dtype.kind not in "biu" and indices.size and indices.ndim:
@@ -72,8 +72,8 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
 def compress(condition: Any, a: Any, axis: int | None = None, out: Any = None) -> Any:
     only(out=out)
     a = as_operand(a)
-    if axis is None:
-        a, axis = np.ravel(a), 0
+    if axis is None or not a.ndim:
+        a, axis = np.ravel(a), axis or 0
     condition = as_operand(condition)
     if condition.ndim != 1:
         raise ValueError("condition must be a 1-d array")

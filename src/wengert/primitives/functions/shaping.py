@@ -242,13 +242,19 @@ def as_strided(
     *, check_bounds: Any = None,
 ) -> Any:  # fmt: skip
     """Take the elements that lie where the strides lead, by an index of them."""
-    if not x.flags.c_contiguous:
-        raise UnsupportedError("as_strided of an array that is not contiguous has no rule; copy it first.")
+    axes = sorted(range(x.ndim), key=lambda k: -x.strides[k])  # as they lie in memory
+    in_memory = np.arange(x.size).reshape(x.shape).transpose(axes)
+    dense = np.empty(in_memory.shape, x.dtype).strides
+    if any(x.shape[k] > 1 and x.strides[k] != step for k, step in zip(axes, dense, strict=True)):
+        raise UnsupportedError("as_strided of an array that has gaps in memory has no rule; copy it first.")
     steps = x.strides if strides is None else tuple(strides)
     if any(step % x.itemsize for step in steps):
         raise UnsupportedError("as_strided into the middle of an element has no rule.")
-    whole = np.arange(x.size, dtype=np.int64)
-    shape = x.shape if shape is None else shape
+    shape = x.shape if shape is None else tuple(np.atleast_1d(shape))
+    reach = [step // x.itemsize * (n - 1) for step, n in zip(steps, shape, strict=True) if 0 not in shape]
+    if sum(r for r in reach if r < 0) < 0 or sum(r for r in reach if r > 0) >= max(x.size, 1):
+        raise ValueError("the strides lead out of the memory of the array")
+    whole = np.ravel(in_memory)
     scaled = [step // x.itemsize * whole.itemsize for step in steps]
     positions = np.lib.stride_tricks.as_strided(whole, shape, scaled, writeable=False)
     return pick(np.ravel(x), (positions.copy(),))
@@ -268,8 +274,8 @@ def tile(A: Any, reps: Any) -> Any:
 @calls(np.repeat)
 def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
     a = as_operand(a)
-    if axis is None:
-        a, axis = np.ravel(a), 0
+    if axis is None or not a.ndim:  # of a scalar, NumPy takes it for an axis of one element
+        a, axis = np.ravel(a), axis or 0
     axis = normalize_axis_index(axis, a.ndim)
     times = np.asarray(repeats).astype(np.intp)  # NumPy itself cuts off fractions
     if times.size == 1:
