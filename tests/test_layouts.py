@@ -356,3 +356,18 @@ def test_windows_that_overlap_are_not_written_to():
 
     with pytest.raises(UnsupportedError, match="more than once"):
         wg.grad(f)(np.ones(4))
+
+
+def test_finding_out_how_results_lie_overwrites_nothing():
+    def f(a):
+        b = np.asfortranarray(a * 2.0)
+        y = scipy.linalg.solve(np.asfortranarray(a), b, overwrite_a=True, overwrite_b=True)
+        middle = np.median(b, axis=0, overwrite_input=True)
+        return np.sum(y * a) + np.sum(b * b) + np.sum(middle)
+
+    def written_out(a):
+        return np.sum(scipy.linalg.solve(a, a * 2.0) * a) + np.sum(4.0 * a * a) + np.sum(np.median(a * 2.0, axis=0))
+
+    a = np.asfortranarray([[4.0, 1.0], [2.0, 3.0]])
+    np.testing.assert_allclose(wg.grad(f)(a), wg.grad(written_out)(a), rtol=1e-13)
+    np.testing.assert_array_equal(a, [[4.0, 1.0], [2.0, 3.0]])

@@ -343,7 +343,7 @@ def _as_numpys(function: Callable[..., Any], args: Any, kwargs: Any, result: Any
 
 
 def _asked(function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[_Layout | None, ...]:
-    """Call NumPy's own function on plain arrays that lie as the arguments do, and see how its results lie."""
+    """Call NumPy's own function on copies that lie as the arguments do (it may overwrite them): how do results lie?"""
     with np.errstate(all="ignore"):
         made = function(*_plain(args), **_plain(kwargs))
     return tuple(map(_layout_of, made if isinstance(made, (list, tuple)) else [made]))
@@ -375,11 +375,13 @@ def _as_scalar(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     if type(value) is Traced:
-        return layout(value) if value.shape else innermost(value)
+        value = layout(value) if value.shape else innermost(value)
     if type(value) is dict:
         return {key: _plain(item) for key, item in value.items()}
     if type(value) is ndarray and value.dtype.hasobject:
         return _asarray([innermost(item) for item in value.flat]).reshape(value.shape)
+    if type(value) is ndarray:
+        return laid_like(value, value)
     return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
 
 
