@@ -8,6 +8,7 @@ holds the Program of one step; print, cost, explanation and derivatives go into 
 - `capture`: the user's function as a body, and what it closes over;
 - `folding`: steps that are alike as one step, and what differs between them as slices;
 - `bodies`: a Program that is run many times; as straight code (`straight`), with its sweeps (`kernels`);
+- `forms`: what follows from the structure of a body alone, worked out once for all traces of it;
 - `lines`: how a line that holds Programs is differentiated, to any order;
 - `loops`, `branches`: what such lines hold; `stores`: what a loop keeps of its steps;
 - `source`: loops as Python statements.

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from wengert.accumulation.sweeps import forward, reverse
-from wengert.control.kernels import Kernel, is_plain
-from wengert.control.straight import straight
+from wengert.control.forms import Form, form_of
+from wengert.control.kernels import Kernel, Outline, is_plain
+from wengert.control.straight import Script
 from wengert.linearization import Linearization, by_position
 from wengert.program import Constant, Guard, Packing, Program, Var, as_value, fail_at, guards_of
 from wengert.simplification import simplify
@@ -41,7 +42,7 @@ class Body:
     """
 
     __slots__ = (
-        "_activity", "_careful", "_duals", "_kernels", "_reversed", "_run", "_tables", "found", "program", "sample",
+        "_careful", "_duals", "_form", "_kernels", "_met", "_reversed", "_run", "_tables", "found", "program", "sample",
     )  # fmt: skip
 
     def __init__(
@@ -56,7 +57,8 @@ class Body:
         """The results at the sample, while they are known from its trace."""
         self._run: Callable[..., tuple[Any, ...]] | None = None
         self._careful = careful
-        self._activity: dict[tuple[bool, ...], tuple[bool, ...]] = {}
+        self._form: Form | None = None
+        self._met = False
         self._tables: dict[tuple[bool, ...], _Table] = {}
         self._duals: dict[Any, Body] = {}
         self._kernels: dict[Any, tuple[Kernel, Callable[..., Any]] | None] = {}
@@ -67,10 +69,22 @@ class Body:
         return self.run(*values)
 
     @property
+    def form(self) -> Form:
+        """What is known of this body by its structure."""
+        form = self._form
+        if form is None:
+            form = self._form = form_of(self.program)
+            self._met, form.met = form.met, form.common
+        return form
+
+    @property
     def run(self) -> Callable[..., tuple[Any, ...]]:
         """The Program as straight code, written when it is first asked for."""
         if self._run is None:
-            self._run = straight(self.program)
+            form = self.form
+            if form.run is None:
+                form.run = Script(self.program)
+            self._run = form.run.of(self.program)
         return self._run
 
     def at_sample(self) -> tuple[Any, ...]:
@@ -84,10 +98,11 @@ class Body:
 
     def reaches(self, active: tuple[bool, ...]) -> tuple[bool, ...]:
         """Tell which results depend, by derivatives, on the arguments that are `active`."""
-        known = self._activity.get(active)
+        activity = self.form.activity
+        known = activity.get(active)
         if known is None:
             reached = reached_by(self.program, active)
-            known = self._activity[active] = tuple(isinstance(a, Var) and a in reached for a in self.program.outputs)
+            known = activity[active] = tuple(isinstance(a, Var) and a in reached for a in self.program.outputs)
         return known
 
     def linearize(self, values: Sequence[Any], active: tuple[bool, ...]) -> Linearization:
@@ -97,19 +112,26 @@ class Body:
             table = self._tables[active] = _Table(self.program, active)
         return table.linearize(values)
 
-    def kernel(self, active: tuple[bool, ...], consts: int) -> tuple[Kernel, Callable[..., Any]] | None:
+    def kernel(
+        self, active: tuple[bool, ...], consts: int, few: bool = False
+    ) -> tuple[Kernel, Callable[..., Any]] | None:
         """Return the step as straight code: what is known of its sweeps, and the function that keeps what they read.
 
-        None where that cannot be.  The last arguments, `consts` in number, are the same at every step.
+        None where that cannot be.  The last arguments, `consts` in number, are the same at every step.  For a `few`
+        steps nothing is written at first sight, only for what is traced again and again.
         """
-        key = active, consts
+        key = active, consts, few
         if key not in self._kernels:
-            reached = reached_by(self.program, active)
-            if is_plain(self.program, reached):
-                kernel = Kernel(self.program, reached, consts)
-                self._kernels[key] = kernel, straight(self.program, kernel.kept, kernel)
-            else:
-                self._kernels[key] = None
+            outlines = self.form.outlines
+            outline = outlines.get((active, consts), self)
+            if outline is self and few and not self._met:
+                outline = None
+            elif outline is self:
+                reached = reached_by(self.program, active)
+                outline = Outline(self.program, reached, consts) if is_plain(self.program, reached) else None
+                outlines[active, consts] = outline
+            kernel = None if outline is None else Kernel(self.program, outline)
+            self._kernels[key] = None if kernel is None else (kernel, kernel.ahead())
         return self._kernels[key]
 
     def dual(

@@ -17,12 +17,14 @@ import numpy as np
 
 from wengert import trees
 from wengert.control.bodies import Body, rearranged
+from wengert.control.folding import same_rows
 from wengert.errors import ArgumentError, Location, ResultError, caller, explain_at
 from wengert.program import Packing, Program, Recordable, Var, as_value
 from wengert.simplification import value_key
 from wengert.tracing import (
     COPIED,
     Group,
+    Trace,
     Traced,
     build_program,
     current_context,
@@ -171,35 +173,77 @@ class _Arguments:
         return [list(leaves)], {}
 
 
-def trace_body(
+class Draft:
+    """A body as it was traced, before its Program is written: most steps are traced to see that they do the same."""
+
+    __slots__ = ("_body", "_captured", "_own", "_values", "found", "places", "results", "trace")
+
+    def __init__(self, trace: Trace, values: Sequence[Any], captured: Captured) -> None:
+        self.trace, self.results = trace, trace.results
+        self._own, self._captured = len(trace.arguments), captured
+        captures = list((trace.tape.captures or {}).values())
+        trace.tape.captures = {}  # or else the tape would hold itself
+        self.places = [captured.place(outer) for outer, _ in captures]
+        """Where each constant that it reads stands among those of the loop, in the order in which it reads them."""
+        trace.arguments += [Group("outer", inner.shape, inner.dtype, [inner]) for _, inner in captures]
+        self.found = tuple([innermost(trace.value(part)) for group in trace.results for part in group.parts])
+        self._values = (*values, *captured.values)
+        self._body: Body | None = None
+
+    @property
+    def body(self) -> Body:
+        """The body: of the leaves of its arguments, and of all constants that were captured when it was traced."""
+        if self._body is None:
+            self._body = Body(self._written(), self._values, found=self.found)
+        return self._body
+
+    def _written(self) -> Program:
+        own, packings = self._own, self._captured.packings[: len(self._values) - self._own]
+        read: dict[int, Group] = {}
+        merged: dict[int, int] = {}
+        for k, place in enumerate(self.places, own):
+            if place in read:
+                merged[k] = own + place
+            else:
+                read[place] = self.trace.arguments[k]
+        if merged:
+            order = [*range(own), *packings]
+            for k, place in enumerate(self.places, own):
+                if k not in merged:
+                    order[own + place] = k
+            program = rearranged(build_program(self.trace), order, merged)
+        else:
+            self.trace.arguments[own:] = [
+                read.get(place) or Group(p.name, p.shape, p.dtype, [_Unread(place, p)])
+                for place, p in enumerate(packings)
+            ]
+            program = build_program(self.trace)
+        return _named(program, own, self._captured, [group.name for group in self.results])
+
+    def does_as(self, other: Draft) -> bool:
+        """Tell whether another trace wrote the same rows, with the same constants: a look at both, before Programs."""
+        return self.places == other.places and same_rows(self.trace, other.trace)
+
+
+class _Unread:
+    """What stands in a trace for a constant of the loop that this body does not read."""
+
+    __slots__ = ("dtype", "index", "shape")
+
+    def __init__(self, place: int, like: Packing) -> None:
+        self.index, self.shape, self.dtype = -2 - place, like.shape, like.dtype
+
+
+def draft_body(
     user: Function, step: Function, values: Sequence[Any], names: Sequence[str], unpack: Unpacking, captured: Captured
-) -> Body:
-    """Trace a step at plain values as a body: of the leaves of its arguments, and of all constants captured so far.
+) -> Draft:
+    """Trace a step at plain values as a body.
 
     `step` takes and returns lists of leaves; it calls the function of the user's, whose name the Program has.
     """
     trace = run(step, (), {}, (), True, _Arguments(values, names), unpack, body=True)
     trace.name = getattr(user, "__name__", "f")
-    own = len(trace.arguments)
-    captures = list((trace.tape.captures or {}).values())
-    trace.tape.captures = {}  # or else the tape would hold itself
-    for outer, inner in captures:
-        trace.arguments.append(Group("outer", inner.shape, inner.dtype, [inner]))
-        captured.place(outer)
-    program = build_program(trace)
-    order: list[Any] = [*range(own), *captured.packings]
-    merged: dict[int, int] = {}
-    for k, (outer, _) in enumerate(captures, own):
-        place = own + captured.place(outer)
-        if type(order[place]) is int:
-            merged[k] = order[place]
-        else:
-            order[place] = k
-    found = tuple([innermost(trace.value(part)) for group in trace.results for part in group.parts])
-    if captures or captured.packings:
-        program = rearranged(program, order, merged)
-    program = _named(program, own, captured, [group.name for group in trace.results])
-    return Body(program, (*values, *captured.values), found=found)
+    return Draft(trace, values, captured)
 
 
 def lift(function: Function) -> Function | None:

@@ -23,6 +23,7 @@ from wengert.primitives import elementwise as e
 from wengert.primitives.structural import Operand, getitem, setitem
 from wengert.program import Constant, Guard, Held, Line, Packing, Program, Var
 from wengert.simplification import with_numbers
+from wengert.tracing import Trace
 
 INDEXED = (getitem, setitem)
 
@@ -188,6 +189,45 @@ def dtype_of(value: Any, line: Line | None) -> Any:
         elif type(a.value) not in (int, float, complex):
             known.append(np.asarray(a.value).dtype)
     return np.result_type(*known, value) if known else None
+
+
+def same_rows(one: Trace, other: Trace) -> bool:
+    """Tell whether two traces are the same row by row, constants, decisions and results with them."""
+    a, b = one.tape, other.tape
+    if len(a.rows) != len(b.rows) or len(a.guards) != len(b.guards):
+        return False
+    for (primitive, parents, kept, params, _, out), row in zip(a.rows, b.rows, strict=True):
+        if primitive is not row[0] or parents != row[1] or out != row[5]:
+            return False
+        if type(out) is tuple:
+            if any(y.shape != z.shape or y.dtype != z.dtype for y, z in zip(kept[0], row[2][0], strict=True)):
+                return False
+        elif kept[0].shape != row[2][0].shape or kept[0].dtype != row[2][0].dtype:
+            return False
+        if -1 in parents:
+            for parent, value, its in zip(parents, kept[1:], row[2][1:], strict=True):
+                if parent < 0 and not (alike(value, its) and same_value(value, its)):
+                    return False
+        its_params = row[3]
+        if params is not its_params and (
+            params.keys() != its_params.keys() or not all(same_value(v, its_params[k]) for k, v in params.items())
+        ):
+            return False
+    for (position, decision, _), (at, decided, _) in zip(a.guards, b.guards, strict=True):
+        if position != at or type(decision) is not type(decided) or decision != decided:
+            return False
+    parts, others = ([part for group in trace.results for part in group.parts] for trace in (one, other))
+    if len(parts) != len(others):
+        return False
+    for part, its in zip(parts, others, strict=True):
+        position = one.position(part)
+        if position != other.position(its):
+            return False
+        if position < 0:
+            value, constant = one.value(part), other.value(its)
+            if not (alike(value, constant) and same_value(value, constant)):
+                return False
+    return True
 
 
 def same_value(a: Any, b: Any) -> bool:

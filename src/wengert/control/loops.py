@@ -212,8 +212,8 @@ class Loop(Holding):
             last = self._ahead
             if last is None or last[0] is not body or last[1] is not active or last[2] != len(given):
                 arguments = self._padded(self.arguments(active), given)
-                long = s >= FEW or (self.length or 0) > FEW
-                known = body.kernel(arguments, len(given) - self.own) if long else None
+                few = s < FEW and (self.length or 0) <= FEW
+                known = body.kernel(arguments, len(given) - self.own, few)
                 last = None if known is None else (body, active, len(given), known[1])
                 self._ahead = last
             made = None if last is None else _silently(last[3], given)
@@ -405,7 +405,7 @@ class Loop(Holding):
         long = self.length is None or self.length > FEW
         kernel = body.kernel(arguments, len(body.sample) - self.own) if long else None
         if kernel is not None:
-            inside = PLACE + sum(_bytes_of(var) + ARRAY for var in kernel[0].kept)
+            inside = PLACE + sum(_bytes_of(var) + ARRAY for var in kernel[0].outline.kept)
         else:
             linearization = body.linearize(body.sample, arguments)
             inside = bytes_of(linearization, body.sample)

@@ -10,7 +10,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,15 +19,16 @@ from wengert.control.bodies import Body, rearranged
 from wengert.control.branches import Branches
 from wengert.control.capture import (
     Captured,
+    Draft,
     Pattern,
     Unpacking,
     check_carry,
     check_collected,
     check_structure,
+    draft_body,
     leaves_of,
     lift,
     place_of,
-    trace_body,
     widened,
     without_number,
 )
@@ -39,6 +40,7 @@ from wengert.program import Recordable, as_value
 from wengert.tracing import Traced, at_place, current_context, holds_traced, innermost, join, parameter_names
 
 Function = Callable[..., Any]
+Drawn = TypeVar("Drawn", Body, Draft)
 
 
 def names_of(f: Function, structures: Sequence[Any]) -> list[list[str]]:
@@ -188,20 +190,20 @@ class Walk:
                 *zip(ys, returned[count:], strict=True)
             ]
 
-        def trace(state: Sequence[Any], s: int) -> Body:
+        def trace(state: Sequence[Any], s: int) -> Draft:
             self.at_step = s
             values = self._values(state, plain_xs, s)
             numbered = [] if self.counter is None else self.names[2]
             names = [*self.names[0], *numbered, *self.names[1]]
-            again = functools.partial(trace_body, self.f, self._call, values, names, Unpacking(unpack), captured)
-            body = again()
-            results = body.program.results
+            again = functools.partial(draft_body, self.f, self._call, values, names, Unpacking(unpack), captured)
+            draft = again()
+            results = draft.results
             check_carry(self.name, s, self.f, self.names[0], state, results[:count], again=again)
             if collected:
                 of_y = [result.name for result in results[count:]]
                 check_collected(self.name, s, self.f, of_y, collected, results[count:], again)
             collected[:] = results[count:]
-            return body
+            return draft
 
         if self.steps:
             first = trace(plain_carry, 0)
@@ -210,8 +212,8 @@ class Walk:
                 first = trace(plain_carry, 0)
         if self.steps > 1:
 
-            def then(body: Body) -> Body:
-                return trace(body.at_sample()[:count], 1)
+            def then(draft: Draft) -> Draft:
+                return trace(draft.found[:count], 1)
 
             second = then(first)
             if not same_step(first, second):
@@ -220,11 +222,11 @@ class Walk:
                     return self._write_each(carry, slices, captured, trace, [first, second])
                 first = lifted
         loop = Loop(
-            self.name, [first], count, len(slices), len(first.program.results) - count, consts=len(captured.values),
+            self.name, [first.body], count, len(slices), len(first.results) - count, consts=len(captured.values),
             length=self.steps, counter=self.counter, reversed=self.reverse, checkpoint=self.checkpoint,
             budget=self.memory,
         )  # fmt: skip
-        loop.retrace = lambda _is_test, values, s: trace(values[:count], s)
+        loop.retrace = lambda _is_test, values, s: trace(values[:count], s).body
         return _run(loop, carry, slices, captured)
 
     def _write_each(
@@ -232,8 +234,8 @@ class Walk:
         carry: Sequence[Any],
         slices: Sequence[Any],
         captured: Captured,
-        trace: Callable[..., Body],
-        traced: Sequence[Body],
+        trace: Callable[..., Draft],
+        traced: Sequence[Draft],
     ) -> list[Any]:
         """Trace every step, since they differ by more than their arguments, and write the line of the loop.
 
@@ -243,7 +245,7 @@ class Walk:
         each = EachStep(own, None if self.counter is None else count, captured)
         state = [innermost(c) for c in carry]
         for s in range(self.steps):
-            body = traced[s] if s < len(traced) else trace(state, s)
+            body = (traced[s] if s < len(traced) else trace(state, s)).body
             each.add(body)
             state = list(body.at_sample()[:count])
         bodies, arrays = each.bodies()
@@ -257,26 +259,29 @@ class Walk:
         return _run(loop, carry, [*slices, *arrays], captured)
 
 
-def same_step(first: Body, second: Body) -> bool:
+def same_step(first: Draft, second: Draft) -> bool:
     """Tell whether a second step does what the first one does, or takes another branch by a decision that is known."""
-    template = Template(first.program)
-    mine, other = template.read(first.program), template.read(second.program)
+    if first.does_as(second):
+        return True
+    programs = first.body.program, second.body.program
+    template = Template(programs[0])
+    mine, other = map(template.read, programs)
     if mine is not None and other is not None:
         return all(map(same_value, mine, other))
-    decisions = [[g.value for g in body.program.guards if type(g.value) is bool] for body in (first, second)]
+    decisions = [[g.value for g in program.guards if type(g.value) is bool] for program in programs]
     return decisions[0] != decisions[1]
 
 
 def _lifted(
-    owner: Any, first: Body, second: Body, again: Callable[[], Body], then: Callable[[Body], Body]
-) -> Body | None:
+    owner: Any, first: Draft, second: Draft, again: Callable[[], Draft], then: Callable[[Draft], Draft]
+) -> Draft | None:
     """Trace the first two steps once more, with the plain arrays that the body closes over as constants of the trace.
 
     A body that reads a plain array at the number of the step, ``us[i]``, makes a plain int of it: NumPy does not let
     arrays of others know.  As a constant of the trace ``us`` is asked itself, and every step has the same lines.
-    Returns the first body, and leaves the lifted function with its `owner`; None where that does not help.
+    Returns the first draft, and leaves the lifted function with its `owner`; None where that does not help.
     """
-    if not any(type(guard.value) is int for guard in first.program.guards):
+    if not any(type(guard.value) is int for guard in first.body.program.guards):
         return None
     plainly = owner.f
     lifted = lift(plainly)
@@ -286,7 +291,7 @@ def _lifted(
     try:
         one = again()
         two = then(one)
-        same = all(map(same_value, (*first.at_sample(), *second.at_sample()), (*one.at_sample(), *two.at_sample())))
+        same = all(map(same_value, (*first.found, *second.found), (*one.found, *two.found)))
         if same and same_step(one, two):
             return one
     except Exception:
@@ -462,28 +467,28 @@ def write_while(
         check_structure("while_loop", at_step, body_fun, of_carry, structure, "the value", again)
         return after
 
-    def trace(is_test: bool, values: Sequence[Any], s: int) -> Body:
+    def trace(is_test: bool, values: Sequence[Any], s: int) -> Draft:
         nonlocal at_step
         at_step = s
         state = list(values[: len(carry)])
         if is_test:
             unpack = Unpacking(lambda returned: [("goes_on", returned[0])])
-            return trace_body(cond_fun, test, state, names, unpack, captured)
+            return draft_body(cond_fun, test, state, names, unpack, captured)
         unpack = Unpacking(lambda returned: [*zip((f"{name}'" for name in names), returned, strict=True)])
-        again = functools.partial(trace_body, body_fun, step, state, names, unpack, captured)
-        body = again()
-        check_carry("while_loop", s, body_fun, names, state, body.program.results, "the value", again=again)
-        return body
+        again = functools.partial(draft_body, body_fun, step, state, names, unpack, captured)
+        draft = again()
+        check_carry("while_loop", s, body_fun, names, state, draft.results, "the value", again=again)
+        return draft
 
-    tests = [trace(True, plain_carry, 0)]
+    tests = [trace(True, plain_carry, 0).body]
     if not tests[0].at_sample()[0]:
         # no step: as with Python's own while, the decision alone is recorded
         bool(truth(cond_fun, cond_fun(trees.unflatten(of_carry, carry))))
         return trees.unflatten(of_carry, carry)
     first = trace(False, plain_carry, 0)
 
-    def then(body: Body) -> Body:
-        return trace(False, body.at_sample(), 1)
+    def then(draft: Draft) -> Draft:
+        return trace(False, draft.found, 1)
 
     second = _if_it_can_be(lambda: then(first))
     if second is not None and not same_step(first, second):
@@ -493,20 +498,20 @@ def write_while(
             return trees.unflatten(of_carry, _write_each_while(carry, captured, trace, policy, memory, traced))
         first = lifted
     loop = Loop(
-        "while_loop", [first], len(carry), 0, 0, consts=len(captured.values), tests=tests, checkpoint=policy,
+        "while_loop", [first.body], len(carry), 0, 0, consts=len(captured.values), tests=tests, checkpoint=policy,
         budget=memory,
     )  # fmt: skip
-    loop.retrace = trace
+    loop.retrace = lambda is_test, values, s: trace(is_test, values, s).body
     return trees.unflatten(of_carry, _run(loop, carry, [], captured))
 
 
 def _write_each_while(
     carry: list[Any],
     captured: Captured,
-    trace: Callable[..., Body],
+    trace: Callable[..., Draft],
     policy: Checkpoint,
     memory: int | None,
-    traced: Sequence[Body],
+    traced: Sequence[Draft],
 ) -> list[Any]:
     """Trace every step, since they differ by more than the value, and write the line of the loop.
 
@@ -514,19 +519,19 @@ def _write_each_while(
     """
     each = EachStep(len(carry), None, captured)
     state = [innermost(c) for c in carry]
-    tests = [trace(True, state, 0)]
+    tests = [trace(True, state, 0).body]
     while True:
         for test in tests:
             with contextlib.suppress(BranchError):
                 holds = test(*state, *test.sample[len(state) :])[0]
                 break
         else:
-            tests.append(trace(True, state, 0))
+            tests.append(trace(True, state, 0).body)
             holds = tests[-1].at_sample()[0]
         if not holds:
             break
         s = len(each.which)
-        body = traced[s] if s < len(traced) else trace(False, state, s)
+        body = (traced[s] if s < len(traced) else trace(False, state, s)).body
         each.add(body)
         state = list(body.at_sample())
     bodies, arrays = each.bodies()
@@ -557,7 +562,7 @@ def write_cond(pred: Any, true_fun: Function, false_fun: Function, operands: Seq
 
         unpack = Unpacking(lambda returned: [*zip(_labels(made[at]), returned, strict=True)])
         names = names_of(function, [trees.flatten(o)[1] for o in operands])
-        return trace_body(function, run, values, [n for own in names for n in own], unpack, captured)
+        return draft_body(function, run, values, [n for own in names for n in own], unpack, captured).body
 
     bodies: list[Body | None] = [None, None]
     bodies[taken] = first = trace(taken)
@@ -584,7 +589,7 @@ def _labels(structure: Any) -> list[str]:
     return ["y"] if structure.is_leaf() else trees.identifiers(structure, "y")
 
 
-def _if_it_can_be(trace: Callable[[], Body]) -> Body | None:
+def _if_it_can_be(trace: Callable[[], Drawn]) -> Drawn | None:
     """Trace a branch that is not taken; None where it fails.  No decision that it takes binds the trace around it."""
     context = current_context()
     known = [(tape, len(tape.guards)) for tape in context.tapes]
@@ -629,6 +634,6 @@ def write_checkpoint(f: Function, args: Any, kwargs: Any) -> Any:
         of_value = trees.flatten(kwargs[key])[1]
         labels += [key] if of_value.is_leaf() else trees.identifiers(of_value, key)
     names = [labels[k] for k in moving]
-    body = trace_body(f, run, values, names, unpack, captured)
+    body = draft_body(f, run, values, names, unpack, captured).body
     held = Branches("checkpoint", [body], ["inside"], False, 0)
     return trees.unflatten(made[0], list(call(held, [*(leaves[k] for k in moving), *captured.traced])))
