@@ -340,6 +340,19 @@ def test_arrays_of_a_call_are_not_held():
     assert all(reference() is None for reference in alive)
 
 
+def test_nothing_holds_itself():
+    weights = np.array([0.3, 0.7, 1.1])
+    gradient = wg.grad(looped(lambda c, x: np.sin(c[np.array([2, 0, 1])] * weights) * x)[0])
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):  # met for the first time, written, looked up
+            gradient(weights)
+            assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
 def test_only_so_many_are_remembered():
     for k in range(forms.MOST + 10):
         agree(lambda c, x, k=k: c * x + float(k), 0.5, again=1)

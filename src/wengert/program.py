@@ -514,7 +514,12 @@ def check(program: Program) -> None:
 
 def as_value(value: Any) -> Any:
     """Return a number or array in the form in which values ride along: a NumPy scalar or array, or a traced value."""
-    if isinstance(value, Recordable):
+    kind = type(value)
+    if (
+        kind is np.float64
+        or isinstance(value, Recordable)
+        or (kind is np.ndarray and value.dtype.kind in "fc" and value.ndim)
+    ):
         return value
     array = np.asarray(value)
     return array[()] if array.ndim == 0 else array

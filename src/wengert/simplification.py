@@ -30,9 +30,12 @@ def simplify(program: Program) -> Program:
     seen: dict[Any, Var] = {}
     several: dict[Any, tuple[Var, ...]] = {}
     negated: dict[Var, Atom] = {}
+    spread: dict[Var, Atom] = {}
     lines: list[Line] = []
     for line in program.lines:
         inputs = tuple(renamed.get(a, a) if isinstance(a, Var) else a for a in line.inputs)
+        if spread and line.primitive.elementwise and len(inputs) == 2:
+            inputs = _without_spreading(line, inputs, spread)
         if line.primitive.multiple:
             whole = (*_key(line, inputs), len(line.outputs))
             if whole in several:
@@ -53,6 +56,8 @@ def simplify(program: Program) -> Program:
             seen[key] = line.outputs[0]
         if line.primitive is e.negative:
             negated[line.outputs[0]] = inputs[0]
+        elif line.primitive is s.broadcast_to:
+            spread[line.outputs[0]] = inputs[0]
         lines.append(Line(line.primitive, inputs, line.outputs, line.params, line.place))
 
     def follow(atom: Atom) -> Atom:
@@ -124,6 +129,22 @@ def _rewrite(line: Line, inputs: tuple[Atom, ...], negated: Mapping[Var, Atom]) 
         # constants fold
         return Constant(primitive(*[a.value for a in inputs if isinstance(a, Constant)], **line.params))
     return None
+
+
+def _without_spreading(line: Line, inputs: tuple[Atom, ...], spread: Mapping[Var, Atom]) -> tuple[Atom, ...]:
+    """Return operands of which none is repeated that the other one would repeat: x * broadcast_to(y) -> x * y."""
+    (out,) = line.outputs
+    for k, atom in enumerate(inputs):
+        if isinstance(atom, Var) and atom in spread:
+            inner, other = spread[atom], inputs[1 - k]
+            if (
+                isinstance(inner, Var)
+                and isinstance(other, Var)
+                and other.shape == out.shape
+                and other.dtype == atom.dtype
+            ):
+                return (inner, other) if k == 0 else (other, inner)
+    return inputs
 
 
 def _constant(value: float, out: Var) -> Constant:

@@ -209,10 +209,12 @@ def same_rows(one: Trace, other: Trace) -> bool:
                 if parent < 0 and not (alike(value, its) and same_value(value, its)):
                     return False
         its_params = row[3]
-        if params is not its_params and (
-            params.keys() != its_params.keys() or not all(same_value(v, its_params[k]) for k, v in params.items())
-        ):
-            return False
+        if params is not its_params:
+            if len(params) != len(its_params):
+                return False
+            for name, value in params.items():
+                if name not in its_params or not same_value(value, its_params[name]):
+                    return False
     for (position, decision, _), (at, decided, _) in zip(a.guards, b.guards, strict=True):
         if position != at or type(decision) is not type(decided) or decision != decided:
             return False
@@ -234,6 +236,9 @@ def same_value(a: Any, b: Any) -> bool:
     """Tell whether two constants or parameters are the same; NaN is the same as NaN."""
     if a is b:
         return True
+    kind = type(a)
+    if kind is int or kind is slice:
+        return type(b) is kind and bool(a == b)
     if isinstance(a, (tuple, list)):
         return type(a) is type(b) and len(a) == len(b) and all(map(same_value, a, b))
     if isinstance(a, (np.ndarray, np.generic, float)) or isinstance(b, (np.ndarray, np.generic, float)):

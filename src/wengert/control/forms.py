@@ -108,10 +108,11 @@ def exactly(value: Any) -> Any:
     kind = type(value)
     if kind is int or kind in _SIMPLE:
         return kind, value
-    if kind is slice:
-        return kind, exactly(value.start), exactly(value.stop), exactly(value.step)
     if kind is tuple or kind is list:
         return kind, *[exactly(item) for item in value]
+    if kind is slice:
+        parts = value.start, value.stop, value.step
+        return kind, *[part if part is None or type(part) is int else exactly(part) for part in parts]
     if kind is float:
         return kind, value.hex()
     if kind is complex:

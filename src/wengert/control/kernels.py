@@ -17,7 +17,7 @@ structure, and a `Kernel` is that of one of them, with its own constants.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -160,7 +160,7 @@ class Kernel:
         for n, parents, read, out in outline.rows:
             line = self._program.lines[n]
             read = tuple([values[v.slot] if type(v) is _Stand else v for v in read])
-            params = _private(line.params) if private else line.params
+            params = {name: _private(v) for name, v in line.params.items()} if private else line.params
             rows.append((line.primitive, parents, read, params, line.place, out))
         nothing = [None] * self.inputs
         return Linearization(rows, nothing, outline.outputs, [], outline.size, outline.with_complex)
@@ -226,15 +226,11 @@ class Kernel:
         return Sweep(straight(written), found, alone)
 
 
-def _private(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return parameters whose arrays are nobody else's: code that is written for others may hold them."""
-
-    def own(value: Any) -> Any:
-        if type(value) is np.ndarray:
-            return value.copy()
-        return type(value)(map(own, value)) if type(value) in (tuple, list) else value
-
-    return {name: own(value) for name, value in params.items()} if params else params
+def _private(value: Any) -> Any:
+    """Return a parameter whose arrays are nobody else's: code that is written for others may hold it."""
+    if type(value) is np.ndarray:
+        return value.copy()
+    return type(value)(map(_private, value)) if type(value) in (tuple, list) else value
 
 
 def _bytes_in(program: Program) -> int:

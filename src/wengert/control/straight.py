@@ -44,7 +44,7 @@ class Script:
         source = self._write(program, kept)
         names = self._names.copy()
         exec(compile(source, f"<body {program.name}>", "exec"), names)
-        self._code: types.CodeType = names["step"].__code__
+        self._code: types.CodeType = names.pop("step").__code__  # or else it would hold itself
 
     def of(self, program: Program, mark: Any = None) -> Callable[..., tuple[Any, ...]]:
         """Return the function of a Program that has the structure of the one that the code was written for."""

@@ -14,7 +14,7 @@ from wengert.errors import ResultError, WengertError, explain_at
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, as_value
 from wengert.tracing.catching import start_catching, stop_catching
 from wengert.tracing.foreign import translated
-from wengert.tracing.tape import Row, Tape, escaped, outputs_of, threads
+from wengert.tracing.tape import Row, Tape, escaped, threads
 from wengert.tracing.traced import Traced, holds_traced, join
 from wengert.tracing.unchanged import Unchanged
 
@@ -200,14 +200,14 @@ def build_program(trace: Trace) -> Program:
     """
     tape = trace.tape
     results = [(part, trace.position(part)) for group in trace.results for part in group.parts]
-    needed = {position for _, position in results if position >= 0} | {position for position, _, _ in tape.guards}
     used: set[int] = {position for position, _, _ in tape.guards}
+    needed = used | {position for _, position in results if position >= 0}
     live: list[Row] = []
     for row in reversed(tape.rows):
-        if not needed.isdisjoint(outputs_of(row)):
-            read = [parent for parent in row[1] if parent >= 0]
-            needed.update(read)
-            used.update(read)
+        out = row[5]
+        if not needed.isdisjoint(out) if type(out) is tuple else out in needed:
+            used.update(row[1])
+            needed.update(row[1])  # with the -1 of constants, which is no position
             live.append(row)
     by_position = {row[5]: row for row in live}  # lines with several results stay where they are
     last = [by_position[k] for k in dict.fromkeys(k for _, k in results) if k in by_position and k not in used]
@@ -221,16 +221,22 @@ def build_program(trace: Trace) -> Program:
     number = 0
     lines: list[Line] = []
     for primitive, parents, kept, params, place, out in [*[r for r in reversed(live) if r[5] not in moved], *last]:
-        operands = tuple(
+        operands = tuple([
             variables[parent] if parent >= 0 else Constant(value)
             for parent, value in zip(parents, kept[1:], strict=True)
-        )
-        written = []
-        for position, y in zip(out, kept[0], strict=True) if type(out) is tuple else ((out, kept[0]),):
+        ])  # fmt: skip
+        if type(out) is tuple:
+            written = []
+            for position, y in zip(out, kept[0], strict=True):
+                number += 1
+                variables[position] = var = Var(number, y.shape, y.dtype)
+                written.append(var)
+            outputs = tuple(written)
+        else:
             number += 1
-            variables[position] = var = Var(number, y.shape, y.dtype)
-            written.append(var)
-        lines.append(Line(primitive, operands, tuple(written), params, place))
+            variables[out] = var = Var(number, kept[0].shape, kept[0].dtype)
+            outputs = (var,)
+        lines.append(Line(primitive, operands, outputs, params, place))
 
     def atom(part: Any) -> Var | Constant:
         position = trace.position(part)

@@ -127,7 +127,7 @@ def write_row(
     if not tape.open:
         raise escaped(place)
     try:
-        if tape.level == 0:
+        if tape.level == 0 or tape.captures is not None:  # all values are plain
             y = primitive.compute(*values, **params) if params else primitive.compute(*values)  # twice as fast
         else:
             before, context.place = context.place, place
