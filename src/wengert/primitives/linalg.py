@@ -196,23 +196,22 @@ def solution(A: Array, b: Array) -> Array:
     """
     if b.size > LARGE and b.ndim > 1 and b.shape[-1] > 16 * A.shape[-1] and type(A) is np.ndarray is type(b):
         return np.matmul(np.linalg.inv(A), b)
-    columns = b if b.ndim > 1 else b[:, None]
-    gesv = _routine(lapack, "gesv", A, columns)
+    gesv = _routine(lapack, "gesv", A, b if b.ndim > 1 else b[:, None])
     if gesv is None:
         return solve(A, b)
     if A.shape[0] < 64 or (A[0, -1] != 0 and A[-1, 0] != 0):  # not worth a look at the other elements
-        _, _, x, info = gesv(A, columns)
+        _, _, x, info = gesv(A, b)
     elif not np.any(np.triu(A, 1)):
-        x, info = _by_substitution(A, columns, True)
+        x, info = _by_substitution(A, b, True)
     elif not np.any(np.tril(A, -1)):
-        x, info = _by_substitution(A, columns, False)
+        x, info = _by_substitution(A, b, False)
     else:
-        _, _, x, info = gesv(A, columns)
-    return _checked(x if b.ndim > 1 else x[:, 0], info)
+        _, _, x, info = gesv(A, b)
+    return _checked(x, info)
 
 
 def _by_substitution(A: Array, b: Array, lower: bool) -> tuple[Array, int]:
-    trtrs = _routine(lapack, "trtrs", A, b)
+    trtrs = _routine(lapack, "trtrs", A)
     if A.flags.f_contiguous:
         found: tuple[Array, int] = trtrs(A, b, lower=lower)
     else:  # LAPACK counts by columns
@@ -609,10 +608,10 @@ slogdet_ = define(
 def _cholesky_partial(y: Any, x: Any, upper: bool) -> LocalJacobian:
     """Smith (1995), "Differentiation of the Cholesky algorithm": dL = L phi(L^-1 dA L^-H), phi halving the diagonal."""
     L = adjoint(y) if upper else y
-    M = inverse_of_lower(L)
     phi = triangle(x.shape[-1], x.dtype, half=True)
 
     def push(t: Array) -> Array:
+        M = inverse_of_lower(L)
         dL = L @ (phi * (M @ hermitian(t, not upper) @ adjoint(M)))
         return adjoint(dL) if upper else dL
 
@@ -620,12 +619,14 @@ def _cholesky_partial(y: Any, x: Any, upper: bool) -> LocalJacobian:
         gL = adjoint(g) if upper else g
         trmm = None if is_complex(L) else _routine(blas, "trmm", L, gL)
         if trmm is None:
+            M = inverse_of_lower(L)
             inner = transposed(M) @ (phi * (transposed(L) @ gL)) @ conj(M)
-        else:  # half of the multiplications; BLAS counts by columns, so all is transposed
+        else:  # half of the multiplications, and no inverse; BLAS counts by columns, so all is transposed
+            trsm = _routine(blas, "trsm", L)
             inner = trmm(1.0, L.T, gL.T, side=1, trans_a=1)
             inner *= phi.T
-            inner = trmm(1.0, M.T, inner, overwrite_b=1)
-            inner = trmm(1.0, M.T, inner, side=1, trans_a=1, overwrite_b=1).T
+            inner = trsm(1.0, L.T, inner, overwrite_b=1)
+            inner = trsm(1.0, L.T, inner, side=1, trans_a=1, overwrite_b=1).T
         return folded(inner, not upper)
 
     return Map(x.shape, x.shape, push, pull, lambda: product(4, x.shape), name="cholesky")
