@@ -187,13 +187,32 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                 continue
             bar[out] = None
             if (
-                plain and type(g) is float64 and primitive.elementwise
+                plain and primitive.elementwise and type(g) is float64
             ):  # numbers alone: what most scalar code is made of
                 partials = primitive.partials
                 for k, parent in enumerate(parents):
                     if parent >= 0 and (rule := partials[k] if k < len(partials) else None) is not None:
                         c = rule(*kept, **params) if params else rule(*kept)
                         part = g if type(c) is int and c == 1 else c * g
+                        known = bar[parent]
+                        bar[parent] = part if known is None else known + part
+                continue
+            if plain and primitive.elementwise and type(g) is ndarray and g.size <= LARGE:  # the same for small arrays
+                partials = primitive.partials
+                for k, parent in enumerate(parents):
+                    if parent >= 0 and (rule := partials[k] if k < len(partials) else None) is not None:
+                        c = rule(*kept, **params) if params else rule(*kept)
+                        kind, shape = type(c), kept[k + 1].shape
+                        if kind is int:
+                            part = g if c == 1 else -g if c == -1 else c * g
+                        elif kind is RealLinear:
+                            part = c.pull(g, 0)
+                        elif kind is ndarray and not shape and c.shape == g.shape and c.dtype is g.dtype:
+                            part = contract(c, g)
+                        else:
+                            part = c * g
+                        if part.shape != shape:
+                            part = pull_diagonal(1, part, shape, 0)
                         known = bar[parent]
                         bar[parent] = part if known is None else known + part
                 continue
@@ -240,16 +259,6 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                             part = np.multiply(c, g, out=g)  # it is read for the last time
                         else:
                             part = c * g
-                    elif (
-                        kind is ndarray
-                        and not kept[k + 1].shape
-                        and type(g) is ndarray
-                        and c.shape == g.shape
-                        and c.dtype is g.dtype
-                        and c.dtype.kind == "f"
-                        and not batch
-                    ):
-                        part = contract(c, g)
                     elif kind is complex:  # complex * float64 would be Python's, without a shape
                         part = g * c
                     else:
