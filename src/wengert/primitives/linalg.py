@@ -48,7 +48,7 @@ def array(value: Any) -> Any:
 
 def transposed(a: Array) -> Array:
     """Return the stack of transposed matrices."""
-    return np.swapaxes(a, -1, -2)
+    return a.T if type(a) is np.ndarray and a.ndim == 2 else np.swapaxes(a, -1, -2)
 
 
 def is_complex(a: Array) -> bool:
