@@ -94,7 +94,7 @@ def pull_diagonal(c: Array, g: Array, in_shape: Shape, batch: int) -> Array:
 
 # ---- The same for large plain arrays, where NumPy's loops over short axes would take most of the time ----
 
-_PLAIN, _FLOAT64 = frozenset({np.ndarray, np.float64}), np.dtype(np.float64)
+_FLOAT64 = np.dtype(np.float64)
 LARGE = 2048
 """From so many elements on it pays to look for a way around a slow loop."""
 SHORT = 128
@@ -175,15 +175,16 @@ def assemble(pieces: Sequence[Array], indices: Sequence[Any], shape: Shape, batc
     >>> assemble([np.array(5.0), np.array([1.0, 2.0])], [(0,), (slice(0, 2),)], (3,))
     array([6., 2., 0.])
     """
-    if not batch and all(type(piece) in _PLAIN and piece.dtype is _FLOAT64 for piece in pieces):
+    if not batch:
         total = np.zeros(shape)
         for piece, index in zip(pieces, indices, strict=True):
-            if not is_basic(index):
-                break
-            if type(piece) is np.float64:
+            kind = type(piece)
+            if kind is np.float64 and is_basic(index):
                 total[index] += piece
-            else:
+            elif kind is np.ndarray and piece.dtype is _FLOAT64 and is_basic(index):
                 add_into(total, index, piece)
+            else:
+                break
         else:
             return total  # as most are
     for piece in pieces:

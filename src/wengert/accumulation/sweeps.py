@@ -34,6 +34,7 @@ from wengert.jacobians import (
     scale,
 )
 from wengert.linearization import Linearization
+from wengert.primitives.structural import getitem
 from wengert.program import Recordable
 from wengert.tracing import SMALL, current_context
 
@@ -186,9 +187,11 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
             elif g is None:
                 continue
             bar[out] = None
-            if (
-                plain and primitive.elementwise and type(g) is float64
-            ):  # numbers alone: what most scalar code is made of
+            if primitive is getitem and len(parents) == 1:
+                pieces.setdefault(parents[0], []).append((params["index"], g))
+                shapes[parents[0]] = kept[1].shape
+                continue
+            if plain and primitive.elementwise and type(g) is float64:  # numbers: what most scalar code is made of
                 partials = primitive.partials
                 for k, parent in enumerate(parents):
                     if parent >= 0 and (rule := partials[k] if k < len(partials) else None) is not None:
@@ -213,6 +216,13 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                             part = c * g
                         if part.shape != shape:
                             part = pull_diagonal(1, part, shape, 0)
+                        known = bar[parent]
+                        bar[parent] = part if known is None else known + part
+                continue
+            if plain and primitive.joint_pull is not None:
+                wanted = [parent >= 0 for parent in parents]
+                for parent, part in zip(parents, primitive.joint_pull([g], kept[1:], 0, wanted, **params), strict=True):
+                    if part is not None:
                         known = bar[parent]
                         bar[parent] = part if known is None else known + part
                 continue

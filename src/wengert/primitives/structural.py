@@ -173,6 +173,8 @@ diagonal = define(
 
 # ---- Joining: variadic, and linear in all arguments together ----
 
+_array = np.array  # NumPy's own, whatever stands in its place while a trace runs
+
 
 def _zeros_for(tangents: Sequence[Any], values: Sequence[Any], batch: int) -> list[Any]:
     """Fill the tangents that are zero, so that all can be joined; a block of them has the size of the others'."""
@@ -193,13 +195,33 @@ def _concatenate_part(k: int, _y: Any, *_xs: Any, axis: int) -> LocalJacobian:
     return Select(index, _y.shape, _xs[k].shape).T
 
 
+def _pull_stack(bars: Sequence[Any], _values: Any, batch: int, wanted: Sequence[bool], axis: int) -> list[Any]:
+    """Take the adjoint of a stack apart."""
+    (g,) = bars
+    if g.ndim == 1:
+        return [g[k] if w else None for k, w in enumerate(wanted)]
+    behind = (slice(None),) * (-axis - 1)
+    return [g[(..., k, *behind)] if w else None for k, w in enumerate(wanted)]
+
+
+def _pull_concatenated(bars: Sequence[Any], values: Any, batch: int, wanted: Sequence[bool], axis: int) -> list[Any]:
+    (g,) = bars
+    behind = (slice(None),) * (-axis - 1)
+    stop, parts = 0, []
+    for value, w in zip(values, wanted, strict=True):
+        start, stop = stop, stop + value.shape[axis]
+        parts.append(g[(..., slice(start, stop), *behind)] if w else None)
+    return parts
+
+
 stack = define(
     "stack",
-    lambda *xs, axis: np.stack(xs, axis) if np.ndim(xs[0]) else np.array(xs),
+    lambda *xs, axis: np.stack(xs, axis) if getattr(xs[0], "ndim", 0) else _array(xs),
     lambda k, _y, *_xs, axis: _stack_part(k, _y, *_xs, axis=axis),
     elementwise=False,
     variadic=True,
     joint=lambda tangents, values, batch, axis: np.stack(_zeros_for(tangents, values, batch), axis),
+    joint_pull=_pull_stack,
     source=_listed("stack"),
     counts=lambda *_args, **_params: {},
 )
@@ -210,6 +232,7 @@ concatenate = define(
     elementwise=False,
     variadic=True,
     joint=lambda tangents, values, batch, axis: np.concatenate(_zeros_for(tangents, values, batch), axis),
+    joint_pull=_pull_concatenated,
     source=_listed("concatenate"),
     counts=lambda *_args, **_params: {},
 )

@@ -22,7 +22,7 @@ from wengert.primitives import functions
 from wengert.primitives.table import CALLS, CAUGHT, LATE
 from wengert.tracing.foreign import compiled_call, unsupported_call
 from wengert.tracing.tape import NO_PARAMS, threads
-from wengert.tracing.traced import Traced, as_array, holds_traced, join, through
+from wengert.tracing.traced import Traced, as_array, first_traced, join, through
 from wengert.tracing.views import finished, laid_out, layout
 
 _getframe = sys._getframe
@@ -46,7 +46,7 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
         context = threads.context
         if not context.tapes:
             return original(*args, **kwargs)
-        if converts and args and holds_traced(args[0]):
+        if converts and args and (some := first_traced(args[0])) is not None:
             dtype = args[1] if len(args) > 1 else kwargs.get("dtype")
             frame = _getframe(1)
             if not _calls_by_name(frame.f_code, frame.f_lasti, original.__name__):
@@ -54,6 +54,8 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
                 if compiled is not None:  # it would take the memory of what it gets
                     raise unsupported_call(compiled, caller())
             copies = original.__name__ == "array" and kwargs.get("copy", True) in (True, np._CopyMode.ALWAYS)
+            if type(args[0]) is list and len(args) == 1 and not kwargs:
+                return through(some, join, args, NO_PARAMS)
             order = _ORDERS.get(original.__name__, kwargs.get("order"))
             if type(args[0]) is Traced and (copies or order in ("C", "F")):
                 lies = layout(args[0]).flags
@@ -69,9 +71,9 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
                     whole = functions.reshape(whole, (1,) * (least - whole.ndim) + whole.shape)
                 return whole if dtype is None else functions.astype(whole, dtype)
 
-            return through(some_traced(args[0]), joined, args[:1], NO_PARAMS)
-        if fills and holds_traced([*args, *kwargs.values()]):
-            return through(some_traced([*args, *kwargs.values()]), CALLS[original], args, kwargs)
+            return through(some, joined, args[:1], NO_PARAMS)
+        if fills and (some := first_traced([*args, *kwargs.values()])) is not None:
+            return through(some, CALLS[original], args, kwargs)
         made = original(*args, **kwargs)
         if type(made) is not ndarray or made.dtype.kind not in "fc" or not made.flags.owndata:
             return made
@@ -107,17 +109,6 @@ def _calls_by_name(code: types.CodeType, offset: int, name: str) -> bool:
 
 _INTERNAL = frozenset({"numpy", "scipy", "wengert"})
 """Packages whose own arrays are left as they are: what they do with them is behind a rule."""
-
-
-def some_traced(value: Any) -> Traced:
-    """Return the first traced value in nested lists, tuples and object arrays."""
-    if type(value) is Traced:
-        return value
-    return (
-        next(some_traced(item) for item in np.ravel(value) if holds_traced(item))
-        if isinstance(value, np.ndarray)
-        else next(some_traced(item) for item in value if holds_traced(item))
-    )
 
 
 _CAUGHT = (
@@ -171,6 +162,7 @@ def _catching_call(original: Callable[..., Any], run: Callable[..., Any] | None 
     What is not recorded goes to `run`, the function itself if that is not given.
     """
     run, depth = (original, 2) if run is None else (run, 3)
+    plainly = not (original.__module__ or "").startswith("scipy.linalg")  # LAPACK's matrices lie by columns
 
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -178,13 +170,13 @@ def _catching_call(original: Callable[..., Any], run: Callable[..., Any] | None 
         if context.tapes:
             inner = 0
             for value in (*args, *kwargs.values()):
-                if holds_traced(value):
+                if (some := first_traced(value)) is not None:
                     frame = _getframe(depth - 1)
                     while frame.f_back is not None and frame.f_code.co_filename.startswith(LIBRARIES):
                         frame, inner = frame.f_back, inner + 1  # SciPy's own functions may lie between
                     inside = context.place is not None
-                    made = through(some_traced(value), CALLS[original], args, kwargs, depth + inner)
-                    return made if inside else finished(original, args, kwargs, made, plainly=False)
+                    made = through(some, CALLS[original], args, kwargs, depth + inner)
+                    return made if inside else finished(original, args, kwargs, made, plainly)
         return run(*args, **kwargs)
 
     return call

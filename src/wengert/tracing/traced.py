@@ -32,7 +32,7 @@ from wengert.errors import (
 )
 from wengert.primitives import elementwise as e
 from wengert.primitives import functions
-from wengert.primitives.structural import Operand, getitem, matmul, transpose
+from wengert.primitives.structural import Operand, concatenate, getitem, matmul, reshape, stack, transpose
 from wengert.primitives.table import CALLS
 from wengert.program import Primitive, Recordable, Shaped, as_value
 from wengert.tracing.foreign import scipy_call, unsupported_call
@@ -55,6 +55,9 @@ _asarray, _arange, _copy = np.asarray, np.arange, np.copy
 ndarray, float64 = np.ndarray, np.float64
 
 
+_JOINS = frozenset({stack, concatenate})
+
+
 def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
     """Compute a primitive on traced and other values, write the row, return the traced result.
 
@@ -75,7 +78,8 @@ def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any])
             parents.append(a.index)
         elif kind is ndarray and not a.dtype.hasobject:
             if a.size <= COPIED:
-                a = a.copy() if a.flags.c_contiguous else laid_like(a, a)
+                lies_by_rows = a.flags.c_contiguous
+                a = a.copy() if lies_by_rows else laid_like(a, a) if 0 in a.strides else a.copy("K")
             else:
                 large = True
             values.append(a)
@@ -154,7 +158,7 @@ def write_row(
         kept = (y, *values)
     elif not primitive.keeps:
         return y  # no derivative: nobody will ask for this row
-    elif primitive.elementwise and (kind is float64 or y.size <= SMALL):
+    elif (primitive.elementwise or primitive in _JOINS) and (kind is float64 or y.size <= SMALL):
         kept = (y, *values)  # no operand is larger than the result
     elif (
         y.size <= SMALL
@@ -766,6 +770,14 @@ class Traced(Recordable):
 
     def reshape(self, *shape: Any, **kwargs: Any) -> Any:
         wanted = shape[0] if len(shape) == 1 else shape
+        if not kwargs and type(self.value) is ndarray:
+            try:
+                params = {"shape": self.value.reshape(wanted).shape}
+            except (ValueError, TypeError):
+                pass  # it is raised below, with the user's line
+            else:
+                made = write_row(self.tape, reshape, (self.value,), (self.index,), params, 2)
+                return link_view(made, self, reshape, params)
         if "order" in kwargs:
             kwargs["order"] = in_memory(self, kwargs["order"])
         return through(self, functions.reshape, (self, wanted), kwargs)
@@ -953,15 +965,23 @@ def _elements(traced: Traced) -> np.ndarray[Any, Any]:
     return whole
 
 
+def first_traced(value: Any) -> Traced | None:
+    """Return a value if it is traced, or the first traced value in a list, tuple or object array; None if none is."""
+    if type(value) is Traced:
+        return value
+    if isinstance(value, np.ndarray):
+        value = value.ravel() if value.dtype.hasobject else ()
+    elif not isinstance(value, (list, tuple)):
+        return None
+    for item in value:
+        if type(item) is not float and (found := first_traced(item)) is not None:
+            return found
+    return None
+
+
 def holds_traced(value: Any) -> bool:
     """Tell whether a value is traced, or a list, tuple or object array with a traced value in it."""
-    if type(value) is Traced:
-        return True
-    if isinstance(value, (list, tuple)):
-        return any(holds_traced(item) for item in value)
-    if isinstance(value, np.ndarray) and value.dtype.hasobject:
-        return any(type(item) is Traced for item in value.ravel())
-    return False
+    return first_traced(value) is not None
 
 
 def join(value: Any) -> Any:
@@ -972,7 +992,13 @@ def join(value: Any) -> Any:
         return functions.stack(list(value.ravel())).reshape(value.shape) if value.ndim else value[()]
     if not holds_traced(value):
         return _asarray(value)
-    return functions.stack([join(item) for item in value])
+    for item in value:
+        if not (type(item) is Traced and not item.value.shape) and type(item) is not float:
+            return functions.stack([join(item) for item in value])
+    return record(stack, value, _ALONG_LAST)  # a list of numbers, as most are
+
+
+_ALONG_LAST: Mapping[str, Any] = types.MappingProxyType({"axis": -1})
 
 
 Tape.traced = Traced

@@ -127,7 +127,11 @@ class Seen:
         self.again, self.numpys = again, numpys
 
     def __call__(self, base: Traced) -> Any:
-        return relaid(self.again(base), self.numpys(layout(base)))
+        return self.laid(self.again(base), base)
+
+    def laid(self, view: Any, base: Traced) -> Any:
+        """Return the view with its axes in memory in the order in which NumPy's are."""
+        return relaid(view, self.numpys(layout(base))) if view.ndim > 1 else view
 
     def places(self, base: Traced) -> Any:
         """Return for each element of the view the place of the element of its base that it is.
@@ -157,7 +161,7 @@ def link_view(view: Any, base: Traced, made_by: Primitive, params: Mapping[str, 
             is_view = True  # NumPy made one, which may have been copied since
         else:
             value, of = innermost(view), innermost(base)
-            if type(value) is ndarray and made_by is reshape:
+            if type(value) is ndarray and made_by is reshape and hasattr(base, "link"):
                 whole = layout(base)
                 is_view = np.may_share_memory(whole.reshape(params["shape"]), whole)
             else:
@@ -181,7 +185,7 @@ def _link(view: Traced, base: Traced, made_by: Any, params: Mapping[str, Any]) -
 
 def _link_seen(view: Any, base: Any, made_by: Seen) -> Any:
     if type(view) is Traced and type(base) is Traced and view.tape is base.tape and view.value.shape:
-        view = relaid(view, made_by.numpys(layout(base)))
+        view = made_by.laid(view, base)
         _link(view, base, made_by, NO_PARAMS)
     return view
 
@@ -202,6 +206,11 @@ CALLING = frozenset({np.piecewise, np.apply_along_axis, np.apply_over_axes})
 """Functions that call the user's, which is not called twice."""
 OTHERWISE = frozenset({np.nanquantile, np.einsum, np.cross, np.tensordot, np.linalg.eig})
 """NumPy's functions whose results may not lie row by row where their arguments do, or be arrays without dimensions."""
+OWN = frozenset({
+    np.matmul, np.dot, np.vecdot, np.inner, np.sum, np.mean, np.concatenate, np.stack, np.vstack, np.hstack,
+    *(f for f in vars(np.linalg).values() if callable(f) and f is not np.linalg.eig),
+})  # fmt: skip
+"""NumPy's functions whose results NumPy's own have laid out here, too: if they lie row by row, they do so there."""
 
 
 _SPECIAL = VIEWING | SEEING | OTHERWISE
@@ -212,13 +221,16 @@ def finished(function: Callable[..., Any], args: Any, kwargs: Any, result: Any, 
 
     Most results lie row by row if the arguments do; other libraries' functions are asked always (`plainly` is False).
     """
-    value = innermost(result) if type(result) is Traced else None
+    value = result.value if type(result) is Traced else None
+    if type(value) is float64 and function not in OTHERWISE:
+        return result
+    if type(value) is Traced:
+        value = innermost(value)
     if value is not None and plainly and function not in _SPECIAL:  # most
-        if type(value) is float64:
-            return result
         if type(value) is ndarray and args and result is not args[0] and not hasattr(result, "link"):
             ndim = value.ndim
-            if value.flags.c_contiguous and value.base is None and (ndim == 1 or (ndim and _lie_by_rows(args))):
+            by_rows = ndim and value.flags.c_contiguous
+            if by_rows and (ndim == 1 or function in OWN or _lie_by_rows(args)):
                 return result
     elif function in SEEING:
         return _see_through(function, args, kwargs, result)
@@ -313,9 +325,18 @@ class _Layout(NamedTuple):
     itemsize: int
 
     def model(self, part: Any) -> Any:
-        """Return an array of the shape of a part that lies so."""
+        """Return an array of the shape of a part that lies so; None if the part does itself."""
         if self.strides and self.shape == part.shape:
             return _with_gaps(self.shape, self.strides, self.itemsize, part.dtype)
+        step = part.itemsize
+        strides = innermost(part).strides
+        for k in reversed(self.order):
+            n = part.shape[k]
+            if n > 1 and strides[k] != step:
+                break
+            step *= n
+        else:
+            return None
         inverse = sorted(range(len(self.order)), key=self.order.__getitem__)
         return _empty([part.shape[k] for k in self.order], part.dtype).transpose(inverse)
 
@@ -363,7 +384,10 @@ def _settled(part: Any, lies: _Layout | None) -> Any:
         return part
     if lies is None:
         return _as_scalar(part)
-    return relaid(part, lies.model(part)) if lies.order else as_array(part)
+    if not lies.order:
+        return as_array(part)
+    model = lies.model(part)
+    return part if model is None else relaid(part, model)
 
 
 def _as_scalar(value: Any) -> Any:
@@ -399,4 +423,7 @@ def _like(value: Any) -> Any:
         return tuple((key, _like(item)) for key, item in value.items())
     if kind is float or kind is float64 or kind is complex:
         return kind
-    return kind, repr(value)
+    return (kind, value) if kind in _SIMPLE else (kind, repr(value))
+
+
+_SIMPLE = frozenset({int, bool, str, type(None), type})

@@ -43,7 +43,10 @@ def reshape(a: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None)
 
 
 def _complete(shape: Any, size: int) -> tuple[int, ...]:
-    wanted = tuple(int(s) for s in shape) if np.iterable(shape) else (int(shape),)
+    if type(shape) is int:
+        wanted: tuple[int, ...] = (shape,)
+    else:
+        wanted = tuple([int(s) for s in shape]) if np.iterable(shape) else (int(shape),)
     if -1 in wanted:
         rest = math.prod(s for s in wanted if s != -1)
         if wanted.count(-1) > 1:
