@@ -198,6 +198,12 @@ def test_simplify_merges_lines_that_say_the_same_and_keeps_guards():
     assert program(1.0) == pytest.approx(2 * math.e)
 
 
+def test_zero_and_minus_zero_are_two_constants():
+    with np.errstate(divide="ignore"):
+        program = simplify(wg.trace(lambda x: np.array([x / 0.0, x / -0.0, x / np.float64(-0.0)]))(2.0))
+        np.testing.assert_array_equal(program(2.0), [np.inf, -np.inf, -np.inf])
+
+
 def test_one_line_is_not_called_lines():
     assert str(wg.plan(lambda x: np.exp(x))(1.0)).partition("\n")[0].endswith("R^1 -> R^1, 1 line; 1 exp")
 

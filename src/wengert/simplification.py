@@ -166,14 +166,16 @@ def _key(line: Line, inputs: tuple[Atom, ...]) -> Any:
 
 
 def value_key(value: Any) -> tuple[Any, ...]:
-    """Return what two equal values have in common; a long array is equal only to itself."""
+    """Return what two equal values have in common, zero and minus zero being two; a long array equals only itself."""
     if isinstance(value, np.ndarray):
         return (id(value),) if value.size > 16 else (value.shape, value.dtype.str, value.tobytes())
     if isinstance(value, (tuple, list)):
         return tuple(value_key(v) for v in value)
     if isinstance(value, slice):
         return ("slice", value.start, value.stop, value.step)
-    return (type(value).__name__, value)
+    if isinstance(value, np.generic):
+        return (value.dtype.str, value.tobytes())
+    return (type(value).__name__, repr(value) if isinstance(value, (float, complex)) else value)
 
 
 def renumber(program: Program) -> Program:
