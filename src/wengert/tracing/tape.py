@@ -34,6 +34,8 @@ COPIED = 1024
 Of larger ones the tape remembers how they looked (see `unchanged`)."""
 NO_PARAMS: Mapping[str, Any] = types.MappingProxyType({})
 
+np.empty((32 << 20) - (64 << 10), np.uint8)  # freed at once, so that glibc keeps what sweeps free: docs/design/0013
+
 
 class Context:
     """What a thread is tracing: its open tapes, and the place to write on rows that wengert makes itself."""
