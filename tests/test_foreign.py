@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import decimal
+import json
+
 import numpy as np
 import pytest
 import scipy.cluster.vq
@@ -15,7 +18,7 @@ import scipy.spatial
 import scipy.stats
 
 import wengert as wg
-from wengert.errors import UnsupportedError
+from wengert.errors import LostGradientError, UnsupportedError
 
 X = np.linspace(0.2, 0.9, 8) + 0.05 * np.sin(np.arange(8) * 5)
 T = np.linspace(0, 1, 8)
@@ -113,3 +116,26 @@ def test_errors_of_the_users_own_stay_what_they_are():
         wg.grad(lambda x: scipy.integrate.simpson(x, wrong=1))(X)
     with pytest.raises(ValueError, match="length"):
         wg.grad(lambda x: scipy.integrate.simpson(x, x=np.ones(3)))(X)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda x: np.random.default_rng(0).multivariate_normal(x, np.eye(2))[0], "multivariate_normal(x, np.eye(2))"),
+        (lambda x: np.sum(np.ma.array(x, mask=[0, 1])), "np.ma.array(x, mask=[0, 1])"),
+        (lambda x: float(decimal.Decimal(x[0])), "decimal.Decimal(x[0])"),
+        (lambda x: json.loads(json.dumps(list(x)))[0], "json.dumps(list(x))"),
+        (lambda x: {x[0]: 1}[x[0]] * x[0], "{x[0]: 1}"),
+    ],
+)
+def test_what_takes_no_traced_value_is_named_by_its_line(call, says):
+    with pytest.raises(LostGradientError, match="does not take a traced value") as caught:
+        wg.grad(call)(np.array([0.5, 1.5]))
+    assert says in str(caught.value)
+    assert "stop_gradient" in str(caught.value)
+
+
+def test_a_wrong_name_is_a_wrong_name():
+    with pytest.raises(AttributeError, match="no attribute 'summ'") as caught:
+        wg.grad(lambda x: x.summ())(np.ones(2))
+    assert type(caught.value) is AttributeError

@@ -175,6 +175,29 @@ def test_copies_are_values_of_their_own():
     np.testing.assert_allclose(wg.grad(f)(X), [0, 1, 1] + 4 * X)
 
 
+@pytest.mark.parametrize(
+    "number", [lambda x: float(f"{x:.17g}"), lambda x: int(f"{x:.0f}"), lambda x: float(format(x))]
+)
+def test_text_is_not_made_a_number_again(number):
+    with pytest.raises(LostGradientError, match="text of a traced value"):
+        wg.grad(lambda x: x * number(x))(1.5)
+    assert wg.grad(lambda x: x * number(wg.stop_gradient(x)))(1.5) == number(1.5)
+
+
+def test_text_outlives_its_trace_as_text():
+    kept = []
+
+    def f(x):
+        kept.append(f"{x}")
+        return x * 2.0
+
+    wg.grad(f)(1.5)
+    (text,) = kept
+    assert (float(text), text, pickle.loads(pickle.dumps(text))) == (1.5, "1.5", "1.5")
+    assert type(pickle.loads(pickle.dumps(text))) is str
+    assert json.dumps({text: text}) == '{"1.5": "1.5"}'
+
+
 def test_text_is_that_of_the_value(caplog):
     texts = []
 

@@ -15,7 +15,17 @@ from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
-from wengert.errors import LIBRARIES, PACKAGE, SCIPY, Location, RawLocation, UnsupportedError, WengertError, explain_at
+from wengert.errors import (
+    LIBRARIES,
+    PACKAGE,
+    SCIPY,
+    Location,
+    LostGradientError,
+    RawLocation,
+    UnsupportedError,
+    WengertError,
+    explain_at,
+)
 
 INSTEAD = {
     "scipy.cluster": "Take the clusters from stop_gradient(x), and compute with x from there.",
@@ -135,8 +145,8 @@ _CYTHON = (".pyx", ".pxd", "<stringsource>")
 _THEIRS = (TypeError, AttributeError, SystemError, BufferError)
 
 
-def translated(error: Exception, holds_traced: Callable[[Any], bool]) -> UnsupportedError | None:
-    """Return the error to raise in the place of one that SciPy raised of a traced value; None to leave it as it is."""
+def translated(error: Exception, holds_traced: Callable[[Any], bool]) -> WengertError | None:
+    """Return the error to raise in the place of one that compiled code raised of a traced value; None to leave it."""
     hidden: BaseException | None = error
     while hidden is not None and not isinstance(hidden, WengertError):
         hidden = hidden.__cause__ or hidden.__context__
@@ -158,6 +168,14 @@ def translated(error: Exception, holds_traced: Callable[[Any], bool]) -> Unsuppo
             return None
     else:
         name = None if inner else compiled_call(frame, at)
+        if name is None and "Traced" in said and not said.startswith("'Traced' object has no attribute"):
+            return LostGradientError(
+                explain_at(
+                    (frame.f_code, at),
+                    f"what is called here does not take a traced value (it says: {said}):",
+                    "Write it with NumPy's functions; or give it stop_gradient(x), if no derivative is wanted.",
+                )
+            )
         if name is None:
             return None
     return unsupported_call(name, (frame.f_code, at), said)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 import sys
+from typing import Any
 
 from wengert.errors import Location, LostGradientError, RawLocation, UnsupportedError, caller, explain_at
 from wengert.primitives.table import CALLS
 from wengert.tracing.foreign import scipy_call, unsupported_call
+from wengert.tracing.tape import threads
 
 _IN_NUMPY = {
     "acos": "np.arccos",
@@ -70,6 +72,33 @@ def lost(place: RawLocation | None) -> LostGradientError | UnsupportedError:
     return LostGradientError(
         explain_at(place, "a traced value is asked to become a plain float, which would lose its derivative:", instead)
     )
+
+
+class Text(str):
+    """What a traced value reads as: text for people, which is not made a number again while a trace is open.
+
+    >>> Text("0.5") == "0.5", float(Text("0.5")) + 1
+    (True, 1.5)
+    """
+
+    __slots__ = ()
+
+    def __float__(self) -> float:
+        if threads.context.tapes:
+            raise LostGradientError(
+                explain_at(
+                    caller(),
+                    "the text of a traced value is made a number again, which would lose its derivative:",
+                    "Use the value itself; or write stop_gradient(x) where a constant is meant.",
+                )
+            )
+        return float(str(self))
+
+    def __int__(self) -> int:
+        return int(float(self)) if threads.context.tapes else int(str(self))  # float() is what raises
+
+    def __reduce__(self) -> Any:
+        return str, (str(self),)
 
 
 def unsupported(name: str) -> UnsupportedError:

@@ -36,7 +36,7 @@ from wengert.primitives.structural import Operand, concatenate, getitem, matmul,
 from wengert.primitives.table import CALLS
 from wengert.program import Primitive, Recordable, Shaped, as_value
 from wengert.tracing.foreign import scipy_call, unsupported_call
-from wengert.tracing.messages import lost, unsupported
+from wengert.tracing.messages import Text, lost, unsupported
 from wengert.tracing.tape import (
     COPIED,
     NO_PARAMS,
@@ -544,7 +544,7 @@ class Traced(Recordable):
         return f"Traced({self.value!r})"
 
     def __format__(self, spec: str) -> str:
-        return format(self.value, spec)
+        return Text(format(self.value, spec)) if self.index >= 0 else format(self.value, spec)
 
     # -- Arithmetic --
 
@@ -851,6 +851,9 @@ class Flat:
         functions.writing.put(self.base, np.arange(self.base.size)[index], value)
 
 
+_TAKEN = dict.fromkeys(("hex", "as_integer_ratio"), "a traced number apart into plain integers")
+
+
 def _refusing(name: str) -> Callable[..., Any]:
     def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
         if (foreign := scipy_call()) is not None:
@@ -858,7 +861,7 @@ def _refusing(name: str) -> Callable[..., Any]:
         raise LostGradientError(
             explain_at(
                 caller(),
-                f"{name} takes the bytes of a traced array, which would lose its derivative:",
+                f"{name} takes {_TAKEN.get(name, 'the bytes of a traced array')}, which would lose its derivative:",
                 "Leave it out, or take it of the result of the differentiated function.",
             )
         )
