@@ -12,6 +12,7 @@ import itertools
 import re
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -145,6 +146,15 @@ _CYTHON = (".pyx", ".pxd", "<stringsource>")
 _THEIRS = (TypeError, AttributeError, SystemError, BufferError)
 
 
+_STANDARD = str(Path(ast.__file__).parent)
+
+
+def _is_standard(frame: FrameType) -> bool:
+    """Tell whether code is Python's own library."""
+    file = frame.f_code.co_filename
+    return file.startswith(("<frozen", _STANDARD)) and "site-packages" not in file
+
+
 def translated(error: Exception, holds_traced: Callable[[Any], bool]) -> WengertError | None:
     """Return the error to raise in the place of one that compiled code raised of a traced value; None to leave it."""
     hidden: BaseException | None = error
@@ -156,7 +166,7 @@ def translated(error: Exception, holds_traced: Callable[[Any], bool]) -> Wengert
     users = [k for k, (frame, _) in enumerate(entries) if not frame.f_code.co_filename.startswith(LIBRARIES)]
     if not users:
         return None
-    frame, at = entries[users[-1]]
+    frame, at = entries[next((k for k in reversed(users) if not _is_standard(entries[k][0])), users[-1])]
     inner = [f for f, _ in entries[users[-1] + 1 :]]
     name = public_name(inner)
     said = str(error).partition("\n")[0][:100]
