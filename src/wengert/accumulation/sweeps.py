@@ -10,7 +10,7 @@ On traced values a sweep writes a Program; the rows it makes carry the place of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from sys import getrefcount
 from typing import Any
 
@@ -35,7 +35,7 @@ from wengert.jacobians import (
 )
 from wengert.linearization import Linearization
 from wengert.primitives.structural import getitem
-from wengert.program import Recordable
+from wengert.program import Primitive, Recordable
 from wengert.tracing import SMALL, current_context
 
 ndarray, float64 = np.ndarray, np.float64
@@ -168,16 +168,11 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                         whole = bar[position]
                         bar[position] = _gather(whole, pieces.pop(position), shapes[position], batch, position in own)
                 bars = [bar[position] for position in out]
-                if any(g is not None for g in bars):
-                    wanted = [parent >= 0 for parent in parents]
-                    parts = primitive.joint_pull(bars, kept[1:], batch, wanted, **params)  # type: ignore[misc]
-                    for parent, part in zip(parents, parts, strict=True):
-                        if parent >= 0 and part is not None:
-                            bar[parent] = part if bar[parent] is None else bar[parent] + part
-                            own.discard(parent)
                 for position in out:
                     bar[position] = None
-                bars = parts = None  # type: ignore[assignment]  # not to be held while earlier lines are swept
+                if any(g is not None for g in bars):
+                    _pull_jointly(primitive, bars, parents, kept, params, batch, bar, own)
+                bars = None  # type: ignore[assignment]  # not to be held while earlier lines are swept
                 continue
             g = bar[out]
             if out in pieces:
@@ -220,11 +215,7 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                         bar[parent] = part if known is None else known + part
                 continue
             if plain and primitive.joint_pull is not None:
-                wanted = [parent >= 0 for parent in parents]
-                for parent, part in zip(parents, primitive.joint_pull([g], kept[1:], 0, wanted, **params), strict=True):
-                    if part is not None:
-                        known = bar[parent]
-                        bar[parent] = part if known is None else known + part
+                _pull_jointly(primitive, [g], parents, kept, params, 0, bar, own)
                 continue
             if recording:
                 context.place = place
@@ -315,6 +306,19 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
     for position in [k for k in pieces if k < len(linearization.inputs)]:
         bar[position] = _gather(bar[position], pieces.pop(position), shapes[position], batch, position in own)
     return bar[: len(linearization.inputs)]
+
+
+def _pull_jointly(
+    primitive: Primitive, bars: Sequence[Any], parents: Sequence[int], kept: Sequence[Any], params: Mapping[str, Any],
+    batch: int, bar: list[Any], own: set[int],
+) -> None:  # fmt: skip
+    """Pull the adjoints of a line's results back to all its operands at once."""
+    wanted = [parent >= 0 for parent in parents]
+    parts = primitive.joint_pull(bars, kept[1:], batch, wanted, **params)  # type: ignore[misc]
+    for parent, part in zip(parents, parts, strict=True):
+        if parent >= 0 and part is not None:
+            bar[parent] = part if bar[parent] is None else bar[parent] + part
+            own.discard(parent)
 
 
 def _gather(
