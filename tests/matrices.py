@@ -7,6 +7,7 @@ differences are of use there.
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -69,8 +70,14 @@ def assert_derivatives(case):
 
 
 def rows_of(*modules):
-    """Name the primitives that modules define."""
-    return {p.name: p for module in modules for p in vars(module).values() if isinstance(p, Primitive)}
+    """Name the primitives that modules define, those in a package too."""
+    parts = [
+        part
+        for module in modules
+        for part in (module, *vars(module).values())
+        if inspect.ismodule(part) and f"{part.__name__}.".startswith(f"{module.__name__}.")
+    ]
+    return {p.name: p for part in parts for p in vars(part).values() if isinstance(p, Primitive)}
 
 
 def rows_reached(cases):

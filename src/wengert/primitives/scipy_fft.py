@@ -26,7 +26,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from wengert.jacobians import LocalJacobian, Map
 from wengert.primitives import fourier
 from wengert.primitives.fourier import SWAPPED, _counts, _resized, _sizes
-from wengert.primitives.linalg import array, conj, is_complex
+from wengert.primitives.linalg.matrices import array, conj, is_complex
 from wengert.primitives.table import LATE, calls, define
 from wengert.program import Primitive
 

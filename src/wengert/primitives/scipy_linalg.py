@@ -24,20 +24,29 @@ import scipy.linalg as sp
 
 from wengert.errors import UnsupportedError
 from wengert.jacobians import LocalJacobian, Map
-from wengert.primitives import linalg as la
 from wengert.primitives.linalg import (
+    determinants,
+    eigenvalues,
+    factors,
+    least_squares,
+    matrices,
+    norms,
+    singular_values,
+    solving,
+)
+from wengert.primitives.linalg.matrices import (
     adjoint,
     array,
     conj,
     is_complex,
     product,
     real,
-    solve_block,
+    real_kind,
     spread,
     square_of,
     transposed,
-    triangle,
 )
+from wengert.primitives.linalg.triangles import hermitian, triangle
 from wengert.primitives.table import calls, define
 from wengert.program import Primitive
 
@@ -258,7 +267,7 @@ def solve_discrete_lyapunov(a: Any, q: Any, method: Any = None) -> Any:
     square_of(a)
     n = a.shape[-1]
     table = np.reshape(a[:, None, :, None] * conj(a)[None, :, None, :], (n * n, n * n))
-    return np.reshape(la.solve(np.eye(n * n) - table, np.reshape(q, (n * n, 1))), (n, n))
+    return np.reshape(solving.solve(np.eye(n * n) - table, np.reshape(q, (n * n, 1))), (n, n))
 
 
 # ---- Triangular systems, and what is solved by them ----
@@ -272,7 +281,7 @@ def _triangular(A: Any, b: Any, lower: bool, unit: bool) -> Any:
 
 
 def _triangular_block(A: Array, t: Array, lower: bool, unit: bool) -> Array:
-    return solve_block(A, t, lambda A, t: triangular(A, t, lower=lower, unit=unit))
+    return solving.solve_block(A, t, lambda A, t: triangular(A, t, lower=lower, unit=unit))
 
 
 def _triangular_matrix(y: Any, A: Any, _b: Any, lower: bool, unit: bool) -> LocalJacobian:
@@ -355,28 +364,28 @@ def solve(
     if assume_a in ("sym", "symmetric", "her", "hermitian", "pos", "positive definite"):
         if assume_a in ("sym", "symmetric"):
             side = A * triangle(n, A.dtype, lower=lower, strict=True)
-            A = side + la.transposed(side) + A * np.eye(n, dtype=la.real_kind(A))
+            A = side + matrices.transposed(side) + A * np.eye(n, dtype=real_kind(A))
         else:
-            A = la.hermitian(A, lower)  # one triangle is read
+            A = hermitian(A, lower)  # one triangle is read
     elif assume_a == "diagonal":
-        A = A * np.eye(n, dtype=la.real_kind(A))
+        A = A * np.eye(n, dtype=real_kind(A))
     elif assume_a in ("tridiagonal", "banded"):
         _unsupported("solve", assume_a=assume_a)
     if transposed:
-        A = la.transposed(A)
-    x = la.solve(A, right)
+        A = matrices.transposed(A)
+    x = solving.solve(A, right)
     return x[..., 0] if column else x
 
 
 @calls(sp.cholesky, catch=sp)
 def cholesky(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
-    return la.cholesky_(array(a), upper=not lower)
+    return factors.cholesky_(array(a), upper=not lower)
 
 
 @calls(sp.cho_factor, catch=sp)
 def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
     a = array(a)
-    factor = la.cholesky_(a, upper=not lower)
+    factor = factors.cholesky_(a, upper=not lower)
     if _leaves_the_other_triangle():
         factor = factor + a * (1 - triangle(a.shape[-1], a.dtype, lower=lower))
     return factor, lower
@@ -496,19 +505,20 @@ def lu(
 
 @calls(sp.inv, catch=sp)
 def inv(a: Any, overwrite_a: bool = False, check_finite: bool = True, **_options: Any) -> Any:
-    return la.inv_(array(a))
+    return solving.inv_(array(a))
 
 
 @calls(sp.det, catch=sp)
 def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
     a = array(a)
-    return la.det_(a.astype(np.complex128 if is_complex(a) else np.float64))  # SciPy's is always of double precision
+    kind = np.complex128 if is_complex(a) else np.float64  # SciPy's is always of double precision
+    return determinants.det_(a.astype(kind))
 
 
 @calls(sp.norm, catch=sp)
 def norm(a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False, check_finite: bool = True) -> Any:  # noqa: A002
     a = array(a)
-    y = la.norm(a, ord, axis, keepdims)
+    y = norms.norm(a, ord, axis, keepdims)
     if a.ndim == 1 and ord in (None, 2) and axis is None and not keepdims:
         return y.astype(np.float64)  # SciPy returns Python's float here
     return y
@@ -519,8 +529,8 @@ def pinv(a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = Fals
     a = array(a)
     _unsupported("pinv", atol=atol)
     cutoff = float(np.finfo(a.dtype).eps) * max(a.shape[-2:]) if rtol is None else rtol
-    B = la.pinv_(a, rcond=cutoff)
-    return (B, la.matrix_rank_(a, tol=None, hermitian=False, rtol=cutoff)) if return_rank else B
+    B = least_squares.pinv_(a, rcond=cutoff)
+    return (B, least_squares.matrix_rank_(a, tol=None, hermitian=False, rtol=cutoff)) if return_rank else B
 
 
 @calls(sp.lstsq, catch=sp)
@@ -534,12 +544,12 @@ def lstsq(
     lapack_driver: Any = None,
 ) -> Any:
     a = array(a)
-    return la.lstsq(a, b, float(np.finfo(a.dtype).eps) if cond is None else cond)
+    return least_squares.lstsq(a, b, float(np.finfo(a.dtype).eps) if cond is None else cond)
 
 
 @calls(sp.svdvals, catch=sp)
 def svdvals(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
-    return la.svdvals_(array(a))
+    return singular_values.svdvals_(array(a))
 
 
 @calls(sp.svd, catch=sp)
@@ -551,7 +561,7 @@ def svd(
     check_finite: bool = True,
     lapack_driver: str = "gesdd",
 ) -> Any:
-    found = la.svd(a, full_matrices, compute_uv)
+    found = singular_values.svd(a, full_matrices, compute_uv)
     return tuple(found) if compute_uv else found
 
 
@@ -569,12 +579,12 @@ def qr(
         raise ValueError("Mode argument should be one of ['full', 'r', 'economic', 'raw']")
     if mode == "r":
         a = array(a)
-        R = la.qr(a, "r")
+        R = factors.qr(a, "r")
         missing = a.shape[-2] - R.shape[-2]
         return (
             np.concatenate([R, np.zeros((*R.shape[:-2], missing, R.shape[-1]), R.dtype)], axis=-2) if missing else R,
         )
-    return tuple(la.qr(a, "complete" if mode == "full" else "reduced"))
+    return tuple(factors.qr(a, "complete" if mode == "full" else "reduced"))
 
 
 def _eigh_packed(x: Any, lower: bool) -> Any:
@@ -585,14 +595,14 @@ def _eigh_packed(x: Any, lower: bool) -> Any:
 eigh_ = define(
     "scipy_eigh",
     _eigh_packed,
-    la.eigh_rule,
+    eigenvalues.eigh_rule,
     elementwise=False,
     source=lambda args, params: (
         "(lambda w, v: np.concatenate([w[..., None, :], v], axis=-2))"
         f"(*scipy.linalg.eigh({args[0]}, lower={params['lower']}))"
     ),
     counts=lambda _y, x, **_params: product(9, x.shape),
-    kink="repeated eigenvalues: equal shares; of their vectors only the span has a derivative, else an error",
+    kink=eigenvalues.EQUAL_VALUES,
 )
 
 
@@ -632,21 +642,21 @@ def eigh(
     chosen = slice(None) if subset_by_index is None else slice(int(subset_by_index[0]), int(subset_by_index[1]) + 1)
     if b is None:
         if eigvals_only:
-            return la.eigvalsh_(a, lower=lower)[..., chosen]
+            return eigenvalues.eigvalsh_(a, lower=lower)[..., chosen]
         packed = eigh_(a, lower=lower)
         return real(packed[..., 0, :])[..., chosen], packed[..., 1:, :][..., chosen]
     if a.dtype.kind == "c" or a.ndim > 2:
         raise UnsupportedError("scipy.linalg.eigh(a, b) has a rule for one pair of real matrices only.")
     b = array(b)
-    L = la.cholesky_(b, upper=not lower)
+    L = factors.cholesky_(b, upper=not lower)
     L = L if lower else transposed(L)
-    half = triangular(L, la.hermitian(a, lower), lower=True, unit=False)
+    half = triangular(L, hermitian(a, lower), lower=True, unit=False)
     C = triangular(L, transposed(half), lower=True, unit=False)
     if eigvals_only:
-        return la.eigvalsh_(C, lower=lower)[chosen]
+        return eigenvalues.eigvalsh_(C, lower=lower)[chosen]
     packed = eigh_(C, lower=lower)
     V = triangular(transposed(L), packed[1:], lower=False, unit=False)
-    V = V * signs(V, la.hermitian(a, lower), la.hermitian(b, lower), lower=lower)
+    V = V * signs(V, hermitian(a, lower), hermitian(b, lower), lower=lower)
     return packed[0][chosen], V[:, chosen]
 
 
@@ -660,7 +670,7 @@ def eigvals(
     a: Any, b: Any = None, overwrite_a: bool = False, check_finite: bool = True, homogeneous_eigvals: bool = False
 ) -> Any:
     _unsupported("eigvals", b=b, homogeneous_eigvals=homogeneous_eigvals)
-    return la.eigvals_(array(a)) + 0j  # SciPy's are always complex
+    return eigenvalues.eigvals_(array(a)) + 0j  # SciPy's are always complex
 
 
 @calls(sp.eig, catch=sp)
@@ -677,7 +687,7 @@ def eig(
     _unsupported("eig", b=b, left=left, homogeneous_eigvals=homogeneous_eigvals)
     if not right:
         return eigvals(a)
-    w, V = la.eig(array(a))
+    w, V = eigenvalues.eig(array(a))
     return w + 0j, V
 
 

@@ -22,7 +22,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from wengert.errors import UnsupportedError
 from wengert.jacobians import Map
 from wengert.primitives import fourier
-from wengert.primitives.linalg import array, conj, is_complex
+from wengert.primitives.linalg.matrices import array, conj, is_complex
 from wengert.primitives.table import LATE, calls, define
 from wengert.program import Primitive
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from wengert.jacobians import LocalJacobian, Map
-from wengert.primitives.linalg import array
+from wengert.primitives.linalg.matrices import array
 from wengert.primitives.table import LATE, calls, define
 from wengert.program import Primitive
 
