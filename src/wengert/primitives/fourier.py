@@ -23,7 +23,8 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from wengert.errors import UnsupportedError
 from wengert.jacobians import LocalJacobian, Map
-from wengert.primitives.linalg.matrices import array, conj, is_complex
+from wengert.primitives.functions.arguments import as_operand
+from wengert.primitives.linalg.matrices import conj, is_complex
 from wengert.primitives.table import calls, define
 from wengert.program import Primitive
 
@@ -134,7 +135,7 @@ irfft_ = _row("irfft", _irfft_partial)
 def _one(row: Any, a: Any, n: Any, axis: int, norm: Any, out: Any, length: Callable[[int], int] = lambda m: m) -> Any:
     if out is not None:
         raise UnsupportedError("the transforms of np.fft with out= have no rule; leave it out.")
-    a = array(a)
+    a = as_operand(a)
     at = normalize_axis_index(axis, a.ndim)
     size = length(a.shape[at]) if n is None else int(n)
     if norm not in SWAPPED:
@@ -148,7 +149,7 @@ def _one(row: Any, a: Any, n: Any, axis: int, norm: Any, out: Any, length: Calla
 
 def _real(a: Any) -> Any:
     """Raise as NumPy does where a real signal is needed."""
-    a = array(a)
+    a = as_operand(a)
     if is_complex(a):
         raise TypeError("ufunc 'rfft_n_even' did not contain a loop with signature matching types of a complex signal")
     return a
@@ -176,7 +177,7 @@ def irfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = No
 
 @calls(np.fft.hfft)
 def hfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
-    return _one(irfft_, conj(array(a)), n, axis, SWAPPED.get(norm, norm), out, lambda m: 2 * (m - 1))
+    return _one(irfft_, conj(as_operand(a)), n, axis, SWAPPED.get(norm, norm), out, lambda m: 2 * (m - 1))
 
 
 @calls(np.fft.ihfft)
@@ -206,7 +207,7 @@ def _sizes(a: Any, s: Any, axes: Any, *, real_result: bool = False) -> tuple[lis
 
 
 def _several(one: Callable[..., Any], a: Any, s: Any, axes: Any, norm: Any, out: Any) -> Any:
-    a = array(a)
+    a = as_operand(a)
     lengths, chosen = _sizes(a, s, axes)
     for n, axis in reversed(list(zip(lengths, chosen, strict=True))):
         a = one(a, n, axis, norm, out)
@@ -235,7 +236,7 @@ def ifft2(a: Any, s: Any = None, axes: Sequence[int] = (-2, -1), norm: Any = Non
 
 @calls(np.fft.rfftn)
 def rfftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None, out: Any = None) -> Any:
-    a = array(a)
+    a = as_operand(a)
     lengths, chosen = _sizes(a, s, axes)
     a = rfft(a, lengths[-1], chosen[-1], norm, out)
     for n, axis in reversed(list(zip(lengths[:-1], chosen[:-1], strict=True))):
@@ -245,7 +246,7 @@ def rfftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None, out: Any = 
 
 @calls(np.fft.irfftn)
 def irfftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None, out: Any = None) -> Any:
-    a = array(a)
+    a = as_operand(a)
     lengths, chosen = _sizes(a, s, axes, real_result=True)
     for n, axis in zip(lengths[:-1], chosen[:-1], strict=True):
         a = ifft(a, n, axis, norm, out)
@@ -266,7 +267,7 @@ def irfft2(a: Any, s: Any = None, axes: Sequence[int] = (-2, -1), norm: Any = No
 
 
 def _shifted(x: Any, axes: Any, back: bool) -> Any:
-    x = array(x)
+    x = as_operand(x)
     chosen = tuple(range(x.ndim)) if axes is None else normalize_axis_tuple(axes, x.ndim)
     shifts = [-(x.shape[k] // 2) if back else x.shape[k] // 2 for k in chosen]
     return np.roll(x, shifts, chosen)

@@ -26,7 +26,8 @@ from numpy.lib.array_utils import normalize_axis_index
 from wengert.jacobians import LocalJacobian, Map
 from wengert.primitives import fourier
 from wengert.primitives.fourier import SWAPPED, _counts, _resized, _sizes
-from wengert.primitives.linalg.matrices import array, conj, is_complex
+from wengert.primitives.functions.arguments import as_operand
+from wengert.primitives.linalg.matrices import conj, is_complex
 from wengert.primitives.table import LATE, calls, define
 from wengert.program import Primitive
 
@@ -97,7 +98,7 @@ def _periods(name: str, type: int, n: int) -> int:
 def _one(
     name: str, x: Any, type: int, n: Any, axis: int, norm: Any, orthogonalize: Any, inverse: bool
 ) -> Any:  # fmt: skip
-    x = array(x)
+    x = as_operand(x)
     if norm not in SWAPPED:
         raise ValueError(f'Invalid norm value {norm!r}; should be "backward", "ortho" or "forward".')
     if type not in (1, 2, 3, 4):
@@ -156,7 +157,7 @@ def _real_transforms(name: str) -> dict[str, Callable[..., Any]]:
             x: Any, type: int = 2, s: Any = None, axes: Any = None, norm: Any = None, overwrite_x: bool = False,
             workers: Any = None, *, orthogonalize: Any = None,
         ) -> Any:  # fmt: skip
-            x = array(x)
+            x = as_operand(x)
             for n, axis in zip(*_sizes(x, _listed(s), _listed(axes)), strict=True):
                 x = _one(name, x, type, n, axis, norm, orthogonalize, inverse)
             return x
@@ -195,7 +196,7 @@ def _several_axes(function: Callable[..., Any], default: Any) -> Callable[..., A
 
 
 def _hfftn(x: Any, s: Any, axes: Any, norm: Any) -> Any:
-    return fourier.irfftn(conj(array(x)), s, axes, SWAPPED.get(norm, norm))
+    return fourier.irfftn(conj(as_operand(x)), s, axes, SWAPPED.get(norm, norm))
 
 
 def _ihfftn(x: Any, s: Any, axes: Any, norm: Any) -> Any:

@@ -24,6 +24,7 @@ import scipy.linalg as sp
 
 from wengert.errors import UnsupportedError
 from wengert.jacobians import LocalJacobian, Map
+from wengert.primitives.functions.arguments import as_operand
 from wengert.primitives.linalg import (
     determinants,
     eigenvalues,
@@ -36,7 +37,6 @@ from wengert.primitives.linalg import (
 )
 from wengert.primitives.linalg.matrices import (
     adjoint,
-    array,
     conj,
     is_complex,
     product,
@@ -106,7 +106,7 @@ def _function_of_matrix(name: str) -> Any:
 
     def written(A: Any, disp: Any = None) -> Any:
         _unsupported(name, disp=None if disp is True else disp)
-        A = array(A)
+        A = as_operand(A)
         square_of(A)
         return primitive(A)
 
@@ -150,7 +150,7 @@ sqrtm_ = define(
 @calls(sp.sqrtm, catch=sp)
 def sqrtm(A: Any, disp: Any = None, blocksize: Any = None) -> Any:
     _unsupported("sqrtm", disp=None if disp is True else disp)
-    A = array(A)
+    A = as_operand(A)
     square_of(A)
     return sqrtm_(A)
 
@@ -182,7 +182,7 @@ power_: Primitive = define(
 
 @calls(sp.fractional_matrix_power, catch=sp)
 def fractional_matrix_power(A: Any, t: Any) -> Any:
-    A = array(A)
+    A = as_operand(A)
     square_of(A)
     if A.ndim > 2:
         raise UnsupportedError("scipy.linalg.fractional_matrix_power of a stack has no rule; call it for each matrix.")
@@ -191,7 +191,7 @@ def fractional_matrix_power(A: Any, t: Any) -> Any:
 
 @calls(sp.expm_frechet, catch=sp)
 def expm_frechet(A: Any, E: Any, method: Any = None, compute_expm: bool = True, check_finite: bool = True) -> Any:
-    A, E = array(A), array(E)
+    A, E = as_operand(A), as_operand(E)
     slope = in_block(expm_, A, E, A)
     return (expm_(A), slope) if compute_expm else slope
 
@@ -252,18 +252,18 @@ def _of_one_stack(*arrays: Any) -> tuple[Any, ...]:
 
 @calls(sp.solve_sylvester, catch=sp)
 def solve_sylvester(a: Any, b: Any, q: Any) -> Any:
-    return sylvester(*_of_one_stack(array(a), array(b), array(q)))
+    return sylvester(*_of_one_stack(as_operand(a), as_operand(b), as_operand(q)))
 
 
 @calls(sp.solve_continuous_lyapunov, catch=sp)
 def solve_continuous_lyapunov(a: Any, q: Any) -> Any:
-    a = array(a)
-    return sylvester(*_of_one_stack(a, adjoint(a), array(q)))
+    a = as_operand(a)
+    return sylvester(*_of_one_stack(a, adjoint(a), as_operand(q)))
 
 
 @calls(sp.solve_discrete_lyapunov, catch=sp)
 def solve_discrete_lyapunov(a: Any, q: Any, method: Any = None) -> Any:
-    a, q = array(a), array(q)
+    a, q = as_operand(a), as_operand(q)
     square_of(a)
     n = a.shape[-1]
     table = np.reshape(a[:, None, :, None] * conj(a)[None, :, None, :], (n * n, n * n))
@@ -319,7 +319,7 @@ triangular = define(
 
 def _as_columns(A: Any, b: Any) -> tuple[Any, Any, bool]:
     """Bring matrix and right-hand side to one stack; tell whether the right-hand side is a vector."""
-    A, b = array(A), array(b)
+    A, b = as_operand(A), as_operand(b)
     square_of(A)
     column = b.ndim == 1
     A, b = _of_one_stack(A, b[:, None] if column else b)
@@ -379,12 +379,12 @@ def solve(
 
 @calls(sp.cholesky, catch=sp)
 def cholesky(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
-    return factors.cholesky_(array(a), upper=not lower)
+    return factors.cholesky_(as_operand(a), upper=not lower)
 
 
 @calls(sp.cho_factor, catch=sp)
 def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
-    a = array(a)
+    a = as_operand(a)
     factor = factors.cholesky_(a, upper=not lower)
     if _leaves_the_other_triangle():
         factor = factor + a * (1 - triangle(a.shape[-1], a.dtype, lower=lower))
@@ -464,7 +464,7 @@ order_of = define(
 
 @calls(sp.lu_factor, catch=sp)
 def lu_factor(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
-    a = array(a)
+    a = as_operand(a)
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
         raise UnsupportedError(f"scipy.linalg.lu_factor of shape {a.shape} has no rule; it has for one square matrix.")
     piv = pivots(a)
@@ -475,7 +475,7 @@ def lu_factor(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> A
 def lu_solve(lu_and_piv: Any, b: Any, trans: Any = 0, overwrite_b: bool = False, check_finite: bool = True) -> Any:
     lu, piv = lu_and_piv
     LU, right, column = _as_columns(lu, b)
-    order = order_of(array(piv))
+    order = order_of(as_operand(piv))
     if trans == 0:
         y = triangular(LU, right[order], lower=True, unit=True)
         x = triangular(LU, y, lower=False, unit=False)
@@ -505,19 +505,19 @@ def lu(
 
 @calls(sp.inv, catch=sp)
 def inv(a: Any, overwrite_a: bool = False, check_finite: bool = True, **_options: Any) -> Any:
-    return solving.inv_(array(a))
+    return solving.inv_(as_operand(a))
 
 
 @calls(sp.det, catch=sp)
 def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
-    a = array(a)
+    a = as_operand(a)
     kind = np.complex128 if is_complex(a) else np.float64  # SciPy's is always of double precision
     return determinants.det_(a.astype(kind))
 
 
 @calls(sp.norm, catch=sp)
 def norm(a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False, check_finite: bool = True) -> Any:  # noqa: A002
-    a = array(a)
+    a = as_operand(a)
     y = norms.norm(a, ord, axis, keepdims)
     if a.ndim == 1 and ord in (None, 2) and axis is None and not keepdims:
         return y.astype(np.float64)  # SciPy returns Python's float here
@@ -526,7 +526,7 @@ def norm(a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False, chec
 
 @calls(sp.pinv, catch=sp)
 def pinv(a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = False, check_finite: bool = True) -> Any:
-    a = array(a)
+    a = as_operand(a)
     _unsupported("pinv", atol=atol)
     cutoff = float(np.finfo(a.dtype).eps) * max(a.shape[-2:]) if rtol is None else rtol
     B = least_squares.pinv_(a, rcond=cutoff)
@@ -543,13 +543,13 @@ def lstsq(
     check_finite: bool = True,
     lapack_driver: Any = None,
 ) -> Any:
-    a = array(a)
+    a = as_operand(a)
     return least_squares.lstsq(a, b, float(np.finfo(a.dtype).eps) if cond is None else cond)
 
 
 @calls(sp.svdvals, catch=sp)
 def svdvals(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
-    return singular_values.svdvals_(array(a))
+    return singular_values.svdvals_(as_operand(a))
 
 
 @calls(sp.svd, catch=sp)
@@ -578,7 +578,7 @@ def qr(
     if mode not in ("full", "r", "economic"):
         raise ValueError("Mode argument should be one of ['full', 'r', 'economic', 'raw']")
     if mode == "r":
-        a = array(a)
+        a = as_operand(a)
         R = factors.qr(a, "r")
         missing = a.shape[-2] - R.shape[-2]
         return (
@@ -637,7 +637,7 @@ def eigh(
     driver: Any = None,
 ) -> Any:
     _unsupported("eigh", subset_by_value=subset_by_value, driver=driver, type=None if type == 1 else type)
-    a = array(a)
+    a = as_operand(a)
     square_of(a)
     chosen = slice(None) if subset_by_index is None else slice(int(subset_by_index[0]), int(subset_by_index[1]) + 1)
     if b is None:
@@ -647,7 +647,7 @@ def eigh(
         return real(packed[..., 0, :])[..., chosen], packed[..., 1:, :][..., chosen]
     if a.dtype.kind == "c" or a.ndim > 2:
         raise UnsupportedError("scipy.linalg.eigh(a, b) has a rule for one pair of real matrices only.")
-    b = array(b)
+    b = as_operand(b)
     L = factors.cholesky_(b, upper=not lower)
     L = L if lower else transposed(L)
     half = triangular(L, hermitian(a, lower), lower=True, unit=False)
@@ -670,7 +670,7 @@ def eigvals(
     a: Any, b: Any = None, overwrite_a: bool = False, check_finite: bool = True, homogeneous_eigvals: bool = False
 ) -> Any:
     _unsupported("eigvals", b=b, homogeneous_eigvals=homogeneous_eigvals)
-    return eigenvalues.eigvals_(array(a)) + 0j  # SciPy's are always complex
+    return eigenvalues.eigvals_(as_operand(a)) + 0j  # SciPy's are always complex
 
 
 @calls(sp.eig, catch=sp)
@@ -687,7 +687,7 @@ def eig(
     _unsupported("eig", b=b, left=left, homogeneous_eigvals=homogeneous_eigvals)
     if not right:
         return eigvals(a)
-    w, V = eigenvalues.eig(array(a))
+    w, V = eigenvalues.eig(as_operand(a))
     return w + 0j, V
 
 
@@ -696,7 +696,7 @@ def eig(
 
 @calls(sp.block_diag, catch=sp)
 def block_diag(*arrays: Any) -> Any:
-    blocks = [np.atleast_2d(array(a)) for a in arrays]
+    blocks = [np.atleast_2d(as_operand(a)) for a in arrays]
     if any(a.ndim > 2 for a in blocks):
         raise UnsupportedError("scipy.linalg.block_diag of stacks has no rule; call it for each member.")
     width = sum(a.shape[1] for a in blocks)
@@ -712,8 +712,8 @@ def block_diag(*arrays: Any) -> Any:
 
 @calls(sp.toeplitz, catch=sp)
 def toeplitz(c: Any, r: Any = None) -> Any:
-    c = np.ravel(array(c))
-    r = conj(c) if r is None else np.ravel(array(r))
+    c = np.ravel(as_operand(c))
+    r = conj(c) if r is None else np.ravel(as_operand(r))
     at = np.arange(c.shape[0])[:, None] - np.arange(r.shape[0])[None, :]
     both = np.concatenate([c, r[1:]])
     return both[np.where(at >= 0, at, c.shape[0] - 1 - at)]
@@ -721,7 +721,7 @@ def toeplitz(c: Any, r: Any = None) -> Any:
 
 @calls(sp.circulant, catch=sp)
 def circulant(c: Any) -> Any:
-    c = array(c)
+    c = as_operand(c)
     if c.ndim != 1:
         raise UnsupportedError("scipy.linalg.circulant of a stack has no rule; call it for each member.")
     n = math.prod(c.shape)
@@ -730,7 +730,7 @@ def circulant(c: Any) -> Any:
 
 @calls(sp.hankel, catch=sp)
 def hankel(c: Any, r: Any = None) -> Any:
-    c = np.ravel(array(c))
-    r = np.zeros(c.shape, c.dtype) if r is None else np.ravel(array(r))
+    c = np.ravel(as_operand(c))
+    r = np.zeros(c.shape, c.dtype) if r is None else np.ravel(as_operand(r))
     both = np.concatenate([c, r[1:]])
     return both[np.arange(c.shape[0])[:, None] + np.arange(r.shape[0])[None, :]]

@@ -22,7 +22,8 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from wengert.errors import UnsupportedError
 from wengert.jacobians import Map
 from wengert.primitives import fourier
-from wengert.primitives.linalg.matrices import array, conj, is_complex
+from wengert.primitives.functions.arguments import as_operand
+from wengert.primitives.linalg.matrices import conj, is_complex
 from wengert.primitives.table import LATE, calls, define
 from wengert.program import Primitive
 
@@ -127,10 +128,10 @@ def _filtered(b: Array, a: Array, x: Array) -> Array:
 
 def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
     """Filter signals by coefficients; with ``zi`` return what is left in the delays, too."""
-    b, a, x = np.atleast_1d(array(b)), np.atleast_1d(array(a)), array(x)
+    b, a, x = np.atleast_1d(as_operand(b)), np.atleast_1d(as_operand(a)), as_operand(x)
     if b.ndim != 1 or a.ndim != 1:
         raise ValueError("object of too small depth for desired array")
-    dtype = np.result_type(b.dtype, a.dtype, x.dtype, *([] if zi is None else [array(zi).dtype]), np.float32)
+    dtype = np.result_type(b.dtype, a.dtype, x.dtype, *([] if zi is None else [as_operand(zi).dtype]), np.float32)
     b, a, x = (v if v.dtype == dtype else v.astype(dtype) for v in (b, a, x))
     if a[0] != 1.0:
         b, a = b / a[0], a / a[0]
@@ -138,7 +139,7 @@ def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
     if zi is None:
         return np.moveaxis(_filtered(b, a, x), -1, axis)
     order, n = max(b.shape[0], a.shape[0]) - 1, x.shape[-1]
-    zi = np.moveaxis(array(zi).astype(dtype), axis, -1)
+    zi = np.moveaxis(as_operand(zi).astype(dtype), axis, -1)
     zi = np.broadcast_to(zi, (*x.shape[:-1], order))
     padding = np.zeros((*x.shape[:-1], order), dtype)
     at_rest = np.concatenate([zi, np.zeros(x.shape, dtype)], axis=-1)
@@ -153,7 +154,7 @@ def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
 
 def sosfilt(sos: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
     """Filter by one section of second order after the other."""
-    sos, x = array(sos), array(x)
+    sos, x = as_operand(sos), as_operand(x)
     if sos.ndim != 2 or sos.shape[1] != 6:
         raise ValueError("sos array must be shape (n_sections, 6)")
     if not np.all(sos[:, 3] == 1):
@@ -163,7 +164,7 @@ def sosfilt(sos: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
         if zi is None:
             x = lfilter(sos[k, :3], sos[k, 3:], x, axis)
         else:
-            x, rest = lfilter(sos[k, :3], sos[k, 3:], x, axis, array(zi)[k])
+            x, rest = lfilter(sos[k, :3], sos[k, 3:], x, axis, as_operand(zi)[k])
             left.append(rest)
     return x if zi is None else (x, np.stack(left))
 
@@ -196,7 +197,7 @@ def _shaped(full: Array, one: Any, two: Any, mode: str, axes: Sequence[int]) -> 
 
 def fftconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Any:
     """Convolve along axes, as a product of spectra."""
-    one, two = array(in1), array(in2)
+    one, two = as_operand(in1), as_operand(in2)
     if one.ndim == two.ndim == 0:
         return one * two
     if one.ndim != two.ndim:
@@ -222,7 +223,7 @@ def fftconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Any
 
 def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
     """Convolve, short signals element by element."""
-    one, two = array(in1), array(in2)
+    one, two = as_operand(in1), as_operand(in2)
     if one.ndim != 1 or two.ndim != 1 or method == "fft" or min(one.size, two.size) > 500 or 0 in (one.size, two.size):
         return fftconvolve(one, two, mode)
     return _shaped(np.convolve(one, two, "full"), one, two, mode, [0])
@@ -230,7 +231,7 @@ def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> An
 
 def correlate(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
     """Convolve with the kernel turned around."""
-    two = array(in2)
+    two = as_operand(in2)
     return convolve(in1, conj(two[(slice(None, None, -1),) * two.ndim]), mode, method)
 
 
@@ -239,7 +240,7 @@ _EDGES = {"wrap": "wrap", "circular": "wrap", "symm": "symmetric", "symmetric": 
 
 def convolve2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", fillvalue: Any = 0) -> Any:
     """Convolve planes, whose edges are filled up, wrapped around or reflected."""
-    one, two = array(in1), array(in2)
+    one, two = as_operand(in1), as_operand(in2)
     if one.ndim != 2 or two.ndim != 2:
         raise ValueError("convolve2d inputs must both be 2-D arrays")
     if mode == "valid" or (boundary in ("fill", "pad") and not isinstance(fillvalue, complex) and fillvalue == 0):
@@ -257,7 +258,7 @@ def convolve2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", f
 
 def correlate2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", fillvalue: Any = 0) -> Any:
     """Convolve planes with the kernel turned around."""
-    one, two = array(in1), array(in2)
+    one, two = as_operand(in1), as_operand(in2)
     if mode == "same" and any(n % 2 == 0 for n in two.shape):
         raise UnsupportedError("scipy.signal.correlate2d with mode='same' and a kernel of even size has no rule.")
     return convolve2d(one, conj(two[::-1, ::-1]), mode, boundary, fillvalue)

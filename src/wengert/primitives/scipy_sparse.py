@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from wengert.jacobians import LocalJacobian, Map
-from wengert.primitives.linalg.matrices import array
+from wengert.primitives.functions.arguments import as_operand
 from wengert.primitives.table import LATE, calls, define
 from wengert.program import Primitive
 
@@ -92,7 +92,7 @@ sparse_product: Primitive = define(
 
 def _product(matrix: Any, other: Any) -> Any:
     """Multiply a sparse matrix by a vector or a dense matrix, as ``A @ x`` does."""
-    x = array(other)
+    x = as_operand(other)
     wide = matrix.shape if len(matrix.shape) == 2 else (1, *matrix.shape)
     if x.ndim not in (1, 2) or x.shape[0] != wide[1]:
         raise ValueError(f"matmul: dimension mismatch with signature (n,k={wide[1]}),(k={x.shape[:1]},1?)->(n,1?)")
@@ -104,7 +104,7 @@ def _product(matrix: Any, other: Any) -> Any:
 
 def _product_from_left(matrix: Any, other: Any) -> Any:
     """Multiply a vector or a dense matrix by a sparse matrix, as ``x @ A`` does."""
-    x = array(other)
+    x = as_operand(other)
     return np.transpose(_product(matrix.T, np.transpose(x)))
 
 

@@ -14,12 +14,12 @@ from scipy.linalg import blas
 
 from wengert.errors import UnsupportedError
 from wengert.jacobians import LocalJacobian, Map
+from wengert.primitives.functions.arguments import as_operand
 from wengert.primitives.linalg.complements import completion, completion_of
 from wengert.primitives.linalg.degeneracy import degenerate, identity, tolerance
 from wengert.primitives.linalg.matrices import (
     Array,
     adjoint,
-    array,
     conj,
     cubic,
     is_complex,
@@ -146,7 +146,7 @@ qr_ = define(
 
 @calls(np.linalg.qr)
 def qr(a: Any, mode: str = "reduced") -> Any:
-    a = array(a)
+    a = as_operand(a)
     mode = {"full": "reduced", "f": "reduced", "e": "economic"}.get(mode, mode)
     if mode not in ("reduced", "complete", "r"):
         raise UnsupportedError(f"np.linalg.qr with mode={mode!r} has no rule; use 'reduced', 'complete' or 'r'.")

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from wengert.jacobians import LocalJacobian, Map
+from wengert.primitives.functions.arguments import as_operand
 from wengert.primitives.linalg.matrices import (
     Array,
     adjoint,
-    array,
     conj,
     cubic,
     matrices,
@@ -121,7 +121,7 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._
         raise ValueError("`rtol` and `rcond` can't be both set.")
     if rtol is not np._NoValue:
         rcond = rtol if rtol is not None else float(np.finfo(a.dtype).eps) * max(a.shape[-2:])
-    a = array(a)
+    a = as_operand(a)
     matrices(a)
     if hermitian:  # NumPy reads the lower triangle
         a = np.tril(a) + adjoint(np.tril(a, -1))
@@ -130,7 +130,7 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._
 
 @calls(np.linalg.lstsq)
 def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
-    a, b = array(a), array(b)
+    a, b = as_operand(a), as_operand(b)
     if a.ndim != 2:
         raise np.linalg.LinAlgError(f"{a.ndim}-dimensional array given. Array must be two-dimensional")
     column = b.ndim == 1
@@ -146,4 +146,4 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
 
 @calls(np.linalg.matrix_rank)
 def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
-    return matrix_rank_(array(A), tol=tol, hermitian=hermitian, rtol=rtol)
+    return matrix_rank_(as_operand(A), tol=tol, hermitian=hermitian, rtol=rtol)

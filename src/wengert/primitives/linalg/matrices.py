@@ -22,11 +22,6 @@ REAL: dict[str, np.dtype[Any]] = {"F": np.dtype(np.float32), "D": np.dtype(np.fl
 # ---- Transposes, and parts of complex numbers ----
 
 
-def array(value: Any) -> Any:
-    """Return traced values and arrays as they are, anything else as an array."""
-    return value if hasattr(value, "shape") else np.asarray(value)
-
-
 def transposed(a: Array) -> Array:
     """Return the stack of transposed matrices."""
     return a.T if type(a) is np.ndarray and a.ndim == 2 else np.swapaxes(a, -1, -2)

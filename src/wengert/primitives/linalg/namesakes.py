@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from wengert.primitives.linalg.matrices import array, conj, transposed
+from wengert.primitives.functions.arguments import as_operand
+from wengert.primitives.linalg.matrices import conj, transposed
 from wengert.primitives.table import calls
 
 
@@ -22,7 +23,7 @@ def diagonal(x: Any, /, *, offset: int = 0) -> Any:
 
 @calls(np.linalg.outer)
 def outer(x1: Any, x2: Any, /) -> Any:
-    x1, x2 = array(x1), array(x2)
+    x1, x2 = as_operand(x1), as_operand(x2)
     if x1.ndim != 1 or x2.ndim != 1:
         raise ValueError(f"Input arrays must be one-dimensional, but they are x1.ndim={x1.ndim} and x2.ndim={x2.ndim}.")
     return np.outer(x1, x2)
@@ -30,7 +31,7 @@ def outer(x1: Any, x2: Any, /) -> Any:
 
 @calls(np.linalg.cross)
 def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
-    x1, x2 = array(x1), array(x2)
+    x1, x2 = as_operand(x1), as_operand(x2)
     if x1.shape[axis] != 3 or x2.shape[axis] != 3:
         raise ValueError(
             "Both input arrays must be (arrays of) 3-dimensional vectors, "
@@ -41,7 +42,7 @@ def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
 
 @calls(np.linalg.vecdot)
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
-    x1, x2 = array(x1), array(x2)
+    x1, x2 = as_operand(x1), as_operand(x2)
     return np.sum(conj(x1) * x2, axis=axis)
 
 
@@ -52,7 +53,7 @@ def matmul(x1: Any, x2: Any, /) -> Any:
 
 @calls(np.linalg.matrix_transpose)
 def matrix_transpose(x: Any, /) -> Any:
-    x = array(x)
+    x = as_operand(x)
     if x.ndim < 2:
         raise ValueError(f"Input array must be at least 2-dimensional, but it is {x.ndim}")
     return transposed(x)

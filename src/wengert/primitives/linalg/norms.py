@@ -16,7 +16,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from wengert.jacobians import LocalJacobian, Map, Shape
-from wengert.primitives.linalg.matrices import Array, array, conj, matrices, real, real_kind, square_of
+from wengert.primitives.functions.arguments import as_operand
+from wengert.primitives.linalg.matrices import Array, conj, matrices, real, real_kind, square_of
 from wengert.primitives.linalg.singular_values import svdvals_
 from wengert.primitives.linalg.solving import inv_
 from wengert.primitives.table import calls, define
@@ -115,7 +116,7 @@ def _matrix_norm(x: Any, p: Any, rows: int, columns: int) -> Any:
 
 @calls(np.linalg.norm)
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A002
-    x = array(x)
+    x = as_operand(x)
     if axis is None and (ord is None or (ord in ("f", "fro") and x.ndim == 2) or (ord == 2 and x.ndim == 1)):
         y = _length(x, range(x.ndim))
         return np.reshape(y, (1,) * x.ndim) if keepdims else y
@@ -131,7 +132,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
 @calls(np.linalg.vector_norm)
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:  # noqa: A002
-    x = array(x)
+    x = as_operand(x)
     axes = tuple(range(x.ndim)) if axis is None else normalize_axis_tuple(axis, x.ndim)
     rest = tuple(k for k in range(x.ndim) if k not in axes)
     moved = np.transpose(x, (*rest, *axes))
@@ -147,7 +148,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any: 
 
 @calls(np.linalg.cond)
 def cond(x: Any, p: Any = None) -> Any:
-    x = array(x)
+    x = as_operand(x)
     matrices(x)
     if p is None or p in (2, -2):
         s = svdvals_(x)

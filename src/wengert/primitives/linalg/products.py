@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 
 from wengert.errors import UnsupportedError
-from wengert.primitives.linalg.matrices import array, square_of
+from wengert.primitives.functions.arguments import as_operand
+from wengert.primitives.linalg.matrices import square_of
 from wengert.primitives.linalg.solving import inv_
 from wengert.primitives.table import calls
 
 
 @calls(np.linalg.matrix_power)
 def matrix_power(a: Any, n: Any) -> Any:
-    a = array(a)
+    a = as_operand(a)
     square_of(a)
     exponent = int(n)
     if exponent == 0:
@@ -44,7 +45,7 @@ def matrix_power(a: Any, n: Any) -> Any:
 def multi_dot(arrays: Sequence[Any], *, out: Any = None) -> Any:
     if out is not None:
         raise UnsupportedError("np.linalg.multi_dot with out= has no rule; leave it out.")
-    factors = [array(a) for a in arrays]
+    factors = [as_operand(a) for a in arrays]
     if len(factors) < 2:
         raise ValueError("Expecting at least two arrays.")
     first, last = factors[0].ndim, factors[-1].ndim

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from wengert.jacobians import LocalJacobian, Map
+from wengert.primitives.functions.arguments import as_operand
 from wengert.primitives.linalg.complements import completion, full_svd
 from wengert.primitives.linalg.degeneracy import gaps, joined, level, magnitude, ratio, settle, shared, tolerance
 from wengert.primitives.linalg.eigenvalues import eigh_, eigvalsh_
 from wengert.primitives.linalg.matrices import (
     Array,
     adjoint,
-    array,
     conj,
     cubic,
     is_complex,
@@ -157,7 +157,7 @@ order_by_size = define(
 
 @calls(np.linalg.svd)
 def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
-    a = array(a)
+    a = as_operand(a)
     if hermitian:
         return _svd_of_hermitian(a, compute_uv)
     if not compute_uv:

@@ -19,7 +19,8 @@ from numpy.lib.array_utils import normalize_axis_index
 from scipy.linalg import lapack
 
 from wengert.jacobians import LARGE, Counts, LocalJacobian, Map
-from wengert.primitives.linalg.matrices import Array, array, cubic, product, square_of, transposed
+from wengert.primitives.functions.arguments import as_operand
+from wengert.primitives.linalg.matrices import Array, cubic, product, square_of, transposed
 from wengert.primitives.linalg.routines import checked, routine
 from wengert.primitives.table import calls, define
 
@@ -149,7 +150,7 @@ def inv(a: Any) -> Any:
 
 @calls(np.linalg.solve)
 def solve_for(a: Any, b: Any) -> Any:
-    a, b = array(a), array(b)
+    a, b = as_operand(a), as_operand(b)
     square_of(a)
     column = b.ndim == 1
     if column and a.ndim == 2:
@@ -164,7 +165,7 @@ def solve_for(a: Any, b: Any) -> Any:
 
 @calls(np.linalg.tensorsolve)
 def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
-    a, b = array(a), array(b)
+    a, b = as_operand(a), as_operand(b)
     if axes is not None:
         back = [k for k in range(a.ndim) if k not in [normalize_axis_index(j, a.ndim) for j in axes]]
         a = np.transpose(a, (*back, *[normalize_axis_index(j, a.ndim) for j in axes]))
@@ -180,7 +181,7 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
 
 @calls(np.linalg.tensorinv)
 def tensorinv(a: Any, ind: int = 2) -> Any:
-    a = array(a)
+    a = as_operand(a)
     if ind <= 0:
         raise ValueError("Invalid ind argument.")
     shape = a.shape[ind:] + a.shape[:ind]
