@@ -814,7 +814,8 @@ class Traced(Recordable):
     ) -> Any:
         made = through(self, functions.astype, (self, dtype, order, casting), NO_PARAMS)
         if type(made) is not Traced or not self.value.shape or (made is self and not copy):
-            return made.__copy__() if copy and made is self else made
+            made = made.__copy__() if copy and made is self else made
+            return as_array(made) if not self.value.shape and type(innermost(self)) is ndarray else made
         return laid_out(made, order)
 
 

@@ -185,7 +185,7 @@ def _link(view: Traced, base: Traced, made_by: Any, params: Mapping[str, Any]) -
 
 def _link_seen(view: Any, base: Any, made_by: Seen) -> Any:
     if type(view) is Traced and type(base) is Traced and view.tape is base.tape and view.value.shape:
-        view = made_by.laid(view, base)
+        view = made_by.laid(view if view is not base else base.__copy__(), base)
         _link(view, base, made_by, NO_PARAMS)
     return view
 
@@ -204,7 +204,10 @@ SEEING = frozenset({
 """Functions whose results see changes of their argument; most of them are not written to."""
 CALLING = frozenset({np.piecewise, np.apply_along_axis, np.apply_over_axes})
 """Functions that call the user's, which is not called twice."""
-OTHERWISE = frozenset({np.nanquantile, np.einsum, np.cross, np.tensordot, np.linalg.eig})
+OTHERWISE = frozenset({
+    np.nanquantile, np.einsum, np.cross, np.tensordot, np.linalg.eig, np.pad, np.block, np.i0, np.real, np.imag,
+    np.real_if_close, np.piecewise, np.fft.fftn, np.fft.ifftn, np.lib.stride_tricks.as_strided,
+})  # fmt: skip
 """NumPy's functions whose results may not lie row by row where their arguments do, or be arrays without dimensions."""
 OWN = frozenset({
     np.matmul, np.dot, np.vecdot, np.inner, np.sum, np.mean, np.concatenate, np.stack, np.vstack, np.hstack,
@@ -236,12 +239,12 @@ def finished(function: Callable[..., Any], args: Any, kwargs: Any, result: Any, 
         return _see_through(function, args, kwargs, result)
     views = function in VIEWING or (function is np.meshgrid and kwargs.get("copy") is False)
     if value is not None:
-        if function is np.einsum and (renaming := _renaming(args)) is not None:
+        if function is np.einsum and np.ndim(value) and (renaming := _renaming(args)) is not None:
             spec, base = renaming
             return _link_seen(result, base, Seen(lambda x: CALLS[np.einsum](spec, x), lambda x: np.einsum(spec, x)))
         if hasattr(result, "link") or (args and result is args[0]):
-            if views or function is np.diff:
-                return result  # of order 0, it is the array itself
+            if function is np.diff or (views and (np.ndim(value) or function not in OTHERWISE)):
+                return result  # a difference of order 0 is the array itself
             result = result.__copy__()
         if type(value) is ndarray or function in OTHERWISE or not plainly:
             return _as_numpys(function, args, kwargs, result)
@@ -288,6 +291,8 @@ def _see_through(function: Callable[..., Any], args: Any, kwargs: Any, result: A
     base = args[0] if args else None
     if type(result) is not Traced or type(base) is not Traced or result is base:
         return result
+    if not result.value.shape:
+        return as_array(result)
     if function is np.diag and base.ndim == 1:
         return result.__copy__() if hasattr(result, "link") else result
     rest = args[1:]
@@ -351,7 +356,9 @@ def _as_numpys(function: Callable[..., Any], args: Any, kwargs: Any, result: Any
     several = type(result) is list
     parts = result if several else [result]
     if function in CALLING:
-        return relaid(result, _empty_like(_plain(args[0]))) if function is np.piecewise else result
+        if function is not np.piecewise:
+            return result
+        return relaid(result, _empty_like(_plain(args[0]))) if np.ndim(result) else as_array(result)
     key = function, _like(args), _like(kwargs)
     layouts = _known.get(key)
     if layouts is None:
