@@ -5,9 +5,9 @@ when a line first reads it, and compares when the function has returned.  If the
 since, the derivative would be that of another function, and an error names the line that has read it.
 
 A fingerprint has the sums of all bits, so that no change of an element is missed.  The sums are taken by columns, as
-if the array were a matrix of 127 columns, so that two elements cannot be exchanged unseen either.  That costs twice as
-much as one sum, so arrays beyond half a megabyte are summed in 64 parts, and their order within a part is seen by
-samples only, which move on from trace to trace.  What is read-only down to its memory needs no fingerprint.
+if the array were a matrix of 127 columns (509, if it is large), so that elements cannot be exchanged unseen either;
+those that lie whole such rows apart are told by the next trace, which takes another number of columns.  What is
+read-only down to its memory needs no fingerprint.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import numpy as np
 from wengert.errors import ChangedError, RawLocation, explain_at
 
 Array = np.ndarray[Any, Any]
-ORDERED = 65536
-"""Arrays of up to so many words of eight bytes are summed by columns."""
-COLUMNS, PARTS = 127, 64
-BLOCK, SAMPLES = 512, 16
+COLUMNS = (127, 131), (509, 521)
+"""In so many columns arrays are summed, in one trace and the next: small ones, and large ones."""
+LARGE = 16384
+"""From so many words of eight bytes on, they are summed in more columns."""
 _turns = itertools.count()
 
 
@@ -120,7 +120,7 @@ def _changed(array: Array, name: str, place: RawLocation | None) -> ChangedError
 
 
 def fingerprint(array: Array, turn: int) -> int:
-    """Return what changes if the elements of an array do: a hash of sums of all bits, and of samples.
+    """Return what changes if the elements of an array do: a hash of the sums of all bits by columns.
 
     >>> data = np.arange(5000.0)
     >>> before = fingerprint(data, 0)
@@ -135,13 +135,7 @@ def fingerprint(array: Array, turn: int) -> int:
         n = raw.size // 8 * 8
         words, rest = raw[:n], raw[n:].tobytes()
     words = words.view(np.uint64)
-    n = words.size
-    if n <= ORDERED:
-        at = n // COLUMNS * COLUMNS
-        sums = np.add.reduce(words[:at].reshape(-1, COLUMNS), 0)
-        return hash(sums.tobytes() + words[at:].tobytes() + rest)
-    at = n // PARTS * PARTS
-    sums = np.add.reduce(words[:at].reshape(PARTS, -1), 1)
-    start = turn * BLOCK % n
-    samples = words[start : start + BLOCK].tobytes(), words[turn % (n // SAMPLES) :: n // SAMPLES].tobytes()
-    return hash((sums.tobytes(), words[at:].tobytes(), rest, samples))
+    columns = COLUMNS[words.size >= LARGE][turn % 2]
+    at = words.size // columns * columns
+    sums = np.add.reduce(words[:at].reshape(-1, columns), 0)
+    return hash(sums.tobytes() + words[at:].tobytes() + rest)
