@@ -157,7 +157,7 @@ class Seen:
 def link_view(view: Any, base: Traced, made_by: Primitive, params: Mapping[str, Any]) -> Any:
     """Remember that one traced array is a view of another, where NumPy made it one."""
     if type(view) is Traced and view.tape is base.tape:
-        if made_by is getitem and type(view.value) is ndarray and is_basic(params["index"]):
+        if type(view.value) is ndarray and (made_by is transpose or (made_by is getitem and is_basic(params["index"]))):
             is_view = True  # NumPy made one, which may have been copied since
         else:
             value, of = innermost(view), innermost(base)

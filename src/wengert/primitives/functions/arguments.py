@@ -34,17 +34,20 @@ def negative_axis(ndim: int, axis: Any) -> int:
 
 def ndim_of(a: Any) -> int:
     """Return the number of dimensions without asking NumPy to dispatch: these are called for every line."""
-    return a.ndim if hasattr(a, "ndim") else np.asarray(a).ndim
+    ndim: int | None = getattr(a, "ndim", None)
+    return np.asarray(a).ndim if ndim is None else ndim
 
 
 def shape_of(a: Any) -> tuple[int, ...]:
     """Return the shape, likewise."""
-    return a.shape if hasattr(a, "shape") else np.asarray(a).shape
+    shape: tuple[int, ...] | None = getattr(a, "shape", None)
+    return np.asarray(a).shape if shape is None else shape
 
 
 def size_of(a: Any) -> int:
     """Return the number of elements, likewise."""
-    return a.size if hasattr(a, "size") else np.asarray(a).size
+    size: int | None = getattr(a, "size", None)
+    return np.asarray(a).size if size is None else size
 
 
 def count(a: Any, axis: Axis) -> int:

@@ -324,12 +324,13 @@ def ix_(*args: Any) -> Any:
 
 @calls(np.diagonal)
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    if ndim_of(a) < 2:
+    ndim = ndim_of(a)
+    if ndim < 2:
         raise ValueError("diag requires an array of at least two dimensions")
-    axis1, axis2 = normalize_axis_index(axis1, ndim_of(a)), normalize_axis_index(axis2, ndim_of(a))
+    axis1, axis2 = normalize_axis_index(axis1, ndim), normalize_axis_index(axis2, ndim)
     if axis1 == axis2:
         raise ValueError("axis1 and axis2 cannot be the same")
-    if (axis1, axis2) != (ndim_of(a) - 2, ndim_of(a) - 1):
+    if (axis1, axis2) != (ndim - 2, ndim - 1):
         a = np.moveaxis(a, (axis1, axis2), (-2, -1))
     return p.diagonal(a, offset=operator.index(offset))
 
