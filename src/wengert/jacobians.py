@@ -94,7 +94,7 @@ def pull_diagonal(c: Array, g: Array, in_shape: Shape, batch: int) -> Array:
 
 # ---- The same for large plain arrays, where NumPy's loops over short axes would take most of the time ----
 
-_FLOAT64 = np.dtype(np.float64)
+_PLAIN, _FLOAT64 = frozenset({np.ndarray, np.float64}), np.dtype(np.float64)
 LARGE = 2048
 """From so many elements on it pays to look for a way around a slow loop."""
 SHORT = 128
@@ -175,7 +175,7 @@ def assemble(pieces: Sequence[Array], indices: Sequence[Any], shape: Shape, batc
     >>> assemble([np.array(5.0), np.array([1.0, 2.0])], [(0,), (slice(0, 2),)], (3,))
     array([6., 2., 0.])
     """
-    if not batch:
+    if not batch and type(pieces[0]) in _PLAIN:
         total = np.zeros(shape)
         for piece, index in zip(pieces, indices, strict=True):
             kind = type(piece)

@@ -83,7 +83,7 @@ class Text(str):
 
     __slots__ = ()
 
-    def __float__(self) -> float:
+    def _read(self, kind: type) -> Any:
         if threads.context.tapes:
             raise LostGradientError(
                 explain_at(
@@ -92,10 +92,13 @@ class Text(str):
                     "Use the value itself; or write stop_gradient(x) where a constant is meant.",
                 )
             )
-        return float(str(self))
+        return kind(str(self))
+
+    def __float__(self) -> float:
+        return self._read(float)  # type: ignore[no-any-return]
 
     def __int__(self) -> int:
-        return int(float(self)) if threads.context.tapes else int(str(self))  # float() is what raises
+        return self._read(int)  # type: ignore[no-any-return]
 
     def __reduce__(self) -> Any:
         return str, (str(self),)

@@ -50,7 +50,7 @@ from wengert.tracing.tape import (
 )
 
 _getframe = sys._getframe
-_asarray, _arange, _copy = np.asarray, np.arange, np.copy
+_asarray, _copy = np.asarray, np.copy
 """NumPy's own, whatever stands in their places while a trace runs."""
 ndarray, float64 = np.ndarray, np.float64
 
@@ -750,7 +750,7 @@ class Traced(Recordable):
         source, lies = self, layout(self)
         if order == "K":
             if any(n > 1 and not step for n, step in zip(lies.shape, lies.strides, strict=True)):
-                places = laid_like(_arange(self.size).reshape(lies.shape), lies).ravel("K")  # NumPy's own order
+                places = numbered(lies).ravel("K")  # NumPy's own order
                 return through(self, operator.getitem, (self.ravel(), places), NO_PARAMS)
             axes = sorted(range(self.ndim), key=lambda k: -abs(lies.strides[k]))
             if axes != list(range(self.ndim)):
@@ -1023,5 +1023,6 @@ from wengert.tracing.views import (  # noqa: E402
     laid_out,
     layout,
     link_view,
+    numbered,
     relaid,
 )

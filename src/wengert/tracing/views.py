@@ -26,8 +26,8 @@ from wengert.tracing.tape import NO_PARAMS
 from wengert.tracing.traced import Traced, as_array, innermost
 
 ndarray, float64 = np.ndarray, np.float64
-_asarray, _empty, _empty_like = np.asarray, np.empty, np.empty_like  # NumPy's own, whatever stands in their places
-_arange = np.arange
+_arange, _asarray, _empty, _empty_like = np.arange, np.asarray, np.empty, np.empty_like
+"""NumPy's own, whatever stands in their places while a trace runs."""
 
 VIEWS = frozenset({getitem, reshape, transpose, e.real, e.imag})
 """Primitives whose result NumPy may make a view of their operand."""
@@ -65,6 +65,11 @@ def _with_gaps(shape: tuple[int, ...], given: tuple[int, ...], itemsize: int, dt
         offset += step * (shape[k] - 1) * (given[k] < 0)
         step, joined = step * shape[k], abs(given[k]) * shape[k]
     return np.ndarray(shape, dtype, _empty(step, np.uint8).data, offset, strides)
+
+
+def numbered(lies: Any) -> Any:
+    """Return the places of the elements of an array, counted row by row, each where the element lies."""
+    return laid_like(_arange(lies.size).reshape(lies.shape), lies)
 
 
 def relaid(value: Any, model: Any) -> Any:
@@ -142,7 +147,7 @@ class Seen:
         whole = layout(base)
         if not self.numpys(whole).flags.writeable:
             raise ValueError("assignment destination is read-only")
-        places = self.numpys(laid_like(_arange(whole.size).reshape(whole.shape), whole))
+        places = self.numpys(numbered(whole))
         if len(set(places.ravel().tolist())) < places.size:
             raise UnsupportedError(
                 explain_at(
@@ -156,23 +161,23 @@ class Seen:
 
 def link_view(view: Any, base: Traced, made_by: Primitive, params: Mapping[str, Any]) -> Any:
     """Remember that one traced array is a view of another, where NumPy made it one."""
-    if type(view) is Traced and view.tape is base.tape:
-        if type(view.value) is ndarray and (made_by is transpose or (made_by is getitem and is_basic(params["index"]))):
-            is_view = True  # NumPy made one, which may have been copied since
-        else:
-            value, of = innermost(view), innermost(base)
-            if type(value) is ndarray and made_by is reshape and hasattr(base, "link"):
-                whole = layout(base)
-                is_view = np.may_share_memory(whole.reshape(params["shape"]), whole)
-            else:
-                is_view = type(value) is ndarray and (
-                    made_by is e.real
-                    or made_by is e.imag
-                    or (made_by is getitem and is_basic(params["index"]))
-                    or (value.base is not None and (value.base is of or value.base is of.base))
-                )
-        if is_view:
-            _link(view, base, made_by, params)
+    if type(view) is not Traced or view.tape is not base.tape:
+        return view
+    value = innermost(view)
+    if type(value) is not ndarray:
+        return view
+    if made_by is getitem:
+        is_view = is_basic(params["index"])  # NumPy made one, which may have been copied since
+    elif made_by is not reshape:
+        is_view = True
+    elif hasattr(base, "link"):
+        whole = layout(base)
+        is_view = np.may_share_memory(whole.reshape(params["shape"]), whole)
+    else:
+        of = innermost(base)
+        is_view = value.base is not None and (value.base is of or value.base is of.base)
+    if is_view:
+        _link(view, base, made_by, params)
     return view
 
 
@@ -304,8 +309,7 @@ def _see_through(function: Callable[..., Any], args: Any, kwargs: Any, result: A
 
 
 def _lies_by_rows(value: Any) -> bool:
-    while type(value) is Traced:
-        value = value.value
+    value = innermost(value)
     return type(value) is not ndarray or value.ndim < 2 or value.flags.c_contiguous
 
 
@@ -358,7 +362,7 @@ def _as_numpys(function: Callable[..., Any], args: Any, kwargs: Any, result: Any
     if function in CALLING:
         if function is not np.piecewise:
             return result
-        return relaid(result, _empty_like(_plain(args[0]))) if np.ndim(result) else as_array(result)
+        return relaid(result, _empty_like(_lying(args[0]))) if np.ndim(result) else as_array(result)
     key = function, _like(args), _like(kwargs)
     layouts = _known.get(key)
     if layouts is None:
@@ -404,9 +408,13 @@ def _as_scalar(value: Any) -> Any:
     return value if inner is value.value else Traced(inner, value.tape, value.index)
 
 
+def _lying(value: Any) -> Any:
+    """Return for a traced value a plain one that lies as NumPy's own would, and other values as they are."""
+    return layout(value) if type(value) is Traced else value
+
+
 def _plain(value: Any) -> Any:
-    if type(value) is Traced:
-        value = layout(value) if value.shape else innermost(value)
+    value = _lying(value)
     if type(value) is dict:
         return {key: _plain(item) for key, item in value.items()}
     if type(value) is ndarray and value.dtype.hasobject:
@@ -418,10 +426,8 @@ def _plain(value: Any) -> Any:
 
 def _like(value: Any) -> Any:
     """Describe a value so that arrays are alike if they lie alike, and other things if they are equal."""
+    value = _lying(value)
     kind = type(value)
-    if kind is Traced:
-        value = layout(value) if value.shape else innermost(value)
-        kind = type(value)
     if kind is ndarray:
         return value.shape, value.strides, value.dtype.char
     if kind is list or kind is tuple:

@@ -32,6 +32,13 @@ def negative_axis(ndim: int, axis: Any) -> int:
     return normalize_axis_index(axis, ndim) - ndim
 
 
+def on_axis(a: Any, axis: Any) -> tuple[Any, int]:
+    """Return an array and the axis that is meant: with None all elements in a row, and a scalar is a row of one."""
+    if axis is None or not a.ndim:
+        a, axis = np.ravel(a), axis or 0
+    return a, normalize_axis_index(axis, a.ndim)
+
+
 def ndim_of(a: Any) -> int:
     """Return the number of dimensions without asking NumPy to dispatch: these are called for every line."""
     ndim: int | None = getattr(a, "ndim", None)

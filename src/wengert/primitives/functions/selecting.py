@@ -20,6 +20,7 @@ from wengert.primitives.functions.arguments import (
     is_traced,
     ndim_of,
     negative_axis,
+    on_axis,
     only,
     pick,
 )
@@ -32,10 +33,7 @@ from wengert.primitives.table import calls
 @calls(np.take)
 def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> Any:
     only(out=out)
-    a = as_operand(a)
-    if axis is None or not a.ndim:  # of a scalar, NumPy takes it for an axis of one element
-        a, axis = np.ravel(a), axis or 0
-    axis = normalize_axis_index(axis, a.ndim)
+    a, axis = on_axis(as_operand(a), axis)
     indices = as_operand(indices)
     if indices.dtype.kind not in "biu" and indices.size and indices.ndim:
         raise TypeError(f"Cannot cast array data from {indices.dtype!r} to dtype('int64') according to the rule 'safe'")
@@ -71,9 +69,7 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
 @calls(np.compress)
 def compress(condition: Any, a: Any, axis: int | None = None, out: Any = None) -> Any:
     only(out=out)
-    a = as_operand(a)
-    if axis is None or not a.ndim:
-        a, axis = np.ravel(a), axis or 0
+    a, axis = on_axis(as_operand(a), axis)
     condition = as_operand(condition)
     if condition.ndim != 1:
         raise ValueError("condition must be a 1-d array")

@@ -19,6 +19,7 @@ from wengert.primitives.functions.arguments import (
     is_traced,
     ndim_of,
     negative_axis,
+    on_axis,
     only,
     pick,
     shape_of,
@@ -276,10 +277,7 @@ def tile(A: Any, reps: Any) -> Any:
 
 @calls(np.repeat)
 def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
-    a = as_operand(a)
-    if axis is None or not a.ndim:  # of a scalar, NumPy takes it for an axis of one element
-        a, axis = np.ravel(a), axis or 0
-    axis = normalize_axis_index(axis, a.ndim)
+    a, axis = on_axis(as_operand(a), axis)
     times = np.asarray(repeats).astype(np.intp)  # NumPy itself cuts off fractions
     if times.size == 1:
         by = int(times.item())

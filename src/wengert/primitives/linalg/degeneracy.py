@@ -157,15 +157,19 @@ joined = define(
     source=lambda args, _params: f"wengert.primitives.linalg.joined({', '.join(args)})",
     counts=lambda *_rest: {},
 )
+
+
+def _distinct_partial(_y: Any, _x: Any, values: Any, positive: bool) -> Map:
+    def passed(t: Any) -> Any:
+        return distinct(t, values, positive=positive)
+
+    return Map(_x.shape, _x.shape, passed, passed)
+
+
 distinct: Primitive = define(
     "distinct",
     _distinct,
-    lambda _y, _x, values, positive: Map(
-        _x.shape,
-        _x.shape,
-        lambda t: distinct(t, values, positive=positive),
-        lambda g: distinct(g, values, positive=positive),
-    ),
+    _distinct_partial,
     None,
     elementwise=False,
     source=lambda args, params: f"wengert.primitives.linalg.distinct({', '.join(args)}, positive={params['positive']})",
@@ -175,12 +179,7 @@ distinct: Primitive = define(
 settled = define(
     "settled",
     lambda x, _values, positive: x,
-    lambda _y, _x, values, positive: Map(
-        _x.shape,
-        _x.shape,
-        lambda t: distinct(t, values, positive=positive),
-        lambda g: distinct(g, values, positive=positive),
-    ),
+    _distinct_partial,
     None,
     elementwise=False,
     source="{0}",
