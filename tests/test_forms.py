@@ -388,3 +388,20 @@ def test_what_is_of_one_structure():
     assert structure_of(program(np.sin, np.float32(2))) != structure_of(program(np.sin))
     assert structure_of(program(np.sin, np.ones(2))) != structure_of(program(np.sin, np.ones(3)))
     assert structure_of(program(lambda x: wg.scan(lambda c, y: (c * y, None), x, XS)[0])) is None
+
+
+def test_steps_that_differ_by_the_sign_of_a_zero_differ():
+    zeros = np.array([0.0, -0.0, 0.0, -0.0])
+
+    def rolled(x):
+        state = iter(zeros)
+        return np.sum(wg.scan(lambda c, _: (c, np.copysign(c, next(state))), x, np.arange(4.0))[1])
+
+    def unrolled(x):
+        total = 0.0
+        for zero in zeros:
+            total = total + np.copysign(x, zero)
+        return total
+
+    assert wg.value_and_grad(rolled)(2.0) == wg.value_and_grad(unrolled)(2.0) == (0.0, 0.0)
+    assert wg.trace(unrolled)(2.0)(2.0) == 0.0

@@ -13,6 +13,7 @@ with a structural zero is zero even where the other factor is infinite.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import EllipsisType, NoneType
 from typing import Any
 
 import numpy as np
@@ -166,16 +167,50 @@ def _key(line: Line, inputs: tuple[Atom, ...]) -> Any:
 
 
 def value_key(value: Any) -> tuple[Any, ...]:
-    """Return what two equal values have in common, zero and minus zero being two; a long array equals only itself."""
-    if isinstance(value, np.ndarray):
-        return (id(value),) if value.size > 16 else (value.shape, value.dtype.str, value.tobytes())
+    """Return what two equal values have in common, as `exactly` does; long and unknown ones equal only themselves."""
     if isinstance(value, (tuple, list)):
         return tuple(value_key(v) for v in value)
-    if isinstance(value, slice):
-        return ("slice", value.start, value.stop, value.step)
-    if isinstance(value, np.generic):
-        return (value.dtype.str, value.tobytes())
-    return (type(value).__name__, repr(value) if isinstance(value, (float, complex)) else value)
+    if isinstance(value, np.ndarray) and value.size > 16:
+        return (id(value),)
+    try:
+        return exactly(value, 16)
+    except TypeError:
+        return (type(value).__name__, value)
+
+
+def exactly(value: Any, longest: int) -> tuple[Any, ...]:
+    """Return what two values have in common that cannot be told apart, down to the sign of zero.
+
+    Raises TypeError for an array of more than the `longest` number of elements, and for what is no number, index or
+    other plain value.
+
+    >>> exactly(0.0, 16) == exactly(0.0, 16), exactly(0.0, 16) == exactly(-0.0, 16)
+    (True, False)
+    """
+    kind = type(value)
+    if kind is int or kind in _SIMPLE:
+        return kind, value
+    if kind is tuple or kind is list:
+        return kind, *[exactly(item, longest) for item in value]
+    if kind is slice:
+        parts = value.start, value.stop, value.step
+        return kind, *[part if part is None or type(part) is int else exactly(part, longest) for part in parts]
+    if kind is float:
+        return kind, value.hex()
+    if kind is complex:
+        return kind, value.real.hex(), value.imag.hex()
+    if kind is np.ndarray and value.size <= longest and not value.dtype.hasobject:
+        return kind, value.shape, value.dtype, value.tobytes()
+    if isinstance(value, np.generic) and not value.dtype.hasobject:
+        return kind, value.dtype, value.tobytes()
+    if kind is s.Operand:
+        return kind, value.k
+    if isinstance(value, np.dtype):
+        return np.dtype, value
+    raise TypeError
+
+
+_SIMPLE = frozenset({bool, str, NoneType, EllipsisType, type})
 
 
 def renumber(program: Program) -> Program:

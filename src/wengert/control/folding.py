@@ -244,10 +244,20 @@ def same_value(a: Any, b: Any) -> bool:
     if isinstance(a, (np.ndarray, np.generic, float)) or isinstance(b, (np.ndarray, np.generic, float)):
         if np.shape(a) != np.shape(b) or getattr(a, "dtype", None) != getattr(b, "dtype", None):
             return False
-        return bool(np.array_equal(a, b) or np.all((a == b) | ((a != a) & (b != b))))
+        same = np.array_equal(a, b) or np.all((a == b) | ((a != a) & (b != b)))
+        return bool(same) and not _zeros_differ(a, b)
     if isinstance(a, Held):
         return isinstance(b, Held) and a.heading() == b.heading() and _same_programs(a.programs, b.programs)
     return type(a) is type(b) and bool(a == b)
+
+
+def _zeros_differ(a: Any, b: Any) -> bool:
+    """Tell whether a zero stands where the other of two equal values has minus zero."""
+    if not isinstance(a, float) and getattr(a, "dtype", np.dtype(bool)).kind not in "fc":
+        return False
+    if np.iscomplexobj(a):
+        return _zeros_differ(a.real, b.real) or _zeros_differ(a.imag, b.imag)
+    return bool(np.any(np.signbit(a) != np.signbit(b), where=np.equal(a, 0)))
 
 
 def _same_programs(ps: Sequence[Program], qs: Sequence[Program]) -> bool:

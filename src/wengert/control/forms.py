@@ -18,13 +18,12 @@ False
 from __future__ import annotations
 
 import functools
-from types import EllipsisType, NoneType
 from typing import Any
 
 import numpy as np
 
-from wengert.primitives.structural import Operand
 from wengert.program import Constant, Program
+from wengert.simplification import exactly
 from wengert.tracing import COPIED
 
 MOST = 64
@@ -86,7 +85,7 @@ def structure_of(program: Program) -> Any:
             (var,) = line.outputs
             operands = tuple([_constant(a.value) if type(a) is Constant else places[a] for a in line.inputs])
             params = line.params
-            exact = tuple([(name, exactly(value)) for name, value in params.items()]) if params else ()
+            exact = tuple([(name, exactly(value, COPIED)) for name, value in params.items()]) if params else ()
             parts.append((line.primitive, operands, exact, var.shape, var.dtype))
             places[var] = len(places)
         for atom in program.outputs:
@@ -100,32 +99,4 @@ def structure_of(program: Program) -> Any:
 def _constant(value: Any) -> Any:
     if type(value) is np.ndarray and not value.dtype.hasobject:
         return np.ndarray, value.shape, value.dtype
-    return exactly(value)
-
-
-def exactly(value: Any) -> Any:
-    """Return what two values have in common that cannot be told apart, down to the sign of zero; or raise TypeError."""
-    kind = type(value)
-    if kind is int or kind in _SIMPLE:
-        return kind, value
-    if kind is tuple or kind is list:
-        return kind, *[exactly(item) for item in value]
-    if kind is slice:
-        parts = value.start, value.stop, value.step
-        return kind, *[part if part is None or type(part) is int else exactly(part) for part in parts]
-    if kind is float:
-        return kind, value.hex()
-    if kind is complex:
-        return kind, value.real.hex(), value.imag.hex()
-    if kind is np.ndarray and value.size <= COPIED and not value.dtype.hasobject:
-        return kind, value.shape, value.dtype, value.tobytes()
-    if isinstance(value, np.generic) and not value.dtype.hasobject:
-        return kind, value.dtype, value.tobytes()
-    if kind is Operand:
-        return kind, value.k
-    if isinstance(value, np.dtype):
-        return np.dtype, value
-    raise TypeError
-
-
-_SIMPLE = frozenset({bool, str, NoneType, EllipsisType, type})
+    return exactly(value, COPIED)
