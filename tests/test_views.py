@@ -398,7 +398,34 @@ def functions_that_change_nothing_copy(x):
     return y
 
 
-FUNCTIONS = [f for f in list(globals().values()) if callable(f) and getattr(f, "__module__", "") == __name__]
+def _copies_and_writes(v):
+    m = np.copy(v)
+    m[0] = 5.0
+    s = np.roll(v, 0)
+    s[1] = 7.0
+    c = v.clip(-9.0, 9.0)
+    c[0] = 1.0
+    q = np.sort(v)
+    q[0] = 0.0
+    w = np.clip(v, None, None)
+    w[2] = 6.0
+    middle = np.median(v[:3])
+    before = middle
+    middle += 1.0
+    return v * 1.0 + m * 2.0 + s + c + q + w + before * middle
+
+
+def functions_that_call_the_users(x):
+    y = np.outer(x, x**2) + x
+    rows = np.apply_along_axis(_copies_and_writes, 1, y)
+    return rows + np.piecewise(y, [y > -9.0, y <= -9.0], [_copies_and_writes, lambda v: v * 2.0])
+
+
+FUNCTIONS = [
+    f
+    for f in list(globals().values())
+    if callable(f) and getattr(f, "__module__", "") == __name__ and not f.__name__.startswith("_")
+]
 
 
 @pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f.__name__)

@@ -166,17 +166,15 @@ def _catching_call(original: Callable[..., Any], run: Callable[..., Any] | None 
 
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
-        context = threads.context
-        if context.tapes:
+        if threads.context.tapes:
             inner = 0
             for value in (*args, *kwargs.values()):
                 if (some := first_traced(value)) is not None:
                     frame = _getframe(depth - 1)
                     while frame.f_back is not None and frame.f_code.co_filename.startswith(LIBRARIES):
                         frame, inner = frame.f_back, inner + 1  # SciPy's own functions may lie between
-                    inside = context.place is not None
                     made = through(some, CALLS[original], args, kwargs, depth + inner)
-                    return made if inside else finished(original, args, kwargs, made, plainly)
+                    return finished(original, args, kwargs, made, plainly)
         return run(*args, **kwargs)
 
     return call

@@ -46,6 +46,7 @@ from wengert.tracing.tape import (
     at_place,
     escaped,
     shape_error,
+    threads,
     what_is_kept,
 )
 
@@ -355,6 +356,27 @@ def through(traced: Traced, written: Callable[..., Any], args: Any, kwargs: Any,
         raise kind(explain_at(place, f"{name}: {error}", "Check the arguments in that line.")) from error
     finally:
         context.place = None
+
+
+def _by_users(value: Any) -> Any:
+    """Let functions of the user's among arguments run as such: what they call is no part of what calls them."""
+    if type(value) is dict:
+        return {key: _by_users(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_by_users, value))
+    if not callable(value):
+        return value
+
+    @functools.wraps(value)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        context = threads.context
+        before, context.place = context.place, None
+        try:
+            return value(*args, **kwargs)
+        finally:
+            context.place = before
+
+    return call
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -693,8 +715,6 @@ class Traced(Recordable):
                     return write_row(self.tape, handler, (self.value,), (self.index,), NO_PARAMS, 2)
                 return record(handler, inputs, NO_PARAMS)
             if handler is not None:
-                if self.tape.context.place is not None:
-                    return handler(*inputs)
                 return finished(ufunc, inputs, kwargs, through(self, handler, inputs, kwargs))
         outs = kwargs.get("out")
         if outs is not None:
@@ -705,9 +725,8 @@ class Traced(Recordable):
             return ufunc(*[_elements(x) if type(x) is Traced else x for x in inputs])  # made by np.frompyfunc
         if handler is None:
             raise unsupported(ufunc.__name__)
-        inside = self.tape.context.place is not None
         made = through(self, functions.ufuncs.METHODS[method], (ufunc, *inputs), kwargs)
-        return made if inside else finished(getattr(ufunc, method), inputs, kwargs, made)
+        return finished(getattr(ufunc, method), inputs, kwargs, made)
 
     def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         handler = CALLS.get(func)
@@ -721,6 +740,8 @@ class Traced(Recordable):
             if target is not None:
                 result = through(self, handler, args, kwargs)
                 return through(self, write_out, (target, result, func.__name__), NO_PARAMS)
+        if func in CALLING:
+            args, kwargs = _by_users(args), _by_users(kwargs)
         if self.tape.context.place is not None:
             return handler(*args, **kwargs)
         if is_usual:
@@ -1016,6 +1037,7 @@ from wengert.tracing.assignment import (  # noqa: E402  # needs the class above,
     write_ufunc,
 )
 from wengert.tracing.views import (  # noqa: E402
+    CALLING,
     VIEWS,
     finished,
     in_memory,

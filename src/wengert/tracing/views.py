@@ -22,7 +22,7 @@ from wengert.primitives import elementwise as e
 from wengert.primitives.structural import getitem, reshape, transpose
 from wengert.primitives.table import CALLS
 from wengert.program import Primitive
-from wengert.tracing.tape import NO_PARAMS
+from wengert.tracing.tape import NO_PARAMS, threads
 from wengert.tracing.traced import Traced, as_array, innermost
 
 ndarray, float64 = np.ndarray, np.float64
@@ -232,6 +232,8 @@ def finished(function: Callable[..., Any], args: Any, kwargs: Any, result: Any, 
     value = result.value if type(result) is Traced else None
     if type(value) is float64 and function not in OTHERWISE:
         return result
+    if threads.context.place is not None:
+        return result  # inside of another function, whose result is finished when it is there
     if type(value) is Traced:
         value = innermost(value)
     if value is not None and plainly and function not in _SPECIAL:  # most
