@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from wengert.primitives import CALLS, PRIMITIVES, scipy_fft, scipy_signal
+from wengert.primitives import CALLS, PRIMITIVES
+from wengert.primitives.scipy import fft as scipy_fft
+from wengert.primitives.scipy import signal as scipy_signal
 from wengert.program import Primitive
 
 PAGE = Path(__file__).with_name("supported.md")
@@ -29,14 +31,14 @@ order, from one rule.  A function that is not here raises `UnsupportedError`, wh
 SUBJECTS = {
     "reductions": "Reductions",
     "statistics": "Order statistics, covariances, histograms",
-    "shaping": "Shapes and order",
+    "manipulation": "Shapes and order",
     "joining": "Joining and splitting",
     "selecting": "Choosing, sorting, positions",
     "products": "Products",
     "calculus": "Sampled functions and polynomials",
-    "comparing": "Comparing and rounding",
-    "creating": "Making arrays",
-    "writing": "Writing into an array",
+    "logic": "Comparing and rounding",
+    "creation": "Making arrays",
+    "in_place": "Writing into an array",
     "ufuncs": "Ufuncs with two results",
 }
 
@@ -54,7 +56,8 @@ Products of a plain matrix of any format and a traced array: `A @ x`, `x @ A`, `
 
 ## scipy.stats
 
-The `pdf`, `logpdf`, `cdf`, `sf`, `ppf`... of the distributions that have formulas in `primitives/distributions.py`.
+The `pdf`, `logpdf`, `cdf`, `sf`, `ppf`... of the distributions that have formulas in
+`primitives/scipy/distributions.py`.
 
 ## Methods and keywords of ufuncs
 

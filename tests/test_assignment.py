@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import wengert as wg
 from wengert.errors import LostGradientError, ShapeError
-from wengert.simplification import simplify
+from wengert.passes.simplification import simplify
 
 X = np.array([0.7, -0.4, 1.3])
 

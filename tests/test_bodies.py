@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 import wengert as wg
 from wengert.cli import main
+from wengert.control.revolve import evaluations
 from wengert.cost import Cost
 from wengert.errors import ArgumentError
 from wengert.linearization import Linearization, OfOutput, edges
 from wengert.planning import choose
 from wengert.program import check, evaluate_all, value_of
-from wengert.schedules import evaluations
 
 rng = np.random.default_rng(4)
 

@@ -15,7 +15,7 @@ from scipy import stats
 from scipy.stats import norm
 
 import wengert as wg
-from wengert.primitives.distributions import DISTRIBUTIONS
+from wengert.primitives.scipy.distributions import DISTRIBUTIONS
 
 SHAPES = {
     "t": (3.5,), "gamma": (2.3,), "chi2": (3.2,), "invgamma": (2.2,), "beta": (2.1, 1.3), "f": (3.1, 4.4),

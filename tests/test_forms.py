@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from wengert.control import forms
-from wengert.control.forms import form_of, structure_of
+from wengert.compilation import cache
+from wengert.compilation.cache import form_of, structure_of
 
 XS = np.linspace(0.5, 1.5, 4)
 
 
 @pytest.fixture(autouse=True)
 def _nothing_known():
-    forms._known.cache_clear()
+    cache._known.cache_clear()
 
 
 def looped(body):
@@ -46,7 +46,7 @@ def agree(body, start, again=3, derive=wg.grad):
 
 
 def met():
-    return forms._known.cache_info().hits
+    return cache._known.cache_info().hits
 
 
 # ---- The same structure, and something else in it ----
@@ -354,9 +354,9 @@ def test_nothing_holds_itself():
 
 
 def test_only_so_many_are_remembered():
-    for k in range(forms.MOST + 10):
+    for k in range(cache.MOST + 10):
         agree(lambda c, x, k=k: c * x + float(k), 0.5, again=1)
-    assert forms._known.cache_info().currsize <= forms.MOST
+    assert cache._known.cache_info().currsize <= cache.MOST
 
 
 # ---- Structures ----

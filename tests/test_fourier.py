@@ -8,7 +8,8 @@ from agreement import assert_close
 from matrices import assert_derivatives, assert_value, both, case, points, rows_of, rows_reached
 
 import wengert as wg
-from wengert.primitives import CALLS, fourier
+from wengert.primitives import CALLS
+from wengert.primitives.numpy import fourier
 
 rng = np.random.default_rng(8)
 SIGNAL, SIGNALS, PARTS, PLANE, BOX = (rng.normal(size=s) for s in ((5,), (4, 2), (2, 4), (2, 3), (2, 2, 3)))

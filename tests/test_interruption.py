@@ -13,7 +13,7 @@ import pytest
 
 import wengert as wg
 from wengert.tracing import current_context
-from wengert.tracing.catching import catchers
+from wengert.tracing.patching import catchers
 
 C = np.linspace(0.1, 1.0, 5)
 

@@ -13,7 +13,9 @@ from matrices import assert_derivatives, assert_value, both, case, points, rows_
 
 import wengert as wg
 from wengert.errors import DegenerateError, MatrixError, UnsupportedError
-from wengert.primitives import CALLS, linalg, scipy_linalg
+from wengert.primitives import CALLS
+from wengert.primitives.numpy import linalg
+from wengert.primitives.scipy import linalg as scipy_linalg
 
 rng = np.random.default_rng(20)
 L, S = np.linalg, scipy.linalg

@@ -9,9 +9,9 @@ import wengert as wg
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.cost import Cost, cost
 from wengert.linearization import Linearization
+from wengert.passes.simplification import simplify
 from wengert.planning import plan_program
 from wengert.program import check
-from wengert.simplification import simplify
 
 
 def reference(x):

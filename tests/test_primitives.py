@@ -15,9 +15,11 @@ from matrices import rows_of
 
 import wengert as wg
 from wengert.linearization import Linearization, edges
-from wengert.primitives import PRIMITIVES, fourier, linalg, scipy_linalg
-from wengert.primitives import elementwise as e
-from wengert.primitives import structural as s
+from wengert.primitives import PRIMITIVES
+from wengert.primitives.numpy import elementwise as e
+from wengert.primitives.numpy import fourier, linalg
+from wengert.primitives.numpy import structural as s
+from wengert.primitives.scipy import linalg as scipy_linalg
 from wengert.program import Shaped
 
 UNARY = [((),), ((3,),), ((2, 3),), ((1,),), ((0,),)]

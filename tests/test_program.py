@@ -9,9 +9,9 @@ import pytest
 
 import wengert as wg
 from wengert.errors import ArgumentError, BranchError, ProgramError, ShapeError
-from wengert.primitives.elementwise import add, exp, multiply
+from wengert.passes.scalarization import can_scalarize, scalarize
+from wengert.primitives.numpy.elementwise import add, exp, multiply
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, check, evaluate, walk
-from wengert.scalarization import can_scalarize, scalarize
 
 F64 = np.dtype(np.float64)
 

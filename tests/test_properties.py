@@ -9,9 +9,9 @@ from hypothesis import assume, given
 from programs import ANALYTIC, ROWS, STRUCTURAL, RandomProgram, Step, points, random_programs
 
 import wengert as wg
+from wengert.passes.scalarization import can_scalarize, scalarize
+from wengert.passes.simplification import simplify
 from wengert.program import check
-from wengert.scalarization import can_scalarize, scalarize
-from wengert.simplification import simplify
 
 
 def test_the_strategy_grows_with_the_table():

@@ -11,8 +11,8 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 import wengert as wg
+from wengert.control.rerolling import REPEATS, SAVED, folded_of, reroll
 from wengert.program import check
-from wengert.rerolling import REPEATS, SAVED, folded_of, reroll
 
 N = 4
 RNG = np.random.default_rng(0)

@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wengert.errors import ArgumentError
-from wengert.schedules import (
+from wengert.control.revolve import (
     Advance,
     Discard,
     Online,
@@ -31,6 +30,7 @@ from wengert.schedules import (
     reversal,
     snapshots_within,
 )
+from wengert.errors import ArgumentError
 
 # ---- A chain that only counts ----
 

@@ -9,7 +9,7 @@ import pytest
 import scipy.fft
 
 import wengert as wg
-from wengert.primitives import scipy_fft
+from wengert.primitives.scipy import fft as scipy_fft
 
 rng = np.random.default_rng(8)
 SIGNAL, PLANE, BOX = (rng.normal(size=s) for s in ((5,), (3, 4), (2, 3, 3)))

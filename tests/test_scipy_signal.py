@@ -9,7 +9,7 @@ import truth
 from agreement import assert_close
 
 import wengert as wg
-from wengert.primitives import scipy_signal
+from wengert.primitives.scipy import signal as scipy_signal
 
 rng = np.random.default_rng(4)
 SIGNAL, KERNEL, PLANE, TILE, ODD, LONG, REST = (

@@ -14,8 +14,9 @@ from agreement import assert_close, assert_first_order, assert_second_order, ass
 from scipy import special as sc
 
 import wengert as wg
-from wengert.primitives import CALLS, PRIMITIVES, parameters
-from wengert.primitives import special as rows
+from wengert.primitives import CALLS, PRIMITIVES
+from wengert.primitives.scipy import parameters
+from wengert.primitives.scipy import special as rows
 from wengert.program import Primitive
 
 

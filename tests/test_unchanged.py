@@ -11,7 +11,7 @@ import pytest
 import wengert as wg
 from wengert.errors import ChangedError
 from wengert.tracing import Unchanged
-from wengert.tracing.unchanged import COLUMNS, LARGE
+from wengert.tracing.fingerprints import COLUMNS, LARGE
 
 SIZES = [1000, 1025, 4096, 4097, 20000, 32769, 50000, 200000]
 PLAIN = [np.float64, np.float32, np.complex128, np.int32, np.bool_]

@@ -10,7 +10,7 @@ import test_primitives
 from agreement import assert_close
 
 import wengert as wg
-from wengert.batching import RULES
+from wengert.batching.vmap import RULES
 from wengert.errors import ArgumentError, ResultError, ShapeError
 from wengert.primitives import PRIMITIVES
 

@@ -19,12 +19,12 @@ import numpy as np
 from wengert.accumulation.sweeps import forward, identity, reverse
 from wengert.arguments import PLAIN, Argnames, Argnums, Choice, ProgramTrees, Returned, Spread, independent
 from wengert.arguments import positions as _positions
+from wengert.control.rerolling import folded_of, reroll
 from wengert.errors import ArgumentError, ResultError, caller, explain_at
 from wengert.linearization import Linearization, by_position, write_graph
+from wengert.passes.scalarization import is_scalar, scalarize
 from wengert.planning import Plan, choose, plan_program
 from wengert.program import Program
-from wengert.rerolling import folded_of, reroll
-from wengert.scalarization import is_scalar, scalarize
 from wengert.tracing import Trace, Traced, Unchanged, parameter_names, results_of, run, watch
 
 Array = Any
@@ -601,7 +601,7 @@ def trace(f: Function, argnums: Argnums = None, *, fold: bool = True) -> Callabl
         such leaf of one that is a tree.
     fold
         False to leave the lines of a long Python loop as they are, one after the other; else they are folded into a
-        loop (`wengert.rerolling`).
+        loop (`wengert.control.rerolling`).
 
     Returns
     -------

@@ -27,7 +27,7 @@ import numpy as np
 
 from wengert.api import LinearMap, jacobian, linearize, trace
 from wengert.arguments import Argnums, of_arrays
-from wengert.control.lines import Holding
+from wengert.control.higher_order import Holding
 from wengert.errors import DerivativeError, ResultError, WengertError, explain_at
 from wengert.linearization import Linearization, edges
 from wengert.program import Line, Program, Shaped, Var, as_value, evaluate_all, value_of

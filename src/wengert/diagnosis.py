@@ -20,9 +20,9 @@ import numpy as np
 
 from wengert.api import trace_at
 from wengert.arguments import Argnums
-from wengert.control.branches import Branches
-from wengert.control.lines import Holding
-from wengert.control.loops import Loop
+from wengert.control.branch import Branches
+from wengert.control.higher_order import Holding
+from wengert.control.loop import Loop
 from wengert.errors import Location
 from wengert.jacobians import Diagonal, product_of_nonzeros, pull_diagonal
 from wengert.linearization import Linearization, by_position, edges

@@ -34,9 +34,9 @@ from wengert.jacobians import (
     scale,
 )
 from wengert.linearization import Linearization
-from wengert.primitives.structural import getitem
-from wengert.program import Primitive, Recordable
-from wengert.tracing import SMALL, current_context
+from wengert.primitives.numpy.structural import getitem
+from wengert.program import SMALL, Primitive, Recordable
+from wengert.tracing import current_context
 
 ndarray, float64 = np.ndarray, np.float64
 _MULTIPLIERS = frozenset({ndarray, np.float64, float, int})

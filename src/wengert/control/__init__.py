@@ -14,6 +14,6 @@ holds the Program of one step; print, cost, explanation and derivatives go into 
 - `source`: loops as Python statements.
 """
 
-from wengert.control.statements import checkpoint, cond, fori_loop, map, scan, while_loop  # noqa: A004 - as in JAX
+from wengert.control.api import checkpoint, cond, fori_loop, map, scan, while_loop  # noqa: A004 - as in JAX
 
 __all__ = ["checkpoint", "cond", "fori_loop", "map", "scan", "while_loop"]

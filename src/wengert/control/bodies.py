@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 
 from wengert.accumulation.sweeps import forward, reverse
-from wengert.control.forms import Form, form_of
-from wengert.control.kernels import Kernel, Outline, is_plain
-from wengert.control.straight import Script
+from wengert.compilation.cache import Form, form_of
+from wengert.compilation.linearized import Kernel, Outline, is_plain
 from wengert.linearization import Linearization, by_position
+from wengert.passes.simplification import simplify
 from wengert.program import Constant, Guard, Packing, Program, Var, as_value, fail_at, guards_of
-from wengert.simplification import simplify
+from wengert.program.code import Script
 from wengert.tracing import Group, Trace, build_program, recording, what_is_kept
 
 Array = Any

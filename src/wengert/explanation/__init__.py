@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 
 from wengert.api import trace_at
-from wengert.control.loops import Loop
+from wengert.control.loop import Loop
 from wengert.errors import ArgumentError, UnsupportedError
 from wengert.explanation import latex, markdown, text
 from wengert.explanation.document import Block, Equations, compose
 from wengert.explanation.notation import LATEX, TEXT, Notation
+from wengert.passes.scalarization import can_scalarize, scalar_lines, scalarize
 from wengert.program import Program
-from wengert.scalarization import can_scalarize, scalar_lines, scalarize
 from wengert.tracing import parameter_names, watch
 
 __all__ = ["Explanation", "explain"]

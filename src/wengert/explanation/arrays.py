@@ -39,9 +39,9 @@ from wengert.explanation.formulas import Algebra, in_order
 from wengert.explanation.notation import PRODUCT, Latex, Notation, Text, Written
 from wengert.explanation.steps import Comparison, Expr
 from wengert.jacobians import Composed, Diagonal, LocalJacobian, Permute, Reshape, Select, Sum, Transposed
-from wengert.primitives import elementwise as e
-from wengert.primitives import structural as s
-from wengert.primitives.structural import write_index
+from wengert.primitives.numpy import elementwise as e
+from wengert.primitives.numpy import structural as s
+from wengert.primitives.numpy.structural import write_index
 from wengert.program import Atom, Constant, Line, Program, Var, readable, value_of
 
 MOST_ROWS = 40

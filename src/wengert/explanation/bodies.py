@@ -18,11 +18,11 @@ import numpy as np
 
 from wengert.accumulation.sweeps import reverse
 from wengert.control.bodies import Body, reached_by
-from wengert.control.branches import Branches
-from wengert.control.folding import same_value
-from wengert.control.lines import Holding, Pulled
-from wengert.control.loops import Loop
-from wengert.control.stores import States
+from wengert.control.branch import Branches
+from wengert.control.checkpoints import States
+from wengert.control.higher_order import Holding, Pulled
+from wengert.control.loop import Loop
+from wengert.control.templates import same_value
 from wengert.errors import ArgumentError, BranchError
 from wengert.explanation.document import Block, Equations, Heading, Row, Sentence, conjunction, decision, note_of
 from wengert.explanation.formulas import Algebra

@@ -24,8 +24,8 @@ import numpy as np
 
 from wengert.explanation.steps import Derivative, Expr, Formula, Product
 from wengert.jacobians import LocalJacobian
-from wengert.primitives import elementwise as e
-from wengert.primitives import structural as s
+from wengert.primitives.numpy import elementwise as e
+from wengert.primitives.numpy import structural as s
 from wengert.program import Atom, Constant, Line, Primitive, Program, Var, evaluate_all, value_of
 from wengert.tracing import run
 

@@ -10,18 +10,19 @@ meet, the inner one records and takes the other as a constant, so no tangent is 
 - `traced`: the traced value, and how what is done to it becomes a row;
 - `views`: what shares memory with what, and how it lies there;
 - `assignment`: ``a[i] = v``, ``a += b``, ``out=``;
-- `catching`: calls that NumPy's protocols do not bring here (``np.array([...])``, ``np.zeros``, SciPy's functions);
-- `watching`: warnings that name the user's line;
-- `unchanged`: large plain arrays, which are not copied onto the tape, must not change under way;
-- `foreign`: functions of SciPy without a rule, by the name under which the user's line called them;
+- `patching`: calls that NumPy's protocols do not bring here (``np.array([...])``, ``np.zeros``, SciPy's functions);
+- `errstate`: warnings that name the user's line;
+- `fingerprints`: large plain arrays, which are not copied onto the tape, must not change under way;
+- `unsupported`: functions of SciPy without a rule, by the name under which the user's line called them;
 - `messages`: what users are told where tracing cannot go on;
 - `trace`: a run of the user's function, and the Program that it makes.
 """
 
-from wengert.tracing.catching import catchers
+from wengert.tracing.errstate import watch
+from wengert.tracing.fingerprints import Unchanged
+from wengert.tracing.patching import catchers
 from wengert.tracing.tape import (
     COPIED,
-    SMALL,
     Context,
     Row,
     Tape,
@@ -33,13 +34,10 @@ from wengert.tracing.tape import (
 )
 from wengert.tracing.trace import Group, Trace, build_program, parameter_names, recording, run
 from wengert.tracing.traced import Traced, all_constant, holds_traced, innermost, join, plain
-from wengert.tracing.unchanged import Unchanged
 from wengert.tracing.views import laid_like
-from wengert.tracing.watching import watch
 
 __all__ = [
     "COPIED",
-    "SMALL",
     "Context",
     "Group",
     "Row",

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 
 from wengert.errors import LostGradientError, ShapeError, caller, explain_at
-from wengert.primitives import elementwise as e
-from wengert.primitives import functions
-from wengert.primitives.structural import fill_index, getitem, reshape, setitem, transpose
+from wengert.primitives.numpy import elementwise as e
+from wengert.primitives.numpy import functions
+from wengert.primitives.numpy.structural import fill_index, getitem, reshape, setitem, transpose
 from wengert.primitives.table import CALLS
-from wengert.program import Shaped
-from wengert.tracing.foreign import scipy_call, unsupported_call
-from wengert.tracing.tape import SCALARS, SMALL
+from wengert.program import SMALL, Shaped
+from wengert.tracing.tape import SCALARS
 from wengert.tracing.traced import (
     Traced,
     all_constant,
@@ -33,6 +32,7 @@ from wengert.tracing.traced import (
     plain,
     see_large,
 )
+from wengert.tracing.unsupported import scipy_call, unsupported_call
 
 ndarray = np.ndarray
 _asarray = np.asarray  # NumPy's own, whatever stands in its place while a trace runs

@@ -9,8 +9,8 @@ from typing import Any
 
 from wengert.errors import Location, LostGradientError, RawLocation, UnsupportedError, caller, explain_at
 from wengert.primitives.table import CALLS
-from wengert.tracing.foreign import scipy_call, unsupported_call
 from wengert.tracing.tape import threads
+from wengert.tracing.unsupported import scipy_call, unsupported_call
 
 _IN_NUMPY = {
     "acos": "np.arccos",

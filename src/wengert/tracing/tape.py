@@ -19,15 +19,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from wengert.errors import EscapedError, MatrixError, RawLocation, ShapeError, WengertError, caller, explain_at
-from wengert.program import Primitive, Shaped
-from wengert.tracing.unchanged import Unchanged
+from wengert.program import SMALL, Primitive, Shaped
+from wengert.tracing.fingerprints import Unchanged
 
 ndarray = np.ndarray
 
 Array = Any
 Row = tuple[Primitive, tuple[int, ...], tuple[Any, ...], Mapping[str, Any], RawLocation | None, Any]
-SMALL = 256
-"""Values of up to so many elements are kept on the tape as they are: a stand-in would cost more than it saves."""
 COPIED = 1024
 """The user's own arrays of up to so many elements are copied onto the tape: they may change before they are read.
 

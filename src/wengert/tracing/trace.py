@@ -12,11 +12,11 @@ import numpy as np
 
 from wengert.errors import ResultError, WengertError, explain_at
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, as_value
-from wengert.tracing.catching import start_catching, stop_catching
-from wengert.tracing.foreign import translated
+from wengert.tracing.fingerprints import Unchanged
+from wengert.tracing.patching import start_catching, stop_catching
 from wengert.tracing.tape import Row, Tape, escaped, threads
 from wengert.tracing.traced import Traced, holds_traced, join
-from wengert.tracing.unchanged import Unchanged
+from wengert.tracing.unsupported import translated
 
 
 class Group:

@@ -30,18 +30,16 @@ from wengert.errors import (
     caller,
     explain_at,
 )
-from wengert.primitives import elementwise as e
-from wengert.primitives import functions
-from wengert.primitives.structural import Operand, concatenate, getitem, matmul, reshape, stack, transpose
+from wengert.primitives.numpy import elementwise as e
+from wengert.primitives.numpy import functions
+from wengert.primitives.numpy.structural import Operand, concatenate, getitem, matmul, reshape, stack, transpose
 from wengert.primitives.table import CALLS
-from wengert.program import Primitive, Recordable, Shaped, as_value
-from wengert.tracing.foreign import scipy_call, unsupported_call
+from wengert.program import SMALL, Primitive, Recordable, Shaped, as_value
 from wengert.tracing.messages import Text, lost, unsupported
 from wengert.tracing.tape import (
     COPIED,
     NO_PARAMS,
     PLAIN,
-    SMALL,
     Tape,
     at_place,
     escaped,
@@ -49,6 +47,7 @@ from wengert.tracing.tape import (
     threads,
     what_is_kept,
 )
+from wengert.tracing.unsupported import scipy_call, unsupported_call
 
 _getframe = sys._getframe
 _asarray, _copy = np.asarray, np.copy
@@ -634,7 +633,7 @@ class Traced(Recordable):
         self[...] = value
 
     def put(self, indices: Any, values: Any, mode: str = "raise") -> None:
-        functions.writing.put(self, indices, values, mode)
+        functions.in_place.put(self, indices, values, mode)
 
     def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> None:
         self[...] = np.sort(self, axis, kind, order, stable=stable)
@@ -870,7 +869,7 @@ class Flat:
         return self.base.ravel()[index]
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        functions.writing.put(self.base, np.arange(self.base.size)[index], value)
+        functions.in_place.put(self.base, np.arange(self.base.size)[index], value)
 
 
 _TAKEN = dict.fromkeys(("hex", "as_integer_ratio"), "a traced number apart into plain integers")

@@ -18,8 +18,8 @@ import numpy as np
 
 from wengert.errors import UnsupportedError, caller, explain_at
 from wengert.jacobians import is_basic
-from wengert.primitives import elementwise as e
-from wengert.primitives.structural import getitem, reshape, transpose
+from wengert.primitives.numpy import elementwise as e
+from wengert.primitives.numpy.structural import getitem, reshape, transpose
 from wengert.primitives.table import CALLS
 from wengert.program import Primitive
 from wengert.tracing.tape import NO_PARAMS, threads

@@ -1,0 +1,256 @@
+"""Lockstep: a line that holds Programs (a loop, a branch, a checkpoint) for all members of a batch at once.
+
+The body is written anew with each of its lines evaluated for all members, as `wengert.batching` does with the lines of
+any trace, and the loop runs that.  Members that share an operand go on sharing it.  Where members decide differently
+inside a body (an ``if`` on a value, another number of steps of ``while_loop``) the line is run member by member, and
+members that take a branch that was not traced leave the batch; the members of a `cond` go in two groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.control.bodies import Body
+from wengert.control.branch import Branches
+from wengert.control.higher_order import Holding, Pulled, call
+from wengert.control.loop import Loop
+from wengert.errors import BranchError
+from wengert.passes.simplification import simplify
+from wengert.program import Program, Recordable, Shaped, Var, as_value, fail_at, guards_of
+from wengert.tracing import Group, Trace, Traced, build_program, recording
+
+Array = Any
+Flags = Sequence[bool]
+Evaluate = Callable[..., Any]
+"""Evaluates a line (primitive, operands, which of them have members, params, shapes) for all members."""
+
+
+class Apart(Exception):  # noqa: N818 - not an error: members are to be taken one by one
+    """Members take different decisions inside a body."""
+
+
+def several(
+    held: Holding,
+    operands: Sequence[Any],
+    batched: Flags,
+    size: int,
+    results: Sequence[Any],
+    evaluate: Evaluate,
+) -> tuple[list[Any], np.ndarray[Any, Any]]:
+    """Evaluate a line for all members: its results, stacked, and who stays (not those that take another branch).
+
+    `results` are those of one member, for their shapes.
+    """
+    if not size:
+        return [np.zeros((0, *np.shape(r)), r.dtype) for r in results], np.ones(0, bool)
+    inner = held.inner if isinstance(held, Pulled) else held
+    if isinstance(inner, Branches) and len(inner.bodies) > 1 and batched[0]:
+        return _grouped(held, operands, batched, size, results, evaluate)
+    try:
+        return _Together(held, batched, size, evaluate).run(operands), np.ones(size, bool)
+    except (Apart, BranchError):
+        return _one_by_one(held, operands, batched, size)
+
+
+def _one_by_one(
+    held: Holding, operands: Sequence[Any], batched: Flags, size: int
+) -> tuple[list[Any], np.ndarray[Any, Any]]:
+    rows = []
+    staying = np.zeros(size, bool)
+    for k in range(size):
+        own = [v[k] if on else v for v, on in zip(operands, batched, strict=True)]
+        try:
+            rows.append(call(held.alone(), own))
+        except BranchError:
+            if k == 0:
+                raise
+            continue
+        staying[k] = True
+    return [np.stack(column) for column in zip(*rows, strict=True)], staying
+
+
+def _grouped(
+    held: Holding, operands: Sequence[Any], batched: Flags, size: int, results: Sequence[Any], evaluate: Evaluate
+) -> tuple[list[Any], np.ndarray[Any, Any]]:
+    """Evaluate a branch for the members that take it, and the other one for the others."""
+    pred: Any = operands[0]
+    known: Any = pred
+    while isinstance(known, Traced):
+        known = known.value
+    if isinstance(pred, Recordable):  # who takes which branch is a decision of the trace around this one
+        bool(np.all(pred == known))
+    inner: Any = held.inner if isinstance(held, Pulled) else held
+    parts, members = [], []
+    for at in dict.fromkeys([int(known[0]), 0, 1]):
+        chosen = np.flatnonzero(np.asarray(known, bool) == bool(at))
+        if not chosen.size or inner.bodies[at] is None:
+            continue
+        mine = [np.bool_(at), *[v[chosen] if on else v for v, on in zip(operands[1:], batched[1:], strict=True)]]
+        flags = [False, *batched[1:]]
+        try:
+            found, stays = several(held, mine, flags, len(chosen), results, evaluate)
+        except BranchError:
+            if chosen[0] == 0:
+                raise
+            continue
+        parts.append(found)
+        members.append(chosen[stays])
+    order = np.argsort(np.concatenate(members))
+    staying = np.zeros(size, bool)
+    staying[np.concatenate(members)] = True
+    if len(parts) == 1:
+        return parts[0], staying
+    return [np.concatenate(column)[order] for column in zip(*parts, strict=True)], staying
+
+
+class _Together:
+    """A line whose body is run for all members at once: what it holds, and where the members stand in operands."""
+
+    def __init__(self, held: Holding, batched: Flags, size: int, evaluate: Evaluate) -> None:
+        self.size, self.evaluate = size, evaluate
+        self.flags: list[bool] = []
+        """Which operands of the line that is written have members, and along which of their axes; then the results."""
+        self.axes: list[int] = []
+        self.out: list[bool] = []
+        self.out_axes: list[int] = []
+        self.batched = list(batched)
+        if isinstance(held, Pulled):
+            count = len(held.wanted)
+            # each member has its own adjoint, of what is shared too
+            own = [on or wanted for on, wanted in zip(batched[:count], held.wanted, strict=True)]
+            inner = self._of(held.inner, own)
+            given = tuple(on and self.out[k] for k, on in enumerate(held.given))
+            bars = [k for k, on in enumerate(held.given) if on]
+            self.kept = [*range(count), *(count + n for n, k in enumerate(bars) if given[k])]
+            self.flags = [*self.flags, *(True for on in given if on)]
+            self.axes = [*self.axes, *(self.out_axes[k] for k, on in enumerate(given) if on)]
+            self.held: Holding = Pulled(inner, given, held.wanted)
+            self.out = [True] * sum(held.wanted)
+            self.out_axes = [self.axes[k] for k, on in enumerate(held.wanted) if on]
+        else:
+            self.held = self._of(held, batched)
+            self.kept = list(range(len(batched)))
+
+    def run(self, operands: Sequence[Any]) -> list[Any]:
+        entered = []
+        for k, flag, axis in zip(self.kept, self.flags, self.axes, strict=True):
+            value = operands[k]
+            if flag:
+                value = all_members(value, self.batched[k], self.size)
+                if axis:
+                    value = np.moveaxis(value, 0, axis)
+            entered.append(value)
+        results = call(self.held, entered)
+        found = []
+        for value, on, axis in zip(results, self.out, self.out_axes, strict=True):
+            if not on:
+                value = all_members(value, False, self.size)
+            elif axis:
+                value = np.moveaxis(value, axis, 0)
+            found.append(value)
+        return found
+
+    def _of(self, held: Holding, batched: Flags) -> Holding:
+        """Settle which operands and results have members; write what is held for all of them."""
+        if isinstance(held, Branches):
+            leading = int(len(held.bodies) > 1)
+            bodies = [body for body in held.bodies if body is not None]
+            moving = list(batched[leading:])
+            self.out = [any(column) for column in zip(*(_depends(b.program, moving) for b in bodies), strict=True)]
+            self.flags, self.axes, self.out_axes = [*batched], [0] * len(batched), [0] * len(self.out)
+            written = [None if b is None else self._body(b, moving, self.out) for b in held.bodies]
+            return Branches(held.name, written, held.labels, held.keep, held.chosen)
+        assert isinstance(held, Loop)
+        carried, sliced = held.carried, held.sliced
+        carry, rest = list(batched[:carried]), list(batched[carried:])
+        number = [] if held.counter is None else [False]
+        while True:
+            arguments = [*carry, *number, *rest]
+            out = [
+                any(column)
+                for column in zip(*(_depends(b.program, arguments[: len(b.sample)]) for b in held.bodies), strict=True)
+            ]
+            more = [a or b for a, b in zip(carry, out, strict=False)]
+            if more == carry:
+                break
+            carry = more
+        out[:carried] = carry
+        if held.tests is not None:
+            given = [*carry, *rest[sliced:]]
+            takes = held.test_takes or range(len(given))
+            if any(any(_depends(t.program, [given[k] for k in takes][: len(t.sample)])) for t in held.tests):
+                raise Apart
+        self.flags, self.out = [*carry, *rest], out
+        self.axes = [0] * carried + [1] * sliced + [0] * held.consts
+        self.out_axes = [0] * carried + [1] * held.collected
+        return held.with_bodies([self._body(b, arguments[: len(b.sample)], out) for b in held.bodies])
+
+    def _body(self, body: Body, batched: Flags, out: Flags) -> Body:
+        """Write a body for all members."""
+        with recording() as tape:
+            groups, sample, values = [], [], []
+            for packing, value, on in zip(body.program.arguments, body.sample, batched, strict=True):
+                value = as_value(np.repeat(np.asarray(value)[None], self.size, axis=0)) if on else value
+                traced = tape.input(value)
+                groups.append(Group(packing.name, traced.shape, traced.dtype, [traced]))
+                sample.append(value)
+                values.append(traced)
+            found = self._lines(body.program, values, batched)
+            results = []
+            for packing, (value, on), wanted in zip(body.program.results, found, out, strict=True):
+                value = as_value(all_members(value, on, self.size) if wanted else value)
+                results.append(Group(packing.name, value.shape, value.dtype, [value]))
+            written = simplify(build_program(Trace(body.program.name, tape, groups, results, False)))
+        return Body(written, sample)
+
+    def _lines(self, program: Program, values: Sequence[Any], batched: Flags) -> list[tuple[Any, bool]]:
+        """Evaluate the lines of a Program for all members; each result with whether it has an axis of members."""
+        known: dict[Var, tuple[Any, bool]] = dict(zip(program.inputs, zip(values, batched, strict=True), strict=True))
+        guards = guards_of(program)
+
+        def heed(var: Var) -> None:
+            value, has_members = known[var]
+            for guard in guards.get(var, ()):
+                if has_members:
+                    raise Apart
+                if guard.value != type(guard.value)(value):
+                    fail_at(guard, value)
+
+        for var in program.inputs:
+            heed(var)
+        for line in program.lines:
+            operands = [known[a] if isinstance(a, Var) else (a.value, False) for a in line.inputs]
+            like = [Shaped(var.shape, var.dtype) for var in line.outputs]
+            has_members = any(on for _, on in operands)
+            if has_members:
+                shapes = [Shaped(a.shape, a.dtype) if isinstance(a, Var) else None for a in line.inputs]
+                result = self.evaluate(line.primitive, operands, shapes, line.params, like, self.size)
+            else:
+                result = line.primitive(*[v for v, _ in operands], **line.params)
+            if not line.primitive.multiple:
+                result = (result,)
+            for var, value in zip(line.outputs, result, strict=True):
+                known[var] = value, has_members
+                heed(var)
+        return [known[a] if isinstance(a, Var) else (a.value, False) for a in program.outputs]
+
+
+def all_members(value: Any, batched: bool, size: int) -> Any:
+    """Give a value that all members share an axis of members."""
+    if batched:
+        return value
+    shape = (size, *np.shape(value))
+    whole = np.broadcast_to(value, shape)
+    return whole if isinstance(whole, Recordable) else whole.copy()
+
+
+def _depends(program: Program, batched: Flags) -> list[bool]:
+    """Tell which results depend on arguments that have members."""
+    reached = {var for var, on in zip(program.inputs, batched, strict=True) if on}
+    for line in program.lines:
+        if not reached.isdisjoint(line.inputs):
+            reached.update(line.outputs)
+    return [isinstance(a, Var) and a in reached for a in program.outputs]

@@ -1,0 +1,608 @@
+"""`vmap`: a function of one member, evaluated for a whole batch of them at once.
+
+The function is traced for the first member, with every decision that it takes on a value; then the lines are evaluated
+for all members together, each by a *batching rule* of its primitive: elementwise lines align the axes of their
+operands, lines whose parameters count axes from the end carry one more in front, and any other line goes through the
+members one by one and stacks what comes out, which is always right.
+
+Where a decision is another one for some members, those leave the batch, and the first of them is traced anew: members
+are grouped by the branch they take.  Lines are evaluated by calling primitives, so on traced values all of this is
+written down, and derivatives of batches, batches of derivatives and batches of batches need nothing more.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert import trees
+from wengert.arguments import Returned
+from wengert.batching.loops import Apart, several
+from wengert.errors import ArgumentError, ResultError, ShapeError, caller, explain_at
+from wengert.jacobians import take
+from wengert.primitives.numpy import structural as s
+from wengert.primitives.table import PRIMITIVES
+from wengert.program import Primitive, Recordable, as_value
+from wengert.tracing import (
+    Row,
+    Trace,
+    current_context,
+    holds_traced,
+    innermost,
+    join,
+    outputs_of,
+    parameter_names,
+    run,
+)
+
+Array = Any
+Shape = tuple[int, ...]
+Axes = Any
+
+
+# ---- What users call ----
+
+
+def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callable[..., Any]:
+    """Return a function that maps `f` over an axis of its arguments, and stacks what it returns.
+
+    Parameters
+    ----------
+    f
+        A function of the members of a batch: arrays or trees of them.  It is run once for each branch that members
+        take, so random numbers that it draws, and hidden state, are the same for all members of a group.
+    in_axes
+        The axis of the arguments to map over: an integer, None for an argument that all members share, or a sequence
+        with one of these (or a tree of them) for each argument.  Keyword arguments are mapped over their first axis.
+    out_axes
+        Where the axis of the members goes in the result: an integer, None for what is the same for all members, or a
+        tree of these.
+
+    Returns
+    -------
+    callable
+        Takes what `f` takes, with one more axis.
+
+    Raises
+    ------
+    ArgumentError
+        If `in_axes` does not fit the arguments, or these have different numbers of members.
+    ShapeError
+        If members return arrays of different shapes.
+
+    Examples
+    --------
+    >>> import numpy as np, wengert as wg
+    >>> wg.vmap(lambda x, y: x @ y, in_axes=(0, None))(np.eye(2), np.array([5.0, 7.0]))
+    array([5., 7.])
+    >>> wg.vmap(wg.grad(lambda x: x**2 if x > 0 else -x))(np.array([-1.0, 1.0, 3.0]))
+    array([-1.,  2.,  6.])
+    """
+
+    @functools.wraps(f)
+    def mapped(*args: Any, **kwargs: Any) -> Any:
+        batch = _Batch(f, args, kwargs, in_axes)
+        whole = np.arange(batch.size)
+        groups: list[tuple[np.ndarray[Any, Any], list[tuple[Any, bool]], Returned]] = []
+        remaining = whole
+        while True:
+            returned = Returned()
+            trace = batch.trace(int(remaining[0]) if batch.size else None, returned)
+            every = remaining.size == batch.size
+            kept, results = _evaluate(trace, batch.leaves if every else batch.at(remaining), remaining.size)
+            groups.append((remaining[kept], results, returned))
+            remaining = np.delete(remaining, kept)
+            if not remaining.size:
+                return _collect(groups, batch.size, out_axes)
+
+    return mapped
+
+
+class _Batch:
+    """The arguments of a call: which leaves are mapped, and the members."""
+
+    def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], in_axes: Axes) -> None:
+        self.f = f
+        if isinstance(in_axes, list):
+            in_axes = tuple(in_axes)
+        if isinstance(in_axes, tuple) and len(in_axes) != len(args):
+            raise ArgumentError(
+                explain_at(
+                    caller(),
+                    f"in_axes has {len(in_axes)} entries, and the function is called with {len(args)} arguments:",
+                    "Give one entry for each positional argument, or a single integer for all.",
+                )
+            )
+        entries = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
+        self._leaves, self._structure = trees.flatten((args, kwargs))
+        parameters = parameter_names(f, len(args))
+        axes: list[int | None] = []
+        called: list[str] = []
+        for name, axis, arg in [
+            *zip(parameters, entries, args, strict=True),
+            *((key, 0, kwargs[key]) for key in sorted(kwargs)),
+        ]:
+            axes += spread_axes(axis, arg, f"in_axes of {name}")
+            called += trees.paths(arg, name)
+        self._mapped = [k for k, axis in enumerate(axes) if axis is not None]
+        self.names_ = [called[k] for k in self._mapped]
+        self.leaves = [
+            _first_axis(self._leaves[k], axes[k], name) for k, name in zip(self._mapped, self.names_, strict=True)
+        ]
+        if not self.leaves:
+            raise ArgumentError(
+                explain_at(caller(), "no argument has an axis to map over:", "Give at least one of in_axes an integer.")
+            )
+        sizes = [leaf.shape[0] for leaf in self.leaves]
+        self.size = sizes[0]
+        if len(set(sizes)) > 1:
+            odd = next(k for k, size in enumerate(sizes) if size != self.size)
+            at = axes[self._mapped[odd]]
+            raise ArgumentError(
+                explain_at(
+                    caller(),
+                    f"{self.names_[0]} has {self.size} members along axis {axes[self._mapped[0]]}, "
+                    f"and {self.names_[odd]} has {sizes[odd]} along axis {at}:",
+                    "Mapped axes must have one size; give in_axes None for an argument that all members share.",
+                )
+            )
+
+    def trace(self, member: int | None, returned: Returned) -> Trace:
+        """Trace the function for one member (for one of ones, if there is none)."""
+        spread = _Member(self, member)
+        return run(self.f, (), {}, (), True, spread, returned)
+
+    def at(self, members: np.ndarray[Any, Any]) -> list[Any]:
+        """Return the mapped leaves of some members."""
+        return [leaf[members] for leaf in self.leaves]
+
+    def rebuild(self, leaves: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments with other leaves in the place of the mapped ones."""
+        whole = list(self._leaves)
+        for k, leaf in zip(self._mapped, leaves, strict=True):
+            whole[k] = leaf
+        args, kwargs = trees.unflatten(self._structure, whole)
+        return list(args), kwargs
+
+
+class _Member:
+    """One member of a batch, as `tracing.run` takes arguments apart."""
+
+    def __init__(self, batch: _Batch, member: int | None) -> None:
+        self.rebuild = batch.rebuild
+        self._names = batch.names_
+        plain = [innermost(leaf) for leaf in batch.leaves]
+        self.leaves = [
+            as_value(np.ones(leaf.shape[1:], leaf.dtype) if member is None else leaf[member]) for leaf in plain
+        ]
+
+    def names(self, _function: Any) -> list[str]:
+        return self._names
+
+
+def spread_axes(axes: Axes, tree: Any, what: str) -> list[int | None]:
+    """Give each leaf of a tree its axis: that of the whole, or of the part of the tree that it lies in.
+
+    >>> spread_axes((0, {"a": None, "b": 1}), ([1.0, 2.0], {"a": 1.0, "b": 2.0}), "in_axes")
+    [0, 0, None, 1]
+    """
+    count = len(trees.flatten(tree)[0])
+    if axes is None or isinstance(axes, (int, np.integer)):
+        return [axes if axes is None else int(axes)] * count
+    found: list[int | None] = []
+    leaves, structure = trees.optree().tree_flatten(axes, none_is_leaf=True, namespace=trees.NAMESPACE)
+    try:
+        parts = structure.flatten_up_to(tree)
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(
+            explain_at(
+                caller(),
+                f"{what} does not fit: {str(error).partition(';')[0]}:",
+                "Give it the structure of the argument.",
+            )
+        ) from error
+    for axis, part in zip(leaves, parts, strict=True):
+        if axis is not None and not isinstance(axis, (int, np.integer)):
+            raise ArgumentError(explain_at(caller(), f"{what} holds {axis!r}:", "An axis is an integer, or None."))
+        found += spread_axes(axis, part, what)
+    return found
+
+
+def _first_axis(leaf: Any, axis: int | None, name: str) -> Any:
+    """Return an array with the axis of the members in front."""
+    if holds_traced(leaf):
+        leaf = join(leaf)
+    elif (
+        not isinstance(leaf, (np.ndarray, np.generic, float, int, complex))
+        or np.asarray(leaf).dtype.kind not in "biufc"
+    ):
+        raise ArgumentError(
+            explain_at(
+                caller(),
+                f"{name} is a {type(leaf).__name__}, and has no axis to map over:",
+                "Give it None in in_axes.",
+            )
+        )
+    array: Any = leaf if isinstance(leaf, Recordable) else np.asarray(leaf)
+    ndim = array.ndim
+    if axis is None or not -ndim <= axis < ndim:
+        raise ArgumentError(
+            explain_at(
+                caller(),
+                f"{name} has shape {array.shape}, and no axis {axis} to map over:",
+                "Give it another axis in in_axes, or None if all members share it.",
+            )
+        )
+    return array if axis % ndim == 0 else np.moveaxis(array, axis, 0)
+
+
+def _collect(
+    groups: Sequence[tuple[np.ndarray[Any, Any], list[tuple[Any, bool]], Returned]], size: int, out_axes: Axes
+) -> Any:
+    """Put the groups' results in the order of the members again, and the axis of the members where it belongs."""
+    first = groups[0][2]
+    if any(g[2].structure != first.structure for g in groups):
+        raise ResultError(
+            explain_at(
+                caller(),
+                "members return results of different structures:",
+                "Return the same structure in every branch.",
+            )
+        )
+    order = np.argsort(np.concatenate([members for members, _, _ in groups])) if len(groups) > 1 else None
+    axes = spread_axes(out_axes, first.pack([0.0] * len(groups[0][1])), "out_axes")
+    leaves = []
+    for k, axis in enumerate(axes):
+        parts = [results[k] for _, results, _ in groups]
+        if axis is None:
+            if any(batched for _, batched in parts) or len(parts) > 1:
+                raise ArgumentError(
+                    explain_at(
+                        caller(),
+                        "out_axes is None for a result that is not the same for all members:",
+                        "Give it an axis in out_axes.",
+                    )
+                )
+            leaves.append(parts[0][0])
+            continue
+        whole = [_all(v, batched, len(g[0])) for (v, batched), g in zip(parts, groups, strict=True)]
+        shapes = {np.shape(w)[1:] for w in whole}
+        if len(shapes) > 1:
+            raise ShapeError(
+                explain_at(
+                    caller(),
+                    f"members return arrays of different shapes: {', '.join(map(str, sorted(shapes)))}:",
+                    "Return the same shape in every branch; a batch is one array.",
+                )
+            )
+        result = whole[0] if order is None else np.concatenate(whole)[order]
+        leaves.append(np.moveaxis(result, 0, axis) if axis else result)
+    return first.pack(leaves)
+
+
+# ---- Evaluating the lines for all members ----
+
+
+def _evaluate(trace: Trace, leaves: Sequence[Any], size: int) -> tuple[np.ndarray[Any, Any], list[tuple[Any, bool]]]:
+    """Evaluate what was traced for one member for all; return who took its branches, and the results for these.
+
+    A result is a value, and whether it has an axis of members.
+    """
+    tape = trace.tape
+    results = [(trace.position(part), trace.value(part)) for group in trace.results for part in group.parts]
+    rows = _live(tape.rows, {position for position, _ in results} | {position for position, _, _ in tape.guards})
+    guards: dict[int, list[Any]] = {}
+    for position, decision, _ in tape.guards:
+        guards.setdefault(position, []).append(decision)
+    kept = np.arange(size)
+    values: dict[int, Any] = dict(enumerate(leaves))
+    context = current_context()
+    before = context.place
+
+    def leave(position: int) -> None:
+        nonlocal kept, values
+        if position not in guards or not size:
+            return
+        staying = _decided(values[position], guards[position])
+        if not staying.all():
+            at = np.flatnonzero(staying)
+            kept = kept[at]
+            values = {k: v[at] for k, v in values.items()}
+
+    try:
+        for position in range(len(leaves)):
+            leave(position)
+        for primitive, parents, operands, params, place, out in rows:
+            if context.tapes and place is not None:
+                context.place = place
+            line = _Line(primitive, parents, operands, params, values, len(kept))
+            if primitive.multiple:
+                found, staying = line.several()
+                if not staying.all():  # in a body they take a branch that was not traced
+                    at = np.flatnonzero(staying)
+                    kept = kept[at]
+                    values = {k: v[at] for k, v in values.items()}
+                values.update(zip(out, found, strict=True))
+                for position in out:
+                    leave(position)
+                continue
+            values[out] = line.evaluate()
+            leave(out)
+    finally:
+        context.place = before
+    return kept, [(values[position], True) if position >= 0 else (value, False) for position, value in results]
+
+
+def _evaluate_line(
+    primitive: Primitive,
+    operands: Sequence[tuple[Any, bool]],
+    like: Sequence[Any],
+    params: Mapping[str, Any],
+    out: Sequence[Any],
+    size: int,
+) -> Any:
+    """Evaluate a line of a body; `like` has the shapes of operands for one member, `out` those of the results."""
+    parents = [k if batched else -1 for k, (_, batched) in enumerate(operands)]
+    member = [like[k] if batched else value for k, (value, batched) in enumerate(operands)]
+    values = {k: value for k, (value, batched) in enumerate(operands) if batched}
+    line = _Line(primitive, parents, [out if primitive.multiple else out[0], *member], params, values, size)
+    if not primitive.multiple:
+        return line.evaluate()
+    found, staying = line.several()
+    if not staying.all():
+        raise Apart
+    return found
+
+
+def _live(rows: Sequence[Row], needed: set[int]) -> list[Row]:
+    live = []
+    for row in reversed(rows):
+        if not needed.isdisjoint(outputs_of(row)):
+            needed.update(row[1])
+            live.append(row)
+    return live[::-1]
+
+
+def _decided(value: Any, decisions: Sequence[bool | int]) -> np.ndarray[Any, Any]:
+    """Tell for each member whether it decides as the first does."""
+    members = np.reshape(value, (-1,))
+    staying = np.ones(members.shape, bool)
+    for decision in decisions:
+        decided = members != 0 if isinstance(decision, bool) else np.trunc(members)
+        agree = decided == decision
+        staying &= innermost(agree)
+        if isinstance(agree, Recordable):  # which members decide so is itself a decision of the trace around this one
+            bool(np.all(agree == innermost(agree)))
+    staying[0] = True  # it is the one that was traced, whatever rounding says
+    return staying
+
+
+class _Line:
+    """One line for all members: each operand with an axis of members in front, or shared by all."""
+
+    __slots__ = ("batched", "ndims", "operands", "out", "out_shape", "params", "primitive", "size")
+
+    def __init__(
+        self,
+        primitive: Primitive,
+        parents: Sequence[int],
+        member: Sequence[Any],
+        params: Mapping[str, Any],
+        values: Mapping[int, Any],
+        size: int,
+    ) -> None:
+        self.primitive, self.params, self.size = primitive, params, size
+        self.batched = [parent >= 0 for parent in parents]
+        self.operands = [values[p] if p >= 0 else v for p, v in zip(parents, member[1:], strict=True)]
+        self.ndims = [np.ndim(v) for v in member[1:]]
+        self.out = member[0]
+        self.out_shape: Shape = () if primitive.multiple else np.shape(member[0])
+
+    def evaluate(self) -> Any:
+        """Evaluate the line by the rule of its primitive, or else member by member."""
+        primitive = self.primitive
+        rule = _elementwise if primitive.elementwise and not self.params else RULES.get(primitive)
+        if rule is None and PRIMITIVES.get(primitive.name) is primitive:
+            rule = _STACKED.get(primitive.name)
+        if rule is not None and self.size:
+            trusted = not primitive.elementwise or isinstance(primitive.numpy, np.ufunc)
+            try:
+                result = rule(self)
+            except (TypeError, ValueError, IndexError):
+                if trusted:
+                    raise
+                result = None  # a function of the user's that takes one number at a time
+            if result is not None and np.shape(result) == (self.size, *self.out_shape):
+                return result
+        return self.one_by_one()
+
+    def one_by_one(self) -> Any:
+        """Evaluate the line for each member, and stack the results."""
+        results = [
+            self.primitive(
+                *[v[k] if batched else v for v, batched in zip(self.operands, self.batched, strict=True)], **self.params
+            )
+            for k in range(self.size)
+        ]
+        if not results:
+            dtype = np.result_type(*[v for v in map(innermost, self.operands) if hasattr(v, "dtype")] or [float])
+            return np.zeros((0, *self.out_shape), dtype)
+        shapes = {np.shape(r) for r in results}
+        if len(shapes) > 1:
+            raise ShapeError(
+                explain_at(
+                    current_context().place or caller(),
+                    f"{self.primitive.name} gives the members of a batch arrays of different shapes:",
+                    "A batch is one array: write it so that no shape depends on values (np.where instead of a mask).",
+                )
+            )
+        return np.stack(results)
+
+    def several(self) -> tuple[list[Any], Any]:
+        """Evaluate a line with several results (a loop): these, stacked, and which members stay."""
+        return several(self.params["held"], self.operands, self.batched, self.size, self.out, _evaluate_line)
+
+    def call(self, *operands: Any, **params: Any) -> Any:
+        """Call the primitive on operands for all members."""
+        return self.primitive(*operands, **params)
+
+    def all(self, k: int) -> Any:
+        """Return an operand with an axis of members, even if all share it."""
+        return _all(self.operands[k], self.batched[k], self.size)
+
+    def shape(self, k: int) -> Shape:
+        """Return the shape of an operand for one member."""
+        shape: Shape = np.shape(self.operands[k])
+        return shape[1:] if self.batched[k] else shape
+
+
+def _all(value: Any, batched: bool, size: int) -> Any:
+    if batched:
+        return value
+    shape = (size, *np.shape(value))
+    return s.broadcast_to(value, shape=shape) if isinstance(value, Recordable) else np.broadcast_to(value, shape).copy()
+
+
+def _raised(value: Any, batched: bool, ndim: int, to: int) -> Any:
+    """Give a batched operand axes of length one behind that of the members, so that others broadcast against it."""
+    if not batched or ndim >= to:
+        return value
+    shape = np.shape(value)
+    return s.reshape(value, shape=shape[:1] + (1,) * (to - ndim) + shape[1:])
+
+
+# ---- Batching rules ----
+
+
+def _elementwise(line: _Line) -> Any:
+    to = len(line.out_shape)
+    operands = [_raised(v, b, n, to) for v, b, n in zip(line.operands, line.batched, line.ndims, strict=True)]
+    return line.call(*operands)
+
+
+def _same(line: _Line) -> Any:
+    """Parameters count axes from the end, and leading axes are free."""
+    return line.call(*line.operands, **line.params) if len(line.operands) == 1 else None
+
+
+def _joined(line: _Line) -> Any:
+    return line.call(*[line.all(k) for k in range(len(line.operands))], **line.params)
+
+
+def _reshape(line: _Line) -> Any:
+    return line.call(line.operands[0], shape=(line.size, *line.params["shape"]))
+
+
+def _transpose(line: _Line) -> Any:
+    return line.call(line.operands[0], axes=(0, *(axis + 1 for axis in line.params["axes"])))
+
+
+def _broadcast_to(line: _Line) -> Any:
+    shape = line.params["shape"]
+    return line.call(_raised(line.operands[0], True, line.ndims[0], len(shape)), shape=(line.size, *shape))
+
+
+def _argument(line: _Line) -> Any:
+    (x,), axis = line.operands, line.params["axis"]
+    if axis is None:
+        return line.call(s.reshape(x, shape=(line.size, math.prod(np.shape(x)[1:]))), axis=1)
+    return line.call(x, axis=axis - line.ndims[0] if axis >= 0 else axis)
+
+
+def _matmul(line: _Line) -> Any:
+    (a, b), (m, n) = line.operands, line.ndims
+    if n == 1 and m == 1 and all(line.batched):
+        return s.sum_(a * b, axis=(-1,), keepdims=False)
+    if n == 1 and m <= 2 and not line.batched[0]:
+        return s.matmul(b, a if m == 1 else np.transpose(a))  # A b for many b is one product of matrices
+    if m == 1 and n <= 2 and not line.batched[1]:
+        return s.matmul(a, b)
+    if m == 2 and n == 1 and not line.batched[1]:
+        return s.reshape(s.matmul(a, s.reshape(b, shape=(line.shape(1)[0], 1))), shape=(line.size, *line.out_shape))
+    left, right = (line.all(0) if m == 1 else a), (line.all(1) if n == 1 else b)
+    if m == 1:
+        left = s.reshape(left, shape=(line.size, 1, *line.shape(0)))
+    if n == 1:
+        right = s.reshape(right, shape=(line.size, *line.shape(1), 1))
+    to = max(m, n, 2)
+    left = _raised(left, line.batched[0] or m == 1, max(m, 2), to)
+    right = _raised(right, line.batched[1] or n == 1, max(n, 2), to)
+    return s.reshape(s.matmul(left, right), shape=(line.size, *line.out_shape))
+
+
+def _solve(line: _Line) -> Any:
+    m, n = line.ndims
+    left, right = line.all(0), line.all(1)
+    if n == 1:
+        right = s.reshape(right, shape=(*np.shape(right), 1))
+    to = max(m, n, 2)
+    solved = line.call(_raised(left, True, m, to), _raised(right, True, max(n, 2), to))
+    return s.reshape(solved, shape=(line.size, *line.out_shape))
+
+
+def _getitem(line: _Line) -> Any:
+    index = line.params["index"]
+    if len(line.operands) == 1:
+        return take(line.operands[0], index, line.shape(0), 1)
+    if any(not isinstance(item, (s.Operand, int)) for item in index):
+        return None
+    if any(innermost(v).dtype.kind == "b" for v in line.operands[1:] if hasattr(v, "dtype")):
+        return None
+    # integers alone: the members count as one index more
+    to = max(line.ndims[1:])
+    at = [_raised(v, b, n, to) for v, b, n in zip(line.operands[1:], line.batched[1:], line.ndims[1:], strict=True)]
+    if not line.batched[0]:
+        return s.getitem(line.operands[0], *at, index=index)
+    members = np.arange(line.size).reshape((line.size,) + (1,) * to)
+    return s.getitem(line.operands[0], *at, index=(members, *index))
+
+
+def _setitem(line: _Line) -> Any:
+    index = line.params["index"]
+    if len(line.operands) > 2 or any(
+        not (item is None or item is Ellipsis or isinstance(item, (int, slice))) for item in index
+    ):
+        return None
+    selected = np.empty(line.shape(1))[index].ndim
+    value = _raised(line.operands[0], line.batched[0], line.ndims[0], selected)
+    return line.call(value, line.all(1), index=(slice(None), *index))
+
+
+def _put(line: _Line) -> Any:
+    batch = line.params.get("batch", 0)
+    pieces = [line.all(k) for k in range(len(line.operands))]
+    return line.call(*pieces, indices=line.params["indices"], shape=line.params["shape"], batch=batch + 1)
+
+
+RULES: dict[Primitive, Callable[[_Line], Any]] = {
+    s.reshape: _reshape,
+    s.transpose: _transpose,
+    s.broadcast_to: _broadcast_to,
+    s.stack: _joined,
+    s.concatenate: _joined,
+    s.getitem: _getitem,
+    s.setitem: _setitem,
+    s.put: _put,
+    s.matmul: _matmul,
+    s.cross: _elementwise,
+    s.argmax: _argument,
+    s.argmin: _argument,
+    **dict.fromkeys([s.astype, s.diagonal, s.sum_, s.cumsum, s.max_, s.min_, s.all_, s.any_], _same),
+}
+"""How a line of a primitive is evaluated for all members; None from a rule means that it does not know this case."""
+
+_STACKED: dict[str, Callable[[_Line], Any]] = {
+    "solve": _solve,
+    **dict.fromkeys(
+        [
+            *("inv", "det", "slogdet", "cholesky", "qr", "eigh", "eigvalsh", "svd", "svdvals", "cofactors"),
+            *("fft", "ifft", "rfft", "irfft", "roll", "round", "argsort", "argpartition"),
+        ],
+        _same,
+    ),
+}
+"""Primitives for which stacks of matrices or signals are what they take anyway."""

@@ -1,0 +1,1 @@
+"""Compilation: Programs and their sweeps as code, looked up by structure."""

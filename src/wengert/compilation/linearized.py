@@ -1,0 +1,276 @@
+"""Kernels: a step and its two sweeps, each written once as straight code.
+
+A step is linearized and swept thousands of times, and every time its local partials are the same formulas.  So they are
+written down once: the sweep is recorded, as every derivative can be, with what the rules read as its arguments, and the
+Program is run as plain Python.  Nothing is asked of the table of primitives while the loop runs.
+
+    ahead(values...)            -> results, what is kept
+    back(what is kept, bars)    -> adjoints of the arguments     (outside-in)
+    onward(what is kept, dots)  -> tangents of the results       (inside-out)
+
+Sweeps that meet an infinity go line by line, carefully (`wengert.accumulation.sweeps`): what is kept can always be
+made into the `Linearization` that they read.
+
+All this is written for the structure of a body (`wengert.compilation.cache`): an `Outline` is shared by all bodies of
+one structure, and a `Kernel` is that of one of them, with its own constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.accumulation.sweeps import forward, reverse
+from wengert.linearization import Linearization, by_position
+from wengert.passes.simplification import simplify
+from wengert.primitives.table import PRIMITIVES
+from wengert.program import Primitive, Program, Var, as_value
+from wengert.program.code import Script, straight
+from wengert.tracing import Group, Trace, build_program, recording, what_is_kept
+
+Array = Any
+Mask = tuple[bool, ...]
+FEW = 32
+"""Up to so many steps, writing a sweep down takes more time than it saves."""
+SWEEPS = 16
+"""So many sweeps over one structure are remembered: there is one for each size of a block of seeds."""
+HELD = 1 << 14
+"""Bytes of arrays up to which a sweep is remembered: it may hold the zeros or the unit matrix that a rule made."""
+
+
+class _Stand:
+    """What stands for the value of a variable, or for an array among the constants."""
+
+    __slots__ = ("dtype", "shape", "size", "slot")
+
+    def __init__(self, like: Any, slot: int) -> None:
+        self.shape, self.dtype, self.size, self.slot = like.shape, like.dtype, like.size, slot
+
+
+class Sweep:
+    """A sweep as straight code: the places of those of its results that are not zero, and the function."""
+
+    __slots__ = ("alone", "count", "places", "run")
+
+    def __init__(self, run: Callable[..., tuple[Any, ...]], found: Sequence[Any], alone: bool) -> None:
+        self.run, self.count = run, len(found)
+        self.places = tuple(k for k, v in enumerate(found) if v is not None)
+        self.alone = alone
+        """True if it was written for one body, whose constants stand in it."""
+
+    def __call__(self, kept: Sequence[Any], consts: Sequence[Any], seeds: Sequence[Any]) -> list[Any]:
+        """Return all results, None where they are zero."""
+        found: list[Any] = [None] * self.count
+        arrays = () if self.alone else kept[0].arrays
+        for k, value in zip(self.places, self.run(*kept[1:], *consts, *arrays, *seeds), strict=True):
+            found[k] = value
+        return found
+
+
+class Outline:
+    """What is known of all bodies of one structure, linearized for some active arguments.
+
+    The values that the rules read have slots: the arguments, the results of the lines, the arrays among the constants.
+    The last arguments, `consts` in number, are the same at every step.
+    """
+
+    __slots__ = (
+        "arrays", "consts", "ends", "inputs", "kept", "outputs", "rows", "script", "size", "slots", "starts", "sweeps",
+        "with_complex",
+    )  # fmt: skip
+
+    def __init__(self, program: Program, reached: set[Var], consts: int) -> None:
+        self.inputs = len(program.inputs)
+        slots: dict[Var, int] = {var: k for k, var in enumerate(program.inputs)}
+        for line in program.lines:
+            slots[line.outputs[0]] = len(slots)
+        stands: list[Any] = [_Stand(var, slot) for var, slot in slots.items()]
+        places: dict[int, tuple[int, int]] = {}  # of the constants that are arrays: line and operand
+        variables = list(slots)
+        self.size = len(slots)
+        self.rows: list[Any] = []
+        needed: dict[int, None] = {}
+        for n, line in enumerate(program.lines):
+            (var,) = line.outputs
+            if var not in reached or not line.primitive.keeps:
+                continue
+            operands: list[Any] = []
+            for k, a in enumerate(line.inputs):
+                if isinstance(a, Var):
+                    operands.append(stands[slots[a]])
+                elif type(a.value) is np.ndarray:
+                    places[len(stands)] = n, k
+                    stands.append(_Stand(a.value, len(stands)))
+                    operands.append(stands[-1])
+                else:
+                    operands.append(a.value)
+            parents = tuple(slots[a] if isinstance(a, Var) and a in reached else -1 for a in line.inputs)
+            kept = what_is_kept(line.primitive, parents, stands[slots[var]], tuple(operands))
+            self.rows.append((n, parents, kept, slots[var]))
+            needed.update((value.slot, None) for value in kept if type(value) is _Stand)
+        first = self.inputs - consts
+        self.consts = [slot for slot in needed if first <= slot < self.inputs]
+        self.arrays = [(slot, *places[slot]) for slot in needed if slot >= self.size]
+        self.slots = [slot for slot in needed if slot < self.size and not first <= slot < self.inputs]
+        self.kept = [variables[slot] for slot in self.slots]
+        self.outputs = [slots[a] if isinstance(a, Var) else -1 for a in program.outputs]
+        self.starts = [(var.shape, var.dtype) for var in program.inputs]
+        self.ends = [(packing.shape, packing.dtype) for packing in program.results]
+        self.with_complex = any(var.dtype.kind == "c" for var in slots)
+        self.script = Script(program, self.kept)
+        self.sweeps: dict[Any, Any] = {}
+        """The sweeps that are written; None where that cannot be, `_ALONE` where each body has to have its own."""
+
+
+_ALONE = object()
+
+
+class Kernel:
+    """A Program of plain arrays, linearized for some active arguments, as straight code.
+
+    What a step keeps is a tuple: this kernel, and then the values that the rules read, but for those of the constants.
+    """
+
+    __slots__ = ("_program", "_sweeps", "arrays", "inputs", "outline")
+
+    def __init__(self, program: Program, outline: Outline) -> None:
+        self._program, self.outline, self.inputs = program, outline, outline.inputs
+        self.arrays = [program.lines[n].inputs[k].value for _, n, k in outline.arrays]  # type: ignore[union-attr]
+        self._sweeps: dict[Any, Sweep | None] = {}
+
+    def ahead(self) -> Callable[..., Any]:
+        """Return a function that runs the step and keeps what the sweeps read; it holds this kernel."""
+        return self.outline.script.of(self._program, self)
+
+    def linearization(self, kept: Sequence[Any], consts: Sequence[Any]) -> Linearization:
+        """Make of what a step kept what the careful sweeps read."""
+        return self._linearization(kept, consts, self.arrays)
+
+    def _linearization(
+        self, kept: Sequence[Any], consts: Sequence[Any], arrays: Sequence[Any], private: bool = False
+    ) -> Linearization:
+        outline = self.outline
+        values = dict(zip(outline.slots, kept[1:], strict=True))
+        first = self.inputs - len(consts)
+        values.update((slot, consts[slot - first]) for slot in outline.consts)
+        values.update((slot, array) for (slot, _, _), array in zip(outline.arrays, arrays, strict=True))
+        rows = []
+        for n, parents, read, out in outline.rows:
+            line = self._program.lines[n]
+            read = tuple([values[v.slot] if type(v) is _Stand else v for v in read])
+            params = {name: _private(v) for name, v in line.params.items()} if private else line.params
+            rows.append((line.primitive, parents, read, params, line.place, out))
+        nothing = [None] * self.inputs
+        return Linearization(rows, nothing, outline.outputs, [], outline.size, outline.with_complex)
+
+    def takes(self, ahead: bool, seeds: Sequence[Any]) -> bool:
+        """Tell whether seeds (None where zero) are of the dtypes that sweeps are written for."""
+        like = self.outline.starts if ahead else self.outline.ends
+        return all(g is None or g.dtype == dtype for g, (_, dtype) in zip(seeds, like, strict=True))
+
+    def sweep(self, ahead: bool, given: Mask, kept: Sequence[Any], consts: Sequence[Any], batch: int | None) -> Any:
+        """Return the sweep for seeds where `given` says; None if it takes decisions on values.
+
+        It takes what is kept (but for the kernel), all constants, and the seeds that are given.
+        """
+        key = (ahead, given, batch)
+        known = self.outline.sweeps
+        found = known.get(key, self)
+        if found is self:
+            found = self._record(ahead, given, kept, consts, batch, alone=False)
+            if len(known) >= SWEEPS:
+                known.clear()
+            known[key] = found
+        if found is _ALONE:
+            if key not in self._sweeps:
+                self._sweeps[key] = self._record(ahead, given, kept, consts, batch, alone=True)
+            found = self._sweeps[key]
+        return found
+
+    def _record(
+        self, ahead: bool, given: Mask, kept: Sequence[Any], consts: Sequence[Any], batch: int | None, alone: bool
+    ) -> Any:
+        """Write a sweep, for all bodies of this structure or for this one `alone`."""
+        outline = self.outline
+        leading = () if batch is None else (batch,)
+        with recording() as tape:
+            groups: list[Group] = []
+
+            def enter(value: Any) -> Any:
+                traced = tape.input(as_value(value))
+                groups.append(Group(f"a_{len(groups)}", traced.shape, traced.dtype, [traced]))
+                return traced
+
+            entered = [None, *map(enter, kept[1:])], [enter(c) for c in consts]
+            arrays = self.arrays if alone else list(map(enter, self.arrays))
+            linearization = self._linearization(*entered, arrays, not alone)
+            positions = range(self.inputs) if ahead else outline.outputs
+            like = outline.starts if ahead else outline.ends
+            seeds = by_position(
+                positions,
+                [
+                    enter(np.ones(leading + shape, dtype)) if on else None
+                    for (shape, dtype), on in zip(like, given, strict=True)
+                ],
+            )
+            swept = (forward if ahead else reverse)(linearization, seeds, len(leading))
+            found = [swept[k] if k >= 0 else None for k in outline.outputs] if ahead else swept
+            results = [Group("y", v.shape, v.dtype, [v]) for v in map(_as_known, found) if v is not None]
+            if tape.guards:
+                return None if alone or not self.arrays else _ALONE
+            written = simplify(build_program(Trace("sweep", tape, groups, results, False)))
+        if not alone and _bytes_in(written) > HELD:
+            return _ALONE
+        return Sweep(straight(written), found, alone)
+
+
+def _private(value: Any) -> Any:
+    """Return a parameter whose arrays are nobody else's: code that is written for others may hold it."""
+    if type(value) is np.ndarray:
+        return value.copy()
+    return type(value)(map(_private, value)) if type(value) in (tuple, list) else value
+
+
+def _bytes_in(program: Program) -> int:
+    """Count the bytes of the arrays in a Program: constants, and parts of an index."""
+    held = 0
+    for line in program.lines:
+        held += sum(_bytes_of(a.value) for a in line.inputs if not isinstance(a, Var))
+        held += sum(map(_bytes_of, line.params.values()))
+    return held + sum(_bytes_of(a.value) for a in program.outputs if not isinstance(a, Var))
+
+
+def _bytes_of(value: Any) -> int:
+    return sum(map(_bytes_of, value)) if isinstance(value, (tuple, list)) else getattr(value, "nbytes", 0)
+
+
+def _as_known(value: Any) -> Any:
+    return None if value is None else as_value(value)
+
+
+def is_plain(program: Program, reached: set[Var]) -> bool:
+    """Tell whether all rules that a sweep may ask are formulas: none looks at values, to refuse some of them."""
+    for line in program.lines:
+        if line.primitive.multiple:
+            return False
+        if line.outputs[0] in reached and not _is_formula(line.primitive):
+            return False
+    return True
+
+
+def _is_formula(primitive: Primitive) -> bool:
+    known = _formulas.get(primitive)
+    if known is None:
+        modules = {getattr(rule, "__module__", "") for rule in primitive.partials if rule is not None}
+        known = modules <= _FORMULAS or (primitive.name in _CHECKED and PRIMITIVES.get(primitive.name) is primitive)
+        _formulas[primitive] = known
+    return known
+
+
+_formulas: dict[Primitive, bool] = {}
+_FORMULAS = frozenset(
+    f"wengert.primitives.{name}" for name in ("numpy.elementwise", "numpy.structural", "scipy.special", "numpy.fourier")
+)
+_CHECKED = frozenset({"norm", "inv", "solve"})

@@ -1,0 +1,639 @@
+"""Writing: how a loop, branch or checkpoint is run and becomes a line, its body traced where a trace is open.
+
+A body is traced at the values of its first step, and again at those of the second, to see that it does the same; then
+the loop runs on plain values, and its results ride along with the line that is written for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from wengert import trees
+from wengert.control.bodies import Body, rearranged
+from wengert.control.branch import Branches
+from wengert.control.closures import (
+    Captured,
+    Draft,
+    Pattern,
+    Unpacking,
+    check_carry,
+    check_collected,
+    check_structure,
+    draft_body,
+    leaves_of,
+    lift,
+    place_of,
+    widened,
+    without_number,
+)
+from wengert.control.higher_order import call
+from wengert.control.loop import Checkpoint, Loop
+from wengert.control.templates import Template, same_value
+from wengert.errors import BranchError, ResultError, explain_at
+from wengert.program import Recordable, as_value
+from wengert.tracing import Traced, at_place, current_context, holds_traced, innermost, join, parameter_names
+
+Function = Callable[..., Any]
+Drawn = TypeVar("Drawn", Body, Draft)
+
+
+def names_of(f: Function, structures: Sequence[Any]) -> list[list[str]]:
+    """Name the leaves of each argument by the parameters of the user's function."""
+    found, taken = [], set()
+    for name, structure in zip(parameter_names(f, len(structures)), structures, strict=True):
+        labels = [name] if structure.is_leaf() else trees.identifiers(structure, name)
+        own = []
+        for label in labels:
+            while label in taken:
+                label += "_"
+            taken.add(label)
+            own.append(label)
+        found.append(own)
+    return found
+
+
+# ---- A known number of steps ----
+
+
+class Walk:
+    """A loop of so many steps: `step` calls `f` with carry, number and slices; it returns carry and what to collect."""
+
+    def __init__(
+        self,
+        name: str,
+        f: Function,
+        step: Function,
+        of_carry: Any,
+        of_xs: Any,
+        names: list[list[str]],
+        steps: int,
+        reverse: bool,
+        counter: range | None,
+        checkpoint: Checkpoint,
+        memory: int | None,
+    ) -> None:
+        self.name, self.f, self.step = name, f, step
+        self.of_carry, self.of_xs, self.names = of_carry, of_xs, names
+        self.steps, self.reverse, self.counter = steps, reverse, counter
+        self.checkpoint, self.memory = checkpoint, memory
+        self.of_ys: Any = None
+        self.at_step = 0
+
+    def __call__(self, carry: Sequence[Any], slices: Sequence[Any]) -> tuple[Any, Any]:
+        traced = bool(current_context().tapes)
+        results = at_place(lambda: self._write(carry, slices)) if traced else self._loop(carry, slices)
+        count = len(carry)
+        return trees.unflatten(self.of_carry, results[:count]), trees.unflatten(self.of_ys, results[count:])
+
+    def _apart(self, returned: tuple[Any, Any], again: Callable[[], Any]) -> list[Any]:
+        """Take what a step returned apart, and check the structures."""
+        leaves, structure = leaves_of(returned[0], "the carry")
+        check_structure(self.name, self.at_step, self.f, self.of_carry, structure, "the carry", again)
+        ys, of_ys = leaves_of(returned[1], "y")
+        if self.of_ys is not None and of_ys != self.of_ys:
+            check_structure(self.name, self.at_step, self.f, self.of_ys, of_ys, "what is collected", again)
+        self.of_ys = of_ys
+        return [*leaves, *ys]
+
+    def _call(self, values: Sequence[Any]) -> list[Any]:
+        """Run a step on the leaves of its arguments."""
+        count = self.of_carry.num_leaves
+        number = () if self.counter is None else (values[count],)
+        carry = trees.unflatten(self.of_carry, list(values[:count]))
+        xs = trees.unflatten(self.of_xs, list(values[count + len(number) :]))
+        whole = (self.f, carry, number[0] if number else None, xs)
+        return self._apart(self.step(*whole), lambda: self.step(*whole))
+
+    def _values(self, carry: Sequence[Any], slices: Sequence[Any], s: int) -> list[Any]:
+        """Return the leaves of the arguments of the s-th step (of ones, if there is no step)."""
+        if not self.steps:
+            number: tuple[Any, ...] = () if self.counter is None else (np.int64(self.counter.start),)
+            return [*carry, *number, *[as_value(np.ones(x.shape[1:], x.dtype)) for x in slices]]
+        at = self.steps - 1 - s if self.reverse else s
+        number = () if self.counter is None else (np.int64(self.counter[at]),)
+        return [*carry, *number, *[as_value(x[at]) for x in slices]]
+
+    def _loop(self, carry: Sequence[Any], slices: Sequence[Any]) -> list[Any]:
+        """Run the loop in plain Python.  A body may write into what it is given, so it is given copies."""
+        count = len(carry)
+        if not self.steps:  # what would be collected is known from a step that is not made
+            with np.errstate(all="ignore"):
+                ys = self._call(self._values(carry, slices, 0))[count:]
+            return [*carry, *[np.empty((0, *y.shape), y.dtype) for y in ys]]
+        carry = [c.copy() for c in carry]
+        results = self._checked_step(carry, [v.copy() for v in self._values(carry, slices, 0)], 0, [])
+        wholes = [np.empty((self.steps, *y.shape), y.dtype) for y in results[count:]]
+        first = self.steps - 1 if self.reverse else 0
+        for whole, y in zip(wholes, results[count:], strict=True):
+            whole[first] = y
+        of_carry, of_ys = Pattern(results[:count], self.of_carry), Pattern(results[count:], self.of_ys)
+        state = trees.unflatten(self.of_carry, results[:count])
+        f, step, counter, number = self.f, self.step, self.counter, None
+        one = slices[0] if self.of_xs.is_leaf() else None
+        copies = one is not None and one.ndim > 1
+        nothing = trees.unflatten(self.of_xs, []) if not slices else None
+        for s in range(1, self.steps):
+            at = self.steps - 1 - s if self.reverse else s
+            if counter is not None:
+                number = np.int64(counter[at])
+            if one is not None:
+                x = one[at].copy() if copies else one[at]
+            else:
+                x = trees.unflatten(self.of_xs, [a[at].copy() for a in slices]) if slices else nothing
+            returned = step(f, state, number, x)
+            collected = of_ys.leaves(returned[1])
+            if collected is None or of_carry.leaves(returned[0]) is None:  # of another type, or wrong
+                given = [*trees.flatten(state)[0], *([] if number is None else [number]), *trees.flatten(x)[0]]
+                results = self._checked_step(given[:count], given, s, wholes, returned)
+                state, collected = trees.unflatten(self.of_carry, results[:count]), results[count:]
+            else:
+                state = returned[0]
+            for whole, y in zip(wholes, collected, strict=True):
+                whole[at] = y
+        return [*trees.flatten(state)[0], *wholes]
+
+    def _checked_step(
+        self,
+        carry: Sequence[Any],
+        values: Sequence[Any],
+        s: int,
+        wholes: Sequence[Any],
+        returned: Any = None,
+    ) -> list[Any]:
+        """Run a step (if that has not been done) and check all that it returns."""
+        self.at_step = s
+        again = functools.partial(self._call, values)
+        results = again() if returned is None else self._apart(returned, again)
+        check_carry(self.name, s, self.f, self.names[0], carry, results[: len(carry)], again=again)
+        if wholes:
+            before = [whole[0] for whole in wholes]
+            names = trees.identifiers(self.of_ys, "y")
+            check_collected(self.name, s, self.f, names, before, results[len(carry) :], again)
+        return results
+
+    def _write(self, carry: Sequence[Any], slices: Sequence[Any]) -> list[Any]:
+        """Trace the step, run the loop at plain values, and write its line."""
+        plain_carry, plain_xs = [innermost(c) for c in carry], [innermost(x) for x in slices]
+        count = len(carry)
+        captured = Captured()
+        collected: list[Any] = []
+
+        def unpack(returned: list[Any]) -> list[tuple[str, Any]]:
+            ys = trees.identifiers(self.of_ys, "y")
+            return [*zip((f"{name}'" for name in self.names[0]), returned, strict=False)] + [
+                *zip(ys, returned[count:], strict=True)
+            ]
+
+        def trace(state: Sequence[Any], s: int) -> Draft:
+            self.at_step = s
+            values = self._values(state, plain_xs, s)
+            numbered = [] if self.counter is None else self.names[2]
+            names = [*self.names[0], *numbered, *self.names[1]]
+            again = functools.partial(draft_body, self.f, self._call, values, names, Unpacking(unpack), captured)
+            draft = again()
+            results = draft.results
+            check_carry(self.name, s, self.f, self.names[0], state, results[:count], again=again)
+            if collected:
+                of_y = [result.name for result in results[count:]]
+                check_collected(self.name, s, self.f, of_y, collected, results[count:], again)
+            collected[:] = results[count:]
+            return draft
+
+        if self.steps:
+            first = trace(plain_carry, 0)
+        else:
+            with np.errstate(all="ignore"):
+                first = trace(plain_carry, 0)
+        if self.steps > 1:
+
+            def then(draft: Draft) -> Draft:
+                return trace(draft.found[:count], 1)
+
+            second = then(first)
+            if not same_step(first, second):
+                lifted = _lifted(self, first, second, lambda: trace(plain_carry, 0), then)
+                if lifted is None:
+                    return self._write_each(carry, slices, captured, trace, [first, second])
+                first = lifted
+        loop = Loop(
+            self.name, [first.body], count, len(slices), len(first.results) - count, consts=len(captured.values),
+            length=self.steps, counter=self.counter, reversed=self.reverse, checkpoint=self.checkpoint,
+            budget=self.memory,
+        )  # fmt: skip
+        loop.retrace = lambda _is_test, values, s: trace(values[:count], s).body
+        return _run(loop, carry, slices, captured)
+
+    def _write_each(
+        self,
+        carry: Sequence[Any],
+        slices: Sequence[Any],
+        captured: Captured,
+        trace: Callable[..., Draft],
+        traced: Sequence[Draft],
+    ) -> list[Any]:
+        """Trace every step, since they differ by more than their arguments, and write the line of the loop.
+
+        The first steps have been `traced` (and would draw other random numbers the second time).
+        """
+        count, own = len(carry), self.of_carry.num_leaves + (self.counter is not None) + len(slices)
+        each = EachStep(own, None if self.counter is None else count, captured)
+        state = [innermost(c) for c in carry]
+        for s in range(self.steps):
+            body = (traced[s] if s < len(traced) else trace(state, s)).body
+            each.add(body)
+            state = list(body.at_sample()[:count])
+        bodies, arrays = each.bodies()
+        if self.reverse:
+            arrays = [a[::-1] for a in arrays]
+        loop = Loop(
+            self.name, bodies, count, len(slices) + len(arrays), len(bodies[0].program.results) - count,
+            consts=len(captured.values), length=self.steps, counter=self.counter, reversed=self.reverse,
+            which=each.which if len(bodies) > 1 else None, checkpoint=self.checkpoint, budget=self.memory,
+        )  # fmt: skip
+        return _run(loop, carry, [*slices, *arrays], captured)
+
+
+def same_step(first: Draft, second: Draft) -> bool:
+    """Tell whether a second step does what the first one does, or takes another branch by a decision that is known."""
+    if first.does_as(second):
+        return True
+    programs = first.body.program, second.body.program
+    template = Template(programs[0])
+    mine, other = map(template.read, programs)
+    if mine is not None and other is not None:
+        return all(map(same_value, mine, other))
+    decisions = [[g.value for g in program.guards if type(g.value) is bool] for program in programs]
+    return decisions[0] != decisions[1]
+
+
+def _lifted(
+    owner: Any, first: Draft, second: Draft, again: Callable[[], Draft], then: Callable[[Draft], Draft]
+) -> Draft | None:
+    """Trace the first two steps once more, with the plain arrays that the body closes over as constants of the trace.
+
+    A body that reads a plain array at the number of the step, ``us[i]``, makes a plain int of it: NumPy does not let
+    arrays of others know.  As a constant of the trace ``us`` is asked itself, and every step has the same lines.
+    Returns the first draft, and leaves the lifted function with its `owner`; None where that does not help.
+    """
+    if not any(type(guard.value) is int for guard in first.body.program.guards):
+        return None
+    plainly = owner.f
+    lifted = lift(plainly)
+    if lifted is None:
+        return None
+    owner.f = lifted
+    try:
+        one = again()
+        two = then(one)
+        same = all(map(same_value, (*first.found, *second.found), (*one.found, *two.found)))
+        if same and same_step(one, two):
+            return one
+    except Exception:
+        pass  # it does what only a plain array can do
+    owner.f = plainly
+    return None
+
+
+class EachStep:
+    """The steps of a loop that were traced one by one: alike ones are folded, with what differs as slices.
+
+    That is what a body needs that draws random numbers, or reads a plain array at the number of the step.
+    """
+
+    def __init__(self, own: int, number: int | None, captured: Captured) -> None:
+        self.own, self.number, self.captured = own, number, captured
+        self.which: list[int] = []
+        self._templates: list[tuple[Template, Body]] = []
+        self._rows: list[dict[int, list[Any]]] = []
+
+    def add(self, body: Body) -> None:
+        """Take the next step."""
+        program = without_number(body.program, self.number)
+        found = ((n, template.read(program)) for n, (template, _) in enumerate(self._templates))
+        n, row = next(((n, row) for n, row in found if row is not None), (len(self._templates), None))
+        if row is None:
+            template = Template(program)
+            self._templates.append((template, body))
+            self._rows.append({})
+            row = template.read(program)
+            assert row is not None
+        self._rows[n][len(self.which)] = row
+        self.which.append(n)
+
+    def bodies(self) -> tuple[list[Body], list[Any]]:
+        """Return the bodies, which take what differs after their own arguments, and these arrays."""
+        steps = range(len(self.which))
+        folded = []
+        for (template, body), rows in zip(self._templates, self._rows, strict=True):
+            some = next(iter(rows.values()))
+            folded.append((body, *template.fold([rows.get(s, some) for s in steps], self.own)))
+        arrays = [array for _, _, own in folded for array in own]
+        more = [p.arguments[self.own + k] for _, p, own in folded for k in range(len(own))]
+        bodies, at = [], 0
+        for n, (body, program, own) in enumerate(folded):
+            places: list[Any] = list(more)
+            places[at : at + len(own)] = range(self.own, self.own + len(own))
+            consts = range(self.own + len(own), len(program.arguments))
+            whole = rearranged(program, [*range(self.own), *places, *consts])
+            s = next(iter(self._rows[n]))
+            sample = (*body.sample[: self.own], *[as_value(a[s]) for a in arrays], *body.sample[self.own :])
+            bodies.append(widened(Body(whole, sample), self.own + len(arrays), self.captured))
+            at += len(own)
+        return bodies, arrays
+
+
+def active_among(values: Sequence[Any]) -> tuple[bool, ...]:
+    """Say which values are traced real numbers, so that derivatives reach them."""
+    return tuple(isinstance(v, Traced) and v.index >= 0 and v.dtype.kind in "fc" for v in values)
+
+
+def _run(loop: Loop, carry: Sequence[Any], slices: Sequence[Any], captured: Captured) -> list[Any]:
+    """Run a loop at plain values, tracing branches as they come, and write its line."""
+    loop.brought = captured.values
+
+    operands = (*map(innermost, carry), *map(innermost, slices), *captured.values)
+    active = active_among([*carry, *slices, *captured.traced])
+    store = None
+    if any(active) and not current_context().tapes[0].keep_all:
+        store = loop.make_store(operands, active)
+        store.operands = operands
+    for body in loop.bodies:
+        body.found = None
+    try:
+        results = loop.first_sweep(operands, store)
+    finally:
+        loop.retrace, loop.brought = None, []
+    loop.consts = len(captured.values)
+    loop.bodies[:] = [widened(body, loop.own, captured) for body in loop.bodies]
+    if loop.tests is not None:
+        loop.tests[:] = [widened(test, loop.carried, captured) for test in loop.tests]
+    whole = [*carry, *slices, *captured.traced]
+    if store is not None:
+        store.active = active_among(whole)
+    loop.ready = (results, store)
+    return list(call(loop, whole))
+
+
+def not_a_pair(name: str, f: Function, returned: Any) -> ResultError:
+    """Make the error for a step that does not return a carry and what is to be collected."""
+    return ResultError(
+        explain_at(
+            place_of(f),
+            f"{name}: a step returned {described(returned)}, where a pair is needed:",
+            "Return (carry, y): the next carry, and what is to be collected (None for nothing).",
+        )
+    )
+
+
+def described(returned: Any) -> str:
+    """Say what a function returned instead of what it should have."""
+    if returned is None:
+        return "None"
+    if isinstance(returned, (tuple, list)):
+        return f"a {type(returned).__name__} of {len(returned)}"
+    if isinstance(returned, (np.ndarray, np.generic, Recordable, int, float)):
+        return "one array" if getattr(returned, "ndim", 0) else "one number"
+    return f"a {type(returned).__name__}"
+
+
+# ---- While a test holds ----
+
+
+def truth(cond_fun: Function, returned: Any) -> Any:
+    """Return what a test returned, which must be one truth value."""
+    value: Any = returned if isinstance(returned, Recordable) else np.asarray(returned)
+    if value.size != 1 or value.dtype.kind not in "biuf":
+        what = f"an array of shape {value.shape} and dtype {value.dtype}"
+        if value.dtype.kind not in "biufc":
+            what = described(returned)
+        raise ResultError(
+            explain_at(
+                place_of(cond_fun, None),
+                f"while_loop: the test returned {what}, where a truth value is needed:",
+                "Return a comparison of numbers; reduce that of arrays by np.any or np.all.",
+            )
+        )
+    return returned if isinstance(returned, Recordable) else as_value(value)
+
+
+def repeat(cond_fun: Function, body_fun: Function, carry: list[Any], of_carry: Any) -> Any:
+    """Run the loop in plain Python."""
+    carry = [c.copy() for c in carry]  # the body may write into what it is given
+    pattern = Pattern(carry, of_carry)
+    value = trees.unflatten(of_carry, carry)
+    s = 0
+    while True:
+        goes_on = cond_fun(value)
+        kind = type(goes_on)
+        if not (goes_on if kind is bool or kind is np.bool_ else truth(cond_fun, goes_on)):
+            return value
+        after = body_fun(value)
+        if pattern.leaves(after) is None:  # of another type, or wrong
+            leaves, structure = leaves_of(after, "the value")
+            again = functools.partial(body_fun, value)
+            check_structure("while_loop", s, body_fun, of_carry, structure, "the value", again)
+            names = names_of(body_fun, [of_carry])[0]
+            before = trees.flatten(value)[0]
+            check_carry("while_loop", s, body_fun, names, before, leaves, "the value", again=again)
+            after = trees.unflatten(of_carry, leaves)
+        value = after
+        s += 1
+
+
+def write_while(
+    cond_fun: Function, body_fun: Function, carry: list[Any], of_carry: Any, policy: Checkpoint, memory: int | None
+) -> Any:
+    """Trace test and step, run the loop at plain values, and write its line."""
+    plain_carry = [innermost(c) for c in carry]
+    captured = Captured()
+    names = names_of(body_fun, [of_carry])[0]
+
+    def test(values: Sequence[Any]) -> list[Any]:
+        return [truth(cond_fun, cond_fun(trees.unflatten(of_carry, list(values))))]
+
+    at_step = 0
+    body_of = SimpleNamespace(f=body_fun)
+
+    def step(values: Sequence[Any]) -> list[Any]:
+        given = trees.unflatten(of_carry, list(values))
+        after, structure = leaves_of(body_of.f(given), "the value")
+        again = functools.partial(body_of.f, given)
+        check_structure("while_loop", at_step, body_fun, of_carry, structure, "the value", again)
+        return after
+
+    def trace(is_test: bool, values: Sequence[Any], s: int) -> Draft:
+        nonlocal at_step
+        at_step = s
+        state = list(values[: len(carry)])
+        if is_test:
+            unpack = Unpacking(lambda returned: [("goes_on", returned[0])])
+            return draft_body(cond_fun, test, state, names, unpack, captured)
+        unpack = Unpacking(lambda returned: [*zip((f"{name}'" for name in names), returned, strict=True)])
+        again = functools.partial(draft_body, body_fun, step, state, names, unpack, captured)
+        draft = again()
+        check_carry("while_loop", s, body_fun, names, state, draft.results, "the value", again=again)
+        return draft
+
+    tests = [trace(True, plain_carry, 0).body]
+    if not tests[0].at_sample()[0]:
+        # no step: as with Python's own while, the decision alone is recorded
+        bool(truth(cond_fun, cond_fun(trees.unflatten(of_carry, carry))))
+        return trees.unflatten(of_carry, carry)
+    first = trace(False, plain_carry, 0)
+
+    def then(draft: Draft) -> Draft:
+        return trace(False, draft.found, 1)
+
+    second = _if_it_can_be(lambda: then(first))
+    if second is not None and not same_step(first, second):
+        lifted = _lifted(body_of, first, second, lambda: trace(False, plain_carry, 0), then)
+        if lifted is None:
+            traced = [first, second]
+            return trees.unflatten(of_carry, _write_each_while(carry, captured, trace, policy, memory, traced))
+        first = lifted
+    loop = Loop(
+        "while_loop", [first.body], len(carry), 0, 0, consts=len(captured.values), tests=tests, checkpoint=policy,
+        budget=memory,
+    )  # fmt: skip
+    loop.retrace = lambda is_test, values, s: trace(is_test, values, s).body
+    return trees.unflatten(of_carry, _run(loop, carry, [], captured))
+
+
+def _write_each_while(
+    carry: list[Any],
+    captured: Captured,
+    trace: Callable[..., Draft],
+    policy: Checkpoint,
+    memory: int | None,
+    traced: Sequence[Draft],
+) -> list[Any]:
+    """Trace every step, since they differ by more than the value, and write the line of the loop.
+
+    The first steps have been `traced`.
+    """
+    each = EachStep(len(carry), None, captured)
+    state = [innermost(c) for c in carry]
+    tests = [trace(True, state, 0).body]
+    while True:
+        for test in tests:
+            with contextlib.suppress(BranchError):
+                holds = test(*state, *test.sample[len(state) :])[0]
+                break
+        else:
+            tests.append(trace(True, state, 0).body)
+            holds = tests[-1].at_sample()[0]
+        if not holds:
+            break
+        s = len(each.which)
+        body = (traced[s] if s < len(traced) else trace(False, state, s)).body
+        each.add(body)
+        state = list(body.at_sample())
+    bodies, arrays = each.bodies()
+    loop = Loop(
+        "while_loop", bodies, len(carry), len(arrays), 0, consts=len(captured.values), checkpoint=policy, budget=memory,
+        tests=[widened(test, len(carry), captured) for test in tests], which=each.which if len(bodies) > 1 else None,
+    )  # fmt: skip
+    return _run(loop, carry, arrays, captured)
+
+
+# ---- Branches ----
+
+
+def write_cond(pred: Any, true_fun: Function, false_fun: Function, operands: Sequence[Any]) -> Any:
+    """Trace both branches, run the one that is taken, and write its line."""
+    leaves, structure = leaves_of(tuple(operands), "operands")
+    values = [innermost(leaf) for leaf in leaves]
+    taken = int(bool(innermost(pred)))
+    captured = Captured()
+    made: dict[int, Any] = {}
+
+    def trace(at: int) -> Body:
+        function = true_fun if at else false_fun
+
+        def run(given: Sequence[Any]) -> list[Any]:
+            found, made[at] = leaves_of(function(*trees.unflatten(structure, list(given))), "the result")
+            return found
+
+        unpack = Unpacking(lambda returned: [*zip(_labels(made[at]), returned, strict=True)])
+        names = names_of(function, [trees.flatten(o)[1] for o in operands])
+        return draft_body(function, run, values, [n for own in names for n in own], unpack, captured).body
+
+    bodies: list[Body | None] = [None, None]
+    bodies[taken] = first = trace(taken)
+    bodies[1 - taken] = second = _if_it_can_be(lambda: trace(1 - taken))
+    if second is not None:
+        name = "cond, the branch that is not taken"
+        function = false_fun if taken else true_fun
+        check_structure(name, None, function, made[taken], made[1 - taken], "the result")
+        results = first.program.results, second.program.results
+        check_carry(name, None, function, _labels(made[taken]), *results, "the result")
+    bodies = [None if b is None else widened(b, len(values), captured) for b in bodies]
+    known = bodies[taken]
+    assert known is not None
+    held = Branches("cond", bodies, ("where false", "where true"), True, taken)
+    whole = [*leaves, *captured.traced]
+    held.ready = known.linearize((*values, *captured.values), active_among(whole))
+    truth = pred if pred.dtype.kind == "b" else pred != 0
+    if truth.shape:
+        truth = truth.reshape(())
+    return trees.unflatten(made[taken], list(call(held, [truth, *whole])))
+
+
+def _labels(structure: Any) -> list[str]:
+    return ["y"] if structure.is_leaf() else trees.identifiers(structure, "y")
+
+
+def _if_it_can_be(trace: Callable[[], Drawn]) -> Drawn | None:
+    """Trace a branch that is not taken; None where it fails.  No decision that it takes binds the trace around it."""
+    context = current_context()
+    known = [(tape, len(tape.guards)) for tape in context.tapes]
+    muted, context.muted = context.muted, True
+    alarms = context.alarms
+    try:
+        with np.errstate(all="ignore"):
+            return trace()
+    except Exception:
+        return None
+    finally:
+        context.muted, context.alarms = muted, alarms
+        for tape, guards in known:
+            del tape.guards[guards:]
+
+
+# ---- Checkpoints ----
+
+
+def write_checkpoint(f: Function, args: Any, kwargs: Any) -> Any:
+    """Trace the function, forget its insides, and write its line."""
+    leaves, structure = trees.flatten((args, kwargs))
+    leaves = [join(leaf) if not isinstance(leaf, Recordable) and holds_traced(leaf) else leaf for leaf in leaves]
+    moving = [k for k, leaf in enumerate(leaves) if isinstance(leaf, Recordable)]
+    values = [innermost(leaves[k]) for k in moving]
+    captured = Captured()
+    made: list[Any] = []
+
+    def run(given: Sequence[Any]) -> list[Any]:
+        whole = list(leaves)
+        for k, value in zip(moving, given, strict=True):
+            whole[k] = value
+        inner_args, inner_kwargs = trees.unflatten(structure, whole)
+        found, of_result = leaves_of(f(*inner_args, **inner_kwargs), "the result")
+        made[:] = [of_result]
+        return found
+
+    unpack = Unpacking(lambda returned: [*zip(_labels(made[0]), returned, strict=True)])
+    of_args = names_of(f, [trees.flatten(a)[1] for a in args])
+    labels = [name for own in of_args for name in own]
+    for key in sorted(kwargs):
+        of_value = trees.flatten(kwargs[key])[1]
+        labels += [key] if of_value.is_leaf() else trees.identifiers(of_value, key)
+    names = [labels[k] for k in moving]
+    body = draft_body(f, run, values, names, unpack, captured).body
+    held = Branches("checkpoint", [body], ["inside"], False, 0)
+    return trees.unflatten(made[0], list(call(held, [*(leaves[k] for k in moving), *captured.traced])))

@@ -1,0 +1,183 @@
+"""Array lines -> scalar lines: a Program whose every variable is one number, as the reference text writes it.
+
+Each line is run on object arrays whose elements are traced scalars: selections and rearrangements then merely move
+elements and leave no line, elementwise functions become one line an element, sums and products of matrices the
+additions and multiplications that they stand for.
+
+>>> import numpy as np, wengert as wg
+>>> x = np.array([1.0, 2.0])
+>>> program = wg.trace(lambda x: np.sum(x**2))(x)
+>>> print(scalarize(program, x).listing(places=False))
+x_1 = u_{-1}, x_2 = u_0
+u_1 = u_{-1} ** 2
+u_2 = u_0 ** 2
+u_3 = u_1 + u_2    = y
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.primitives.numpy import elementwise as e
+from wengert.primitives.numpy import structural as s
+from wengert.program import Guard, Packing, Primitive, Program, Var, as_value, guards_of, value_of
+from wengert.tracing import Group, Tape, Trace, Traced, build_program, recording
+
+_MOVING = (s.reshape, s.transpose, s.broadcast_to, s.stack, s.concatenate, s.getitem, s.diagonal)
+"""Primitives that only move elements."""
+
+
+def _reduce(pair: Primitive, empty: float | None = None) -> Callable[..., Any]:
+    ufunc = np.frompyfunc(pair, 2, 1)
+
+    def reduce(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+        if empty is not None and x.size == 0:
+            kept = tuple(1 if k - x.ndim in axis else size for k, size in enumerate(x.shape))
+            x = np.full(kept, empty, dtype=object)
+            return x if keepdims else np.squeeze(x, axis=axis)
+        for k in sorted(axis, reverse=True):
+            x = ufunc.reduce(x, axis=k, keepdims=True)
+        return x if keepdims else np.squeeze(x, axis=axis)
+
+    return reduce
+
+
+def _accumulate(x: Any, axis: int) -> Any:
+    return np.frompyfunc(e.add, 2, 1).accumulate(x, axis=axis, dtype=object)
+
+
+def _product(a: Any, b: Any) -> Any:
+    return np.matmul(np.asarray(a, dtype=object), np.asarray(b, dtype=object))
+
+
+def _cross(a: Any, b: Any) -> Any:
+    a, b = np.broadcast_arrays(np.asarray(a, dtype=object), np.asarray(b, dtype=object))
+    y = np.empty(a.shape, dtype=object)
+    for row in np.ndindex(*a.shape[:-1]):
+        for k, (i, j) in enumerate(((1, 2), (2, 0), (0, 1))):
+            y[(*row, k)] = a[(*row, i)] * b[(*row, j)] - a[(*row, j)] * b[(*row, i)]
+    return y
+
+
+def _assign(value: Any, array: Any, *operands: Any, index: tuple[Any, ...]) -> Any:
+    changed = np.array(array, dtype=object)
+    changed[s.fill_index(index, operands)] = value
+    return changed
+
+
+_WRITTEN: dict[Primitive, Callable[..., Any]] = {
+    **{primitive: primitive.numpy for primitive in _MOVING},
+    s.sum_: _reduce(e.add, 0.0),
+    s.max_: _reduce(e.maximum),
+    s.min_: _reduce(e.minimum),
+    s.all_: _reduce(e.logical_and),
+    s.any_: _reduce(e.logical_or),
+    s.cumsum: _accumulate,
+    s.matmul: _product,
+    s.cross: _cross,
+    s.setitem: _assign,
+    s.astype: lambda x, dtype: np.frompyfunc(functools.partial(s.astype, dtype=dtype), 1, 1)(x),
+}
+
+
+def can_scalarize(program: Program) -> bool:
+    """Tell whether every line of a Program can be written in scalars."""
+    return all(line.primitive.elementwise or line.primitive in _WRITTEN for line in program.lines)
+
+
+def is_scalar(program: Program) -> bool:
+    """Tell whether a Program computes on scalars only, and otherwise just takes arrays apart and puts them together."""
+    entries = sum(var.size for var in program.inputs)
+    return entries <= len(program.lines) + 16 and all(
+        line.primitive in _MOVING if line.outputs[0].shape else line.primitive.elementwise or line.primitive in _MOVING
+        for line in program.lines
+    )
+
+
+def scalar_lines(program: Program) -> int:
+    """Estimate how many scalar lines a Program would have, without writing them."""
+    total = 0
+    for line in program.lines:
+        if line.primitive in _MOVING:
+            continue
+        size = line.outputs[0].size
+        if line.primitive is s.matmul:
+            total += size * 2 * line.inputs[0].shape[-1]
+        else:
+            total += max([size, *[int(np.prod(a.shape, dtype=int)) for a in line.inputs]])
+    return total
+
+
+def scalarize(program: Program, *args: Any) -> Program:
+    """Write a Program in scalar lines, traced at a point (which rides along, as in any trace).
+
+    Raises NotImplementedError for a line that has no scalar form.
+    """
+    environment: dict[Var, Any] = {}
+    groups = []
+    guards = guards_of(program)
+    with np.errstate(all="ignore"), recording() as tape:  # the first trace has warned already
+        for argument, value in zip(program.arguments, args, strict=True):
+            values = np.asarray(as_value(value), dtype=argument.dtype)
+            parts = [tape.input(values[index]) for index in np.ndindex(*argument.shape)]
+            groups.append(Group(argument.name, argument.shape, argument.dtype, parts))
+            _spread(argument, parts, environment)
+            for var in argument.atoms:
+                _guard(tape, guards.get(var, ()), environment[var])  # type: ignore[arg-type, index]
+        for line in program.lines:
+            tape.context.place = line.place
+            operands = [value_of(a, environment) for a in line.inputs]
+            (var,) = line.outputs
+            environment[var] = result = _plain(_run(line.primitive, operands, dict(line.params)))
+            _guard(tape, guards.get(var, ()), result)
+    results = []
+    for packing in program.results:
+        whole = [value_of(a, environment) for a in packing.atoms]
+        parts = list(np.ravel(_boxed(whole[0]))) if packing.whole else whole
+        results.append(
+            Group(packing.name, packing.shape, packing.dtype, [p if type(p) is Traced else as_value(p) for p in parts])
+        )
+    return build_program(Trace(program.name, tape, groups, results, program.single))
+
+
+def _guard(tape: Tape, guards: Sequence[Guard], value: Any) -> None:
+    """Carry guards over to the scalar that stands for the guarded variable, which may be an array of one element."""
+    scalar = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
+    if type(scalar) is Traced:
+        tape.guards += [(scalar.index, guard.value, guard.place) for guard in guards]
+
+
+def _spread(argument: Packing, parts: list[Traced], environment: dict[Var, Any]) -> None:
+    if not argument.whole:
+        environment.update(zip(argument.atoms, parts, strict=True))  # type: ignore[arg-type]
+        return
+    whole = np.empty(argument.shape, dtype=object)
+    for index, part in zip(np.ndindex(*argument.shape), parts, strict=True):
+        whole[index] = part
+    environment[argument.atoms[0]] = _plain(whole)  # type: ignore[index]
+
+
+def _plain(value: Any) -> Any:
+    return value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
+
+
+def _run(primitive: Primitive, operands: list[Any], params: dict[str, Any]) -> Any:
+    written = _WRITTEN.get(primitive)
+    if written is not None:
+        return written(*[o if type(o) is not Traced else _boxed(o) for o in operands], **params)
+    if not primitive.elementwise:
+        raise NotImplementedError(f"{primitive.name} has no scalar form")
+    return np.frompyfunc(functools.partial(primitive, **params), len(operands), 1)(*[_boxed(o) for o in operands])
+
+
+def _boxed(value: Any) -> Any:
+    """Put a scalar into an array of objects without dimensions, so that NumPy does not look inside it."""
+    if isinstance(value, np.ndarray):
+        return value
+    box = np.empty((), dtype=object)
+    box[()] = value
+    return box

@@ -1,0 +1,247 @@
+"""Program -> the same Program with less in it: what accumulation writes down is tidied before it is read or counted.
+
+One walk along the list, each line rewritten by small rules (the algebra stands beside each), lines that say the same
+merged (common subexpressions), and lines that nothing depends on dropped.  Values do not change, except that a product
+with a structural zero is zero even where the other factor is infinite.
+
+>>> import numpy as np, wengert as wg
+>>> program = wg.trace(wg.grad(lambda x: 3.0 * x * x))(2.0)
+>>> len(program.lines), len(simplify(program).lines)
+(5, 2)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import EllipsisType, NoneType
+from typing import Any
+
+import numpy as np
+
+from wengert.primitives.numpy import elementwise as e
+from wengert.primitives.numpy import structural as s
+from wengert.program import Atom, Constant, Guard, Line, Packing, Program, Var
+
+_COMMUTE = frozenset({e.add, e.multiply, e.maximum, e.minimum})
+
+
+def simplify(program: Program) -> Program:
+    """Return a Program that computes the same with fewer lines."""
+    renamed: dict[Var, Atom] = {}
+    seen: dict[Any, Var] = {}
+    several: dict[Any, tuple[Var, ...]] = {}
+    negated: dict[Var, Atom] = {}
+    spread: dict[Var, Atom] = {}
+    lines: list[Line] = []
+    for line in program.lines:
+        inputs = tuple(renamed.get(a, a) if isinstance(a, Var) else a for a in line.inputs)
+        if spread and line.primitive.elementwise and len(inputs) == 2:
+            inputs = _without_spreading(line, inputs, spread)
+        if line.primitive.multiple:
+            whole = (*_key(line, inputs), len(line.outputs))
+            if whole in several:
+                renamed.update(zip(line.outputs, several[whole], strict=True))
+            else:
+                several[whole] = line.outputs
+                lines.append(Line(line.primitive, inputs, line.outputs, line.params, line.place))
+            continue
+        atom = _rewrite(line, inputs, negated)
+        if atom is None:
+            key = _key(line, inputs)
+            if key is not None and key in seen:
+                atom = seen[key]
+        if atom is not None:
+            renamed[line.outputs[0]] = atom
+            continue
+        if key is not None:
+            seen[key] = line.outputs[0]
+        if line.primitive is e.negative:
+            negated[line.outputs[0]] = inputs[0]
+        elif line.primitive is s.broadcast_to:
+            spread[line.outputs[0]] = inputs[0]
+        lines.append(Line(line.primitive, inputs, line.outputs, line.params, line.place))
+
+    def follow(atom: Atom) -> Atom:
+        return renamed.get(atom, atom) if isinstance(atom, Var) else atom
+
+    results = tuple(Packing(r.name, r.shape, r.dtype, tuple(follow(a) for a in r.atoms)) for r in program.results)
+    guards: dict[tuple[Var, type], Guard] = {}
+    for guard in program.guards:
+        var = follow(guard.var)
+        if isinstance(var, Var):
+            guards.setdefault((var, type(guard.value)), Guard(var, guard.value, guard.place))
+    kept = tuple(guards.values())
+    return renumber(
+        Program(program.name, program.arguments, tuple(lines), results, kept, program.single, program.trees)
+    )
+
+
+def _scalar(atom: Atom) -> float | None:
+    """Return the value of a constant all of whose elements are the same number."""
+    if isinstance(atom, Var):
+        return None
+    value = np.asarray(atom.value)
+    if value.size == 0 or value.dtype.kind not in "biuf":
+        return None
+    first = value.flat[0]
+    return float(first) if value.ndim == 0 or bool((value == first).all()) else None
+
+
+def _rewrite(line: Line, inputs: tuple[Atom, ...], negated: Mapping[Var, Atom]) -> Atom | None:
+    """Return what a line is equal to, if that is already there."""
+    (out,) = line.outputs
+    primitive = line.primitive
+    constants = [_scalar(a) for a in inputs]
+
+    def same(atom: Atom) -> Atom | None:
+        # an operand that was broadcast or converted is not the result
+        return atom if isinstance(atom, Var) and atom.shape == out.shape and atom.dtype == out.dtype else None
+
+    if primitive is e.multiply:
+        for k, c in enumerate(constants):
+            if c == 1.0:  # x * 1 -> x
+                return same(inputs[1 - k])
+            if c == 0.0:  # x * 0 -> 0
+                return _constant(0.0, out)
+    elif primitive is e.divide:
+        if constants[1] == 1.0:  # x / 1 -> x
+            return same(inputs[0])
+        if constants[0] == 0.0:  # 0 / x -> 0
+            return _constant(0.0, out)
+    elif primitive is e.add:
+        for k, c in enumerate(constants):
+            if c == 0.0:  # x + 0 -> x
+                return same(inputs[1 - k])
+    elif primitive is e.subtract:
+        if constants[1] == 0.0:  # x - 0 -> x
+            return same(inputs[0])
+    elif primitive is e.power:
+        if constants[1] == 1.0:  # x ** 1 -> x
+            return same(inputs[0])
+        if constants[1] == 0.0:  # x ** 0 -> 1
+            return _constant(1.0, out)
+    elif primitive is e.negative:
+        inner = negated.get(inputs[0]) if isinstance(inputs[0], Var) else None
+        if inner is not None:  # -(-x) -> x
+            return same(inner)
+    elif primitive is e.positive or primitive in (s.reshape, s.broadcast_to):
+        return same(inputs[0])
+    if all(isinstance(a, Constant) for a in inputs) and inputs:
+        # constants fold
+        return Constant(primitive(*[a.value for a in inputs if isinstance(a, Constant)], **line.params))
+    return None
+
+
+def _without_spreading(line: Line, inputs: tuple[Atom, ...], spread: Mapping[Var, Atom]) -> tuple[Atom, ...]:
+    """Return operands of which none is repeated that the other one would repeat: x * broadcast_to(y) -> x * y."""
+    (out,) = line.outputs
+    for k, atom in enumerate(inputs):
+        if isinstance(atom, Var) and atom in spread:
+            inner, other = spread[atom], inputs[1 - k]
+            if (
+                isinstance(inner, Var)
+                and isinstance(other, Var)
+                and other.shape == out.shape
+                and other.dtype == atom.dtype
+            ):
+                return (inner, other) if k == 0 else (other, inner)
+    return inputs
+
+
+def _constant(value: float, out: Var) -> Constant:
+    return Constant(np.full(out.shape, value, out.dtype)[()])
+
+
+def _key(line: Line, inputs: tuple[Atom, ...]) -> Any:
+    """Return what two lines that say the same have in common; None for one that is not to be compared."""
+    parts = [a if isinstance(a, Var) else ("constant", *value_key(a.value)) for a in inputs]
+    if line.primitive in _COMMUTE:
+        parts.sort(key=lambda part: (isinstance(part, tuple), part.number if isinstance(part, Var) else 0))
+    params = tuple((name, value_key(value)) for name, value in sorted(line.params.items()))
+    try:
+        key = (line.primitive, tuple(parts), params)
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+def value_key(value: Any) -> tuple[Any, ...]:
+    """Return what two equal values have in common, as `exactly` does; long and unknown ones equal only themselves."""
+    if isinstance(value, (tuple, list)):
+        return tuple(value_key(v) for v in value)
+    if isinstance(value, np.ndarray) and value.size > 16:
+        return (id(value),)
+    try:
+        return exactly(value, 16)
+    except TypeError:
+        return (type(value).__name__, value)
+
+
+def exactly(value: Any, longest: int) -> tuple[Any, ...]:
+    """Return what two values have in common that cannot be told apart, down to the sign of zero.
+
+    Raises TypeError for an array of more than the `longest` number of elements, and for what is no number, index or
+    other plain value.
+
+    >>> exactly(0.0, 16) == exactly(0.0, 16), exactly(0.0, 16) == exactly(-0.0, 16)
+    (True, False)
+    """
+    kind = type(value)
+    if kind is int or kind in _SIMPLE:
+        return kind, value
+    if kind is tuple or kind is list:
+        return kind, *[exactly(item, longest) for item in value]
+    if kind is slice:
+        parts = value.start, value.stop, value.step
+        return kind, *[part if part is None or type(part) is int else exactly(part, longest) for part in parts]
+    if kind is float:
+        return kind, value.hex()
+    if kind is complex:
+        return kind, value.real.hex(), value.imag.hex()
+    if kind is np.ndarray and value.size <= longest and not value.dtype.hasobject:
+        return kind, value.shape, value.dtype, value.tobytes()
+    if isinstance(value, np.generic) and not value.dtype.hasobject:
+        return kind, value.dtype, value.tobytes()
+    if kind is s.Operand:
+        return kind, value.k
+    if isinstance(value, np.dtype):
+        return np.dtype, value
+    raise TypeError
+
+
+_SIMPLE = frozenset({bool, str, NoneType, EllipsisType, type})
+
+
+def renumber(program: Program) -> Program:
+    """Drop the lines that nothing depends on, and number the rest from 1."""
+    needed: set[Var] = {a for r in program.results for a in r.atoms if isinstance(a, Var)}
+    needed |= {guard.var for guard in program.guards}
+    kept: list[Line] = []
+    for line in reversed(program.lines):
+        if any(var in needed for var in line.outputs):
+            needed.update(a for a in line.inputs if isinstance(a, Var))
+            kept.append(line)
+    return with_numbers(program, program.arguments, kept[::-1], {var: var for var in program.inputs})
+
+
+def with_numbers(
+    program: Program, arguments: tuple[Packing, ...], lines: Sequence[Line], new: dict[Var, Var]
+) -> Program:
+    """Number the results of some lines of a Program from 1; `new` has what stands for its independent variables."""
+    numbered = []
+    number = 0
+    for line in lines:
+        outputs = []
+        for var in line.outputs:
+            number += 1
+            new[var] = Var(number, var.shape, var.dtype)
+            outputs.append(new[var])
+        inputs = tuple(new[a] if isinstance(a, Var) else a for a in line.inputs)
+        numbered.append(Line(line.primitive, inputs, tuple(outputs), line.params, line.place))
+    results = tuple(
+        Packing(r.name, r.shape, r.dtype, tuple(new[a] if isinstance(a, Var) else a for a in r.atoms))
+        for r in program.results
+    )
+    guards = tuple(type(g)(new[g.var], g.value, g.place) for g in program.guards)
+    return Program(program.name, arguments, tuple(numbered), results, guards, program.single, program.trees)

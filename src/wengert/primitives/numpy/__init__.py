@@ -1,0 +1,12 @@
+"""NumPy: the primitives, and the functions that are written in terms of them.
+
+- `elementwise`: NumPy's ufuncs, with diagonals for rules.
+- `structural`: indexing, joining, sums and products, with structures for rules.
+- `functions`: NumPy's other functions, written in terms of primitives.
+- `linalg`: ``numpy.linalg``, a row a factorization.
+- `fourier`: ``numpy.fft``.
+"""
+
+from wengert.primitives.numpy import elementwise, fourier, functions, linalg, structural
+
+__all__ = ["elementwise", "fourier", "functions", "linalg", "structural"]

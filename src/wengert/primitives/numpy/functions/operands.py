@@ -1,0 +1,110 @@
+"""How NumPy's arguments are brought into the primitives' form: axes count from the end, shapes are complete."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
+
+from wengert.errors import UnsupportedError
+from wengert.primitives.numpy import structural as p
+from wengert.program import Recordable
+
+Axis = int | Sequence[int] | None
+UNSET: Any = np._NoValue
+"""What NumPy's signatures have where an argument is not given."""
+
+
+def negative_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
+    """Return axes as a sorted tuple that counts from the end; None means all of them."""
+    if axis is None:
+        return tuple(range(-ndim, 0))
+    if type(axis) is int and -ndim <= axis < ndim:
+        return (axis,) if axis < 0 else (axis - ndim,)
+    return tuple(sorted(a - ndim for a in normalize_axis_tuple(axis, ndim)))
+
+
+def negative_axis(ndim: int, axis: Any) -> int:
+    """Return one axis, counted from the end."""
+    return normalize_axis_index(axis, ndim) - ndim
+
+
+def on_axis(a: Any, axis: Any) -> tuple[Any, int]:
+    """Return an array and the axis that is meant: with None all elements in a row, and a scalar is a row of one."""
+    if axis is None or not a.ndim:
+        a, axis = np.ravel(a), axis or 0
+    return a, normalize_axis_index(axis, a.ndim)
+
+
+def ndim_of(a: Any) -> int:
+    """Return the number of dimensions without asking NumPy to dispatch: these are called for every line."""
+    ndim: int | None = getattr(a, "ndim", None)
+    return np.asarray(a).ndim if ndim is None else ndim
+
+
+def shape_of(a: Any) -> tuple[int, ...]:
+    """Return the shape, likewise."""
+    shape: tuple[int, ...] | None = getattr(a, "shape", None)
+    return np.asarray(a).shape if shape is None else shape
+
+
+def size_of(a: Any) -> int:
+    """Return the number of elements, likewise."""
+    size: int | None = getattr(a, "size", None)
+    return np.asarray(a).size if size is None else size
+
+
+def count(a: Any, axis: Axis) -> int:
+    """Return how many elements each result of a reduction has."""
+    return math.prod(shape_of(a)[k] for k in negative_axes(ndim_of(a), axis))
+
+
+def as_operand(a: Any) -> Any:
+    """Make an array of a list or number; leave arrays and traced values as they are."""
+    return a if hasattr(a, "shape") else np.asarray(a)
+
+
+def is_traced(*values: Any) -> bool:
+    """Tell whether any of the values is traced."""
+    return any(isinstance(v, Recordable) for v in values)
+
+
+def flag(keepdims: Any) -> bool:
+    """Read a flag that may not have been given."""
+    return bool(keepdims) if keepdims is not UNSET else False
+
+
+def only(**given: Any) -> None:
+    """Refuse arguments that have no rule."""
+    for name, value in given.items():
+        if value is not None and value is not UNSET:
+            raise UnsupportedError(
+                f"the argument {name}= of this function has no rule on traced values yet; leave it out."
+            )
+
+
+def masked(where: Any) -> bool:
+    """Tell whether a mask was given."""
+    return where is not UNSET and where is not True
+
+
+def pick(a: Any, index: tuple[Any, ...]) -> Any:
+    """Index an array at positions that may themselves be computed."""
+    template, operands = p.set_aside(index)
+    return p.getitem(a, *operands, index=template)
+
+
+def along(a: Any, axis: int, index: Any) -> Any:
+    """Index one axis and take the others whole."""
+    k = normalize_axis_index(axis, ndim_of(a))
+    return pick(a, (slice(None),) * k + (index,))
+
+
+def fixed(result: Any) -> Any:
+    """Make a guard of the length of a result, where it depends on the values."""
+    if isinstance(result, Recordable):
+        int(p.length(result))
+    return result

@@ -1,0 +1,12 @@
+"""SciPy: the primitives, and the functions that are written in terms of them.
+
+- `special`: the functions of ``scipy.special``; `parameters`: their derivatives that need quadrature.
+- `distributions`: the densities and distribution functions of ``scipy.stats``.
+- `linalg`: ``scipy.linalg``.
+- `fft`: ``scipy.fft``, cosines and sines included.
+- `signal`: convolutions and filters of ``scipy.signal``; `sparse`: products of sparse matrices.
+"""
+
+from wengert.primitives.scipy import distributions, fft, linalg, signal, sparse, special
+
+__all__ = ["distributions", "fft", "linalg", "signal", "sparse", "special"]

@@ -1,0 +1,736 @@
+"""``scipy.linalg``: functions of matrices, triangular solves, factorizations under SciPy's names.
+
+SciPy's functions know nothing of NumPy's protocols; they are caught where users call them, as attributes of
+``scipy.linalg``.  The derivative of a function of a matrix along E needs no formula of its own: it is the upper right
+block of the same function of ``[[A, E], [0, A]]`` (Higham, *Functions of Matrices*, section 3.2), which is again a
+function of a matrix, so that derivatives of every order follow.
+
+>>> import numpy as np, scipy.linalg, wengert as wg
+>>> generator = np.array([[0.0, 1.0], [-1.0, 0.0]])
+>>> gradient = wg.grad(lambda t: scipy.linalg.expm(t * generator)[0, 1])(0.5)
+>>> bool(np.isclose(gradient, np.cos(0.5)))
+True
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.linalg as sp
+
+from wengert.errors import UnsupportedError
+from wengert.jacobians import LocalJacobian, Map
+from wengert.primitives.numpy.functions.operands import as_operand
+from wengert.primitives.numpy.linalg import (
+    determinants,
+    eigenvalues,
+    factorizations,
+    least_squares,
+    matrices,
+    norms,
+    singular_values,
+    solving,
+)
+from wengert.primitives.numpy.linalg.matrices import (
+    adjoint,
+    conj,
+    is_complex,
+    product,
+    real,
+    real_kind,
+    spread,
+    square_of,
+    transposed,
+)
+from wengert.primitives.numpy.linalg.triangular import hermitian, triangle
+from wengert.primitives.table import calls, define
+from wengert.program import Primitive
+
+Array = Any
+
+
+def each(function: Callable[..., Any], *stacks: Any) -> Any:
+    """Call a function of matrices for each member of stacks, which broadcast as matrices in products do."""
+    if all(a.ndim == 2 for a in stacks):
+        return function(*stacks)
+    leading = np.broadcast_shapes(*[a.shape[:-2] for a in stacks])
+    spread_out = [np.broadcast_to(a, leading + a.shape[-2:]) for a in stacks]
+    results = [function(*[a[index] for a in spread_out]) for index in np.ndindex(*leading)]
+    return np.reshape(np.stack(results), leading + results[0].shape) if results else spread_out[-1]
+
+
+def _unsupported(name: str, **given: Any) -> None:
+    for argument, value in given.items():
+        if value is not None and value is not False:
+            raise UnsupportedError(f"scipy.linalg.{name} with {argument}={value!r} has no rule; leave it out.")
+
+
+# ---- Functions of a matrix ----
+
+
+def in_block(function: Callable[..., Array], A: Array, E: Array, y: Array) -> Array:
+    """Return the derivative along E of a function of a matrix at A, where it is y."""
+    n = A.shape[-1]
+    A = spread(A, E)
+    nothing = np.zeros(A.shape, A.dtype)
+    whole = np.concatenate([np.concatenate([A, E], axis=-1), np.concatenate([nothing, A], axis=-1)], axis=-2)
+    slope = function(whole)[..., :n, n:]
+    return slope if is_complex(y) or is_complex(E) else real(slope)  # SciPy may leave an imaginary part of rounding
+
+
+def _function_of_matrix(name: str) -> Any:
+    original = getattr(sp, name)
+
+    def partial(_y: Any, x: Any) -> LocalJacobian:
+        return Map(
+            x.shape,
+            x.shape,
+            lambda t: in_block(primitive, x, t, _y),
+            lambda g: in_block(primitive, transposed(x), g, _y),
+            product(60, x.shape),
+            name=name,
+        )
+
+    primitive = define(
+        name,
+        lambda x: each(original, x),
+        partial,
+        elementwise=False,
+        source=f"scipy.linalg.{name}({{0}})",
+        counts=lambda _y, x: product(12, x.shape),
+    )
+
+    def written(A: Any, disp: Any = None) -> Any:
+        _unsupported(name, disp=None if disp is True else disp)
+        A = as_operand(A)
+        square_of(A)
+        return primitive(A)
+
+    written.__name__ = name
+    calls(original, catch=sp)(written)
+    return primitive
+
+
+expm_ = _function_of_matrix("expm")
+logm_ = _function_of_matrix("logm")
+cosm_ = _function_of_matrix("cosm")
+sinm_ = _function_of_matrix("sinm")
+tanm_ = _function_of_matrix("tanm")
+coshm_ = _function_of_matrix("coshm")
+sinhm_ = _function_of_matrix("sinhm")
+tanhm_ = _function_of_matrix("tanhm")
+
+
+def _sqrtm_partial(y: Any, x: Any) -> LocalJacobian:
+    """Differentiate ``Y Y = A``: ``Y dY + dY Y = dA``, a Sylvester equation."""
+    return Map(
+        x.shape,
+        y.shape,
+        lambda t: sylvester(spread(y, t), spread(y, t), t),
+        lambda g: sylvester(spread(transposed(y), g), spread(transposed(y), g), g),
+        product(60, x.shape),
+        name="sqrtm",
+    )
+
+
+sqrtm_ = define(
+    "sqrtm",
+    lambda x: each(sp.sqrtm, x),
+    _sqrtm_partial,
+    elementwise=False,
+    source="scipy.linalg.sqrtm({0})",
+    counts=lambda _y, x: product(30, x.shape),
+)
+
+
+@calls(sp.sqrtm, catch=sp)
+def sqrtm(A: Any, disp: Any = None, blocksize: Any = None) -> Any:
+    _unsupported("sqrtm", disp=None if disp is True else disp)
+    A = as_operand(A)
+    square_of(A)
+    return sqrtm_(A)
+
+
+power_: Primitive = define(
+    "fractional_matrix_power",
+    lambda x, p: each(lambda a: sp.fractional_matrix_power(a, p), x),
+    lambda _y, x, p: Map(
+        x.shape,
+        x.shape,
+        lambda t: in_block(lambda block: power_(block, p), x, t, _y),
+        lambda g: in_block(lambda block: power_(block, p), transposed(x), g, _y),
+        product(60, x.shape),
+        name="power",
+    ),
+    lambda y, x, _p: Map(
+        (),
+        y.shape,
+        lambda t: t[..., None, None] * (logm_(x) @ y),
+        lambda g: np.sum(g * (logm_(x) @ y), axis=(-2, -1)),
+        product(1, x.shape),
+        name="power",
+    ),
+    elementwise=False,
+    source="scipy.linalg.fractional_matrix_power({0}, {1})",
+    counts=lambda _y, x, _p: product(30, x.shape),
+)
+
+
+@calls(sp.fractional_matrix_power, catch=sp)
+def fractional_matrix_power(A: Any, t: Any) -> Any:
+    A = as_operand(A)
+    square_of(A)
+    if A.ndim > 2:
+        raise UnsupportedError("scipy.linalg.fractional_matrix_power of a stack has no rule; call it for each matrix.")
+    return power_(A, t if hasattr(t, "shape") else float(t))
+
+
+@calls(sp.expm_frechet, catch=sp)
+def expm_frechet(A: Any, E: Any, method: Any = None, compute_expm: bool = True, check_finite: bool = True) -> Any:
+    A, E = as_operand(A), as_operand(E)
+    slope = in_block(expm_, A, E, A)
+    return (expm_(A), slope) if compute_expm else slope
+
+
+# ---- Equations of Sylvester and Lyapunov ----
+
+
+def _sylvester_left(y: Any, A: Any, B: Any, _Q: Any) -> LocalJacobian:
+    return Map(
+        A.shape,
+        y.shape,
+        lambda t: -_sylvester_block(A, B, t @ y),
+        lambda g: -(_sylvester_block(transposed(A), transposed(B), g) @ transposed(y)),
+        product(60, y.shape),
+        name="sylvester",
+    )
+
+
+def _sylvester_right(y: Any, A: Any, B: Any, _Q: Any) -> LocalJacobian:
+    return Map(
+        B.shape,
+        y.shape,
+        lambda t: -_sylvester_block(A, B, y @ t),
+        lambda g: -(transposed(y) @ _sylvester_block(transposed(A), transposed(B), g)),
+        product(60, y.shape),
+        name="sylvester",
+    )
+
+
+def _sylvester_block(A: Array, B: Array, t: Array) -> Array:
+    return sylvester(spread(A, t), spread(B, t), t)
+
+
+sylvester = define(
+    "solve_sylvester",
+    lambda A, B, Q: each(sp.solve_sylvester, A, B, Q),
+    _sylvester_left,
+    _sylvester_right,
+    lambda y, A, B, _Q: Map(
+        y.shape,
+        y.shape,
+        lambda t: _sylvester_block(A, B, t),
+        lambda g: _sylvester_block(transposed(A), transposed(B), g),
+        product(60, y.shape),
+        name="sylvester",
+    ),
+    elementwise=False,
+    source="scipy.linalg.solve_sylvester({0}, {1}, {2})",
+    counts=lambda y, *_rest: product(60, y.shape),
+)
+
+
+def _of_one_stack(*arrays: Any) -> tuple[Any, ...]:
+    """Give stacks of matrices the same leading axes."""
+    leading = np.broadcast_shapes(*[a.shape[:-2] for a in arrays])
+    return tuple(a if a.shape[:-2] == leading else np.broadcast_to(a, leading + a.shape[-2:]) for a in arrays)
+
+
+@calls(sp.solve_sylvester, catch=sp)
+def solve_sylvester(a: Any, b: Any, q: Any) -> Any:
+    return sylvester(*_of_one_stack(as_operand(a), as_operand(b), as_operand(q)))
+
+
+@calls(sp.solve_continuous_lyapunov, catch=sp)
+def solve_continuous_lyapunov(a: Any, q: Any) -> Any:
+    a = as_operand(a)
+    return sylvester(*_of_one_stack(a, adjoint(a), as_operand(q)))
+
+
+@calls(sp.solve_discrete_lyapunov, catch=sp)
+def solve_discrete_lyapunov(a: Any, q: Any, method: Any = None) -> Any:
+    a, q = as_operand(a), as_operand(q)
+    square_of(a)
+    n = a.shape[-1]
+    table = np.reshape(a[:, None, :, None] * conj(a)[None, :, None, :], (n * n, n * n))
+    return np.reshape(solving.solve(np.eye(n * n) - table, np.reshape(q, (n * n, 1))), (n, n))
+
+
+# ---- Triangular systems, and what is solved by them ----
+
+
+def _triangular(A: Any, b: Any, lower: bool, unit: bool) -> Any:
+    def one(A: Any, b: Any) -> Any:
+        return sp.solve_triangular(A, b, lower=lower, unit_diagonal=unit, check_finite=False)
+
+    return each(one, A, b)
+
+
+def _triangular_block(A: Array, t: Array, lower: bool, unit: bool) -> Array:
+    return solving.solve_block(A, t, lambda A, t: triangular(A, t, lower=lower, unit=unit))
+
+
+def _triangular_matrix(y: Any, A: Any, _b: Any, lower: bool, unit: bool) -> LocalJacobian:
+    mask = triangle(A.shape[-1], y.dtype, lower=lower, strict=unit)
+    return Map(
+        A.shape,
+        y.shape,
+        lambda t: -_triangular_block(A, (mask * t) @ y, lower, unit),
+        lambda g: -(mask * (_triangular_block(transposed(A), g, not lower, unit) @ transposed(y))),
+        product(2, A.shape),
+        name="solve",
+    )
+
+
+triangular = define(
+    "solve_triangular",
+    _triangular,
+    _triangular_matrix,
+    lambda y, A, _b, lower, unit: Map(
+        y.shape,
+        y.shape,
+        lambda t: _triangular_block(A, t, lower, unit),
+        lambda g: _triangular_block(transposed(A), g, not lower, unit),
+        product(1, A.shape),
+        name="solve",
+    ),
+    elementwise=False,
+    source=lambda args, params: (
+        f"scipy.linalg.solve_triangular({args[0]}, {args[1]}, lower={params['lower']}, unit_diagonal={params['unit']})"
+    ),
+    counts=lambda y, A, _b, **_params: {"multiplications": y.size * A.shape[-1], "additions": y.size * A.shape[-1]},
+    kink="a function of the triangle that is read: the other one has derivative 0",
+)
+
+
+def _as_columns(A: Any, b: Any) -> tuple[Any, Any, bool]:
+    """Bring matrix and right-hand side to one stack; tell whether the right-hand side is a vector."""
+    A, b = as_operand(A), as_operand(b)
+    square_of(A)
+    column = b.ndim == 1
+    A, b = _of_one_stack(A, b[:, None] if column else b)
+    if A.shape[-1] != b.shape[-2]:
+        raise ValueError(f"shapes of a {A.shape} and b {b.shape} are incompatible")
+    return A, b, column
+
+
+@calls(sp.solve_triangular, catch=sp)
+def solve_triangular(
+    a: Any,
+    b: Any,
+    trans: Any = 0,
+    lower: bool = False,
+    unit_diagonal: bool = False,
+    overwrite_b: bool = False,
+    check_finite: bool = True,
+) -> Any:
+    A, right, column = _as_columns(a, b)
+    how = {"N": 0, "T": 1, "C": 2}.get(trans, trans)
+    if how:
+        A, lower = (adjoint(A) if how == 2 else transposed(A)), not lower
+    x = triangular(A, right, lower=bool(lower), unit=bool(unit_diagonal))
+    return x[..., 0] if column else x
+
+
+@calls(sp.solve, catch=sp)
+def solve(
+    a: Any,
+    b: Any,
+    lower: bool = False,
+    overwrite_a: bool = False,
+    overwrite_b: bool = False,
+    check_finite: bool = True,
+    assume_a: Any = None,
+    transposed: bool = False,
+) -> Any:
+    A, right, column = _as_columns(a, b)
+    n = A.shape[-1]
+    if assume_a in ("lower triangular", "upper triangular"):
+        return solve_triangular(a, b, trans=int(transposed), lower=assume_a == "lower triangular")
+    if assume_a in ("sym", "symmetric", "her", "hermitian", "pos", "positive definite"):
+        if assume_a in ("sym", "symmetric"):
+            side = A * triangle(n, A.dtype, lower=lower, strict=True)
+            A = side + matrices.transposed(side) + A * np.eye(n, dtype=real_kind(A))
+        else:
+            A = hermitian(A, lower)  # one triangle is read
+    elif assume_a == "diagonal":
+        A = A * np.eye(n, dtype=real_kind(A))
+    elif assume_a in ("tridiagonal", "banded"):
+        _unsupported("solve", assume_a=assume_a)
+    if transposed:
+        A = matrices.transposed(A)
+    x = solving.solve(A, right)
+    return x[..., 0] if column else x
+
+
+@calls(sp.cholesky, catch=sp)
+def cholesky(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+    return factorizations.cholesky_(as_operand(a), upper=not lower)
+
+
+@calls(sp.cho_factor, catch=sp)
+def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+    a = as_operand(a)
+    factor = factorizations.cholesky_(a, upper=not lower)
+    if _leaves_the_other_triangle():
+        factor = factor + a * (1 - triangle(a.shape[-1], a.dtype, lower=lower))
+    return factor, lower
+
+
+@functools.cache
+def _leaves_the_other_triangle() -> bool:
+    """Tell whether SciPy's own ``cho_factor`` does: since version 1.18 it writes zeros there."""
+    return bool(sp.cho_factor(np.array([[1.0, 0.5], [0.5, 1.0]]), lower=False)[0][1, 0])
+
+
+@calls(sp.cho_solve, catch=sp)
+def cho_solve(c_and_lower: Any, b: Any, overwrite_b: bool = False, check_finite: bool = True) -> Any:
+    c, lower = c_and_lower
+    C, right, column = _as_columns(c, b)
+    lower = bool(lower)
+    first, second = (C, adjoint(C)) if lower else (adjoint(C), C)
+    x = triangular(second, triangular(first, right, lower=True, unit=False), lower=False, unit=False)
+    return x[..., 0] if column else x
+
+
+def _lu_partial(y: Any, x: Any) -> LocalJacobian:
+    """Differentiate ``A = L U``: ``L^-1 dA U^-1 = L^-1 dL + dU U^-1``, a strictly lower and an upper part."""
+    n = x.shape[-1]
+    low = triangle(n, x.dtype, strict=True)
+    up = low.T + np.eye(n, dtype=low.dtype)
+    L, U = y * low + np.eye(n, dtype=low.dtype), y * up
+
+    def push(t: Array) -> Array:
+        inner = _triangular_block(L, t, True, True)
+        inner = transposed(_triangular_block(transposed(U), transposed(inner), True, False))
+        return L @ (inner * low) + (inner * up) @ U
+
+    def pull(g: Array) -> Array:
+        inner = (transposed(L) @ (g * low)) * low + ((g * up) @ transposed(U)) * up
+        inner = _triangular_block(transposed(L), inner, False, True)
+        return transposed(_triangular_block(U, transposed(inner), False, False))
+
+    return Map(x.shape, y.shape, push, pull, product(4, x.shape), name="lu")
+
+
+lu_ = define(
+    "lu",
+    lambda x: sp.lu_factor(x)[0],
+    _lu_partial,
+    elementwise=False,
+    source="scipy.linalg.lu_factor({0})[0]",
+    counts=lambda _y, x: {"multiplications": x.size * x.shape[-1] // 3, "additions": x.size * x.shape[-1] // 3},
+)
+pivots = define(
+    "pivots",
+    lambda x: sp.lu_factor(x)[1],
+    None,
+    elementwise=False,
+    source="scipy.linalg.lu_factor({0})[1]",
+    counts=lambda _y, x: {"comparisons": x.size},
+)
+
+
+def _order_of(piv: Any) -> Any:
+    order = np.arange(len(piv))
+    for k, other in enumerate(piv):
+        order[[k, other]] = order[[other, k]]
+    return order
+
+
+order_of = define(
+    "order_of_pivots",
+    _order_of,
+    None,
+    elementwise=False,
+    source="wengert.primitives.scipy.linalg.order_of({0})",
+    counts=lambda _y, x: {"moves": x.size},
+)
+
+
+@calls(sp.lu_factor, catch=sp)
+def lu_factor(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+    a = as_operand(a)
+    if a.ndim != 2 or a.shape[0] != a.shape[1]:
+        raise UnsupportedError(f"scipy.linalg.lu_factor of shape {a.shape} has no rule; it has for one square matrix.")
+    piv = pivots(a)
+    return lu_(a[order_of(piv)]), piv
+
+
+@calls(sp.lu_solve, catch=sp)
+def lu_solve(lu_and_piv: Any, b: Any, trans: Any = 0, overwrite_b: bool = False, check_finite: bool = True) -> Any:
+    lu, piv = lu_and_piv
+    LU, right, column = _as_columns(lu, b)
+    order = order_of(as_operand(piv))
+    if trans == 0:
+        y = triangular(LU, right[order], lower=True, unit=True)
+        x = triangular(LU, y, lower=False, unit=False)
+    else:
+        T = adjoint(LU) if trans == 2 else transposed(LU)
+        y = triangular(T, right, lower=True, unit=False)  # U^T is its lower triangle
+        x = triangular(T, y, lower=False, unit=True)[np.argsort(order)]
+    return x[..., 0] if column else x
+
+
+@calls(sp.lu, catch=sp)
+def lu(
+    a: Any, permute_l: bool = False, overwrite_a: bool = False, check_finite: bool = True, p_indices: bool = False
+) -> Any:
+    packed, piv = lu_factor(a)
+    n = packed.shape[-1]
+    low = triangle(n, packed.dtype, strict=True)
+    L, U = packed * low + np.eye(n, dtype=low.dtype), packed * (1 - low)
+    back = np.argsort(order_of(piv))
+    if permute_l:
+        return L[back], U
+    return (back if p_indices else np.eye(n, dtype=low.dtype)[back]), L, U
+
+
+# ---- What NumPy has too ----
+
+
+@calls(sp.inv, catch=sp)
+def inv(a: Any, overwrite_a: bool = False, check_finite: bool = True, **_options: Any) -> Any:
+    return solving.inv_(as_operand(a))
+
+
+@calls(sp.det, catch=sp)
+def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+    a = as_operand(a)
+    kind = np.complex128 if is_complex(a) else np.float64  # SciPy's is always of double precision
+    return determinants.det_(a.astype(kind))
+
+
+@calls(sp.norm, catch=sp)
+def norm(a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False, check_finite: bool = True) -> Any:  # noqa: A002
+    a = as_operand(a)
+    y = norms.norm(a, ord, axis, keepdims)
+    if a.ndim == 1 and ord in (None, 2) and axis is None and not keepdims:
+        return y.astype(np.float64)  # SciPy returns Python's float here
+    return y
+
+
+@calls(sp.pinv, catch=sp)
+def pinv(a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = False, check_finite: bool = True) -> Any:
+    a = as_operand(a)
+    _unsupported("pinv", atol=atol)
+    cutoff = float(np.finfo(a.dtype).eps) * max(a.shape[-2:]) if rtol is None else rtol
+    B = least_squares.pinv_(a, rcond=cutoff)
+    return (B, least_squares.matrix_rank_(a, tol=None, hermitian=False, rtol=cutoff)) if return_rank else B
+
+
+@calls(sp.lstsq, catch=sp)
+def lstsq(
+    a: Any,
+    b: Any,
+    cond: Any = None,
+    overwrite_a: bool = False,
+    overwrite_b: bool = False,
+    check_finite: bool = True,
+    lapack_driver: Any = None,
+) -> Any:
+    a = as_operand(a)
+    return least_squares.lstsq(a, b, float(np.finfo(a.dtype).eps) if cond is None else cond)
+
+
+@calls(sp.svdvals, catch=sp)
+def svdvals(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+    return singular_values.svdvals_(as_operand(a))
+
+
+@calls(sp.svd, catch=sp)
+def svd(
+    a: Any,
+    full_matrices: bool = True,
+    compute_uv: bool = True,
+    overwrite_a: bool = False,
+    check_finite: bool = True,
+    lapack_driver: str = "gesdd",
+) -> Any:
+    found = singular_values.svd(a, full_matrices, compute_uv)
+    return tuple(found) if compute_uv else found
+
+
+@calls(sp.qr, catch=sp)
+def qr(
+    a: Any,
+    overwrite_a: bool = False,
+    lwork: Any = None,
+    mode: str = "full",
+    pivoting: bool = False,
+    check_finite: bool = True,
+) -> Any:
+    _unsupported("qr", pivoting=pivoting, mode="raw" if mode == "raw" else None)
+    if mode not in ("full", "r", "economic"):
+        raise ValueError("Mode argument should be one of ['full', 'r', 'economic', 'raw']")
+    if mode == "r":
+        a = as_operand(a)
+        R = factorizations.qr(a, "r")
+        missing = a.shape[-2] - R.shape[-2]
+        return (
+            np.concatenate([R, np.zeros((*R.shape[:-2], missing, R.shape[-1]), R.dtype)], axis=-2) if missing else R,
+        )
+    return tuple(factorizations.qr(a, "complete" if mode == "full" else "reduced"))
+
+
+def _eigh_packed(x: Any, lower: bool) -> Any:
+    w, V = sp.eigh(x, lower=lower)
+    return np.concatenate([w[..., None, :], V], axis=-2)
+
+
+eigh_ = define(
+    "scipy_eigh",
+    _eigh_packed,
+    eigenvalues.eigh_rule,
+    elementwise=False,
+    source=lambda args, params: (
+        "(lambda w, v: np.concatenate([w[..., None, :], v], axis=-2))"
+        f"(*scipy.linalg.eigh({args[0]}, lower={params['lower']}))"
+    ),
+    counts=lambda _y, x, **_params: product(9, x.shape),
+    kink=eigenvalues.EQUAL_VALUES,
+)
+
+
+def _signs(V: Any, a: Any, b: Any, lower: bool) -> Any:
+    """Return the signs that SciPy gives to the vectors of a generalized problem, relative to `V`."""
+    return np.sign(np.sum(V * (b @ sp.eigh(a, b, lower=lower)[1]), axis=0))
+
+
+signs = define(
+    "signs_of_vectors",
+    _signs,
+    None,
+    elementwise=False,
+    source=lambda args, params: f"wengert.primitives.scipy.linalg.signs({', '.join(args)}, lower={params['lower']})",
+    counts=lambda _y, x, *_rest, **_params: product(9, x.shape),
+)
+
+
+@calls(sp.eigh, catch=sp)
+def eigh(
+    a: Any,
+    b: Any = None,
+    *,
+    lower: bool = True,
+    eigvals_only: bool = False,
+    overwrite_a: bool = False,
+    overwrite_b: bool = False,
+    type: int = 1,  # noqa: A002
+    check_finite: bool = True,
+    subset_by_index: Any = None,
+    subset_by_value: Any = None,
+    driver: Any = None,
+) -> Any:
+    _unsupported("eigh", subset_by_value=subset_by_value, driver=driver, type=None if type == 1 else type)
+    a = as_operand(a)
+    square_of(a)
+    chosen = slice(None) if subset_by_index is None else slice(int(subset_by_index[0]), int(subset_by_index[1]) + 1)
+    if b is None:
+        if eigvals_only:
+            return eigenvalues.eigvalsh_(a, lower=lower)[..., chosen]
+        packed = eigh_(a, lower=lower)
+        return real(packed[..., 0, :])[..., chosen], packed[..., 1:, :][..., chosen]
+    if a.dtype.kind == "c" or a.ndim > 2:
+        raise UnsupportedError("scipy.linalg.eigh(a, b) has a rule for one pair of real matrices only.")
+    b = as_operand(b)
+    L = factorizations.cholesky_(b, upper=not lower)
+    L = L if lower else transposed(L)
+    half = triangular(L, hermitian(a, lower), lower=True, unit=False)
+    C = triangular(L, transposed(half), lower=True, unit=False)
+    if eigvals_only:
+        return eigenvalues.eigvalsh_(C, lower=lower)[chosen]
+    packed = eigh_(C, lower=lower)
+    V = triangular(transposed(L), packed[1:], lower=False, unit=False)
+    V = V * signs(V, hermitian(a, lower), hermitian(b, lower), lower=lower)
+    return packed[0][chosen], V[:, chosen]
+
+
+@calls(sp.eigvalsh, catch=sp)
+def eigvalsh(a: Any, b: Any = None, *, lower: bool = True, subset_by_index: Any = None, **options: Any) -> Any:
+    return eigh(a, b, lower=lower, eigvals_only=True, subset_by_index=subset_by_index, **options)
+
+
+@calls(sp.eigvals, catch=sp)
+def eigvals(
+    a: Any, b: Any = None, overwrite_a: bool = False, check_finite: bool = True, homogeneous_eigvals: bool = False
+) -> Any:
+    _unsupported("eigvals", b=b, homogeneous_eigvals=homogeneous_eigvals)
+    return eigenvalues.eigvals_(as_operand(a)) + 0j  # SciPy's are always complex
+
+
+@calls(sp.eig, catch=sp)
+def eig(
+    a: Any,
+    b: Any = None,
+    left: bool = False,
+    right: bool = True,
+    overwrite_a: bool = False,
+    overwrite_b: bool = False,
+    check_finite: bool = True,
+    homogeneous_eigvals: bool = False,
+) -> Any:
+    _unsupported("eig", b=b, left=left, homogeneous_eigvals=homogeneous_eigvals)
+    if not right:
+        return eigvals(a)
+    w, V = eigenvalues.eig(as_operand(a))
+    return w + 0j, V
+
+
+# ---- Matrices that are put together ----
+
+
+@calls(sp.block_diag, catch=sp)
+def block_diag(*arrays: Any) -> Any:
+    blocks = [np.atleast_2d(as_operand(a)) for a in arrays]
+    if any(a.ndim > 2 for a in blocks):
+        raise UnsupportedError("scipy.linalg.block_diag of stacks has no rule; call it for each member.")
+    width = sum(a.shape[1] for a in blocks)
+    kind = np.result_type(*[a.dtype for a in blocks])
+    rows, start = [], 0
+    for a in blocks:
+        m, n = a.shape
+        sides = [np.zeros((m, start), kind), a, np.zeros((m, width - start - n), kind)]
+        rows.append(np.concatenate(sides, axis=1))
+        start += n
+    return np.concatenate(rows, axis=0)
+
+
+@calls(sp.toeplitz, catch=sp)
+def toeplitz(c: Any, r: Any = None) -> Any:
+    c = np.ravel(as_operand(c))
+    r = conj(c) if r is None else np.ravel(as_operand(r))
+    at = np.arange(c.shape[0])[:, None] - np.arange(r.shape[0])[None, :]
+    both = np.concatenate([c, r[1:]])
+    return both[np.where(at >= 0, at, c.shape[0] - 1 - at)]
+
+
+@calls(sp.circulant, catch=sp)
+def circulant(c: Any) -> Any:
+    c = as_operand(c)
+    if c.ndim != 1:
+        raise UnsupportedError("scipy.linalg.circulant of a stack has no rule; call it for each member.")
+    n = math.prod(c.shape)
+    return c[(np.arange(n)[:, None] - np.arange(n)[None, :]) % n]
+
+
+@calls(sp.hankel, catch=sp)
+def hankel(c: Any, r: Any = None) -> Any:
+    c = np.ravel(as_operand(c))
+    r = np.zeros(c.shape, c.dtype) if r is None else np.ravel(as_operand(r))
+    both = np.concatenate([c, r[1:]])
+    return both[np.arange(c.shape[0])[:, None] + np.arange(r.shape[0])[None, :]]

@@ -1,0 +1,281 @@
+"""``scipy.signal``: convolutions in several axes, and linear filters.
+
+A filter is two lines: `fir`, a weighted sum of delayed signals, and `recurse`, the feedback ``y[n] = u[n] - a[0] y[n-1]
+- a[1] y[n-2]...``.  Both are linear in the signal, and their transpose is the same filter run backwards in time; the
+derivative along a coefficient is the delayed signal, filtered once more where there is feedback.
+
+>>> import numpy as np, scipy.signal, wengert as wg
+>>> step = np.ones(4)
+>>> response = lambda a: scipy.signal.lfilter([1.0], [1.0, -a], step)[-1]  # 1 + a + a**2 + a**3
+>>> float(wg.grad(response)(0.5)) == 1 + 2 * 0.5 + 3 * 0.5**2
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
+
+from wengert.errors import UnsupportedError
+from wengert.jacobians import Map
+from wengert.primitives.numpy import fourier
+from wengert.primitives.numpy.functions.operands import as_operand
+from wengert.primitives.numpy.linalg.matrices import conj, is_complex
+from wengert.primitives.table import LATE, calls, define
+from wengert.program import Primitive
+
+Array = Any
+
+
+# ---- Filters: the rows; signals lie along the last axis ----
+
+
+def _filter(b: Array, a: Array, x: Array) -> Array:
+    import scipy.signal
+
+    return scipy.signal.lfilter(b, a, x, axis=-1)
+
+
+def _backwards(filtered: Callable[[Array], Array], g: Array) -> Array:
+    return filtered(g[..., ::-1])[..., ::-1]
+
+
+def _delayed(x: Array, first: int, count: int) -> Array:
+    """Stack a signal delayed by `first`, `first` + 1... samples."""
+    n = x.shape[-1]
+    rows = []
+    for k in range(first, first + count):
+        nothing = np.zeros((*x.shape[:-1], min(k, n)), x.dtype)
+        rows.append(np.concatenate([nothing, x[..., : n - min(k, n)]], axis=-1))
+    return np.stack(rows)
+
+
+def _along_coefficients(delayed: Array, t: Array) -> Array:
+    """Add up delayed signals, weighted by (a block of) coefficients."""
+    return np.tensordot(t, delayed, axes=([-1], [0]))
+
+
+def _to_coefficients(delayed: Array, g: Array) -> Array:
+    """Multiply an adjoint of the signal (a block of them) by each of the delayed signals."""
+    n = delayed.ndim - 1
+    return np.tensordot(g, delayed, axes=(list(range(-n, 0)), list(range(1, n + 1))))
+
+
+def _counts(y: Any, _x: Any, c: Any) -> dict[str, int]:
+    return {"multiplications": y.size * c.size, "additions": y.size * c.size}
+
+
+fir: Primitive = define(
+    "fir",
+    lambda x, b: _filter(b, np.ones(1, b.dtype), x),
+    lambda _y, _x, b: Map(
+        _x.shape,
+        _y.shape,
+        lambda t: fir(t, b),
+        lambda g: _backwards(lambda u: fir(u, b), g),
+        _counts(_y, _x, b),
+        name="fir",
+    ),
+    lambda _y, x, _b: Map(
+        _b.shape,
+        _y.shape,
+        lambda t: _along_coefficients(_delayed(x, 0, _b.size), t),
+        lambda g: _to_coefficients(_delayed(x, 0, _b.size), g),
+        _counts(_y, x, _b),
+        name="fir",
+    ),
+    elementwise=False,
+    source="scipy.signal.lfilter({1}, [1.0], {0})",
+    counts=_counts,
+)
+
+recurse: Primitive = define(
+    "recurse",
+    lambda u, a: _filter(np.ones(1, a.dtype), np.concatenate([np.ones(1, a.dtype), a]), u),
+    lambda _y, _u, a: Map(
+        _u.shape,
+        _y.shape,
+        lambda t: recurse(t, a),
+        lambda g: _backwards(lambda u: recurse(u, a), g),
+        _counts(_y, _u, a),
+        name="recurse",
+    ),
+    lambda y, _u, a: Map(
+        a.shape,
+        y.shape,
+        lambda t: -recurse(_along_coefficients(_delayed(y, 1, a.size), t), a),
+        lambda g: -_to_coefficients(_delayed(y, 1, a.size), _backwards(lambda u: recurse(u, a), g)),
+        _counts(y, _u, a),
+        name="recurse",
+    ),
+    elementwise=False,
+    source="scipy.signal.lfilter([1.0], np.concatenate([[1.0], {1}]), {0})",
+    counts=_counts,
+)
+
+
+# ---- Filters: what users call ----
+
+
+def _filtered(b: Array, a: Array, x: Array) -> Array:
+    """Filter signals along the last axis; the coefficients are such that ``a[0]`` is 1."""
+    u = fir(x, b) if b.shape[0] > 1 else x * b[0]
+    return recurse(u, a[1:]) if a.shape[0] > 1 else u
+
+
+def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
+    """Filter signals by coefficients; with ``zi`` return what is left in the delays, too."""
+    b, a, x = np.atleast_1d(as_operand(b)), np.atleast_1d(as_operand(a)), as_operand(x)
+    if b.ndim != 1 or a.ndim != 1:
+        raise ValueError("object of too small depth for desired array")
+    dtype = np.result_type(b.dtype, a.dtype, x.dtype, *([] if zi is None else [as_operand(zi).dtype]), np.float32)
+    b, a, x = (v if v.dtype == dtype else v.astype(dtype) for v in (b, a, x))
+    if a[0] != 1.0:
+        b, a = b / a[0], a / a[0]
+    x = np.moveaxis(x, normalize_axis_index(axis, x.ndim), -1)
+    if zi is None:
+        return np.moveaxis(_filtered(b, a, x), -1, axis)
+    order, n = max(b.shape[0], a.shape[0]) - 1, x.shape[-1]
+    zi = np.moveaxis(as_operand(zi).astype(dtype), axis, -1)
+    zi = np.broadcast_to(zi, (*x.shape[:-1], order))
+    padding = np.zeros((*x.shape[:-1], order), dtype)
+    at_rest = np.concatenate([zi, np.zeros(x.shape, dtype)], axis=-1)
+    # the feedback's input is the weighted signal, and what was left in the delays before the first sample
+    u = fir(np.concatenate([x, padding], axis=-1), b) + at_rest
+    y = recurse(u[..., :n], a[1:]) if a.shape[0] > 1 else u[..., :n]
+    left = u[..., n:]
+    if a.shape[0] > 1:
+        left = left - fir(np.concatenate([y, padding], axis=-1), np.concatenate([np.zeros(1, dtype), a[1:]]))[..., n:]
+    return np.moveaxis(y, -1, axis), np.moveaxis(left, -1, axis)
+
+
+def sosfilt(sos: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
+    """Filter by one section of second order after the other."""
+    sos, x = as_operand(sos), as_operand(x)
+    if sos.ndim != 2 or sos.shape[1] != 6:
+        raise ValueError("sos array must be shape (n_sections, 6)")
+    if not np.all(sos[:, 3] == 1):
+        raise ValueError("sos[:, 3] should be all ones")
+    left = []
+    for k in range(sos.shape[0]):
+        if zi is None:
+            x = lfilter(sos[k, :3], sos[k, 3:], x, axis)
+        else:
+            x, rest = lfilter(sos[k, :3], sos[k, 3:], x, axis, as_operand(zi)[k])
+            left.append(rest)
+    return x if zi is None else (x, np.stack(left))
+
+
+# ---- Convolutions ----
+
+
+def _cut(full: Array, shape: Sequence[int], axes: Sequence[int]) -> Array:
+    """Cut the middle out of some axes."""
+    index = [slice(None)] * full.ndim
+    for k, n in zip(axes, shape, strict=True):
+        first = (full.shape[k] - n) // 2
+        index[k] = slice(first, first + n)
+    return full[tuple(index)]
+
+
+def _shaped(full: Array, one: Any, two: Any, mode: str, axes: Sequence[int]) -> Array:
+    """Cut a full convolution to the size that a mode stands for."""
+    if mode == "full":
+        return full
+    if mode == "same":
+        return _cut(full, [one.shape[k] for k in axes], axes)
+    if mode != "valid":
+        raise ValueError("acceptable mode flags are 'valid', 'same', or 'full'")
+    wider = [one.shape[k] >= two.shape[k] for k in axes]
+    if any(wider) and not all(w or one.shape[k] == two.shape[k] for w, k in zip(wider, axes, strict=True)):
+        raise ValueError("For 'valid' mode, one must be at least as large as the other in every dimension")
+    return _cut(full, [abs(one.shape[k] - two.shape[k]) + 1 for k in axes], axes)
+
+
+def fftconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Any:
+    """Convolve along axes, as a product of spectra."""
+    one, two = as_operand(in1), as_operand(in2)
+    if one.ndim == two.ndim == 0:
+        return one * two
+    if one.ndim != two.ndim:
+        raise ValueError("in1 and in2 should have the same dimensionality")
+    if one.size == 0 or two.size == 0:
+        return np.array([])
+    listed = range(one.ndim) if axes is None else np.atleast_1d(axes).tolist()
+    chosen = [
+        k for k in normalize_axis_tuple(listed, one.ndim) if axes is not None or max(one.shape[k], two.shape[k]) > 1
+    ]
+    for k in range(one.ndim):
+        if k not in chosen and one.shape[k] != two.shape[k] and 1 not in (one.shape[k], two.shape[k]):
+            raise ValueError(f"incompatible shapes for in1 and in2: {one.shape} and {two.shape}")
+    if not chosen:
+        return one * two
+    sizes = [one.shape[k] + two.shape[k] - 1 for k in chosen]
+    if is_complex(one) or is_complex(two):
+        spectrum = fourier.fftn(one, sizes, chosen) * fourier.fftn(two, sizes, chosen)
+        return _shaped(fourier.ifftn(spectrum, sizes, chosen), one, two, mode, chosen)
+    spectrum = fourier.rfftn(one, sizes, chosen) * fourier.rfftn(two, sizes, chosen)
+    return _shaped(fourier.irfftn(spectrum, sizes, chosen), one, two, mode, chosen)
+
+
+def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
+    """Convolve, short signals element by element."""
+    one, two = as_operand(in1), as_operand(in2)
+    if one.ndim != 1 or two.ndim != 1 or method == "fft" or min(one.size, two.size) > 500 or 0 in (one.size, two.size):
+        return fftconvolve(one, two, mode)
+    return _shaped(np.convolve(one, two, "full"), one, two, mode, [0])
+
+
+def correlate(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
+    """Convolve with the kernel turned around."""
+    two = as_operand(in2)
+    return convolve(in1, conj(two[(slice(None, None, -1),) * two.ndim]), mode, method)
+
+
+_EDGES = {"wrap": "wrap", "circular": "wrap", "symm": "symmetric", "symmetric": "symmetric"}
+
+
+def convolve2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", fillvalue: Any = 0) -> Any:
+    """Convolve planes, whose edges are filled up, wrapped around or reflected."""
+    one, two = as_operand(in1), as_operand(in2)
+    if one.ndim != 2 or two.ndim != 2:
+        raise ValueError("convolve2d inputs must both be 2-D arrays")
+    if mode == "valid" or (boundary in ("fill", "pad") and not isinstance(fillvalue, complex) and fillvalue == 0):
+        return fftconvolve(one, two, mode)
+    widths = [(n - 1, n - 1) for n in two.shape]
+    if boundary in ("fill", "pad"):
+        padded = np.pad(one, widths, constant_values=fillvalue)
+    elif boundary in _EDGES:
+        padded = np.pad(one, widths, _EDGES[boundary])  # type: ignore[call-overload]  # NumPy's names of modes
+    else:
+        raise ValueError("Acceptable boundary flags are 'fill', 'circular' (or 'wrap'), and 'symmetric' (or 'symm').")
+    whole = fftconvolve(padded, two, "valid")
+    return whole if mode == "full" else _cut(whole, one.shape, (0, 1))
+
+
+def correlate2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", fillvalue: Any = 0) -> Any:
+    """Convolve planes with the kernel turned around."""
+    one, two = as_operand(in1), as_operand(in2)
+    if mode == "same" and any(n % 2 == 0 for n in two.shape):
+        raise UnsupportedError("scipy.signal.correlate2d with mode='same' and a kernel of even size has no rule.")
+    return convolve2d(one, conj(two[::-1, ::-1]), mode, boundary, fillvalue)
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    f.__name__: f for f in (lfilter, sosfilt, fftconvolve, convolve, correlate, convolve2d, correlate2d)
+}
+"""What stands for the functions of ``scipy.signal``, by their names."""
+FUNCTIONS["oaconvolve"] = fftconvolve  # the same, in blocks
+
+
+def _enter() -> None:
+    import scipy.signal
+
+    for name, written in FUNCTIONS.items():
+        calls(getattr(scipy.signal, name), catch=scipy.signal)(written)
+
+
+LATE["scipy.signal"] = _enter

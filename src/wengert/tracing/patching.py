@@ -1,0 +1,238 @@
+"""Catching: calls that NumPy's protocols do not bring here, on the threads that trace and while they do.
+
+``np.array([...])`` of traced values becomes a traced array, and arrays from ``np.zeros`` and its like become traced
+constants that can be assigned to.  Functions of SciPy ask first whether an argument is traced.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import sys
+import threading
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from wengert.errors import LIBRARIES, Location, caller
+from wengert.primitives.numpy import functions
+from wengert.primitives.table import CALLS, CAUGHT, LATE
+from wengert.tracing.tape import NO_PARAMS, threads
+from wengert.tracing.traced import Traced, as_array, first_traced, join, through
+from wengert.tracing.unsupported import compiled_call, unsupported_call
+from wengert.tracing.views import finished, laid_out, layout
+
+_getframe = sys._getframe
+ndarray = np.ndarray
+
+
+_ORDERS = {"ascontiguousarray": "C", "asfortranarray": "F"}
+
+
+def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a maker of arrays, ``np.array`` or ``np.zeros``, for the threads that trace.
+
+    A list of traced values becomes a traced array; and a new array of real numbers becomes a traced constant, so that
+    what the function assigns to it later is written down.
+    """
+    fills = original.__name__ in ("full", "arange")
+    converts = original.__name__ in ("array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray")
+
+    @functools.wraps(original)
+    def create(*args: Any, **kwargs: Any) -> Any:
+        context = threads.context
+        if not context.tapes:
+            return original(*args, **kwargs)
+        if converts and args and (some := first_traced(args[0])) is not None:
+            dtype = args[1] if len(args) > 1 else kwargs.get("dtype")
+            frame = _getframe(1)
+            if not _calls_by_name(frame.f_code, frame.f_lasti, original.__name__):
+                compiled = compiled_call(frame)
+                if compiled is not None:  # it would take the memory of what it gets
+                    raise unsupported_call(compiled, caller())
+            copies = original.__name__ == "array" and kwargs.get("copy", True) in (True, np._CopyMode.ALWAYS)
+            if type(args[0]) is list and len(args) == 1 and not kwargs:
+                return through(some, join, args, NO_PARAMS)
+            order = _ORDERS.get(original.__name__, kwargs.get("order"))
+            if type(args[0]) is Traced and (copies or order in ("C", "F")):
+                lies = layout(args[0]).flags
+                if not args[0].value.shape:
+                    args = (args[0].__copy__() if copies else args[0], *args[1:])
+                elif copies or not (lies.c_contiguous if order == "C" else lies.f_contiguous):
+                    args = (laid_out(args[0], order or "K"), *args[1:])
+
+            def joined(value: Any) -> Any:
+                whole = as_array(join(value))
+                least = kwargs.get("ndmin", 1 if original.__name__ in _ORDERS else 0)
+                if whole.ndim < least:
+                    whole = functions.reshape(whole, (1,) * (least - whole.ndim) + whole.shape)
+                return whole if dtype is None else functions.astype(whole, dtype)
+
+            return through(some, joined, args[:1], NO_PARAMS)
+        if fills and (some := first_traced([*args, *kwargs.values()])) is not None:
+            return through(some, CALLS[original], args, kwargs)
+        made = original(*args, **kwargs)
+        if type(made) is not ndarray or made.dtype.kind not in "fc" or not made.flags.owndata:
+            return made
+        frame = _getframe(1)
+        if (args and made is args[0]) or frame.f_globals.get("__name__", "").partition(".")[0] in _INTERNAL:
+            return made
+        if not _calls_by_name(frame.f_code, frame.f_lasti, original.__name__):
+            return made
+        return Traced(made, context.tapes[-1], -1)
+
+    return create
+
+
+@functools.lru_cache(maxsize=4096)
+def _calls_by_name(code: types.CodeType, offset: int, name: str) -> bool:
+    """Tell whether the call at this place in the user's code is of ``np.zeros`` itself.
+
+    Otherwise it is a call of compiled code, like a random generator's, which makes an array for itself: compiled code
+    has no frame of its own, and would take the memory of a traced constant for that of an array.
+    """
+    if name not in code.co_names:
+        return False
+    location = Location.of((code, offset))
+    if location is None or location.columns is None:
+        return True
+    try:
+        node = ast.parse(location.segment, mode="eval").body
+    except SyntaxError:
+        return True
+    function = node.func if isinstance(node, ast.Call) else node
+    return getattr(function, "attr", getattr(function, "id", name)) == name
+
+
+_INTERNAL = frozenset({"numpy", "scipy", "wengert"})
+"""Packages whose own arrays are left as they are: what they do with them is behind a rule."""
+
+
+_CAUGHT = (
+    *(
+        "array",
+        "asarray",
+        "asanyarray",
+        "ascontiguousarray",
+        "asfortranarray",
+        "copy",
+        "zeros",
+        "empty",
+        "ones",
+        "full",
+        "eye",
+        "identity",
+    ),
+    *("zeros_like", "empty_like", "ones_like", "full_like", "arange", "linspace"),
+)
+_originals: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in _CAUGHT}
+catchers = {name: _catching(original) for name, original in _originals.items()}
+_lock = threading.Lock()
+_tracing: set[int] = set()
+"""The threads that trace.  A set, not a number: what Ctrl-C leaves behind is put right by the thread's next trace."""
+
+
+def start_catching() -> None:
+    """Put the wrappers into NumPy, when the first thread begins to trace."""
+    with _lock:
+        first = not _tracing
+        _tracing.add(threading.get_ident())
+        if first:
+            if LATE:
+                _catch_late()
+            if len(CAUGHT) != len(_redirected):
+                _redirect_all()
+            vars(np).update(catchers)  # in one step: this is done for every outermost trace
+
+
+def stop_catching() -> None:
+    """Take them out again, when the last thread has ended."""
+    with _lock:
+        _tracing.discard(threading.get_ident())
+        if not _tracing:
+            vars(np).update(_originals)
+
+
+def _catching_call(original: Callable[..., Any], run: Callable[..., Any] | None = None) -> Callable[..., Any]:
+    """Wrap a function of another library: on a thread that traces, a call with a traced argument is recorded.
+
+    What is not recorded goes to `run`, the function itself if that is not given.
+    """
+    run, depth = (original, 2) if run is None else (run, 3)
+    plainly = not (original.__module__ or "").startswith("scipy.linalg")  # LAPACK's matrices lie by columns
+
+    @functools.wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if threads.context.tapes:
+            inner = 0
+            for value in (*args, *kwargs.values()):
+                if (some := first_traced(value)) is not None:
+                    frame = _getframe(depth - 1)
+                    while frame.f_back is not None and frame.f_code.co_filename.startswith(LIBRARIES):
+                        frame, inner = frame.f_back, inner + 1  # SciPy's own functions may lie between
+                    made = through(some, CALLS[original], args, kwargs, depth + inner)
+                    return finished(original, args, kwargs, made, plainly)
+        return run(*args, **kwargs)
+
+    return call
+
+
+_redirected: set[types.FunctionType] = set()
+
+
+def _redirect_all() -> None:
+    for function in [function for function in CAUGHT if function not in _redirected]:
+        _redirect(function)
+        _redirected.add(function)
+
+
+def _redirect(function: types.FunctionType) -> None:
+    """Let a function of another library ask first whether its arguments are traced, for good.
+
+    ``from scipy.special import logsumexp`` binds the function itself, so nothing that is done to SciPy's module would
+    reach it: it is the function's own code that is replaced, and what it was is kept in another.
+    """
+    own = types.FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    own.__kwdefaults__ = function.__kwdefaults__
+    function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # that of the code is to change
+    code = _asking_code(function.__code__.co_freevars)
+    function.__code__ = code.replace(
+        co_consts=tuple(_catching_call(function, own) if value == _ASKED else value for value in code.co_consts)
+    )
+
+
+_ASKED = "the function that asks"  # a constant that is replaced
+
+
+def _asking_code(names: tuple[str, ...]) -> types.CodeType:
+    """Return the code of a function that asks first, with the free variables of the one whose place it takes.
+
+    The closure stays, and Python wants them to be as many.  They must be free variables by the compiler's own doing:
+    code that only names them leaves their places in its frames empty, and who looks at such a frame crashes.
+    """
+    held = f"        if 0: ({', '.join(names)},)\n" if names else ""
+    source = (
+        f"def enclosing({', '.join(names)}):\n"
+        "    def _ask_first(*_args_, **_kwargs_):\n"
+        f"{held}"
+        f"        _asking_ = {_ASKED!r}\n"
+        "        return _asking_(*_args_, **_kwargs_)\n"
+        "    return _ask_first\n"
+    )
+    namespace: dict[str, Any] = {}
+    exec(compile(source, __file__, "exec"), namespace)
+    code: types.CodeType = namespace["enclosing"](*names).__code__
+    assert code.co_freevars == names
+    return code
+
+
+def _catch_late() -> None:
+    """Enter the functions of modules that have been imported meanwhile."""
+    for name in [name for name in LATE if name in sys.modules]:
+        if not getattr(sys.modules[name].__spec__, "_initializing", False):
+            LATE.pop(name)()
