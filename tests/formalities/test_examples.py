@@ -23,7 +23,7 @@ from agreement import assert_close
 import wengert as wg
 from wengert.tracing import Tape, Traced, current_context
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from examples import FOLDER, SIZES, leaves, load, peak, without_assignment
 
 jax.config.update("jax_enable_x64", True)

@@ -18,7 +18,7 @@ import pytest
 import wengert
 from wengert.primitives import CALLS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "wengert"
 MODULES = [
     "wengert",

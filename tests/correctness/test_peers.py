@@ -14,7 +14,7 @@ from agreement import assert_close
 
 import wengert as wg
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from functions import FUNCTIONS
 
 jax.config.update("jax_enable_x64", True)

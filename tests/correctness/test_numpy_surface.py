@@ -547,7 +547,7 @@ def test_what_random_generators_draw_inside_a_trace_is_what_numpy_draws():
 
 
 def test_the_page_of_what_is_supported_is_up_to_date():
-    path = Path(__file__).parents[1] / "docs" / "generate_supported.py"
+    path = Path(__file__).parents[2] / "docs" / "generate_supported.py"
     spec = importlib.util.spec_from_file_location("generate_supported", path)
     page = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(page)
