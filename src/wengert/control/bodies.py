@@ -26,7 +26,7 @@ from wengert.compilation.cache import Form, form_of
 from wengert.compilation.linearized import Kernel, Outline, is_plain
 from wengert.linearization import Linearization, by_position
 from wengert.passes.simplification import simplify
-from wengert.program import Constant, Guard, Packing, Program, Var, as_value, fail_at, guards_of
+from wengert.program import Constant, Guard, Packing, Program, Var, as_value, fail_at, guards_of, reached_by
 from wengert.program.code import Script
 from wengert.tracing import Group, Trace, build_program, recording, what_is_kept
 
@@ -173,15 +173,6 @@ class Body:
         if known is None:
             known = self._reversed[given, wanted] = _reverse(self, given, wanted)
         return known
-
-
-def reached_by(program: Program, active: Sequence[bool]) -> set[Var]:
-    """Return the variables that depend, by derivatives, on the active arguments."""
-    reached = {var for var, on in zip(program.inputs, active, strict=True) if on}
-    for line in program.lines:
-        if (line.primitive.keeps or line.primitive.multiple) and not reached.isdisjoint(line.inputs):
-            reached.update(var for var in line.outputs if var.dtype.kind in "fc")
-    return reached
 
 
 def _dual(

@@ -69,6 +69,13 @@ class Holding(Held):
     origin: tuple[Holding, Mask, tuple[int, ...]] | None
     """Of the dual of a line, where it pushes tangents: the line, the operands that have them, the places of values."""
 
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        raise NotImplementedError
+
+    def weighed(self) -> list[tuple[Program, int]]:
+        return list(zip(self.programs, self.times, strict=True))
+
     def evaluate(self, operands: Sequence[Any]) -> tuple[Any, ...]:
         """Compute the results."""
         raise NotImplementedError

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from wengert.control.higher_order import Holding
 from wengert.passes.simplification import with_numbers
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy.structural import Operand, getitem, setitem
-from wengert.program import Constant, Guard, Held, Line, Packing, Program, Var
+from wengert.program import Constant, Guard, Line, Packing, Program, Var
 from wengert.tracing import Trace
 
 INDEXED = (getitem, setitem)
@@ -246,8 +247,8 @@ def same_value(a: Any, b: Any) -> bool:
             return False
         same = np.array_equal(a, b) or np.all((a == b) | ((a != a) & (b != b)))
         return bool(same) and not _zeros_differ(a, b)
-    if isinstance(a, Held):
-        return isinstance(b, Held) and a.heading() == b.heading() and _same_programs(a.programs, b.programs)
+    if isinstance(a, Holding):
+        return isinstance(b, Holding) and a.heading() == b.heading() and _same_programs(a.programs, b.programs)
     return type(a) is type(b) and bool(a == b)
 
 

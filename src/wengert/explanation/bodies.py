@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from wengert.accumulation.sweeps import reverse
-from wengert.control.bodies import Body, reached_by
+from wengert.control.bodies import Body
 from wengert.control.branch import Branches
 from wengert.control.checkpoints import States
 from wengert.control.higher_order import Holding, Pulled
@@ -27,7 +27,7 @@ from wengert.errors import ArgumentError, BranchError
 from wengert.explanation.document import Block, Equations, Heading, Row, Sentence, conjunction, decision, note_of
 from wengert.explanation.formulas import Algebra
 from wengert.linearization import Linearization, by_position, edges
-from wengert.program import Line, Packing, Program, Var, as_value, value_of
+from wengert.program import Line, Packing, Program, Var, as_value, reached_by, value_of
 
 LETTERS = "uvwrqzgk"
 """What the variables of a list are called: u outside, v in the body of a loop, w in one inside that..."""

@@ -1,32 +1,23 @@
 """The Wengert list as a value: primitives, lines, Programs; how they are evaluated, printed and written as code."""
 
-from wengert.program.program import (
-    SMALL,
+from wengert.program.dataflow import check, guards_of, reached_by, walk
+from wengert.program.interpretation import evaluate, evaluate_all, fail_at
+from wengert.program.lines import (
     Atom,
     Constant,
     Guard,
     Held,
     Line,
     Packing,
-    Partial,
-    Primitive,
-    Program,
-    Recordable,
-    Shaped,
     Trees,
     Var,
-    as_identifier,
-    as_value,
-    check,
-    evaluate,
-    evaluate_all,
-    fail_at,
-    guards_of,
+    WengertList,
     readable,
     value_of,
-    walk,
-    write_tuple,
 )
+from wengert.program.primitive import SMALL, Partial, Primitive, Recordable, Shaped, as_value
+from wengert.program.program import Program
+from wengert.program.source import as_identifier, write_tuple
 
 __all__ = [
     "SMALL",
@@ -43,6 +34,7 @@ __all__ = [
     "Shaped",
     "Trees",
     "Var",
+    "WengertList",
     "as_identifier",
     "as_value",
     "check",
@@ -50,6 +42,7 @@ __all__ = [
     "evaluate_all",
     "fail_at",
     "guards_of",
+    "reached_by",
     "readable",
     "value_of",
     "walk",

@@ -19,10 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from wengert.program.program import SMALL, Program, Var, as_value, fail_at, guards_of
+from wengert.program.dataflow import guards_of
+from wengert.program.interpretation import fail_at
+from wengert.program.lines import Var, WengertList
+from wengert.program.primitive import SMALL, as_value
 
 
-def straight(program: Program) -> Callable[..., tuple[Any, ...]]:
+def straight(program: WengertList) -> Callable[..., tuple[Any, ...]]:
     """Write a Program as straight Python code and return the function: of one value an argument, to a tuple."""
     return Script(program).of(program)
 
@@ -36,7 +39,7 @@ class Script:
 
     __slots__ = ("_code", "_names", "_own")
 
-    def __init__(self, program: Program, kept: Sequence[Var] | None = None) -> None:
+    def __init__(self, program: WengertList, kept: Sequence[Var] | None = None) -> None:
         self._own: list[str] = []
         """What each Program calls by these names is its own, in the order of `_particulars`."""
         self._names: dict[str, Any] = {"as_value": as_value, "fail_at": fail_at}
@@ -45,14 +48,14 @@ class Script:
         exec(compile(source, f"<body {program.name}>", "exec"), names)
         self._code: types.CodeType = names.pop("step").__code__  # or else it would hold itself
 
-    def of(self, program: Program, mark: Any = None) -> Callable[..., tuple[Any, ...]]:
+    def of(self, program: WengertList, mark: Any = None) -> Callable[..., tuple[Any, ...]]:
         """Return the function of a Program that has the structure of the one that the code was written for."""
         names = self._names.copy()
         names.update(zip(self._own, _particulars(program), strict=True))
         names["mark"] = mark
         return types.FunctionType(self._code, names)
 
-    def _write(self, program: Program, kept: Sequence[Var] | None) -> str:
+    def _write(self, program: WengertList, kept: Sequence[Var] | None) -> str:
         called: dict[Var, str] = {var: f"x{k}" for k, var in enumerate(program.inputs)}
         guards = guards_of(program)
         number = {guard: n for n, guard in enumerate(program.guards)}
@@ -104,7 +107,7 @@ class Script:
         return "\n".join(code)
 
 
-def _particulars(program: Program) -> list[Any]:
+def _particulars(program: WengertList) -> list[Any]:
     """Return what Programs of one structure may differ in: constants and parameters in their order, and the guards."""
     found: list[Any] = []
     for line in program.lines:

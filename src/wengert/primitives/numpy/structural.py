@@ -383,7 +383,7 @@ CALLS[take] = _take
 
 
 def _write_put(args: Sequence[str], params: Mapping[str, Any], operands: Sequence[str] = ()) -> str:
-    """Write the transpose of indexing as a call of the function `program.PUT_SOURCE`, which NumPy lacks."""
+    """Write the transpose of indexing as a call of the function `program.source.PUT_SOURCE`, which NumPy lacks."""
     indices = ", ".join(f"np.s_[{write_index(index, operands)}]" for index in params["indices"])
     batch = f", batch={params['batch']}" if params["batch"] else ""
     return f"put([{', '.join(args)}], [{indices}], {params['shape']}{batch})"

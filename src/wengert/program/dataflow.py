@@ -1,0 +1,92 @@
+"""Dataflow: what depends on what in a list of lines.
+
+>>> import numpy as np, wengert as wg
+>>> program = wg.trace(lambda x, n: x * np.floor(n))(0.5, 2.0)
+>>> sorted(map(str, reached_by(program, (True, False)))), sorted(map(str, reached_by(program, (False, True))))
+(['u_2', 'u_{-1}'], ['u_0'])
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from wengert.errors import ProgramError
+from wengert.program.lines import Guard, Line, Var, WengertList
+
+
+def walk(program: WengertList) -> Iterator[Line]:
+    """Go through the lines of a Program and of the Programs that they hold."""
+    for line in program.lines:
+        yield line
+        for inner in line.programs:
+            yield from walk(inner)
+
+
+def guards_of(program: WengertList) -> dict[Var, list[Guard]]:
+    """Return the guards by the variable they ask for: one may have been asked ``if n`` and ``int(n)``."""
+    guards: dict[Var, list[Guard]] = {}
+    for guard in program.guards:
+        guards.setdefault(guard.var, []).append(guard)
+    return guards
+
+
+def reached_by(program: WengertList, active: Sequence[bool]) -> set[Var]:
+    """Return the variables that depend, by derivatives, on the active independent ones."""
+    reached = {var for var, on in zip(program.inputs, active, strict=True) if on}
+    for line in program.lines:
+        if (line.primitive.keeps or line.primitive.multiple) and not reached.isdisjoint(line.inputs):
+            reached.update(var for var in line.outputs if var.dtype.kind in "fc")
+    return reached
+
+
+def check(program: WengertList) -> None:
+    """Check that a Program is well formed; raise ProgramError naming the first line that is not.
+
+    Every variable is defined once and before it is used, numbers rise, packings fit their shapes.
+    """
+    defined: set[Var] = set()
+
+    def fail(reason: str, line: Line | None = None) -> None:
+        message = [f"{program.name} is not a Program: {reason}."]
+        if line is not None:
+            at = program.lines.index(line)
+            message += [
+                ("> " if k == at else "  ") + str(program.lines[k])
+                for k in range(max(0, at - 2), min(len(program.lines), at + 3))
+            ]
+            if line.location is not None:
+                message.append(line.location.excerpt())
+        raise ProgramError("\n".join(message))
+
+    for packing in program.arguments:
+        for atom in packing.atoms:
+            if not isinstance(atom, Var) or atom.number > 0:
+                fail(f"argument {packing.name} is laid out in {atom}, which is no independent variable")
+            elif atom in defined:
+                fail(f"{atom} stands twice among the arguments")
+            else:
+                defined.add(atom)
+    last = 0
+    for line in program.lines:
+        for atom in line.inputs:
+            if isinstance(atom, Var) and atom not in defined:
+                fail(f"{atom} is used before it is defined", line)
+        for var in line.outputs:
+            if var.number <= last:
+                fail(f"{var} does not follow u_{last}", line)
+            last = var.number
+            defined.add(var)
+        for inner in line.programs:
+            check(inner)
+    for guard in program.guards:
+        if guard.var not in defined:
+            fail(f"a guard asks for {guard.var}, which is not defined")
+    for packing in (*program.arguments, *program.results):
+        for atom in packing.atoms:
+            if isinstance(atom, Var) and atom not in defined:
+                fail(f"result {packing.name} is {atom}, which is not defined")
+        if not packing.whole and (
+            len(packing.atoms) != math.prod(packing.shape) or any(atom.shape != () for atom in packing.atoms)
+        ):
+            fail(f"{packing.name} of shape {packing.shape} is laid out in {len(packing.atoms)} variables")

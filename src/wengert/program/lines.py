@@ -1,0 +1,287 @@
+"""The Wengert list: a function written down as a straight list of lines, each one primitive of earlier variables.
+
+Grammar::
+
+    program  ::= argument* line* result*
+    line     ::= u_k = primitive(atom, ..., param=value, ...)      # the place in the user's code
+    atom     ::= u_k | constant
+    argument ::= name = u_k                  # one variable for the whole array, or
+               | name = (u_k, u_{k+1}, ...)  # one for each of its elements, row by row
+    result   ::= the same, of atoms
+
+Variables are numbered as in Griewank & Walther: ``u_{1-n} ... u_0`` are the n independent ones, ``u_1 ...`` the
+intermediate ones, in the order in which they are computed.  A parameter of a line may hold a Program of its own
+(a loop's body).  A Program holds for one set of shapes and for one branch: the *guards* say which.
+
+>>> import numpy as np, wengert as wg
+>>> program = wg.trace(lambda x: np.array([x[0] * (x[1] - x[2]), x[2] * np.log(1 - x[0])]))(np.array([0.5, 2.0, 3.0]))
+>>> print(program.listing(places=False))
+x_1 = u_{-2}, x_2 = u_{-1}, x_3 = u_0
+u_1 = u_{-1} - u_0
+u_2 = 1 - u_{-2}
+u_3 = log(u_2)
+u_4 = u_{-2} * u_1  = y_1
+u_5 = u_0 * u_3     = y_2
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from wengert.errors import Location, RawLocation, ShapeError
+from wengert.program.primitive import Primitive, Recordable, Shape, as_value
+
+Array = Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Var:
+    """A variable of the list, printed ``u_{number}``."""
+
+    number: int
+    shape: Shape
+    dtype: np.dtype[Any]
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    def __str__(self) -> str:
+        return f"u_{self.number}" if self.number >= 0 else f"u_{{{self.number}}}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Constant:
+    """A value that does not depend on the independent variables."""
+
+    value: Any
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the value."""
+        return np.shape(self.value)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return np.size(self.value)
+
+    def __str__(self) -> str:
+        value = self.value
+        if isinstance(value, np.ndarray) and value.size > 4:
+            return f"[{value.dtype.name} {'x'.join(map(str, value.shape))}]"
+        if isinstance(value, np.ndarray):
+            return "[" + " ".join(np.array2string(value, precision=6).split()).strip("[]") + "]"
+        return f"{value:.6g}" if isinstance(value, (float, np.floating)) else f"{value}"
+
+
+Atom = Var | Constant
+
+
+class _Brief:
+    """What stands for a long array where a line is printed."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def _brief(value: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.size > 4:
+        return _Brief(str(Constant(value)))
+    return tuple(_brief(v) for v in value) if isinstance(value, tuple) else value
+
+
+class Held:
+    """What a line holds beside its operands: Programs, and how they are run (a loop, a branch); see `wengert.control`.
+
+    It is the line's parameter ``held``.
+    """
+
+    __slots__ = ()
+
+    @property
+    def programs(self) -> tuple[WengertList, ...]:
+        """The Programs, in the order in which they are printed."""
+        raise NotImplementedError
+
+    @property
+    def times(self) -> tuple[int, ...]:
+        """How often each Program runs."""
+        raise NotImplementedError
+
+    def weighed(self) -> Sequence[tuple[WengertList, int]]:
+        """Return Programs and how often they run, as far as is known without recording anything: for a rough count."""
+        raise NotImplementedError
+
+    def heading(self) -> str:
+        """Say in a few words how they are run: ``1,000 steps``."""
+        raise NotImplementedError
+
+    def titles(self) -> tuple[str, ...]:
+        """Say for each Program what it is: ``step``, ``where true``."""
+        raise NotImplementedError
+
+    def note(self) -> str:
+        """Say what a reverse sweep keeps of this line, in bytes, and what it runs again; or nothing."""
+        return ""
+
+    def source(self, names: Sequence[str], args: Sequence[str], left: Sequence[str]) -> list[str]:
+        """Write the line as Python statements; the Programs are functions of the given names."""
+        raise NotImplementedError
+
+    def swept(self, moving: Sequence[bool]) -> tuple[Any, Any, int] | None:
+        """Count the line where it is itself a sweep over another: once, in each pass, and the values kept for it.
+
+        Only the `moving` operands change from pass to pass; None if that is not how the line came about.
+        """
+        return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """One line of the list: ``outputs = primitive(inputs, **params)``, and where in the user's code it comes from."""
+
+    primitive: Primitive
+    inputs: tuple[Atom, ...]
+    outputs: tuple[Var, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    place: RawLocation | None = None
+
+    @property
+    def location(self) -> Location | None:
+        """The place in the user's code."""
+        return Location.of(self.place)
+
+    @property
+    def programs(self) -> tuple[WengertList, ...]:
+        """The Programs that this line holds (the body of a loop)."""
+        held = self.held
+        return () if held is None else held.programs
+
+    @property
+    def held(self) -> Held | None:
+        """What this line holds beside its operands; None for most lines."""
+        held = self.params.get("held") if self.primitive.multiple else None
+        return held if isinstance(held, Held) else None
+
+    def __str__(self) -> str:
+        left = ", ".join(map(str, self.outputs))
+        params = {name: _brief(value) for name, value in self.params.items()}
+        return f"{left} = {readable(self.primitive.write([str(a) for a in self.inputs], params))}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Guard:
+    """A decision that the user's code took on a value: the Program holds only where it is taken again."""
+
+    var: Var
+    value: bool | int
+    place: RawLocation | None = None
+
+    def __str__(self) -> str:
+        return f"where {self.var} is {self.value}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packing:
+    """How an argument or result is laid out in variables: one for the whole array, or one for each element."""
+
+    name: str
+    shape: Shape
+    dtype: np.dtype[Any]
+    atoms: tuple[Atom, ...]
+
+    @property
+    def whole(self) -> bool:
+        """True if one variable holds the whole array."""
+        return len(self.atoms) == 1 and self.atoms[0].shape == self.shape
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the variables: ``x``, or ``x_1, x_2, ...`` counted from 1 as mathematicians do."""
+        if self.whole:
+            return [self.name]
+        if len(self.shape) == 1:
+            return [f"{self.name}_{k + 1}" for k in range(len(self.atoms))]
+        indices = np.ndindex(*self.shape)
+        return [f"{self.name}_{{{','.join(str(i + 1) for i in index)}}}" for index in indices]
+
+    def unpack(self, value: Array) -> list[Any]:
+        """Split a value into those of the variables; ArgumentError or ShapeError if it does not fit."""
+        value = as_value(value)
+        if np.shape(value) != self.shape:
+            raise ShapeError(
+                f"argument {self.name} has shape {np.shape(value)}, and this Program was traced for {self.shape}.\n"
+                f"Trace the function again for the new shape: wg.trace(f)(...)."
+            )
+        if self.whole:
+            return [value]
+        return [value[index] for index in np.ndindex(*self.shape)]
+
+    def pack(self, values: Sequence[Any]) -> Array:
+        """Put the values of the variables together again."""
+        if self.whole:
+            return values[0]
+        if any(isinstance(v, Recordable) for v in values):
+            parts: list[Any] = [v if isinstance(v, Recordable) else np.asarray(v, self.dtype) for v in values]
+            return np.stack(parts).reshape(self.shape)
+        return np.array(values, self.dtype).reshape(self.shape)
+
+
+class Trees:
+    """How trees of arrays become the arguments of a Program, and its results a tree; see `wengert.api`."""
+
+    __slots__ = ()
+
+    def split(self, args: Sequence[Any]) -> Sequence[Any]:
+        """Take the arguments of the function apart, into those of the Program."""
+        raise NotImplementedError
+
+    def join(self, results: Sequence[Any]) -> Any:
+        """Put the results of the Program together, as the function returned them."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WengertList:
+    """The data of a `Program`: arguments, lines, guards, results."""
+
+    name: str
+    arguments: tuple[Packing, ...]
+    lines: tuple[Line, ...]
+    results: tuple[Packing, ...]
+    guards: tuple[Guard, ...] = ()
+    single: bool = True
+    """True if the function returned one array, False for several."""
+    trees: Trees | None = None
+    """How the arguments and the results are laid out as trees; None if they are arrays."""
+
+    @property
+    def inputs(self) -> tuple[Var, ...]:
+        """The independent variables."""
+        return tuple(atom for argument in self.arguments for atom in argument.atoms if isinstance(atom, Var))
+
+    @property
+    def outputs(self) -> tuple[Atom, ...]:
+        """The dependent variables (constants, where a result does not depend on the arguments)."""
+        return tuple(atom for result in self.results for atom in result.atoms)
+
+
+def value_of(atom: Atom, environment: Mapping[Var, Any]) -> Any:
+    """Return the value of a variable or constant."""
+    return environment[atom] if isinstance(atom, Var) else atom.value
+
+
+def readable(expression: str) -> str:
+    """Drop the module from a NumPy expression: the Wengert list says ``log(u_2)``."""
+    return re.sub(r"\bscipy\.[a-z]+\.|\bwengert\.primitives\.(?:[a-z_]+\.)+|\bnp\.", "", expression)

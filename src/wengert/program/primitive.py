@@ -1,0 +1,183 @@
+"""Primitives: the rows of the table, and what a row must know of the values that it is called on.
+
+A primitive is an elemental function and all that is known of it; called on plain values it computes, on traced ones it
+records a line.
+
+>>> double = Primitive("double", lambda x: 2 * x, (lambda _y, _x: 2,))
+>>> double(3), double.partial(0)(None, None), double.keeps
+(6, 2, (False, False))
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Shape = tuple[int, ...]
+SMALL = 256
+"""Values of up to so many elements are kept: freeing or replacing them costs more than it saves."""
+
+
+class Recordable:
+    """The base of traced values, here so that a primitive can tell one without knowing how tracing works."""
+
+    __slots__ = ()
+
+    def record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        """Write a line on the innermost list that any of `args` belongs to, and return its traced value."""
+        raise NotImplementedError
+
+
+class Shaped:
+    """What is kept of a value whose elements nobody will read again: its shape and dtype."""
+
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype = shape, dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def __repr__(self) -> str:
+        return f"Shaped({self.shape}, {self.dtype})"
+
+
+Partial = Callable[..., Any]
+
+
+class Primitive:
+    """One row of the table: an elemental function and all that is known of it.
+
+    `numpy` computes it on plain values.  ``partials[k]`` is the local partial with respect to the k-th argument, a
+    function of the result and the arguments, ``lambda y, x: 1 / x``; it returns the diagonal (for an elementwise
+    primitive) or a `LocalJacobian` (for any other), and is None where the derivative is zero or does not exist.
+    A parameter whose name begins with an underscore is only asked for its shape and dtype, so its elements need not
+    be kept for the derivative: ``lambda y, _x: y``.  A *variadic* primitive has one rule for all its arguments, which
+    takes the position first.  A *multiple* primitive returns a tuple, and its line has an output for each (a loop).
+    `joint` and `joint_pull` push all tangents and pull all adjoints of a line at once, where that is less work than one
+    argument after the other; `together` returns the partials with respect to all arguments, where their pulls have work
+    in common.  Calling a primitive on traced values records a line.
+
+    >>> import numpy as np
+    >>> cube = Primitive("cube", lambda x: x**3, (lambda _y, x: 3 * x**2,))
+    >>> float(cube(2.0)), float(cube.partials[0](None, 2.0)), cube.keeps
+    (8.0, 12.0, (False, True))
+    """
+
+    __slots__ = (
+        "compute",
+        "counts",
+        "domain",
+        "elementwise",
+        "formula",
+        "joint",
+        "joint_pull",
+        "keeps",
+        "keeps_all",
+        "kink",
+        "multiple",
+        "name",
+        "numpy",
+        "partials",
+        "reads",
+        "source",
+        "together",
+        "variadic",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        numpy: Callable[..., Any],
+        partials: Sequence[Partial | None] = (),
+        *,
+        elementwise: bool = True,
+        variadic: bool = False,
+        multiple: bool = False,
+        joint: Callable[..., Any] | None = None,
+        joint_pull: Callable[..., Any] | None = None,
+        together: Callable[..., Sequence[Any]] | None = None,
+        operator: Callable[..., Any] | None = None,
+        source: str | Callable[[Sequence[str], Mapping[str, Any]], str] | None = None,
+        formula: str | Callable[..., Any] | None = None,
+        counts: str | Callable[..., dict[str, int]] | None = None,
+        domain: tuple[tuple[float, float], ...] | None = None,
+        kink: str = "",
+    ) -> None:
+        self.name, self.numpy, self.partials = name, numpy, tuple(partials)
+        self.elementwise, self.variadic, self.multiple = elementwise, variadic, multiple
+        self.joint, self.joint_pull, self.together = joint, joint_pull, together
+        self.compute = operator or numpy  # Python's own operators are ten times as fast on scalars
+        self.source, self.formula, self.counts, self.domain, self.kink = source, formula, counts, domain, kink
+        self.keeps = _what_the_rules_read(self.partials, variadic)
+        self.keeps_all = bool(self.keeps) and all(self.keeps)
+        self.reads = () if variadic else tuple(_what_the_rules_read((rule,), False) for rule in self.partials)
+
+    def __call__(self, *args: Any, **params: Any) -> Any:
+        for a in args:
+            if isinstance(a, Recordable):
+                return a.record(self, args, params)
+        return self.numpy(*args, **params)
+
+    def partial(self, position: int) -> Partial | None:
+        """Return the rule for the argument at `position` (any position, for a variadic primitive)."""
+        if self.variadic:
+            rule = self.partials[0]
+            return None if rule is None else lambda *kept, **params: rule(position, *kept, **params)
+        return self.partials[position] if position < len(self.partials) else None
+
+    def write(self, args: Sequence[str], params: Mapping[str, Any]) -> str:
+        """Write a call of this primitive as a NumPy expression."""
+        if callable(self.source):
+            return self.source(args, params)
+        if self.source is not None:
+            return self.source.format(*args)
+        extras = [f"{key}={value!r}" for key, value in params.items()]
+        return f"np.{self.name}({', '.join([*args, *extras])})"
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+
+def _what_the_rules_read(partials: Sequence[Partial | None], variadic: bool) -> tuple[bool, ...]:
+    """Tell which of (result, first argument, second...) the rules read, from the names of their parameters."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    reads: list[bool] = []
+    for rule in partials:
+        if rule is None:
+            continue
+        names = [
+            name
+            for name, p in inspect.signature(rule).parameters.items()
+            if p.kind in kinds or p.kind is p.VAR_POSITIONAL
+        ]
+        if variadic:
+            names = names[1:]
+        for k, name in enumerate(names):
+            if k == len(reads):
+                reads.append(False)
+            reads[k] = reads[k] or not name.startswith("_")
+    return tuple(reads)
+
+
+def as_value(value: Any) -> Any:
+    """Return a number or array in the form in which values ride along: a NumPy scalar or array, or a traced value."""
+    kind = type(value)
+    if (
+        kind is np.float64
+        or isinstance(value, Recordable)
+        or (kind is np.ndarray and value.dtype.kind in "fc" and value.ndim)
+    ):
+        return value
+    array = np.asarray(value)
+    return array[()] if array.ndim == 0 else array
