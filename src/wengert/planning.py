@@ -26,7 +26,7 @@ from wengert.accumulation.sweeps import forward, reverse
 from wengert.cost import Cost, cost, line_cost
 from wengert.linearization import Linearization, by_position
 from wengert.program import Atom, Constant, Held, Line, Packing, Program, Var, walk
-from wengert.tracing import Row, Tape, outputs_of, recording, results_of
+from wengert.tracing import Row, Tape, outputs_of, record, results_of
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,8 @@ class Sweep(NamedTuple):
 
 def _one_pass(program: Program, args: Sequence[Any], mode: str, given: Sequence[bool] | None = None) -> Sweep:
     """Record one pass of a mode and count its lines by what they depend on; with `given`, from some seeds only."""
-    with recording() as tape:
+    with record("pass") as trace:
+        tape = trace.tape
         xs = [tape.input(value) for value in args]
         linearization = Linearization.of_program(program, *xs)
         own = len(tape.rows)

@@ -20,7 +20,7 @@ from wengert.control.loop import Loop
 from wengert.errors import BranchError
 from wengert.passes.simplification import simplify
 from wengert.program import Program, Recordable, Shaped, Var, as_value, fail_at, guards_of
-from wengert.tracing import Group, Trace, Traced, build_program, recording
+from wengert.tracing import Traced, record
 
 Array = Any
 Flags = Sequence[bool]
@@ -190,21 +190,16 @@ class _Together:
 
     def _body(self, body: Body, batched: Flags, out: Flags) -> Body:
         """Write a body for all members."""
-        with recording() as tape:
-            groups, sample, values = [], [], []
+        with record(body.program.name) as trace:
+            sample, values = [], []
             for packing, value, on in zip(body.program.arguments, body.sample, batched, strict=True):
                 value = as_value(np.repeat(np.asarray(value)[None], self.size, axis=0)) if on else value
-                traced = tape.input(value)
-                groups.append(Group(packing.name, traced.shape, traced.dtype, [traced]))
                 sample.append(value)
-                values.append(traced)
+                values.append(trace.argument(packing.name, value))
             found = self._lines(body.program, values, batched)
-            results = []
             for packing, (value, on), wanted in zip(body.program.results, found, out, strict=True):
-                value = as_value(all_members(value, on, self.size) if wanted else value)
-                results.append(Group(packing.name, value.shape, value.dtype, [value]))
-            written = simplify(build_program(Trace(body.program.name, tape, groups, results, False)))
-        return Body(written, sample)
+                trace.result(packing.name, all_members(value, on, self.size) if wanted else value)
+        return Body(simplify(trace.program()), sample)
 
     def _lines(self, program: Program, values: Sequence[Any], batched: Flags) -> list[tuple[Any, bool]]:
         """Evaluate the lines of a Program for all members; each result with whether it has an axis of members."""

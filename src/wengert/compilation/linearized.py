@@ -28,7 +28,7 @@ from wengert.passes.simplification import simplify
 from wengert.primitives.table import PRIMITIVES
 from wengert.program import Primitive, Program, Var, as_value
 from wengert.program.code import Script, straight
-from wengert.tracing import Group, Trace, build_program, recording, what_is_kept
+from wengert.tracing import record, what_is_kept
 
 Array = Any
 Mask = tuple[bool, ...]
@@ -195,13 +195,10 @@ class Kernel:
         """Write a sweep, for all bodies of this structure or for this one `alone`."""
         outline = self.outline
         leading = () if batch is None else (batch,)
-        with recording() as tape:
-            groups: list[Group] = []
+        with record("sweep") as trace:
 
             def enter(value: Any) -> Any:
-                traced = tape.input(as_value(value))
-                groups.append(Group(f"a_{len(groups)}", traced.shape, traced.dtype, [traced]))
-                return traced
+                return trace.argument(f"a_{len(trace.arguments)}", as_value(value))
 
             entered = [None, *map(enter, kept[1:])], [enter(c) for c in consts]
             arrays = self.arrays if alone else list(map(enter, self.arrays))
@@ -217,10 +214,12 @@ class Kernel:
             )
             swept = (forward if ahead else reverse)(linearization, seeds, len(leading))
             found = [swept[k] if k >= 0 else None for k in outline.outputs] if ahead else swept
-            results = [Group("y", v.shape, v.dtype, [v]) for v in map(_as_known, found) if v is not None]
-            if tape.guards:
+            for value in found:
+                if value is not None:
+                    trace.result("y", value)
+            if trace.tape.guards:
                 return None if alone or not self.arrays else _ALONE
-            written = simplify(build_program(Trace("sweep", tape, groups, results, False)))
+        written = simplify(trace.program())
         if not alone and _bytes_in(written) > HELD:
             return _ALONE
         return Sweep(straight(written), found, alone)
@@ -244,10 +243,6 @@ def _bytes_in(program: Program) -> int:
 
 def _bytes_of(value: Any) -> int:
     return sum(map(_bytes_of, value)) if isinstance(value, (tuple, list)) else getattr(value, "nbytes", 0)
-
-
-def _as_known(value: Any) -> Any:
-    return None if value is None else as_value(value)
 
 
 def is_plain(program: Program, reached: set[Var]) -> bool:

@@ -28,7 +28,7 @@ from wengert.linearization import Linearization, by_position
 from wengert.passes.simplification import simplify
 from wengert.program import Constant, Guard, Packing, Program, Var, as_value, fail_at, guards_of, reached_by
 from wengert.program.code import Script
-from wengert.tracing import Group, Trace, build_program, recording, what_is_kept
+from wengert.tracing import record, what_is_kept
 
 Array = Any
 Slot = tuple[str, int]
@@ -181,10 +181,9 @@ def _dual(
     """Record a Program with its tangents: evaluated and swept forward on the sample."""
     program = body.program
     leading = () if batch is None else (batch,)
-    with recording() as tape:
+    with record(f"{program.name}_dot") as trace:
         xs: dict[int, Any] = {}
         dots: dict[int, Any] = {}
-        groups = []
         sample = []
         for what, k in takes:
             value = body.sample[k]
@@ -192,13 +191,11 @@ def _dual(
             if what == "dot":
                 value = as_value(np.ones(leading + np.shape(value), value.dtype))
                 name = f"{name}_dot"
-            (xs if what == "x" else dots)[k] = traced = tape.input(value)
+            (xs if what == "x" else dots)[k] = trace.argument(name, value)
             sample.append(value)
-            groups.append(Group(name, traced.shape, traced.dtype, [traced]))
         linearization = Linearization.of_program(program, *[xs[k] for k in range(len(program.arguments))])
         seeds = {k: dots[k] for k, on in enumerate(active) if on}
         pushed = forward(linearization, seeds, len(leading), careful)
-        results = []
         for what, k in gives:
             position, value = linearization.outputs[k], linearization.values[k]
             name = program.results[k].name
@@ -207,38 +204,25 @@ def _dual(
                 name = f"{name}_dot"
                 shape = (*leading, *value.shape)
                 value = as_value(np.zeros(shape, value.dtype)) if t is None else t
-            results.append(Group(name, value.shape, value.dtype, [value]))
-        written = build_program(Trace(f"{program.name}_dot", tape, groups, results, False))
-    written = simplify(written)
-    named = tuple(
-        Packing(group.name, p.shape, p.dtype, p.atoms) for group, p in zip(results, written.results, strict=True)
-    )
-    return Body(Program(written.name, written.arguments, written.lines, named, written.guards, False), tuple(sample))
+            trace.result(name, value)
+    return Body(simplify(trace.program()), tuple(sample))
 
 
 def _reverse(body: Body, given: Sequence[bool], wanted: Sequence[bool]) -> Program:
     """Record a Program with its reverse sweep: evaluated and swept back on the sample."""
     program = body.program
-    with recording() as tape:
-        xs = [tape.input(value) for value in body.sample]
-        groups = [Group(a.name, x.shape, x.dtype, [x]) for a, x in zip(program.arguments, xs, strict=True)]
+    with record(f"{program.name}_bar") as trace:
+        xs = [trace.argument(a.name, value) for a, value in zip(program.arguments, body.sample, strict=True)]
         linearization = Linearization.of_program(program, *xs)
         bars: list[Any] = [None] * len(program.results)
         for k, result in enumerate(program.results):
             if given[k]:
-                bars[k] = bar = tape.input(as_value(np.ones(result.shape, result.dtype)))
-                groups.append(Group(f"{result.name}_bar", bar.shape, bar.dtype, [bar]))
+                bars[k] = trace.argument(f"{result.name}_bar", as_value(np.ones(result.shape, result.dtype)))
         found = reverse(linearization, by_position(linearization.outputs, bars))
-        results = []
         for on, argument, x, bar in zip(wanted, program.arguments, xs, found, strict=True):
             if on:
-                value = as_value(np.zeros(x.shape, x.dtype)) if bar is None else bar
-                results.append(Group(f"{argument.name}_bar", value.shape, value.dtype, [value]))
-        written = simplify(build_program(Trace(f"{program.name}_bar", tape, groups, results, False)))
-    named = tuple(
-        Packing(group.name, p.shape, p.dtype, p.atoms) for group, p in zip(results, written.results, strict=True)
-    )
-    return Program(written.name, written.arguments, written.lines, named, written.guards, False)
+                trace.result(f"{argument.name}_bar", np.zeros(x.shape, x.dtype) if bar is None else bar)
+    return simplify(trace.program())
 
 
 class _Table:

@@ -218,7 +218,7 @@ class Draft:
                 for place, p in enumerate(packings)
             ]
             program = build_program(self.trace)
-        return _named(program, own, self._captured, [group.name for group in self.results])
+        return _named(program, own, self._captured)
 
     def does_as(self, other: Draft) -> bool:
         """Tell whether another trace wrote the same rows, with the same constants: a look at both, before Programs."""
@@ -300,14 +300,13 @@ def without_number(program: Program, number: int | None) -> Program:
     return Program(program.name, program.arguments, program.lines, program.results, guards, program.single)
 
 
-def _named(program: Program, own: int, captured: Captured, names: Sequence[str]) -> Program:
-    """Name the constants of a body as captured, and its results as they are: the carry's next value is no ``y``."""
+def _named(program: Program, own: int, captured: Captured) -> Program:
+    """Name the constants of a body as captured."""
     arguments = tuple(
         packing if k < own else Packing(captured.packings[k - own].name, packing.shape, packing.dtype, packing.atoms)
         for k, packing in enumerate(program.arguments)
     )
-    results = tuple(Packing(name, r.shape, r.dtype, r.atoms) for name, r in zip(names, program.results, strict=True))
-    return Program(program.name, arguments, program.lines, results, program.guards, False)
+    return Program(program.name, arguments, program.lines, program.results, program.guards, False)
 
 
 # ---- A carry must keep its structure, shapes and dtypes ----

@@ -25,7 +25,7 @@ import numpy as np
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import structural as s
 from wengert.program import Guard, Packing, Primitive, Program, Var, as_value, guards_of, value_of
-from wengert.tracing import Group, Tape, Trace, Traced, build_program, recording
+from wengert.tracing import Group, Tape, Traced, record
 
 _MOVING = (s.reshape, s.transpose, s.broadcast_to, s.stack, s.concatenate, s.getitem, s.diagonal)
 """Primitives that only move elements."""
@@ -118,13 +118,13 @@ def scalarize(program: Program, *args: Any) -> Program:
     Raises NotImplementedError for a line that has no scalar form.
     """
     environment: dict[Var, Any] = {}
-    groups = []
     guards = guards_of(program)
-    with np.errstate(all="ignore"), recording() as tape:  # the first trace has warned already
+    with record(program.name, program.single) as trace:
+        tape = trace.tape
         for argument, value in zip(program.arguments, args, strict=True):
             values = np.asarray(as_value(value), dtype=argument.dtype)
             parts = [tape.input(values[index]) for index in np.ndindex(*argument.shape)]
-            groups.append(Group(argument.name, argument.shape, argument.dtype, parts))
+            trace.arguments.append(Group(argument.name, argument.shape, argument.dtype, parts))
             _spread(argument, parts, environment)
             for var in argument.atoms:
                 _guard(tape, guards.get(var, ()), environment[var])  # type: ignore[arg-type, index]
@@ -134,14 +134,13 @@ def scalarize(program: Program, *args: Any) -> Program:
             (var,) = line.outputs
             environment[var] = result = _plain(_run(line.primitive, operands, dict(line.params)))
             _guard(tape, guards.get(var, ()), result)
-    results = []
     for packing in program.results:
         whole = [value_of(a, environment) for a in packing.atoms]
         parts = list(np.ravel(_boxed(whole[0]))) if packing.whole else whole
-        results.append(
+        trace.results.append(
             Group(packing.name, packing.shape, packing.dtype, [p if type(p) is Traced else as_value(p) for p in parts])
         )
-    return build_program(Trace(program.name, tape, groups, results, program.single))
+    return trace.program()
 
 
 def _guard(tape: Tape, guards: Sequence[Guard], value: Any) -> None:

@@ -32,7 +32,7 @@ from wengert.tracing.tape import (
     results_of,
     what_is_kept,
 )
-from wengert.tracing.trace import Group, Trace, build_program, parameter_names, recording, run
+from wengert.tracing.trace import Group, Trace, build_program, parameter_names, record, run
 from wengert.tracing.traced import Traced, all_constant, holds_traced, innermost, join, plain
 from wengert.tracing.views import laid_like
 
@@ -57,7 +57,7 @@ __all__ = [
     "outputs_of",
     "parameter_names",
     "plain",
-    "recording",
+    "record",
     "results_of",
     "run",
     "watch",

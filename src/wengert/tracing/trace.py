@@ -36,6 +36,17 @@ class Trace:
     def __init__(self, name: str, tape: Tape, arguments: list[Group], results: list[Group], single: bool) -> None:
         self.name, self.tape, self.arguments, self.results, self.single = name, tape, arguments, results, single
 
+    def argument(self, name: str, value: Any) -> Any:
+        """Add an independent variable, and return the traced value that stands for it."""
+        traced = self.tape.input(value)
+        self.arguments.append(Group(name, traced.shape, traced.dtype, [traced]))
+        return traced
+
+    def result(self, name: str, value: Any) -> None:
+        """Add a result: a traced value, or a constant."""
+        value = value if type(value) is Traced else as_value(value)
+        self.results.append(Group(name, value.shape, value.dtype, [value]))
+
     def program(self) -> Program:
         """Write the trace as a Program: lines that nothing depends on left out, variables numbered."""
         return build_program(self)
@@ -50,11 +61,20 @@ class Trace:
 
 
 @contextlib.contextmanager
-def recording() -> Iterator[Tape]:
-    """Open a tape on which wengert itself writes a Program: every value is kept, no user code is run.
+def record(name: str, single: bool = False) -> Iterator[Trace]:
+    """Open a trace on which wengert itself records a Program: every value is kept, no function of the user's runs.
 
-    The values have been computed before, by the user's own function, and what NumPy had to say of them was said then:
-    here it says nothing, and no sweep runs a second time for it.
+    The values have been computed before, by the user's own function, and NumPy has warned of them then: here it does
+    not, and no sweep runs a second time for that.
+
+    >>> import numpy as np
+    >>> with record("tangent") as trace:
+    ...     x, x_dot = trace.argument("x", np.float64(2.0)), trace.argument("x_dot", np.float64(1.0))
+    ...     trace.result("y_dot", np.cos(x) * x_dot)
+    >>> print(trace.program().listing(places=False))
+    x = u_{-1}, x_dot = u_0
+    u_1 = cos(u_{-1})
+    u_2 = u_1 * u_0    = y_dot
     """
     context = threads.context
     tape = Tape(context, keep_all=True)
@@ -63,7 +83,7 @@ def recording() -> Iterator[Tape]:
         context.alarms = 0
         context.tapes.append(tape)
         with np.errstate(all="ignore"):
-            yield tape
+            yield Trace(name, tape, [], [], single)
     finally:  # without a call, so that Ctrl-C does not come between
         del context.tapes[tape.level :]
         tape.open = False
@@ -144,7 +164,18 @@ def run(
             tape.unchanged.pass_on(outer.unchanged)
     groups = [Group(name, result.shape, result.dtype, [result]) for name, result in results]
     single = unpack is None or unpack.structure is None
+    if keep_all and not body:
+        _name_results(arguments, groups, single)
     return Trace(getattr(function, "__name__", "f"), tape, arguments, groups, single)
+
+
+def _name_results(arguments: Sequence[Group], results: Sequence[Group], single: bool) -> None:
+    """Name results by a letter that no argument has: ``y``, or ``y1``, ``y2``, or ``y`` and the path in a tree."""
+    taken = {group.name for group in arguments}
+    letter = next(letter for letter in ("y", "z", "w", "result") if letter not in taken)
+    for k, group in enumerate(results, 1):
+        name = f"{letter}{group.name or k}"
+        group.name = letter if single else name.removeprefix(letter) if group.name.startswith(letter) else name
 
 
 def _captured(tape: Tape, result: Any) -> Any:
@@ -242,8 +273,6 @@ def build_program(trace: Trace) -> Program:
         position = trace.position(part)
         return variables[position] if position >= 0 else Constant(trace.value(part))
 
-    names = {group.name for group in trace.arguments}
-    letter = next(letter for letter in ("y", "z", "w", "result") if letter not in names)
     guards: dict[tuple[int, type], Guard] = {}
     for position, value, place in tape.guards:
         guards.setdefault((position, type(value)), Guard(variables[position], value, place))
@@ -251,15 +280,7 @@ def build_program(trace: Trace) -> Program:
         "f" if trace.name == "<lambda>" else trace.name,
         tuple(Packing(g.name, g.shape, g.dtype, tuple(variables[p.index] for p in g.parts)) for g in trace.arguments),
         tuple(lines),
-        tuple(
-            Packing(
-                letter if trace.single else f"{letter}{g.name or k}".removeprefix(letter * g.name.startswith(letter)),
-                g.shape,
-                g.dtype,
-                tuple(atom(p) for p in g.parts),
-            )
-            for k, g in enumerate(trace.results, 1)
-        ),
+        tuple(Packing(g.name, g.shape, g.dtype, tuple(map(atom, g.parts))) for g in trace.results),
         tuple(guards.values()),
         trace.single,
     )
