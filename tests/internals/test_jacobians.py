@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import wengert as wg
 from wengert.jacobians import (
     Added,
     Composed,
@@ -25,6 +26,7 @@ from wengert.jacobians import (
     Select,
     Sum,
     Transposed,
+    Zero,
     add,
     assemble,
     compose,
@@ -123,8 +125,18 @@ STRUCTURES = {
     "dense": (Dense(normal(6, 4), (4,), (2, 3)), None),
     "map": (CUMSUM, lambda t: np.cumsum(t, -1)),
     "transposed": (Transposed(Select((LIST,), (3,))), None),
-    "transposed product": (LeftProduct(A, (2, 3), (4, 3)).T, None),
+    "transposed place": (Place((slice(1, None),), (2, 1), (3, 4)).T, None),
+    "transposed broadcast": (Diagonal(C, (3,), (2, 3)).T, lambda t: np.sum(C * t, 0)),
+    "transposed product": (LeftProduct(A, (2, 3), (4, 3)).T, lambda t: A.T @ t),
+    "transposed product from the right": (RightProduct(B, (2, 3), (2, 5)).T, lambda t: t @ B.T),
+    "transposed permutation": (Permute((4, 2, 3), (2, 0, 1)).T, lambda t: np.transpose(t, (1, 2, 0))),
+    "zero": (Zero((2, 3), (4,)), lambda t: np.zeros(4)),
+    "zero of a scalar": (Zero((), ()), lambda t: 0.0 * t),
     "composed": (Composed(Sum((4, 3), (-1,), False), LeftProduct(A, (2, 3), (4, 3))), lambda t: np.sum(A @ t, -1)),
+    "transposed composition": (
+        Composed(Sum((4, 3), (-1,), False), LeftProduct(A, (2, 3), (4, 3))).T,
+        lambda t: A.T @ np.broadcast_to(t[:, None], (4, 3)),
+    ),
     "added": (Added(CUMSUM, Diagonal(C_VECTOR, (3,), (3,))), lambda t: np.cumsum(t) + C_VECTOR * t),
 }
 
@@ -250,15 +262,90 @@ def test_sums_are_matrix_sums(left, right):
     np.testing.assert_allclose(np.ravel(total.pull(g)), expected.T @ np.ravel(g), rtol=1e-11, atol=1e-13)
 
 
-def test_structure_survives_where_it_can():
-    diagonal, dense = Diagonal(C_VECTOR, (3,), (3,)), Dense(normal(3, 3), (3,), (3,))
-    assert type(compose(diagonal, diagonal)) is Diagonal
-    assert type(add(diagonal, diagonal)) is Diagonal
-    assert type(compose(dense, dense)) is Dense
-    assert type(add(dense, dense)) is Dense
-    assert diagonal.T.T is diagonal
-    broadcast = Diagonal(C, (3,), (2, 3))
-    assert type(compose(Diagonal(C, (2, 3), (2, 3)), broadcast)) is Diagonal
+DIAGONAL, DENSE = Diagonal(C_VECTOR, (3,), (3,)), Dense(normal(3, 3), (3,), (3,))
+BROADCAST, LEFT, RIGHT = Diagonal(C, (3,), (2, 3)), LeftProduct(A, (2,), (4,)), RightProduct(B, (3,), (5,))
+LONG = Dense(normal(300, 1), (1,), (300,)), Dense(normal(1, 300), (300,), (1,))
+ROW, EVERY, FIRST = Select((0,), (2, 3)), Sum((2, 3), (-2, -1), False), Select((0,), (3,))
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "expected"),
+    [
+        (DIAGONAL, DIAGONAL, Diagonal),
+        (Diagonal(C, (2, 3), (2, 3)), BROADCAST, Diagonal),
+        (BROADCAST, DIAGONAL, Diagonal),
+        (DENSE, DENSE, Dense),
+        (DENSE, DIAGONAL, Dense),
+        (BROADCAST, DENSE, Dense),
+        (DENSE, Sum((2, 3), (-2,), False), Dense),
+        (FIRST, DENSE, Dense),
+        (DENSE, Select((0,), (2, 3)), Dense),
+        (DENSE, FIRST.T, Dense),
+        (DENSE, Select((slice(0, 3),), (3000,)), Composed),  # of 3,000 columns all but three would be zeros
+        (*LONG, Composed),
+        (*LONG[::-1], Dense),
+        (DENSE, CUMSUM, Composed),  # which need not be linear over the complex numbers
+        (Select((0,), (3,)), ROW, Select),
+        (Select((LIST,), (3,)), ROW, Select),
+        (ROW, Reshape((6,), (2, 3)), Select),
+        (ROW, Permute((3, 2), (1, 0)), Select),
+        (FIRST, FIRST.T, Reshape),
+        (FIRST, Select((1,), (3,)).T, Zero),
+        (Select((1,), (3,)), Place((1,), (), (3,)), Reshape),
+        (Select((1,), (3,)), Erase((0,), (3,)), Select),
+        (FIRST, Erase((0,), (3,)), Zero),
+        (FIRST, Diagonal(C_VECTOR, (), (3,)), Diagonal),
+        (Reshape((2, 3), (6,)), Reshape((3, 2), (2, 3)), Reshape),
+        (Reshape((2, 3), (6,)), Reshape((6,), (2, 3)), Diagonal),
+        (Permute((2, 3, 4), (1, 2, 0)), Permute((3, 4, 2), (2, 0, 1)), Diagonal),
+        (Permute((2, 3, 4), (1, 2, 0)), Permute((3, 2, 4), (1, 0, 2)), Permute),
+        (Sum((3,), (-1,), False), Sum((2, 3), (-2,), False), Sum),
+        (EVERY, Diagonal(C, (2, 3), (2, 3)), Dense),
+        (LEFT, Diagonal(C_VECTOR[:2], (2,), (2,)), LeftProduct),
+        (Diagonal(normal(4), (4,), (4,)), LEFT, LeftProduct),
+        (LeftProduct(normal(3, 4), (4,), (3,)), LEFT, LeftProduct),
+        (Select((1,), (4,)), LEFT, LeftProduct),
+        (RIGHT, DIAGONAL, RightProduct),
+        (Diagonal(normal(5), (5,), (5,)), RIGHT, RightProduct),
+        (RightProduct(normal(5, 2), (5,), (2,)), RIGHT, RightProduct),
+        (Zero((3,), (2,)), DENSE, Zero),
+        (CUMSUM, Zero((2,), (3,)), Zero),
+        (CUMSUM, Diagonal(1, (3,), (3,)), Map),
+        (Diagonal(1, (3,), (3,)), CUMSUM, Map),
+    ],
+)
+def test_products_keep_a_structure_where_there_is_one(outer, inner, expected):
+    assert type(compose(outer, inner)) is expected
+
+
+def test_a_product_of_many_is_formed_wherever_neighbors_have_one():
+    product = FIRST @ (DIAGONAL @ (DIAGONAL @ Select((0,), (2, 3))))
+    assert [type(J) for J in (product.outer, product.inner)] == [Diagonal, Select]
+    assert product.counts() == {"multiplications": 1}
+    assert type((DENSE @ CUMSUM) @ (CUMSUM.T @ DENSE)) is Composed
+    assert (DENSE @ (DENSE @ CUMSUM)).counts() == (DENSE @ CUMSUM).counts()
+    assert type(CUMSUM.T.T) is Map
+
+
+def _terms(J):
+    return [*_terms(J.left), *_terms(J.right)] if isinstance(J, Added) else [J]
+
+
+def test_sums_keep_a_structure_where_there_is_one():
+    assert type(add(DIAGONAL, DIAGONAL)) is Diagonal
+    assert type(add(DENSE, DENSE)) is Dense
+    assert type(add(DIAGONAL, DENSE)) is type(add(DENSE, DIAGONAL)) is Dense
+    assert [type(J) for J in _terms(add(DENSE, CUMSUM.T + DENSE))] == [Dense, Transposed]
+    assert type(add(Diagonal(1, (3,), (3,)), Diagonal(-1, (3,), (3,)))) is Zero
+    assert add(Zero((3,), (3,)), CUMSUM) is add(CUMSUM, Zero((3,), (3,))) is CUMSUM
+    assert type(add(LEFT, LEFT)) is LeftProduct
+    assert type(add(RIGHT, RIGHT)) is RightProduct
+    twice = DIAGONAL @ Select((0,), (2, 3)) + DIAGONAL @ Select((0,), (2, 3))
+    assert type(twice) is Composed
+    assert twice.counts() == {"multiplications": 3}
+    assert type(add(CUMSUM, CUMSUM)) is Added
+    assert type(((CUMSUM + DIAGONAL) + DIAGONAL).right) is Diagonal
+    assert DIAGONAL.T is DIAGONAL
 
 
 def test_counts():
@@ -375,3 +462,145 @@ def test_any_broadcast_is_a_diagonal(shapes, count):
     for k in range(count):
         np.testing.assert_array_equal(pushed[k], c * np.broadcast_to(t[k], out_shape))
         np.testing.assert_allclose(np.sum(pulled[k] * t[k]), np.sum(g[k] * pushed[k]), atol=1e-12)
+
+
+# ---- The algebra, on random shapes ----
+
+SHAPES = st.lists(st.integers(1, 3), max_size=3).map(tuple)
+
+
+def numbers(draw, shape):
+    """Draw the numbers of an array; small whole ones, so that products of a few are exact."""
+    size = math.prod(shape)
+    return np.array(draw(st.lists(st.integers(-3, 3), min_size=size, max_size=size)), float).reshape(shape)
+
+
+@st.composite
+def structures(draw, in_shape):
+    """Draw a structure on arrays of a shape, and beside it the function whose matrix it is, in plain NumPy."""
+    n, ndim = math.prod(in_shape), len(in_shape)
+    kinds = ["diagonal", "one", "broadcast", "reshape", "dense", "scalar", "put", "zero"]
+    kinds += ["sum", "permute", "place"] if in_shape else []
+    kinds += ["select", "select list", "erase"] if in_shape and in_shape[0] else []
+    kinds += ["left", "right"] if 0 < ndim < 3 else []
+    kind = draw(st.sampled_from(kinds))
+    if kind in ("one", "scalar", "diagonal"):
+        c = {"one": lambda: draw(st.sampled_from([1, -1])), "scalar": lambda: float(draw(st.integers(-3, 3)))}.get(
+            kind, lambda: numbers(draw, in_shape)
+        )()
+        return Diagonal(c, in_shape, in_shape), lambda t: c * t
+    if kind == "broadcast":
+        out = (draw(st.integers(1, 2)), *(draw(st.integers(1, 3)) if k == 1 else k for k in in_shape))
+        c = draw(st.sampled_from([1, numbers(draw, out)]))
+        return Diagonal(c, in_shape, out), lambda t: c * np.broadcast_to(t, out)
+    if kind == "reshape":
+        out = draw(st.sampled_from([(n,), (1, n), (n, 1), in_shape, in_shape[::-1]]))
+        return Reshape(in_shape, out), lambda t: np.reshape(t, out)
+    if kind == "dense":
+        out = draw(SHAPES)
+        M = numbers(draw, (math.prod(out), n))
+        return Dense(M, in_shape, out), lambda t: (M @ np.ravel(t)).reshape(out)
+    if kind == "zero":
+        out = draw(SHAPES)
+        return Zero(in_shape, out), lambda t: np.zeros(out)
+    if kind == "put":
+        at = (Ellipsis, draw(st.integers(0, 2)))
+        out = (*in_shape, 3)
+        return Select(at, out).T, lambda t: placed(at, t, out)
+    if kind == "select":
+        at = (draw(st.sampled_from([-1, slice(None, None, -1), slice(1, None), slice(None, 1)])),)
+        at = (*at, Ellipsis) if draw(st.booleans()) else at
+        return Select(at, in_shape), lambda t: t[at]
+    if kind == "select list":
+        at = (np.array(draw(st.lists(st.integers(0, in_shape[0] - 1), max_size=4)), int),)
+        return Select(at, in_shape), lambda t: t[at]
+    if kind == "sum":
+        axis = tuple(sorted(draw(st.sets(st.integers(-ndim, -1), min_size=1))))
+        keepdims = draw(st.booleans())
+        return Sum(in_shape, axis, keepdims), lambda t: np.sum(t, axis, keepdims=keepdims)
+    if kind == "permute":
+        axes = tuple(draw(st.permutations(range(ndim))))
+        return Permute(in_shape, axes), lambda t: np.transpose(t, axes)
+    if kind == "erase":
+        at = (draw(st.integers(0, in_shape[0] - 1)),)
+        return Erase(at, in_shape), lambda t: np.where(placed(at, 1.0, in_shape) == 1.0, 0.0, t)
+    if kind == "place":
+        out = (in_shape[0] + 1, *in_shape[1:])
+        at = (slice(1, None),)
+        return Place(at, in_shape, out), lambda t: placed(at, t, out)
+    if kind == "left":
+        M = numbers(draw, (draw(st.integers(1, 3)), in_shape[0]))
+        return LeftProduct(M, in_shape, (len(M), *in_shape[1:])), lambda t: M @ t
+    M = numbers(draw, (in_shape[-1], draw(st.integers(1, 3))))
+    return RightProduct(M, in_shape, (*in_shape[:-1], M.shape[1])), lambda t: t @ M
+
+
+def agrees(J, M):
+    """Compare a structure with its matrix: written down, pushed, pulled, in blocks, and transposed."""
+    np.testing.assert_allclose(J.dense(), M, atol=1e-9)
+    t, g = normal(2, *J.in_shape), normal(2, *J.out_shape)
+    forward, back = t.reshape(2, M.shape[1]) @ M.T, g.reshape(2, M.shape[0]) @ M
+    for push, pull in ((J.push, J.pull), (J.T.pull, J.T.push)):
+        pushed, pulled = push(t, 1), pull(g, 1)
+        assert pushed.shape == g.shape
+        assert pulled.shape == t.shape
+        np.testing.assert_allclose(pushed.reshape(forward.shape), forward, atol=1e-9)
+        np.testing.assert_allclose(pulled.reshape(back.shape), back, atol=1e-9)
+        np.testing.assert_allclose(np.reshape(push(t[0]), forward[0].shape), forward[0], atol=1e-9)
+        np.testing.assert_allclose(np.reshape(pull(g[1]), back[1].shape), back[1], atol=1e-9)
+
+
+@given(st.data())
+def test_any_product_is_the_product_of_matrices(data):
+    shape = data.draw(SHAPES)
+    factors = []
+    for _ in range(data.draw(st.integers(2, 4))):
+        factors.append(data.draw(structures(factors[-1][0].out_shape if factors else shape)))
+    matrices = [matrix_of(function, J.in_shape) for J, function in factors]
+    right_to_left, M = factors[0][0], matrices[0]
+    for (J, _), matrix in zip(factors[1:], matrices[1:], strict=True):
+        right_to_left, M = J @ right_to_left, matrix @ M
+    left_to_right = factors[-1][0]
+    for J, _ in factors[-2::-1]:
+        left_to_right = left_to_right @ J
+    assert right_to_left.in_shape == left_to_right.in_shape == shape
+    assert right_to_left.out_shape == left_to_right.out_shape == factors[-1][0].out_shape
+    agrees(right_to_left, M)
+    agrees(left_to_right, M)
+    agrees(right_to_left.T, M.T)
+
+
+@given(st.data())
+def test_any_sum_is_the_sum_of_matrices(data):
+    J, function = data.draw(structures(data.draw(SHAPES)))
+    M = matrix_of(function, J.in_shape)
+    total, matrix = J, M
+    for kind in data.draw(
+        st.lists(st.sampled_from(["itself", "scaled", "dense", "zero", "transposed"]), min_size=1, max_size=3)
+    ):
+        if kind == "itself":
+            K, N = J, M
+        elif kind == "scaled":
+            c = numbers(data.draw, J.out_shape)
+            K, N = Diagonal(c, J.out_shape, J.out_shape) @ J, np.ravel(c)[:, None] * M
+        elif kind == "dense":
+            N = numbers(data.draw, M.shape)
+            K = Dense(N, J.in_shape, J.out_shape)
+        elif kind == "zero":
+            K, N = Zero(J.in_shape, J.out_shape), 0 * M
+        else:
+            K, N = Transposed(J.T), M
+        total, matrix = (total + K, matrix + N) if data.draw(st.booleans()) else (K + total, N + matrix)
+    agrees(total, matrix)
+    agrees(total @ Diagonal(2.0, J.in_shape, J.in_shape), 2.0 * matrix)
+
+
+def test_products_of_traced_numbers_are_recorded():
+    def f(x):
+        J = Dense(np.reshape(x, (2, 3)), (3,), (2,)) @ Diagonal(x[:3], (3,), (3,)) + Dense(np.ones((2, 3)), (3,), (2,))
+        return J @ np.ones(3)
+
+    x = np.arange(1.0, 7.0)
+    expected = (x.reshape(2, 3) * x[:3] + 1).sum(1)
+    np.testing.assert_allclose(f(x), expected)
+    np.testing.assert_allclose(wg.trace(f)(x)(x), expected)

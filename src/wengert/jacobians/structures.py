@@ -1,4 +1,4 @@
-"""Local Jacobians: what stands on an edge of the linearized graph, as a linear map that knows its structure.
+"""Structures: what stands on an edge of the linearized graph, as a linear map that knows its structure.
 
 An edge from ``u_j`` to ``u_i`` carries the local partial ``du_i/du_j``.  For arrays that is a matrix with
 ``u_i.size`` rows and ``u_j.size`` columns, and almost never one to write down: it is a diagonal (every elementwise
@@ -7,305 +7,43 @@ It can be
 
 - *pushed* through: ``J.push(x_dot)``, or ``J @ x_dot``, carries a tangent forward;
 - *pulled* through: ``J.pull(y_bar)``, or ``J.T @ y_bar``, carries an adjoint back;
-- composed and added: ``J @ K``, ``J + K``; diagonals stay diagonals;
+- multiplied and added: ``J @ K``, ``J + K`` (see `products`);
 - written down: ``J.dense()``, ``J.sparse()``; and counted: ``J.counts()``.
 
 A block of tangents or adjoints travels at once as one array with a leading axis (vector mode): ``batch=1``.
 
-Everything is plain NumPy on whatever it is given, so on traced values a sweep writes a Program instead of numbers.
-
 >>> import numpy as np
->>> J = Diagonal(np.array([2.0, 3.0]), (2,), (2,))
->>> J @ np.array([1.0, 1.0])
-array([2., 3.])
->>> (J @ Select((0,), (2, 2))).dense()
-array([[2., 0., 0., 0.],
-       [0., 3., 0., 0.]])
+>>> Sum((2, 3), (-1,), keepdims=False).dense()
+array([[1., 1., 1., 0., 0., 0.],
+       [0., 0., 0., 1., 1., 1.]])
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from wengert.jacobians.arrays import (
+    Array,
+    Shape,
+    assemble,
+    flat_positions,
+    index_values,
+    is_basic,
+    pull_diagonal,
+    push_diagonal,
+    shape_of_selection,
+    take,
+    traced_item,
+)
+
 if TYPE_CHECKING:  # SciPy's sparse arrays take longer to import than all of this package
     from scipy import sparse
 
-Array = Any
-Shape = tuple[int, ...]
 Counts = dict[str, int]
-
-
-# ---- The functions that every elementwise line goes through ----
-
-
-def scale(c: Array, t: Array) -> Array:
-    """Multiply by a partial; a rule that says 1 or -1 costs no multiplication."""
-    if type(c) is int:
-        return t if c == 1 else -t if c == -1 else c * t
-    return t * c if type(c) is complex else c * t  # complex * float64 would be Python's, without a shape
-
-
-def product_of_nonzeros(c: Array, t: Array) -> Array:
-    """Multiply so that a zero factor gives zero whatever the other is: no contribution is no contribution.
-
-    A factor is replaced only where it is infinite or NaN, for the product may be differentiated: at a zero, too, its
-    derivative is the other factor.
-
-    >>> float(product_of_nonzeros(np.array(np.inf), np.array(0.0)))
-    0.0
-    """
-    if type(c) is int:
-        return scale(c, t)
-    return np.where((t == 0) & ~np.isfinite(c), 0.0, c) * np.where((c == 0) & ~np.isfinite(t), 0.0, t)
-
-
-def push_diagonal(
-    c: Array, t: Array, in_shape: Shape, out_shape: Shape, batch: int, product: Callable[[Array, Array], Array] = scale
-) -> Array:
-    """Multiply a tangent by a diagonal partial, broadcasting it as the line itself broadcast its operand."""
-    if batch and len(in_shape) < len(out_shape):
-        t = t.reshape(t.shape[:batch] + (1,) * (len(out_shape) - len(in_shape)) + in_shape)
-    pushed = product(c, t)
-    full = t.shape[:batch] + out_shape
-    return pushed if pushed.shape == full else np.broadcast_to(pushed, full)
-
-
-def pull_diagonal(c: Array, g: Array, in_shape: Shape, batch: int) -> Array:
-    """Multiply an adjoint by a diagonal partial, summing over the axes along which the operand was broadcast."""
-    product = scale(c, g)
-    shape = product.shape
-    if shape[batch:] == in_shape:
-        return product
-    if not (in_shape or batch) and type(product) is np.ndarray and product.size <= LARGE:
-        return np.add.reduce(product, axis=None)
-    extra = len(shape) - batch - len(in_shape)
-    axes = tuple(range(batch, batch + extra))
-    if 1 in in_shape:
-        start = batch + extra
-        axes += tuple([start + axis for axis, size in enumerate(in_shape) if size == 1 and shape[start + axis] != 1])
-    product = add_up(product, axes, not extra)
-    full = shape[:batch] + in_shape
-    return product if product.shape == full else product.reshape(full)
-
-
-# ---- The same for large plain arrays, where NumPy's loops over short axes would take most of the time ----
-
-_PLAIN, _FLOAT64 = frozenset({np.ndarray, np.float64}), np.dtype(np.float64)
-LARGE = 2048
-"""From so many elements on it pays to look for a way around a slow loop."""
-SHORT = 128
-"""From so many elements on it pays to add up a short axis by slices."""
-_SUMMABLE = frozenset("fdFD")
-
-
-def add_up(x: Array, axes: Shape, keepdims: bool, exact: bool = False) -> Array:
-    """Sum over axes; with `exact`, bit for bit as NumPy does.
-
-    Fewer than eight numbers NumPy adds one after the other, so adding slices gives the same bits, many times faster.
-    Rows of few elements are added by a product with ones, which rounds differently.
-    """
-    if type(x) is not np.ndarray:
-        return x.sum(axis=axes, keepdims=keepdims)
-    if x.size > SHORT and axes and x.dtype.char in _SUMMABLE:
-        last = x.shape[-1]
-        few = 8 if x.dtype.char in "fd" else 4  # of complex numbers, both parts count
-        if len(axes) == 1 and 1 < last < few and last * last * 16 < x.size and axes[0] in (-1, x.ndim - 1):
-            y = np.add(x[..., 0], x[..., 1])
-            for k in range(2, last):
-                y += x[..., k]
-            return y[..., None] if keepdims else y
-        width = math.prod(x.shape[len(axes) :])
-        in_front = x.size > LARGE and len(axes) < x.ndim and axes == tuple(range(len(axes)))
-        if in_front and not exact and width <= 64 and x.flags.c_contiguous:
-            rows = x.reshape((-1, width))
-            y = np.matmul(np.ones(len(rows), x.dtype), rows)
-            if np.isfinite(y).all():  # else by NumPy's own loop, which reports what BLAS does not
-                return y.reshape(((1,) * len(axes) if keepdims else ()) + x.shape[len(axes) :])
-    reduce: Any = np.add.reduce
-    return reduce(x, axis=axes, keepdims=keepdims)
-
-
-def contract(c: np.ndarray[Any, Any], g: np.ndarray[Any, Any]) -> Array:
-    """Sum all products of two plain arrays of one shape, without writing the products down.
-
-    >>> contract(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
-    np.float64(11.0)
-    """
-    total = np.dot(c.reshape(-1), g.reshape(-1))
-    return total if math.isfinite(total) else np.add.reduce(np.multiply(c, g), axis=None)  # which reports an infinity
-
-
-def multiply_out(c: np.ndarray[Any, Any], g: np.ndarray[Any, Any]) -> Array:
-    """Multiply arrays of different shapes; where the last axis is short, along the others."""
-    last = g.shape[-1] if g.ndim else 0
-    if not 1 < last < 5 or c.size == 1 or c.ndim > g.ndim or c.shape == g.shape:
-        return np.multiply(c, g)
-    shape = np.broadcast_shapes(c.shape, g.shape)
-    if shape[-1] != last:
-        return np.multiply(c, g)
-    product = np.empty(shape, np.result_type(c, g))
-    for k in range(last):
-        np.multiply(c[..., k if c.shape[-1] > 1 else 0], g[..., k], out=product[..., k])
-    return product
-
-
-def pull_large(c: np.ndarray[Any, Any], g: np.ndarray[Any, Any], in_shape: Shape, batch: int) -> Array:
-    """Do as `pull_diagonal`; if all is summed up, without writing the products down."""
-    if not batch and math.prod(in_shape) == 1 and c.dtype is g.dtype and c.dtype.char in _SUMMABLE:
-        total = c.reshape(-1)[0] * add_up(g, tuple(range(g.ndim)), False) if c.size == 1 else None
-        if c.shape == g.shape:
-            total = np.dot(c.reshape(-1), g.reshape(-1))
-        if total is not None and np.isfinite(total):  # 0 * inf has to be met, and reported, one by one
-            return total.reshape(in_shape) if in_shape else total
-    return pull_diagonal(1, multiply_out(c, g), in_shape, batch)
-
-
-# ---- Putting pieces into an array of zeros: the transpose of indexing, which NumPy has no function for ----
-
-
-def assemble(pieces: Sequence[Array], indices: Sequence[Any], shape: Shape, batch: int = 0) -> Array:
-    """Add each piece into an array of zeros of `shape`, at its index (repeated positions add up).
-
-    Dispatches by NumPy's own protocol (NEP 18), as a NumPy function would.
-
-    >>> assemble([np.array(5.0), np.array([1.0, 2.0])], [(0,), (slice(0, 2),)], (3,))
-    array([6., 2., 0.])
-    """
-    if not batch and type(pieces[0]) in _PLAIN:
-        total = np.zeros(shape)
-        for piece, index in zip(pieces, indices, strict=True):
-            kind = type(piece)
-            if kind is np.float64 and is_basic(index):
-                total[index] += piece
-            elif kind is np.ndarray and piece.dtype is _FLOAT64 and is_basic(index):
-                add_into(total, index, piece)
-            else:
-                break
-        else:
-            return total  # as most are
-    for piece in pieces:
-        kind = type(piece)
-        if kind is not np.ndarray and kind is not np.float64 and hasattr(kind, "__array_function__"):
-            return piece.__array_function__(assemble, (kind,), (pieces, indices, shape), {"batch": batch})
-    basic = [is_basic(index) for index in indices]
-    for index, simple in zip(indices, basic, strict=True):
-        traced = None if simple else _traced_item(index)
-        if traced is not None:
-            return traced.__array_function__(assemble, (type(traced),), (pieces, indices, shape), {"batch": batch})
-    if len(pieces) == 1 and not batch and not basic[0]:
-        counted = _count_up(pieces[0], indices[0], shape)
-        if counted is not None:
-            return counted
-    leading: Shape = np.shape(pieces[0])[:batch] if batch else ()
-    total = np.zeros(leading + shape, _common_dtype(pieces))
-    free = (slice(None),) * batch
-    for piece, index, simple in zip(pieces, indices, basic, strict=True):
-        if simple:
-            add_into(total, free + index if batch else index, piece)
-        else:
-            add_at(total, piece, index, shape, batch)
-    return total
-
-
-def add_into(whole: np.ndarray[Any, Any], index: Any, piece: Array) -> None:
-    """Add to part of an array; ``whole[index] += piece`` would copy the part once more."""
-    part = whole[index]
-    if type(part) is np.ndarray:
-        np.add(part, piece, out=part)
-    else:
-        whole[index] = part + piece
-
-
-def _common_dtype(arrays: Sequence[Array]) -> np.dtype[Any]:
-    """Return np.result_type, without asking NumPy where all are the same."""
-    first: np.dtype[Any] | None = getattr(arrays[0], "dtype", None)
-    for a in arrays[1:]:
-        if getattr(a, "dtype", None) is not first:
-            return np.result_type(*arrays)
-    return np.result_type(*arrays) if first is None else first
-
-
-def add_at(total: np.ndarray[Any, Any], piece: Array, index: Any, shape: Shape, batch: int) -> None:
-    """Add a piece into an array at positions that may repeat."""
-    flat = flat_positions(index, shape)
-    leading = total.shape[:batch]
-    view = total.reshape((*leading, math.prod(shape)))
-    at: Any = (*(slice(None),) * batch, flat.ravel())
-    np.add.at(view, at, np.reshape(piece, (*leading, flat.size)))  # unbuffered: repeats add up
-
-
-def _count_up(piece: Array, index: Any, shape: Shape) -> np.ndarray[Any, Any] | None:
-    """Assemble one piece by np.bincount, which is the quickest sum by position; None where it does not apply."""
-    if type(piece) is not np.ndarray or piece.dtype.char != "d" or not piece.size:
-        return None
-    only: Any = index[0] if len(index) == 1 else None
-    if type(only) is np.ndarray and only.ndim == 1 and only.dtype == np.intp:
-        width = math.prod(shape[1:])
-        if piece.size > LARGE and 0 < width <= 16 and only.min() >= 0:
-            total = np.empty((shape[0], width))  # column by column: no table of the positions of all elements
-            columns = piece.reshape((-1, width))
-            for k in range(width):
-                total[:, k] = np.bincount(only, columns[:, k], shape[0])
-            return total.reshape(shape)
-    flat = flat_positions(index, shape)
-    return np.bincount(flat.reshape(-1), piece.reshape(-1), math.prod(shape)).reshape(shape)
-
-
-def is_basic(index: Any) -> bool:
-    """Tell whether an index tuple holds only integers, slices, newaxis and the ellipsis."""
-    for item in index:
-        kind = type(item)
-        if kind is not int and kind is not slice and item is not None and item is not Ellipsis:
-            return False
-    return True
-
-
-def _traced_item(index: Any) -> Any:
-    """Return the first part of an index that is itself being traced, None if there is none."""
-    for item in index:
-        kind = type(item)
-        if kind is not int and kind is not slice and kind is not np.ndarray and hasattr(kind, "__array_function__"):
-            return item
-    return None
-
-
-def _present(index: Any) -> Any:
-    """Return an index with the present values of those parts of it that are being traced."""
-    while _traced_item(index) is not None:
-        index = tuple(getattr(item, "value", item) for item in index)
-    return index
-
-
-def flat_positions(index: Any, shape: Shape) -> np.ndarray[Any, Any]:
-    """Return the flat position in an array of `shape` of every element that `index` selects."""
-    if len(shape) == 1 and len(index) == 1:
-        (only,) = index
-        if type(only) is np.ndarray and only.dtype == np.intp and only.size and only.min() >= 0:
-            return only
-    return np.asarray(np.arange(math.prod(shape)).reshape(shape)[index])
-
-
-def take(t: Array, index: Any, shape: Shape, batch: int) -> Array:
-    """Index the last axes of a block of arrays of `shape`, as `index` would index one of them."""
-    traced = _traced_item(index)
-    if traced is not None:
-        return traced.__array_function__(take, (type(traced),), (t, index, shape, batch), {})
-    if not batch:
-        return t[index]
-    if is_basic(index):
-        return t[(slice(None),) * batch + index]
-    flat = flat_positions(index, shape)
-    leading = t.shape[:batch]
-    return t.reshape((*leading, math.prod(shape)))[(slice(None),) * batch + (flat.ravel(),)].reshape(
-        leading + flat.shape
-    )
-
-
-# ---- The structures ----
 
 
 class LocalJacobian:
@@ -335,6 +73,11 @@ class LocalJacobian:
     def T(self) -> LocalJacobian:
         """The transposed map."""
         return Transposed(self)
+
+    @property
+    def entries(self) -> int:
+        """How many numbers are stored for it: none for what only moves or adds elements."""
+        return 0
 
     def __matmul__(self, other: Any) -> Any:
         if isinstance(other, LocalJacobian):
@@ -374,6 +117,24 @@ class Diagonal(LocalJacobian):
     def pull(self, g: Array, batch: int = 0) -> Array:
         return pull_diagonal(self.c, g, self.in_shape, batch)
 
+    @property
+    def is_square(self) -> bool:
+        """Whether nothing is broadcast: the matrix is square, and a diagonal indeed."""
+        return self.in_shape == self.out_shape
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether tangents pass unchanged."""
+        return type(self.c) is int and self.c == 1 and self.is_square
+
+    @property
+    def T(self) -> LocalJacobian:
+        return self if self.is_square else Transposed(self)
+
+    @property
+    def entries(self) -> int:
+        return 0 if type(self.c) is int else int(np.size(self.c))
+
     def counts(self) -> Counts:
         if type(self.c) is int and self.c in (1, -1):
             return {}
@@ -393,6 +154,28 @@ class Diagonal(LocalJacobian):
         )
 
 
+class Zero(LocalJacobian):
+    """``y_dot = 0``: no path leads from `x` to `y`."""
+
+    __slots__ = ()
+
+    def __init__(self, in_shape: Shape, out_shape: Shape) -> None:
+        self.in_shape, self.out_shape = in_shape, out_shape
+
+    def push(self, t: Array, batch: int = 0) -> Array:
+        return np.zeros(t.shape[:batch] + self.out_shape, t.dtype)[()]
+
+    def pull(self, g: Array, batch: int = 0) -> Array:
+        return np.zeros(g.shape[:batch] + self.in_shape, g.dtype)[()]
+
+    @property
+    def T(self) -> LocalJacobian:
+        return Zero(self.out_shape, self.in_shape)
+
+    def formula(self, operand: str) -> str:
+        return f"0 {operand}"
+
+
 class Select(LocalJacobian):
     """``y_dot = x_dot[index]``: rows of the identity."""
 
@@ -400,7 +183,7 @@ class Select(LocalJacobian):
 
     def __init__(self, index: Any, in_shape: Shape, out_shape: Shape | None = None) -> None:
         self.index, self.in_shape = index, in_shape
-        self.out_shape = np.empty(in_shape)[index].shape if out_shape is None else out_shape
+        self.out_shape = shape_of_selection(index, in_shape) if out_shape is None else out_shape
 
     def push(self, t: Array, batch: int = 0) -> Array:
         return take(t, self.index, self.in_shape, batch)
@@ -430,7 +213,7 @@ class Place(LocalJacobian):
     @property
     def region(self) -> Shape:
         """The shape of what the index selects."""
-        return tuple(np.empty(self.out_shape, np.bool_)[_present(self.index)].shape)
+        return shape_of_selection(self.index, self.out_shape)
 
     def push(self, t: Array, batch: int = 0) -> Array:
         return assemble(
@@ -450,7 +233,7 @@ class Place(LocalJacobian):
         """Drop what the same assignment overwrites: of repeated positions the last one stays."""
         if is_basic(self.index):
             return part
-        flat = flat_positions(_present(self.index), self.out_shape)
+        flat = flat_positions(index_values(self.index), self.out_shape)
         last = np.zeros(math.prod(self.out_shape), np.intp)
         last[flat.ravel()] = np.arange(flat.size)
         lasts = last[flat.ravel()] == np.arange(flat.size)
@@ -470,9 +253,9 @@ class Erase(LocalJacobian):
             erased = t.copy()
             erased[(slice(None),) * batch + self.index] = 0
             return erased
-        if _traced_item(self.index) is not None:
-            region = np.empty(self.in_shape, np.bool_)[_present(self.index)].shape
-            return np.where(assemble([np.ones(region)], [self.index], self.in_shape) == 0, t, 0.0)
+        if traced_item(self.index) is not None:
+            region = np.ones(shape_of_selection(self.index, self.in_shape))
+            return np.where(assemble([region], [self.index], self.in_shape) == 0, t, 0.0)
         left = np.ones(self.in_shape, np.bool_)
         left[self.index] = False
         return np.where(left, t, 0.0)
@@ -572,6 +355,10 @@ class Reshape(LocalJacobian):
     def pull(self, g: Array, batch: int = 0) -> Array:
         return g.reshape(g.shape[:batch] + self.in_shape)
 
+    @property
+    def T(self) -> LocalJacobian:
+        return Reshape(self.out_shape, self.in_shape)
+
     def formula(self, operand: str) -> str:
         return f"{operand} reshaped to {self.in_shape}"
 
@@ -591,8 +378,14 @@ class Permute(LocalJacobian):
     def pull(self, g: Array, batch: int = 0) -> Array:
         if self.axes == (1, 0) and not batch:
             return g.T
-        inverse = sorted(range(len(self.axes)), key=self.axes.__getitem__)
-        return np.transpose(g, (*range(batch), *(a + batch for a in inverse)))
+        return np.transpose(g, (*range(batch), *(a + batch for a in self._inverse())))
+
+    def _inverse(self) -> Shape:
+        return tuple(sorted(range(len(self.axes)), key=self.axes.__getitem__))
+
+    @property
+    def T(self) -> LocalJacobian:
+        return Permute(self.out_shape, self._inverse(), self.in_shape)
 
     def formula(self, operand: str) -> str:
         return f"{operand}^T"
@@ -620,6 +413,14 @@ class LeftProduct(LocalJacobian):
         if not batch and len(self.in_shape) == 2 < A.ndim and type(A) is np.ndarray is type(g):
             return np.matmul(_in_rows(A).T, _in_rows(g))  # the stack is summed over
         return pull_diagonal(1, np.matmul(_transpose(A), g), self.in_shape, batch)
+
+    @property
+    def T(self) -> LocalJacobian:
+        return LeftProduct(self.A.T, self.out_shape, self.in_shape) if self.A.ndim == 2 else Transposed(self)
+
+    @property
+    def entries(self) -> int:
+        return int(self.A.size)
 
     def counts(self) -> Counts:
         return product_counts(self.out_shape, self.A.shape[-1])
@@ -649,6 +450,14 @@ class RightProduct(LocalJacobian):
             return pull_diagonal(1, flat.reshape(g.shape[:-1] + flat.shape[-1:]), self.in_shape, batch)
         return pull_diagonal(1, np.matmul(g, _transpose(self.B)), self.in_shape, batch)
 
+    @property
+    def T(self) -> LocalJacobian:
+        return RightProduct(self.B.T, self.out_shape, self.in_shape) if self.B.ndim == 2 else Transposed(self)
+
+    @property
+    def entries(self) -> int:
+        return int(self.B.size)
+
     def counts(self) -> Counts:
         return product_counts(self.out_shape, self.B.shape[0 if self.B.ndim == 1 else -2])
 
@@ -673,6 +482,14 @@ class Dense(LocalJacobian):
         leading = g.shape[:batch]
         flat = g.reshape((*leading, 1, math.prod(self.out_shape)))
         return np.matmul(flat, self.matrix).reshape(leading + self.in_shape)
+
+    @property
+    def T(self) -> LocalJacobian:
+        return Dense(self.matrix.T, self.out_shape, self.in_shape)
+
+    @property
+    def entries(self) -> int:
+        return int(self.matrix.size)
 
     def counts(self) -> Counts:
         return product_counts((math.prod(self.out_shape),), math.prod(self.in_shape))
@@ -732,6 +549,10 @@ class Transposed(LocalJacobian):
     def T(self) -> LocalJacobian:
         return self.of
 
+    @property
+    def entries(self) -> int:
+        return self.of.entries
+
     def formula(self, operand: str) -> str:
         return f"{operand} taken at its index" if isinstance(self.of, Select) else f"{self!r}({operand})"
 
@@ -750,6 +571,14 @@ class Composed(LocalJacobian):
 
     def pull(self, g: Array, batch: int = 0) -> Array:
         return self.inner.pull(self.outer.pull(g, batch), batch)
+
+    @property
+    def T(self) -> LocalJacobian:
+        return Composed(self.inner.T, self.outer.T)
+
+    @property
+    def entries(self) -> int:
+        return self.outer.entries + self.inner.entries
 
     def counts(self) -> Counts:
         return sum_counts(self.outer.counts(), self.inner.counts())
@@ -778,6 +607,14 @@ class Added(LocalJacobian):
     def pull(self, g: Array, batch: int = 0) -> Array:
         return self.left.pull(g, batch) + self.right.pull(g, batch)
 
+    @property
+    def T(self) -> LocalJacobian:
+        return Added(self.left.T, self.right.T)
+
+    @property
+    def entries(self) -> int:
+        return self.left.entries + self.right.entries
+
     def counts(self) -> Counts:
         extra = {"additions": math.prod(self.out_shape)}
         return sum_counts(sum_counts(self.left.counts(), self.right.counts()), extra)
@@ -791,22 +628,67 @@ class Added(LocalJacobian):
         return sparse.csr_array(self.left.sparse() + self.right.sparse())
 
 
+# ---- Products and sums; `products` fills the tables ----
+
+Rule = Callable[[Any, Any], LocalJacobian | None]
+Table = dict[tuple[type[LocalJacobian], type[LocalJacobian]], Rule]
+PRODUCTS: Table = {}
+"""By the structures of two factors, outer and inner: the product, or None where it has no structure of its own."""
+SUMS: Table = {}
+"""By the structures of two terms: the sum, or None where it has no structure of its own."""
+
+
 def compose(outer: LocalJacobian, inner: LocalJacobian) -> LocalJacobian:
-    """Multiply two local Jacobians, keeping the structure where the product has one of its own."""
-    if isinstance(outer, Diagonal) and isinstance(inner, Diagonal) and outer.in_shape == outer.out_shape:
-        return Diagonal(outer.c * inner.c, inner.in_shape, outer.out_shape)
-    if isinstance(outer, Dense) and isinstance(inner, Dense):
-        return Dense(np.matmul(outer.matrix, inner.matrix), inner.in_shape, outer.out_shape)
-    return Composed(outer, inner)
+    """Multiply two local Jacobians: each factor with its neighbor, as long as such a product has a structure.
+
+    >>> compose(Sum((2, 3), (-1,), False), Sum((4, 2, 3), (-3,), False))
+    Sum((4, 2, 3) -> (2,))
+    """
+    factors = _merge(_factors(outer), _factors(inner))
+    product = factors.pop()
+    while factors:
+        product = Composed(factors.pop(), product)
+    return product
 
 
 def add(left: LocalJacobian, right: LocalJacobian) -> LocalJacobian:
-    """Add two local Jacobians of parallel edges, keeping the structure where the sum has one of its own."""
-    if isinstance(left, Diagonal) and isinstance(right, Diagonal):
-        return Diagonal(left.c + right.c, left.in_shape, left.out_shape)
-    if isinstance(left, Dense) and isinstance(right, Dense):
-        return Dense(left.matrix + right.matrix, left.in_shape, left.out_shape)
-    return Added(left, right)
+    """Add the local Jacobians of two parallel edges: each term to one with which the sum has a structure."""
+    if type(right) is Added:
+        return add(add(left, right.left), right.right)
+    total = _look_up(SUMS, left, right)
+    if total is None and type(left) is Added:
+        total = _look_up(SUMS, left.right, right)
+        if total is not None:
+            return add(left.left, total)
+        total = _look_up(SUMS, left.left, right)
+        if total is not None:
+            return add(total, left.right)
+    return Added(left, right) if total is None else total
+
+
+def _look_up(table: Table, one: LocalJacobian, other: LocalJacobian) -> LocalJacobian | None:
+    """Look up a pair of structures; entries for any structure at all stand under `LocalJacobian`."""
+    for pair in ((type(one), type(other)), (type(one), LocalJacobian), (LocalJacobian, type(other))):
+        rule = table.get(pair)
+        result = None if rule is None else rule(one, other)
+        if result is not None:
+            return result
+    return None
+
+
+def _factors(J: LocalJacobian) -> list[LocalJacobian]:
+    return [*_factors(J.outer), *_factors(J.inner)] if type(J) is Composed else [J]
+
+
+def _merge(outer: list[LocalJacobian], inner: list[LocalJacobian]) -> list[LocalJacobian]:
+    """Join two lists of factors; where the neighbors have a product, that in turn may have one with its neighbors."""
+    product = _look_up(PRODUCTS, outer[-1], inner[0]) if outer and inner else None
+    if product is None:
+        return [*outer, *inner]
+    return _merge(_merge(outer[:-1], _factors(product)), inner[1:])
+
+
+# ---- Counts and shapes of products of matrices ----
 
 
 def product_counts(out_shape: Shape, length: int) -> Counts:

@@ -1,0 +1,105 @@
+"""Local Jacobians: what stands on the edges of the linearized graph, and how it is multiplied and added.
+
+- `arrays`: kernels of large arrays, and the transpose of indexing;
+- `structures`: a class a structure (a diagonal, a selection, a sum, a product with a matrix), which is pushed through,
+  pulled through, counted and written down;
+- `products`: ``J @ K`` and ``J + K`` as a table, by the structures of both.
+
+>>> import numpy as np
+>>> J = Diagonal(np.array([2.0, 3.0]), (2,), (2,))
+>>> J @ np.array([1.0, 1.0])
+array([2., 3.])
+>>> (J @ Select((0,), (2, 2))).dense()
+array([[2., 0., 0., 0.],
+       [0., 3., 0., 0.]])
+"""
+
+from wengert.jacobians import products
+from wengert.jacobians.arrays import (
+    LARGE,
+    SHORT,
+    Array,
+    Shape,
+    add_at,
+    add_into,
+    add_up,
+    assemble,
+    contract,
+    flat_positions,
+    is_basic,
+    multiply_out,
+    product_of_nonzeros,
+    pull_diagonal,
+    pull_large,
+    push_diagonal,
+    scale,
+    take,
+)
+from wengert.jacobians.structures import (
+    Added,
+    Composed,
+    Counts,
+    Dense,
+    Diagonal,
+    Erase,
+    LeftProduct,
+    LocalJacobian,
+    Map,
+    Permute,
+    Place,
+    RealLinear,
+    Reshape,
+    RightProduct,
+    Select,
+    Sum,
+    Transposed,
+    Zero,
+    add,
+    compose,
+    product_counts,
+    sum_counts,
+)
+
+__all__ = [
+    "LARGE",
+    "SHORT",
+    "Added",
+    "Array",
+    "Composed",
+    "Counts",
+    "Dense",
+    "Diagonal",
+    "Erase",
+    "LeftProduct",
+    "LocalJacobian",
+    "Map",
+    "Permute",
+    "Place",
+    "RealLinear",
+    "Reshape",
+    "RightProduct",
+    "Select",
+    "Shape",
+    "Sum",
+    "Transposed",
+    "Zero",
+    "add",
+    "add_at",
+    "add_into",
+    "add_up",
+    "assemble",
+    "compose",
+    "contract",
+    "flat_positions",
+    "is_basic",
+    "multiply_out",
+    "product_counts",
+    "product_of_nonzeros",
+    "products",
+    "pull_diagonal",
+    "pull_large",
+    "push_diagonal",
+    "scale",
+    "sum_counts",
+    "take",
+]
