@@ -773,11 +773,11 @@ def _fault(line: Line, row: Any, atom: Var, environment: dict[Var, Any], rng: np
         if parent == at:
             pull = np.asarray(J.pull(g.astype(y.dtype)[()]), dtype=np.float64)
             pulled, scale = pulled + float(np.sum(pull * t)), scale + float(np.sum(np.abs(pull * t)))
-            if primitive.joint is None:
+            if primitive.jvp is None:
                 pushed = pushed + J.push(t.astype(atom.dtype)[()])
-    if primitive.joint is not None:
+    if primitive.jvp is not None:
         tangents = [t.astype(atom.dtype)[()] if parent == at else None for parent in parents]
-        pushed = np.asarray(primitive.joint(tangents, kept[1:], 0, **params))
+        pushed = np.asarray(primitive.jvp(tangents, kept[1:], 0, **params))
     ahead = np.broadcast_to(np.asarray(pushed, dtype=np.float64), y.shape)
     allowed = truth.tolerance[:, 0] + ROUNDINGS * eps * (np.max(np.abs(d[np.isfinite(d)]), initial=0.0) + 1e-300)
     known = np.isfinite(allowed)

@@ -113,14 +113,14 @@ class OfOutput(LocalJacobian):
     def push(self, t: Array, batch: int = 0) -> Array:
         primitive, parents, kept, params, _, _ = self._row
         tangents = [t if k == self._k else None for k in range(len(parents))]
-        pushed = primitive.joint(tangents, kept[1:], batch, **params)[self._n]  # type: ignore[misc]
+        pushed = primitive.jvp(tangents, kept[1:], batch, **params)[self._n]  # type: ignore[misc]
         return np.zeros(t.shape[:batch] + self.out_shape, t.dtype)[()] if pushed is None else pushed
 
     def pull(self, g: Array, batch: int = 0) -> Array:
         primitive, parents, kept, params, _, _ = self._row
         bars = [g if n == self._n else None for n in range(len(kept[0]))]
         wanted = [k == self._k for k in range(len(parents))]
-        pulled = primitive.joint_pull(bars, kept[1:], batch, wanted, **params)[self._k]  # type: ignore[misc]
+        pulled = primitive.vjp(bars, kept[1:], batch, wanted, **params)[self._k]  # type: ignore[misc]
         return np.zeros(g.shape[:batch] + self.in_shape, g.dtype)[()] if pulled is None else pulled
 
 

@@ -111,10 +111,10 @@ def _forward(linearization: Linearization, seeds: Mapping[int, Array], batch: in
             if recording:
                 context.place = place
             total = None
-            if primitive.joint is not None:
+            if primitive.jvp is not None:
                 tangents = [dot[parent] if parent >= 0 else None for parent in parents]
                 if any(t is not None for t in tangents):
-                    total = primitive.joint(tangents, kept[1:], batch, **params)
+                    total = primitive.jvp(tangents, kept[1:], batch, **params)
                 if primitive.multiple:
                     for position, t in zip(out, total or (), strict=False):
                         dot[position] = t
@@ -214,20 +214,20 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                         known = bar[parent]
                         bar[parent] = part if known is None else known + part
                 continue
-            if plain and primitive.joint_pull is not None:
+            if plain and primitive.vjp is not None:
                 _pull_jointly(primitive, [g], parents, kept, params, 0, bar, own)
                 continue
             if recording:
                 context.place = place
             elementwise, variadic, partials = primitive.elementwise, primitive.variadic, primitive.partials
-            together = None if primitive.together is None else primitive.together(*kept, **params)
+            shared = None if primitive.shared_partials is None else primitive.shared_partials(*kept, **params)
             for k, parent in enumerate(parents):
                 if parent < 0:
                     continue
                 if variadic:
                     c = partials[0](k, *kept, **params)  # type: ignore[misc]
-                elif together is not None:
-                    c = together[k]
+                elif shared is not None:
+                    c = shared[k]
                 else:
                     rule = partials[k] if k < len(partials) else None
                     if rule is None:
@@ -314,7 +314,7 @@ def _pull_jointly(
 ) -> None:  # fmt: skip
     """Pull the adjoints of a line's results back to all its operands at once."""
     wanted = [parent >= 0 for parent in parents]
-    parts = primitive.joint_pull(bars, kept[1:], batch, wanted, **params)  # type: ignore[misc]
+    parts = primitive.vjp(bars, kept[1:], batch, wanted, **params)  # type: ignore[misc]
     for parent, part in zip(parents, parts, strict=True):
         if parent >= 0 and part is not None:
             bar[parent] = part if bar[parent] is None else bar[parent] + part

@@ -196,8 +196,8 @@ def _primitive(name: str) -> Primitive:
             elementwise=False,
             variadic=True,
             multiple=True,
-            joint=_push,
-            joint_pull=_pull,
+            jvp=_push,
+            vjp=_pull,
             source=lambda args, params: f"{name}({', '.join(args)}; {params['held'].heading()})",
             counts=lambda _y, *_operands, held: held.cost(),
         )

@@ -58,7 +58,7 @@ def define(
     replaces
         The NumPy function, called by users, that this primitive stands for.
     known
-        What else is known of it: ``elementwise``, ``variadic``, ``joint``, ``source``, ``formula``, ``counts``,
+        What else is known of it: ``elementwise``, ``variadic``, ``jvp``, ``source``, ``formula``, ``counts``,
         ``domain``, ``kink``; see `Primitive`.
 
     Raises

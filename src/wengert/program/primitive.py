@@ -64,8 +64,8 @@ class Primitive:
     A parameter whose name begins with an underscore is only asked for its shape and dtype, so its elements need not
     be kept for the derivative: ``lambda y, _x: y``.  A *variadic* primitive has one rule for all its arguments, which
     takes the position first.  A *multiple* primitive returns a tuple, and its line has an output for each (a loop).
-    `joint` and `joint_pull` push all tangents and pull all adjoints of a line at once, where that is less work than one
-    argument after the other; `together` returns the partials with respect to all arguments, where their pulls have work
+    `jvp` pushes all tangents of a line at once, and `vjp` pulls all adjoints, where that is less work than one argument
+    after the other; `shared_partials` returns the partials with respect to all arguments, where their pulls have work
     in common.  Calling a primitive on traced values records a line.
 
     >>> import numpy as np
@@ -80,8 +80,7 @@ class Primitive:
         "domain",
         "elementwise",
         "formula",
-        "joint",
-        "joint_pull",
+        "jvp",
         "keeps",
         "keeps_all",
         "kink",
@@ -90,9 +89,10 @@ class Primitive:
         "numpy",
         "partials",
         "reads",
+        "shared_partials",
         "source",
-        "together",
         "variadic",
+        "vjp",
     )
 
     def __init__(
@@ -104,9 +104,9 @@ class Primitive:
         elementwise: bool = True,
         variadic: bool = False,
         multiple: bool = False,
-        joint: Callable[..., Any] | None = None,
-        joint_pull: Callable[..., Any] | None = None,
-        together: Callable[..., Sequence[Any]] | None = None,
+        jvp: Callable[..., Any] | None = None,
+        vjp: Callable[..., Any] | None = None,
+        shared_partials: Callable[..., Sequence[Any]] | None = None,
         operator: Callable[..., Any] | None = None,
         source: str | Callable[[Sequence[str], Mapping[str, Any]], str] | None = None,
         formula: str | Callable[..., Any] | None = None,
@@ -116,7 +116,7 @@ class Primitive:
     ) -> None:
         self.name, self.numpy, self.partials = name, numpy, tuple(partials)
         self.elementwise, self.variadic, self.multiple = elementwise, variadic, multiple
-        self.joint, self.joint_pull, self.together = joint, joint_pull, together
+        self.jvp, self.vjp, self.shared_partials = jvp, vjp, shared_partials
         self.compute = operator or numpy  # Python's own operators are ten times as fast on scalars
         self.source, self.formula, self.counts, self.domain, self.kink = source, formula, counts, domain, kink
         self.keeps = _what_the_rules_read(self.partials, variadic)

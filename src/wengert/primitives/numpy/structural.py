@@ -220,8 +220,8 @@ stack = define(
     lambda k, _y, *_xs, axis: _stack_part(k, _y, *_xs, axis=axis),
     elementwise=False,
     variadic=True,
-    joint=lambda tangents, values, batch, axis: np.stack(_zeros_for(tangents, values, batch), axis),
-    joint_pull=_pull_stack,
+    jvp=lambda tangents, values, batch, axis: np.stack(_zeros_for(tangents, values, batch), axis),
+    vjp=_pull_stack,
     source=_listed("stack"),
     counts=lambda *_args, **_params: {},
 )
@@ -231,8 +231,8 @@ concatenate = define(
     _concatenate_part,
     elementwise=False,
     variadic=True,
-    joint=lambda tangents, values, batch, axis: np.concatenate(_zeros_for(tangents, values, batch), axis),
-    joint_pull=_pull_concatenated,
+    jvp=lambda tangents, values, batch, axis: np.concatenate(_zeros_for(tangents, values, batch), axis),
+    vjp=_pull_concatenated,
     source=_listed("concatenate"),
     counts=lambda *_args, **_params: {},
 )
@@ -284,7 +284,7 @@ def _setitem(value: Any, array: Any, *operands: Any, index: tuple[Any, ...]) -> 
     return changed
 
 
-def _setitem_joint(tangents: Sequence[Any], values: Sequence[Any], batch: int, index: tuple[Any, ...]) -> Any:
+def _setitem_jvp(tangents: Sequence[Any], values: Sequence[Any], batch: int, index: tuple[Any, ...]) -> Any:
     """Assign the tangent of what was assigned into a copy of the tangent of the array."""
     t, whole = tangents[0], tangents[1]
     filled = fill_index(index, values[2:])
@@ -300,7 +300,7 @@ setitem = define(
     lambda _y, _value, _array, *operands, index: Place(fill_index(index, operands), _value.shape, _array.shape),
     lambda _y, _value, _array, *operands, index: Erase(fill_index(index, operands), _array.shape),
     elementwise=False,
-    joint=_setitem_joint,
+    jvp=_setitem_jvp,
     source=lambda args, params: f"setitem({args[1]}, np.s_[{write_index(params['index'], args[2:])}], {args[0]})",
     counts=lambda *_args, **_params: {},
 )

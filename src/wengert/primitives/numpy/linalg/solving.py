@@ -133,7 +133,7 @@ solve = define(
     np.linalg.solve,
     lambda y, A, _b: _solve_partials(y, A, _b)[0],
     lambda _y, A, _b: _solve_partials(_y, A, _b)[1],
-    together=_solve_partials,
+    shared_partials=_solve_partials,
     elementwise=False,
     source="np.linalg.solve({0}, {1})",
     counts=cubic(1 / 3),
