@@ -30,7 +30,7 @@ from wengert.arguments import Argnums, of_arrays
 from wengert.control.higher_order import Holding
 from wengert.errors import DerivativeError, ResultError, WengertError, explain_at
 from wengert.linearization import Linearization, edges
-from wengert.program import Line, Program, Shaped, Var, as_value, evaluate_all, value_of
+from wengert.program import Line, Program, Shaped, Var, as_value
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -725,20 +725,18 @@ def _check_lines(
 ) -> None:
     with np.errstate(all="ignore"):
         linearization = Linearization.of_program(program, *args)
-        environment = evaluate_all(program, *args)
     for line, row in zip(program.lines, linearization.rows, strict=True):
         name = line.primitive.name
         if isinstance(line.held, Holding):
             with np.errstate(all="ignore"):
-                operands = [value_of(a, environment) for a in line.inputs]
-                runs = list(itertools.islice(line.held.runs(operands), STEPS))
+                runs = list(itertools.islice(line.held.runs(row[2][1:]), STEPS))
             for what, inner, values in runs:
                 _check_lines(inner, values, rng, found, f" {what}{within}")
         if name in found or line.primitive.multiple:
             continue
         for atom in dict.fromkeys(a for a in line.inputs if isinstance(a, Var) and a.dtype.kind == "f" and a.size):
             with np.errstate(all="ignore"):
-                fault = _fault(line, row, atom, environment, rng)
+                fault = _fault(line, row, atom, rng)
             if fault:
                 where = "" if line.location is None else f"\n{line.location.excerpt()}"
                 found[name] = (
@@ -747,13 +745,12 @@ def _check_lines(
                 break
 
 
-def _fault(line: Line, row: Any, atom: Var, environment: dict[Var, Any], rng: np.random.Generator) -> str:
+def _fault(line: Line, row: Any, atom: Var, rng: np.random.Generator) -> str:
     """Return what is wrong with the derivative of a line with respect to one of its variables; empty if nothing is."""
     primitive, parents, kept, params, _, _ = row
     at = next(parents[k] for k, a in enumerate(line.inputs) if a is atom)
-    values = [environment[a] if isinstance(a, Var) else a.value for a in line.inputs]
-    x = np.asarray(environment[atom], dtype=np.float64)
-    y = environment[line.outputs[0]]
+    y, *values = kept
+    x = np.asarray(values[line.inputs.index(atom)], dtype=np.float64)
     if y.dtype.kind != "f" or not y.size:
         return ""
     eps = float(max(np.finfo(y.dtype).eps, np.finfo(atom.dtype).eps))

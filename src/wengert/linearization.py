@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from wengert.jacobians import Diagonal, LocalJacobian
-from wengert.program import Line, Program, Var, evaluate_all, value_of
+from wengert.program import Line, Program, Var, evaluate_line, interpret, value_of
+from wengert.program.interpretation import values_of_inputs
 from wengert.tracing import Row, Trace, current_context
 
 Array = Any
@@ -75,26 +76,27 @@ class Linearization:
         """Linearize a Program at a point by evaluating it there; what that records has the places of its lines."""
         context = current_context()
         place = context.place
-
-        def at(line: Line) -> None:
-            context.place = line.place
-
-        try:
-            environment = evaluate_all(program, *args, before=at)
-        finally:
-            context.place = place
         positions: dict[Var, int] = {var: k for k, var in enumerate(program.inputs)}
         rows: list[Row] = []
-        for line in program.lines:
-            parents = tuple(positions[a] if isinstance(a, Var) else -1 for a in line.inputs)
-            operands = [value_of(a, environment) for a in line.inputs]
+
+        def apply(line: Line, operands: list[Any]) -> Any:
+            context.place = line.place
+            y = evaluate_line(line, operands)
+            parents = tuple([positions[a] if isinstance(a, Var) else -1 for a in line.inputs])
             for var in line.outputs:
                 positions[var] = len(positions)
-            y: Any = tuple(environment[var] for var in line.outputs)
-            out: Any = tuple(positions[var] for var in line.outputs)
-            if not line.primitive.multiple:
-                (y,), (out,) = y, out
+            out: Any = tuple([positions[var] for var in line.outputs])
+            if line.primitive.multiple:
+                y = tuple(y)
+            else:
+                (out,) = out
             rows.append((line.primitive, parents, (y, *operands), line.params, line.place, out))
+            return y
+
+        try:
+            environment = interpret(program, values_of_inputs(program, args), apply)
+        finally:
+            context.place = place
         outputs = [positions[a] if isinstance(a, Var) else -1 for a in program.outputs]
         values = [value_of(a, environment) for a in program.outputs]
         with_complex = any(var.dtype.kind == "c" for var in environment)

@@ -19,7 +19,18 @@ from wengert.control.higher_order import Holding, Pulled, call
 from wengert.control.loop import Loop
 from wengert.errors import BranchError
 from wengert.passes.simplification import simplify
-from wengert.program import Program, Recordable, Shaped, Var, as_value, fail_at, guards_of
+from wengert.program import (
+    Guard,
+    Line,
+    Program,
+    Recordable,
+    Shaped,
+    Var,
+    as_value,
+    check_guard,
+    evaluate_line,
+    interpret,
+)
 from wengert.tracing import Traced, record
 
 Array = Any
@@ -203,34 +214,27 @@ class _Together:
 
     def _lines(self, program: Program, values: Sequence[Any], batched: Flags) -> list[tuple[Any, bool]]:
         """Evaluate the lines of a Program for all members; each result with whether it has an axis of members."""
-        known: dict[Var, tuple[Any, bool]] = dict(zip(program.inputs, zip(values, batched, strict=True), strict=True))
-        guards = guards_of(program)
 
-        def heed(var: Var) -> None:
-            value, has_members = known[var]
-            for guard in guards.get(var, ()):
-                if has_members:
-                    raise Apart
-                if guard.value != type(guard.value)(value):
-                    fail_at(guard, value)
-
-        for var in program.inputs:
-            heed(var)
-        for line in program.lines:
-            operands = [known[a] if isinstance(a, Var) else (a.value, False) for a in line.inputs]
-            like = [Shaped(var.shape, var.dtype) for var in line.outputs]
+        def apply(line: Line, operands: list[tuple[Any, bool]]) -> Any:
             has_members = any(on for _, on in operands)
             if has_members:
                 shapes = [Shaped(a.shape, a.dtype) if isinstance(a, Var) else None for a in line.inputs]
+                like = [Shaped(var.shape, var.dtype) for var in line.outputs]
                 result = self.evaluate(line.primitive, operands, shapes, line.params, like, self.size)
             else:
-                result = line.primitive(*[v for v, _ in operands], **line.params)
-            if not line.primitive.multiple:
-                result = (result,)
-            for var, value in zip(line.outputs, result, strict=True):
-                known[var] = value, has_members
-                heed(var)
-        return [known[a] if isinstance(a, Var) else (a.value, False) for a in program.outputs]
+                result = evaluate_line(line, [value for value, _ in operands])
+            return [(one, has_members) for one in result] if line.primitive.multiple else (result, has_members)
+
+        def on_guard(guard: Guard, known: tuple[Any, bool]) -> None:
+            value, has_members = known
+            if has_members:
+                raise Apart
+            check_guard(guard, value)
+
+        found = interpret(
+            program, list(zip(values, batched, strict=True)), apply, on_guard, lambda value: (value, False)
+        )
+        return [found[a] if isinstance(a, Var) else (a.value, False) for a in program.outputs]
 
 
 def all_members(value: Any, batched: bool, size: int) -> Any:

@@ -26,7 +26,18 @@ from wengert.explanation.steps import Derivative, Expr, Formula, Product
 from wengert.jacobians import LocalJacobian
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import structural as s
-from wengert.program import Atom, Constant, Line, Primitive, Program, Var, evaluate_all, value_of
+from wengert.program import (
+    Atom,
+    Constant,
+    Line,
+    Primitive,
+    Program,
+    Var,
+    evaluate_all,
+    evaluate_line,
+    interpret,
+    value_of,
+)
 from wengert.tracing import run
 
 LONGEST = 150
@@ -181,24 +192,28 @@ class Algebra:
 
     def _convert(self, program: Program, given: Sequence[Expr], values: Sequence[Any], line: Line) -> Expr:
         """Convert the Program of a rule; where it chooses by a comparison, take the side chosen at the point."""
-        environment = evaluate_all(program, *values)
-        symbols: dict[Var, Expr] = dict(zip(program.inputs, given, strict=True))
-        for inner in program.lines:
-            if inner.primitive is s.where:
-                condition, a, b = inner.inputs
-                if np.size(value_of(condition, environment)) != 1:
-                    symbols[inner.outputs[0]] = self._apply(inner, [self._atom(x, symbols) for x in inner.inputs])
-                    continue
-                chosen = a if value_of(condition, environment) else b
-                if line.primitive not in _EDGES:
-                    self._note(line)
-                symbols[inner.outputs[0]] = self._atom(chosen, symbols)
-            else:
-                symbols[inner.outputs[0]] = self._apply(inner, [self._atom(x, symbols) for x in inner.inputs])
         if line.primitive is s.where:
             self._note(line)
+
+        def apply(inner: Line, operands: list[tuple[Any, Expr | None]]) -> tuple[Any, Expr]:
+            numbers = [number for number, _ in operands]
+            if inner.primitive is s.where and np.size(numbers[0]) == 1:
+                if line.primitive not in _EDGES:
+                    self._note(line)
+                formula = self._formula(operands[1] if numbers[0] else operands[2])
+            else:
+                formula = self._apply(inner, [self._formula(operand) for operand in operands])
+            return evaluate_line(inner, numbers), formula
+
+        entered = list(zip(values, given, strict=True))
+        environment = interpret(program, entered, apply, constant=lambda value: (value, None))
         (output,) = program.outputs
-        return self._atom(output, symbols)
+        return self._formula(environment[output] if isinstance(output, Var) else (output.value, None))
+
+    def _formula(self, known: tuple[Any, Expr | None]) -> Expr:
+        """Return the formula of a value; a constant is written where it is read."""
+        value, formula = known
+        return self._atom(Constant(value), {}) if formula is None else formula
 
     def _note(self, line: Line) -> None:
         if line not in self.chosen:

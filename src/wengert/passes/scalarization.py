@@ -24,7 +24,7 @@ import numpy as np
 
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import structural as s
-from wengert.program import Guard, Packing, Primitive, Program, Var, as_value, guards_of, value_of
+from wengert.program import Guard, Line, Primitive, Program, as_value, interpret, value_of
 from wengert.tracing import Group, Tape, Traced, record
 
 _MOVING = (s.reshape, s.transpose, s.broadcast_to, s.stack, s.concatenate, s.getitem, s.diagonal)
@@ -117,23 +117,20 @@ def scalarize(program: Program, *args: Any) -> Program:
 
     Raises NotImplementedError for a line that has no scalar form.
     """
-    environment: dict[Var, Any] = {}
-    guards = guards_of(program)
+    entered: list[Any] = []
     with record(program.name, program.single) as trace:
         tape = trace.tape
         for argument, value in zip(program.arguments, args, strict=True):
             values = np.asarray(as_value(value), dtype=argument.dtype)
             parts = [tape.input(values[index]) for index in np.ndindex(*argument.shape)]
             trace.arguments.append(Group(argument.name, argument.shape, argument.dtype, parts))
-            _spread(argument, parts, environment)
-            for var in argument.atoms:
-                _guard(tape, guards.get(var, ()), environment[var])  # type: ignore[arg-type, index]
-        for line in program.lines:
+            entered += [_spread(argument.shape, parts)] if argument.whole else parts
+
+        def apply(line: Line, operands: list[Any]) -> Any:
             tape.context.place = line.place
-            operands = [value_of(a, environment) for a in line.inputs]
-            (var,) = line.outputs
-            environment[var] = result = _plain(_run(line.primitive, operands, dict(line.params)))
-            _guard(tape, guards.get(var, ()), result)
+            return _without_dimensions(_run(line.primitive, operands, dict(line.params)))
+
+        environment = interpret(program, entered, apply, functools.partial(_guard, tape))
     for packing in program.results:
         whole = [value_of(a, environment) for a in packing.atoms]
         parts = list(np.ravel(_boxed(whole[0]))) if packing.whole else whole
@@ -143,24 +140,22 @@ def scalarize(program: Program, *args: Any) -> Program:
     return trace.program()
 
 
-def _guard(tape: Tape, guards: Sequence[Guard], value: Any) -> None:
-    """Carry guards over to the scalar that stands for the guarded variable, which may be an array of one element."""
+def _guard(tape: Tape, guard: Guard, value: Any) -> None:
+    """Carry a guard over to the scalar that stands for the guarded variable, which may be an array of one element."""
     scalar = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
     if type(scalar) is Traced:
-        tape.guards += [(scalar.index, guard.value, guard.place) for guard in guards]
+        tape.guards.append((scalar.index, guard.value, guard.place))
 
 
-def _spread(argument: Packing, parts: list[Traced], environment: dict[Var, Any]) -> None:
-    if not argument.whole:
-        environment.update(zip(argument.atoms, parts, strict=True))  # type: ignore[arg-type]
-        return
-    whole = np.empty(argument.shape, dtype=object)
-    for index, part in zip(np.ndindex(*argument.shape), parts, strict=True):
-        whole[index] = part
-    environment[argument.atoms[0]] = _plain(whole)  # type: ignore[index]
+def _spread(shape: tuple[int, ...], parts: Sequence[Traced]) -> Any:
+    """Return an array of objects of some scalars."""
+    array = np.empty(shape, dtype=object)
+    for index, part in zip(np.ndindex(*shape), parts, strict=True):
+        array[index] = part
+    return _without_dimensions(array)
 
 
-def _plain(value: Any) -> Any:
+def _without_dimensions(value: Any) -> Any:
     return value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
 
 

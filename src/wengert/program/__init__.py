@@ -1,7 +1,15 @@
 """The Wengert list as a value: primitives, lines, Programs; how they are evaluated, printed and written as code."""
 
 from wengert.program.dataflow import check, guards_of, reached_by, walk
-from wengert.program.interpretation import evaluate, evaluate_all, fail_at
+from wengert.program.interpretation import (
+    check_guard,
+    evaluate,
+    evaluate_all,
+    evaluate_line,
+    fail_at,
+    interpret,
+    value_of,
+)
 from wengert.program.lines import (
     Atom,
     Constant,
@@ -13,7 +21,6 @@ from wengert.program.lines import (
     Var,
     WengertList,
     readable,
-    value_of,
 )
 from wengert.program.primitive import SMALL, Partial, Primitive, Recordable, Shaped, as_value
 from wengert.program.program import Program
@@ -38,10 +45,13 @@ __all__ = [
     "as_identifier",
     "as_value",
     "check",
+    "check_guard",
     "evaluate",
     "evaluate_all",
+    "evaluate_line",
     "fail_at",
     "guards_of",
+    "interpret",
     "reached_by",
     "readable",
     "value_of",

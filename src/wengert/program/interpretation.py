@@ -1,19 +1,102 @@
 """Interpretation: the one walk over a list of lines.
 
+Whatever goes through a Program line by line, with something in the place of each variable, is a handler of a line:
+evaluation, linearization, all members of a batch, scalar forms, formulas.
+
 >>> import wengert as wg
 >>> program = wg.trace(lambda x: 2.0 * x + 1.0)(0.0)
 >>> [float(value) for value in evaluate_all(program, 3.0).values()]
 [3.0, 6.0, 7.0]
+>>> def depth(line, depths):
+...     return 1 + max(depths)
+>>> list(interpret(program, [0], depth, constant=lambda value: 0).values())
+[0, 1, 2]
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
 
 from wengert.errors import ArgumentError, BranchError, Location
 from wengert.program.dataflow import guards_of
-from wengert.program.lines import Guard, Line, Var, WengertList, value_of
+from wengert.program.lines import Atom, Guard, Line, Var, WengertList
+
+
+def check_guard(guard: Guard, value: Any) -> None:
+    """Check that the decision is taken again at a value; raise BranchError if it is not."""
+    if guard.value != type(guard.value)(value):
+        fail_at(guard, value)
+
+
+def interpret(
+    program: WengertList,
+    values: Sequence[Any],
+    apply: Callable[[Line, list[Any]], Any],
+    on_guard: Callable[[Guard, Any], None] | None = check_guard,
+    constant: Callable[[Any], Any] | None = None,
+) -> dict[Var, Any]:
+    """Walk along the lines and return what stands for each variable.
+
+    Parameters
+    ----------
+    values
+        What stands for the independent variables, one by one.
+    apply
+        Makes of a line and of what stands for its operands that which stands for its result; for a line of several
+        results (`Primitive.multiple`), one for each.
+    on_guard
+        Is called with each guard and what stands for its variable, as soon as that is there; None to pass guards over.
+    constant
+        Makes of the value of a constant what stands for it; None where that is the value itself.
+    """
+    environment: dict[Var, Any] = dict(zip(program.inputs, values, strict=True))
+    guards = guards_of(program) if on_guard is not None else {}
+
+    def heed(var: Var) -> None:
+        for guard in guards.get(var, ()):
+            on_guard(guard, environment[var])  # type: ignore[misc]
+
+    if guards:
+        for var in program.inputs:
+            heed(var)
+    for line in program.lines:
+        if constant is None:
+            operands = [environment[a] if type(a) is Var else a.value for a in line.inputs]  # type: ignore[union-attr]
+        else:
+            operands = [environment[a] if isinstance(a, Var) else constant(a.value) for a in line.inputs]
+        result = apply(line, operands)
+        if line.primitive.multiple:
+            environment.update(zip(line.outputs, result, strict=True))
+        else:
+            environment[line.outputs[0]] = result
+        if guards:
+            for var in line.outputs:
+                heed(var)
+    return environment
+
+
+def evaluate_line(line: Line, operands: Sequence[Any]) -> Any:
+    """Evaluate a line on the values of its operands; on traced ones that records a line."""
+    return line.primitive(*operands, **line.params)
+
+
+def values_of_inputs(program: WengertList, args: Sequence[Any]) -> list[Any]:
+    """Return the values of the independent variables, from trees or else their leaves one by one."""
+    if program.trees is not None:
+        args = tuple(program.trees.split(args))
+    if len(args) != len(program.arguments):
+        names = ", ".join(a.name for a in program.arguments)
+        raise ArgumentError(f"this Program takes {len(program.arguments)} arguments ({names}), not {len(args)}.")
+    return [part for argument, value in zip(program.arguments, args, strict=True) for part in argument.unpack(value)]
+
+
+def evaluate_all(program: WengertList, *args: Any) -> dict[Var, Any]:
+    """Evaluate a Program at a point and return the value of every variable.
+
+    Where the function takes trees, the arguments are trees, or else their leaves one by one.
+    """
+    return interpret(program, values_of_inputs(program, args), evaluate_line)
 
 
 def evaluate(program: WengertList, *args: Any) -> Any:
@@ -28,44 +111,12 @@ def evaluate(program: WengertList, *args: Any) -> Any:
     return values[0] if program.single else values
 
 
-def evaluate_all(program: WengertList, *args: Any, before: Callable[[Line], None] | None = None) -> dict[Var, Any]:
-    """Evaluate a Program at a point and return the value of every variable.
-
-    Where the function takes trees, the arguments are trees, or else their leaves one by one.  `before` is told of each
-    line that comes.
-    """
-    if program.trees is not None:
-        args = tuple(program.trees.split(args))
-    if len(args) != len(program.arguments):
-        names = ", ".join(a.name for a in program.arguments)
-        raise ArgumentError(f"this Program takes {len(program.arguments)} arguments ({names}), not {len(args)}.")
-    environment: dict[Var, Any] = {}
-    for argument, value in zip(program.arguments, args, strict=True):
-        for atom, part in zip(argument.atoms, argument.unpack(value), strict=True):
-            environment[atom] = part  # type: ignore[index]
-    guards = guards_of(program)
-    for var in program.inputs:
-        _heed(guards, var, environment)
-    for line in program.lines:
-        if before is not None:
-            before(line)
-        result = line.primitive(*[value_of(a, environment) for a in line.inputs], **line.params)
-        if line.primitive.multiple:
-            environment.update(zip(line.outputs, result, strict=True))
-        else:
-            environment[line.outputs[0]] = result
-        for var in line.outputs:
-            _heed(guards, var, environment)
-    return environment
+def value_of(atom: Atom, environment: Mapping[Var, Any]) -> Any:
+    """Return the value of a variable or constant."""
+    return environment[atom] if isinstance(atom, Var) else atom.value
 
 
-def _heed(guards: dict[Var, list[Guard]], var: Var, environment: dict[Var, Any]) -> None:
-    for guard in guards.get(var, ()):
-        if guard.value != type(guard.value)(environment[var]):
-            fail_at(guard, environment[var])
-
-
-def fail_at(guard: Guard, value: Any) -> None:
+def fail_at(guard: Guard, value: Any) -> NoReturn:
     """Raise BranchError for a guarded variable that has another value here."""
 
     def message() -> str:

@@ -277,11 +277,6 @@ class WengertList:
         return tuple(atom for result in self.results for atom in result.atoms)
 
 
-def value_of(atom: Atom, environment: Mapping[Var, Any]) -> Any:
-    """Return the value of a variable or constant."""
-    return environment[atom] if isinstance(atom, Var) else atom.value
-
-
 def readable(expression: str) -> str:
     """Drop the module from a NumPy expression: the Wengert list says ``log(u_2)``."""
     return re.sub(r"\bscipy\.[a-z]+\.|\bwengert\.primitives\.(?:[a-z_]+\.)+|\bnp\.", "", expression)
