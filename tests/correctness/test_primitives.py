@@ -20,7 +20,7 @@ from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import fourier, linalg
 from wengert.primitives.numpy import structural as s
 from wengert.primitives.scipy import linalg as scipy_linalg
-from wengert.program import Shaped
+from wengert.program import Operand, Shaped
 
 UNARY = [((),), ((3,),), ((2, 3),), ((1,),), ((0,),)]
 BINARY = [
@@ -276,7 +276,7 @@ CASES = {
         case(lambda v, x: s.setitem(v, x, index=(Ellipsis,)), (3,), (2, 3)),
         case(lambda v, x: s.setitem(v, x, index=(LARGE,)), (4,), (3,)),
         case(lambda v, x: s.setitem(v, x, index=(MASK,)), (), (3,)),
-        case(lambda v, x: s.setitem(v, x, np.argmax(x), index=(s.Operand(0),)), (), (3,)),
+        case(lambda v, x: s.setitem(v, x, np.argmax(x), index=(Operand(0),)), (), (3,)),
         case(lambda v: s.setitem(v, np.ones(3), index=(0,)), ()),
         case(lambda x: s.setitem(2.0, x, index=(0,)), (3,)),
         case(lambda v, x: s.setitem(v, x, index=(slice(0, 0),)), (0,), (0,)),
@@ -291,9 +291,9 @@ CASES = {
         case(lambda a: s.put(a, indices=((np.array([], dtype=int),),), shape=(3,)), (0,)),
     ],
     "scatter": [
-        case(lambda a: s.scatter(a, np.argmax(a), index=(s.Operand(0),), shape=(3,)), ()),
-        case(lambda a: s.scatter(a, LARGE, index=(s.Operand(0),), shape=(3,)), (4,)),
-        case(lambda a: s.scatter(a, LARGE, index=(slice(None), s.Operand(0)), shape=(1, 3), batch=1), (2, 1, 4)),
+        case(lambda a: s.scatter(a, np.argmax(a), index=(Operand(0),), shape=(3,)), ()),
+        case(lambda a: s.scatter(a, LARGE, index=(Operand(0),), shape=(3,)), (4,)),
+        case(lambda a: s.scatter(a, LARGE, index=(slice(None), Operand(0)), shape=(1, 3), batch=1), (2, 1, 4)),
     ],
     "where": [
         case(lambda a, b: s.where(MASK, a, b), (3,), (3,)),

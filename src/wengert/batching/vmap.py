@@ -26,7 +26,7 @@ from wengert.errors import ArgumentError, ResultError, ShapeError, caller, expla
 from wengert.jacobians import take
 from wengert.primitives.numpy import structural as s
 from wengert.primitives.table import PRIMITIVES
-from wengert.program import Primitive, Recordable, as_value
+from wengert.program import Operand, Primitive, Recordable, as_value
 from wengert.tracing import (
     Row,
     Trace,
@@ -548,7 +548,7 @@ def _getitem(line: _Line) -> Any:
     index = line.params["index"]
     if len(line.operands) == 1:
         return take(line.operands[0], index, line.shape(0), 1)
-    if any(not isinstance(item, (s.Operand, int)) for item in index):
+    if any(not isinstance(item, (Operand, int)) for item in index):
         return None
     if any(innermost(v).dtype.kind == "b" for v in line.operands[1:] if hasattr(v, "dtype")):
         return None

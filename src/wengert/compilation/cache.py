@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from wengert.passes.simplification import exactly
-from wengert.program import Constant, Program
+from wengert.program import Program
+from wengert.program.structure import exactly, structure
 from wengert.tracing import COPIED
 
 MOST = 64
@@ -60,43 +60,28 @@ class Form:
 
 def form_of(program: Program) -> Form:
     """Return the form of a Program: that of those before it which had the same structure."""
-    structure = structure_of(program)
-    return Form() if structure is None else _known(structure)
+    key = key_of(program)
+    return Form() if key is None else _known(key)
 
 
 @functools.lru_cache(MOST)
-def _known(_structure: Any) -> Form:
+def _known(_key: Any) -> Form:
     return Form(common=True)
 
 
-def structure_of(program: Program) -> Any:
-    """Return what Programs have in common for which the same code can be written, or None if that cannot be said."""
+def key_of(program: Program) -> Any:
+    """Return the structure of a Program with the numbers among its particulars; None if it has no lasting key."""
     if len(program.lines) > LONGEST:
         return None
-    places: dict[Any, int] = {}
-    parts: list[Any] = []
-    for var in program.inputs:
-        places[var] = len(places)
-        parts.append((var.shape, var.dtype))
+    known = structure(program, COPIED)
+    if known is None:
+        return None
     try:
-        for line in program.lines:
-            if line.primitive.multiple:
-                return None
-            (var,) = line.outputs
-            operands = tuple([_constant(a.value) if type(a) is Constant else places[a] for a in line.inputs])
-            params = line.params
-            exact = tuple([(name, exactly(value, COPIED)) for name, value in params.items()]) if params else ()
-            parts.append((line.primitive, operands, exact, var.shape, var.dtype))
-            places[var] = len(places)
-        for atom in program.outputs:
-            parts.append(_constant(atom.value) if type(atom) is Constant else places[atom])
+        return known.key, tuple([_particular(value) for value in known.particulars])
     except TypeError:
         return None
-    parts += [(places[guard.var], type(guard.value), guard.value) for guard in program.guards]
-    return tuple(parts)
 
 
-def _constant(value: Any) -> Any:
-    if type(value) is np.ndarray and not value.dtype.hasobject:
-        return np.ndarray, value.shape, value.dtype
-    return exactly(value, COPIED)
+def _particular(value: Any) -> Any:
+    """Return what of a particular stands in the code that is written: all of a number, nothing of an array."""
+    return None if type(value) is np.ndarray and not value.dtype.hasobject else exactly(value, COPIED)

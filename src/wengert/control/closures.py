@@ -19,8 +19,8 @@ from wengert import trees
 from wengert.control.bodies import Body, rearranged
 from wengert.control.templates import same_rows
 from wengert.errors import ArgumentError, Location, ResultError, caller, explain_at
-from wengert.passes.simplification import value_key
 from wengert.program import Packing, Program, Recordable, Var, as_value
+from wengert.program.structure import exactly
 from wengert.tracing import (
     COPIED,
     Group,
@@ -130,23 +130,16 @@ class Captured:
             return id(tape), index
         primitive, parents, kept, params, *_ = rows[index]
         operands = tuple(
-            _content(value) if parent < 0 else self._key(tape, parent, rows)
+            exactly(value) if parent < 0 else self._key(tape, parent, rows)
             for parent, value in zip(parents, kept[1:], strict=True)
         )
-        how = tuple((name, value_key(value)) for name, value in sorted(params.items()))
+        how = tuple((name, exactly(value)) for name, value in sorted(params.items()))
         key = (primitive, operands, how, outputs_of(rows[index]).index(index))
         try:
             hash(key)
         except TypeError:
             return id(tape), index
         return key
-
-
-def _content(value: Any) -> Any:
-    """Return what two constants have in common that are the same: a trace copies small ones of the user's."""
-    if type(value) is np.ndarray and value.size <= COPIED:
-        return value.shape, value.dtype.str, value.tobytes()
-    return value_key(value)
 
 
 class Unpacking:

@@ -36,12 +36,13 @@ from wengert.control.higher_order import line_of
 from wengert.control.loop import Loop
 from wengert.control.templates import INDEXED, alike, dtype_of, numbered, same_value
 from wengert.passes.simplification import renumber
-from wengert.primitives.numpy.structural import Operand, concatenate, getitem, stack
+from wengert.primitives.numpy.structural import concatenate, getitem, stack
 from wengert.program import (
     Atom,
     Constant,
     Guard,
     Line,
+    Operand,
     Packing,
     Program,
     Var,

@@ -22,8 +22,8 @@ import numpy as np
 from wengert.control.higher_order import Holding
 from wengert.passes.simplification import with_numbers
 from wengert.primitives.numpy import elementwise as e
-from wengert.primitives.numpy.structural import Operand, getitem, setitem
-from wengert.program import Constant, Guard, Line, Packing, Program, Var
+from wengert.primitives.numpy.structural import getitem, setitem
+from wengert.program import Constant, Guard, Line, Operand, Packing, Program, Var
 from wengert.tracing import Trace
 
 INDEXED = (getitem, setitem)

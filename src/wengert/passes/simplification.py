@@ -13,7 +13,6 @@ with a structural zero is zero even where the other factor is infinite.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import EllipsisType, NoneType
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ import numpy as np
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import structural as s
 from wengert.program import Atom, Constant, Guard, Line, Packing, Program, Var
+from wengert.program.structure import exactly
 
 _COMMUTE = frozenset({e.add, e.multiply, e.maximum, e.minimum})
 
@@ -154,63 +154,16 @@ def _constant(value: float, out: Var) -> Constant:
 
 def _key(line: Line, inputs: tuple[Atom, ...]) -> Any:
     """Return what two lines that say the same have in common; None for one that is not to be compared."""
-    parts = [a if isinstance(a, Var) else ("constant", *value_key(a.value)) for a in inputs]
+    parts = [a if isinstance(a, Var) else ("constant", exactly(a.value)) for a in inputs]
     if line.primitive in _COMMUTE:
         parts.sort(key=lambda part: (isinstance(part, tuple), part.number if isinstance(part, Var) else 0))
-    params = tuple((name, value_key(value)) for name, value in sorted(line.params.items()))
+    params = tuple((name, exactly(value)) for name, value in sorted(line.params.items()))
     try:
         key = (line.primitive, tuple(parts), params)
         hash(key)
     except TypeError:
         return None
     return key
-
-
-def value_key(value: Any) -> tuple[Any, ...]:
-    """Return what two equal values have in common, as `exactly` does; long and unknown ones equal only themselves."""
-    if isinstance(value, (tuple, list)):
-        return tuple(value_key(v) for v in value)
-    if isinstance(value, np.ndarray) and value.size > 16:
-        return (id(value),)
-    try:
-        return exactly(value, 16)
-    except TypeError:
-        return (type(value).__name__, value)
-
-
-def exactly(value: Any, longest: int) -> tuple[Any, ...]:
-    """Return what two values have in common that cannot be told apart, down to the sign of zero.
-
-    Raises TypeError for an array of more than the `longest` number of elements, and for what is no number, index or
-    other plain value.
-
-    >>> exactly(0.0, 16) == exactly(0.0, 16), exactly(0.0, 16) == exactly(-0.0, 16)
-    (True, False)
-    """
-    kind = type(value)
-    if kind is int or kind in _SIMPLE:
-        return kind, value
-    if kind is tuple or kind is list:
-        return kind, *[exactly(item, longest) for item in value]
-    if kind is slice:
-        parts = value.start, value.stop, value.step
-        return kind, *[part if part is None or type(part) is int else exactly(part, longest) for part in parts]
-    if kind is float:
-        return kind, value.hex()
-    if kind is complex:
-        return kind, value.real.hex(), value.imag.hex()
-    if kind is np.ndarray and value.size <= longest and not value.dtype.hasobject:
-        return kind, value.shape, value.dtype, value.tobytes()
-    if isinstance(value, np.generic) and not value.dtype.hasobject:
-        return kind, value.dtype, value.tobytes()
-    if kind is s.Operand:
-        return kind, value.k
-    if isinstance(value, np.dtype):
-        return np.dtype, value
-    raise TypeError
-
-
-_SIMPLE = frozenset({bool, str, NoneType, EllipsisType, type})
 
 
 def renumber(program: Program) -> Program:

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,6 +101,24 @@ def _brief(value: Any) -> Any:
     return tuple(_brief(v) for v in value) if isinstance(value, tuple) else value
 
 
+class Operand:
+    """In a parameter, the place of the k-th operand: an index that is itself computed."""
+
+    __slots__ = ("k",)
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Operand and other.k == self.k
+
+    def __hash__(self) -> int:
+        return hash((Operand, self.k))
+
+    def __repr__(self) -> str:
+        return f"{{{self.k}}}"
+
+
 class Held:
     """What a line holds beside its operands: Programs, and how they are run (a loop, a branch); see `wengert.control`.
 
@@ -138,6 +156,10 @@ class Held:
     def source(self, names: Sequence[str], args: Sequence[str], left: Sequence[str]) -> list[str]:
         """Write the line as Python statements; the Programs are functions of the given names."""
         raise NotImplementedError
+
+    def structure(self, longest: int | None = None) -> tuple[Hashable, list[Any]] | None:
+        """Return the key and the particulars of what is held, as `program.structure` does; None where it has none."""
+        return None
 
     def swept(self, moving: Sequence[bool]) -> tuple[Any, Any, int] | None:
         """Count the line where it is itself a sweep over another: once, in each pass, and the values kept for it.

@@ -32,9 +32,9 @@ from wengert.errors import (
 )
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import functions
-from wengert.primitives.numpy.structural import Operand, concatenate, getitem, matmul, reshape, stack, transpose
+from wengert.primitives.numpy.structural import concatenate, getitem, matmul, reshape, stack, transpose
 from wengert.primitives.table import CALLS
-from wengert.program import SMALL, Primitive, Recordable, Shaped, as_value
+from wengert.program import SMALL, Operand, Primitive, Recordable, Shaped, as_value
 from wengert.tracing.messages import Text, lost, unsupported
 from wengert.tracing.tape import (
     COPIED,

@@ -35,27 +35,9 @@ from wengert.jacobians import (
     take,
 )
 from wengert.primitives.table import CALLS, define
-from wengert.program import Primitive, Recordable
+from wengert.program import Operand, Primitive, Recordable
 
 # ---- Writing calls as NumPy source ----
-
-
-class Operand:
-    """In an index or template: the place of the k-th operand (an index that is itself computed)."""
-
-    __slots__ = ("k",)
-
-    def __init__(self, k: int) -> None:
-        self.k = k
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is Operand and other.k == self.k
-
-    def __hash__(self) -> int:
-        return hash((Operand, self.k))
-
-    def __repr__(self) -> str:
-        return f"{{{self.k}}}"
 
 
 def write_index(index: Sequence[Any], operands: Sequence[str] = ()) -> str:

@@ -1,0 +1,185 @@
+"""Structure: a Program is a hashable shape and a list of particulars.
+
+The *key* says which primitives stand in which lines, what each operand is, shapes, dtypes and decisions.  The
+*particulars* are what Programs of one key may differ in, in the order of the lines: constants, whole numbers in an
+index, whole numbers that a decision was taken on.  Steps are alike if their keys agree, and code that was written for
+one of them fits all.
+
+>>> import numpy as np, wengert as wg
+>>> one, other = (wg.trace(lambda x: k * np.exp(x)[k])(np.ones(3)) for k in (1, 2))
+>>> structure(one).key == structure(other).key
+True
+>>> structure(one).particulars, structure(other).particulars
+([1, 1], [2, 2])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from types import EllipsisType, NoneType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wengert.program.lines import Operand, Var, WengertList
+
+
+class Structure(NamedTuple):
+    """What is common to all Programs of a structure, and what is particular to one of them."""
+
+    key: Hashable
+    particulars: list[Any]
+
+
+def structure(program: WengertList, longest: int | None = None) -> Structure | None:
+    """Return the structure of a Program; None for one that cannot be compared.
+
+    With `longest`, the key may outlive the Program: parameters that hold an array of more elements, which may change
+    meanwhile, or anything but numbers, strings and their tuples, have no key.
+    """
+    places: dict[Any, int] = {var: ~k for k, var in enumerate(program.inputs)}
+    number = 0  # of the results of lines, which counts apart from the inputs: a step may have one more of these
+    parts: list[Any] = []
+    particulars: list[Any] = []
+    try:
+        for line in program.lines:
+            operands = tuple([places[a] if type(a) is Var else _constant(a, particulars) for a in line.inputs])
+            params: Any = ()
+            if line.params:
+                held = line.held
+                if held is not None:
+                    inner = held.structure(longest)
+                    if inner is None:
+                        return None
+                    params, more = inner
+                    particulars += more
+                else:
+                    params = _params(line.params, longest, particulars)
+            if len(line.outputs) == 1:
+                (var,) = line.outputs
+                parts.append((line.primitive, operands, params, var.shape, var.dtype))
+                places[var] = number
+            else:
+                parts.append((line.primitive, operands, params, *[(var.shape, var.dtype) for var in line.outputs]))
+                places.update(zip(line.outputs, range(number, number + len(line.outputs)), strict=True))
+            number += len(line.outputs)
+        for guard in program.guards:
+            if type(guard.value) is bool:
+                parts.append((places[guard.var], guard.value))
+            else:
+                parts.append((places[guard.var], type(guard.value)))
+                particulars.append(guard.value)
+        for atom in program.outputs:
+            parts.append(places[atom] if type(atom) is Var else _constant(atom, particulars))
+        key = tuple([(var.shape, var.dtype) for var in program.inputs]), tuple(parts)
+        if longest is None:
+            hash(key)
+    except TypeError:
+        return None
+    return Structure(key, particulars)
+
+
+def _constant(atom: Any, particulars: list[Any]) -> Any:
+    """Return the kind of a constant; its value is a particular."""
+    value = atom.value
+    particulars.append(value)
+    return kind_of(value)
+
+
+def _params(params: Mapping[str, Any], longest: int | None, particulars: list[Any]) -> Any:
+    """Return the key of parameters; whole numbers in an index are particulars."""
+    parts = []
+    for name, value in params.items():
+        if name == "index" and type(value) is tuple:
+            particulars += [item for item in value if type(item) is int]
+            parts.append((name, *[int if type(item) is int else exactly(item, longest) for item in value]))
+        else:
+            parts.append((name, exactly(value, longest)))
+    return tuple(parts)
+
+
+# ---- Constants and parameters ----
+
+
+def kind_of(value: Any) -> Any:
+    """Return what a constant has in common with others that may stand in its place: type, shape, dtype.
+
+    >>> kind_of(2.0) == kind_of(3.0), kind_of(2.0) == kind_of(2), kind_of(np.ones(2)) == kind_of(np.ones(3))
+    (True, False, False)
+    """
+    return (np.ndarray, value.shape, value.dtype) if type(value) is np.ndarray else type(value)
+
+
+def exactly(value: Any, longest: int | None = None) -> Hashable:
+    """Return what two values have in common that cannot be told apart, down to the sign of zero.
+
+    With `longest`, raises TypeError for an array of more elements, and for what is no number, index or other plain
+    value; without, such values are told apart by themselves.
+
+    >>> exactly(0.0) == exactly(0.0), exactly(0.0) == exactly(-0.0), exactly(np.nan) == exactly(np.nan)
+    (True, False, True)
+    """
+    kind = type(value)
+    if kind is int or kind in _SIMPLE:
+        return kind, value
+    if kind is tuple or kind is list:
+        return kind, *[exactly(item, longest) for item in value]
+    if kind is slice:
+        parts = value.start, value.stop, value.step
+        return kind, *[part if part is None or type(part) is int else exactly(part, longest) for part in parts]
+    if kind is float:
+        return kind, value.hex()
+    if kind is complex:
+        return kind, value.real.hex(), value.imag.hex()
+    if kind is np.ndarray and not value.dtype.hasobject:
+        if value.size <= (SHORT if longest is None else longest):
+            return kind, value.shape, value.dtype, value.tobytes()
+        if longest is None:
+            return _LongArray(value)
+    if isinstance(value, np.generic) and not value.dtype.hasobject:
+        return kind, value.dtype, value.tobytes()
+    if kind is Operand:
+        return kind, value.k
+    if isinstance(value, np.dtype):
+        return np.dtype, value
+    if longest is None:
+        return kind, value
+    raise TypeError(f"{kind.__name__} has no lasting key")
+
+
+_SIMPLE = frozenset({bool, str, NoneType, EllipsisType, type})
+SHORT = 16
+"""Arrays of up to so many elements are compared by their bytes; longer ones are looked at only if need be."""
+
+
+class _LongArray:
+    """An array in a key, which is as good as any other of the same elements."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self.array = array
+
+    def __hash__(self) -> int:
+        return hash((self.array.shape, self.array.dtype))
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not _LongArray:
+            return False
+        a, b = self.array, other.array
+        return a is b or (a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
+
+
+def same(one: Any, other: Any) -> bool:
+    """Tell whether two constants or parameters are the same, down to the sign of zero; NaN is the same as NaN."""
+    if one is other:
+        return True
+    try:
+        return exactly(one) == exactly(other)
+    except TypeError:
+        return False
+
+
+def all_same(ones: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Tell whether two lists of particulars are the same."""
+    return len(ones) == len(others) and all(map(same, ones, others))
