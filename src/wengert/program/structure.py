@@ -43,26 +43,28 @@ def structure(program: WengertList, longest: int | None = None) -> Structure | N
     particulars: list[Any] = []
     try:
         for line in program.lines:
-            operands = tuple([places[a] if type(a) is Var else _constant(a, particulars) for a in line.inputs])
+            primitive = line.primitive
+            operands = tuple(
+                [places[a] if isinstance(a, Var) else _constant(a.value, particulars) for a in line.inputs]
+            )
             params: Any = ()
-            if line.params:
-                held = line.held
-                if held is not None:
-                    inner = held.structure(longest)
-                    if inner is None:
-                        return None
-                    params, more = inner
-                    particulars += more
-                else:
-                    params = _params(line.params, longest, particulars)
-            if len(line.outputs) == 1:
-                (var,) = line.outputs
-                parts.append((line.primitive, operands, params, var.shape, var.dtype))
-                places[var] = number
-            else:
-                parts.append((line.primitive, operands, params, *[(var.shape, var.dtype) for var in line.outputs]))
+            if primitive.multiple and line.held is not None:
+                inner = line.held.structure(longest)
+                if inner is None:
+                    return None
+                params, more = inner
+                particulars += more
+            elif line.params:
+                params = _params(line.params, longest, particulars)
+            if primitive.multiple:
+                parts.append((primitive, operands, params, *[(var.shape, var.dtype) for var in line.outputs]))
                 places.update(zip(line.outputs, range(number, number + len(line.outputs)), strict=True))
-            number += len(line.outputs)
+                number += len(line.outputs)
+            else:
+                (var,) = line.outputs
+                parts.append((primitive, operands, params, var.shape, var.dtype))
+                places[var] = number
+                number += 1
         for guard in program.guards:
             if type(guard.value) is bool:
                 parts.append((places[guard.var], guard.value))
@@ -70,7 +72,7 @@ def structure(program: WengertList, longest: int | None = None) -> Structure | N
                 parts.append((places[guard.var], type(guard.value)))
                 particulars.append(guard.value)
         for atom in program.outputs:
-            parts.append(places[atom] if type(atom) is Var else _constant(atom, particulars))
+            parts.append(places[atom] if isinstance(atom, Var) else _constant(atom.value, particulars))
         key = tuple([(var.shape, var.dtype) for var in program.inputs]), tuple(parts)
         if longest is None:
             hash(key)
@@ -79,11 +81,11 @@ def structure(program: WengertList, longest: int | None = None) -> Structure | N
     return Structure(key, particulars)
 
 
-def _constant(atom: Any, particulars: list[Any]) -> Any:
+def _constant(value: Any, particulars: list[Any]) -> Any:
     """Return the kind of a constant; its value is a particular."""
-    value = atom.value
     particulars.append(value)
-    return kind_of(value)
+    kind = type(value)
+    return (kind, value.shape, value.dtype) if kind is np.ndarray else kind
 
 
 def _params(params: Mapping[str, Any], longest: int | None, particulars: list[Any]) -> Any:
@@ -107,7 +109,7 @@ def kind_of(value: Any) -> Any:
     >>> kind_of(2.0) == kind_of(3.0), kind_of(2.0) == kind_of(2), kind_of(np.ones(2)) == kind_of(np.ones(3))
     (True, False, False)
     """
-    return (np.ndarray, value.shape, value.dtype) if type(value) is np.ndarray else type(value)
+    return _constant(value, [])
 
 
 def exactly(value: Any, longest: int | None = None) -> Hashable:
