@@ -439,3 +439,21 @@ def test_plain_arrays_may_change_between_two_uses():
     program, value = wg.trace(fresh)(X), fresh(X)
     buffer[:] = scale[:] = -7.0
     assert program(X) == value
+
+
+def test_a_plain_array_of_integers_takes_a_computed_mask_as_one_decision():
+    def f(x):
+        count = np.zeros(x.shape, int)
+        count[x > 0] = 3
+        return np.sum(x * count)
+
+    x = np.random.default_rng(6).normal(size=(30, 30))
+    program = wg.trace(f)(x)
+    assert len(program.lines) == 5
+    assert len(program.guards) == 1
+    assert program(2 * x) == f(2 * x)
+    with pytest.raises(wg.errors.BranchError, match=r"count\[x > 0\] = 3"):
+        program(-x)
+    np.testing.assert_array_equal(wg.grad(f)(x), 3.0 * (x > 0))
+    np.testing.assert_allclose(wg.vmap(f)(np.stack([x, -x])), [f(x), f(-x)])
+    assert len(wg.trace(wg.grad(f))(x).lines) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 import wengert as wg
+from wengert.control import rerolling
 from wengert.control.rerolling import REPEATS, SAVED, folded_of, reroll
 from wengert.program import check
 
@@ -376,3 +378,74 @@ def test_an_unrolled_network_takes_no_more_memory_than_its_rolled_form():
 def test_reroll_takes_programs_of_any_kind():
     program = wg.trace(recurrence, fold=False)(W, X, US)
     assert reroll(program, [W, X, US])(W, X, US) == program(W, X, US)
+
+
+# ---- How long it takes ----
+
+
+def logistic(steps):
+    def f(a):
+        x = 0.5
+        for _ in range(steps):
+            x = a * x * (1 - x)
+        return x
+
+    return f
+
+
+def test_the_gradient_of_a_loop_is_two_loops_however_many_steps_it_has():
+    counts = set()
+    for steps in (100, 400):
+        gradient = wg.grad(logistic(steps))
+        program = wg.trace(gradient)(3.5)
+        check(program)
+        assert [loop.length for loop in held(program)] == [steps - 2] * 2
+        assert program(3.4) == gradient(3.4)
+        counts.add(len(program.lines))
+    (count,) = counts
+    assert count < 40
+
+
+def test_results_that_are_read_backwards_are_a_part_of_what_is_collected():
+    program = wg.trace(wg.grad(logistic(100)))(3.5)
+    forward, _ = [line for line in program.lines if line.held is not None]
+    indices = [line.params["index"][0] for line in program.lines if forward.outputs[1:].count(line.inputs[0])]
+    assert indices == [slice(97, None, -1), slice(97, None, -1), slice(96, None, -1)]
+
+
+def test_loops_beside_each_other_are_folded_in_one_pass(monkeypatch):
+    passes = []
+    find = rerolling._find_loops
+    monkeypatch.setattr(rerolling, "_find_loops", lambda program: passes.append(len(program.lines)) or find(program))
+    source = "def f(x):\n" + "".join(
+        f"    for _ in range(60):\n        x = np.sin(x) * {k}.5 + 0.1\n    x = np.exp(-x * x) + x\n" for k in range(20)
+    )
+    source += "    return x\n"
+    namespace = {"np": np}
+    exec(source, namespace)
+    f = namespace["f"]
+    program = wg.trace(f)(0.7)
+    assert steps_of(program) == [(60, 3)] * 20
+    assert program(0.8) == f(0.8)
+    assert len(passes) < 4
+
+
+def test_lines_that_only_take_elements_are_no_loop():
+    order = np.random.default_rng(5).permutation(300).tolist()
+    program = wg.trace(lambda x: np.array([x[k] for k in order]))(np.zeros(300))
+    assert not held(program)
+    x = np.arange(300.0)
+    np.testing.assert_array_equal(program(x), x[order])
+
+
+def test_folding_warns_no_second_time():
+    def f(x):
+        for _ in range(100):
+            x = x * x + 1.0
+        return x
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        program = wg.trace(f)(2.0)
+    assert held(program)
+    assert len(caught) == 1

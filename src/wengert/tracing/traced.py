@@ -651,6 +651,13 @@ class Traced(Recordable):
             self.tape.guards.append((self.index, value, caller()))
         return value
 
+    def _decided(self) -> np.ndarray[Any, Any]:
+        """Return the values of integers or booleans; that they are these is one decision, however many they are."""
+        values = _copy(_asarray(self.value))
+        if self.tape.keep_all:
+            at_place(lambda: bool((self == values).all()))
+        return values
+
     def __int__(self) -> int:
         return self._decide(int(self.value))
 
@@ -683,7 +690,7 @@ class Traced(Recordable):
         """
         if self.index >= 0:
             if self.dtype.kind in "biu" and dtype is None:
-                return np.asarray([int(v) for v in self.ravel()], self.dtype).reshape(self.shape)
+                return self._decided()
             if (
                 (dtype is None or np.dtype(dtype).hasobject)
                 and self.size <= MOST_OBJECTS
