@@ -99,3 +99,20 @@ def test_the_edge_of_a_modulus_is_its_own_structure():
     direction = Z * 1j + 0.5
     expected = jax.jvp(jnp.abs, (Z,), (direction,))[1]
     np.testing.assert_allclose(np.real(edge[2] @ direction), expected, rtol=1e-13)
+
+
+def test_the_sign_of_complex_numbers_turns_with_them():
+    def f(z):
+        return np.sum((np.sign(z) * np.exp(z)).real)
+
+    def by_division(z):
+        return np.sum((z / np.abs(z) * np.exp(z)).real)
+
+    np.testing.assert_allclose(wg.grad(f)(Z), wg.grad(by_division)(Z), rtol=1e-13)
+    np.testing.assert_allclose(wg.jvp(f, (Z,), (1j * Z,))[1], wg.jvp(by_division, (Z,), (1j * Z,))[1], rtol=1e-13)
+
+    def of_parts(g):
+        return lambda x: g(x[:3] + 1j * x[3:])
+
+    x = np.concatenate([Z.real, Z.imag])
+    np.testing.assert_allclose(wg.hessian(of_parts(f))(x), wg.hessian(of_parts(by_division))(x), rtol=1e-11, atol=1e-12)

@@ -177,3 +177,17 @@ def test_scipy_stats_is_imported_by_users_only():
         "from scipy.stats import norm\nassert wg.grad(norm.logpdf)(2.0) == -2.0\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda m: stats.poisson.logpmf([1, 2, 0], m[0]),
+        lambda m: stats.binom.logpmf([1, 2], [5, 6], m[0] / 3),
+        lambda m: stats.gamma.logpdf([1.0, 2], m[0], scale=[1.0, 2.0]),
+        lambda m: stats.beta.cdf((0.1, 0.2), m[0], m[1], loc=[0.0, 0.1]),
+        lambda m: stats.expon.ppf([0.1, 0.5], scale=m),
+    ],
+)
+def test_lists_are_taken_for_arrays(f):
+    assert_first_order(f, [np.array([0.8, 1.2])])

@@ -714,6 +714,29 @@ def test_the_space_that_completes_a_basis_has_a_derivative(completed):
     assert_close(wg.grad(f)(tall), truth.differences(f, [tall], 0, step=1e-3), 1e-7)
 
 
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: L.svd(x)[1],
+        lambda x: L.svd(x.T).S,
+        lambda x: L.svd(x)[2],
+        lambda x: (lambda u, s, vh: (u[:, :1] * s[:1]) @ vh[:1])(*L.svd(x)),
+        lambda x: L.qr(x, "complete")[1],
+        lambda x: L.qr(x, "complete")[0][:, :2],
+    ],
+)
+def test_vectors_that_are_not_determined_and_not_read_do_not_matter(f):
+    tall = random(5, 2)
+    expected = truth.differences(f, [tall], 0, step=1e-3)
+    for mode in ("forward", "reverse", None):
+        assert_close(wg.jacobian(f, **({"mode": mode} if mode else {}))(tall), expected, 1e-7, str(mode))
+    second = truth.differences(wg.jacobian(f), [tall], 0, step=1e-3)
+    for outer in ("forward", "reverse"):
+        assert_close(wg.jacobian(wg.jacobian(f, mode="forward"), mode=outer)(tall), second, 1e-6, outer)
+    assert wg.check_derivatives(f)(tall)
+    assert_close(wg.vmap(wg.jacobian(f, mode="forward"))(tall[None])[0], expected, 1e-7, "vmap")
+
+
 def test_vectors_that_complete_a_basis_raise_where_they_are_asked_for():
     tall = random(5, 2)
     for f in (lambda x: L.qr(x, "complete")[0][0, 3], lambda x: L.svd(x)[0][0, 3]):
@@ -721,6 +744,9 @@ def test_vectors_that_complete_a_basis_raise_where_they_are_asked_for():
             wg.grad(f)(tall)
         with pytest.raises(DegenerateError, match="complete"):
             wg.jvp(f, (tall,), (tall,))
+    for f in (lambda x: L.qr(x, "complete")[0], lambda x: L.svd(x)[0][:, 2:]):
+        with pytest.raises(DegenerateError, match="complete"):
+            wg.jacobian(f, mode="forward")(tall)
     gradient = wg.grad(lambda x: np.sum(L.svd(x)[1]))(tall)  # full_matrices by default, but not used
     assert_close(gradient, wg.grad(lambda x: L.norm(x, "nuc"))(tall), 1e-13)
 

@@ -512,6 +512,7 @@ KINKS = [
     ("remainder", np.remainder, (4.0, 2.0), (1.0, -2.0)),
     ("fmod", np.fmod, (4.0, 2.0), (1.0, -2.0)),
     ("sign", np.sign, (0.0,), (0.0,)),
+    ("direction", lambda x: np.real(np.sign(x + 0j)), (0.0,), (0.0,)),
     ("floor", np.floor, (2.0,), (0.0,)),
     ("ceil", np.ceil, (2.0,), (0.0,)),
     ("trunc", np.trunc, (2.0,), (0.0,)),

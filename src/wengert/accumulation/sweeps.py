@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert.errors import DegenerateError
 from wengert.jacobians import (
     LARGE,
     Array,
@@ -51,9 +52,16 @@ def forward(
     Follows ``u_i_dot = sum over j of (du_i/du_j) u_j_dot`` in the order of the list.  A sweep is `careful` (zero times
     infinity is zero) where that has been seen to matter, or where it is asked to be.
     """
-    if careful:
-        return _forward(linearization, seeds, batch, True)
-    return _twice_if_need_be(_forward, linearization, seeds, batch)
+    try:
+        if careful:
+            return _forward(linearization, seeds, batch, True)
+        return _twice_if_need_be(_forward, linearization, seeds, batch)
+    except DegenerateError:  # perhaps of vectors that no result reads, as in np.linalg.svd(A)[1]
+        undetermined: list[DegenerateError] = []
+        dot = _forward(linearization, seeds, batch, True, undetermined)
+        if not _finite(dot, linearization.outputs):
+            raise undetermined[0] from None
+        return dot
 
 
 def reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: int = 0) -> list[Array | None]:
@@ -98,7 +106,14 @@ def _finite(result: list[Any], positions: Iterable[int]) -> bool:
     return True
 
 
-def _forward(linearization: Linearization, seeds: Mapping[int, Array], batch: int, careful: bool) -> list[Array | None]:
+def _forward(
+    linearization: Linearization,
+    seeds: Mapping[int, Array],
+    batch: int,
+    careful: bool,
+    undetermined: list[DegenerateError] | None = None,
+) -> list[Array | None]:
+    """Push tangents through all lines; with `undetermined`, one that does not exist is NaN, and its error listed."""
     context = current_context()
     recording = bool(context.tapes)
     with_complex = linearization.with_complex
@@ -133,7 +148,13 @@ def _forward(linearization: Linearization, seeds: Mapping[int, Array], batch: in
                     if c is None:
                         continue
                     if isinstance(c, LocalJacobian):
-                        part = c.push(t, batch)
+                        try:
+                            part = c.push(t, batch)
+                        except DegenerateError as error:
+                            if undetermined is None:
+                                raise
+                            undetermined.append(error)
+                            part = np.full(t.shape[:batch] + kept[0].shape, np.nan, kept[0].dtype)
                     else:
                         product = product_of_nonzeros if careful else scale
                         part = push_diagonal(c, t, kept[k + 1].shape, kept[0].shape, batch, product)

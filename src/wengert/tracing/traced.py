@@ -771,6 +771,7 @@ class Traced(Recordable):
     take, repeat, choose = _method(np.take), _method(np.repeat), _method(np.choose)
     argsort, argpartition, searchsorted = _method(np.argsort), _method(np.argpartition), _method(np.searchsorted)
     nonzero, cumprod, round = _method(np.nonzero), _method(np.cumprod), _method(np.round)
+    sign = _method(np.sign)
 
     def ravel(self, order: str = "C") -> Any:
         """Return the elements one after the other: a view where they lie so in memory."""
@@ -904,7 +905,7 @@ for _name in ("tobytes", "tofile", "dump", "dumps", "getfield", "setfield", "byt
 for _ufunc in (
     np.exp, np.exp2, np.expm1, np.log, np.log2, np.log10, np.log1p, np.sqrt, np.cbrt, np.square, np.reciprocal,
     np.sin, np.cos, np.tan, np.arcsin, np.arccos, np.arctan, np.sinh, np.cosh, np.tanh, np.arcsinh, np.arccosh,
-    np.arctanh, np.degrees, np.radians, np.rad2deg, np.deg2rad, np.fabs, np.rint, np.sign,
+    np.arctanh, np.degrees, np.radians, np.rad2deg, np.deg2rad, np.fabs, np.rint,
 ):  # fmt: skip
     setattr(Traced, _ufunc.__name__, _unary(CALLS[_ufunc]))  # type: ignore[arg-type]  # by name, for arrays of objects
 

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import special
 
 from wengert.jacobians import LARGE, RealLinear
-from wengert.primitives.table import ALL, define, elementwise
+from wengert.primitives.table import ALL, calls, define, elementwise
 from wengert.program import Recordable
 
 INF = math.inf
@@ -139,12 +139,21 @@ conjugate = elementwise(np.conjugate, lambda _y, _x: 1 if _x.dtype.kind != "c" e
 real = define("real", lambda z: np.real(z) + 0.0, lambda _y, _x: 1 if _x.dtype.kind != "c" else RealLinear(0.5, 0.5, _x.shape, _y.shape), replaces=np.real, counts="moves", formula="re")
 imag = define("imag", lambda z: np.imag(z) + 0.0, lambda _y, _x: 0 if _x.dtype.kind != "c" else RealLinear(-0.5j, 0.5j, _x.shape, _y.shape), replaces=np.imag, counts="moves", formula="im")
 
+direction = define("direction", lambda z: np.sign(z), lambda y, z: _direction_partial(y, z), formula="sign", counts="calls", source="np.sign({0})", kink="at 0: 0, as of the sign of real numbers")
+
+
+@calls(np.sign)
+def sign_of(x: Any) -> Any:
+    """Take the sign of real numbers, which is constant between jumps, and z / |z| of complex ones, which is not."""
+    return direction(x) if x.dtype.kind == "c" else sign(x)
+
+
 ldexp = elementwise(np.ldexp, lambda _y, _x, n: np.exp2(n.astype(_y.dtype) if hasattr(n, "astype") else float(n)), None, counts=MULTIPLY)
 nextafter = elementwise(np.nextafter, lambda _y, _a, _b: 1, None, counts="moves")
 
 # ---- Piecewise constant: the derivative is zero wherever it exists ----
 
-sign = elementwise(np.sign, None, formula="sign", counts=COMPARE, kink="0 everywhere, at the jump too")
+sign = define("sign", np.sign, None, formula="sign", counts=COMPARE, kink="0 everywhere, at the jump too")
 floor = elementwise(np.floor, None, formula="floor", counts=COMPARE, kink="0 everywhere, at the jumps too")
 ceil = elementwise(np.ceil, None, formula="ceiling", counts=COMPARE, kink="0 everywhere, at the jumps too")
 trunc = elementwise(np.trunc, None, counts=COMPARE, kink="0 everywhere, at the jumps too")
@@ -185,6 +194,12 @@ def _modulus_partial(y: Any, x: Any) -> Any:
         return np.sign(x)
     direction = 0.5 * x / np.where(y == 0, 1.0, y)
     return RealLinear(np.conj(direction), direction, x.shape, y.shape)
+
+
+def _direction_partial(y: Any, z: Any) -> Any:
+    """z / |z| turns with z: dy = (dz - y^2 conj(dz)) / (2 |z|), and 0 at 0."""
+    half = 0.5 / np.where(z == 0, np.inf, np.abs(z))
+    return RealLinear(half, -y * y * half, z.shape, y.shape)
 
 
 def _share(a: Any, b: Any, y: Any) -> Any:

@@ -23,6 +23,7 @@ import numpy as np
 from scipy import special as sc
 
 from wengert.errors import UnsupportedError, caller, explain_at
+from wengert.primitives.numpy.functions.operands import as_operand
 from wengert.primitives.table import LATE, calls
 
 INF = math.inf
@@ -154,6 +155,7 @@ def _method(method: str) -> Callable[..., Any]:
                 )
             )
         shapes, loc, scale = _arguments(d, f"scipy.stats.{name}.{method}", args, kwds)
+        x, loc, scale, *shapes = (v if isinstance(v, (int, float)) else as_operand(v) for v in (x, loc, scale, *shapes))
         if method in ("ppf", "isf"):
             return loc + scale * d.more[method](x, *shapes)
         what = "density" if method in ("pdf", "logpdf", "pmf", "logpmf") else method

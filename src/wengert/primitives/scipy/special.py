@@ -642,10 +642,13 @@ def lambertw(z: Any, k: Any = 0, tol: float = 1e-8) -> Any:
     return lambert_minus(z) if k == -1 else lambert(z) if k == 0 else _whole("lambertw", k=k)
 
 
-@calls(sc.softplus, catch=sc)
 def softplus(x: Any, **kwargs: Any) -> Any:
     _whole("softplus", **kwargs)
     return np.logaddexp(0.0, x)
+
+
+if hasattr(sc, "softplus"):  # SciPy 1.15 has it first
+    calls(sc.softplus, catch=sc)(softplus)
 
 
 @calls(sc.airy)
