@@ -27,7 +27,7 @@ from wengert.linearization import Linearization, by_position
 from wengert.passes.simplification import simplify
 from wengert.primitives.table import PRIMITIVES
 from wengert.program import Primitive, Program, Var, as_value
-from wengert.program.code import Script, straight
+from wengert.program.compiled import Script, straight
 from wengert.tracing import record, what_is_kept
 
 Array = Any

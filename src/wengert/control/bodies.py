@@ -27,7 +27,7 @@ from wengert.compilation.linearized import Kernel, Outline, is_plain
 from wengert.linearization import Linearization, by_position
 from wengert.passes.simplification import simplify
 from wengert.program import Constant, Guard, Packing, Program, Var, as_value, fail_at, guards_of, reached_by
-from wengert.program.code import Script
+from wengert.program.compiled import Script
 from wengert.tracing import record, what_is_kept
 
 Array = Any

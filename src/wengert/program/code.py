@@ -1,121 +1,109 @@
-"""Straight code: a Program as a plain Python function whose names are the variables.
+"""Code: a Program lowered to statements, as data; what is printed as Python that runs, or as Python that is read.
 
-A `Script` is the code alone, and fits all Programs of one structure: each brings its own constants, parameters and
-guards, as the globals of its function.
+There is one lowering: which line is computed when, which decisions are checked behind it, and which large values are
+let go because nothing reads them any more.  The printers only write (`wengert.program.compiled`, `.source`).
 
 >>> import wengert as wg
->>> straight(wg.trace(lambda x: 2.0 * x + 1.0)(0.0))(3.0)
-(7.0,)
->>> doubled, tripled = (wg.trace(lambda x: k * x)(0.0) for k in (2.0, 3.0))
->>> Script(doubled).of(tripled)(1.0)
-(3.0,)
+>>> program = wg.trace(lambda x: 2.0 * x if x > 1.0 else x)(3.0)
+>>> print(*lower(program).statements, sep="\\n")
+enter x
+u_1 = u_0 > 1
+check where u_1 is True
+u_2 = 2 * u_0
 """
 
 from __future__ import annotations
 
-import types
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-import numpy as np
-
-from wengert.program.dataflow import guards_of
-from wengert.program.interpretation import fail_at
-from wengert.program.lines import Var, WengertList
-from wengert.program.primitive import SMALL, as_value
+from wengert.program.dataflow import guards_of, last_reads
+from wengert.program.lines import Atom, Guard, Line, Packing, Var, WengertList
+from wengert.program.primitive import SMALL
 
 
-def straight(program: WengertList) -> Callable[..., tuple[Any, ...]]:
-    """Write a Program as straight Python code and return the function: of one value an argument, to a tuple."""
-    return Script(program).of(program)
+@dataclass(frozen=True, slots=True, eq=False)
+class Enter:
+    """Take an argument apart into its variables: the one at a place among those of the Program."""
+
+    argument: Packing
+    place: int
+
+    def __str__(self) -> str:
+        return f"enter {self.argument.name}"
 
 
-class Script:
-    """The code of all Programs of one structure.
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """Compute a line."""
 
-    Where some variables are to be `kept`, a function of it returns two tuples: the results, and the `mark` that it was
-    given followed by their values.
+    line: Line
+
+    def __str__(self) -> str:
+        return str(self.line)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Check:
+    """Check that a decision is taken again: that of the guard at a place among those of the Program."""
+
+    guard: Guard
+    place: int
+
+    def __str__(self) -> str:
+        return f"check {self.guard}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Free:
+    """Let values go that nothing reads any more."""
+
+    variables: tuple[Var, ...]
+
+    def __str__(self) -> str:
+        return f"free {', '.join(map(str, self.variables))}"
+
+
+Statement = Enter | Call | Check | Free
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Code:
+    """A Program as statements, from its arguments to its results.
+
+    Attributes
+    ----------
+    program
+        The Program: its arguments, its results.
+    statements
+        What is done, in order.
+    kept
+        The variables whose values are handed out beside the results.
     """
 
-    __slots__ = ("_code", "_names", "_own")
-
-    def __init__(self, program: WengertList, kept: Sequence[Var] | None = None) -> None:
-        self._own: list[str] = []
-        """What each Program calls by these names is its own, in the order of `_particulars`."""
-        self._names: dict[str, Any] = {"as_value": as_value, "fail_at": fail_at}
-        source = self._write(program, kept)
-        names = self._names.copy()
-        exec(compile(source, f"<body {program.name}>", "exec"), names)
-        self._code: types.CodeType = names.pop("step").__code__  # or else it would hold itself
-
-    def of(self, program: WengertList, mark: Any = None) -> Callable[..., tuple[Any, ...]]:
-        """Return the function of a Program that has the structure of the one that the code was written for."""
-        names = self._names.copy()
-        names.update(zip(self._own, _particulars(program), strict=True))
-        names["mark"] = mark
-        return types.FunctionType(self._code, names)
-
-    def _write(self, program: WengertList, kept: Sequence[Var] | None) -> str:
-        called: dict[Var, str] = {var: f"x{k}" for k, var in enumerate(program.inputs)}
-        guards = guards_of(program)
-        number = {guard: n for n, guard in enumerate(program.guards)}
-        last: dict[Var, int] = {}
-        for k, line in enumerate(program.lines):
-            last.update((a, k) for a in line.inputs if isinstance(a, Var))
-        returned = {a for a in (*program.outputs, *(kept or ())) if isinstance(a, Var)}
-        code = [f"def step({', '.join(called[var] for var in program.inputs)}):"]
-
-        def own(name: str) -> str:
-            self._own.append(name)
-            return name
-
-        def named(atom: Any) -> str:
-            return called[atom] if isinstance(atom, Var) else own(f"c{len(self._own)}")
-
-        def heed(var: Var) -> None:
-            for guard in guards.get(var, ()):
-                code.append(f"    if {type(guard.value).__name__}({called[var]}) != {guard.value!r}:")
-                code.append(f"        fail_at(g{number[guard]}, {called[var]})")
-
-        for var in program.inputs:
-            heed(var)
-        for k, line in enumerate(program.lines):
-            args = [named(a) for a in line.inputs]
-            self._names[f"p{k}"] = line.primitive.compute
-            if line.params:
-                args.append(f"**{own(f'k{k}')}")
-            for n, var in enumerate(line.outputs):
-                called[var] = f"u{k}_{n}"
-            call = f"p{k}({', '.join(args)})"
-            if line.primitive.multiple:
-                code.append(f"    ({''.join(f'{called[var]}, ' for var in line.outputs)}) = {call}")
-            else:
-                (var,) = line.outputs
-                plain = var.shape or (line.primitive.elementwise and isinstance(line.primitive.numpy, np.ufunc))
-                code.append(f"    {called[var]} = {call if plain else f'as_value({call})'}")
-            for var in line.outputs:
-                heed(var)
-            gone = [a for a in dict.fromkeys(line.inputs) if isinstance(a, Var) and last[a] == k and a.size > SMALL]
-            dead = [called[a] for a in gone if a not in returned and a in last and a.number > 0]
-            if dead:
-                code.append(f"    del {', '.join(dead)}")
-        ends = f"({''.join(f'{named(a)}, ' for a in program.outputs)})"
-        self._own += [f"g{n}" for n in range(len(program.guards))]
-        if kept is not None:
-            ends += f", (mark, {''.join(f'{called[var]}, ' for var in kept)})"
-        code.append(f"    return {ends}")
-        return "\n".join(code)
+    program: WengertList
+    statements: tuple[Statement, ...]
+    kept: tuple[Var, ...] = ()
 
 
-def _particulars(program: WengertList) -> list[Any]:
-    """Return what Programs of one structure may differ in: constants and parameters in their order, and the guards."""
-    found: list[Any] = []
+def lower(program: WengertList, kept: Sequence[Var] = ()) -> Code:
+    """Lower a Program to statements."""
+    guards = guards_of(program)
+    places = {guard: k for k, guard in enumerate(program.guards)}
+    last = last_reads(program)
+    stay = {a for a in (*program.inputs, *program.outputs, *kept) if isinstance(a, Var)}
+    statements: list[Statement] = []
+
+    def check(variables: Iterable[Atom]) -> None:
+        statements.extend([Check(g, places[g]) for var in variables if var in guards for g in guards[var]])
+
+    for k, argument in enumerate(program.arguments):
+        statements.append(Enter(argument, k))
+        check(argument.atoms)
     for line in program.lines:
-        for atom in line.inputs:
-            if not isinstance(atom, Var):
-                found.append(atom.value)
-        if line.params:
-            found.append(line.params)
-    found += [atom.value for atom in program.outputs if not isinstance(atom, Var)]
-    found += program.guards
-    return found
+        statements.append(Call(line))
+        check(line.outputs)
+        gone = tuple(var for var in last.get(line, ()) if var.size > SMALL and var not in stay)
+        if gone:
+            statements.append(Free(gone))
+    return Code(program, tuple(statements), tuple(kept))

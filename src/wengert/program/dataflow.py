@@ -31,6 +31,18 @@ def guards_of(program: WengertList) -> dict[Var, list[Guard]]:
     return guards
 
 
+def last_reads(program: WengertList) -> dict[Line, list[Var]]:
+    """Return for each line the variables that no later line reads, if it reads any such."""
+    last: dict[Line, list[Var]] = {}
+    seen: set[Var] = set()
+    for line in reversed(program.lines):
+        for atom in dict.fromkeys(line.inputs):
+            if isinstance(atom, Var) and atom not in seen:
+                seen.add(atom)
+                last.setdefault(line, []).append(atom)
+    return last
+
+
 def reached_by(program: WengertList, active: Sequence[bool]) -> set[Var]:
     """Return the variables that depend, by derivatives, on the active independent ones."""
     reached = {var for var, on in zip(program.inputs, active, strict=True) if on}

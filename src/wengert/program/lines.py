@@ -238,14 +238,19 @@ class Packing:
         indices = np.ndindex(*self.shape)
         return [f"{self.name}_{{{','.join(str(i + 1) for i in index)}}}" for index in indices]
 
-    def unpack(self, value: Array) -> list[Any]:
-        """Split a value into those of the variables; ArgumentError or ShapeError if it does not fit."""
+    def checked(self, value: Array) -> Array:
+        """Return a value as an array, NumPy scalar or traced value; raise ShapeError if its shape is another."""
         value = as_value(value)
         if np.shape(value) != self.shape:
             raise ShapeError(
                 f"argument {self.name} has shape {np.shape(value)}, and this Program was traced for {self.shape}.\n"
                 f"Trace the function again for the new shape: wg.trace(f)(...)."
             )
+        return value
+
+    def unpack(self, value: Array) -> list[Any]:
+        """Split a value into those of the variables; ArgumentError or ShapeError if it does not fit."""
+        value = self.checked(value)
         if self.whole:
             return [value]
         return [value[index] for index in np.ndindex(*self.shape)]

@@ -9,14 +9,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from wengert.program.compiled import Traced, entry
 from wengert.program.dataflow import walk
 from wengert.program.interpretation import evaluate
-from wengert.program.lines import WengertList
+from wengert.program.lines import Constant, WengertList
 from wengert.program.listing import write_listing
+from wengert.program.primitive import Recordable
 from wengert.program.source import write_source
+
+WALKS = 10
+"""So many calls of a Program walk along its lines; the next one compiles it, which takes about as long as they did."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,8 +35,42 @@ class Program(WengertList):
     (1.0, 2)
     """
 
+    _calls: int = field(default=0, init=False)
+    _run: Callable[..., Any] | None = field(default=None, init=False)
+
     def __call__(self, *args: Any) -> Any:
-        return evaluate(self, *args)
+        run = self._run
+        if run is None:
+            if self._calls < WALKS:
+                object.__setattr__(self, "_calls", self._calls + 1)
+                return evaluate(self, *args)
+            run = self._compile()
+        leaves = args if self.trees is None else self.trees.split(args)
+        if len(leaves) != len(self.arguments):
+            return evaluate(self, *args)  # which raises, and says what it takes
+        try:
+            returned = run(*leaves)
+        except Traced:
+            return evaluate(self, *args)
+        if self.trees is None:
+            return returned
+        return self.trees.join((returned,) if self.single else returned)
+
+    def _compile(self) -> Callable[..., Any]:
+        """Return the Program as a function that runs fast, unless it reads values of a trace around it."""
+        atoms = (*self.outputs, *[a for line in self.lines for a in line.inputs])
+        reads_traced = any(isinstance(a, Constant) and isinstance(a.value, Recordable) for a in atoms)
+        run = _walked if reads_traced else entry(self)
+        object.__setattr__(self, "_run", run)
+        return run
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return tuple([getattr(self, one.name) for one in fields(self) if one.init])
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        names = [one.name for one in fields(self) if one.init]
+        for name, value in (*zip(names, state, strict=True), ("_calls", 0), ("_run", None)):
+            object.__setattr__(self, name, value)
 
     def source(self) -> str:
         """Write the Program as NumPy code that runs alone and gives the same values."""
@@ -48,3 +88,7 @@ class Program(WengertList):
         inside = len({id(line) for line in walk(self)}) - len(self.lines)
         more = f", {inside} in bodies" if inside else ""
         return f"<Program {self.name}: R^{n} -> R^{m}, {len(self.lines)} lines{more}>"
+
+
+def _walked(*_args: Any) -> Any:
+    raise Traced

@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from wengert.program.dataflow import guards_of, walk
+from wengert.program.code import Call, Check, Enter, lower
+from wengert.program.dataflow import walk
 from wengert.program.lines import Atom, Constant, Line, Var, WengertList
 
 PUT_SOURCE = '''
@@ -88,7 +89,6 @@ def _write_function(
 
     `known` are the functions that are written already where this one stands.
     """
-    guards = guards_of(program)
     written = dict(known)
     own = _parameters(program) if is_body else [as_identifier(a.name) or "x" for a in program.arguments]
     lines = [f"def {name}({', '.join(own)}):"]
@@ -97,25 +97,26 @@ def _write_function(
         location = None if line is None else line.location
         lines.append(f"    {text}" + ("" if location is None else f"  # {location}"))
 
-    def heed(var: Var) -> None:
-        for guard in guards.get(var, ()):
-            add(f"if {type(guard.value).__name__}({_python(var)}) != {guard.value!r}:")
-            add(f"    raise ValueError({f'{var} is not {guard.value}: another branch'!r})")
-
     if is_body:
         renamed = [(_python(a.atoms[0]), o) for a, o in zip(program.arguments, own, strict=True)]
         renamed = [(var, parameter) for var, parameter in renamed if var != parameter]
         if renamed:
             add(f"{', '.join(var for var, _ in renamed)} = {', '.join(parameter for _, parameter in renamed)}")
-    for argument, parameter in zip(program.arguments, own, strict=True):
-        if argument.whole and not is_body:
-            add(f"{_python(argument.atoms[0])} = np.asarray({parameter})[()]")
-        elif not is_body:
-            for index, atom in zip(np.ndindex(*argument.shape), argument.atoms, strict=True):
-                add(f"{_python(atom)} = {parameter}[{', '.join(map(str, index))}]")
-        for atom in argument.atoms:
-            heed(atom)  # type: ignore[arg-type]
-    for line in program.lines:
+    for statement in lower(program).statements:
+        if isinstance(statement, Enter) and not is_body:
+            argument, parameter = statement.argument, own[statement.place]
+            if argument.whole:
+                add(f"{_python(argument.atoms[0])} = np.asarray({parameter})[()]")
+            else:
+                for index, atom in zip(np.ndindex(*argument.shape), argument.atoms, strict=True):
+                    add(f"{_python(atom)} = {parameter}[{', '.join(map(str, index))}]")
+        elif isinstance(statement, Check):
+            guard = statement.guard
+            add(f"if {type(guard.value).__name__}({_python(guard.var)}) != {guard.value!r}:")
+            add(f"    raise ValueError({f'{guard.var} is not {guard.value}: another branch'!r})")
+        if not isinstance(statement, Call):
+            continue  # a reader does not ask when memory is freed
+        line = statement.line
         left = [_python(v) for v in line.outputs]
         if line.held is None:
             add(f"{', '.join(left)} = {line.primitive.write([_python(a) for a in line.inputs], line.params)}", line)
@@ -131,8 +132,6 @@ def _write_function(
             args = [_python(a) if isinstance(a, Var) else write_constant(a.value, True) for a in line.inputs]
             for k, text in enumerate(line.held.source(names, args, left)):
                 add(text, None if k else line)
-        for var in line.outputs:
-            heed(var)
     results = []
     for result in program.results:
         parts = [_python(atom) for atom in result.atoms]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from wengert.errors import DomainWarning, Location, RawLocation
+from wengert.program.compiled import line_at
 from wengert.tracing.tape import threads
 
 _getframe = sys._getframe
@@ -26,14 +27,17 @@ def _warn(kind: str, flag: int) -> None:
     place: RawLocation | None = None
     what = ""
     while inner is not None:
+        compiled = line_at(inner)
+        if compiled is not None:
+            line, values = compiled
+            place = line.place
+            what = f" in {line.primitive.name}{_of(values)}"
+            break
         names = inner.f_locals
         if "primitive" in names and "place" in names and names["place"] is not None:
             place, primitive = names["place"], names["primitive"]
-            values = names.get("values")
-            of = ""
-            if values is not None and all(np.ndim(v) == 0 for v in values):
-                of = f" of {', '.join(str(getattr(v, 'value', v)) for v in values)}"
-            what = f" in {primitive.name}{of}" if values is not None else f" in the derivative of {primitive.name}"
+            in_sweep = names.get("values") is None
+            what = f" in {'the derivative of ' * in_sweep}{primitive.name}{'' if in_sweep else _of(names['values'])}"
             break
         inner = inner.f_back  # type: ignore[assignment]
     location = Location.of(place)
@@ -43,6 +47,13 @@ def _warn(kind: str, flag: int) -> None:
     else:
         message += f", outside its domain; the value is NumPy's own:\n{location.excerpt()}"
         warnings.warn_explicit(message, DomainWarning, location.file, location.line)
+
+
+def _of(values: Sequence[Any]) -> str:
+    """Name the operands of a line, where they are numbers."""
+    if any(np.ndim(v) for v in values):
+        return ""
+    return f" of {', '.join(str(getattr(v, 'value', v)) for v in values)}"
 
 
 _USUAL = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
