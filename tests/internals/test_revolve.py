@@ -410,7 +410,7 @@ def test_a_budget_that_is_too_small_says_what_would_do():
     message = str(info.value)
     assert "memory budget of 1,000 bytes" in message
     assert "Give 3,600 bytes or more." in message
-    assert "test_schedules.py" in message
+    assert "test_revolve.py" in message
 
 
 # ---- What is refused ----
