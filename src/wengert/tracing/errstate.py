@@ -2,47 +2,37 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from wengert.errors import DomainWarning, Location, RawLocation
+from wengert.errors import DomainWarning, Location
+from wengert.program import current_line
 from wengert.tracing.tape import threads
-
-_getframe = sys._getframe
 
 
 def _warn(kind: str, flag: int) -> None:
-    """Called by NumPy where it would warn of a value outside a function's domain."""
+    """Warn of a value outside a function's domain, where NumPy would."""
     context = threads.context
     context.alarms += 1
     if context.muted:
         return
-    frame = _getframe(1)
-    inner = frame
-    place: RawLocation | None = None
-    what = ""
-    while inner is not None:
-        names = inner.f_locals
-        if "primitive" in names and "place" in names and names["place"] is not None:
-            place, primitive = names["place"], names["primitive"]
-            values = names.get("values")
-            of = ""
-            if values is not None and all(np.ndim(v) == 0 for v in values):
-                of = f" of {', '.join(str(getattr(v, 'value', v)) for v in values)}"
-            what = f" in {primitive.name}{of}" if values is not None else f" in the derivative of {primitive.name}"
-            break
-        inner = inner.f_back  # type: ignore[assignment]
+    line = current_line()
+    if line is None:
+        warnings.warn(kind, DomainWarning, stacklevel=2)
+        return
+    primitive, place, operands = line
+    what = f"the derivative of {primitive.name}" if operands is None else primitive.name
+    if operands and all(np.ndim(v) == 0 for v in operands):
+        what += f" of {', '.join(str(getattr(v, 'value', v)) for v in operands)}"
     location = Location.of(place)
-    message = f"{kind}{what}"
     if location is None:
-        warnings.warn(message, DomainWarning, stacklevel=2)
-    else:
-        message += f", outside its domain; the value is NumPy's own:\n{location.excerpt()}"
-        warnings.warn_explicit(message, DomainWarning, location.file, location.line)
+        warnings.warn(f"{kind} in {what}", DomainWarning, stacklevel=2)
+        return
+    message = f"{kind} in {what}, outside its domain; the value is NumPy's own:\n{location.excerpt()}"
+    warnings.warn_explicit(message, DomainWarning, location.file, location.line)
 
 
 _USUAL = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
