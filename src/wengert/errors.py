@@ -119,17 +119,6 @@ def caller() -> RawLocation | None:
     return None if frame is None else (frame.f_code, frame.f_lasti)
 
 
-def differentiated() -> RawLocation | None:
-    """Return the place of the line whose local Jacobian is being applied (None where no sweep is on the way)."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        names = frame.f_locals if frame.f_code.co_filename.startswith(PACKAGE) else {}
-        if "primitive" in names and isinstance(names.get("place"), tuple):
-            return names["place"]  # type: ignore[no-any-return]
-        frame = frame.f_back
-    return None
-
-
 def explain_at(raw: RawLocation | None, happened: str, instead: str) -> str:
     """Compose a message of three parts: what happened, where, and what to write instead."""
     location = Location.of(raw)

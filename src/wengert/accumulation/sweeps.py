@@ -36,7 +36,7 @@ from wengert.jacobians import (
 )
 from wengert.linearization import Linearization
 from wengert.primitives.numpy.structural import getitem
-from wengert.program import SMALL, Primitive, Recordable
+from wengert.program import SMALL, Primitive, Recordable, computes_lines
 from wengert.tracing import current_context
 
 ndarray, float64 = np.ndarray, np.float64
@@ -106,6 +106,10 @@ def _finite(result: list[Any], positions: Iterable[int]) -> bool:
     return True
 
 
+_computes_partials = computes_lines(lambda variables: (variables["primitive"], variables["place"], None))
+
+
+@_computes_partials
 def _forward(
     linearization: Linearization,
     seeds: Mapping[int, Array],
@@ -167,6 +171,7 @@ def _forward(
     return dot
 
 
+@_computes_partials
 def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: int, careful: bool) -> list[Array | None]:
     context = current_context()
     recording = bool(context.tapes)

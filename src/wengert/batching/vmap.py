@@ -26,7 +26,7 @@ from wengert.errors import ArgumentError, ResultError, ShapeError, caller, expla
 from wengert.jacobians import take
 from wengert.primitives.numpy import structural as s
 from wengert.primitives.table import PRIMITIVES
-from wengert.program import Operand, Primitive, Recordable, as_value
+from wengert.program import Operand, Primitive, Recordable, as_value, computes_lines
 from wengert.tracing import (
     Row,
     Trace,
@@ -287,6 +287,7 @@ def _collect(
 # ---- Evaluating the lines for all members ----
 
 
+@computes_lines(lambda variables: (variables["primitive"], variables["place"], ()))
 def _evaluate(trace: Trace, leaves: Sequence[Any], size: int) -> tuple[np.ndarray[Any, Any], list[tuple[Any, bool]]]:
     """Evaluate what was traced for one member for all; return who took its branches, and the results for these.
 

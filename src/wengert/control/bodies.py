@@ -26,7 +26,18 @@ from wengert.compilation.cache import Form, form_of
 from wengert.compilation.linearized import Kernel, Outline, is_plain
 from wengert.linearization import Linearization, by_position
 from wengert.passes.simplification import simplify
-from wengert.program import Constant, Guard, Packing, Program, Var, as_value, fail_at, guards_of, reached_by
+from wengert.program import (
+    Constant,
+    Guard,
+    Packing,
+    Program,
+    Var,
+    as_value,
+    computes_lines,
+    fail_at,
+    guards_of,
+    reached_by,
+)
 from wengert.program.compiled import Script
 from wengert.tracing import record, what_is_kept
 
@@ -267,13 +278,14 @@ class _Table:
         self.outputs = [slots[a] if isinstance(a, Var) else place_of(a) for a in program.outputs]
         self._with_complex = any(var.dtype.kind == "c" for var in slots)
 
+    @computes_lines(lambda variables: (variables["primitive"], variables["place"], variables["values"]))
     def linearize(self, given: Sequence[Any]) -> Linearization:
         env = self._base.copy()
         env[: self._inputs] = given
         rows: list[Any] = []
         for primitive, convert, args, parents, params, place, out, heeded, keep in self._rows:
             if primitive is not None:
-                values = tuple([env[k] for k in args])  # by this name a warning finds them
+                values = tuple([env[k] for k in args])
                 if primitive.multiple:
                     held = params["held"]
                     if keep:

@@ -25,6 +25,7 @@ from wengert.program.lines import (
 )
 from wengert.program.primitive import SMALL, Partial, Primitive, Recordable, Shaped, as_value
 from wengert.program.program import Program
+from wengert.program.provenance import PresentLine, computes_lines, current_line
 from wengert.program.source import as_identifier, write_tuple
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Operand",
     "Packing",
     "Partial",
+    "PresentLine",
     "Primitive",
     "Program",
     "Recordable",
@@ -48,6 +50,8 @@ __all__ = [
     "as_value",
     "check",
     "check_guard",
+    "computes_lines",
+    "current_line",
     "evaluate",
     "evaluate_all",
     "evaluate_line",

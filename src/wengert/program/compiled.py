@@ -28,6 +28,7 @@ from wengert.program.code import Call, Check, Code, Enter, lower
 from wengert.program.interpretation import fail_at
 from wengert.program.lines import Line, Packing, Var, WengertList
 from wengert.program.primitive import Recordable, as_value
+from wengert.program.provenance import ORIGIN
 
 _OPERATORS: Mapping[Any, str] = {
     operator.add: "{} + {}",
@@ -82,25 +83,8 @@ class Script:
         names = self._names.copy()
         names.update(zip(self._own, _particulars(program), strict=True))
         names["mark"] = mark
-        names[_ORIGIN] = self.lines, program.lines
+        names[ORIGIN] = self.lines, program.lines
         return types.FunctionType(self._code, names)
-
-
-_ORIGIN = "__lines__"
-"""By this name a function of a `Script` knows which line of which Program each of its own lines computes."""
-
-
-def line_at(frame: types.FrameType) -> tuple[Line, list[Any]] | None:
-    """Return the line of a Program that a frame of compiled code computes, and its operands; None for other frames."""
-    origin = frame.f_globals.get(_ORIGIN)
-    if origin is None:
-        return None
-    of_number, lines = origin
-    place, names = of_number[frame.f_lineno - 1]
-    if place is None:
-        return None
-    known = frame.f_locals
-    return lines[place], [known[name] if name in known else frame.f_globals[name] for name in names]
 
 
 class Traced(Exception):  # noqa: N818 - not an error: the lines are to be recorded

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 from wengert.errors import ArgumentError, BranchError, Location
 from wengert.program.dataflow import guards_of
 from wengert.program.lines import Atom, Guard, Line, Var, WengertList
+from wengert.program.provenance import computes_lines
 
 
 def check_guard(guard: Guard, value: Any) -> None:
@@ -29,6 +30,7 @@ def check_guard(guard: Guard, value: Any) -> None:
         fail_at(guard, value)
 
 
+@computes_lines(lambda variables: (variables["line"].primitive, variables["line"].place, variables["operands"]))
 def interpret(
     program: WengertList,
     values: Sequence[Any],

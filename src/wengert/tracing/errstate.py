@@ -2,58 +2,37 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from wengert.errors import DomainWarning, Location, RawLocation
-from wengert.program.compiled import line_at
+from wengert.errors import DomainWarning, Location
+from wengert.program import current_line
 from wengert.tracing.tape import threads
-
-_getframe = sys._getframe
 
 
 def _warn(kind: str, flag: int) -> None:
-    """Called by NumPy where it would warn of a value outside a function's domain."""
+    """Warn of a value outside a function's domain, where NumPy would."""
     context = threads.context
     context.alarms += 1
     if context.muted:
         return
-    frame = _getframe(1)
-    inner = frame
-    place: RawLocation | None = None
-    what = ""
-    while inner is not None:
-        compiled = line_at(inner)
-        if compiled is not None:
-            line, values = compiled
-            place = line.place
-            what = f" in {line.primitive.name}{_of(values)}"
-            break
-        names = inner.f_locals
-        if "primitive" in names and "place" in names and names["place"] is not None:
-            place, primitive = names["place"], names["primitive"]
-            in_sweep = names.get("values") is None
-            what = f" in {'the derivative of ' * in_sweep}{primitive.name}{'' if in_sweep else _of(names['values'])}"
-            break
-        inner = inner.f_back  # type: ignore[assignment]
+    line = current_line()
+    if line is None:
+        warnings.warn(kind, DomainWarning, stacklevel=2)
+        return
+    primitive, place, operands = line
+    what = f"the derivative of {primitive.name}" if operands is None else primitive.name
+    if operands and all(np.ndim(v) == 0 for v in operands):
+        what += f" of {', '.join(str(getattr(v, 'value', v)) for v in operands)}"
     location = Location.of(place)
-    message = f"{kind}{what}"
     if location is None:
-        warnings.warn(message, DomainWarning, stacklevel=2)
-    else:
-        message += f", outside its domain; the value is NumPy's own:\n{location.excerpt()}"
-        warnings.warn_explicit(message, DomainWarning, location.file, location.line)
-
-
-def _of(values: Sequence[Any]) -> str:
-    """Name the operands of a line, where they are numbers."""
-    if any(np.ndim(v) for v in values):
-        return ""
-    return f" of {', '.join(str(getattr(v, 'value', v)) for v in values)}"
+        warnings.warn(f"{kind} in {what}", DomainWarning, stacklevel=2)
+        return
+    message = f"{kind} in {what}, outside its domain; the value is NumPy's own:\n{location.excerpt()}"
+    warnings.warn_explicit(message, DomainWarning, location.file, location.line)
 
 
 _USUAL = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}

@@ -34,7 +34,7 @@ from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import functions
 from wengert.primitives.numpy.structural import concatenate, getitem, matmul, reshape, stack, transpose
 from wengert.primitives.table import CALLS
-from wengert.program import SMALL, Operand, Primitive, Recordable, Shaped, as_value
+from wengert.program import SMALL, Operand, Primitive, Recordable, Shaped, as_value, computes_lines
 from wengert.tracing.messages import Text, lost, unsupported
 from wengert.tracing.tape import (
     COPIED,
@@ -114,6 +114,7 @@ def record_levels(primitive: Primitive, args: Sequence[Any], params: Mapping[str
     return at_place(lambda: write_row(tape, primitive, values, parents, params, 3))
 
 
+@computes_lines(lambda variables: (variables["primitive"], variables["place"], variables["values"]))
 def write_row(
     tape: Tape,
     primitive: Primitive,

@@ -22,7 +22,6 @@ u_2 = 2 * u_1       = y
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -35,7 +34,7 @@ from wengert.jacobians import Composed, Diagonal, Sum
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.scipy import parameters as by_quadrature
 from wengert.primitives.table import ALL, CALLS, calls, define, elementwise
-from wengert.program import Partial, Primitive, Recordable
+from wengert.program import Partial, Primitive, Recordable, current_line
 
 INF = math.inf
 PI = math.pi
@@ -69,13 +68,8 @@ def quadrature(compute: Callable[..., Any], *partials: Partial | None, **known: 
 
 def _where() -> RawLocation | None:
     """Return the place of the line whose derivative is being taken: a sweep goes through the list, far from its code."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None:
-        names = frame.f_locals
-        if "primitive" in names and names.get("place") is not None:
-            return names["place"]  # type: ignore[no-any-return]
-        frame = frame.f_back
-    return caller()
+    line = current_line()
+    return caller() if line is None else line.place
 
 
 def refuse(function: str, argument: str) -> Partial:
