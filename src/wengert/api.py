@@ -26,6 +26,7 @@ from wengert.passes.scalarization import is_scalar, scalarize
 from wengert.planning import Plan, choose, plan_program
 from wengert.program import Program
 from wengert.tracing import Trace, Traced, Unchanged, parameter_names, results_of, run, watch
+from wengert.transformations import Transformed
 
 Array = Any
 Function = Callable[..., Any]
@@ -82,7 +83,7 @@ def _like(bar: Any, value: Any) -> Any:
 
 def value_and_grad(
     f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False
-) -> Function:
+) -> Transformed:
     """Return a function that computes `f` and its gradient, in one reverse pass.
 
     Parameters
@@ -122,14 +123,13 @@ def value_and_grad(
     """
     choice = Choice(argnums, argnames)
 
-    @functools.wraps(f)
-    def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
+    def value_and_gradient(args: Any, kwargs: Any) -> Any:
         if has_aux:
             value, gradients, aux = watch(_gradients_and_aux, f, args, kwargs, choice)
             return (value, aux), gradients
         return watch(_value_and_gradients, f, args, kwargs, choice)
 
-    return value_and_gradient
+    return Transformed(value_and_grad, f, value_and_gradient, argnums=argnums, argnames=argnames, has_aux=has_aux)
 
 
 def _value_and_gradients(f: Function, args: Any, kwargs: Any, choice: Choice) -> tuple[Any, Any]:
@@ -161,7 +161,7 @@ def _pull_back(trace: Trace, spread: Spread | None, choice: Choice) -> tuple[Any
     return value, choice.pack(gradients if spread is None else spread.collect(gradients))
 
 
-def grad(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False) -> Function:
+def grad(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False) -> Transformed:
     """Return a function that computes the gradient of `f`, in one reverse pass; see `value_and_grad`.
 
     Examples
@@ -176,16 +176,15 @@ def grad(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has
     """
     choice = Choice(argnums, argnames)
 
-    @functools.wraps(f)
-    def gradient(*args: Any, **kwargs: Any) -> Any:
+    def gradient(args: Any, kwargs: Any) -> Any:
         if has_aux:
             return watch(_gradients_and_aux, f, args, kwargs, choice)[1:]
         return watch(_value_and_gradients, f, args, kwargs, choice)[1]
 
-    return gradient
+    return Transformed(grad, f, gradient, argnums=argnums, argnames=argnames, has_aux=has_aux)
 
 
-def elementwise_grad(f: Function, argnums: Argnums = None, *, argnames: Argnames = None) -> Function:
+def elementwise_grad(f: Function, argnums: Argnums = None, *, argnames: Argnames = None) -> Transformed:
     """Return a function that computes the derivative of `f` for each element, where `f` acts on each by itself.
 
     It is the gradient of the sum of all results: where an element of the result depends on several elements of the
@@ -205,7 +204,8 @@ def elementwise_grad(f: Function, argnums: Argnums = None, *, argnames: Argnames
     def total(*args: Any, **kwargs: Any) -> Any:
         return np.sum(f(*args, **kwargs))
 
-    return grad(total, argnums, argnames=argnames)
+    gradient = grad(total, argnums, argnames=argnames)
+    return Transformed(elementwise_grad, f, gradient.compute, argnums=argnums, argnames=argnames)
 
 
 def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], *, has_aux: bool = False) -> Any:
@@ -399,7 +399,7 @@ BLOCK_BYTES = 1 << 27
 
 def jacobian(
     f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False, mode: str | None = None
-) -> Function:
+) -> Transformed:
     """Return a function that computes the Jacobian of `f`, in the mode that costs less.
 
     Parameters
@@ -440,15 +440,14 @@ def jacobian(
         )
     choice = Choice(argnums, argnames)
 
-    @functools.wraps(f)
-    def jacobians(*args: Any, **kwargs: Any) -> Any:
+    def jacobians(args: Any, kwargs: Any) -> Any:
         J, aux = watch(_jacobians, f, args, kwargs, choice, mode, has_aux)
         return (J, aux) if has_aux else J
 
-    return jacobians
+    return Transformed(jacobian, f, jacobians, argnums=argnums, argnames=argnames, has_aux=has_aux, mode=mode)
 
 
-def jacfwd(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False) -> Function:
+def jacfwd(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False) -> Transformed:
     """Return a function that computes the Jacobian of `f` by forward accumulation: `jacobian` with ``mode="forward"``.
 
     Examples
@@ -461,7 +460,7 @@ def jacfwd(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, h
     return jacobian(f, argnums, argnames=argnames, has_aux=has_aux, mode="forward")
 
 
-def jacrev(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False) -> Function:
+def jacrev(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False) -> Transformed:
     """Return a function that computes the Jacobian of `f` by reverse accumulation: `jacobian` with ``mode="reverse"``.
 
     Examples
@@ -544,7 +543,7 @@ def _blocks(value: Any, step: int) -> Any:
         yield block.reshape((stop - start, *value.shape))
 
 
-def hessian(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False) -> Function:
+def hessian(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False) -> Transformed:
     """Return a function that computes the Hessian of `f`: forward over reverse, one pass an independent variable.
 
     Returns
@@ -561,29 +560,37 @@ def hessian(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, 
            [2., 0.]])
     """
     gradient = grad(f, argnums, argnames=argnames, has_aux=has_aux)
-    return jacobian(gradient, argnums, argnames=argnames, has_aux=has_aux, mode="forward")
+    second = jacobian(gradient, argnums, argnames=argnames, has_aux=has_aux, mode="forward")
+    return Transformed(hessian, f, second.compute, argnums=argnums, argnames=argnames, has_aux=has_aux)
 
 
-def hvp(f: Function) -> Function:
+def hvp(f: Function) -> Transformed:
     """Return a function of a point and a direction that multiplies the Hessian of `f` by it: forward over reverse.
 
     Returns
     -------
     callable
-        Takes ``(x, v)``, `v` of the structure and shapes of `x`; returns ``H(x) @ v``, of these too.
+        Takes ``(x, v, *args, **kwargs)``, as SciPy's ``hessp``: `v` of the structure and shapes of `x`, and what else
+        `f` takes after `x`; returns ``H(x) @ v``, of these too.
 
     Examples
     --------
     >>> import numpy as np, wengert as wg
     >>> wg.hvp(lambda x: np.sum(x**3))(np.array([1.0, 2.0]), np.array([1.0, 0.0]))
     array([6., 0.])
+    >>> float(wg.hvp(lambda x, a: a * x**2)(1.0, 3.0, 2.0))
+    12.0
     """
+    gradient = grad(f)
 
-    @functools.wraps(f)
-    def product(x: Any, v: Any) -> Any:
-        return jvp(grad(f), (x,), (v,))[1]
+    def product(x: Any, v: Any, *args: Any, **kwargs: Any) -> Any:
+        if not (args or kwargs):
+            return jvp(gradient, (x,), (v,))[1]
+        return jvp(functools.wraps(f)(lambda x: gradient(x, *args, **kwargs)), (x,), (v,))[1]
 
-    return product
+    result = Transformed(hvp, f, lambda args, kwargs: product(*args, **kwargs))
+    functools.update_wrapper(result, product, ())  # whose signature it has
+    return result
 
 
 # ---- Programs ----
@@ -619,11 +626,10 @@ def trace(f: Function, argnums: Argnums = None, *, fold: bool = True) -> Callabl
     u_2 = u_1 / u_0    = y
     """
 
-    @functools.wraps(f)
-    def tracer(*args: Any, **kwargs: Any) -> Program:
+    def tracer(args: Any, kwargs: Any) -> Program:
         return watch(_trace, f, args, kwargs, argnums, fold)  # type: ignore[no-any-return]
 
-    return tracer
+    return Transformed(trace, f, tracer, argnums=argnums, fold=fold)
 
 
 def _trace(f: Function, args: Any, kwargs: Any, argnums: Argnums, fold: bool) -> Program:
@@ -680,11 +686,10 @@ def plan(f: Function, argnums: Argnums = None) -> Callable[..., Plan]:
     reverse: 2 passes instead of 3; 25 % fewer operations (n = 3, m = 2)
     """
 
-    @functools.wraps(f)
-    def planner(*args: Any, **kwargs: Any) -> Plan:
+    def planner(args: Any, kwargs: Any) -> Plan:
         return watch(_plan, f, args, kwargs, argnums)  # type: ignore[no-any-return]
 
-    return planner
+    return Transformed(plan, f, planner, argnums=argnums)
 
 
 def _plan(f: Function, args: Any, kwargs: Any, argnums: Argnums) -> Plan:

@@ -15,7 +15,6 @@ Where something is wrong, every line of the list is checked by itself, and the r
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import re
 import warnings
@@ -31,6 +30,7 @@ from wengert.control.higher_order import Holding
 from wengert.errors import DerivativeError, ResultError, WengertError, explain_at
 from wengert.linearization import Linearization, edges
 from wengert.program import Line, Program, Shaped, Var, as_value
+from wengert.transformations import Transformed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -237,14 +237,13 @@ def check_derivatives(f: Callable[..., Any], argnums: Argnums = None, *, seed: i
     The derivatives of exp are right in both modes.
     """
 
-    @functools.wraps(f)
-    def check(*args: Any, **kwargs: Any) -> Report:
+    def check(args: Any, kwargs: Any) -> Report:
         function, leaves, names = of_arrays(f, args, kwargs, argnums)
         point = _Point(function, leaves, names)
         rng = np.random.default_rng(seed)
         return _check(point, rng)
 
-    return check
+    return Transformed(check_derivatives, f, check, argnums=argnums, seed=seed)
 
 
 class _Point:

@@ -28,6 +28,7 @@ from wengert.jacobians import Diagonal, product_of_nonzeros, pull_diagonal
 from wengert.linearization import Linearization, by_position, edges
 from wengert.program import Line, Program, evaluate_all, value_of
 from wengert.tracing import outputs_of
+from wengert.transformations import Transformed
 
 Array = Any
 
@@ -101,12 +102,12 @@ def why_nan(f: Callable[..., Any], argnums: Argnums = None) -> Callable[..., Ori
     False
     """
 
-    def find(*args: Any, **kwargs: Any) -> Origin:
+    def find(args: Any, kwargs: Any) -> Origin:
         with np.errstate(all="ignore"):
             program, point = trace_at(f, args, kwargs, argnums)
             return _in_arguments(program, point) or _in_function(program, point) or _in_derivative(program, point)
 
-    return find
+    return Transformed(why_nan, f, find, argnums=argnums)
 
 
 def _first(value: Any) -> tuple[int, ...] | None:

@@ -16,6 +16,7 @@
      |-- BranchError      (RuntimeError)         a Program was evaluated where its function takes another branch
      |-- ProgramError     (ValueError)           a Program that is not well formed
      |-- DerivativeError  (AssertionError)       derivatives that were checked and found wrong
+     |-- PickleError      (PickleError)          something cannot be pickled, or cannot be read back here
      `-- LoadError        (ImportError)          a file or function named on the command line cannot be had
 
     DomainWarning (RuntimeWarning)               a function was evaluated outside its domain
@@ -29,6 +30,7 @@ from __future__ import annotations
 import importlib.util
 import linecache
 import os
+import pickle
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -193,6 +195,10 @@ class ProgramError(WengertError, ValueError):
 
 class DerivativeError(WengertError, AssertionError):
     """Derivatives that were checked and found wrong."""
+
+
+class PickleError(WengertError, pickle.PickleError):
+    """Something cannot be pickled (a lambda), or cannot be read back here (a primitive that is not defined)."""
 
 
 class LoadError(WengertError, ImportError):

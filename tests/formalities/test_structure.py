@@ -28,6 +28,7 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
 LAYERS = {
     "errors": 0,
+    "transformations": 1,
     "trees": 1,
     "jacobians": 1,
     "program": 1,

@@ -12,7 +12,6 @@ written down, and derivatives of batches, batches of derivatives and batches of 
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -38,6 +37,7 @@ from wengert.tracing import (
     parameter_names,
     run,
 )
+from wengert.transformations import Transformed
 
 Array = Any
 Shape = tuple[int, ...]
@@ -83,8 +83,7 @@ def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callab
     array([-1.,  2.,  6.])
     """
 
-    @functools.wraps(f)
-    def mapped(*args: Any, **kwargs: Any) -> Any:
+    def mapped(args: Any, kwargs: Any) -> Any:
         batch = _Batch(f, args, kwargs, in_axes)
         whole = np.arange(batch.size)
         groups: list[tuple[np.ndarray[Any, Any], list[tuple[Any, bool]], Returned]] = []
@@ -99,7 +98,7 @@ def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callab
             if not remaining.size:
                 return _collect(groups, batch.size, out_axes)
 
-    return mapped
+    return Transformed(vmap, f, mapped, in_axes=in_axes, out_axes=out_axes)
 
 
 class _Batch:

@@ -6,7 +6,6 @@ which holds the Program of its body (`wengert.control.higher_order`).
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,6 +27,7 @@ from wengert.control.staging import (
 from wengert.errors import ArgumentError, caller, explain_at
 from wengert.program import Recordable
 from wengert.tracing import at_place, current_context, holds_traced, join
+from wengert.transformations import Transformed
 
 Array = Any
 Function = Callable[..., Any]
@@ -411,10 +411,9 @@ def checkpoint(f: Function) -> Function:
     Source: the form is that of ``jax.checkpoint``.
     """
 
-    @functools.wraps(f)
-    def checkpointed(*args: Any, **kwargs: Any) -> Any:
+    def checkpointed(args: Any, kwargs: Any) -> Any:
         if not current_context().tapes:
             return f(*args, **kwargs)
         return at_place(lambda: write_checkpoint(f, args, kwargs))
 
-    return checkpointed
+    return Transformed(checkpoint, f, checkpointed)

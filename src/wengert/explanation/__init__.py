@@ -16,7 +16,6 @@ equations, ``notation`` writes formulas, and ``text``, ``latex`` and ``markdown`
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -32,6 +31,7 @@ from wengert.explanation.notation import LATEX, TEXT, Notation
 from wengert.passes.scalarization import can_scalarize, scalar_lines, scalarize
 from wengert.program import Program
 from wengert.tracing import parameter_names, watch
+from wengert.transformations import Transformed
 
 __all__ = ["Explanation", "explain"]
 
@@ -167,8 +167,7 @@ def explain(
     if mode not in MODES:
         raise ArgumentError(f"mode {mode!r} is unknown; the modes are {', '.join(map(repr, MODES))}.")
 
-    @functools.wraps(f)
-    def explainer(*args: Any, **kwargs: Any) -> Explanation:
+    def explainer(args: Any, kwargs: Any) -> Explanation:
         program, point = watch(trace_at, f, args, kwargs, argnums)
         if any(v.dtype.kind == "c" for v in (*program.inputs, *[v for line in program.lines for v in line.outputs])):
             raise UnsupportedError(
@@ -193,7 +192,7 @@ def explain(
         derivation = derive_arrays(program, point, lines, mode, _names_of_constants(f, args), step)
         return Explanation(program, derivation, compose_arrays)
 
-    return explainer
+    return Transformed(explain, f, explainer, argnums=argnums, mode=mode, step=step)
 
 
 def _names_of_constants(f: Function, args: Sequence[Any]) -> dict[str, Any]:

@@ -1,0 +1,115 @@
+"""What transformations return: functions with a name, a signature and a docstring, that bind as methods do."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+
+import numpy as np
+import pytest
+
+import wengert as wg
+from wengert.transformations import Transformed
+
+
+def energy(x, k=1.0, *, scale=2.0):
+    """The energy of a spring."""
+    return scale * k * np.sum(x**3)
+
+
+TRANSFORMATIONS = {
+    wg.grad: "grad(energy)",
+    wg.value_and_grad: "value_and_grad(energy)",
+    wg.elementwise_grad: "elementwise_grad(energy)",
+    wg.jacobian: "jacobian(energy)",
+    wg.jacfwd: "jacobian(energy, mode='forward')",
+    wg.jacrev: "jacobian(energy, mode='reverse')",
+    wg.hessian: "hessian(energy)",
+    wg.hvp: "hvp(energy)",
+    wg.vmap: "vmap(energy)",
+    wg.checkpoint: "checkpoint(energy)",
+    wg.trace: "trace(energy)",
+    wg.plan: "plan(energy)",
+    wg.explain: "explain(energy)",
+    wg.check_derivatives: "check_derivatives(energy)",
+    wg.why_nan: "why_nan(energy)",
+}
+
+
+@pytest.mark.parametrize("transformation", TRANSFORMATIONS, ids=lambda t: t.__name__)
+def test_what_a_transformation_returns_says_what_it_is(transformation):
+    result = transformation(energy)
+    assert isinstance(result, Transformed)
+    assert repr(result) == TRANSFORMATIONS[transformation]
+    assert result.__name__ == "energy"
+    assert result.__module__ == __name__
+    assert result.__doc__.startswith(f"{result!r}: ")
+    assert result.__doc__.endswith("The energy of a spring.")
+    assert result.function is energy
+
+
+@pytest.mark.parametrize("transformation", [t for t in TRANSFORMATIONS if t is not wg.hvp], ids=lambda t: t.__name__)
+def test_signature_is_that_of_the_function(transformation):
+    assert inspect.signature(transformation(energy)) == inspect.signature(energy)
+    assert inspect.unwrap(transformation(energy)) is energy
+
+
+def test_signature_of_a_product_with_the_hessian():
+    assert list(inspect.signature(wg.hvp(energy)).parameters) == ["x", "v", "args", "kwargs"]
+
+
+def test_reprs_name_options_and_nest():
+    nested = wg.vmap(wg.grad(wg.jacobian(energy, mode="forward"), argnums=(0, 1)), in_axes=(0, None))
+    assert repr(nested) == "vmap(grad(jacobian(energy, mode='forward'), argnums=(0, 1)), in_axes=(0, None))"
+    assert repr(wg.grad(lambda x: x)) == "grad(<lambda>)"
+    assert repr(wg.grad(np.tanh)) == "grad(tanh)"
+    assert repr(wg.grad(functools.partial(max, 1))) == f"grad({functools.partial(max, 1)!r})"
+
+
+class Spring:
+    k = 3.0
+
+    @functools.partial(wg.grad, argnums=1)
+    def force(self, x):
+        """The force."""
+        return self.k * x**2
+
+    @staticmethod
+    @wg.grad
+    def slope(x):
+        return x**2
+
+    def energy(self, x):
+        return self.k * x**2
+
+
+def test_decorated_methods_bind():
+    spring = Spring()
+    assert spring.force(2.0) == 12.0
+    assert Spring.force(spring, 2.0) == 12.0
+    assert spring.slope(2.0) == Spring.slope(2.0) == 4.0
+    assert repr(Spring.force) == "grad(force, argnums=1)"
+    assert inspect.signature(spring.force) == inspect.signature(spring.energy)
+    assert wg.grad(spring.energy)(2.0) == 12.0
+    assert repr(wg.grad(spring.energy)) == "grad(energy)"
+
+
+def test_the_function_s_own_attributes_do_not_get_in_the_way():
+    def f(x):
+        return x**2
+
+    f.function, f.options, f.compute, f.note = 1, 2, 3, 4
+    g = wg.grad(wg.grad(f))
+    assert g(3.0) == 2.0
+    assert g.note == 4
+    assert g.function.function is f
+
+
+def test_products_with_the_hessian_take_the_function_s_further_arguments():
+    x, v = np.array([1.0, 2.0]), np.array([1.0, -1.0])
+    exact = 6 * x * v
+    np.testing.assert_allclose(wg.hvp(energy)(x, v), 2 * exact, rtol=1e-14)
+    np.testing.assert_allclose(wg.hvp(energy)(x, v, 3.0), 6 * exact, rtol=1e-14)
+    np.testing.assert_allclose(wg.hvp(energy)(x, v, 3.0, scale=1.0), 3 * exact, rtol=1e-14)
+    mixed = wg.grad(lambda k: np.sum(wg.hvp(energy)(x, v, k)))(1.0)
+    np.testing.assert_allclose(mixed, 2 * np.sum(exact), rtol=1e-14)
