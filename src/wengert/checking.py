@@ -26,7 +26,8 @@ import numpy as np
 
 from wengert.api import LinearMap, jacobian, linearize, trace
 from wengert.arguments import Argnums, of_arrays
-from wengert.control.higher_order import Holding
+from wengert.control.execution import run_of
+from wengert.control.holding import Holding
 from wengert.errors import DerivativeError, ResultError, WengertError, explain_at
 from wengert.linearization import Linearization, edges
 from wengert.program import Line, Program, Shaped, Var, as_value
@@ -728,7 +729,7 @@ def _check_lines(
         name = line.primitive.name
         if isinstance(line.held, Holding):
             with np.errstate(all="ignore"):
-                runs = list(itertools.islice(line.held.runs(row[2][1:]), STEPS))
+                runs = list(itertools.islice(run_of(line.held, row[2][1:]).programs(), STEPS))
             for what, inner, values in runs:
                 _check_lines(inner, values, rng, found, f" {what}{within}")
         if name in found or line.primitive.multiple:

@@ -20,8 +20,10 @@ import numpy as np
 
 from wengert.api import trace_at
 from wengert.arguments import Argnums
+from wengert.control.backward import ReverseSweep
 from wengert.control.branch import Branches
-from wengert.control.higher_order import Holding
+from wengert.control.execution import Adjoints, run_of
+from wengert.control.holding import Holding
 from wengert.control.loop import Loop
 from wengert.errors import Location
 from wengert.jacobians import Diagonal, product_of_nonzeros, pull_diagonal
@@ -130,7 +132,8 @@ def _in_function(program: Program, point: list[Any]) -> Origin:
     environment = evaluate_all(program, *point)
     for line in program.lines:
         if isinstance(line.held, Holding):
-            for what, inner, values in line.held.runs([value_of(a, environment) for a in line.inputs]):
+            run = run_of(line.held, [value_of(a, environment) for a in line.inputs])
+            for what, inner, values in run.programs():
                 origin = _in_function(inner, list(values))
                 if origin:
                     return _inside(what, origin)
@@ -203,19 +206,23 @@ def _backward(program: Program, linearization: Linearization, bars: dict[int, An
 
 def _in_steps(held: Loop | Branches, operands: Sequence[Any], bars: Sequence[Any]) -> Origin:
     """Go back through the steps of a loop (or the branch that is taken), each edge by edge."""
-    runs = list(held.runs(operands))
-    carried = held.carried if isinstance(held, Loop) else len(bars)
-    carry = list(bars[:carried])
-    for s in range(len(runs) - 1, -1, -1):
-        what, program, values = runs[s]
+    run = run_of(held, operands)
+    programs = list(run.programs())
+    adjoints = None
+    if isinstance(held, Loop):
+        able = tuple(np.asarray(x).dtype.kind in "fc" for x in operands)
+        sweep = ReverseSweep.over(held, tuple(g is not None for g in bars), able)
+        adjoints = Adjoints(held, sweep, bars, operands)
+    for s, (what, program, values) in reversed(list(enumerate(programs))):
         linearization = Linearization.of_program(program, *values)
-        at = held.index(s, len(runs)) if isinstance(held, Loop) else 0
-        here = [*carry, *(None if g is None else g[at] for g in bars[carried:])]
-        seeds = by_position(linearization.outputs, here)
+        place = held.index(s, len(programs)) if isinstance(held, Loop) else 0
+        received = bars if adjoints is None else adjoints.received(place)
+        seeds = by_position(linearization.outputs, received)
         origin = _backward(program, linearization, seeds)
         if origin:
             return _inside(what, origin)
-        carry = [seeds.get(k) for k in range(carried)]
+        if adjoints is not None:
+            adjoints.passed(place, [seeds.get(k) for k in range(len(values))])
     return Origin("every value and derivative is finite")
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from loops import INGREDIENTS, JAX, RandomBody, as_fori, as_python, as_scan, as_while, point, points, random_bodies
 
 import wengert as wg
-import wengert.control.loop
+import wengert.control.bodies
 
 jax.config.update("jax_enable_x64", True)
 
@@ -202,7 +202,7 @@ def test_jax_agrees(body, form, args):
 @pytest.fixture(params=[-1, 32])
 def few(request, monkeypatch):
     """Sweeps written down as straight code from the first step on, or line by line."""
-    monkeypatch.setattr(wengert.control.loop, "FEW", request.param)
+    monkeypatch.setattr(wengert.control.bodies, "FEW", request.param)
 
 
 @settings(max_examples=25)
@@ -210,12 +210,12 @@ def few(request, monkeypatch):
 def test_random_bodies_by_kernels(body, steps, form, policy, data):
     """Sweeps that are written down as straight code give what sweeps line by line give."""
     args = data.draw(points(steps))
-    before = wengert.control.loop.FEW
-    wengert.control.loop.FEW = -1
+    before = wengert.control.bodies.FEW
+    wengert.control.bodies.FEW = -1
     try:
         assert_agree(FORMS[form](body, **options(policy)), as_python(body), args, f"{form}, {policy}")
     finally:
-        wengert.control.loop.FEW = before
+        wengert.control.bodies.FEW = before
 
 
 # ---- Trees, dtypes, constants ----

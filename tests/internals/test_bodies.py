@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import wengert as wg
 from wengert.cli import main
+from wengert.control.execution import run_of
 from wengert.control.revolve import evaluations
 from wengert.cost import Cost
 from wengert.errors import ArgumentError
@@ -496,14 +497,15 @@ def test_counts_of_loops_are_those_of_numbers_that_count_themselves(f, mode):
     held = line.held
     moving = tuple(isinstance(x, Counted) for x in operands)
     comparisons = Cost(comparisons=held.cost().comparisons)
-    assert counted(lambda: held.evaluate(operands)) + comparisons == held.cost()
-    results, twin = held.keeping(operands, moving)
+    assert counted(lambda: run_of(held, operands).evaluate()) + comparisons == held.cost()
+    run = run_of(held, operands)
+    results = run.evaluate(moving)
     once, each_pass, _ = held.sweep(mode)
     ones = [Counted(1.0) if on else None for on in moving]
     if mode == "forward":
-        assert counted(lambda: twin.push(ones, operands, 0)) == once + each_pass
+        assert counted(lambda: run.jvp(ones, 0)) == once + each_pass
     else:
-        assert counted(lambda: twin.pull([Counted(1.0)] * len(results), operands, 0, moving)) == once + each_pass
+        assert counted(lambda: run.vjp([Counted(1.0)] * len(results), 0, moving)) == once + each_pass
 
 
 def unrolled(f, init, xs, length=None):

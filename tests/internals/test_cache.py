@@ -387,7 +387,41 @@ def test_what_is_of_one_structure():
         assert key_of(program(f)) != key_of(program(g))
     assert key_of(program(np.sin, np.float32(2))) != key_of(program(np.sin))
     assert key_of(program(np.sin, np.ones(2))) != key_of(program(np.sin, np.ones(3)))
-    assert key_of(program(lambda x: wg.scan(lambda c, y: (c * y, None), x, XS)[0])) is None
+
+
+def test_loops_and_branches_of_one_structure():
+    def program(f, x=2.0):
+        return wg.trace(f)(x)
+
+    def scan(**options):
+        return lambda x: np.sum(wg.scan(lambda c, y: (c * y, c), x, XS, **options)[1])
+
+    def cond(one, other):
+        return lambda x: wg.cond(x > 0, one, other, x)
+
+    ones = np.ones(3)
+    same = [
+        (scan(), lambda x: np.sum(wg.scan(lambda c, y: (c * y, c), x, XS + 1)[1])),
+        (cond(np.sin, np.cos), cond(np.sin, np.cos)),
+        (wg.checkpoint(lambda x: np.sum(x * ones)), wg.checkpoint(lambda x: np.sum(x * (ones + 1)))),
+    ]
+    other = [
+        (scan(), scan(reverse=True)),
+        (scan(), scan(checkpoint=2)),
+        (scan(), lambda x: np.sum(wg.scan(lambda c, y: (c * y, c), x, XS[:3])[1])),
+        (scan(), lambda x: np.sum(wg.scan(lambda c, y: (c * y, y * c), x, XS)[1])),
+        (scan(), wg.grad(scan())),
+        (wg.grad(scan()), wg.grad(scan(reverse=True))),
+        (cond(np.sin, np.cos), cond(np.cos, np.sin)),
+        (
+            lambda x: wg.while_loop(lambda c: c < 9, lambda c: c * x, x),
+            lambda x: wg.while_loop(lambda c: c < 8, lambda c: c * x, x),
+        ),
+    ]
+    for f, g in same:
+        assert key_of(program(f)) == key_of(program(g)) is not None
+    for f, g in other:
+        assert key_of(program(f)) != key_of(program(g))
 
 
 def test_steps_that_differ_by_the_sign_of_a_zero_differ():

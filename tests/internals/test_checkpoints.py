@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wengert as wg
-from wengert.control import loop
+from wengert.control.checkpoints import AllResiduals, Kept
 from wengert.control.revolve import evaluations, reach, repeats
 from wengert.errors import ArgumentError
 
@@ -40,13 +40,13 @@ FORMS = {"scan": scan, "fori_loop": fori_loop, "while_loop": while_loop}
 def stores(monkeypatch):
     """All stores that loops make."""
     made = []
-    make = loop.Loop.make_store
+    make = Kept.store
 
     def watched(self, *args):
         made.append(make(self, *args))
         return made[-1]
 
-    monkeypatch.setattr(loop.Loop, "make_store", watched)
+    monkeypatch.setattr(Kept, "store", watched)
     return made
 
 
@@ -82,12 +82,12 @@ def test_executed_steps_are_the_fewest(stores, form):
 @given(st.integers(1, 70), st.integers(1, 8))
 def test_online_schedules_stay_within_their_bound(steps, snapshots):
     made = []
-    make = loop.Loop.make_store
+    make = Kept.store
     try:
-        loop.Loop.make_store = lambda self, *args: made.append(make(self, *args)) or made[-1]
+        Kept.store = lambda self, *args: made.append(make(self, *args)) or made[-1]
         gradient = wg.grad(while_loop(steps, checkpoint=snapshots))(0.5)
     finally:
-        loop.Loop.make_store = make
+        Kept.store = make
     (store,) = made
     t, fewest = repeats(steps, snapshots), evaluations(steps, snapshots)
     bound = fewest if t < 2 else max((1 + 1 / snapshots) * t / (t - 1), 1.5) * fewest
@@ -100,7 +100,7 @@ def test_every_state_or_everything(stores):
     wg.grad(scan(30, checkpoint="all"))(0.5)
     assert stores[-1].runs == 30
     wg.grad(scan(30))(0.5)
-    assert type(stores[-1]) is loop.Insides
+    assert type(stores[-1]) is AllResiduals
 
 
 def test_forward_mode_stores_nothing(stores):

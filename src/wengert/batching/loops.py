@@ -9,13 +9,16 @@ members that take a branch that was not traced leave the batch; the members of a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from wengert.control.backward import ReverseOf
 from wengert.control.bodies import Body
 from wengert.control.branch import Branches
-from wengert.control.higher_order import Holding, Pulled, call
+from wengert.control.higher_order import call
+from wengert.control.holding import Holding
 from wengert.control.loop import Loop
 from wengert.errors import BranchError
 from wengert.passes.simplification import simplify
@@ -39,7 +42,7 @@ Evaluate = Callable[..., Any]
 """Evaluates a line (primitive, operands, which of them have members, params, shapes) for all members."""
 
 
-class Apart(Exception):  # noqa: N818 - not an error: members are to be taken one by one
+class MembersDiffer(Exception):  # noqa: N818 - not an error: members are to be taken one by one
     """Members take different decisions inside a body."""
 
 
@@ -57,12 +60,12 @@ def several(
     """
     if not size:
         return [np.zeros((0, *np.shape(r)), r.dtype) for r in results], np.ones(0, bool)
-    inner = held.inner if isinstance(held, Pulled) else held
+    inner = held.inner if isinstance(held, ReverseOf) else held
     if isinstance(inner, Branches) and len(inner.bodies) > 1 and batched[0]:
         return _grouped(held, operands, batched, size, results, evaluate)
     try:
         return _Together(held, batched, size, evaluate).run(operands), np.ones(size, bool)
-    except (Apart, BranchError):
+    except (MembersDiffer, BranchError):
         return _one_by_one(held, operands, batched, size)
 
 
@@ -74,7 +77,7 @@ def _one_by_one(
     for k in range(size):
         own = [v[k] if on else v for v, on in zip(operands, batched, strict=True)]
         try:
-            rows.append(call(held.alone(), own))
+            rows.append(call(held, own))
         except BranchError:
             if k == 0:
                 raise
@@ -93,7 +96,7 @@ def _grouped(
         known = known.value
     if isinstance(pred, Recordable):  # who takes which branch is a decision of the trace around this one
         bool(np.all(pred == known))
-    inner: Any = held.inner if isinstance(held, Pulled) else held
+    inner: Any = held.inner if isinstance(held, ReverseOf) else held
     parts, members = [], []
     for at in dict.fromkeys([int(known[0]), 0, 1]):
         chosen = np.flatnonzero(np.asarray(known, bool) == bool(at))
@@ -128,7 +131,7 @@ class _Together:
         self.out: list[bool] = []
         self.out_axes: list[int] = []
         self.batched = list(batched)
-        if isinstance(held, Pulled):
+        if isinstance(held, ReverseOf):
             count = len(held.wanted)
             # each member has its own adjoint, of what is shared too
             own = [on or wanted for on, wanted in zip(batched[:count], held.wanted, strict=True)]
@@ -138,7 +141,7 @@ class _Together:
             self.kept = [*range(count), *(count + n for n, k in enumerate(bars) if given[k])]
             self.flags = [*self.flags, *(True for on in given if on)]
             self.axes = [*self.axes, *(self.out_axes[k] for k, on in enumerate(given) if on)]
-            self.held: Holding = Pulled(inner, given, held.wanted)
+            self.held: Holding = ReverseOf(inner, given, held.wanted)
             self.out = [True] * sum(held.wanted)
             self.out_axes = [self.axes[k] for k, on in enumerate(held.wanted) if on]
         else:
@@ -164,16 +167,15 @@ class _Together:
             found.append(value)
         return found
 
-    def _of(self, held: Holding, batched: Flags) -> Holding:
+    def _of(self, held: Holding, batched: Flags) -> Loop | Branches:
         """Settle which operands and results have members; write what is held for all of them."""
         if isinstance(held, Branches):
-            leading = int(len(held.bodies) > 1)
-            bodies = [body for body in held.bodies if body is not None]
-            moving = list(batched[leading:])
-            self.out = [any(column) for column in zip(*(_depends(b.program, moving) for b in bodies), strict=True)]
+            moving = list(batched[held.leading :])
+            depends = [_depends(body.program, moving) for body in held.traced]
+            self.out = [any(column) for column in zip(*depends, strict=True)]
             self.flags, self.axes, self.out_axes = [*batched], [0] * len(batched), [0] * len(self.out)
-            written = [None if b is None else self._body(b, moving, self.out) for b in held.bodies]
-            return Branches(held.name, written, held.labels, held.keep, held.chosen)
+            bodies = tuple(None if b is None else self._body(b, moving, self.out) for b in held.bodies)
+            return replace(held, bodies=bodies)
         assert isinstance(held, Loop)
         carried, sliced = held.carried, held.sliced
         carry, rest = list(batched[:carried]), list(batched[carried:])
@@ -189,15 +191,15 @@ class _Together:
                 break
             carry = more
         out[:carried] = carry
-        if held.tests is not None:
+        if held.tests:
             given = [*carry, *rest[sliced:]]
             takes = held.test_takes or range(len(given))
             if any(any(_depends(t.program, [given[k] for k in takes][: len(t.sample)])) for t in held.tests):
-                raise Apart
+                raise MembersDiffer
         self.flags, self.out = [*carry, *rest], out
         self.axes = [0] * carried + [1] * sliced + [0] * held.consts
         self.out_axes = [0] * carried + [1] * held.collected
-        return held.with_bodies([self._body(b, arguments[: len(b.sample)], out) for b in held.bodies])
+        return replace(held, bodies=tuple(self._body(b, arguments[: len(b.sample)], out) for b in held.bodies))
 
     def _body(self, body: Body, batched: Flags, out: Flags) -> Body:
         """Write a body for all members."""
@@ -228,7 +230,7 @@ class _Together:
         def on_guard(guard: Guard, known: tuple[Any, bool]) -> None:
             value, has_members = known
             if has_members:
-                raise Apart
+                raise MembersDiffer
             check_guard(guard, value)
 
         found = interpret(

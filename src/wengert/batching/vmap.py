@@ -20,7 +20,7 @@ import numpy as np
 
 from wengert import trees
 from wengert.arguments import Returned
-from wengert.batching.loops import Apart, several
+from wengert.batching.loops import MembersDiffer, several
 from wengert.errors import ArgumentError, ResultError, ShapeError, caller, explain_at
 from wengert.jacobians import take
 from wengert.primitives.numpy import structural as s
@@ -354,7 +354,7 @@ def _evaluate_line(
         return line.evaluate()
     found, staying = line.several()
     if not staying.all():
-        raise Apart
+        raise MembersDiffer
     return found
 
 

@@ -4,9 +4,9 @@ A step is linearized and swept thousands of times, and every time its local part
 written down once: the sweep is recorded, as every derivative can be, with what the rules read as its arguments, and the
 Program is run as plain Python.  Nothing is asked of the table of primitives while the loop runs.
 
-    ahead(values...)            -> results, what is kept
-    back(what is kept, bars)    -> adjoints of the arguments     (outside-in)
-    onward(what is kept, dots)  -> tangents of the results       (inside-out)
+    forward_pass(values...)    -> results, residuals
+    vjp(residuals, bars)       -> adjoints of the arguments     (outside-in)
+    jvp(residuals, dots)       -> tangents of the results       (inside-out)
 
 Sweeps that meet an infinity go line by line, carefully (`wengert.accumulation.sweeps`): what is kept can always be
 made into the `Linearization` that they read.
@@ -17,23 +17,26 @@ one structure, and a `Kernel` is that of one of them, with its own constants.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from wengert.accumulation.sweeps import forward, reverse
+from wengert.jacobians import add_at, add_into, is_basic
 from wengert.linearization import Linearization, by_position
 from wengert.passes.simplification import simplify
+from wengert.primitives.numpy.elementwise import add
+from wengert.primitives.numpy.structural import fill_index, put, scatter
 from wengert.primitives.table import PRIMITIVES
-from wengert.program import Primitive, Program, Var, as_value
+from wengert.program import SMALL, Primitive, Program, Var, as_value
 from wengert.program.compiled import Script, straight
+from wengert.program.lines import Operand
 from wengert.tracing import record, what_is_kept
+from wengert.tracing.tape import Tape
 
 Array = Any
 Mask = tuple[bool, ...]
-FEW = 32
-"""Up to so many steps, writing a sweep down takes more time than it saves."""
 SWEEPS = 16
 """So many sweeps over one structure are remembered: there is one for each size of a block of seeds."""
 HELD = 1 << 14
@@ -49,24 +52,76 @@ class _Stand:
         self.shape, self.dtype, self.size, self.slot = like.shape, like.dtype, like.size, slot
 
 
+class Pieces:
+    """The adjoint of a large array, of which a step reads a part: terms, and where in the array each is added."""
+
+    __slots__ = ("batch", "shape", "terms")
+
+    def __init__(self, terms: Sequence[tuple[Any, Any]], shape: tuple[int, ...], batch: int) -> None:
+        self.terms, self.shape, self.batch = terms, shape, batch
+
+    def add_into(self, total: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any]:
+        """Add the terms into an array in place, or into a new one, and return it."""
+        if total is None:
+            value = self.terms[0][0]
+            total = np.zeros((*value.shape[: self.batch], *self.shape), np.result_type(*[v for v, _ in self.terms]))
+        free = (slice(None),) * self.batch
+        for value, index in self.terms:
+            if index is None:
+                total += value
+            elif is_basic(index):
+                add_into(total, free + index, value)
+            else:
+                add_at(total, value, index, self.shape, self.batch)
+        return total
+
+
+class _Parts:
+    """Of one result of a sweep that is to be `Pieces`: the index of each term, with places for computed operands."""
+
+    __slots__ = ("batch", "indices", "shape")
+
+    def __init__(self, indices: Sequence[Any], shape: tuple[int, ...], batch: int) -> None:
+        self.indices, self.shape, self.batch = indices, shape, batch
+
+    def read(self, values: Iterator[Any]) -> Pieces:
+        """Take the terms and the operands of their indices from the results of the code."""
+        terms = []
+        for template in self.indices:
+            value = next(values)
+            operands = [next(values) for item in template or () if type(item) is Operand]
+            terms.append((value, None if template is None else fill_index(template, operands)))
+        return Pieces(terms, self.shape, self.batch)
+
+
 class Sweep:
     """A sweep as straight code: the places of those of its results that are not zero, and the function."""
 
-    __slots__ = ("alone", "count", "places", "run")
+    __slots__ = ("alone", "count", "parts", "places", "run")
 
-    def __init__(self, run: Callable[..., tuple[Any, ...]], found: Sequence[Any], alone: bool) -> None:
-        self.run, self.count = run, len(found)
-        self.places = tuple(k for k, v in enumerate(found) if v is not None)
+    def __init__(
+        self, run: Callable[..., tuple[Any, ...]], results: Sequence[Any], parts: dict[int, _Parts], alone: bool
+    ) -> None:
+        self.run, self.count = run, len(results)
+        self.places = tuple(k for k, v in enumerate(results) if v is not None)
+        self.parts = parts
+        """The results that are made of pieces."""
         self.alone = alone
         """True if it was written for one body, whose constants stand in it."""
 
     def __call__(self, kept: Sequence[Any], consts: Sequence[Any], seeds: Sequence[Any]) -> list[Any]:
         """Return all results, None where they are zero."""
-        found: list[Any] = [None] * self.count
+        results: list[Any] = [None] * self.count
         arrays = () if self.alone else kept[0].arrays
-        for k, value in zip(self.places, self.run(*kept[1:], *consts, *arrays, *seeds), strict=True):
-            found[k] = value
-        return found
+        computed = self.run(*kept[1:], *consts, *arrays, *seeds)
+        if self.parts:
+            values = iter(computed)
+            for k in self.places:
+                results[k] = self.parts[k].read(values) if k in self.parts else next(values)
+        else:
+            for k, value in zip(self.places, computed, strict=True):
+                results[k] = value
+        return results
 
 
 class Outline:
@@ -140,7 +195,7 @@ class Kernel:
         self.arrays = [program.lines[n].inputs[k].value for _, n, k in outline.arrays]  # type: ignore[union-attr]
         self._sweeps: dict[Any, Sweep | None] = {}
 
-    def ahead(self) -> Callable[..., Any]:
+    def forward_pass(self) -> Callable[..., Any]:
         """Return a function that runs the step and keeps what the sweeps read; it holds this kernel."""
         return self.outline.script.of(self._program, self)
 
@@ -165,32 +220,32 @@ class Kernel:
         nothing = [None] * self.inputs
         return Linearization(rows, nothing, outline.outputs, [], outline.size, outline.with_complex)
 
-    def takes(self, ahead: bool, seeds: Sequence[Any]) -> bool:
+    def takes(self, tangents: bool, seeds: Sequence[Any]) -> bool:
         """Tell whether seeds (None where zero) are of the dtypes that sweeps are written for."""
-        like = self.outline.starts if ahead else self.outline.ends
+        like = self.outline.starts if tangents else self.outline.ends
         return all(g is None or g.dtype == dtype for g, (_, dtype) in zip(seeds, like, strict=True))
 
-    def sweep(self, ahead: bool, given: Mask, kept: Sequence[Any], consts: Sequence[Any], batch: int | None) -> Any:
-        """Return the sweep for seeds where `given` says; None if it takes decisions on values.
+    def sweep(self, tangents: bool, given: Mask, kept: Sequence[Any], consts: Sequence[Any], batch: int | None) -> Any:
+        """Return the sweep of `tangents` (or adjoints) from the seeds that are given; None if it decides on values.
 
         It takes what is kept (but for the kernel), all constants, and the seeds that are given.
         """
-        key = (ahead, given, batch)
-        known = self.outline.sweeps
-        found = known.get(key, self)
-        if found is self:
-            found = self._record(ahead, given, kept, consts, batch, alone=False)
-            if len(known) >= SWEEPS:
-                known.clear()
-            known[key] = found
-        if found is _ALONE:
+        key = (tangents, given, batch)
+        shared = self.outline.sweeps
+        sweep = shared.get(key, self)
+        if sweep is self:
+            sweep = self._record(tangents, given, kept, consts, batch, alone=False)
+            if len(shared) >= SWEEPS:
+                shared.clear()
+            shared[key] = sweep
+        if sweep is _ALONE:
             if key not in self._sweeps:
-                self._sweeps[key] = self._record(ahead, given, kept, consts, batch, alone=True)
-            found = self._sweeps[key]
-        return found
+                self._sweeps[key] = self._record(tangents, given, kept, consts, batch, alone=True)
+            sweep = self._sweeps[key]
+        return sweep
 
     def _record(
-        self, ahead: bool, given: Mask, kept: Sequence[Any], consts: Sequence[Any], batch: int | None, alone: bool
+        self, tangents: bool, given: Mask, kept: Sequence[Any], consts: Sequence[Any], batch: int | None, alone: bool
     ) -> Any:
         """Write a sweep, for all bodies of this structure or for this one `alone`."""
         outline = self.outline
@@ -203,8 +258,8 @@ class Kernel:
             entered = [None, *map(enter, kept[1:])], [enter(c) for c in consts]
             arrays = self.arrays if alone else list(map(enter, self.arrays))
             linearization = self._linearization(*entered, arrays, not alone)
-            positions = range(self.inputs) if ahead else outline.outputs
-            like = outline.starts if ahead else outline.ends
+            positions = range(self.inputs) if tangents else outline.outputs
+            like = outline.starts if tangents else outline.ends
             seeds = by_position(
                 positions,
                 [
@@ -212,17 +267,53 @@ class Kernel:
                     for (shape, dtype), on in zip(like, given, strict=True)
                 ],
             )
-            swept = (forward if ahead else reverse)(linearization, seeds, len(leading))
-            found = [swept[k] if k >= 0 else None for k in outline.outputs] if ahead else swept
-            for value in found:
-                if value is not None:
-                    trace.result("y", value)
+            swept = (forward if tangents else reverse)(linearization, seeds, len(leading))
+            results = [swept[k] if k >= 0 else None for k in outline.outputs] if tangents else swept
+            parts: dict[int, _Parts] = {}
+            for k, value in enumerate(results):
+                if value is None:
+                    continue
+                terms = [] if tangents or k < self.inputs - len(consts) else _terms_of(trace.tape, value)
+                for term, *operands, _ in terms or [(value, None)]:
+                    for part in (term, *operands):
+                        trace.result("y", part)
+                if terms:
+                    parts[k] = _Parts([template for *_, template in terms], outline.starts[k][0], len(leading))
             if trace.tape.guards:
                 return None if alone or not self.arrays else _ALONE
         written = simplify(trace.program())
         if not alone and _bytes_in(written) > HELD:
             return _ALONE
-        return Sweep(straight(written), found, alone)
+        return Sweep(straight(written), results, parts, alone)
+
+
+def _terms_of(tape: Tape, value: Any) -> list[tuple[Any, ...]]:
+    """Return the terms of a large adjoint, if some of them are parts put into zeros; else nothing.
+
+    Each is a tuple of the term, the computed operands of its index, and the index (None for all of the array).
+    """
+    if value.size <= SMALL or type(value) is not tape.traced:
+        return []
+    rows = {row[5]: row for row in tape.rows if type(row[5]) is int}
+    terms: list[tuple[Any, ...]] = []
+
+    def enter(value: Any, parent: int) -> Any:
+        return value if parent < 0 else tape.traced(value, tape, parent)
+
+    waiting: list[Any] = [value]
+    while waiting:
+        term = waiting.pop()
+        row = rows.get(term.index) if type(term) is tape.traced else None
+        operands = [] if row is None else [enter(v, parent) for v, parent in zip(row[2][1:], row[1], strict=True)]
+        if row is not None and row[0] is add and all(a.shape == term.shape for a in operands):
+            waiting += operands
+        elif row is not None and row[0] is scatter:
+            terms.append((*operands, row[3]["index"]))
+        elif row is not None and row[0] is put:
+            terms += zip(operands, row[3]["indices"], strict=True)
+        else:
+            terms.append((term, None))
+    return terms if any(index is not None for *_, index in terms) else []
 
 
 def _private(value: Any) -> Any:

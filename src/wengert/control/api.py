@@ -13,17 +13,9 @@ from typing import Any
 import numpy as np
 
 from wengert import trees
+from wengert.control.checkpoints import Checkpoint, Policy
 from wengert.control.closures import leaves_of
-from wengert.control.loop import Checkpoint
-from wengert.control.staging import (
-    Walk,
-    names_of,
-    not_a_pair,
-    repeat,
-    write_checkpoint,
-    write_cond,
-    write_while,
-)
+from wengert.control.staging import Scan, names_of, not_a_pair, repeat, write_checkpoint, write_cond, write_while
 from wengert.errors import ArgumentError, caller, explain_at
 from wengert.program import Recordable
 from wengert.tracing import at_place, current_context, holds_traced, join
@@ -106,11 +98,11 @@ def scan(
         return returned[0], returned[1]
 
     names = names_of(f, [of_carry, of_xs])
-    walk = Walk("scan", f, step, of_carry, of_xs, names, steps, reverse, None, _policy(checkpoint, memory), memory)
-    return walk(start, slices)
+    loop = Scan("scan", f, step, of_carry, of_xs, names, steps, reverse, None, _policy(checkpoint, memory))
+    return loop(start, slices)
 
 
-def _policy(checkpoint: Checkpoint, memory: int | None) -> Checkpoint:
+def _policy(checkpoint: Checkpoint, memory: int | None) -> Policy:
     """Return what is to be checkpointed, or raise ArgumentError saying what there is."""
     whole = isinstance(checkpoint, (int, np.integer)) and not isinstance(checkpoint, bool)
     if (whole and int(checkpoint) > 0) or checkpoint in ("none", "all", "auto"):
@@ -122,7 +114,7 @@ def _policy(checkpoint: Checkpoint, memory: int | None) -> Checkpoint:
                     "Give a number of snapshots or a budget of bytes, not both.",
                 )
             )
-        return "auto" if memory is not None else checkpoint
+        return Policy(checkpoint if memory is None else "auto", memory)
     raise ArgumentError(
         explain_at(
             caller(),
@@ -226,11 +218,11 @@ def fori_loop(
         return f(number, carry), None
 
     numbers, names = names_of(body_fun, [trees.flatten(0)[1], of_carry])
-    walk = Walk(
+    loop = Scan(
         "fori_loop", body_fun, step, of_carry, nothing, [names, [], numbers], len(counter), False, counter,
-        _policy(checkpoint, memory), memory,
+        _policy(checkpoint, memory),
     )  # fmt: skip
-    return walk(start, [])[0]
+    return loop(start, [])[0]
 
 
 def map(  # noqa: A001 - as in JAX
@@ -269,8 +261,8 @@ def map(  # noqa: A001 - as in JAX
 
     (names,) = names_of(f, [of_xs])
     policy = _policy(checkpoint, memory)
-    walk = Walk("map", f, step, nothing, of_xs, [[], names], steps, False, None, policy, memory)
-    return walk([], slices)[1]
+    loop = Scan("map", f, step, nothing, of_xs, [[], names], steps, False, None, policy)
+    return loop([], slices)[1]
 
 
 # ---- while_loop ----
@@ -323,7 +315,7 @@ def while_loop(
     start, of_carry = leaves_of(init_val, "init_val")
     if not current_context().tapes:
         return repeat(cond_fun, body_fun, start, of_carry)
-    return at_place(lambda: write_while(cond_fun, body_fun, start, of_carry, policy, memory))
+    return at_place(lambda: write_while(cond_fun, body_fun, start, of_carry, policy))
 
 
 # ---- cond ----

@@ -8,8 +8,8 @@ where its operands are and whether anything that is differentiated reaches it.
 >>> body = Body(wg.trace(lambda c, x: np.sin(c) * x)(0.5, 2.0), (np.float64(0.5), np.float64(2.0)))
 >>> [float(y) for y in body(np.float64(0.0), np.float64(3.0))]
 [0.0]
->>> dual = body.dual((True, False), (True,), [("x", 0), ("dot", 0), ("x", 1)], [("dot", 0)])
->>> [float(y) for y in dual(np.float64(0.0), np.float64(1.0), np.float64(3.0))]
+>>> tangent = body.tangent((True, False), (True,), [("x", 0), ("dot", 0), ("x", 1)], [("dot", 0)])
+>>> [float(y) for y in tangent(np.float64(0.0), np.float64(1.0), np.float64(3.0))]
 [3.0]
 """
 
@@ -24,6 +24,7 @@ import numpy as np
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.compilation.cache import Form, form_of
 from wengert.compilation.linearized import Kernel, Outline, is_plain
+from wengert.control.unrolling import unrolled
 from wengert.linearization import Linearization, by_position
 from wengert.passes.simplification import simplify
 from wengert.program import (
@@ -43,7 +44,9 @@ from wengert.tracing import record, what_is_kept
 
 Array = Any
 Slot = tuple[str, int]
-"""Where a value of a dual Program comes from: ``("x", k)`` or ``("dot", k)``, of the k-th argument or result."""
+"""Where a value of the tangent of a Program stands: ``("x", k)`` or ``("dot", k)``, of the k-th argument or result."""
+FEW = 32
+"""Up to so many steps, writing a sweep down takes more time than it saves."""
 
 
 class Body:
@@ -53,38 +56,39 @@ class Body:
     """
 
     __slots__ = (
-        "_careful", "_duals", "_form", "_kernels", "_met", "_reversed", "_run", "_tables", "found", "program", "sample",
+        "_careful", "_form", "_kernels", "_met", "_reverses", "_run", "_tables", "_tangents", "_unrolled", "program",
+        "sample",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        program: Program,
-        sample: Sequence[Any],
-        careful: Callable[[], Body] | None = None,
-        found: tuple[Any, ...] | None = None,
-    ) -> None:
+    def __init__(self, program: Program, sample: Sequence[Any], careful: Callable[[], Body] | None = None) -> None:
         self.program, self.sample = program, tuple(sample)
-        self.found = found
-        """The results at the sample, while they are known from its trace."""
         self._run: Callable[..., tuple[Any, ...]] | None = None
         self._careful = careful
+        self._unrolled: Program | None = None
         self._form: Form | None = None
         self._met = False
         self._tables: dict[tuple[bool, ...], _Table] = {}
-        self._duals: dict[Any, Body] = {}
+        self._tangents: dict[Any, Body] = {}
         self._kernels: dict[Any, tuple[Kernel, Callable[..., Any]] | None] = {}
-        self._reversed: dict[Any, Program] = {}
+        self._reverses: dict[Any, Program] = {}
 
     def __call__(self, *values: Any) -> tuple[Any, ...]:
         """Evaluate the Program on plain values; BranchError where it takes another branch."""
         return self.run(*values)
 
     @property
+    def unrolled(self) -> Program:
+        """The Program with its short loops written out: what the code and the sweeps of this body are made from."""
+        if self._unrolled is None:
+            self._unrolled = unrolled(self.program)
+        return self._unrolled
+
+    @property
     def form(self) -> Form:
-        """What is known of this body by its structure."""
+        """What follows from the structure of this body alone."""
         form = self._form
         if form is None:
-            form = self._form = form_of(self.program)
+            form = self._form = form_of(self.unrolled)
             self._met, form.met = form.met, form.common
         return form
 
@@ -94,13 +98,9 @@ class Body:
         if self._run is None:
             form = self.form
             if form.run is None:
-                form.run = Script(self.program)
-            self._run = form.run.of(self.program)
+                form.run = Script(self.unrolled)
+            self._run = form.run.of(self.unrolled)
         return self._run
-
-    def at_sample(self) -> tuple[Any, ...]:
-        """Return the results at the sample: those of the trace, or computed."""
-        return self.run(*self.sample) if self.found is None else self.found
 
     @property
     def careful(self) -> Body:
@@ -108,28 +108,41 @@ class Body:
         return self if self._careful is None else self._careful()
 
     def reaches(self, active: tuple[bool, ...]) -> tuple[bool, ...]:
-        """Tell which results depend, by derivatives, on the arguments that are `active`."""
-        activity = self.form.activity
-        known = activity.get(active)
-        if known is None:
+        """Return which results depend, by derivatives, on the arguments that are `active`."""
+        activity: dict[Any, tuple[bool, ...]] = self.form.activity
+        key = self.unrolled is self.program, active
+        if key not in activity:
             reached = reached_by(self.program, active)
-            known = activity[active] = tuple(isinstance(a, Var) and a in reached for a in self.program.outputs)
-        return known
+            activity[key] = tuple(isinstance(a, Var) and a in reached for a in self.program.outputs)
+        return activity[key]
+
+    def leads(self, given: tuple[bool, ...]) -> tuple[bool, ...]:
+        """Return the arguments on which, by derivatives, some of the results that are `given` depend."""
+        activity: dict[Any, tuple[bool, ...]] = self.form.activity
+        key = self.unrolled is self.program, given, "adjoints"
+        if key not in activity:
+            leading = {a for a, on in zip(self.program.outputs, given, strict=True) if on}
+            for line in reversed(self.program.lines):
+                differentiated = line.primitive.keeps or line.primitive.multiple
+                if differentiated and any(var in leading and var.dtype.kind in "fc" for var in line.outputs):
+                    leading.update(line.inputs)
+            activity[key] = tuple(var in leading for var in self.program.inputs)
+        return activity[key]
 
     def linearize(self, values: Sequence[Any], active: tuple[bool, ...]) -> Linearization:
         """Evaluate the Program and keep what the rules will read, on the lines that active arguments reach."""
         table = self._tables.get(active)
         if table is None:
-            table = self._tables[active] = _Table(self.program, active)
+            table = self._tables[active] = _Table(self.unrolled, active)
         return table.linearize(values)
 
     def kernel(
         self, active: tuple[bool, ...], consts: int, few: bool = False
     ) -> tuple[Kernel, Callable[..., Any]] | None:
-        """Return the step as straight code: what is known of its sweeps, and the function that keeps what they read.
+        """Return the step as straight code: its `Kernel`, and the function that keeps what the sweeps read.
 
         None where that cannot be.  The last arguments, `consts` in number, are the same at every step.  For a `few`
-        steps nothing is written at first sight, only for what is traced again and again.
+        steps nothing is written at first sight, only for a structure that is met again.
         """
         key = active, consts, few
         if key not in self._kernels:
@@ -138,14 +151,14 @@ class Body:
             if outline is self and few and not self._met:
                 outline = None
             elif outline is self:
-                reached = reached_by(self.program, active)
-                outline = Outline(self.program, reached, consts) if is_plain(self.program, reached) else None
+                reached = reached_by(self.unrolled, active)
+                outline = Outline(self.unrolled, reached, consts) if is_plain(self.unrolled, reached) else None
                 outlines[active, consts] = outline
-            kernel = None if outline is None else Kernel(self.program, outline)
-            self._kernels[key] = None if kernel is None else (kernel, kernel.ahead())
+            kernel = None if outline is None else Kernel(self.unrolled, outline)
+            self._kernels[key] = None if kernel is None else (kernel, kernel.forward_pass())
         return self._kernels[key]
 
-    def dual(
+    def tangent(
         self,
         active: tuple[bool, ...],
         wanted: tuple[bool, ...],
@@ -159,34 +172,31 @@ class Body:
         a block of so many at once.  `takes` and `gives` say in which order values and tangents stand.
         """
         key = (active, wanted, tuple(takes), tuple(gives), batch)
-        known = self._duals.get(key)
-        if known is None:
+        if key not in self._tangents:
             alone = Body(self.program, self.sample)  # or else the two would hold each other
-            make = functools.partial(_dual, alone, active, takes, gives, batch)
-            twin: list[Body] = []
+            record_tangent = functools.partial(_tangent, alone, active, takes, gives, batch)
+            body, careful = record_tangent(False), functools.lru_cache(1)(lambda: record_tangent(True))
+            body._careful = careful
+            self._tangents[key] = body
+        return self._tangents[key]
 
-            def careful() -> Body:
-                if not twin:
-                    twin.append(make(True))
-                return twin[0]
-
-            known = make(False)
-            known._careful = careful
-            self._duals[key] = known
-        return known
-
-    def in_reverse(self, given: tuple[bool, ...], wanted: tuple[bool, ...]) -> Program:
+    def reverse(self, given: tuple[bool, ...], wanted: tuple[bool, ...]) -> Program:
         """Return the Program that runs this one and then goes back: to adjoints of the arguments that are `wanted`.
 
         It takes the arguments, and the adjoints of the results that are `given`.
         """
-        known = self._reversed.get((given, wanted))
-        if known is None:
-            known = self._reversed[given, wanted] = _reverse(self, given, wanted)
-        return known
+        key = given, wanted
+        if key not in self._reverses:
+            self._reverses[key] = _reverse(self, given, wanted)
+        return self._reverses[key]
 
 
-def _dual(
+def is_few(steps: int | None) -> bool:
+    """Return whether a loop makes too few steps for its sweeps to be written down at first sight."""
+    return steps is not None and steps <= FEW
+
+
+def _tangent(
     body: Body, active: Sequence[bool], takes: Sequence[Slot], gives: Sequence[Slot], batch: int | None, careful: bool
 ) -> Body:
     """Record a Program with its tangents: evaluated and swept forward on the sample."""
@@ -287,12 +297,11 @@ class _Table:
             if primitive is not None:
                 values = tuple([env[k] for k in args])
                 if primitive.multiple:
-                    held = params["held"]
                     if keep:
-                        y, held = held.keeping(values, tuple([parent >= 0 for parent in parents]))
-                        rows.append((primitive, parents, (y, *values), {"held": held}, place, out))
+                        y, swept = primitive.linearize(values, tuple([parent >= 0 for parent in parents]), **params)
+                        rows.append((primitive, parents, (y, *values), swept, place, out))
                     else:
-                        y = held.evaluate(values)
+                        y = primitive.compute(*values, **params)
                     for position, value in zip(out, y, strict=True):
                         env[position] = value
                 else:

@@ -187,7 +187,7 @@ class Draft:
     def body(self) -> Body:
         """The body: of the leaves of its arguments, and of all constants that were captured when it was traced."""
         if self._body is None:
-            self._body = Body(self._written(), self._values, found=self.found)
+            self._body = Body(self._written(), self._values)
         return self._body
 
     def _written(self) -> Program:

@@ -596,10 +596,9 @@ class _Scan:
         sample += [self.values[a] for a in self.outer]
         body = reroll(self._body(collected, guards), sample)
         loop = Loop(
-            "scan", [Body(body, sample)], len(self.carries), len(self.slices), len(collected), consts=len(self.outer),
-            length=steps.run.repeats,
+            "scan", (Body(body, sample),), len(self.carries), len(self.slices), len(collected), len(self.outer),
+            steps.run.repeats, folded=steps.run.period,
         )  # fmt: skip
-        loop.folded = steps.run.period
         ends = [Var(0, v.shape, v.dtype) for v in self.carries.values()]
         self.finals = {(place, last + 1 - len(first)): v for (place, first), v in zip(self.carries, ends, strict=True)}
         for place in collected:

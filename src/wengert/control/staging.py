@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ import numpy as np
 from wengert import trees
 from wengert.control.bodies import Body, rearranged
 from wengert.control.branch import Branches
+from wengert.control.checkpoints import Policy
 from wengert.control.closures import (
     Captured,
     Draft,
@@ -32,12 +34,14 @@ from wengert.control.closures import (
     widened,
     without_number,
 )
-from wengert.control.higher_order import call
-from wengert.control.loop import Checkpoint, Loop
+from wengert.control.execution import BranchRun, LoopRun
+from wengert.control.higher_order import call, write
+from wengert.control.holding import Values
+from wengert.control.loop import Loop
 from wengert.control.templates import Template, same_value
 from wengert.errors import BranchError, ResultError, explain_at
 from wengert.program import Recordable, as_value
-from wengert.tracing import Traced, at_place, current_context, holds_traced, innermost, join, parameter_names
+from wengert.tracing import Traced, at_place, current_context, holds_traced, innermost, join, parameter_names, settled
 
 Function = Callable[..., Any]
 Drawn = TypeVar("Drawn", Body, Draft)
@@ -61,7 +65,7 @@ def names_of(f: Function, structures: Sequence[Any]) -> list[list[str]]:
 # ---- A known number of steps ----
 
 
-class Walk:
+class Scan:
     """A loop of so many steps: `step` calls `f` with carry, number and slices; it returns carry and what to collect."""
 
     def __init__(
@@ -75,13 +79,12 @@ class Walk:
         steps: int,
         reverse: bool,
         counter: range | None,
-        checkpoint: Checkpoint,
-        memory: int | None,
+        policy: Policy,
     ) -> None:
         self.name, self.f, self.step = name, f, step
         self.of_carry, self.of_xs, self.names = of_carry, of_xs, names
         self.steps, self.reverse, self.counter = steps, reverse, counter
-        self.checkpoint, self.memory = checkpoint, memory
+        self.policy = policy
         self.of_ys: Any = None
         self.at_step = 0
 
@@ -222,12 +225,10 @@ class Walk:
                     return self._write_each(carry, slices, captured, trace, [first, second])
                 first = lifted
         loop = Loop(
-            self.name, [first.body], count, len(slices), len(first.results) - count, consts=len(captured.values),
-            length=self.steps, counter=self.counter, reversed=self.reverse, checkpoint=self.checkpoint,
-            budget=self.memory,
+            self.name, (first.body,), count, len(slices), len(first.results) - count, len(captured.values), self.steps,
+            self.counter, self.reverse, policy=self.policy,
         )  # fmt: skip
-        loop.retrace = lambda _is_test, values, s: trace(values[:count], s).body
-        return _run(loop, carry, slices, captured)
+        return _run(loop, carry, slices, captured, lambda _is_test, values, s: trace(values[:count], s).body)
 
     def _write_each(
         self,
@@ -245,16 +246,16 @@ class Walk:
         each = EachStep(own, None if self.counter is None else count, captured)
         state = [innermost(c) for c in carry]
         for s in range(self.steps):
-            body = (traced[s] if s < len(traced) else trace(state, s)).body
-            each.add(body)
-            state = list(body.at_sample()[:count])
+            draft = traced[s] if s < len(traced) else trace(state, s)
+            each.add(draft.body)
+            state = list(draft.found[:count])
         bodies, arrays = each.bodies()
         if self.reverse:
             arrays = [a[::-1] for a in arrays]
         loop = Loop(
-            self.name, bodies, count, len(slices) + len(arrays), len(bodies[0].program.results) - count,
-            consts=len(captured.values), length=self.steps, counter=self.counter, reversed=self.reverse,
-            which=each.which if len(bodies) > 1 else None, checkpoint=self.checkpoint, budget=self.memory,
+            self.name, tuple(bodies), count, len(slices) + len(arrays), len(bodies[0].program.results) - count,
+            len(captured.values), self.steps, self.counter, self.reverse,
+            which=tuple(each.which) if len(bodies) > 1 else None, policy=self.policy,
         )  # fmt: skip
         return _run(loop, carry, [*slices, *arrays], captured)
 
@@ -353,31 +354,27 @@ def active_among(values: Sequence[Any]) -> tuple[bool, ...]:
     return tuple(isinstance(v, Traced) and v.index >= 0 and v.dtype.kind in "fc" for v in values)
 
 
-def _run(loop: Loop, carry: Sequence[Any], slices: Sequence[Any], captured: Captured) -> list[Any]:
-    """Run a loop at plain values, tracing branches as they come, and write its line."""
-    loop.brought = captured.values
-
-    operands = (*map(innermost, carry), *map(innermost, slices), *captured.values)
-    active = active_among([*carry, *slices, *captured.traced])
-    store = None
-    if any(active) and not current_context().tapes[0].keep_all:
-        store = loop.make_store(operands, active)
-        store.operands = operands
-    for body in loop.bodies:
-        body.found = None
-    try:
-        results = loop.first_sweep(operands, store)
-    finally:
-        loop.retrace, loop.brought = None, []
-    loop.consts = len(captured.values)
-    loop.bodies[:] = [widened(body, loop.own, captured) for body in loop.bodies]
-    if loop.tests is not None:
-        loop.tests[:] = [widened(test, loop.carried, captured) for test in loop.tests]
-    whole = [*carry, *slices, *captured.traced]
-    if store is not None:
-        store.active = active_among(whole)
-    loop.ready = (results, store)
-    return list(call(loop, whole))
+def _run(
+    loop: Loop,
+    carry: Sequence[Any],
+    slices: Sequence[Any],
+    captured: Captured,
+    retrace: Callable[[bool, Values, int], Body] | None = None,
+) -> list[Any]:
+    """Run a loop at plain values, with branches traced as steps take them, and write its line."""
+    own = [*map(settled, carry), *map(settled, slices)]
+    plain = tuple(map(innermost, own))
+    run = LoopRun(loop, (*plain, *captured.values), retrace=retrace, constants=captured.values)
+    active = active_among([*own, *captured.traced])
+    results = run.evaluate(active if any(active) and not current_context().tapes[0].keep_all else None)
+    loop = replace(
+        loop, consts=len(captured.values), executed=run.count,
+        bodies=tuple(widened(body, loop.own, captured) for body in run.bodies),
+        tests=tuple(widened(test, loop.carried, captured) for test in run.tests),
+    )  # fmt: skip
+    whole = [*own, *captured.traced]
+    run.settle(loop, (*plain, *captured.values), active_among(whole))
+    return list(write(run, loop, whole, results))
 
 
 def not_a_pair(name: str, f: Function, returned: Any) -> ResultError:
@@ -446,9 +443,7 @@ def repeat(cond_fun: Function, body_fun: Function, carry: list[Any], of_carry: A
         s += 1
 
 
-def write_while(
-    cond_fun: Function, body_fun: Function, carry: list[Any], of_carry: Any, policy: Checkpoint, memory: int | None
-) -> Any:
+def write_while(cond_fun: Function, body_fun: Function, carry: list[Any], of_carry: Any, policy: Policy) -> Any:
     """Trace test and step, run the loop at plain values, and write its line."""
     plain_carry = [innermost(c) for c in carry]
     captured = Captured()
@@ -480,8 +475,8 @@ def write_while(
         check_carry("while_loop", s, body_fun, names, state, draft.results, "the value", again=again)
         return draft
 
-    tests = [trace(True, plain_carry, 0).body]
-    if not tests[0].at_sample()[0]:
+    test_draft = trace(True, plain_carry, 0)
+    if not test_draft.found[0]:
         # no step: as with Python's own while, the decision alone is recorded
         bool(truth(cond_fun, cond_fun(trees.unflatten(of_carry, carry))))
         return trees.unflatten(of_carry, carry)
@@ -495,22 +490,24 @@ def write_while(
         lifted = _lifted(body_of, first, second, lambda: trace(False, plain_carry, 0), then)
         if lifted is None:
             traced = [first, second]
-            return trees.unflatten(of_carry, _write_each_while(carry, captured, trace, policy, memory, traced))
+            return trees.unflatten(of_carry, _write_each_while(carry, captured, trace, policy, traced))
         first = lifted
     loop = Loop(
-        "while_loop", [first.body], len(carry), 0, 0, consts=len(captured.values), tests=tests, checkpoint=policy,
-        budget=memory,
-    )  # fmt: skip
-    loop.retrace = lambda is_test, values, s: trace(is_test, values, s).body
-    return trees.unflatten(of_carry, _run(loop, carry, [], captured))
+        "while_loop", (first.body,), len(carry), 0, 0, len(captured.values), tests=(test_draft.body,), policy=policy
+    )
+    retrace = functools.partial(_body_of, trace)
+    return trees.unflatten(of_carry, _run(loop, carry, [], captured, retrace))
+
+
+def _body_of(trace: Callable[..., Draft], is_test: bool, values: Values, s: int) -> Body:
+    return trace(is_test, values, s).body
 
 
 def _write_each_while(
     carry: list[Any],
     captured: Captured,
     trace: Callable[..., Draft],
-    policy: Checkpoint,
-    memory: int | None,
+    policy: Policy,
     traced: Sequence[Draft],
 ) -> list[Any]:
     """Trace every step, since they differ by more than the value, and write the line of the loop.
@@ -526,18 +523,20 @@ def _write_each_while(
                 holds = test(*state, *test.sample[len(state) :])[0]
                 break
         else:
-            tests.append(trace(True, state, 0).body)
-            holds = tests[-1].at_sample()[0]
+            draft = trace(True, state, 0)
+            tests.append(draft.body)
+            holds = draft.found[0]
         if not holds:
             break
         s = len(each.which)
-        body = (traced[s] if s < len(traced) else trace(False, state, s)).body
-        each.add(body)
-        state = list(body.at_sample())
+        draft = traced[s] if s < len(traced) else trace(False, state, s)
+        each.add(draft.body)
+        state = list(draft.found)
     bodies, arrays = each.bodies()
     loop = Loop(
-        "while_loop", bodies, len(carry), len(arrays), 0, consts=len(captured.values), checkpoint=policy, budget=memory,
-        tests=[widened(test, len(carry), captured) for test in tests], which=each.which if len(bodies) > 1 else None,
+        "while_loop", tuple(bodies), len(carry), len(arrays), 0, len(captured.values), policy=policy,
+        tests=tuple(widened(test, len(carry), captured) for test in tests),
+        which=tuple(each.which) if len(bodies) > 1 else None,
     )  # fmt: skip
     return _run(loop, carry, arrays, captured)
 
@@ -574,15 +573,11 @@ def write_cond(pred: Any, true_fun: Function, false_fun: Function, operands: Seq
         results = first.program.results, second.program.results
         check_carry(name, None, function, _labels(made[taken]), *results, "the result")
     bodies = [None if b is None else widened(b, len(values), captured) for b in bodies]
-    known = bodies[taken]
-    assert known is not None
-    held = Branches("cond", bodies, ("where false", "where true"), True, taken)
-    whole = [*leaves, *captured.traced]
-    held.ready = known.linearize((*values, *captured.values), active_among(whole))
+    held = Branches("cond", tuple(bodies), ("where false", "where true"), True, taken)
     truth = pred if pred.dtype.kind == "b" else pred != 0
-    if truth.shape:
-        truth = truth.reshape(())
-    return trees.unflatten(made[taken], list(call(held, [truth, *whole])))
+    whole = [truth.reshape(()) if truth.shape else truth, *map(settled, leaves), *captured.traced]
+    run = BranchRun(held, tuple(map(innermost, whole)))
+    return trees.unflatten(made[taken], list(write(run, held, whole, run.evaluate(active_among(whole)))))
 
 
 def _labels(structure: Any) -> list[str]:
@@ -635,5 +630,5 @@ def write_checkpoint(f: Function, args: Any, kwargs: Any) -> Any:
         labels += [key] if of_value.is_leaf() else trees.identifiers(of_value, key)
     names = [labels[k] for k in moving]
     body = draft_body(f, run, values, names, unpack, captured).body
-    held = Branches("checkpoint", [body], ["inside"], False, 0)
+    held = Branches("checkpoint", (body,), ("inside",), False, 0)
     return trees.unflatten(made[0], list(call(held, [*(leaves[k] for k in moving), *captured.traced])))

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.control.higher_order import Holding
+from wengert.control.holding import Holding
 from wengert.passes.simplification import with_numbers
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy.structural import getitem, setitem

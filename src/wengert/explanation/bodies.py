@@ -10,20 +10,19 @@ each written as a function of the number of the step::
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from wengert.accumulation.sweeps import reverse
-from wengert.control.bodies import Body
+from wengert.control.backward import ReverseOf, ReverseSweep
 from wengert.control.branch import Branches
-from wengert.control.checkpoints import States
-from wengert.control.higher_order import Holding, Pulled
+from wengert.control.execution import Adjoints, LoopRun, Step
+from wengert.control.holding import Holding
 from wengert.control.loop import Loop
 from wengert.control.templates import same_value
-from wengert.errors import ArgumentError, BranchError
+from wengert.errors import ArgumentError
 from wengert.explanation.document import Block, Equations, Heading, Row, Sentence, conjunction, decision, note_of
 from wengert.explanation.formulas import Algebra
 from wengert.linearization import Linearization, by_position, edges
@@ -72,7 +71,7 @@ class Bodies:
             if not w.moves(var):
                 continue
             left = w._d(w._atom(var))
-            if isinstance(held, Pulled) or not isinstance(held, (Loop, Branches)):
+            if not isinstance(held, (Loop, Branches)):
                 floats = [a for a in dict.fromkeys(line.inputs) if w.moves(a)]
                 terms = [f"{w.notation.ratio(w._atom(var), w._atom(a))} {w._d(w._atom(a))}" for a in floats]
                 right = " + ".join(terms) or "0"
@@ -98,15 +97,15 @@ class Bodies:
                 f"{T(w.notation.grouped(ratio(w._atom(o), w._atom(line.inputs[k]))))} {w._adjoint_of(o)}" for o in outs
             ]
         step = self._step(line)
-        at = k if k < held.carried else k + (held.counter is not None)
-        wanted = self._moving(line)
+        place = k if k < held.carried else k + (held.counter is not None)
         given = tuple(r.dtype.kind in "fc" for r in step.program.results)
-        if not held.with_adjoints(given, wanted)[1][at]:
+        to = ReverseSweep.over(held, given, self._moving(line)).passed[place]
+        if to is None:
             return []
-        name = w._bar(step.names[step.program.inputs[at]])
-        if k < held.carried:
+        name = w._bar(step.names[step.program.inputs[place]])
+        if to == "carry":
             return [self._at(name, "0") + self._where(line)]
-        if k < held.carried + held.sliced:
+        if to == "slice":
             return [self._each(name, held) + self._where(line)]
         return [f"{w.notation.sum_over} {self._at(name, 's')}{self._where(line)}"]
 
@@ -121,13 +120,13 @@ class Bodies:
 
     def _slice(self, text: str, loop: Loop) -> str:
         """Write what stands in an array for step s."""
-        s = f"{loop.executed - 1} - s" if loop.reversed else "s"
+        s = f"{loop.steps - 1} - s" if loop.reversed else "s"
         return f"({text})[{s}]" if "/" in text else f"{text}[{s}]"
 
     def _each(self, name: str, loop: Loop) -> str:
         """Write a stack of what each step has."""
-        steps = [self._at(name, str(s)) for s in (0, 1, loop.executed - 1)[: loop.executed]]
-        if loop.executed > 2:
+        steps = [self._at(name, str(s)) for s in (0, 1, loop.steps - 1)[: loop.steps]]
+        if loop.steps > 2:
             steps[1] = self.of.notation.ellipsis
         return f"[{', '.join(steps[::-1] if loop.reversed else steps)}]"
 
@@ -136,7 +135,7 @@ class Bodies:
         if not isinstance(held, Loop):
             return name
         if n < held.carried:
-            return self._at(name.removesuffix("'"), str(held.executed))
+            return self._at(name.removesuffix("'"), str(held.steps))
         return self._each(name, held)
 
     # ---- Its bodies ----
@@ -145,7 +144,7 @@ class Bodies:
         """Return the writer of the body that stands for the line: the step, or the branch that is taken."""
         held = line.held
         if isinstance(held, Loop):
-            return self.writers(line)[len(held.tests or ())]
+            return self.writers(line)[len(held.tests)]
         assert isinstance(held, Branches)
         return self.writers(line)[list(held.times).index(1)]
 
@@ -200,13 +199,13 @@ class Bodies:
 
     def _called(self, line: Line, held: Holding) -> dict[str, str]:
         """Return what the values that a body closes over are called where the line stands."""
-        inner = held.inner if isinstance(held, Pulled) else held
+        inner = held.inner if isinstance(held, ReverseOf) else held
         if isinstance(inner, Loop):
             program, first = inner.bodies[0].program, inner.carried + inner.sliced
             arguments = program.arguments[first + (inner.counter is not None) :]
         else:
             assert isinstance(inner, Branches)
-            program, first = inner.known.program, inner.leading
+            program, first = inner.taken.program, inner.leading
             arguments = program.arguments
         own = {a.name for a in program.arguments}
         return {
@@ -255,7 +254,7 @@ class Bodies:
 
     def _loop(self, line: Line, loop: Loop) -> list[Block]:
         w, step = self.of, self._step(line)
-        tests = len(loop.tests or ())
+        tests = len(loop.tests)
         mode = w.d.mode
         name, at = w.notation.name, self._at
         names = [name(step.names[var]) for var in step.program.inputs]
@@ -263,7 +262,7 @@ class Bodies:
         slices = names[first : first + loop.sliced]
         results = [name(r.name) for r in step.program.results]
         operands = [w._atom(a) for a in line.inputs]
-        steps = f"{loop.executed:,} step{'s' * (loop.executed != 1)}"
+        steps = f"{loop.steps:,} step{'s' * (loop.steps != 1)}"
         said = [f"`{at(c, '0')} = {x}`" for c, x in zip(carry, operands, strict=False)]
         text = f"{line.primitive.name} makes {steps}{' here' if tests else ''}"
         text += f", from {conjunction(said)}" if said else ""
@@ -355,7 +354,7 @@ class Bodies:
 
     def _backward(self, line: Line, loop: Loop, body: Any) -> list[Block]:
         w = self.of
-        last = str(loop.executed - 1)
+        last = str(loop.steps - 1)
         text = "Reverse accumulation goes through the steps backwards"
         bars = [(n, v) for n, v in enumerate(line.outputs) if w.moves(v)]
         carried = [
@@ -413,19 +412,16 @@ class Bodies:
     def _unfolded(self, line: Line, loop: Loop, k: int) -> list[Block]:
         w = self.of
         operands = tuple(as_value(value_of(a, w.algebra.environment)) for a in line.inputs)
-        store = States((False,) * len(operands))
-        store.operands = operands
-        loop.first_sweep(operands, store, collect=False)
-        s = k if k >= 0 else k + store.count
-        if not 0 <= s < store.count:
+        steps = list(LoopRun(loop, operands).steps())
+        s = k if k >= 0 else k + len(steps)
+        if not 0 <= s < len(steps):
             raise ArgumentError(
-                f"step {k} is to be unfolded, and {line.primitive.name} makes {store.count} steps here.\n"
-                f"Give a number from 0 to {store.count - 1}, or a negative one to count from the last."
+                f"step {k} is to be unfolded, and {line.primitive.name} makes {len(steps)} steps here.\n"
+                f"Give a number from 0 to {len(steps) - 1}, or a negative one to count from the last."
             )
-        values = store.values(loop, s, store.states[s])
-        taken = body_taken(loop, s, values)
-        still = self._still(taken.program, loop, line)
-        body = self._writer(taken.program, values[: len(taken.sample)], self._called(line, loop), still)
+        program = steps[s].body.program
+        still = self._still(program, loop, line)
+        body = self._writer(program, steps[s].values, self._called(line, loop), still)
         env = body.algebra.environment
         given = [Row(body._atom(var), (self._shown(env[var]),)) for var in body.program.inputs]
         results = [
@@ -446,7 +442,7 @@ class Bodies:
         if partials:
             blocks += [Sentence("Its local partials are"), Equations(tuple(partials))]
         if w.d.mode != "forward" and w.scalar_result:
-            blocks += self._adjoints_at(line, loop, store, body, s)
+            blocks += self._adjoints_at(line, loop, operands, steps[s:], body)
         return blocks
 
     def _partials(self, body: Any) -> list[Row]:
@@ -473,11 +469,13 @@ class Bodies:
                     rows.append(Row(left, (formula,) if formula == value else (formula, value)))
         return rows
 
-    def _adjoints_at(self, line: Line, loop: Loop, store: States, body: Any, s: int) -> list[Block]:
-        """Write the adjoints that come to a step and leave it."""
+    def _adjoints_at(
+        self, line: Line, loop: Loop, operands: Sequence[Any], steps: Sequence[Step], body: Any
+    ) -> list[Block]:
+        """Write the adjoints that come to the first of some steps and leave it."""
         w = self.of
         bars = adjoints_of(w.program, line, w.algebra.environment)
-        coming, leaving = loop_adjoints(loop, store, bars, s)
+        coming, leaving = loop_adjoints(loop, operands, steps, bars)
         rows = [
             Row(w._bar(r.name), (self._shown(g),))
             for r, g in zip(body.program.results, coming, strict=True)
@@ -508,10 +506,10 @@ class Bodies:
 def _samples(held: Holding) -> list[tuple[Any, ...]]:
     """Return values at which each Program of a line holds."""
     if isinstance(held, Loop):
-        return [body.sample for body in (*(held.tests or ()), *held.bodies)]
+        return [body.sample for body in (*held.tests, *held.bodies)]
     if isinstance(held, Branches):
         return [body.sample for body in held.bodies if body is not None]
-    assert isinstance(held, Pulled)
+    assert isinstance(held, ReverseOf)
     inner = _samples(held.inner)
     bodies = inner[-len(held.inner.bodies) :] if isinstance(held.inner, Loop) else inner
     longest = max(map(len, bodies))
@@ -538,29 +536,16 @@ def adjoints_of(program: Program, line: Line, environment: Any) -> list[Any]:
     return found[len(found) - len(line.outputs) :]
 
 
-def loop_adjoints(loop: Loop, store: States, bars: Sequence[Any], step: int) -> tuple[list[Any], list[Any]]:
-    """Return the adjoints of a step's results, and those of its arguments, given those of the loop's results."""
-    moving = loop.arguments(tuple(as_value(x).dtype.kind in "fc" for x in store.operands))
-    carry = list(bars[: loop.carried])
-    for s in range(store.count - 1, -1, -1):
-        values = store.values(loop, s, store.states[s])
-        body = body_taken(loop, s, values)
-        linearization = body.linearize(values[: len(body.sample)], moving[: len(body.sample)])
-        at = loop.index(s, store.count)
-        here = [*carry, *[None if g is None else g[at] for g in bars[loop.carried :]]]
-        found = reverse(linearization, by_position(linearization.outputs, here))
-        if s == step:
-            return here, found
-        carry = list(found[: loop.carried])
-    raise IndexError(step)
-
-
-def body_taken(loop: Loop, s: int, values: Sequence[Any]) -> Body:
-    """Return the body of a step: the one whose decisions are taken at these values."""
-    if loop.which is not None:
-        return loop.bodies[loop.which[s]]
-    for body in loop.bodies:
-        with contextlib.suppress(BranchError):
-            body.run(*values[: len(body.sample)])
-            return body
-    raise AssertionError(f"no branch of {loop.name} holds at step {s}, which was run")
+def loop_adjoints(
+    loop: Loop, operands: Sequence[Any], steps: Sequence[Step], bars: Sequence[Any]
+) -> tuple[list[Any], list[Any]]:
+    """Return the adjoints of the results of the first of the last steps, and those of its arguments."""
+    wanted = tuple(x.dtype.kind in "fc" for x in operands)
+    sweep = ReverseSweep.over(loop, tuple(g is not None for g in bars), wanted)
+    adjoints = Adjoints(loop, sweep, bars, operands)
+    for step in reversed(steps):
+        received = adjoints.received(step.place)
+        linearization = step.body.linearize(step.values, sweep.active[: len(step.values)])
+        passed = reverse(linearization, by_position(linearization.outputs, received))
+        adjoints.passed(step.place, passed)
+    return received, passed

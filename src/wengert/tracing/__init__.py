@@ -33,7 +33,7 @@ from wengert.tracing.tape import (
     what_is_kept,
 )
 from wengert.tracing.trace import Group, Trace, build_program, parameter_names, record, run
-from wengert.tracing.traced import Traced, all_constant, holds_traced, innermost, join, plain
+from wengert.tracing.traced import Traced, all_constant, holds_traced, innermost, join, plain, record_results, settled
 from wengert.tracing.views import laid_like
 
 __all__ = [
@@ -58,8 +58,10 @@ __all__ = [
     "parameter_names",
     "plain",
     "record",
+    "record_results",
     "results_of",
     "run",
+    "settled",
     "watch",
     "what_is_kept",
 ]

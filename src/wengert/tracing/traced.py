@@ -179,7 +179,7 @@ def write_row(
 def _write_several(
     tape: Tape,
     primitive: Primitive,
-    results: tuple[Any, ...],
+    results: Sequence[Any],
     values: tuple[Any, ...],
     parents: tuple[int, ...],
     params: Mapping[str, Any],
@@ -197,6 +197,42 @@ def _write_several(
     tape.size += len(results)
     tape.rows.append((primitive, parents, (read, *values), params, place, out))
     return tuple(Traced(y, tape, position) for y, position in zip(results, out, strict=True))
+
+
+def record_results(
+    primitive: Primitive,
+    args: Sequence[Any],
+    params: Mapping[str, Any],
+    results: Sequence[Any],
+    swept: Mapping[str, Any],
+) -> tuple[Any, ...]:
+    """Write a line whose results are computed, on each trace that its operands belong to; return them, traced.
+
+    A row that is to be swept has the parameters `swept` beside its own.  The operands are `settled`.
+    """
+    tape = max((a.tape for a in args if type(a) is Traced), key=lambda tape: tape.level, default=None)
+    if tape is None:
+        return tuple(results)
+    context = tape.context
+    place = caller() if context.place is None else context.place
+    if not tape.open:
+        raise escaped(place)
+    if tape.captures is not None:
+        args = [tape.capture(a) if type(a) is Traced and a.tape is not tape else a for a in args]
+    own = [type(a) is Traced and a.tape is tape for a in args]
+    values = tuple(a.value if mine else a for a, mine in zip(args, own, strict=True))
+    parents = tuple(a.index if mine else -1 for a, mine in zip(args, own, strict=True))
+    see_large(tape, values)
+    if tape.captures is None:
+        results = record_results(primitive, values, params, results, swept)
+    if not tape.keep_all:
+        params = {**params, **swept}
+    return _write_several(tape, primitive, results, values, parents, params, place)
+
+
+def settled(value: Any) -> Any:
+    """Return an operand that will not change: a small plain array is copied, as it may be the user's."""
+    return value.copy("K") if type(value) is ndarray and value.size <= COPIED else value
 
 
 def innermost(value: Any) -> Any:

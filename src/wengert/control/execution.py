@@ -1,0 +1,607 @@
+"""Execution: runs of loops, branches and checkpoints on plain values, and the sweeps over them.
+
+A *run* is of one holding on one set of operands.  It computes the results, keeps what its store keeps of the steps, and
+carries tangents and adjoints through them, as often as is asked.  The holding stays as it is.
+
+>>> import numpy as np, wengert as wg
+>>> program = wg.trace(lambda x: wg.fori_loop(0, 3, lambda i, c: c * x, 1.0))(2.0)
+>>> run = run_of(program.lines[0].held, (1.0, np.float64(2.0)))
+>>> run.evaluate((False, True)), run.vjp([np.float64(1.0)], 0, (False, True))
+((np.float64(8.0),), [None, np.float64(12.0)])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wengert.accumulation.sweeps import forward, reverse
+from wengert.compilation.linearized import Pieces
+from wengert.control.backward import ReverseOf, ReverseSweep
+from wengert.control.bodies import Body, is_few
+from wengert.control.branch import Branches
+from wengert.control.checkpoints import AllResiduals, Residuals
+from wengert.control.holding import ARRAY, PLACE, Holding, Mask, Values, bytes_of
+from wengert.control.loop import Loop
+from wengert.errors import BranchError
+from wengert.linearization import Linearization, by_position
+from wengert.program import Program, as_value
+from wengert.tracing import current_context
+
+
+class Run:
+    """One run of a holding on plain operands."""
+
+    __slots__ = ("operands",)
+    operands: Values
+
+    def evaluate(self, active: Mask | None = None) -> Values:
+        """Compute the results; with `active`, keep what sweeps over these operands will read."""
+        raise NotImplementedError
+
+    def jvp(self, tangents: Sequence[Any], batch: int) -> list[Any]:
+        """Carry tangents of the operands (None where zero) forward: one for each result."""
+        raise NotImplementedError
+
+    def vjp(self, bars: Sequence[Any], batch: int, wanted: Mask) -> list[Any]:
+        """Carry adjoints of the results (None where zero) back: one for each operand that is wanted, else None."""
+        raise NotImplementedError
+
+    def programs(self) -> Iterator[tuple[str, Program, Values]]:
+        """Go through the Programs that are run: what each is, in words, and the values of its arguments."""
+        raise NotImplementedError
+
+    def kept_bytes(self) -> int:
+        """Count the bytes that are kept for the sweeps."""
+        return 0
+
+
+def run_of(held: Holding, operands: Sequence[Any]) -> Run:
+    """Return a run of a holding, which has not begun."""
+    return _RUNS[type(held)](held, tuple(operands))
+
+
+def silently(code: Callable[..., Any], values: Sequence[Any]) -> Any:
+    """Run straight code; None if NumPy warns, since evaluation line by line names the user's line."""
+    context = current_context()
+    before, muted = context.alarms, context.muted
+    context.muted = True
+    try:
+        results = code(*values)
+    finally:
+        context.muted = muted
+    return results if context.alarms == before else None
+
+
+# ---- The sweeps of a step ----
+
+
+class StepSweeps:
+    """The sweeps of the steps: by their kernels where they have one and it is `fast`, or else line by line."""
+
+    __slots__ = ("_last", "by_kernels", "fast")
+
+    def __init__(self, fast: bool) -> None:
+        self.fast = fast
+        self.by_kernels = False
+        self._last: tuple[Any, ...] = (None, (), None)
+
+    def _by_kernel(
+        self, tangents: bool, kept: Sequence[Any], seeds: Sequence[Any], consts: Values, batch: int
+    ) -> list[Any] | None:
+        given = tuple([g is not None for g in seeds])
+        kernel, mask, sweep = self._last
+        if kernel is not kept[0] or mask != given:
+            nonzero = [g for g in seeds if g is not None]
+            block = nonzero[0].shape[0] if batch and nonzero else None
+            takes = kept[0].takes(tangents, seeds)
+            sweep = kept[0].sweep(tangents, given, kept, consts, block) if takes else None
+            self._last = kept[0], given, sweep
+        if sweep is None:
+            return None
+        self.by_kernels = True
+        return sweep(kept, consts, [g for g in seeds if g is not None])  # type: ignore[no-any-return]
+
+    def jvp(self, residuals: Residuals, dots: Sequence[Any], consts: Values, own: int, batch: int) -> list[Any]:
+        """Return the tangents of a step's results, from those of its arguments."""
+        if type(residuals) is tuple:
+            consts, dots = consts[: residuals[0].inputs - own], dots[: residuals[0].inputs]
+            if self.fast and (tangents := self._by_kernel(True, residuals, dots, consts, batch)) is not None:
+                return tangents
+            residuals = residuals[0].linearization(residuals, consts)
+        seeds = {k: t for k, t in enumerate(dots) if t is not None}
+        swept = forward(residuals, seeds, batch)  # type: ignore[arg-type]
+        return [None if position < 0 else swept[position] for position in residuals.outputs]  # type: ignore[union-attr]
+
+    def vjp(self, residuals: Residuals, bars: Sequence[Any], consts: Values, own: int, batch: int) -> list[Any]:
+        """Return the adjoints of a step's arguments, from those of its results."""
+        if type(residuals) is tuple:
+            consts = consts[: residuals[0].inputs - own]
+            if self.fast and (adjoints := self._by_kernel(False, residuals, bars, consts, batch)) is not None:
+                return adjoints
+            residuals = residuals[0].linearization(residuals, consts)
+        return reverse(residuals, by_position(residuals.outputs, bars), batch)  # type: ignore[union-attr, arg-type]
+
+
+class Adjoints:
+    """The adjoints of the operands of a loop, while the reverse sweep goes back step by step."""
+
+    __slots__ = ("_batch", "_carry", "_collected", "_consts", "_like", "_owned", "_slices", "_steps", "_sums", "_xs")
+
+    def __init__(
+        self, loop: Loop, sweep: ReverseSweep, bars: Sequence[Any], operands: Sequence[Any], batch: int = 0
+    ) -> None:
+        carried, first = loop.carried, loop.own - loop.sliced
+        self._batch = batch
+        self._carry: list[Any] = list(bars[:carried])
+        self._collected = list(bars[carried:])
+        self._slices = [k for k, to in enumerate(sweep.passed) if to == "slice"]
+        self._sums = [k for k, to in enumerate(sweep.passed) if to == "sum"]
+        self._xs: list[Any] = [None] * loop.sliced
+        self._consts: list[Any] = [None] * loop.consts
+        self._owned = [False] * loop.consts
+        """The sums that were made here, so that more can be added in place."""
+        self._like = [(x.shape, x.dtype) for x in operands[carried : carried + loop.sliced]]
+        self._steps = first, loop.own
+
+    def received(self, place: int) -> list[Any]:
+        """Return the adjoints of the results of the step at a place in the arrays."""
+        at: Any = (slice(None), place) if self._batch else place
+        return [*self._carry, *[None if g is None else g[at] for g in self._collected]]
+
+    def passed(self, place: int, adjoints: Sequence[Any]) -> None:
+        """Take the adjoints of the arguments of that step."""
+        first, own = self._steps
+        self._carry = list(adjoints[: len(self._carry)])
+        for k in self._slices:
+            g = adjoints[k]
+            if g is not None:
+                whole = self._xs[k - first]
+                if whole is None:
+                    shape, dtype = self._like[k - first]
+                    whole = self._xs[k - first] = np.zeros((*g.shape[: self._batch], *shape), dtype)
+                whole[(slice(None), place) if self._batch else place] = g
+        for k in self._sums:
+            g = adjoints[k] if k < len(adjoints) else None
+            if g is None:
+                continue
+            n = k - own
+            total = self._consts[n]
+            if type(g) is Pieces:
+                self._consts[n] = g.add_into(total if self._owned[n] or total is None else total.copy())
+                self._owned[n] = True
+            elif total is None:
+                self._consts[n] = g
+            elif self._owned[n] and type(total) is np.ndarray and total.dtype is g.dtype:
+                total += g
+            else:
+                self._consts[n], self._owned[n] = total + g, True
+
+    def of_operands(self) -> list[Any]:
+        """Return the adjoints of all operands; None where they are zero."""
+        return [*self._carry, *self._xs, *self._consts]
+
+
+# ---- The run of a loop ----
+
+
+class Step(NamedTuple):
+    """A step that was run: its place in the arrays, the body that it took, its values and results."""
+
+    place: int
+    body: Body
+    values: Values
+    results: Sequence[Any]
+
+
+class LoopRun(Run):
+    """A run of a loop.
+
+    While the user's function is at hand, `retrace` traces it where no body takes the decisions of a step, and may add
+    to `constants` what it closes over there.
+    """
+
+    __slots__ = (
+        "_arguments", "_code", "_last", "bodies", "carried", "constants", "count", "loop", "once", "retrace", "store",
+        "tests",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        loop: Loop,
+        operands: Values,
+        bodies: Sequence[Body] | None = None,
+        retrace: Callable[[bool, Values, int], Body] | None = None,
+        constants: Sequence[Any] | None = None,
+    ) -> None:
+        self.loop, self.operands, self.carried = loop, operands, loop.carried
+        self.bodies = list(loop.bodies if bodies is None else bodies)
+        self.tests = list(loop.tests)
+        self.retrace = retrace
+        self.constants: Sequence[Any] = loop.split(operands)[0] if constants is None else constants
+        self.count = loop.length or 0
+        """The number of steps that were made."""
+        self.once = loop.policy.checkpoint == "auto"
+        self.store: Any = None
+        self._last = 0
+        """The body that was run last."""
+        self._code: tuple[Any, Callable[..., Any] | None] = (None, None)
+        """The code that was asked for last, and for what."""
+        self._arguments: dict[Any, Mask] = {}
+
+    def settle(self, loop: Loop, operands: Values, active: Mask) -> None:
+        """Take the loop as it is after the first sweep, with all the bodies and constants that this has brought."""
+        self.loop, self.operands, self.constants = loop, operands, loop.split(operands)[0]
+        self.bodies, self.tests, self.retrace = list(loop.bodies), list(loop.tests), None
+        if self.store is not None:
+            self.store.active = active
+
+    # -- The steps --
+
+    def values(self, s: int, carry: Values) -> Values:
+        loop = self.loop
+        xs = self.operands[loop.carried : loop.carried + loop.sliced]
+        return loop.values(self.constants, carry, xs, loop.index(s, self.count))
+
+    def run(self, s: int, values: Values) -> Values:
+        return self._try(self.bodies, s, values, _run_line_by_line)  # type: ignore[no-any-return]
+
+    def linearize(self, s: int, values: Values, active: Mask) -> tuple[Sequence[Any], Residuals]:
+        def work(body: Body, values: Values) -> tuple[Sequence[Any], Residuals]:
+            code = self._forward_pass(body, s, len(values), active)
+            made = None if code is None else silently(code, values)
+            if made is not None:
+                return made  # type: ignore[no-any-return]
+            linearization = body.linearize(values, self._moving(active, len(values)))
+            return linearization.values, linearization
+
+        return self._try(self.bodies, s, values, work)  # type: ignore[no-any-return]
+
+    def _forward_pass(self, body: Body, s: int, count: int, active: Mask) -> Callable[..., Any] | None:
+        """Return the code that runs a step of `count` arguments and keeps its residuals; None for line by line."""
+        key = body, active, count, is_few(s if self.loop.length is None else self.loop.length)
+        if self._code[0] != key:
+            kernel = body.kernel(self._moving(active, count), count - self.loop.own, few=key[3])
+            self._code = key, None if kernel is None else kernel[1]
+        return self._code[1]
+
+    def _try(self, bodies: list[Body], s: int, values: Values, work: Callable[[Body, Values], Any]) -> Any:
+        """Do something with the body whose branch these values take, which is mostly the one that was taken last."""
+        if self.loop.which is not None and bodies is self.bodies:
+            return work(bodies[self.loop.which[s]], values)
+        if len(bodies) == 1 and self.retrace is None:
+            return work(bodies[0], values[: len(bodies[0].sample)])
+        last = self._last if self._last < len(bodies) else 0
+        for k in (last, *[k for k in range(len(bodies)) if k != last]) if len(bodies) > 1 else (0,):
+            try:
+                result = work(bodies[k], values[: len(bodies[k].sample)])
+            except BranchError:
+                continue
+            self._last = k
+            return result
+        if self.retrace is None:
+            return work(bodies[0], values[: len(bodies[0].sample)])  # raises, and says where
+        before = len(self.constants)
+        bodies.append(self.retrace(bodies is self.tests, values, s))
+        self._last = len(bodies) - 1
+        return work(bodies[-1], (*values, *self.constants[before:]))
+
+    def _moving(self, active: Mask, count: int) -> Mask:
+        """Return which of the `count` arguments of a step move when these operands do.
+
+        Constants that a branch has brought since are differentiated if they can be.
+        """
+        key = len(self.bodies), len(self.constants), active
+        if key not in self._arguments:
+            brought = self.constants[len(active) - self.carried - self.loop.sliced :]
+            able = tuple(as_value(v).dtype.kind in "fc" for v in brought)
+            self._arguments[key] = self.loop.reached_through(self.bodies, active + able)[0]
+        return self._arguments[key][:count]
+
+    def _goes_on(self, s: int, carry: Values) -> bool:
+        """Return whether there is an s-th step, from this carry."""
+        loop = self.loop
+        if loop.length is not None:
+            return s < loop.length
+        values = (*carry, *self.constants)
+        if loop.test_takes is not None:
+            values = tuple(values[k] for k in loop.test_takes)
+        return bool(self._try(self.tests, s, values, lambda body, taken: body.run(*taken))[0])
+
+    def steps(self) -> Iterator[Step]:
+        """Run the loop step by step, with nothing kept."""
+        carry, s = self.operands[: self.carried], 0
+        while self._goes_on(s, carry):
+            step = self._try(
+                self.bodies, s, self.values(s, carry), lambda body, values: Step(0, body, values, body.run(*values))
+            )
+            yield step._replace(place=self.loop.index(s, self.count))
+            carry = tuple(step.results[: self.carried])
+            s += 1
+
+    def programs(self) -> Iterator[tuple[str, Program, Values]]:
+        for s, step in enumerate(self.steps()):
+            yield f"at step {s:,} of {self.loop.name}", step.body.program, step.values
+
+    # -- The first sweep --
+
+    def evaluate(self, active: Mask | None = None) -> Values:
+        if active is not None:
+            self.store = self._new_store(active)
+            return self.first_sweep(self.store)
+        before = current_context().alarms
+        results = self.first_sweep(None)
+        if current_context().alarms > before and self._has_careful:
+            results = self._carefully().first_sweep(None)
+        return results
+
+    def _new_store(self, active: Mask) -> Any:
+        kept = self.loop.decide(self.operands, self._moving(active, self.loop.own + len(self.constants)))
+        return kept.store(active, self.loop.length)
+
+    def first_sweep(self, store: Any, collect: bool = True) -> Values:
+        """Run all steps; the store keeps what it keeps."""
+        loop, carried = self.loop, self.carried
+        carry, s = self.operands[:carried], 0
+        ys: list[Any] = []
+
+        def take(place: int, row: Sequence[Any]) -> None:
+            if not ys:
+                ys.extend(np.empty((loop.length, *y.shape), y.dtype) for y in row)
+            for whole, y in zip(ys, row, strict=True):
+                whole[place] = y
+
+        collects = take if loop.collected and collect else None
+        while self._goes_on(s, carry):
+            if loop.which is None and (store is None or type(store) is AllResiduals):
+                start = s
+                s, carry = self._straight_on(s, carry, store, collects)
+                if s > start:
+                    continue
+            values = self.values(s, carry)
+            results = self.run(s, values) if store is None else store.step(self, s, values)
+            carry = tuple(results[:carried])
+            if collects is not None:
+                collects(loop.index(s, self.count), results[carried:])
+            s += 1
+        self.count = s
+        if collects is not None and not ys:
+            ys = [np.empty((0, *r.shape), r.dtype) for r in loop.bodies[0].program.results[carried:]]
+        return (*carry, *ys)
+
+    def _straight_on(
+        self, s: int, carry: Values, store: AllResiduals | None, collects: Callable[..., None] | None
+    ) -> tuple[int, Values]:
+        """Run steps by the code of the last body, as long as its decisions hold and NumPy does not warn.
+
+        Returns the number of the step that is next, and its carry.
+        """
+        loop, carried, body = self.loop, self.carried, self.bodies[self._last]
+        consts = tuple(self.constants[: len(body.sample) - loop.own])
+        code = body.run if store is None else self._forward_pass(body, s, len(body.sample), store.active)
+        if code is None:
+            return s, carry
+        xs, counter, length = self.operands[carried : carried + loop.sliced], loop.counter, loop.length
+        test, takes = self.tests[0].run if self.tests else None, loop.test_takes
+        context = current_context()
+        before, muted = context.alarms, context.muted
+        context.muted = True
+        try:
+            while s != length:
+                place = loop.index(s, length or 0)
+                number = () if counter is None else (np.int64(counter[place]),)
+                results: Any = code(*carry, *number, *[x[place] for x in xs], *consts)
+                if context.alarms != before:
+                    break
+                if store is not None:
+                    results, residuals = results
+                    store.steps.append(residuals)
+                carry = results[:carried]
+                if collects is not None:
+                    collects(place, results[carried:])
+                s += 1
+                if test is not None:
+                    state = (*carry, *self.constants)
+                    asked = state[: len(self.tests[0].sample)] if takes is None else [state[k] for k in takes]
+                    if not test(*asked)[0] or context.alarms != before:
+                        break  # it is asked again, aloud
+        except BranchError:
+            pass
+        finally:
+            context.muted = muted
+        return s, carry
+
+    # -- Sweeps --
+
+    def kept_bytes(self) -> int:
+        store = self.store
+        if isinstance(store, AllResiduals):
+            first = store.steps[0] if store.steps else ()
+            if isinstance(first, Linearization):
+                return bytes_of(first, ()) * len(store.steps)
+            return len(store.steps) * int(sum(v.nbytes + ARRAY for v in first[1:]))
+        state = sum(v.nbytes + ARRAY for v in self.bodies[0].sample[: self.carried])
+        return 0 if store is None else store.most * (PLACE + int(state))
+
+    def jvp(self, tangents: Sequence[Any], batch: int) -> list[Any]:
+        active = tuple(t is not None for t in tangents)
+        return self._swept(lambda run, sweeps: run._jvp(tangents, batch, active, sweeps))
+
+    def vjp(self, bars: Sequence[Any], batch: int, wanted: Mask) -> list[Any]:
+        return self._swept(lambda run, sweeps: run._vjp(bars, batch, wanted, sweeps))
+
+    def _swept(self, sweep: Callable[[LoopRun, StepSweeps], list[Any]]) -> list[Any]:
+        """Sweep by kernels; where that meets an infinity or NaN, line by line; and at last with careful bodies."""
+        context = current_context()
+        before = context.alarms
+        swept: list[Any] | None = None
+        if not before:
+            sweeps = StepSweeps(True)
+            muted, context.muted = context.muted, True
+            try:
+                swept = sweep(self, sweeps)
+            finally:
+                context.muted = muted
+            if context.alarms and sweeps.by_kernels:
+                swept = None
+        if swept is None:
+            swept = sweep(self, StepSweeps(False))
+        if context.alarms > before and self._has_careful:
+            return sweep(self._carefully(), StepSweeps(False))
+        return swept
+
+    @property
+    def _has_careful(self) -> bool:
+        return self.bodies[0].careful is not self.bodies[0]
+
+    def _carefully(self) -> LoopRun:
+        """Return a run of the same loop with bodies in which zero times infinity is zero."""
+        return LoopRun(self.loop, self.operands, [body.careful for body in self.bodies])
+
+    def _stored(self, active: Mask) -> Any:
+        """Return the store, if it has what is asked for; or else a new one, from a first sweep."""
+        store = self.store
+        if store is None or store.spent or not all(has or not on for on, has in zip(active, store.active, strict=True)):
+            self.store = None  # it is not kept beside the new one
+            store = self._new_store(active)
+            self.first_sweep(store, collect=False)
+            self.store = store
+        return store
+
+    def _forward(self, active: Mask) -> Iterator[tuple[int, Residuals]]:
+        """Go through the steps from the first to the last: from a store that has all, or running them again."""
+        store = self.store
+        if self.loop.policy.checkpoint == "none" or (type(store) is AllResiduals and store is self._stored(active)):
+            yield from enumerate(self._stored(active).steps)
+            return
+        carry, s = self.operands[: self.carried], 0
+        while self._goes_on(s, carry):
+            results, residuals = self.linearize(s, self.values(s, carry), active)
+            carry = tuple(results[: self.carried])
+            yield s, residuals
+            s += 1
+        self.count = s
+
+    def _jvp(self, tangents: Sequence[Any], batch: int, active: Mask, sweeps: StepSweeps) -> list[Any]:
+        loop, carried = self.loop, self.carried
+        consts = tuple(self.constants)
+        const_dots, carry_dots, xs_dots = loop.split(tangents)
+        first = loop.own - loop.sliced
+        dots: list[Any] = list(carry_dots)
+        ys: list[Any] = [None] * loop.collected
+        sliced = [(k, t) for k, t in enumerate(xs_dots, first) if t is not None]
+        here: list[Any] = [*dots, *[None] * (loop.own - carried), *const_dots]
+        for s, residuals in self._forward(active):
+            place = loop.index(s, self.count)
+            at: Any = (slice(None), place) if batch else place
+            here[:carried] = dots
+            for k, t in sliced:
+                here[k] = t[at]
+            out = sweeps.jvp(residuals, here, consts, loop.own, batch)
+            residuals = None  # type: ignore[assignment]  # not to be held while the next step is run
+            dots = out[:carried]
+            for k, t in enumerate(out[carried:]):
+                if t is not None:
+                    if ys[k] is None:
+                        ys[k] = np.zeros((*t.shape[:batch], self.count, *t.shape[batch:]), t.dtype)
+                    ys[k][at] = t
+        return dots + ys
+
+    def _vjp(self, bars: Sequence[Any], batch: int, wanted: Mask, sweeps: StepSweeps) -> list[Any]:
+        loop, consts = self.loop, tuple(self.constants)
+        store = self._stored(wanted)
+        sweep = ReverseSweep.over(loop, tuple(g is not None for g in bars), wanted)
+        adjoints = Adjoints(loop, sweep, bars, self.operands, batch)
+        for s, residuals in store.backward(self):
+            place = loop.index(s, self.count)
+            swept: Any = sweeps.vjp(residuals, adjoints.received(place), consts, loop.own, batch)
+            residuals = None  # not to be held while the next step is run again
+            adjoints.passed(place, swept)
+            swept = None
+        return [g if on else None for g, on in zip(adjoints.of_operands(), wanted, strict=True)]
+
+
+def _run_line_by_line(body: Body, values: Values) -> Values:
+    """Run a step by its code; where NumPy warns, line by line, which names the user's line."""
+    results = silently(body.run, values)
+    return tuple(body.linearize(values, (False,) * len(values)).values) if results is None else results
+
+
+# ---- The run of a branch, and of a reverse sweep ----
+
+
+class BranchRun(Run):
+    """A run of one of several Programs."""
+
+    __slots__ = ("held", "linearization")
+
+    def __init__(self, held: Branches, operands: Values, linearization: Linearization | None = None) -> None:
+        self.held, self.operands, self.linearization = held, operands, linearization
+
+    def evaluate(self, active: Mask | None = None) -> Values:
+        if active is not None and self.held.keep:
+            self.linearization = self._linearize(active)
+            return tuple(self.linearization.values)
+        body, values = self.held.choose(self.operands)
+        before = current_context().alarms
+        results = body(*values)
+        return body.careful(*values) if current_context().alarms > before and body.careful is not body else results
+
+    def programs(self) -> Iterator[tuple[str, Program, Values]]:
+        held = self.held
+        body, values = held.choose(self.operands)
+        which = f" {held.labels[held.bodies.index(body)]}" if held.leading else ""
+        yield f"in {held.name}{which}", body.program, values
+
+    def _linearize(self, active: Mask) -> Linearization:
+        if self.linearization is not None:
+            return self.linearization
+        body, values = self.held.choose(self.operands)
+        if current_context().alarms:
+            body = body.careful
+        return body.linearize(values, active[self.held.leading :])
+
+    def jvp(self, tangents: Sequence[Any], batch: int) -> list[Any]:
+        linearization = self._linearize(tuple(t is not None for t in tangents))
+        dots = tangents[self.held.leading :]
+        swept = forward(linearization, {k: t for k, t in enumerate(dots) if t is not None}, batch)
+        return [None if position < 0 else swept[position] for position in linearization.outputs]
+
+    def vjp(self, bars: Sequence[Any], batch: int, wanted: Mask) -> list[Any]:
+        linearization = self._linearize(wanted)
+        swept = reverse(linearization, by_position(linearization.outputs, bars), batch)
+        adjoints = [*[None] * self.held.leading, *swept]
+        return [g if on else None for g, on in zip(adjoints, wanted, strict=True)]
+
+    def kept_bytes(self) -> int:
+        return 0 if self.linearization is None else bytes_of(self.linearization, self.operands)
+
+
+class ReverseRun(Run):
+    """A run of a reverse sweep that is a line: of the line it is over, and then back.
+
+    That line may have been run on the same operands before.
+    """
+
+    __slots__ = ("held", "inner")
+
+    def __init__(self, held: ReverseOf, operands: Values, inner: Run | None = None) -> None:
+        self.held, self.operands = held, operands
+        self.inner = run_of(held.inner, held.split(operands)[0]) if inner is None else inner
+
+    def evaluate(self, active: Mask | None = None) -> Values:
+        xs, bars = self.held.split(self.operands)
+        adjoints = self.inner.vjp(bars, 0, self.held.wanted)
+        return tuple(
+            as_value(np.zeros(np.shape(x), x.dtype)) if g is None else g
+            for x, g, on in zip(map(as_value, xs), adjoints, self.held.wanted, strict=True)
+            if on
+        )
+
+    def programs(self) -> Iterator[tuple[str, Program, Values]]:
+        return self.inner.programs()
+
+
+_RUNS: dict[type, Callable[..., Run]] = {Loop: LoopRun, Branches: BranchRun, ReverseOf: ReverseRun}
