@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert.accumulation.adjoints import Adjoints
 from wengert.errors import DegenerateError
 from wengert.jacobians import (
     LARGE,
@@ -24,8 +25,7 @@ from wengert.jacobians import (
     LocalJacobian,
     RealLinear,
     Select,
-    add_into,
-    assemble,
+    Shape,
     contract,
     is_basic,
     product_of_nonzeros,
@@ -37,7 +37,7 @@ from wengert.jacobians import (
 from wengert.linearization import Linearization
 from wengert.primitives.numpy.structural import getitem
 from wengert.program import SMALL, Primitive, Recordable, computes_lines
-from wengert.tracing import current_context
+from wengert.tracing import Row, current_context
 
 ndarray, float64 = np.ndarray, np.float64
 _MULTIPLIERS = frozenset({ndarray, np.float64, float, int})
@@ -67,8 +67,7 @@ def forward(
 def reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: int = 0) -> list[Array | None]:
     """Accumulate outside-in: from adjoints at positions, the adjoint of each independent variable (None where zero).
 
-    Follows ``u_j_bar += u_i_bar (du_i/du_j)`` against the order of the list.  Adjoints of the elements of one array
-    are gathered and put together once, when the array's own line is reached.
+    Follows ``u_j_bar += u_i_bar (du_i/du_j)`` against the order of the list; see `adjoints` for how they are added up.
     """
     return _twice_if_need_be(_reverse, linearization, seeds, batch)
 
@@ -109,6 +108,9 @@ def _finite(result: list[Any], positions: Iterable[int]) -> bool:
 _computes_partials = computes_lines(lambda variables: (variables["primitive"], variables["place"], None))
 
 
+# ---- Forward ----
+
+
 @_computes_partials
 def _forward(
     linearization: Linearization,
@@ -121,6 +123,7 @@ def _forward(
     context = current_context()
     recording = bool(context.tapes)
     with_complex = linearization.with_complex
+    product = product_of_nonzeros if careful else scale
     before = context.place
     dot: list[Any] = [None] * linearization.size
     for position, seed in seeds.items():
@@ -129,238 +132,292 @@ def _forward(
         for primitive, parents, kept, params, place, out in linearization.rows:
             if recording:
                 context.place = place
-            total = None
             if primitive.jvp is not None:
-                tangents = [dot[parent] if parent >= 0 else None for parent in parents]
-                if any(t is not None for t in tangents):
-                    total = primitive.jvp(tangents, kept[1:], batch, **params)
+                total = _push_jointly(primitive, parents, kept, params, batch, dot)
                 if primitive.multiple:
                     for position, t in zip(out, total or (), strict=False):
                         dot[position] = t
                     continue
             else:
+                total = None
                 for k, parent in enumerate(parents):
-                    if parent < 0:
-                        continue
-                    t = dot[parent]
-                    if t is None:
-                        continue
-                    rule = primitive.partial(k)
+                    t = dot[parent] if parent >= 0 else None
+                    rule = None if t is None else primitive.partial(k)
                     if rule is None:
                         continue
                     c = rule(*kept, **params) if params else rule(*kept)
                     if c is None:
                         continue
                     if isinstance(c, LocalJacobian):
-                        try:
-                            part = c.push(t, batch)
-                        except DegenerateError as error:
-                            if undetermined is None:
-                                raise
-                            undetermined.append(error)
-                            part = np.full(t.shape[:batch] + kept[0].shape, np.nan, kept[0].dtype)
+                        part = c.push(t, batch) if undetermined is None else _push_or_nan(c, t, batch, undetermined)
                     else:
-                        product = product_of_nonzeros if careful else scale
                         part = push_diagonal(c, t, kept[k + 1].shape, kept[0].shape, batch, product)
                     total = part if total is None else total + part
-            if with_complex and total is not None and total.dtype.kind == "c" and kept[0].dtype.kind != "c":
-                total = total.real
-            dot[out] = total
+            dot[out] = _as_real(total, kept[0]) if with_complex else total
     finally:
         context.place = before
     return dot
 
 
-@_computes_partials
+def _push_or_nan(c: LocalJacobian, t: Array, batch: int, undetermined: list[DegenerateError]) -> Array:
+    """Push a tangent; where that has no derivative, return NaN, and add the error to `undetermined`."""
+    try:
+        return c.push(t, batch)
+    except DegenerateError as error:
+        undetermined.append(error)
+        return np.full(t.shape[:batch] + c.out_shape, np.nan, t.dtype)
+
+
+def _push_jointly(
+    primitive: Primitive, parents: Sequence[int], kept: Sequence[Any], params: Mapping[str, Any], batch: int,
+    dot: Sequence[Any],
+) -> Any:  # fmt: skip
+    """Push the tangents of all operands of a line at once."""
+    tangents = [dot[parent] if parent >= 0 else None for parent in parents]
+    if all(t is None for t in tangents):
+        return None
+    return primitive.jvp(tangents, kept[1:], batch, **params)  # type: ignore[misc]
+
+
+def _as_real(derivative: Array | None, value: Array) -> Array | None:
+    """Return the tangent or adjoint of a value; if that is real, the real part, for ``dL = Re(g dz)``."""
+    if derivative is not None and derivative.dtype.kind == "c" and value.dtype.kind != "c":
+        return derivative.real
+    return derivative
+
+
+# ---- Reverse ----
+
+
 def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: int, careful: bool) -> list[Array | None]:
     context = current_context()
-    recording = bool(context.tapes)
     before = context.place
-    bar: list[Any] = [None] * linearization.size
-    with_complex = linearization.with_complex
-    plain = not (recording or careful or batch or with_complex)
-    pieces: dict[int, list[tuple[Any, Array]]] = {}
-    shapes: dict[int, tuple[int, ...]] = {}
-    own: set[int] = set()  # where the adjoint is a sum that was made here, and more can be added to it in place
+    adjoints = Adjoints(linearization.size, batch, bool(context.tapes))
     for position, seed in seeds.items():
-        bar[position] = seed
+        adjoints.totals[position] = seed
     try:
-        for primitive, parents, kept, params, place, out in reversed(linearization.rows):
-            if primitive.multiple:
-                if recording:
-                    context.place = place
-                for position in out:
-                    if position in pieces:
-                        whole = bar[position]
-                        bar[position] = _gather(whole, pieces.pop(position), shapes[position], batch, position in own)
-                bars = [bar[position] for position in out]
-                for position in out:
-                    bar[position] = None
-                if any(g is not None for g in bars):
-                    _pull_jointly(primitive, bars, parents, kept, params, batch, bar, own)
-                bars = None  # type: ignore[assignment]  # not to be held while earlier lines are swept
-                continue
-            g = bar[out]
-            if out in pieces:
-                g = _gather(g, pieces.pop(out), shapes[out], batch, out in own)
-                if type(g) is ndarray and not recording:
-                    own.add(out)
-            elif g is None:
-                continue
-            bar[out] = None
-            if primitive is getitem and len(parents) == 1:
-                pieces.setdefault(parents[0], []).append((params["index"], g))
-                shapes[parents[0]] = kept[1].shape
-                continue
-            if plain and primitive.elementwise and type(g) is float64:  # numbers: what most scalar code is made of
-                partials = primitive.partials
-                for k, parent in enumerate(parents):
-                    if parent >= 0 and (rule := partials[k] if k < len(partials) else None) is not None:
-                        c = rule(*kept, **params) if params else rule(*kept)
-                        part = g if type(c) is int and c == 1 else c * g
-                        known = bar[parent]
-                        bar[parent] = part if known is None else known + part
-                continue
-            if plain and primitive.elementwise and type(g) is ndarray and g.size <= LARGE:  # the same for small arrays
-                partials = primitive.partials
-                for k, parent in enumerate(parents):
-                    if parent >= 0 and (rule := partials[k] if k < len(partials) else None) is not None:
-                        c = rule(*kept, **params) if params else rule(*kept)
-                        kind, shape = type(c), kept[k + 1].shape
-                        if kind is int:
-                            part = g if c == 1 else -g if c == -1 else c * g
-                        elif kind is RealLinear:
-                            part = c.pull(g, 0)
-                        elif kind is ndarray and not shape and c.shape == g.shape and c.dtype is g.dtype:
-                            part = contract(c, g)
-                        else:
-                            part = c * g
-                        if part.shape != shape:
-                            part = pull_diagonal(1, part, shape, 0)
-                        known = bar[parent]
-                        bar[parent] = part if known is None else known + part
-                continue
-            if plain and primitive.vjp is not None:
-                _pull_jointly(primitive, [g], parents, kept, params, 0, bar, own)
-                continue
-            if recording:
-                context.place = place
-            elementwise, variadic, partials = primitive.elementwise, primitive.variadic, primitive.partials
-            shared = None if primitive.shared_partials is None else primitive.shared_partials(*kept, **params)
-            for k, parent in enumerate(parents):
-                if parent < 0:
-                    continue
-                if variadic:
-                    c = partials[0](k, *kept, **params)  # type: ignore[misc]
-                elif shared is not None:
-                    c = shared[k]
-                else:
-                    rule = partials[k] if k < len(partials) else None
-                    if rule is None:
-                        continue
-                    c = rule(*kept, **params) if params else rule(*kept)
-                fresh = elementwise
-                if elementwise:
-                    kind = type(c)
-                    large = type(g) is ndarray and g.size > LARGE and not recording
-                    if kind is int and (c == 1 or not large):
-                        fresh = c != 1
-                        part = -g if c == -1 else c * g if fresh else g
-                    elif kind is RealLinear:
-                        part = c.pull(g, batch)
-                    elif careful:
-                        part = product_of_nonzeros(c, g)
-                    elif large and kind in _MULTIPLIERS:
-                        if kind is ndarray and (c.shape != g.shape or not kept[k + 1].shape):
-                            part = pull_large(c, g, kept[k + 1].shape, batch)
-                        elif kind is not ndarray and kept[k + 1].shape != g.shape:
-                            part = c * pull_diagonal(1, g, kept[k + 1].shape, batch)
-                        elif kind is ndarray and c.dtype is g.dtype and getrefcount(c) == 2 and c.base is None:
-                            part = np.multiply(c, g, out=c)  # the rule made it, and nobody else has it
-                        elif (
-                            getrefcount(g) == 2
-                            and g.base is None
-                            and max(parents[k + 1 :], default=-1) < 0
-                            and (kind is int or kind is float or c.dtype is g.dtype)
-                        ):
-                            part = np.multiply(c, g, out=g)  # it is read for the last time
-                        else:
-                            part = c * g
-                    elif kind is complex:  # complex * float64 would be Python's, without a shape
-                        part = g * c
-                    else:
-                        part = c * g
-                    if batch or part.shape != kept[k + 1].shape:
-                        part = pull_diagonal(1, part, kept[k + 1].shape, batch)
-                elif c is None:
-                    continue
-                elif type(c) is Select:
-                    pieces.setdefault(parent, []).append((c.index, g))
-                    shapes[parent] = c.in_shape
-                    continue
-                elif type(c) is Erase and out in own and type(g) is ndarray and is_basic(c.index):
-                    part = c.erase(g, batch)
-                    if bar[parent] is None:
-                        own.add(parent)
-                else:
-                    part = c.pull(g, batch)
-                    if type(c) is Erase and type(part) is ndarray and bar[parent] is None and not recording:
-                        own.add(parent)  # a copy was made
-                if with_complex and part.dtype.kind == "c" and kept[k + 1].dtype.kind != "c":
-                    part = part.real  # dL = Re(g dz), and dz is real here
-                known = bar[parent]
-                if known is None:
-                    bar[parent] = part
-                    if fresh and not recording:
-                        own.add(parent)
-                elif type(known) is ndarray and known.size > SMALL:
-                    if parent in own and part.dtype is known.dtype and type(part) is ndarray:
-                        known += part
-                    elif fresh and not recording and type(part) is ndarray and part.dtype is known.dtype:
-                        bar[parent] = np.add(known, part, out=part)
-                        own.add(parent)
-                    else:
-                        bar[parent] = known + part
-                        if not recording:
-                            own.add(parent)
-                else:
-                    bar[parent] = known + part
-                c = part = known = None  # not to be held while the next ones are computed
-            g = None
+        if adjoints.recorded or careful or batch or linearization.with_complex:
+            _sweep_back(linearization, adjoints, careful)
+        else:
+            _sweep_back_plainly(linearization, adjoints)
     finally:
         context.place = before
-    for position in [k for k in pieces if k < len(linearization.inputs)]:
-        bar[position] = _gather(bar[position], pieces.pop(position), shapes[position], batch, position in own)
-    return bar[: len(linearization.inputs)]
+    count = len(linearization.inputs)
+    for position in [position for position in adjoints.pieces if position < count]:
+        adjoints.put_together(position)
+    return adjoints.totals[:count]
 
 
-def _pull_jointly(
-    primitive: Primitive, bars: Sequence[Any], parents: Sequence[int], kept: Sequence[Any], params: Mapping[str, Any],
-    batch: int, bar: list[Any], own: set[int],
-) -> None:  # fmt: skip
+@_computes_partials
+def _sweep_back_plainly(linearization: Linearization, adjoints: Adjoints) -> None:
+    """Sweep over real values with one seed, recording nothing.
+
+    Most rows of most programs take elements, or are elementwise functions of numbers or small arrays: those are pulled
+    through here.
+    """
+    totals, gathered = adjoints.totals, adjoints.pieces
+    for row in reversed(linearization.rows):
+        primitive, parents, kept, params, place, out = row
+        if primitive.multiple:
+            _pull_several(row, adjoints)
+            continue
+        if out in gathered:
+            adjoints.put_together(out)
+        g = totals[out]
+        if g is None:
+            continue
+        if primitive is getitem and len(parents) == 1:
+            totals[out] = None
+            gathered.setdefault(parents[0], []).append((params["index"], g))
+            adjoints.shapes[parents[0]] = kept[1].shape
+            if type(g) is ndarray and g.size > SMALL:
+                adjoints.weigh(parents[0], g)
+            continue
+        kind = type(g) if primitive.elementwise else None
+        if kind is float64:
+            totals[out] = None
+            partials = primitive.partials
+            for k, parent in enumerate(parents):
+                if parent >= 0 and (rule := partials[k] if k < len(partials) else None) is not None:
+                    c = rule(*kept, **params) if params else rule(*kept)
+                    part = g if type(c) is int and c == 1 else c * g
+                    total = totals[parent]
+                    totals[parent] = part if total is None else total + part
+        elif kind is ndarray and g.size <= LARGE:
+            totals[out] = None
+            partials = primitive.partials
+            for k, parent in enumerate(parents):
+                if parent >= 0 and (rule := partials[k] if k < len(partials) else None) is not None:
+                    c = rule(*kept, **params) if params else rule(*kept)
+                    shape = kept[k + 1].shape
+                    part = c * g if type(c) is ndarray and shape == g.shape else _multiply_small(c, g, shape)
+                    total = totals[parent]
+                    totals[parent] = part if total is None else total + part
+        elif kind is not None:
+            g = None  # not to be held here, or it could not be written to
+            _pull_diagonals(row, adjoints)
+        else:
+            totals[out] = None
+            if primitive.vjp is not None:
+                _pull_jointly(row, [g], adjoints)
+            else:
+                _pull_structures(row, g, adjoints)
+
+
+@_computes_partials
+def _sweep_back(linearization: Linearization, adjoints: Adjoints, careful: bool) -> None:
+    """Sweep over any values: traced or complex ones too, with blocks of seeds, carefully."""
+    context, with_complex = current_context(), linearization.with_complex
+    for row in reversed(linearization.rows):
+        primitive, parents, kept, params, place, out = row
+        if primitive.multiple:
+            if adjoints.recorded:
+                context.place = place
+            _pull_several(row, adjoints)
+            continue
+        if out in adjoints.pieces:
+            adjoints.put_together(out)
+        if adjoints.totals[out] is None:
+            continue
+        if primitive is getitem and len(parents) == 1:
+            adjoints.add_piece(parents[0], params["index"], adjoints.take(out), kept[1].shape)
+            continue
+        if adjoints.recorded:
+            context.place = place
+        if primitive.elementwise:
+            _pull_diagonals(row, adjoints, careful, with_complex)
+        else:
+            _pull_structures(row, adjoints.take(out), adjoints, with_complex)
+
+
+def _pull_several(row: Row, adjoints: Adjoints) -> None:
+    """Pull the adjoints of a line's several results back to its operands."""
+    bars = [adjoints.take(position) for position in row[5]]
+    if any(g is not None for g in bars):
+        _pull_jointly(row, bars, adjoints)
+
+
+def _pull_jointly(row: Row, bars: list[Any], adjoints: Adjoints) -> None:
     """Pull the adjoints of a line's results back to all its operands at once."""
+    primitive, parents, kept, params, _, _ = row
+    totals = adjoints.totals
     wanted = [parent >= 0 for parent in parents]
-    parts = primitive.vjp(bars, kept[1:], batch, wanted, **params)  # type: ignore[misc]
+    parts = primitive.vjp(bars, kept[1:], adjoints.batch, wanted, **params)  # type: ignore[misc]
     for parent, part in zip(parents, parts, strict=True):
         if parent >= 0 and part is not None:
-            bar[parent] = part if bar[parent] is None else bar[parent] + part
-            own.discard(parent)
+            if totals[parent] is None:
+                totals[parent] = part
+            else:
+                adjoints.add(parent, part)
 
 
-def _gather(
-    whole: Array | None, parts: list[tuple[Any, Array]], shape: tuple[int, ...], batch: int, own: bool
-) -> Array:
-    """Put the adjoints of an array's elements together, and add that of the array as a whole; in place if `own`."""
-    if own and type(whole) is ndarray and all(is_basic(index) and g.dtype is whole.dtype for index, g in parts):
-        free = (slice(None),) * batch
-        for index, g in parts:
-            add_into(whole, free + index, g)
-        return whole
-    total = assemble([g for _, g in parts], [index for index, _ in parts], shape, batch=batch)
-    if type(total) is ndarray and type(whole) is ndarray and total.dtype is whole.dtype:
-        total += whole
-        return total
-    return total if whole is None else whole + total
+def _pull_diagonals(row: Row, adjoints: Adjoints, careful: bool = False, with_complex: bool = False) -> None:
+    """Multiply the adjoint of the result of an elementwise function by its partials."""
+    primitive, parents, kept, params, _, out = row
+    partials, batch = primitive.partials, adjoints.batch
+    g: Any = adjoints.take(out)
+    large = type(g) is ndarray and g.size > LARGE and not (adjoints.recorded or careful)
+    for k, parent in enumerate(parents):
+        rule = partials[k] if parent >= 0 and k < len(partials) else None
+        if rule is None:
+            continue
+        c = rule(*kept, **params) if params else rule(*kept)
+        kind, shape = type(c), kept[k + 1].shape
+        fresh = kind is not int or c != 1
+        if not fresh:
+            part = g
+        elif kind is RealLinear:
+            part = c.pull(g, batch)
+        elif large and kind in _MULTIPLIERS:
+            part = _multiply_large(c, g, shape, batch, parents[k + 1 :])
+        else:
+            part = product_of_nonzeros(c, g) if careful else scale(c, g)
+        if batch or part.shape != shape:
+            part = pull_diagonal(1, part, shape, batch)
+        adjoints.add(parent, _as_real(part, kept[k + 1]) if with_complex else part, fresh)
+        c = part = None  # not to be held while the next ones are computed
+
+
+def _pull_structures(row: Row, g: Any, adjoints: Adjoints, with_complex: bool = False) -> None:
+    """Pull the adjoint of a line's result through the local Jacobian of each operand."""
+    primitive, parents, kept, params, _, out = row
+    totals, partials, batch = adjoints.totals, primitive.partials, adjoints.batch
+    shared = None if primitive.shared_partials is None else primitive.shared_partials(*kept, **params)
+    for k, parent in enumerate(parents):
+        if parent < 0:
+            continue
+        if primitive.variadic:
+            c = partials[0](k, *kept, **params)  # type: ignore[misc]
+        elif shared is not None:
+            c = shared[k]
+        else:
+            rule = partials[k] if k < len(partials) else None
+            if rule is None:
+                continue
+            c = rule(*kept, **params) if params else rule(*kept)
+        if c is None:
+            continue
+        if type(c) is Select:
+            adjoints.add_piece(parent, c.index, g, c.in_shape)
+            continue
+        copied = type(c) is Erase
+        part: Any
+        if copied and out in adjoints.owned and type(g) is ndarray and is_basic(c.index):
+            part = c.erase(g, batch)
+        else:
+            part = c.pull(g, batch)
+        if with_complex:
+            part = _as_real(part, kept[k + 1])
+        if totals[parent] is None and not copied:
+            totals[parent] = part
+        else:
+            adjoints.add(parent, part, fresh=copied)
+        c = part = None
+
+
+def _multiply_small(c: Array, g: np.ndarray[Any, Any], shape: Shape) -> Array:
+    """Multiply a small plain adjoint by a partial, and sum it to the shape of the operand."""
+    kind = type(c)
+    if kind is int:
+        part = g if c == 1 else -g if c == -1 else c * g
+    elif kind is RealLinear:
+        part = c.pull(g, 0)
+    elif kind is ndarray and not shape and c.shape == g.shape and c.dtype is g.dtype:
+        return contract(c, g)
+    else:
+        part = c * g
+    return part if part.shape == shape else pull_diagonal(1, part, shape, 0)
+
+
+def _multiply_large(c: Array, g: np.ndarray[Any, Any], shape: Shape, batch: int, later: Sequence[int]) -> Array:
+    """Multiply a large plain adjoint by a partial, into the memory of one of them if only the caller holds it.
+
+    The adjoint must stay if it is multiplied for an operand at one of the positions `later`, too.  Where the operand is
+    smaller, the product is summed to its shape.
+    """
+    plain = type(c) is ndarray
+    if plain and (c.shape != g.shape or not shape):
+        return pull_large(c, g, shape, batch)
+    if not plain and shape != g.shape:
+        return c * pull_diagonal(1, g, shape, batch)
+    if plain and c.dtype is g.dtype and c.base is None and getrefcount(c) == _HELD_BY_THE_CALLER:
+        return np.multiply(c, g, out=c)
+    number = type(c) is int or type(c) is float
+    alone = getrefcount(g) == _HELD_BY_THE_CALLER and g.base is None and max(later, default=-1) < 0
+    return np.multiply(c, g, out=g) if alone and (number or c.dtype is g.dtype) else c * g
+
+
+def _references_to_an_argument(argument: object) -> int:
+    return getrefcount(argument)
+
+
+def _references_where_the_caller_holds_it() -> int:
+    value = object()
+    return _references_to_an_argument(value)
+
+
+_HELD_BY_THE_CALLER = _references_where_the_caller_holds_it()
+"""What `getrefcount` says in a function of an argument that only a variable of its caller holds; Pythons differ."""
 
 
 def identity(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:

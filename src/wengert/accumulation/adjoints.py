@@ -1,0 +1,127 @@
+"""The adjoints of a reverse sweep: what has come together so far for the value at each position.
+
+An adjoint is a sum of contributions, one for each line that reads the value.  A contribution to some elements of an
+array is a *piece*: pieces are gathered, and put together when the line that made the array is reached, or when they
+hold more numbers than the array itself, so that memory is bounded by what the arrays take.  A sum that was made here is
+*owned*: nobody else can see it, and more is added to it in place.
+
+>>> import numpy as np
+>>> adjoints = Adjoints(size=1)
+>>> adjoints.add_piece(0, (0,), np.float64(3.0), (2,))
+>>> adjoints.add(0, np.array([1.0, 1.0]))
+>>> adjoints.take(0), adjoints.take(0)
+(array([4., 1.]), None)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.jacobians import Array, Shape, add_into, assemble, is_basic
+from wengert.program import SMALL
+
+ndarray = np.ndarray
+
+
+class Adjoints:
+    """The adjoints of the values at `size` positions, each None as long as it is zero.
+
+    A `batch` of 1 is for blocks of adjoints, with a leading axis.  Where the sweep is being `recorded`, its adjoints
+    are traced values: none is written to, and pieces are put together once, by one line of the Program.
+
+    Attributes
+    ----------
+    sizes
+        How many elements the larger pieces of an array have together.
+    totals
+        The sums of the contributions to whole values, by position.
+    pieces
+        The contributions to elements, by the position of the array: at which index each belongs, and itself.
+    shapes
+        The shapes of the arrays that have pieces.
+    owned
+        The positions whose totals were made here and are seen by nobody else.
+    """
+
+    __slots__ = ("batch", "owned", "pieces", "recorded", "shapes", "sizes", "totals")
+
+    def __init__(self, size: int, batch: int = 0, recorded: bool = False) -> None:
+        self.totals: list[Any] = [None] * size
+        self.pieces: dict[int, list[tuple[Any, Array]]] = {}
+        self.shapes: dict[int, Shape] = {}
+        self.sizes: dict[int, int] = {}
+        self.owned: set[int] = set()
+        self.recorded, self.batch = recorded, batch
+
+    def take(self, position: int) -> Array | None:
+        """Return the adjoint at a position, put together, and forget it; None if it is zero."""
+        if position in self.pieces:
+            self.put_together(position)
+        total = self.totals[position]
+        self.totals[position] = None
+        return total
+
+    def add(self, position: int, part: Array, fresh: bool = False) -> None:
+        """Add a contribution to a whole value; one that is `fresh`, made for this, may be written to."""
+        total = self.totals[position]
+        if self.recorded or (total is not None and (type(total) is not ndarray or total.size <= SMALL)):
+            self.totals[position] = part if total is None else total + part
+        elif total is None:
+            self.totals[position] = part
+            if fresh:
+                self.owned.add(position)
+        elif type(part) is not ndarray or part.dtype is not total.dtype:
+            self.totals[position] = total + part
+            self.owned.add(position)
+        elif position in self.owned:
+            total += part
+        else:
+            self.totals[position] = np.add(total, part, out=part if fresh else None)
+            self.owned.add(position)
+
+    def add_piece(self, position: int, index: Any, part: Array, shape: Shape) -> None:
+        """Add a contribution to the elements at an index of an array of `shape`."""
+        self.pieces.setdefault(position, []).append((index, part))
+        self.shapes[position] = shape
+        if part.size > SMALL:  # a smaller one takes no more memory than the record of its line
+            self.weigh(position, part)
+
+    def weigh(self, position: int, part: Array) -> None:
+        """Count the elements of a piece, and put all pieces together if they have more elements than the array."""
+        size = self.sizes.get(position, 0) + part.size
+        if size > math.prod(self.shapes[position]) * math.prod(part.shape[: self.batch]) and not self.recorded:
+            self.put_together(position)
+        else:
+            self.sizes[position] = size
+
+    def put_together(self, position: int) -> None:
+        """Add the pieces of an array's adjoint to its total."""
+        pieces, total = self.pieces.pop(position), self.totals[position]
+        self.sizes.pop(position, None)
+        if position in self.owned and _fit(pieces, total):
+            free = (slice(None),) * self.batch
+            for index, part in pieces:
+                add_into(total, free + index, part)
+            return
+        whole = assemble(
+            [part for _, part in pieces], [index for index, _ in pieces], self.shapes[position], batch=self.batch
+        )
+        plain = type(whole) is ndarray and not self.recorded
+        if plain and type(total) is ndarray and whole.dtype is total.dtype:
+            whole += total
+        elif total is not None:
+            whole = total + whole
+        self.totals[position] = whole
+        if plain:
+            self.owned.add(position)
+
+
+def _fit(pieces: Sequence[tuple[Any, Array]], total: Array) -> bool:
+    """Tell whether pieces can be added to the adjoint of an array in place, each by one call."""
+    if type(total) is not ndarray:
+        return False
+    return all(is_basic(index) and part.dtype is total.dtype for index, part in pieces)
