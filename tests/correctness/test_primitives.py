@@ -148,6 +148,79 @@ def test_elementwise_value_is_that_of_numpy(primitive):
     np.testing.assert_array_equal(value, expected)
 
 
+# ---- Operands of other dtypes, which NumPy promotes: rules see them as promoted ----
+
+NARROW = {
+    "?": [True] * 3, "i1": [120, 3, 100], "u1": [200, 3, 250], "i2": [30000, 3, 200], "u2": [60000, 3, 200],
+    "i4": [2**31 - 1, 3, 200], "u4": [2**32 - 1, 3, 200], "i8": [4 * 10**9, 3, 200], "f2": [2.0, 0.1, 300.0],
+    "f4": [2.0, 0.1, 300.0], ">f8": [2.0, 0.1, 300.0], ">i2": [30000, 3, 200], ">f4": [2.0, 0.1, 300.0],
+}  # fmt: skip
+TWO = [p for p in ELEMENTWISE if len(differentiable(p)) > 1 and takes_floats(p) and p.name not in SPECIAL]
+TWO += [PRIMITIVES[name] for name in ("huber", "pseudo_huber", "xlogy", "xlog1py", "rel_entr", "beta", "binom")]
+
+
+@pytest.mark.parametrize("kind", NARROW)
+@pytest.mark.parametrize("primitive", TWO, ids=lambda p: p.name)
+def test_other_operand_of_another_dtype(primitive, kind):
+    other = np.array(NARROW[kind], kind)
+    count = primitive.numpy.nin
+    for single in (False, True):
+        x = np.array([0.3, 0.45, 0.7], np.float32 if single else np.float64)
+        for k in differentiable(primitive):
+
+            def f(x, dtype, k=k):
+                operands = [other.astype(dtype) if dtype else other] * count
+                return primitive.numpy(*operands[:k], x.astype(dtype or x.dtype), *operands[k + 1 :])
+
+            with np.errstate(all="ignore"):
+                y = f(x, None)
+                if not np.all(np.isfinite(y)):
+                    continue  # outside of the domain
+                expected = wg.jacobian(lambda x, y=y: f(x, y.dtype), mode="reverse")(x)
+                given = {mode: wg.jacobian(lambda x: f(x, None), mode=mode)(x) for mode in ("forward", "reverse")}
+                given["Program"] = wg.jacobian(wg.trace(lambda x: f(x, None))(x))(x)
+            for what, J in given.items():
+                np.testing.assert_allclose(J, expected, 1e-6 if single else 1e-14, 1e-30, err_msg=f"{what} {single}")
+
+
+def test_traced_operands_of_two_precisions():
+    x, c = np.float32([0.1, 0.2, 3.0]), np.array([1e-9, 2.0, 5.0])
+
+    def f(x, c):
+        return np.arctan2(x, c) * np.hypot(c, x) ** x
+
+    wide = x.astype(np.float64)
+    for mode in ("forward", "reverse"):
+        for k, J in enumerate(wg.jacobian(f, (0, 1), mode=mode)(x, c)):
+            expected = wg.jacobian(f, (0, 1), mode=mode)(wide, c)[k]
+            np.testing.assert_allclose(J, expected, rtol=1e-14 if J.dtype == np.float64 else 1e-6)
+
+
+IMAGE = np.array([120, 3, 100], np.uint8)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x, c: np.einsum("i,i,j->j", c, c, x),
+        lambda x, c: np.interp(x * 100, np.sort(c), c),
+        lambda x, c: np.trapezoid(x, np.sort(c)),
+        lambda x, c: np.gradient(x, c),
+        lambda x, c: np.outer(c, x) @ c,
+        lambda x, c: np.cross(c, np.cross(c, x)),
+        lambda x, c: np.linalg.lstsq(np.stack([c, c**0]).T, x, rcond=None)[0],
+        lambda x, c: np.average(x, weights=c),
+        lambda x, c: np.polyval(c, x),
+        lambda x, c: np.sum((x - c) ** 2),
+    ],
+)
+def test_functions_of_bytes(f):
+    x = np.array([0.3, 0.45, 0.7])
+    for mode in ("forward", "reverse"):
+        given = wg.jacobian(lambda x: f(x, IMAGE), mode=mode)(x)
+        assert_close(given, wg.jacobian(lambda x: f(x, IMAGE.astype(float)), mode=mode)(x), 1e-13, mode)
+
+
 # ---- Accuracy at hard points: a relative error of a few units in the last place ----
 
 MPMATH = {

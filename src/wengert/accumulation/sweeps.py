@@ -217,7 +217,7 @@ def _sweep_back_plainly(linearization: Linearization, adjoints: Adjoints) -> Non
     """
     totals, gathered = adjoints.totals, adjoints.pieces
     for row in reversed(linearization.rows):
-        primitive, parents, kept, params, place, out = row
+        primitive, parents, kept, params, place, out = row  # noqa: RUF059 - read by computes_lines
         if primitive.multiple:
             _pull_several(row, adjoints)
             continue

@@ -66,7 +66,8 @@ class Primitive:
     takes the position first.  A *multiple* primitive returns a tuple, and its line has an output for each (a loop).
     `jvp` pushes all tangents of a line at once, and `vjp` pulls all adjoints, where that is less work than one argument
     after the other; `shared_partials` returns the partials with respect to all arguments, where their pulls have work
-    in common.  Calling a primitive on traced values records a line.
+    in common.  Where NumPy *promotes* operands to a common dtype, the rules see them as promoted: in a byte ``a * a``
+    overflows.  Calling a primitive on traced values records a line.
 
     >>> import numpy as np
     >>> cube = Primitive("cube", lambda x: x**3, (lambda _y, x: 3 * x**2,))
@@ -88,6 +89,7 @@ class Primitive:
         "name",
         "numpy",
         "partials",
+        "promotes",
         "reads",
         "shared_partials",
         "source",
@@ -121,6 +123,7 @@ class Primitive:
         self.source, self.formula, self.counts, self.domain, self.kink = source, formula, counts, domain, kink
         self.keeps = _what_the_rules_read(self.partials, variadic)
         self.keeps_all = bool(self.keeps) and all(self.keeps)
+        self.promotes = elementwise and any(self.keeps[1:]) and _promotes(numpy)
         self.reads = () if variadic else tuple(_what_the_rules_read((rule,), False) for rule in self.partials)
 
     def __call__(self, *args: Any, **params: Any) -> Any:
@@ -147,6 +150,11 @@ class Primitive:
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
+
+
+def _promotes(function: Callable[..., Any]) -> bool:
+    """Tell whether NumPy brings operands of this function to a common dtype: a ufunc of two or more."""
+    return isinstance(function, np.ufunc) and function.nin > 1 and "d" * function.nin + "->d" in function.types
 
 
 def _what_the_rules_read(partials: Sequence[Partial | None], variadic: bool) -> tuple[bool, ...]:

@@ -30,6 +30,7 @@ COPIED = 1024
 """The user's own arrays of up to so many elements are copied onto the tape: they may change before they are read.
 
 Of larger ones the tape remembers how they looked (see `unchanged`)."""
+FLOAT64, INT64 = np.dtype(np.float64), np.dtype(np.int64)
 NO_PARAMS: Mapping[str, Any] = types.MappingProxyType({})
 
 np.empty((32 << 20) - (64 << 10), np.uint8)  # freed at once, so that glibc keeps what sweeps free: docs/design/0013
@@ -80,7 +81,8 @@ class Tape:
     """The rows of one trace, as they are made."""
 
     __slots__ = (
-        "captures", "context", "guards", "keep_all", "level", "open", "rows", "size", "unchanged", "with_complex",
+        "captures", "context", "guards", "keep_all", "level", "narrow", "open", "rows", "size", "unchanged",
+        "with_complex",
     )  # fmt: skip
     traced: ClassVar[type]
     """The class of traced values, which the module `traced` sets: it stands above this one."""
@@ -93,6 +95,8 @@ class Tape:
         self.size = 0
         self.open = True
         self.with_complex = False
+        self.narrow = False
+        """True once there has been a value that NumPy promotes to another dtype where it meets a float64."""
         self.captures: dict[tuple[int, int], tuple[Any, Any]] | None = None
         """In the trace of a loop's body, the traced values of other traces that it read, and what stands for them."""
         self.unchanged: Unchanged | None = None
@@ -106,8 +110,9 @@ class Tape:
 
     def input(self, value: Any) -> Any:
         """Make an independent variable."""
-        if value.dtype.kind == "c":
-            self.with_complex = True
+        if value.dtype is not FLOAT64:
+            self.with_complex = self.with_complex or value.dtype.kind == "c"
+            self.narrow = True
         traced = self.traced(value, self, self.size)
         self.size += 1
         return traced

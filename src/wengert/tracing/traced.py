@@ -32,12 +32,14 @@ from wengert.errors import (
 )
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import functions
-from wengert.primitives.numpy.structural import concatenate, getitem, matmul, reshape, stack, transpose
+from wengert.primitives.numpy.structural import astype, concatenate, getitem, matmul, reshape, stack, transpose
 from wengert.primitives.table import CALLS
 from wengert.program import SMALL, Operand, Primitive, Recordable, Shaped, as_value, computes_lines
 from wengert.tracing.messages import Text, lost, unsupported
 from wengert.tracing.tape import (
     COPIED,
+    FLOAT64,
+    INT64,
     NO_PARAMS,
     PLAIN,
     Tape,
@@ -52,7 +54,7 @@ from wengert.tracing.unsupported import scipy_call, unsupported_call
 _getframe = sys._getframe
 _asarray, _copy = np.asarray, np.copy
 """NumPy's own, whatever stands in their places while a trace runs."""
-ndarray, float64 = np.ndarray, np.float64
+ndarray, float64, float32 = np.ndarray, np.float64, np.float32
 
 
 _JOINS = frozenset({stack, concatenate})
@@ -66,7 +68,7 @@ def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any])
     tape: Any = None
     values: list[Any] = []
     parents: list[int] = []
-    large = False
+    large = narrow = False
     for a in args:
         kind = type(a)
         if kind is Traced:
@@ -82,15 +84,21 @@ def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any])
                 a = a.copy() if lies_by_rows else laid_like(a, a) if 0 in a.strides else a.copy("K")
             else:
                 large = True
+            if a.dtype is not FLOAT64 and a.dtype is not INT64:
+                narrow = True
             values.append(a)
             parents.append(-1)
         elif kind in PLAIN and kind is not ndarray:
+            if kind is float32:
+                narrow = True
             values.append(a)
             parents.append(-1)
         else:
             return record_mixed(primitive, args, params)
     if large:
         see_large(tape, args)
+    if narrow:
+        tape.narrow = True
     return write_row(tape, primitive, tuple(values), tuple(parents), params, 3)
 
 
@@ -109,6 +117,7 @@ def record_levels(primitive: Primitive, args: Sequence[Any], params: Mapping[str
         return at_place(lambda: record(primitive, mine, params))
     own = [type(a) is Traced and a.tape is tape for a in args]
     values = tuple(a.value if mine else a for a, mine in zip(args, own, strict=True))
+    tape.narrow = True  # who knows
     parents = tuple(a.index if mine else -1 for a, mine in zip(args, own, strict=True))
     see_large(tape, args)
     return at_place(lambda: write_row(tape, primitive, values, parents, params, 3))
@@ -148,8 +157,13 @@ def write_row(
             return _write_several(tape, primitive, y, values, parents, params, place)
         y = as_value(y) if kind is not Traced else y.value if y.tape is tape else y  # made by the user's own primitive
         kind = type(y)
-    if kind is not float64 and y.dtype.kind == "c":
-        tape.with_complex = True
+    if kind is not float64 and y.dtype is not FLOAT64:
+        if y.dtype.kind == "c":
+            tape.with_complex = True
+        if y.dtype.kind in "fc":
+            tape.narrow = True
+    if tape.narrow and primitive.promotes:
+        values, parents = _promoted(tape, primitive, values, parents, y.dtype, place)
     if parents[0] < 0 and max(parents) < 0:  # an array that may be assigned to, but has not been yet
         return Traced(y, tape, -1) if kind is ndarray and y.dtype.kind in "fc" else y
     if primitive is getitem and kind is ndarray and y.size <= SMALL < values[0].size and y.base is not None:
@@ -174,6 +188,58 @@ def write_row(
     tape.size = out + 1
     tape.rows.append((primitive, parents, kept, params, place, out))
     return Traced(y, tape, out)
+
+
+def _promoted(
+    tape: Tape,
+    primitive: Primitive,
+    values: tuple[Any, ...],
+    parents: tuple[int, ...],
+    dtype: np.dtype[Any],
+    place: Any,
+) -> tuple[tuple[Any, ...], tuple[int, ...]]:
+    """Bring operands to the dtype in which NumPy has computed with them, so that the rules do so, too.
+
+    A traced operand gets a line for that.  Bytes and half precision are what this is for: int64 is wide enough, and a
+    mask may stand in a product.
+    """
+    real = np.dtype(dtype.char.lower()) if dtype.kind == "c" else dtype
+    if real.kind != "f":
+        return values, parents
+    by_loop = _takes_integers(primitive)
+    converted, positions = list(values), list(parents)
+    for k, (value, parent) in enumerate(zip(values, parents, strict=True)):
+        own = getattr(value, "dtype", None)
+        if own is None or own is dtype or own is real:
+            continue
+        if own.kind in "iu":
+            wanted = None if own is INT64 else INT64 if by_loop else real
+        elif own.kind == "b":
+            wanted = None if primitive is e.multiply else real
+        else:
+            wanted = dtype if own.kind == "c" else real
+            if parent >= 0 and primitive is e.multiply:
+                wanted = None  # its partial is the other operand as it is
+        if wanted is None or (own == wanted and own.isnative):
+            continue
+        if parent < 0:
+            converted[k] = value.astype(wanted)
+            continue
+        context = tape.context
+        before, context.place = context.place, place
+        try:
+            wide = write_row(tape, astype, (value,), (parent,), {"dtype": wanted}, 1)
+        finally:
+            context.place = before
+        converted[k], positions[k] = wide.value, wide.index
+    return tuple(converted), tuple(positions)
+
+
+@functools.cache
+def _takes_integers(primitive: Primitive) -> bool:
+    """Tell whether an operand chooses the loop of a ufunc by being an integer: the degree of a polynomial."""
+    nin = primitive.numpy.nin  # type: ignore[attr-defined]
+    return any(len(set(types[:nin])) > 1 and set(types[:nin]) & set("ilq") for types in primitive.numpy.types)  # type: ignore[attr-defined]
 
 
 def _write_several(

@@ -27,6 +27,7 @@ LN2 = math.log(2.0)
 LN10 = math.log(10.0)
 POSITIVE = ((0.0, INF),)
 UNIT = ((-1.0, 1.0),)
+_FLOAT64 = np.dtype(np.float64)
 ADD, MULTIPLY, DIVIDE, COMPARE = "additions", "multiplications", "divisions", "comparisons"
 
 
@@ -92,7 +93,7 @@ tan = elementwise(np.tan, lambda y, _x: 1 + y * y, formula="tan", domain=((-1.5,
 arcsin = elementwise(np.arcsin, lambda _y, x: 1 / np.sqrt((1 - x) * (1 + x)), formula="asin", domain=UNIT)
 arccos = elementwise(np.arccos, lambda _y, x: -1 / np.sqrt((1 - x) * (1 + x)), formula="acos", domain=UNIT)
 arctan = elementwise(np.arctan, lambda _y, x: 1 / (1 + x * x), formula="atan")
-arctan2 = elementwise(np.arctan2, lambda _y, a, b: b / (a * a + b * b), lambda _y, a, b: -a / (a * a + b * b), formula="atan2")
+arctan2 = elementwise(np.arctan2, lambda _y, a, b: b / _squares(a, b), lambda _y, a, b: -a / _squares(a, b), formula="atan2")
 hypot = elementwise(np.hypot, lambda y, a, _b: _ratio(a, y), lambda y, _a, b: _ratio(b, y), formula=lambda a, b: _sympy().sqrt(a**2 + b**2), kink="at (0, 0): 0, the subgradient of least norm")
 degrees = elementwise(np.degrees, lambda _y, _x: 180 / math.pi, counts=MULTIPLY, formula=lambda x: x * 180 / _sympy().pi)
 radians = elementwise(np.radians, lambda _y, _x: math.pi / 180, counts=MULTIPLY, formula=lambda x: x * _sympy().pi / 180)
@@ -200,6 +201,12 @@ def _direction_partial(y: Any, z: Any) -> Any:
     """z / |z| turns with z: dy = (dz - y^2 conj(dz)) / (2 |z|), and 0 at 0."""
     half = 0.5 / np.where(z == 0, np.inf, np.abs(z))
     return RealLinear(half, -y * y * half, z.shape, y.shape)
+
+
+def _squares(a: Any, b: Any) -> Any:
+    """Return a^2 + b^2, of integers too, whose squares may be too large for an integer."""
+    a, b = (1.0 * v if getattr(v, "dtype", _FLOAT64).kind in "iu" else v for v in (a, b))
+    return a * a + b * b
 
 
 def _share(a: Any, b: Any, y: Any) -> Any:

@@ -25,6 +25,7 @@ from scipy import special as sc
 from wengert.errors import UnsupportedError, caller, explain_at
 from wengert.primitives.numpy.functions.operands import as_operand
 from wengert.primitives.table import LATE, calls
+from wengert.program import Recordable
 
 INF = math.inf
 PI = math.pi
@@ -155,7 +156,9 @@ def _method(method: str) -> Callable[..., Any]:
                 )
             )
         shapes, loc, scale = _arguments(d, f"scipy.stats.{name}.{method}", args, kwds)
-        x, loc, scale, *shapes = (v if isinstance(v, (int, float)) else as_operand(v) for v in (x, loc, scale, *shapes))
+        loc, scale, *shapes = (v if isinstance(v, (int, float)) else as_operand(v) for v in (loc, scale, *shapes))
+        x = as_operand(x)
+        x = x if isinstance(x, Recordable) else x.astype(np.promote_types(x.dtype, np.float64))[()]
         if method in ("ppf", "isf"):
             return loc + scale * d.more[method](x, *shapes)
         what = "density" if method in ("pdf", "logpdf", "pmf", "logpmf") else method

@@ -204,6 +204,8 @@ def fftconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Any
         raise ValueError("in1 and in2 should have the same dimensionality")
     if one.size == 0 or two.size == 0:
         return np.array([])
+    kind = np.result_type(one.dtype, two.dtype, np.float32)
+    one, two = (v if v.dtype == kind else v.astype(kind) for v in (one, two))
     listed = range(one.ndim) if axes is None else np.atleast_1d(axes).tolist()
     chosen = [
         k for k in normalize_axis_tuple(listed, one.ndim) if axes is not None or max(one.shape[k], two.shape[k]) > 1

@@ -11,7 +11,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from wengert.primitives.numpy import structural as p
 from wengert.primitives.numpy.functions.manipulation import astype
-from wengert.primitives.numpy.functions.operands import as_operand, ndim_of, only, shape_of, size_of
+from wengert.primitives.numpy.functions.operands import as_operand, is_traced, ndim_of, only, shape_of, size_of
 from wengert.primitives.table import calls
 
 
@@ -194,6 +194,9 @@ def einsum(
     subscripts, arrays = _subscripts(operands)
     if dtype is not None:
         arrays = [astype(a, dtype, casting=casting) for a in arrays]
+    elif len(arrays) > 2:  # two plain operands may be multiplied with each other, and in a byte products overflow
+        kind = np.result_type(*[a.dtype for a in arrays])
+        arrays = [a if is_traced(a) else astype(a, kind) for a in arrays]
     inputs, output = _labels(subscripts, arrays)
     sizes: dict[Any, int] = {}
     for a, labels in zip(arrays, inputs, strict=True):

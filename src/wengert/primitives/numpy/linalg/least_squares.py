@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from wengert.jacobians import LocalJacobian, Map
+from wengert.primitives.numpy.functions.manipulation import astype
 from wengert.primitives.numpy.functions.operands import as_operand
 from wengert.primitives.numpy.linalg.matrices import (
     Array,
@@ -131,6 +132,7 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._
 @calls(np.linalg.lstsq)
 def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
     a, b = as_operand(a), as_operand(b)
+    a = astype(a, np.float64) if a.dtype.kind in "biu" else a
     if a.ndim != 2:
         raise np.linalg.LinAlgError(f"{a.ndim}-dimensional array given. Array must be two-dimensional")
     column = b.ndim == 1
