@@ -132,6 +132,7 @@ class custom_derivative:  # noqa: N801 - a decorator
             (_partial,),
             elementwise=False,
             variadic=True,
+            formula_rule=False,
             source=lambda args, _params: f"{self.name}({', '.join(args)})",
         )
         functools.update_wrapper(self, f)

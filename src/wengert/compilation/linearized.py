@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 
 from wengert.accumulation.sweeps import forward, reverse
+from wengert.compilation.surroundings import is_settled, surroundings_of
 from wengert.jacobians import add_at, add_into, is_basic
 from wengert.linearization import Linearization, by_position
 from wengert.passes.simplification import simplify
 from wengert.primitives.numpy.elementwise import add
 from wengert.primitives.numpy.structural import fill_index, put, scatter
-from wengert.primitives.table import PRIMITIVES
-from wengert.program import SMALL, Primitive, Program, Var, as_value
+from wengert.program import SMALL, Program, Var, as_value
 from wengert.program.compiled import Script, straight
 from wengert.program.lines import Operand
 from wengert.tracing import record, what_is_kept
@@ -132,8 +132,8 @@ class Outline:
     """
 
     __slots__ = (
-        "arrays", "consts", "ends", "inputs", "kept", "outputs", "rows", "script", "size", "slots", "starts", "sweeps",
-        "with_complex",
+        "arrays", "consts", "ends", "inputs", "kept", "outputs", "rows", "rules", "script", "size", "slots", "starts",
+        "sweeps", "with_complex",
     )  # fmt: skip
 
     def __init__(self, program: Program, reached: set[Var], consts: int) -> None:
@@ -175,6 +175,9 @@ class Outline:
         self.ends = [(packing.shape, packing.dtype) for packing in program.results]
         self.with_complex = any(var.dtype.kind == "c" for var in slots)
         self.script = Script(program, self.kept)
+        primitives = dict.fromkeys(program.lines[n].primitive for n, *_ in self.rows)
+        self.rules = [rule for primitive in primitives for rule in primitive.rules if not is_settled(rule)]
+        """The rules that are the user's: what they read beside their arguments may change."""
         self.sweeps: dict[Any, Any] = {}
         """The sweeps that are written; None where that cannot be, `_ALONE` where each body has to have its own."""
 
@@ -188,12 +191,13 @@ class Kernel:
     What a step keeps is a tuple: this kernel, and then the values that the rules read, but for those of the constants.
     """
 
-    __slots__ = ("_program", "_sweeps", "arrays", "inputs", "outline")
+    __slots__ = ("_program", "_surroundings", "_sweeps", "arrays", "inputs", "outline")
 
     def __init__(self, program: Program, outline: Outline) -> None:
         self._program, self.outline, self.inputs = program, outline, outline.inputs
         self.arrays = [program.lines[n].inputs[k].value for _, n, k in outline.arrays]  # type: ignore[union-attr]
         self._sweeps: dict[Any, Sweep | None] = {}
+        self._surroundings = [surroundings_of(rule) for rule in outline.rules]
 
     def forward_pass(self) -> Callable[..., Any]:
         """Return a function that runs the step and keeps what the sweeps read; it holds this kernel."""
@@ -230,9 +234,9 @@ class Kernel:
 
         It takes what is kept (but for the kernel), all constants, and the seeds that are given.
         """
-        key = (tangents, given, batch)
+        key = (tangents, given, batch, *self._surroundings)
         shared = self.outline.sweeps
-        sweep = shared.get(key, self)
+        sweep = _ALONE if None in self._surroundings else shared.get(key, self)
         if sweep is self:
             sweep = self._record(tangents, given, kept, consts, batch, alone=False)
             if len(shared) >= SWEEPS:
@@ -248,6 +252,16 @@ class Kernel:
         self, tangents: bool, given: Mask, kept: Sequence[Any], consts: Sequence[Any], batch: int | None, alone: bool
     ) -> Any:
         """Write a sweep, for all bodies of this structure or for this one `alone`."""
+        try:
+            return self._written(tangents, given, kept, consts, batch, alone)
+        except Exception:
+            if self.outline.rules:  # one of the user's that takes no traced values: line by line it may do
+                return None
+            raise
+
+    def _written(
+        self, tangents: bool, given: Mask, kept: Sequence[Any], consts: Sequence[Any], batch: int | None, alone: bool
+    ) -> Any:
         outline = self.outline
         leading = () if batch is None else (batch,)
         with record("sweep") as trace:
@@ -341,22 +355,6 @@ def is_plain(program: Program, reached: set[Var]) -> bool:
     for line in program.lines:
         if line.primitive.multiple:
             return False
-        if line.outputs[0] in reached and not _is_formula(line.primitive):
+        if line.outputs[0] in reached and not line.primitive.formula_rule:
             return False
     return True
-
-
-def _is_formula(primitive: Primitive) -> bool:
-    known = _formulas.get(primitive)
-    if known is None:
-        modules = {getattr(rule, "__module__", "") for rule in primitive.partials if rule is not None}
-        known = modules <= _FORMULAS or (primitive.name in _CHECKED and PRIMITIVES.get(primitive.name) is primitive)
-        _formulas[primitive] = known
-    return known
-
-
-_formulas: dict[Primitive, bool] = {}
-_FORMULAS = frozenset(
-    f"wengert.primitives.{name}" for name in ("numpy.elementwise", "numpy.structural", "scipy.special", "numpy.fourier")
-)
-_CHECKED = frozenset({"norm", "inv", "solve"})

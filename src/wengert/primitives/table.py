@@ -59,7 +59,7 @@ def define(
         The NumPy function, called by users, that this primitive stands for.
     known
         What else is known of it: ``elementwise``, ``variadic``, ``jvp``, ``source``, ``formula``, ``counts``,
-        ``domain``, ``kink``; see `Primitive`.
+        ``domain``, ``kink``, ``formula_rule``; see `Primitive`.
 
     Raises
     ------

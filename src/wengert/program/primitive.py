@@ -67,7 +67,8 @@ class Primitive:
     `jvp` pushes all tangents of a line at once, and `vjp` pulls all adjoints, where that is less work than one argument
     after the other; `shared_partials` returns the partials with respect to all arguments, where their pulls have work
     in common.  Where NumPy *promotes* operands to a common dtype, the rules see them as promoted: in a byte ``a * a``
-    overflows.  Calling a primitive on traced values records a line.
+    overflows.  `formula_rule` is False where a rule looks at values, to refuse some of them or to go about it in other
+    ways; one that is a formula may be written down once.  Calling a primitive on traced values records a line.
 
     >>> import numpy as np
     >>> cube = Primitive("cube", lambda x: x**3, (lambda _y, x: 3 * x**2,))
@@ -81,6 +82,7 @@ class Primitive:
         "domain",
         "elementwise",
         "formula",
+        "formula_rule",
         "jvp",
         "keeps",
         "keeps_all",
@@ -115,12 +117,14 @@ class Primitive:
         counts: str | Callable[..., dict[str, int]] | None = None,
         domain: tuple[tuple[float, float], ...] | None = None,
         kink: str = "",
+        formula_rule: bool = True,
     ) -> None:
         self.name, self.numpy, self.partials = name, numpy, tuple(partials)
         self.elementwise, self.variadic, self.multiple = elementwise, variadic, multiple
         self.jvp, self.vjp, self.shared_partials = jvp, vjp, shared_partials
         self.compute = operator or numpy  # Python's own operators are ten times as fast on scalars
         self.source, self.formula, self.counts, self.domain, self.kink = source, formula, counts, domain, kink
+        self.formula_rule = formula_rule
         self.keeps = _what_the_rules_read(self.partials, variadic)
         self.keeps_all = bool(self.keeps) and all(self.keeps)
         self.promotes = elementwise and any(self.keeps[1:]) and _promotes(numpy)
@@ -138,6 +142,12 @@ class Primitive:
             rule = self.partials[0]
             return None if rule is None else lambda *kept, **params: rule(position, *kept, **params)
         return self.partials[position] if position < len(self.partials) else None
+
+    @property
+    def rules(self) -> tuple[Callable[..., Any], ...]:
+        """All functions that derivatives are computed by."""
+        rules = (*self.partials, self.jvp, self.vjp, self.shared_partials)
+        return tuple([rule for rule in rules if rule is not None])
 
     def write(self, args: Sequence[str], params: Mapping[str, Any]) -> str:
         """Write a call of this primitive as a NumPy expression."""

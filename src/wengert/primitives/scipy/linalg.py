@@ -100,6 +100,7 @@ def _function_of_matrix(name: str) -> Any:
         lambda x: each(original, x),
         partial,
         elementwise=False,
+        formula_rule=False,
         source=f"scipy.linalg.{name}({{0}})",
         counts=lambda _y, x: product(12, x.shape),
     )
@@ -142,6 +143,7 @@ sqrtm_ = define(
     lambda x: each(sp.sqrtm, x),
     _sqrtm_partial,
     elementwise=False,
+    formula_rule=False,
     source="scipy.linalg.sqrtm({0})",
     counts=lambda _y, x: product(30, x.shape),
 )
@@ -175,6 +177,7 @@ power_: Primitive = define(
         name="power",
     ),
     elementwise=False,
+    formula_rule=False,
     source="scipy.linalg.fractional_matrix_power({0}, {1})",
     counts=lambda _y, x, _p: product(30, x.shape),
 )
@@ -239,6 +242,7 @@ sylvester = define(
         name="sylvester",
     ),
     elementwise=False,
+    formula_rule=False,
     source="scipy.linalg.solve_sylvester({0}, {1}, {2})",
     counts=lambda y, *_rest: product(60, y.shape),
 )
@@ -309,6 +313,7 @@ triangular = define(
         name="solve",
     ),
     elementwise=False,
+    formula_rule=False,
     source=lambda args, params: (
         f"scipy.linalg.solve_triangular({args[0]}, {args[1]}, lower={params['lower']}, unit_diagonal={params['unit']})"
     ),
@@ -432,6 +437,7 @@ lu_ = define(
     lambda x: sp.lu_factor(x)[0],
     _lu_partial,
     elementwise=False,
+    formula_rule=False,
     source="scipy.linalg.lu_factor({0})[0]",
     counts=lambda _y, x: {"multiplications": x.size * x.shape[-1] // 3, "additions": x.size * x.shape[-1] // 3},
 )
@@ -597,6 +603,7 @@ eigh_ = define(
     _eigh_packed,
     eigenvalues.eigh_rule,
     elementwise=False,
+    formula_rule=False,
     source=lambda args, params: (
         "(lambda w, v: np.concatenate([w[..., None, :], v], axis=-2))"
         f"(*scipy.linalg.eigh({args[0]}, lower={params['lower']}))"

@@ -50,6 +50,7 @@ undirected = define(
     lambda _y, _g, _products: identity(_g),
     None,
     elementwise=False,
+    formula_rule=False,
     source=lambda args, _params: f"wengert.primitives.numpy.linalg.undirected({', '.join(args)})",
     counts=lambda *_rest: {},
 )
@@ -59,6 +60,7 @@ completion = define(
     _completion_partial,
     None,
     elementwise=False,
+    formula_rule=False,
     source=lambda args, _params: f"wengert.primitives.numpy.linalg.completion({', '.join(args)})",
     counts=lambda *_rest: {},
     kink="of several vectors only their span has a derivative: an error where more is asked for",

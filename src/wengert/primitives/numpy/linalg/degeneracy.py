@@ -144,6 +144,7 @@ shared: Primitive = define(
     lambda _y, _x, values: Map(_x.shape, _x.shape, lambda t: shared(t, values), lambda g: shared(g, values)),
     None,
     elementwise=False,
+    formula_rule=False,
     source=lambda args, _params: f"wengert.primitives.numpy.linalg.shared({', '.join(args)})",
     counts=lambda y, *_rest: {"additions": y.size},
     kink="equal shares to the members of a group of equal values",
@@ -155,6 +156,7 @@ joined = define(
     None,
     None,
     elementwise=False,
+    formula_rule=False,
     source=lambda args, _params: f"wengert.primitives.numpy.linalg.joined({', '.join(args)})",
     counts=lambda *_rest: {},
 )
@@ -173,6 +175,7 @@ distinct: Primitive = define(
     _distinct_partial,
     None,
     elementwise=False,
+    formula_rule=False,
     source=lambda args, params: (
         f"wengert.primitives.numpy.linalg.distinct({', '.join(args)}, positive={params['positive']})"
     ),
@@ -185,6 +188,7 @@ settled = define(
     _distinct_partial,
     None,
     elementwise=False,
+    formula_rule=False,
     source="{0}",
     counts=lambda *_rest, **_params: {},
     kink="an error where values repeat",
@@ -200,6 +204,7 @@ ratio = define(
     source=lambda args, _params: f"wengert.primitives.numpy.linalg.ratio({', '.join(args)})",
     counts="divisions",
     kink="where the divisor vanishes: 0 if the dividend does, else an error",
+    formula_rule=False,
 )
 
 

@@ -83,6 +83,7 @@ cofactors = define(
         name="cofactors",
     ),
     elementwise=False,
+    formula_rule=False,
     source="wengert.primitives.numpy.linalg.cofactors({0})",
     counts=cubic(8.0),
 )
@@ -99,6 +100,7 @@ cofactors_slope: Primitive = define(
         name="cofactors",
     ),
     elementwise=False,
+    formula_rule=False,
     source="wengert.primitives.numpy.linalg.cofactors_slope({0}, {1})",
     counts=cubic(12.0),
 )
@@ -124,6 +126,7 @@ det_ = define(
     np.linalg.det,
     _det_partial,
     elementwise=False,
+    formula_rule=False,
     source="np.linalg.det({0})",
     counts=cubic(1 / 3),
     kink="a polynomial: by cofactors at singular matrices too",
@@ -152,6 +155,7 @@ slogdet_ = define(
     lambda x: np.stack([*np.linalg.slogdet(x)], axis=-1),
     _slogdet_partial,
     elementwise=False,
+    formula_rule=False,
     source="np.stack([*np.linalg.slogdet({0})], axis=-1)",
     counts=cubic(1 / 3),
 )

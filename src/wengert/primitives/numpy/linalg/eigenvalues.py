@@ -81,6 +81,7 @@ eigh_ = define(
     _eigh_packed,
     eigh_rule,
     elementwise=False,
+    formula_rule=False,
     source=lambda args, params: (
         "(lambda w, v: np.concatenate([w[..., None, :], v], axis=-2))"
         f"(*np.linalg.eigh({args[0]}, UPLO={'L' if params['lower'] else 'U'!r}))"
@@ -110,6 +111,7 @@ eigvalsh_ = define(
     lambda x, lower: np.linalg.eigvalsh(x, UPLO="L" if lower else "U"),
     eigvalsh_rule,
     elementwise=False,
+    formula_rule=False,
     source=lambda args, params: f"np.linalg.eigvalsh({args[0]}, UPLO={'L' if params['lower'] else 'U'!r})",
     counts=cubic(4 / 3),
     kink="repeated eigenvalues: equal shares, as of ties",
@@ -175,6 +177,7 @@ eig_ = define(
     _eig_packed,
     _eig_partial,
     elementwise=False,
+    formula_rule=False,
     source="(lambda w, v: np.concatenate([w[..., None, :], v], axis=-2))(*np.linalg.eig({0}))",
     counts=cubic(25.0),
     kink="repeated eigenvalues: an error",
@@ -209,6 +212,7 @@ distinct_values = define(
     lambda _y, _x, _w: identity(_x),
     None,
     elementwise=False,
+    formula_rule=False,
     source=lambda args, _params: f"wengert.primitives.numpy.linalg.distinct_values({', '.join(args)})",
     counts=lambda *_rest: {},
     kink="an error where values repeat",
@@ -218,6 +222,7 @@ eigvals_ = define(
     np.linalg.eigvals,
     _eigvals_partial,
     elementwise=False,
+    formula_rule=False,
     source="np.linalg.eigvals({0})",
     counts=cubic(10.0),
     kink="repeated eigenvalues: an error",

@@ -68,6 +68,7 @@ cholesky_ = define(
     lambda x, upper: np.linalg.cholesky(x, upper=upper),
     _cholesky_partial,
     elementwise=False,
+    formula_rule=False,
     source=lambda args, params: f"np.linalg.cholesky({args[0]}, upper={params['upper']})",
     counts=cubic(1 / 6),
     kink="a function of the triangle that NumPy reads: the other one has derivative 0",
@@ -98,6 +99,7 @@ full_rank = define(
     _full_rank,
     lambda _y, _x: identity(_x),
     elementwise=False,
+    formula_rule=False,
     source="wengert.primitives.numpy.linalg.full_rank({0})",
     counts=lambda *_rest: {},
     kink="an error where columns are linearly dependent",
@@ -139,6 +141,7 @@ qr_ = define(
     _qr_packed,
     _qr_partial,
     elementwise=False,
+    formula_rule=False,
     source="np.concatenate(np.linalg.qr({0}), axis=-2)",
     counts=cubic(2.0),
 )

@@ -98,6 +98,7 @@ svd_ = define(
     _svd_packed,
     _svd_partial,
     elementwise=False,
+    formula_rule=False,
     source=(
         "(lambda u, s, vh: np.concatenate([u, s[..., None, :], np.swapaxes(vh, -1, -2)], axis=-2))"
         "(*np.linalg.svd({0}, full_matrices=False))"
@@ -138,6 +139,7 @@ svdvals_ = define(
     lambda x: np.linalg.svd(x, compute_uv=False),
     _svdvals_partial,
     elementwise=False,
+    formula_rule=False,
     source="np.linalg.svd({0}, compute_uv=False)",
     counts=cubic(4.0),
     kink="repeated singular values: equal shares, as of ties; at 0: 0, as of the absolute value",
