@@ -74,6 +74,11 @@ class Linearization:
     @classmethod
     def of_program(cls, program: Program, *args: Any) -> Linearization:
         """Linearize a Program at a point by evaluating it there; what that records has the places of its lines."""
+        return cls.of_variables(program, values_of_inputs(program, args))
+
+    @classmethod
+    def of_variables(cls, program: Program, inputs: Sequence[Any]) -> Linearization:
+        """Linearize a Program at values of its independent variables, one by one."""
         context = current_context()
         place = context.place
         positions: dict[Var, int] = {var: k for k, var in enumerate(program.inputs)}
@@ -94,7 +99,7 @@ class Linearization:
             return y
 
         try:
-            environment = interpret(program, values_of_inputs(program, args), apply)
+            environment = interpret(program, inputs, apply)
         finally:
             context.place = place
         outputs = [positions[a] if isinstance(a, Var) else -1 for a in program.outputs]

@@ -60,7 +60,9 @@ RULES = {
 def test_a_rule_gives_what_it_says_at_every_step(define, rule):
     gradient = looped(define(rule))
     for x in (0.5, 2.0, 0.5):
-        np.testing.assert_allclose(gradient(x), gradient_by_steps(lambda v: rule(None, v), np.float64(x), 40), rtol=1e-12)
+        np.testing.assert_allclose(
+            gradient(x), gradient_by_steps(lambda v: rule(None, v), np.float64(x), 40), rtol=1e-12
+        )
 
 
 @pytest.mark.parametrize("rule", [r for k, r in RULES.items() if "with" in k], ids=[k for k in RULES if "with" in k])

@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from wengert.accumulation.sweeps import forward, reverse
+from wengert.accumulation.programs import enter_seed, pull, push
 from wengert.compilation.surroundings import is_settled, surroundings_of
 from wengert.jacobians import add_at, add_into, is_basic
-from wengert.linearization import Linearization, by_position
+from wengert.linearization import Linearization
 from wengert.passes.simplification import simplify
 from wengert.primitives.numpy.elementwise import add
 from wengert.primitives.numpy.structural import fill_index, put, scatter
@@ -262,8 +262,7 @@ class Kernel:
     def _written(
         self, tangents: bool, given: Mask, kept: Sequence[Any], consts: Sequence[Any], batch: int | None, alone: bool
     ) -> Any:
-        outline = self.outline
-        leading = () if batch is None else (batch,)
+        program = self._program
         with record("sweep") as trace:
 
             def enter(value: Any) -> Any:
@@ -272,17 +271,9 @@ class Kernel:
             entered = [None, *map(enter, kept[1:])], [enter(c) for c in consts]
             arrays = self.arrays if alone else list(map(enter, self.arrays))
             linearization = self._linearization(*entered, arrays, not alone)
-            positions = range(self.inputs) if tangents else outline.outputs
-            like = outline.starts if tangents else outline.ends
-            seeds = by_position(
-                positions,
-                [
-                    enter(np.ones(leading + shape, dtype)) if on else None
-                    for (shape, dtype), on in zip(like, given, strict=True)
-                ],
-            )
-            swept = (forward if tangents else reverse)(linearization, seeds, len(leading))
-            results = [swept[k] if k >= 0 else None for k in outline.outputs] if tangents else swept
+            ends, suffix = (program.arguments, "dot") if tangents else (program.results, "bar")
+            seeds = [enter_seed(trace, end, suffix, batch) if on else None for end, on in zip(ends, given, strict=True)]
+            results = (push if tangents else pull)(linearization, seeds, ends, batch)
             parts: dict[int, _Parts] = {}
             for k, value in enumerate(results):
                 if value is None:
@@ -292,7 +283,9 @@ class Kernel:
                     for part in (term, *operands):
                         trace.result("y", part)
                 if terms:
-                    parts[k] = _Parts([template for *_, template in terms], outline.starts[k][0], len(leading))
+                    parts[k] = _Parts(
+                        [template for *_, template in terms], program.arguments[k].shape, int(batch is not None)
+                    )
             if trace.tape.guards:
                 return None if alone or not self.arrays else _ALONE
         written = simplify(trace.program())

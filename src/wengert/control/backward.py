@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.control.bodies import Slot
+from wengert.accumulation.programs import Slot
 from wengert.control.branch import Branches
 from wengert.control.holding import Holding, Mask
 from wengert.control.loop import Loop, hoisted

@@ -21,12 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from wengert.accumulation.sweeps import forward, reverse
+from wengert.accumulation.programs import Slot, adjoint_program, tangent_program
 from wengert.compilation.cache import Form, form_of
 from wengert.compilation.linearized import Kernel, Outline, is_plain
 from wengert.control.unrolling import unrolled
-from wengert.linearization import Linearization, by_position
-from wengert.passes.simplification import simplify
+from wengert.linearization import Linearization
 from wengert.program import (
     Constant,
     Guard,
@@ -40,11 +39,9 @@ from wengert.program import (
     reached_by,
 )
 from wengert.program.compiled import Script
-from wengert.tracing import record, what_is_kept
+from wengert.tracing import what_is_kept
 
 Array = Any
-Slot = tuple[str, int]
-"""Where a value of the tangent of a Program stands: ``("x", k)`` or ``("dot", k)``, of the k-th argument or result."""
 FEW = 32
 """Up to so many steps, writing a sweep down takes more time than it saves."""
 
@@ -187,7 +184,7 @@ class Body:
         """
         key = given, wanted
         if key not in self._reverses:
-            self._reverses[key] = _reverse(self, given, wanted)
+            self._reverses[key] = adjoint_program(self.program, self.sample, given, wanted)
         return self._reverses[key]
 
 
@@ -199,51 +196,13 @@ def is_few(steps: int | None) -> bool:
 def _tangent(
     body: Body, active: Sequence[bool], takes: Sequence[Slot], gives: Sequence[Slot], batch: int | None, careful: bool
 ) -> Body:
-    """Record a Program with its tangents: evaluated and swept forward on the sample."""
-    program = body.program
+    """Return a Program with its tangents, and a sample for it."""
     leading = () if batch is None else (batch,)
-    with record(f"{program.name}_dot") as trace:
-        xs: dict[int, Any] = {}
-        dots: dict[int, Any] = {}
-        sample = []
-        for what, k in takes:
-            value = body.sample[k]
-            name = program.arguments[k].name
-            if what == "dot":
-                value = as_value(np.ones(leading + np.shape(value), value.dtype))
-                name = f"{name}_dot"
-            (xs if what == "x" else dots)[k] = trace.argument(name, value)
-            sample.append(value)
-        linearization = Linearization.of_program(program, *[xs[k] for k in range(len(program.arguments))])
-        seeds = {k: dots[k] for k, on in enumerate(active) if on}
-        pushed = forward(linearization, seeds, len(leading), careful)
-        for what, k in gives:
-            position, value = linearization.outputs[k], linearization.values[k]
-            name = program.results[k].name
-            if what == "dot":
-                t = pushed[position] if position >= 0 else None
-                name = f"{name}_dot"
-                shape = (*leading, *value.shape)
-                value = as_value(np.zeros(shape, value.dtype)) if t is None else t
-            trace.result(name, value)
-    return Body(simplify(trace.program()), tuple(sample))
-
-
-def _reverse(body: Body, given: Sequence[bool], wanted: Sequence[bool]) -> Program:
-    """Record a Program with its reverse sweep: evaluated and swept back on the sample."""
-    program = body.program
-    with record(f"{program.name}_bar") as trace:
-        xs = [trace.argument(a.name, value) for a, value in zip(program.arguments, body.sample, strict=True)]
-        linearization = Linearization.of_program(program, *xs)
-        bars: list[Any] = [None] * len(program.results)
-        for k, result in enumerate(program.results):
-            if given[k]:
-                bars[k] = trace.argument(f"{result.name}_bar", as_value(np.ones(result.shape, result.dtype)))
-        found = reverse(linearization, by_position(linearization.outputs, bars))
-        for on, argument, x, bar in zip(wanted, program.arguments, xs, found, strict=True):
-            if on:
-                trace.result(f"{argument.name}_bar", np.zeros(x.shape, x.dtype) if bar is None else bar)
-    return simplify(trace.program())
+    sample = [
+        body.sample[k] if what == "x" else as_value(np.ones(leading + np.shape(body.sample[k]), body.sample[k].dtype))
+        for what, k in takes
+    ]
+    return Body(tangent_program(body.program, body.sample, active, takes, gives, batch, careful), sample)
 
 
 class _Table:
