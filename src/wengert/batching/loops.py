@@ -34,6 +34,7 @@ from wengert.program import (
     evaluate_line,
     interpret,
 )
+from wengert.program.dataflow import depending_on
 from wengert.tracing import Traced, record
 
 Array = Any
@@ -250,8 +251,5 @@ def all_members(value: Any, batched: bool, size: int) -> Any:
 
 def _depends(program: Program, batched: Flags) -> list[bool]:
     """Tell which results depend on arguments that have members."""
-    reached = {var for var, on in zip(program.inputs, batched, strict=True) if on}
-    for line in program.lines:
-        if not reached.isdisjoint(line.inputs):
-            reached.update(line.outputs)
+    reached = depending_on(program, [var for var, on in zip(program.inputs, batched, strict=True) if on])
     return [isinstance(a, Var) and a in reached for a in program.outputs]

@@ -27,7 +27,6 @@ from wengert.compilation.linearized import Kernel, Outline, is_plain
 from wengert.control.unrolling import unrolled
 from wengert.linearization import Linearization
 from wengert.program import (
-    Constant,
     Guard,
     Packing,
     Program,
@@ -39,6 +38,7 @@ from wengert.program import (
     reached_by,
 )
 from wengert.program.compiled import Script
+from wengert.program.dataflow import substitute
 from wengert.tracing import what_is_kept
 
 Array = Any
@@ -314,14 +314,4 @@ def rearranged(
         packings.append(Packing(packing.name, packing.shape, packing.dtype, (var,)))
     inputs = program.inputs
     new.update((inputs[gone], new[inputs[kept]]) for gone, kept in (merged or {}).items())
-
-    def follow(atom: Var | Constant) -> Any:
-        return new.get(atom, atom) if isinstance(atom, Var) else atom
-
-    lines = tuple(
-        type(line)(line.primitive, tuple(map(follow, line.inputs)), line.outputs, line.params, line.place)
-        for line in program.lines
-    )
-    results = tuple(Packing(r.name, r.shape, r.dtype, tuple(map(follow, r.atoms))) for r in program.results)
-    guards = tuple(Guard(follow(g.var), g.value, g.place) for g in program.guards)
-    return Program(program.name, tuple(packings), lines, results, guards, program.single)
+    return substitute(program, new, packings)

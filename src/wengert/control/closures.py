@@ -11,6 +11,7 @@ import dis
 import sys
 import types
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from wengert.control.bodies import Body, rearranged
 from wengert.control.templates import same_rows
 from wengert.errors import ArgumentError, Location, ResultError, caller, explain_at
 from wengert.program import Packing, Program, Recordable, Var, as_value
+from wengert.program.dataflow import depending_on
 from wengert.program.structure import exactly
 from wengert.tracing import (
     COPIED,
@@ -285,12 +287,8 @@ def widened(body: Body, own: int, captured: Captured) -> Body:
 
 def without_number(program: Program, number: int | None) -> Program:
     """Drop the decisions that hang on the number of a step alone: where each step is traced, they are known."""
-    others = {var for k, var in enumerate(program.inputs) if k != number}
-    for line in program.lines:
-        if not others.isdisjoint(line.inputs):
-            others.update(line.outputs)
-    guards = tuple(guard for guard in program.guards if guard.var in others)
-    return Program(program.name, program.arguments, program.lines, program.results, guards, program.single)
+    others = depending_on(program, [var for k, var in enumerate(program.inputs) if k != number])
+    return replace(program, guards=tuple(guard for guard in program.guards if guard.var in others))
 
 
 def _named(program: Program, own: int, captured: Captured) -> Program:
@@ -299,7 +297,7 @@ def _named(program: Program, own: int, captured: Captured) -> Program:
         packing if k < own else Packing(captured.packings[k - own].name, packing.shape, packing.dtype, packing.atoms)
         for k, packing in enumerate(program.arguments)
     )
-    return Program(program.name, arguments, program.lines, program.results, program.guards, False)
+    return replace(program, arguments=arguments, single=False)
 
 
 # ---- A carry must keep its structure, shapes and dtypes ----

@@ -38,8 +38,8 @@ import numpy as np
 from wengert.control.bodies import Body
 from wengert.control.higher_order import line_of
 from wengert.control.loop import Loop
-from wengert.control.templates import INDEXED, alike, dtype_of, numbered, same_value
-from wengert.passes.simplification import renumber
+from wengert.control.templates import INDEXED, alike, dtype_of, same_value
+from wengert.passes.simplification import numbered, renumber
 from wengert.primitives.numpy.structural import concatenate, getitem, stack
 from wengert.program import (
     Atom,

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from wengert.control.holding import Holding
-from wengert.passes.simplification import with_numbers
+from wengert.passes.simplification import numbered
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy.structural import getitem, setitem
 from wengert.program import Constant, Guard, Line, Operand, Packing, Program, Var
@@ -147,18 +147,6 @@ class Template:
         return numbered(
             Program(program.name, tuple(arguments), tuple(lines + tests), results, tuple(guards), False)
         ), arrays
-
-
-def numbered(program: Program) -> Program:
-    """Give every variable of a Program a number that fits its place."""
-    new: dict[Var, Var] = {}
-    arguments = []
-    for k, argument in enumerate(program.arguments):
-        (old,) = argument.atoms
-        assert isinstance(old, Var)
-        new[old] = var = Var(k + 1 - len(program.arguments), old.shape, old.dtype)
-        arguments.append(Packing(argument.name, argument.shape, argument.dtype, (var,)))
-    return with_numbers(program, tuple(arguments), program.lines, new)
 
 
 def alike(a: Any, b: Any) -> bool:

@@ -10,6 +10,7 @@ each written as a function of the number of the step::
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -190,7 +191,7 @@ class Bodies:
             )
             for r in program.results
         )  # y is a result of the whole
-        program = Program(program.name, program.arguments, program.lines, results, program.guards, program.single)
+        program = dataclasses.replace(program, results=results)
         taken |= {r.name for r in results}
         letter = next(x for x in LETTERS[LETTERS.index(w.algebra.letter) + 1 :] if x not in taken)
         algebra = Algebra(program, values, w.algebra.constants, letter)
@@ -529,7 +530,7 @@ def adjoints_of(program: Program, line: Line, environment: Any) -> list[Any]:
     at = program.lines.index(line)
     before = [*program.inputs, *[var for one in program.lines[: at + 1] for var in one.outputs]]
     arguments = tuple(Packing(f"x{k}", v.shape, v.dtype, (v,)) for k, v in enumerate(before))
-    rest = Program(program.name, arguments, program.lines[at + 1 :], program.results, (), False)
+    rest = dataclasses.replace(program, arguments=arguments, lines=program.lines[at + 1 :], guards=(), trees=None)
     linearization = Linearization.of_program(rest, *[environment[var] for var in before])
     (position,) = linearization.outputs
     found = reverse(linearization, {position: np.float64(1.0)} if position >= 0 else {})

@@ -12,7 +12,8 @@ with a structural zero is zero even where the other factor is infinite.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy as np
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import structural as s
 from wengert.program import Atom, Constant, Guard, Line, Packing, Program, Var
+from wengert.program.dataflow import live_lines, substitute
 from wengert.program.structure import exactly
 
 _COMMUTE = frozenset({e.add, e.multiply, e.maximum, e.minimum})
@@ -70,10 +72,7 @@ def simplify(program: Program) -> Program:
         var = follow(guard.var)
         if isinstance(var, Var):
             guards.setdefault((var, type(guard.value)), Guard(var, guard.value, guard.place))
-    kept = tuple(guards.values())
-    return renumber(
-        Program(program.name, program.arguments, tuple(lines), results, kept, program.single, program.trees)
-    )
+    return renumber(replace(program, lines=tuple(lines), results=results, guards=tuple(guards.values())))
 
 
 def _scalar(atom: Atom) -> float | None:
@@ -168,33 +167,18 @@ def _key(line: Line, inputs: tuple[Atom, ...]) -> Any:
 
 def renumber(program: Program) -> Program:
     """Drop the lines that nothing depends on, and number the rest from 1."""
-    needed: set[Var] = {a for r in program.results for a in r.atoms if isinstance(a, Var)}
-    needed |= {guard.var for guard in program.guards}
-    kept: list[Line] = []
-    for line in reversed(program.lines):
-        if any(var in needed for var in line.outputs):
-            needed.update(a for a in line.inputs if isinstance(a, Var))
-            kept.append(line)
-    return with_numbers(program, program.arguments, kept[::-1], {var: var for var in program.inputs})
+    live = replace(program, lines=tuple(live_lines(program)))
+    return substitute(live, _numbers(live))
 
 
-def with_numbers(
-    program: Program, arguments: tuple[Packing, ...], lines: Sequence[Line], new: dict[Var, Var]
-) -> Program:
-    """Number the results of some lines of a Program from 1; `new` has what stands for its independent variables."""
-    numbered = []
-    number = 0
-    for line in lines:
-        outputs = []
-        for var in line.outputs:
-            number += 1
-            new[var] = Var(number, var.shape, var.dtype)
-            outputs.append(new[var])
-        inputs = tuple(new[a] if isinstance(a, Var) else a for a in line.inputs)
-        numbered.append(Line(line.primitive, inputs, tuple(outputs), line.params, line.place))
-    results = tuple(
-        Packing(r.name, r.shape, r.dtype, tuple(new[a] if isinstance(a, Var) else a for a in r.atoms))
-        for r in program.results
-    )
-    guards = tuple(type(g)(new[g.var], g.value, g.place) for g in program.guards)
-    return Program(program.name, arguments, tuple(numbered), results, guards, program.single, program.trees)
+def numbered(program: Program) -> Program:
+    """Give every variable a number that fits its place; the Program has a variable for each argument."""
+    count = len(program.arguments)
+    inputs = {old: Var(k - count, old.shape, old.dtype) for k, old in enumerate(program.inputs, 1)}
+    return substitute(program, {**inputs, **_numbers(program)})
+
+
+def _numbers(program: Program) -> dict[Var, Atom]:
+    """Return for each result of a line the variable of the number that fits its place."""
+    computed = [var for line in program.lines for var in line.outputs]
+    return {var: Var(k, var.shape, var.dtype) for k, var in enumerate(computed, 1)}

@@ -9,10 +9,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from wengert.errors import ProgramError
-from wengert.program.lines import Guard, Line, Var, WengertList
+from wengert.program.lines import Atom, Guard, Line, Packing, Var, WengertList
+
+AnyList = TypeVar("AnyList", bound=WengertList)
 
 
 def walk(program: WengertList) -> Iterator[Line]:
@@ -29,6 +33,26 @@ def guards_of(program: WengertList) -> dict[Var, list[Guard]]:
     for guard in program.guards:
         guards.setdefault(guard.var, []).append(guard)
     return guards
+
+
+def depending_on(program: WengertList, variables: Iterable[Var]) -> set[Var]:
+    """Return some variables and all that are computed from them."""
+    reached = set(variables)
+    for line in program.lines:
+        if not reached.isdisjoint(line.inputs):
+            reached.update(line.outputs)
+    return reached
+
+
+def live_lines(program: WengertList) -> list[Line]:
+    """Return the lines that a result or a guard depends on."""
+    needed: set[Atom] = {*program.outputs, *[guard.var for guard in program.guards]}
+    live: list[Line] = []
+    for line in reversed(program.lines):
+        if not needed.isdisjoint(line.outputs):
+            needed.update(line.inputs)
+            live.append(line)
+    return live[::-1]
 
 
 def last_reads(program: WengertList) -> dict[Line, list[Var]]:
@@ -50,6 +74,32 @@ def reached_by(program: WengertList, active: Sequence[bool]) -> set[Var]:
         if (line.primitive.keeps or line.primitive.multiple) and not reached.isdisjoint(line.inputs):
             reached.update(var for var in line.outputs if var.dtype.kind in "fc")
     return reached
+
+
+def substitute(program: AnyList, atoms: Mapping[Var, Atom], arguments: Sequence[Packing] | None = None) -> AnyList:
+    """Return a Program with other atoms in the place of some variables, and perhaps with other arguments.
+
+    Results of lines can be replaced by variables only; a guard of a variable that becomes a constant is dropped.
+    """
+
+    def follow(atom: Atom) -> Any:
+        return atoms.get(atom, atom) if isinstance(atom, Var) else atom
+
+    def follow_all(packing: Packing) -> Packing:
+        return Packing(packing.name, packing.shape, packing.dtype, tuple(map(follow, packing.atoms)))
+
+    lines = [
+        Line(line.primitive, tuple(map(follow, line.inputs)), tuple(map(follow, line.outputs)), line.params, line.place)
+        for line in program.lines
+    ]
+    guards = [Guard(follow(guard.var), guard.value, guard.place) for guard in program.guards]
+    return replace(
+        program,
+        arguments=tuple(map(follow_all, program.arguments) if arguments is None else arguments),
+        lines=tuple(lines),
+        results=tuple(map(follow_all, program.results)),
+        guards=tuple([guard for guard in guards if isinstance(guard.var, Var)]),
+    )
 
 
 def check(program: WengertList) -> None:
