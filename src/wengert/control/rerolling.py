@@ -38,7 +38,7 @@ import numpy as np
 from wengert.control.bodies import Body
 from wengert.control.higher_order import line_of
 from wengert.control.loop import Loop
-from wengert.control.templates import INDEXED, alike, dtype_of, same_value
+from wengert.control.templates import INDEXED, dtype_of
 from wengert.passes.simplification import numbered, renumber
 from wengert.primitives.numpy.structural import concatenate, getitem, stack
 from wengert.program import (
@@ -55,6 +55,7 @@ from wengert.program import (
     guards_of,
     value_of,
 )
+from wengert.program.structure import kind_of, same
 
 REPEATS = 8
 """Fewer repeats than this are left as they are."""
@@ -356,12 +357,12 @@ class Steps:
         indices: dict[int, Sliced] = {}
         for name, value in lines[0].params.items():
             if name != "index" or lines[0].primitive not in INDEXED:
-                if not all(same_value(value, line.params[name]) for line in lines):
+                if not all(same(value, line.params[name]) for line in lines):
                     return None
                 continue
             for n, item in enumerate(value):
                 items = tuple(line.params[name][n] for line in lines)
-                if not all(same_value(item, other) for other in items):
+                if not all(same(item, other) for other in items):
                     if type(item) is not int:
                         return None
                     indices[n] = Sliced(values=items, dtype=np.dtype(np.int64))
@@ -438,9 +439,9 @@ _MOVES = frozenset({getitem, stack, concatenate})
 def _constant(atoms: Sequence[Any], line: Line) -> Any:
     """Return what an operand becomes that is a constant at every step."""
     last = atoms[-1]
-    if not all(isinstance(a, Constant) and alike(a.value, last.value) for a in atoms):
+    if not all(isinstance(a, Constant) and kind_of(a.value) == kind_of(last.value) for a in atoms):
         return None
-    if all(same_value(atoms[0].value, a.value) for a in atoms):
+    if all(same(atoms[0].value, a.value) for a in atoms):
         return atoms[0]
     return Sliced(values=tuple(a.value for a in atoms), dtype=dtype_of(last.value, line))
 
@@ -467,7 +468,7 @@ class _Same:
         self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and alike(self.value, other.value) and same_value(self.value, other.value)
+        return isinstance(other, _Same) and same(self.value, other.value)
 
     def __hash__(self) -> int:
         return hash(np.shape(self.value))

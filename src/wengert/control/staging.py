@@ -38,9 +38,10 @@ from wengert.control.execution import BranchRun, LoopRun
 from wengert.control.higher_order import call, write
 from wengert.control.holding import Values
 from wengert.control.loop import Loop
-from wengert.control.templates import Template, same_value
+from wengert.control.templates import Template
 from wengert.errors import BranchError, ResultError, explain_at
 from wengert.program import Recordable, as_value
+from wengert.program.structure import all_same
 from wengert.tracing import Traced, at_place, current_context, holds_traced, innermost, join, parameter_names, settled
 
 Function = Callable[..., Any]
@@ -268,7 +269,7 @@ def same_step(first: Draft, second: Draft) -> bool:
     template = Template(programs[0])
     mine, other = map(template.read, programs)
     if mine is not None and other is not None:
-        return all(map(same_value, mine, other))
+        return all_same(mine, other)
     decisions = [[g.value for g in program.guards if type(g.value) is bool] for program in programs]
     return decisions[0] != decisions[1]
 
@@ -292,7 +293,7 @@ def _lifted(
     try:
         one = again()
         two = then(one)
-        same = all(map(same_value, (*first.found, *second.found), (*one.found, *two.found)))
+        same = all_same((*first.found, *second.found), (*one.found, *two.found))
         if same and same_step(one, two):
             return one
     except Exception:

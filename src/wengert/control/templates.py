@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from wengert.control.holding import Holding
 from wengert.passes.simplification import numbered
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy.structural import getitem, setitem
 from wengert.program import Constant, Guard, Line, Operand, Packing, Program, Var
+from wengert.program.structure import same, structure
 from wengert.tracing import Trace
 
 INDEXED = (getitem, setitem)
@@ -38,55 +38,23 @@ class Template:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self._structure = structure(program)
+        self._fixed, self._headings = _fixed_places(program), _headings(program)
 
     def read(self, program: Program) -> list[Any] | None:
         """Return the values of another step at all places; None if it is not alike."""
-        mine = self.program
-        if len(mine.lines) != len(program.lines) or len(mine.guards) != len(program.guards):
+        mine, other = self._structure, structure(program)
+        if mine is None or other is None:
             return None
-        if len(mine.inputs) > len(program.inputs):
+        inputs, lines = mine.key
+        more_inputs, other_lines = other.key
+        if other_lines != lines or more_inputs[: len(inputs)] != inputs:
             return None
-        numbers: dict[Any, Any] = dict(zip(mine.inputs, program.inputs, strict=False))
-        found: list[Any] = []
-
-        def same(p: Any, q: Any) -> bool:
-            if isinstance(p, Var):
-                return numbers.get(p) is q
-            if not isinstance(q, Constant) or not alike(p.value, q.value):
-                return False
-            found.append(q.value)
-            return True
-
-        for p, q in zip(mine.lines, program.lines, strict=True):
-            if p.primitive is not q.primitive or len(p.inputs) != len(q.inputs) or len(p.outputs) != len(q.outputs):
-                return None
-            if not all(same(a, b) for a, b in zip(p.inputs, q.inputs, strict=True)):
-                return None
-            for a, b in zip(p.outputs, q.outputs, strict=True):
-                if a.shape != b.shape or a.dtype != b.dtype:
-                    return None
-                numbers[a] = b
-            if p.params.keys() != q.params.keys():
-                return None
-            for name, value in p.params.items():
-                if name == "index" and p.primitive in INDEXED:
-                    numbers_in = _numbers_of(value, q.params[name])
-                    if numbers_in is None:
-                        return None
-                    found += numbers_in
-                elif not same_value(value, q.params[name]):
-                    return None
-        for g, h in zip(mine.guards, program.guards, strict=True):
-            if numbers.get(g.var) is not h.var or type(g.value) is not type(h.value):
-                return None
-            if type(g.value) is bool:
-                if g.value != h.value:
-                    return None
-            else:
-                found.append(h.value)
-        if len(mine.outputs) != len(program.outputs):
+        if self._headings != _headings(program):
             return None
-        return found if all(same(a, b) for a, b in zip(mine.outputs, program.outputs, strict=True)) else None
+        if not all(same(mine.particulars[k], other.particulars[k]) for k in self._fixed):
+            return None
+        return other.particulars
 
     def fold(self, rows: Sequence[Sequence[Any]], at: int | None = None) -> tuple[Program, list[Any]]:
         """Return the Program with an argument for each place at which the rows differ, and the stacked values there.
@@ -95,7 +63,7 @@ class Template:
         """
         program = self.program
         first = rows[0]
-        varying = [k for k in range(len(first)) if not all(same_value(first[k], row[k]) for row in rows)]
+        varying = [k for k in range(len(first)) if not all(same(first[k], row[k]) for row in rows)]
         place = iter(range(len(first)))
         variables: dict[int, Var] = {}
         arrays: list[Any] = []
@@ -149,22 +117,24 @@ class Template:
         ), arrays
 
 
-def alike(a: Any, b: Any) -> bool:
-    """Tell whether two constants are of one kind: type, shape, dtype."""
-    return type(a) is type(b) and np.shape(a) == np.shape(b) and getattr(a, "dtype", None) == getattr(b, "dtype", None)
+def _headings(program: Program) -> list[str]:
+    """Return how the loops and branches of a step ran: of other branches, other steps are shown."""
+    return [line.held.heading() for line in program.lines if line.held is not None]
 
 
-def _numbers_of(index: tuple[Any, ...], other: tuple[Any, ...]) -> list[int] | None:
-    """Return the whole numbers of another index that is alike; None if it is not."""
-    if len(index) != len(other):
-        return None
-    found: list[int] = []
-    for a, b in zip(index, other, strict=True):
-        if type(a) is int and type(b) is int:
-            found.append(b)
-        elif not same_value(a, b):
-            return None
-    return found
+def _fixed_places(program: Program) -> list[int]:
+    """Return the places at which steps must agree: in loops inside, and in an index of other lines than `INDEXED`."""
+    fixed: list[int] = []
+    place = 0
+    for line in program.lines:
+        place += sum(isinstance(a, Constant) for a in line.inputs)
+        inner = None if line.held is None else line.held.structure()
+        index = line.params.get("index", ())
+        count = len(inner[1]) if inner is not None else sum(type(item) is int for item in index)
+        if inner is not None or line.primitive not in INDEXED:
+            fixed += range(place, place + count)
+        place += count
+    return fixed
 
 
 def dtype_of(value: Any, line: Line | None) -> Any:
@@ -195,14 +165,14 @@ def same_rows(one: Trace, other: Trace) -> bool:
             return False
         if -1 in parents:
             for parent, value, its in zip(parents, kept[1:], row[2][1:], strict=True):
-                if parent < 0 and not (alike(value, its) and same_value(value, its)):
+                if parent < 0 and not same(value, its):
                     return False
         its_params = row[3]
         if params is not its_params:
             if len(params) != len(its_params):
                 return False
             for name, value in params.items():
-                if name not in its_params or not same_value(value, its_params[name]):
+                if name not in its_params or not same(value, its_params[name]):
                     return False
     for (position, decision, _), (at, decided, _) in zip(a.guards, b.guards, strict=True):
         if position != at or type(decision) is not type(decided) or decision != decided:
@@ -216,45 +186,6 @@ def same_rows(one: Trace, other: Trace) -> bool:
             return False
         if position < 0:
             value, constant = one.value(part), other.value(its)
-            if not (alike(value, constant) and same_value(value, constant)):
+            if not same(value, constant):
                 return False
-    return True
-
-
-def same_value(a: Any, b: Any) -> bool:
-    """Tell whether two constants or parameters are the same; NaN is the same as NaN."""
-    if a is b:
-        return True
-    kind = type(a)
-    if kind is int or kind is slice:
-        return type(b) is kind and bool(a == b)
-    if isinstance(a, (tuple, list)):
-        return type(a) is type(b) and len(a) == len(b) and all(map(same_value, a, b))
-    if isinstance(a, (np.ndarray, np.generic, float)) or isinstance(b, (np.ndarray, np.generic, float)):
-        if np.shape(a) != np.shape(b) or getattr(a, "dtype", None) != getattr(b, "dtype", None):
-            return False
-        same = np.array_equal(a, b) or np.all((a == b) | ((a != a) & (b != b)))
-        return bool(same) and not _zeros_differ(a, b)
-    if isinstance(a, Holding):
-        return isinstance(b, Holding) and a.heading() == b.heading() and _same_programs(a.programs, b.programs)
-    return type(a) is type(b) and bool(a == b)
-
-
-def _zeros_differ(a: Any, b: Any) -> bool:
-    """Tell whether a zero stands where the other of two equal values has minus zero."""
-    if not isinstance(a, float) and getattr(a, "dtype", np.dtype(bool)).kind not in "fc":
-        return False
-    if np.iscomplexobj(a):
-        return _zeros_differ(a.real, b.real) or _zeros_differ(a.imag, b.imag)
-    return bool(np.any(np.signbit(a) != np.signbit(b), where=np.equal(a, 0)))
-
-
-def _same_programs(ps: Sequence[Program], qs: Sequence[Program]) -> bool:
-    if len(ps) != len(qs):
-        return False
-    for p, q in zip(ps, qs, strict=True):
-        template = Template(p)
-        mine, others = template.read(p), template.read(q)
-        if mine is None or others is None or not all(map(same_value, mine, others)):
-            return False
     return True

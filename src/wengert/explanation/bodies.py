@@ -22,12 +22,12 @@ from wengert.control.branch import Branches
 from wengert.control.execution import Adjoints, LoopRun, Step
 from wengert.control.holding import Holding
 from wengert.control.loop import Loop
-from wengert.control.templates import same_value
 from wengert.errors import ArgumentError
 from wengert.explanation.document import Block, Equations, Heading, Row, Sentence, conjunction, decision, note_of
 from wengert.explanation.formulas import Algebra
 from wengert.linearization import Linearization, by_position, edges
-from wengert.program import Line, Packing, Program, Var, as_value, reached_by, value_of
+from wengert.program import Held, Line, Packing, Program, Var, as_value, reached_by, value_of
+from wengert.program.structure import all_same
 
 LETTERS = "uvwrqzgk"
 """What the variables of a list are called: u outside, v in the body of a loop, w in one inside that..."""
@@ -225,7 +225,7 @@ class Bodies:
             held = line.held
             if held is None:
                 continue
-            like = next((one for one in said if same_value(one.held, held)), None)
+            like = next((one for one in said if _says_the_same(one.held, held)), None)
             if like is not None:
                 found += self._like(line, like)
                 continue
@@ -523,6 +523,14 @@ def _samples(held: Holding) -> list[tuple[Any, ...]]:
         rest = program.arguments[len(sample) :]
         found.append((*sample, *[as_value(np.ones(a.shape, a.dtype)) for a in rest]))
     return found
+
+
+def _says_the_same(one: Held | None, other: Held) -> bool:
+    """Tell whether two lines hold the same: nothing is explained twice."""
+    if one is None or one.heading() != other.heading():
+        return False
+    mine, others = one.structure(), other.structure()
+    return mine is not None and others is not None and mine[0] == others[0] and all_same(mine[1], others[1])
 
 
 def adjoints_of(program: Program, line: Line, environment: Any) -> list[Any]:

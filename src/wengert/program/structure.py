@@ -25,9 +25,12 @@ from wengert.program.lines import Operand, Var, WengertList
 
 
 class Structure(NamedTuple):
-    """What is common to all Programs of a structure, and what is particular to one of them."""
+    """What is common to all Programs of a structure, and what is particular to one of them.
 
-    key: Hashable
+    The key is a pair: the shapes and dtypes of the independent variables, and all else.
+    """
+
+    key: tuple[tuple[Any, ...], Hashable]
     particulars: list[Any]
 
 
@@ -176,6 +179,8 @@ def same(one: Any, other: Any) -> bool:
     """Tell whether two constants or parameters are the same, down to the sign of zero; NaN is the same as NaN."""
     if one is other:
         return True
+    if type(one) is int:
+        return type(other) is int and one == other
     try:
         return exactly(one) == exactly(other)
     except TypeError:
