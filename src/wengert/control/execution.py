@@ -81,28 +81,32 @@ def silently(code: Callable[..., Any], values: Sequence[Any]) -> Any:
 class StepSweeps:
     """The sweeps of the steps: by their kernels where they have one and it is `fast`, or else line by line."""
 
-    __slots__ = ("_last", "by_kernels", "fast")
+    __slots__ = ("_last", "_steady", "by_kernels", "fast")
 
     def __init__(self, fast: bool) -> None:
         self.fast = fast
         self.by_kernels = False
         self._last: tuple[Any, ...] = (None, (), None)
+        self._steady = False
+        """True if two steps had the same seeds and sweep: from then on all have, as each step's make the next one's."""
 
     def _by_kernel(
         self, tangents: bool, kept: Sequence[Any], seeds: Sequence[Any], consts: Values, batch: int
     ) -> list[Any] | None:
-        given = tuple([g is not None for g in seeds])
         kernel, mask, sweep = self._last
-        if kernel is not kept[0] or mask != given:
-            nonzero = [g for g in seeds if g is not None]
-            block = nonzero[0].shape[0] if batch and nonzero else None
-            takes = kept[0].takes(tangents, seeds)
-            sweep = kept[0].sweep(tangents, given, kept, consts, block) if takes else None
-            self._last = kept[0], given, sweep
+        nonzero = [g for g in seeds if g is not None]
+        if kernel is not kept[0] or not self._steady:
+            given = tuple([g is not None for g in seeds])
+            self._steady = kernel is kept[0] and mask == given and sweep is not None
+            if not self._steady:
+                block = nonzero[0].shape[0] if batch and nonzero else None
+                takes = kept[0].takes(tangents, seeds)
+                sweep = kept[0].sweep(tangents, given, kept, consts, block) if takes else None
+                self._last = kept[0], given, sweep
         if sweep is None:
             return None
         self.by_kernels = True
-        return sweep(kept, consts, [g for g in seeds if g is not None])  # type: ignore[no-any-return]
+        return sweep(kept, consts, nonzero)  # type: ignore[no-any-return]
 
     def jvp(self, residuals: Residuals, dots: Sequence[Any], consts: Values, own: int, batch: int) -> list[Any]:
         """Return the tangents of a step's results, from those of its arguments."""
@@ -118,7 +122,8 @@ class StepSweeps:
     def vjp(self, residuals: Residuals, bars: Sequence[Any], consts: Values, own: int, batch: int) -> list[Any]:
         """Return the adjoints of a step's arguments, from those of its results."""
         if type(residuals) is tuple:
-            consts = consts[: residuals[0].inputs - own]
+            if len(consts) > residuals[0].inputs - own:
+                consts = consts[: residuals[0].inputs - own]
             if self.fast and (adjoints := self._by_kernel(False, residuals, bars, consts, batch)) is not None:
                 return adjoints
             residuals = residuals[0].linearization(residuals, consts)
@@ -148,13 +153,15 @@ class Adjoints:
 
     def received(self, place: int) -> list[Any]:
         """Return the adjoints of the results of the step at a place in the arrays."""
+        if not self._collected:
+            return self._carry
         at: Any = (slice(None), place) if self._batch else place
         return [*self._carry, *[None if g is None else g[at] for g in self._collected]]
 
-    def passed(self, place: int, adjoints: Sequence[Any]) -> None:
+    def passed(self, place: int, adjoints: list[Any]) -> None:
         """Take the adjoints of the arguments of that step."""
         first, own = self._steps
-        self._carry = list(adjoints[: len(self._carry)])
+        self._carry = adjoints[: len(self._carry)]
         for k in self._slices:
             g = adjoints[k]
             if g is not None:
@@ -526,9 +533,10 @@ class LoopRun(Run):
         store = self._stored(wanted)
         sweep = ReverseSweep.over(loop, tuple(g is not None for g in bars), wanted)
         adjoints = Adjoints(loop, sweep, bars, self.operands, batch)
+        own, last = loop.own, self.count - 1 if loop.reversed else None
         for s, residuals in store.backward(self):
-            place = loop.index(s, self.count)
-            swept: Any = sweeps.vjp(residuals, adjoints.received(place), consts, loop.own, batch)
+            place = s if last is None else last - s
+            swept: Any = sweeps.vjp(residuals, adjoints.received(place), consts, own, batch)
             residuals = None  # not to be held while the next step is run again
             adjoints.passed(place, swept)
             swept = None
