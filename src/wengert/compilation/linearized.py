@@ -111,9 +111,11 @@ class Sweep:
 
     def __call__(self, kept: Sequence[Any], consts: Sequence[Any], seeds: Sequence[Any]) -> list[Any]:
         """Return all results, None where they are zero."""
-        results: list[Any] = [None] * self.count
         arrays = () if self.alone else kept[0].arrays
         computed = self.run(*kept[1:], *consts, *arrays, *seeds)
+        if len(computed) == self.count and not self.parts:
+            return list(computed)
+        results: list[Any] = [None] * self.count
         if self.parts:
             values = iter(computed)
             for k in self.places:

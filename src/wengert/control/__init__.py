@@ -3,15 +3,17 @@
 A trace of a long Python loop has a line for every statement of every step.  These have one line for all of them, which
 holds the Program of one step; print, cost, explanation and derivatives go into it.
 
-- `statements`: what users call, `scan`, `fori_loop`, `while_loop`, `cond`, `map`, `checkpoint`;
-- `writing`: how they are run, and become lines;
-- `capture`: the user's function as a body, and what it closes over;
-- `folding`: steps that are alike as one step, and what differs between them as slices;
-- `bodies`: a Program that is run many times; as straight code (`straight`), with its sweeps (`kernels`);
-- `forms`: what follows from the structure of a body alone, worked out once for all traces of it;
-- `lines`: how a line that holds Programs is differentiated, to any order;
-- `loops`, `branches`: what such lines hold; `stores`: what a loop keeps of its steps;
-- `source`: loops as Python statements.
+- `revolve`: which steps an optimal schedule keeps and runs again;
+- `unrolling`, `bodies`: a Program that is run many times, as straight code, with its sweeps;
+- `holding`, `loop`, `branch`: what the line of a loop, a branch or a checkpoint holds, as frozen data;
+- `checkpoints`: what a loop keeps of its steps for the reverse sweep;
+- `backward`: tangents and reverse sweeps of loops and branches, as data;
+- `execution`: runs of them on plain values, with their sweeps;
+- `higher_order`: the primitive of such lines, differentiated to any order;
+- `templates`, `rerolling`: steps that are alike as one step, and what differs between them as slices;
+- `closures`: the user's function as a body, and what it closes over;
+- `staging`: how loops and branches are traced, run, and become lines;
+- `api`: what users call, `scan`, `fori_loop`, `while_loop`, `cond`, `map`, `checkpoint`.
 """
 
 from wengert.control.api import checkpoint, cond, fori_loop, map, scan, while_loop  # noqa: A004 - as in JAX

@@ -163,10 +163,10 @@ class ReverseSweep:
     @classmethod
     def over(cls, loop: Loop, given: Mask, wanted: Mask) -> ReverseSweep:
         """Return the sweep from adjoints of the results that are `given` to those of the operands that are `wanted`."""
-        key = given, wanted
-        if key not in loop.memo:
-            loop.memo[key] = cls._over(loop, given, wanted)
-        return loop.memo[key]  # type: ignore[no-any-return]
+        memo, key = loop.memo, (given, wanted)
+        if key not in memo:
+            memo[key] = cls._over(loop, given, wanted)
+        return memo[key]  # type: ignore[no-any-return]
 
     @classmethod
     def _over(cls, loop: Loop, given: Mask, wanted: Mask) -> ReverseSweep:

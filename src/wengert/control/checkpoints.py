@@ -146,6 +146,9 @@ class Steps(Protocol):
     def run(self, s: int, values: Values) -> Sequence[Any]:
         """Run a step."""
 
+    def advance(self, start: int, stop: int, carry: Values) -> Values:
+        """Run steps, and return the carry before the step `stop`."""
+
     def linearize(self, s: int, values: Values, active: Mask) -> tuple[Sequence[Any], Residuals]:
         """Run a step and keep its residuals."""
 
@@ -249,9 +252,8 @@ class Snapshots(_Rerunning):
         for action in schedule:
             match action:
                 case Advance(start, stop):
-                    for s in range(start, stop):
-                        results = self.run(steps, s, steps.values(s, self.current))
-                        self.current = tuple(results[: steps.carried])
+                    self.runs += stop - start
+                    self.current = steps.advance(start, stop, self.current)
                 case Reverse(step):
                     yield step, steps.linearize(step, steps.values(step, self.current), self.active)[1]
                 case Restore(state):

@@ -81,28 +81,32 @@ def silently(code: Callable[..., Any], values: Sequence[Any]) -> Any:
 class StepSweeps:
     """The sweeps of the steps: by their kernels where they have one and it is `fast`, or else line by line."""
 
-    __slots__ = ("_last", "by_kernels", "fast")
+    __slots__ = ("_last", "_steady", "by_kernels", "fast")
 
     def __init__(self, fast: bool) -> None:
         self.fast = fast
         self.by_kernels = False
         self._last: tuple[Any, ...] = (None, (), None)
+        self._steady = False
+        """True if two steps had the same seeds and sweep: from then on all have, as each step's make the next one's."""
 
     def _by_kernel(
         self, tangents: bool, kept: Sequence[Any], seeds: Sequence[Any], consts: Values, batch: int
     ) -> list[Any] | None:
-        given = tuple([g is not None for g in seeds])
         kernel, mask, sweep = self._last
-        if kernel is not kept[0] or mask != given:
-            nonzero = [g for g in seeds if g is not None]
-            block = nonzero[0].shape[0] if batch and nonzero else None
-            takes = kept[0].takes(tangents, seeds)
-            sweep = kept[0].sweep(tangents, given, kept, consts, block) if takes else None
-            self._last = kept[0], given, sweep
+        nonzero = [g for g in seeds if g is not None]
+        if kernel is not kept[0] or not self._steady:
+            given = tuple([g is not None for g in seeds])
+            self._steady = kernel is kept[0] and mask == given and sweep is not None
+            if not self._steady:
+                block = nonzero[0].shape[0] if batch and nonzero else None
+                takes = kept[0].takes(tangents, seeds)
+                sweep = kept[0].sweep(tangents, given, kept, consts, block) if takes else None
+                self._last = kept[0], given, sweep
         if sweep is None:
             return None
         self.by_kernels = True
-        return sweep(kept, consts, [g for g in seeds if g is not None])  # type: ignore[no-any-return]
+        return sweep(kept, consts, nonzero)  # type: ignore[no-any-return]
 
     def jvp(self, residuals: Residuals, dots: Sequence[Any], consts: Values, own: int, batch: int) -> list[Any]:
         """Return the tangents of a step's results, from those of its arguments."""
@@ -118,7 +122,8 @@ class StepSweeps:
     def vjp(self, residuals: Residuals, bars: Sequence[Any], consts: Values, own: int, batch: int) -> list[Any]:
         """Return the adjoints of a step's arguments, from those of its results."""
         if type(residuals) is tuple:
-            consts = consts[: residuals[0].inputs - own]
+            if len(consts) > residuals[0].inputs - own:
+                consts = consts[: residuals[0].inputs - own]
             if self.fast and (adjoints := self._by_kernel(False, residuals, bars, consts, batch)) is not None:
                 return adjoints
             residuals = residuals[0].linearization(residuals, consts)
@@ -148,13 +153,15 @@ class Adjoints:
 
     def received(self, place: int) -> list[Any]:
         """Return the adjoints of the results of the step at a place in the arrays."""
+        if not self._collected:
+            return self._carry
         at: Any = (slice(None), place) if self._batch else place
         return [*self._carry, *[None if g is None else g[at] for g in self._collected]]
 
-    def passed(self, place: int, adjoints: Sequence[Any]) -> None:
+    def passed(self, place: int, adjoints: list[Any]) -> None:
         """Take the adjoints of the arguments of that step."""
         first, own = self._steps
-        self._carry = list(adjoints[: len(self._carry)])
+        self._carry = adjoints[: len(self._carry)]
         for k in self._slices:
             g = adjoints[k]
             if g is not None:
@@ -204,8 +211,8 @@ class LoopRun(Run):
     """
 
     __slots__ = (
-        "_arguments", "_code", "_last", "bodies", "carried", "constants", "count", "loop", "once", "retrace", "store",
-        "tests",
+        "_code", "_last", "bodies", "carried", "constants", "count", "loop", "once", "retrace", "store",
+        "tests", "xs",
     )  # fmt: skip
 
     def __init__(
@@ -220,20 +227,20 @@ class LoopRun(Run):
         self.bodies = list(loop.bodies if bodies is None else bodies)
         self.tests = list(loop.tests)
         self.retrace = retrace
-        self.constants: Sequence[Any] = loop.split(operands)[0] if constants is None else constants
+        own, _, self.xs = loop.split(operands)
+        self.constants: Sequence[Any] = own if constants is None else constants
         self.count = loop.length or 0
         """The number of steps that were made."""
         self.once = loop.policy.checkpoint == "auto"
         self.store: Any = None
         self._last = 0
         """The body that was run last."""
-        self._code: tuple[Any, Callable[..., Any] | None] = (None, None)
-        """The code that was asked for last, and for what."""
-        self._arguments: dict[Any, Mask] = {}
+        self._code: tuple[Any, ...] = (None, (), 0, False, None)
+        """The code that was asked for last, after what it was asked for."""
 
     def settle(self, loop: Loop, operands: Values, active: Mask) -> None:
         """Take the loop as it is after the first sweep, with all the bodies and constants that this has brought."""
-        self.loop, self.operands, self.constants = loop, operands, loop.split(operands)[0]
+        self.loop, self.operands, self.constants = loop, operands, operands[self.carried + loop.sliced :]
         self.bodies, self.tests, self.retrace = list(loop.bodies), list(loop.tests), None
         if self.store is not None:
             self.store.active = active
@@ -242,8 +249,7 @@ class LoopRun(Run):
 
     def values(self, s: int, carry: Values) -> Values:
         loop = self.loop
-        xs = self.operands[loop.carried : loop.carried + loop.sliced]
-        return loop.values(self.constants, carry, xs, loop.index(s, self.count))
+        return loop.values(self.constants, carry, self.xs, loop.index(s, self.count))
 
     def run(self, s: int, values: Values) -> Values:
         return self._try(self.bodies, s, values, _run_line_by_line)  # type: ignore[no-any-return]
@@ -261,11 +267,13 @@ class LoopRun(Run):
 
     def _forward_pass(self, body: Body, s: int, count: int, active: Mask) -> Callable[..., Any] | None:
         """Return the code that runs a step of `count` arguments and keeps its residuals; None for line by line."""
-        key = body, active, count, is_few(s if self.loop.length is None else self.loop.length)
-        if self._code[0] != key:
-            kernel = body.kernel(self._moving(active, count), count - self.loop.own, few=key[3])
-            self._code = key, None if kernel is None else kernel[1]
-        return self._code[1]
+        last = self._code
+        early = self.loop.length is None and is_few(s)
+        if last[0] is not body or last[1] is not active or last[2] != count or last[3] is not early:
+            few = early or is_few(self.loop.length)
+            kernel = body.kernel(self._moving(active, count), count - self.loop.own, few)
+            self._code = last = body, active, count, early, None if kernel is None else kernel[1]
+        return last[4]  # type: ignore[no-any-return]
 
     def _try(self, bodies: list[Body], s: int, values: Values, work: Callable[[Body, Values], Any]) -> Any:
         """Do something with the body whose branch these values take, which is mostly the one that was taken last."""
@@ -293,12 +301,11 @@ class LoopRun(Run):
 
         Constants that a branch has brought since are differentiated if they can be.
         """
-        key = len(self.bodies), len(self.constants), active
-        if key not in self._arguments:
-            brought = self.constants[len(active) - self.carried - self.loop.sliced :]
-            able = tuple(as_value(v).dtype.kind in "fc" for v in brought)
-            self._arguments[key] = self.loop.reached_through(self.bodies, active + able)[0]
-        return self._arguments[key][:count]
+        brought = self.constants[len(active) - len(self.xs) - self.carried :]
+        active += tuple([as_value(v).dtype.kind in "fc" for v in brought])
+        if len(self.bodies) == len(self.loop.bodies):
+            return self.loop.reached(active)[0][:count]
+        return self.loop.reached_through(self.bodies, active)[0][:count]
 
     def _goes_on(self, s: int, carry: Values) -> bool:
         """Return whether there is an s-th step, from this carry."""
@@ -357,7 +364,7 @@ class LoopRun(Run):
         while self._goes_on(s, carry):
             if loop.which is None and (store is None or type(store) is AllResiduals):
                 start = s
-                s, carry = self._straight_on(s, carry, store, collects)
+                s, carry = self._straight_on(s, loop.length, carry, store, collects)
                 if s > start:
                     continue
             values = self.values(s, carry)
@@ -371,26 +378,38 @@ class LoopRun(Run):
             ys = [np.empty((0, *r.shape), r.dtype) for r in loop.bodies[0].program.results[carried:]]
         return (*carry, *ys)
 
+    def advance(self, start: int, stop: int, carry: Values) -> Values:
+        s = start
+        while s < stop:
+            before = s
+            if self.loop.which is None:
+                s, carry = self._straight_on(s, stop, carry, None, None)
+            if s == before:
+                carry = tuple(self.run(s, self.values(s, carry))[: self.carried])
+                s += 1
+        return carry
+
     def _straight_on(
-        self, s: int, carry: Values, store: AllResiduals | None, collects: Callable[..., None] | None
+        self, s: int, stop: int | None, carry: Values, store: AllResiduals | None, collects: Callable[..., None] | None
     ) -> tuple[int, Values]:
         """Run steps by the code of the last body, as long as its decisions hold and NumPy does not warn.
 
-        Returns the number of the step that is next, and its carry.
+        It stops before the step `stop`, or where the test fails.  Returns the number of the step that is next, and its
+        carry.
         """
         loop, carried, body = self.loop, self.carried, self.bodies[self._last]
         consts = tuple(self.constants[: len(body.sample) - loop.own])
         code = body.run if store is None else self._forward_pass(body, s, len(body.sample), store.active)
         if code is None:
             return s, carry
-        xs, counter, length = self.operands[carried : carried + loop.sliced], loop.counter, loop.length
-        test, takes = self.tests[0].run if self.tests else None, loop.test_takes
+        xs, counter, last = self.xs, loop.counter, self.count - 1 if loop.reversed else None
+        test, takes = self.tests[0].run if stop is None else None, loop.test_takes
         context = current_context()
         before, muted = context.alarms, context.muted
         context.muted = True
         try:
-            while s != length:
-                place = loop.index(s, length or 0)
+            while s != stop:
+                place = s if last is None else last - s
                 number = () if counter is None else (np.int64(counter[place]),)
                 results: Any = code(*carry, *number, *[x[place] for x in xs], *consts)
                 if context.alarms != before:
@@ -514,9 +533,10 @@ class LoopRun(Run):
         store = self._stored(wanted)
         sweep = ReverseSweep.over(loop, tuple(g is not None for g in bars), wanted)
         adjoints = Adjoints(loop, sweep, bars, self.operands, batch)
+        own, last = loop.own, self.count - 1 if loop.reversed else None
         for s, residuals in store.backward(self):
-            place = loop.index(s, self.count)
-            swept: Any = sweeps.vjp(residuals, adjoints.received(place), consts, loop.own, batch)
+            place = s if last is None else last - s
+            swept: Any = sweeps.vjp(residuals, adjoints.received(place), consts, own, batch)
             residuals = None  # not to be held while the next step is run again
             adjoints.passed(place, swept)
             swept = None

@@ -80,13 +80,23 @@ class Loop(Holding):
     executed: int = 0
     folded: int = 0
     origin: tuple[Holding, Mask, tuple[int, ...]] | None = None
-    memo: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
-    """What follows from the fields and was worked out once."""
+    _memo: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def steps(self) -> int:
         """The number of steps where the loop was traced."""
         return self.executed if self.length is None else self.length
+
+    @property
+    def memo(self) -> dict[Any, Any]:
+        """What follows from the wiring and was worked out once; loops of one body share it by structure."""
+        if len(self.bodies) > 1:
+            return self._memo
+        (body,) = self.bodies
+        wiring = self.carried, self.sliced, self.collected, self.consts, self.counter is None
+        return body.form.activity.setdefault(  # type: ignore[no-any-return]
+            (*wiring, body.unrolled is body.program), {}
+        )
 
     @property
     def own(self) -> int:
@@ -143,9 +153,10 @@ class Loop(Holding):
 
     def reached(self, active: Mask) -> tuple[Mask, Mask]:
         """Return which arguments of a step move when some operands do, and which of its results."""
-        if active not in self.memo:
-            self.memo[active] = self.reached_through(self.bodies, active)
-        return self.memo[active]  # type: ignore[no-any-return]
+        memo = self.memo
+        if active not in memo:
+            memo[active] = self.reached_through(self.bodies, active)
+        return memo[active]  # type: ignore[no-any-return]
 
     def reached_through(self, bodies: Sequence[Body], active: Mask) -> tuple[Mask, Mask]:
         """Return the same for a loop with other bodies."""

@@ -368,11 +368,12 @@ def _run(
     run = LoopRun(loop, (*plain, *captured.values), retrace=retrace, constants=captured.values)
     active = active_among([*own, *captured.traced])
     results = run.evaluate(active if any(active) and not current_context().tapes[0].keep_all else None)
-    loop = replace(
-        loop, consts=len(captured.values), executed=run.count,
-        bodies=tuple(widened(body, loop.own, captured) for body in run.bodies),
-        tests=tuple(widened(test, loop.carried, captured) for test in run.tests),
-    )  # fmt: skip
+    if loop.length is None or (loop.consts, len(loop.bodies)) != (len(captured.values), len(run.bodies)):
+        loop = replace(
+            loop, consts=len(captured.values), executed=run.count,
+            bodies=tuple(widened(body, loop.own, captured) for body in run.bodies),
+            tests=tuple(widened(test, loop.carried, captured) for test in run.tests),
+        )  # fmt: skip
     whole = [*own, *captured.traced]
     run.settle(loop, (*plain, *captured.values), active_among(whole))
     return list(write(run, loop, whole, results))

@@ -19,16 +19,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wengert.compilation.cache import LONGEST
 from wengert.control.holding import Holding
 from wengert.errors import BranchError
 from wengert.primitives.numpy.structural import alias
 from wengert.program import Atom, Constant, Guard, Line, Packing, Primitive, Program, Var, as_value, fail_at
 
+LONG = 300
+"""A body of more lines than that is left as it is: its loops are long enough to have code of their own."""
+
 
 def unrolled(program: Program) -> Program:
     """Return the Program with its short loops unrolled; the Program itself if it has none, or would be too long."""
-    if not any(line.primitive.multiple for line in program.lines) or _length(program) > LONGEST:
+    if not any(line.primitive.multiple for line in program.lines) or _length(program) > LONG:
         return program
     writer = _Writer()
     try:
