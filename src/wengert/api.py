@@ -324,7 +324,7 @@ class LinearMap:
     def _demand_unchanged(self) -> Linearization:
         """Return the linearization, if the user's large arrays that it reads are still as the function found them."""
         if self._unchanged is not None:
-            self._unchanged.demand(self._linearization.rows)
+            self._unchanged.check(self._linearization.rows)
         return self._linearization
 
     def pull(self, adjoint: Any) -> tuple[Any, ...]:

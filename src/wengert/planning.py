@@ -26,7 +26,7 @@ from wengert.accumulation.sweeps import forward, reverse
 from wengert.cost import Cost, cost, line_cost
 from wengert.linearization import Linearization, by_position
 from wengert.program import Atom, Constant, Held, Line, Packing, Program, Var, walk
-from wengert.tracing import Row, Tape, outputs_of, record, results_of
+from wengert.tracing import Row, Trace, outputs_of, record, results_of
 
 
 @dataclass(frozen=True)
@@ -201,14 +201,14 @@ def _one_pass(program: Program, args: Sequence[Any], mode: str, given: Sequence[
     """Record one pass of a mode and count its lines by what they depend on; with `given`, from some seeds only."""
     with record("pass") as trace:
         tape = trace.tape
-        xs = [tape.input(value) for value in args]
+        xs = [trace.input(value) for value in args]
         linearization = Linearization.of_program(program, *xs)
         own = len(tape.rows)
         packings = program.arguments if mode == "forward" else program.results
         first_seed = tape.size
         positions = range(len(program.inputs)) if mode == "forward" else linearization.outputs
         wanted = [True] * len(packings) if given is None else given
-        seeds = by_position(positions, _seeds(tape, packings, wanted))
+        seeds = by_position(positions, _seeds(trace, packings, wanted))
         found = (forward if mode == "forward" else reverse)(linearization, seeds)
         rows = tape.rows
     depends = set(range(first_seed, first_seed + sum(wanted)))
@@ -282,12 +282,14 @@ def count_sweep(
     return found._replace(read=whole(found.read), reached=reached)
 
 
-def _seeds(tape: Tape, packings: Sequence[Packing], wanted: Sequence[bool]) -> list[Any]:
+def _seeds(trace: Trace, packings: Sequence[Packing], wanted: Sequence[bool]) -> list[Any]:
     """Make one traced seed for each argument or result that is wanted, and split it as that is laid out."""
     parts: list[Any] = []
     for packing, on in zip(packings, wanted, strict=True):
         parts += (
-            packing.unpack(tape.input(np.ones(packing.shape, packing.dtype)[()])) if on else [None] * len(packing.atoms)
+            packing.unpack(trace.input(np.ones(packing.shape, packing.dtype)[()]))
+            if on
+            else [None] * len(packing.atoms)
         )
     return parts
 

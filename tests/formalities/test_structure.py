@@ -51,53 +51,132 @@ LAYERS = {
     "diagnosis": 14,
     "compat": 15,
     "cli": 16,
+    "__init__": 17,
 }
+ORDERS = {
+    "jacobians": "arrays structures products",
+    "program": "primitive lines provenance dataflow structure interpretation code compiled listing source program",
+    "primitives": "table numpy scipy",
+    "primitives/numpy": "elementwise structural functions linalg fourier",
+    "primitives/numpy/functions": (
+        "operands logic manipulation creation joining products reductions selecting calculus in_place statistics ufuncs"
+    ),
+    "primitives/numpy/linalg": (
+        "matrices array_api degeneracy lapack triangular basis_completion solving products determinants eigenvalues "
+        "singular_values factorizations least_squares norms"
+    ),
+    "primitives/scipy": "parameters special distributions fft linalg signal sparse",
+    "tracing": (
+        "context callers fingerprints layout unsupported tape traced views results assignment methods patching "
+        "errstate trace"
+    ),
+    "passes": "simplification scalarization",
+    "accumulation": "adjoints sweeps",
+    "compilation": "cache linearized",
+    "control": (
+        "templates revolve holding unrolling bodies branch closures checkpoints loop backward execution higher_order "
+        "rerolling staging api"
+    ),
+    "batching": "loops vmap",
+    "explanation": "steps notation document formulas derivation bodies arrays text latex markdown",
+    "compat": "autograd",
+    "compat/autograd": "extend builtins operators numpy signal scipy tracer misc test_util",
+    "compat/autograd/misc": "flatten optimizers",
+}
+"""The modules of each folder in the only order in which they import each other; ``__init__`` comes last."""
+
 # ---- The order of the tree is the only direction of imports ----
 
 
-def imports_of(path):
-    """Name the parts of the package that a module imports, inside functions too."""
-    tree = ast.parse(path.read_text())
-    checked = [
-        n
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-        for n in ast.walk(node)
-    ]
-    names = []
-    for node in ast.walk(tree):
-        if node in checked:
-            continue
+def modules_in(package):
+    """Return the modules of a package: their paths by their names, ``tracing/tape``; a folder stands for itself."""
+    names = {path.relative_to(package).with_suffix("").as_posix(): path for path in sorted(package.rglob("*.py"))}
+    return {name.removesuffix("/__init__"): path for name, path in names.items()}
+
+
+def imports_of(path, modules):
+    """Return the modules that one imports, inside functions and for checking types, too."""
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
+            imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno} imports relatively"
-            whole = node.module == "wengert"
-            names += [f"wengert.{alias.name}" for alias in node.names] if whole else [node.module]
-    return {name.split(".")[1] for name in names if name.startswith("wengert.")}
+            imported |= {f"{node.module}.{alias.name}" for alias in node.names}
+    names = {name.removeprefix("wengert.").replace(".", "/") for name in imported if name.startswith("wengert.")}
+    names.discard("__version__")
+    return {name if name in modules else name.rpartition("/")[0] or "__init__" for name in names}
 
 
-def part_of(path):
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def circles_in(imports):
+    """Return the sets of modules that import each other, directly or by others (Tarjan's algorithm)."""
+    number, low, stack, circles = {}, {}, [], []
+
+    def visit(module):
+        number[module] = low[module] = len(number)
+        stack.append(module)
+        for other in sorted(imports.get(module, ())):
+            if other not in number:
+                visit(other)
+            if other in stack:
+                low[module] = min(low[module], low[other])
+        if low[module] == number[module]:
+            component = stack[stack.index(module) :]
+            del stack[-len(component) :]
+            if len(component) > 1:
+                circles.append(set(component))
+
+    for module in sorted(imports):
+        if module not in number:
+            visit(module)
+    return circles
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_follow_the_order_of_the_tree(path):
-    part = part_of(path)
-    if part in ("__init__", "__main__"):
-        return
+FILES = modules_in(PACKAGE)
+IMPORTS = {name: imports_of(path, FILES) - {name} for name, path in FILES.items()}
+INNER = sorted(name for name in FILES if name not in ("__init__", "__main__"))
+
+
+@pytest.mark.parametrize("name", INNER)
+def test_imports_follow_the_order_of_the_tree(name):
+    part = name.partition("/")[0]
     assert part in LAYERS, f"{part} has no place in the order of the tree"
-    for other in imports_of(path) - {part, "__version__"}:
+    for other in {other.partition("/")[0] for other in IMPORTS[name]} - {part}:
         allowed = LAYERS[other] < LAYERS[part]
-        assert allowed, f"{part} (layer {LAYERS[part]}) imports {other} (layer {LAYERS[other]})"
+        assert allowed, f"{name} (layer {LAYERS[part]}) imports {other} (layer {LAYERS[other]})"
+
+
+@pytest.mark.parametrize("folder", sorted({name.rpartition("/")[0] for name in INNER} - {""}))
+def test_imports_follow_the_order_in_each_folder(folder):
+    order = ORDERS[folder].split()
+    prefix = f"{folder}/"
+    inside = [name for name in INNER if name.startswith(prefix)]
+    places = {name: name.removeprefix(prefix).partition("/")[0] for name in inside}
+    assert set(places.values()) == set(order), "each module of a folder has a place in its order"
+    for name in inside:
+        for other in IMPORTS[name]:
+            assert other != folder, f"{name} imports {folder}, which imports it"
+            if other in places:
+                assert order.index(places[other]) <= order.index(places[name]), f"{name} imports {other}, a later one"
+
+
+def test_no_modules_import_each_other():
+    assert not circles_in(IMPORTS)
 
 
 def test_a_wrong_import_would_be_seen(tmp_path):
     path = tmp_path / "program.py"
     path.write_text(
-        "def f():\n    from wengert.api import grad\n    import wengert.tracing\n    from wengert import cost\n"
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from wengert.tracing.tape import Tape\n"
+        "def f():\n    from wengert.api import grad\n    import wengert.tracing\n    from wengert import cost, numpy\n"
     )
-    assert imports_of(path) == {"api", "tracing", "cost"}
+    assert imports_of(path, FILES) == {"api", "tracing", "tracing/tape", "cost", "numpy"}
+
+
+def test_a_circle_would_be_seen():
+    imports = {"a": {"b"}, "b": {"c", "d"}, "c": {"a"}, "d": {"e"}, "e": set(), "f": {"g", "a"}, "g": {"f"}}
+    assert sorted(map(sorted, circles_in(imports))) == [["a", "b", "c"], ["f", "g"]]
 
 
 # ---- Public names ----

@@ -104,7 +104,7 @@ def test_no_change_of_a_single_element_is_missed(n, dtype):
     rng = np.random.default_rng(0)
     array = (rng.normal(size=n) * 3).astype(dtype)
     unchanged = Unchanged()
-    unchanged.see(array)
+    unchanged.remember(array)
     for at in [0, 1, n // 2, n - 2, n - 1, *rng.integers(0, n, 20)]:
         before = array[at]
         array[at] = ~before if dtype is np.bool_ else before + 1
@@ -123,7 +123,7 @@ def test_no_exchange_of_two_elements_is_missed_twice(n):
         noticed = []
         for _ in range(2):  # one trace and the next
             unchanged = Unchanged()
-            unchanged.see(array)
+            unchanged.remember(array)
             array[[i, j]] = array[[j, i]]
             noticed.append(bool(unchanged.changed()))
             array[[i, j]] = array[[j, i]]
@@ -137,11 +137,11 @@ def test_what_cannot_be_changed_is_not_looked_at():
     view.flags.writeable = False
     unchanged = Unchanged()
     for array in (frozen, frozen[1:], np.frombuffer(bytes(40000)), np.broadcast_to(frozen, (2, 5000))):
-        unchanged.see(array)
-        assert not unchanged.seen
+        unchanged.remember(array)
+        assert not unchanged.remembered
     for array in (view, np.broadcast_to(open_, (2, 5000)), np.frombuffer(bytearray(40000))):
-        unchanged.see(array)
-        assert unchanged.seen.pop(id(array))
+        unchanged.remember(array)
+        assert unchanged.remembered.pop(id(array))
 
 
 def test_what_is_not_read_may_change():
@@ -190,7 +190,7 @@ def test_fingerprints_see_a_change(dtype, n, layout):
     }[layout]
     assert array.size > 900
     unchanged = Unchanged()
-    unchanged.see(array)
+    unchanged.remember(array)
     assert not unchanged.changed()
     array[...] = np.roll(array, 3, 0) if dtype is not np.bool_ else ~array
     assert [a is array for a in unchanged.changed()] == [True]

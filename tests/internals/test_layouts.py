@@ -23,13 +23,14 @@ import wengert as wg
 from wengert.errors import UnsupportedError, WengertError
 from wengert.primitives import CALLS
 from wengert.tracing import Traced, innermost
-from wengert.tracing.views import laid_like, layout
+from wengert.tracing.layout import laid_like
+from wengert.tracing.views import model_of
 
 
 def how_it_lies(array):
     """Describe how an array lies, the size of gaps aside: None for a scalar, which is no array."""
     if type(array) is Traced:
-        array = layout(array)
+        array = model_of(array)
     if not isinstance(array, np.ndarray):
         return None
     strides = laid_like(array, array).strides if array.size > 1 else array.shape

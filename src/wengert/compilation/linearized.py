@@ -32,8 +32,7 @@ from wengert.primitives.numpy.structural import fill_index, put, scatter
 from wengert.program import SMALL, Program, Var, as_value
 from wengert.program.compiled import Script, straight
 from wengert.program.lines import Operand
-from wengert.tracing import record, what_is_kept
-from wengert.tracing.tape import Tape
+from wengert.tracing import Tape, Traced, record, what_is_kept
 
 Array = Any
 Mask = tuple[bool, ...]
@@ -301,18 +300,18 @@ def _terms_of(tape: Tape, value: Any) -> list[tuple[Any, ...]]:
 
     Each is a tuple of the term, the computed operands of its index, and the index (None for all of the array).
     """
-    if value.size <= SMALL or type(value) is not tape.traced:
+    if value.size <= SMALL or type(value) is not Traced:
         return []
     rows = {row[5]: row for row in tape.rows if type(row[5]) is int}
     terms: list[tuple[Any, ...]] = []
 
     def enter(value: Any, parent: int) -> Any:
-        return value if parent < 0 else tape.traced(value, tape, parent)
+        return value if parent < 0 else Traced(value, tape, parent)
 
     waiting: list[Any] = [value]
     while waiting:
         term = waiting.pop()
-        row = rows.get(term.index) if type(term) is tape.traced else None
+        row = rows.get(term.index) if type(term) is Traced else None
         operands = [] if row is None else [enter(v, parent) for v, parent in zip(row[2][1:], row[1], strict=True)]
         if row is not None and row[0] is add and all(a.shape == term.shape for a in operands):
             waiting += operands

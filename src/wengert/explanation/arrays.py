@@ -145,6 +145,10 @@ class _Writer:
 
     # ---- Words ----
 
+    def inside(self, program: Program, algebra: Algebra, called: Mapping[str, str], still: frozenset[Var]) -> _Writer:
+        """Return the writer of a body, in the same notation."""
+        return _Writer(ArrayDerivation(program, algebra, None, self.d.mode, None), self.plain_notation, called, still)
+
     def blocks(self) -> list[Block]:
         program, d = self.program, self.d
         n = sum(var.size for var in program.inputs)

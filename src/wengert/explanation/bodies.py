@@ -195,8 +195,7 @@ class Bodies:
         taken |= {r.name for r in results}
         letter = next(x for x in LETTERS[LETTERS.index(w.algebra.letter) + 1 :] if x not in taken)
         algebra = Algebra(program, values, w.algebra.constants, letter)
-        d = type(w.d)(program, algebra, None, w.d.mode, None)
-        return type(w)(d, w.plain_notation, called, still)
+        return w.inside(program, algebra, called, still)
 
     def _called(self, line: Line, held: Holding) -> dict[str, str]:
         """Return what the values that a body closes over are called where the line stands."""

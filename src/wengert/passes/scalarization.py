@@ -122,7 +122,7 @@ def scalarize(program: Program, *args: Any) -> Program:
         tape = trace.tape
         for argument, value in zip(program.arguments, args, strict=True):
             values = np.asarray(as_value(value), dtype=argument.dtype)
-            parts = [tape.input(values[index]) for index in np.ndindex(*argument.shape)]
+            parts = [trace.input(values[index]) for index in np.ndindex(*argument.shape)]
             trace.arguments.append(Group(argument.name, argument.shape, argument.dtype, parts))
             entered += [_spread(argument.shape, parts)] if argument.whole else parts
 

@@ -6,35 +6,35 @@ return the next traced value.  Traces nest: the values of an inner trace may be 
 the inner derivative computes is then written on the outer tape.  Each trace has a level; where values of two traces
 meet, the inner one records and takes the other as a constant, so no tangent is ever confused with another's.
 
-- `tape`: the rows of a trace, and what a thread is tracing;
+In the order of their imports:
+
+- `context`: what a thread is tracing;
+- `fingerprints`: large plain arrays, which are not copied onto the tape, must not change under way;
+- `tape`: the rows of a trace;
+- `layout`: how arrays lie in memory;
+- `callers`: what the code that asks something of a traced value wants of it;
+- `unsupported`: what users read where tracing cannot go on, and what to write instead;
 - `traced`: the traced value, and how what is done to it becomes a row;
-- `views`: what shares memory with what, and how it lies there;
+- `views`: which traced arrays share memory with another;
+- `results`: results of NumPy's functions are views, or lie in memory, as NumPy's own;
 - `assignment`: ``a[i] = v``, ``a += b``, ``out=``;
+- `methods`: what else an array has;
 - `patching`: calls that NumPy's protocols do not bring here (``np.array([...])``, ``np.zeros``, SciPy's functions);
 - `errstate`: warnings that name the user's line;
-- `fingerprints`: large plain arrays, which are not copied onto the tape, must not change under way;
-- `unsupported`: functions of SciPy without a rule, by the name under which the user's line called them;
-- `messages`: what users are told where tracing cannot go on;
-- `trace`: a run of the user's function, and the Program that it makes.
+- `trace`: a run of the user's function, and the Program that it makes; the recorder of other Programs.
 """
 
+from wengert.tracing.context import Context, at_place, current_context
 from wengert.tracing.errstate import watch
 from wengert.tracing.fingerprints import Unchanged
+from wengert.tracing.layout import laid_like
+from wengert.tracing.methods import complete
 from wengert.tracing.patching import catchers
-from wengert.tracing.tape import (
-    COPIED,
-    Context,
-    Row,
-    Tape,
-    at_place,
-    current_context,
-    outputs_of,
-    results_of,
-    what_is_kept,
-)
+from wengert.tracing.tape import COPIED, Row, Tape, outputs_of, results_of, what_is_kept
 from wengert.tracing.trace import Group, Trace, build_program, parameter_names, record, run
 from wengert.tracing.traced import Traced, all_constant, holds_traced, innermost, join, plain, record_results, settled
-from wengert.tracing.views import laid_like
+
+complete()
 
 __all__ = [
     "COPIED",

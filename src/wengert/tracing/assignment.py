@@ -30,9 +30,10 @@ from wengert.tracing.traced import (
     join,
     operand,
     plain,
-    see_large,
+    remember_large,
 )
 from wengert.tracing.unsupported import scipy_call, unsupported_call
+from wengert.tracing.views import relaid
 
 ndarray = np.ndarray
 _asarray = np.asarray  # NumPy's own, whatever stands in its place while a trace runs
@@ -48,7 +49,7 @@ def assign(target: Traced, index: Any, value: Any) -> None:
     if not target.shape and type(innermost(target)) is not ndarray:
         raise TypeError(f"'numpy.{type(innermost(target)).__name__}' object does not support item assignment")
     template, operands = as_index(index)
-    see_large(target.tape, template)
+    remember_large(target.tape, template)
     link = getattr(value, "link", None) if type(value) is Traced else None
     if link is not None and link[0] is target and link[1] is getitem and _same_index(link[2]["index"], template):
         return  # a[i] += b has changed a through the view a[i] already
@@ -89,10 +90,19 @@ def _write(target: Traced, value: Any, template: tuple[Any, ...], operands: list
                 target.index = tape.size
                 tape.size += 1
             return
-    target.become(setitem(value, target, *operands, index=template))
+    _become(target, setitem(value, target, *operands, index=template))
 
 
-def _write_through(base: Traced, made_by: Any, params: Mapping[str, Any], changed: Any) -> None:
+def _become(target: Traced, other: Any) -> None:
+    """Let an array stand for another value from now on: that of it after an assignment, which stays where it lies."""
+    if type(other) is not Traced:
+        other = Traced(other, target.tape, -1)
+    if not hasattr(target, "link") and target.value.shape:
+        other = relaid(other, innermost(target))
+    target.value, target.tape, target.index = other.value, other.tape, other.index
+
+
+def _write_through(base: Any, made_by: Any, params: Mapping[str, Any], changed: Any) -> None:
     """Assign the changed value of a view to the array it is a view of."""
     if made_by is getitem:
         if not hasattr(base, "link"):
@@ -114,9 +124,10 @@ def _write_through(base: Traced, made_by: Any, params: Mapping[str, Any], change
         axes = params["axes"]
         whole = transpose(changed, axes=tuple(sorted(range(len(axes)), key=axes.__getitem__)))
     if hasattr(base, "link"):
-        _write_through(*base.link, whole)
+        further, maker, of = base.link
+        _write_through(further, maker, of, whole)
     else:
-        base.become(whole)
+        _become(base, whole)
 
 
 def overwrite(target: Traced, result: Any) -> None:
@@ -127,7 +138,7 @@ def overwrite(target: Traced, result: Any) -> None:
     if hasattr(target, "link"):
         _write_through(*target.link, result)
     else:
-        target.become(result)
+        _become(target, result)
     _refresh(target)
 
 
@@ -247,7 +258,7 @@ def _refresh_views(base: Traced) -> None:
         if view is None:
             continue
         _, made_by, params = view.link
-        view.become(made_by(base, **params))
+        _become(view, made_by(base, **params))
         _refresh_views(view)
 
 

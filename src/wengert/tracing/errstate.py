@@ -10,7 +10,7 @@ import numpy as np
 
 from wengert.errors import DomainWarning, Location
 from wengert.program import current_line
-from wengert.tracing.tape import threads
+from wengert.tracing.context import threads
 
 
 def _warn(kind: str, flag: int) -> None:

@@ -1,4 +1,4 @@
-"""Unchanged: large plain arrays that the rules will read stay as they were while the function ran.
+"""Fingerprints: large plain arrays that the rules will read must stay as they were while the function ran.
 
 Small arrays are copied onto the tape.  A large one may be the user's data, and is not: the tape takes a *fingerprint*
 when a line first reads it, and compares when the function has returned.  If the array has been changed in place
@@ -34,45 +34,45 @@ class Unchanged:
 
     >>> data = np.ones(5000)
     >>> unchanged = Unchanged()
-    >>> unchanged.see(data)
+    >>> unchanged.remember(data)
     >>> data[7] = 2.0
     >>> len(unchanged.changed())
     1
     """
 
-    __slots__ = ("seen", "turn")
+    __slots__ = ("remembered", "turn")
 
     def __init__(self) -> None:
-        self.seen: dict[int, tuple[weakref.ref[Array], int]] = {}
+        self.remembered: dict[int, tuple[weakref.ref[Array], int]] = {}
         self.turn = -1
 
-    def see(self, array: Array) -> None:
-        """Remember what an array looks like, if it has not been seen before; an array that dies is forgotten."""
+    def remember(self, array: Array) -> None:
+        """Take the fingerprint of an array that is read for the first time; one that dies is forgotten."""
         key = id(array)
-        if key in self.seen or not (array.flags.writeable or _is_written_to(array.base)):
+        if key in self.remembered or not (array.flags.writeable or _is_written_to(array.base)):
             return
         if self.turn < 0:
             self.turn = next(_turns)
-        seen = self.seen
+        remembered = self.remembered
 
         def forget(_: Any) -> None:
-            seen.pop(key, None)
+            remembered.pop(key, None)
 
-        seen[key] = (weakref.ref(array, forget), fingerprint(array, self.turn))
+        remembered[key] = (weakref.ref(array, forget), fingerprint(array, self.turn))
 
     def pass_on(self, to: Unchanged) -> None:
-        """Let another tape remember the same arrays: that of a loop, those which its body has read."""
-        for reference, _ in [*self.seen.values()]:
+        """Remember the arrays on another tape, too: on that of a loop, those that its body has read."""
+        for reference, _ in [*self.remembered.values()]:
             array = reference()
             if array is not None:
-                to.see(array)
+                to.remember(array)
 
     def changed(self) -> list[Array]:
         """Return the arrays that do not look as they did."""
-        alive = [(reference(), before) for reference, before in [*self.seen.values()]]
+        alive = [(reference(), before) for reference, before in [*self.remembered.values()]]
         return [array for array, before in alive if array is not None and fingerprint(array, self.turn) != before]
 
-    def demand(self, rows: Sequence[Any]) -> None:
+    def check(self, rows: Sequence[Any]) -> None:
         """Raise ChangedError if an array that is kept for a rule in one of the rows has been changed."""
         changed = self.changed()
         for array in changed:
@@ -136,6 +136,6 @@ def fingerprint(array: Array, turn: int) -> int:
         words, rest = raw[:n], raw[n:].tobytes()
     words = words.view(np.uint64)
     columns = COLUMNS[words.size >= LARGE][turn % 2]
-    at = words.size // columns * columns
-    sums = np.add.reduce(words[:at].reshape(-1, columns), 0)
-    return hash(sums.tobytes() + words[at:].tobytes() + rest)
+    whole = words.size // columns * columns
+    sums = np.add.reduce(words[:whole].reshape(-1, columns), 0)
+    return hash(sums.tobytes() + words[whole:].tobytes() + rest)

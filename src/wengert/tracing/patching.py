@@ -20,10 +20,12 @@ import numpy as np
 from wengert.errors import LIBRARIES, Location, caller
 from wengert.primitives.numpy import functions
 from wengert.primitives.table import CALLS, CAUGHT, LATE
-from wengert.tracing.tape import NO_PARAMS, threads
+from wengert.tracing.context import threads
+from wengert.tracing.results import finish
+from wengert.tracing.tape import NO_PARAMS
 from wengert.tracing.traced import Traced, as_array, first_traced, join, through
 from wengert.tracing.unsupported import compiled_call, unsupported_call
-from wengert.tracing.views import finished, laid_out, layout
+from wengert.tracing.views import laid_out, model_of
 
 _getframe = sys._getframe
 ndarray = np.ndarray
@@ -58,7 +60,7 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
                 return through(some, join, args, NO_PARAMS)
             order = _ORDERS.get(original.__name__, kwargs.get("order"))
             if type(args[0]) is Traced and (copies or order in ("C", "F")):
-                lies = layout(args[0]).flags
+                lies = model_of(args[0]).flags
                 if not args[0].value.shape:
                     args = (args[0].__copy__() if copies else args[0], *args[1:])
                 elif copies or not (lies.c_contiguous if order == "C" else lies.f_contiguous):
@@ -174,7 +176,7 @@ def _catching_call(original: Callable[..., Any], run: Callable[..., Any] | None 
                     while frame.f_back is not None and frame.f_code.co_filename.startswith(LIBRARIES):
                         frame, inner = frame.f_back, inner + 1  # SciPy's own functions may lie between
                     made = through(some, CALLS[original], args, kwargs, depth + inner)
-                    return finished(original, args, kwargs, made, plainly)
+                    return finish(original, args, kwargs, made, plainly)
         return run(*args, **kwargs)
 
     return call

@@ -1,4 +1,4 @@
-"""The tape: the rows of one trace, and what a thread is tracing.
+"""The tape: the rows of one trace.
 
 A row is a plain tuple, since thousands are made a millisecond::
 
@@ -11,45 +11,28 @@ position of the result.  A line with several results (a loop) has a tuple of the
 
 from __future__ import annotations
 
-import threading
 import types
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from wengert.errors import EscapedError, MatrixError, RawLocation, ShapeError, WengertError, caller, explain_at
+from wengert.errors import EscapedError, MatrixError, RawLocation, ShapeError, WengertError, explain_at
 from wengert.program import SMALL, Primitive, Shaped
+from wengert.tracing.context import Context
 from wengert.tracing.fingerprints import Unchanged
 
 ndarray = np.ndarray
 
-Array = Any
 Row = tuple[Primitive, tuple[int, ...], tuple[Any, ...], Mapping[str, Any], RawLocation | None, Any]
 COPIED = 1024
 """The user's own arrays of up to so many elements are copied onto the tape: they may change before they are read.
 
-Of larger ones the tape remembers how they looked (see `unchanged`)."""
+Of larger ones the tape remembers how they looked (see `fingerprints`)."""
 FLOAT64, INT64 = np.dtype(np.float64), np.dtype(np.int64)
 NO_PARAMS: Mapping[str, Any] = types.MappingProxyType({})
 
 np.empty((32 << 20) - (64 << 10), np.uint8)  # freed at once, so that glibc keeps what sweeps free: docs/design/0013
-
-
-class Context:
-    """What a thread is tracing: its open tapes, and the place to write on rows that wengert makes itself."""
-
-    __slots__ = ("alarms", "frozen", "muted", "place", "tapes")
-
-    def __init__(self) -> None:
-        self.frozen: dict[Tape, int] | None = None
-        """In the body of a loop, the open tapes and their sizes at its start: older arrays must not change in it."""
-        self.tapes: list[Tape] = []
-        self.place: RawLocation | None = None
-        self.alarms = 0
-        """How often NumPy has reported a value outside a function's domain; where it was told not to, 1 to be safe."""
-        self.muted = False
-        """True while a sweep runs for the first time: if it raises an alarm it runs again, carefully."""
 
 
 def outputs_of(row: Row) -> tuple[int, ...]:
@@ -64,19 +47,6 @@ def results_of(row: Row) -> tuple[tuple[int, Any], ...]:
     return tuple(zip(out, row[2][0], strict=True)) if type(out) is tuple else ((out, row[2][0]),)
 
 
-class _Threads(threading.local):
-    def __init__(self) -> None:
-        self.context = Context()
-
-
-threads = _Threads()
-
-
-def current_context() -> Context:
-    """Return the context of this thread."""
-    return threads.context
-
-
 class Tape:
     """The rows of one trace, as they are made."""
 
@@ -84,8 +54,6 @@ class Tape:
         "captures", "context", "guards", "keep_all", "level", "narrow", "open", "rows", "size", "unchanged",
         "with_complex",
     )  # fmt: skip
-    traced: ClassVar[type]
-    """The class of traced values, which the module `traced` sets: it stands above this one."""
 
     def __init__(self, context: Context, keep_all: bool) -> None:
         self.context, self.keep_all = context, keep_all
@@ -102,50 +70,15 @@ class Tape:
         self.unchanged: Unchanged | None = None
         """The large plain arrays that rows have read; None until there is one."""
 
-    def see(self, array: Any) -> None:
+    def remember(self, array: Any) -> None:
         """Remember how a large plain array looks that a row reads."""
         if self.unchanged is None:
             self.unchanged = Unchanged()
-        self.unchanged.see(array)
-
-    def input(self, value: Any) -> Any:
-        """Make an independent variable."""
-        if value.dtype is not FLOAT64:
-            self.with_complex = self.with_complex or value.dtype.kind == "c"
-            self.narrow = True
-        traced = self.traced(value, self, self.size)
-        self.size += 1
-        return traced
-
-    def capture(self, other: Any) -> Any:
-        """Make an independent variable of a traced value of another trace, which the body of a loop closes over."""
-        assert self.captures is not None
-        value: Any = other
-        while isinstance(value, self.traced):
-            value = value.value  # type: ignore[attr-defined]
-        if other.index < 0:
-            return self.traced(value, self, -1)
-        key = (id(other.tape), other.index)
-        known = self.captures.get(key)
-        if known is None:
-            known = self.captures[key] = (other.__copy__(), self.input(value))
-        return known[1].__copy__()
+        self.unchanged.remember(array)
 
 
 PLAIN = frozenset({float, int, bool, complex, np.complex128, np.ndarray, np.float64, np.bool_, np.int64, np.float32})
 SCALARS = frozenset({complex, np.complex128, np.float64, np.float32, np.bool_, np.int64, float, int, bool})
-
-
-def at_place(write: Callable[[], Any]) -> Any:
-    """Run something that records rows of its own, their place being that of the user's line that led here."""
-    context = threads.context
-    if context.place is not None:
-        return write()
-    context.place = caller()
-    try:
-        return write()
-    finally:
-        context.place = None
 
 
 def escaped(place: RawLocation | None) -> EscapedError:
@@ -182,7 +115,7 @@ def shape_error(primitive: Primitive, values: Sequence[Any], error: Exception, p
 
 
 def read_for(primitive: Primitive, position: int) -> tuple[bool, ...]:
-    """Tell which of (result, first operand, second) the rule for one of two operands reads."""
+    """Return which of (result, first operand, second) the rule for one of two operands reads."""
     reads = primitive.reads[position] if position < len(primitive.reads) else ()
     return reads + (False,) * (3 - len(reads))
 

@@ -12,10 +12,11 @@ import numpy as np
 
 from wengert.errors import ResultError, WengertError, explain_at
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, as_value
+from wengert.tracing.context import threads
 from wengert.tracing.fingerprints import Unchanged
 from wengert.tracing.patching import start_catching, stop_catching
-from wengert.tracing.tape import Row, Tape, escaped, threads
-from wengert.tracing.traced import Traced, holds_traced, join
+from wengert.tracing.tape import Row, Tape, escaped
+from wengert.tracing.traced import Traced, capture, holds_traced, join, variable
 from wengert.tracing.unsupported import translated
 
 
@@ -36,9 +37,13 @@ class Trace:
     def __init__(self, name: str, tape: Tape, arguments: list[Group], results: list[Group], single: bool) -> None:
         self.name, self.tape, self.arguments, self.results, self.single = name, tape, arguments, results, single
 
-    def argument(self, name: str, value: Any) -> Any:
+    def input(self, value: Any) -> Any:
         """Add an independent variable, and return the traced value that stands for it."""
-        traced = self.tape.input(value)
+        return variable(self.tape, value)
+
+    def argument(self, name: str, value: Any) -> Any:
+        """Add an argument that is one independent variable, and return the traced value that stands for it."""
+        traced = self.input(value)
         self.arguments.append(Group(name, traced.shape, traced.dtype, [traced]))
         return traced
 
@@ -117,12 +122,12 @@ def run(
     if spread is None:
         names = parameter_names(function, len(args)) if keep_all else ("x",) * len(args)  # only a Program says them
         for position in positions:
-            replaced[position] = tape.input(args[position])
+            replaced[position] = variable(tape, args[position])
             traced = replaced[position]
             # the function may assign to the array it is given: the copy stays the independent variable
             arguments.append(Group(names[position], traced.shape, traced.dtype, [traced.__copy__()]))
     else:
-        inputs = [tape.input(leaf) for leaf in spread.leaves]
+        inputs = [variable(tape, leaf) for leaf in spread.leaves]
         names = spread.names(function) if keep_all else ("x",) * len(inputs)
         arguments = [Group(name, x.shape, x.dtype, [x.__copy__()]) for name, x in zip(names, inputs, strict=True)]
         replaced, kwargs = spread.rebuild(inputs)
@@ -157,7 +162,7 @@ def run(
         if not level:
             stop_catching()
     if tape.unchanged is not None:
-        tape.unchanged.demand(tape.rows)
+        tape.unchanged.check(tape.rows)
         if body:
             outer = context.tapes[-1]
             outer.unchanged = outer.unchanged or Unchanged()
@@ -180,7 +185,7 @@ def _name_results(arguments: Sequence[Group], results: Sequence[Group], single: 
 
 def _captured(tape: Tape, result: Any) -> Any:
     """Return a result of a loop's body as a value of its own trace."""
-    return tape.capture(result) if type(result) is Traced and result.tape is not tape else result
+    return capture(tape, result) if type(result) is Traced and result.tape is not tape else result
 
 
 def _result(function: Callable[..., Any], returned: Any) -> Any:

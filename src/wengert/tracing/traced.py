@@ -1,19 +1,24 @@
-"""The traced value: behaves as the array or scalar it stands for, and writes down what is done to it.
+"""The traced value: stands for an array or scalar, and writes down what is done to it.
 
-Operators, ufuncs (NEP 13) and other NumPy functions (NEP 18) that meet one append a row to its tape and return the
-next.  Operator methods are written directly on the class, and rows made with as few calls as possible: this is the
-path that every line of every trace takes.
+Operators append a row to its tape and return the next traced value.  They are written directly on the class, and rows
+made with as few calls as possible: this is the path that every line of every trace takes.  What else an array has
+stands in `methods`, above what it is made of.
+
+>>> import wengert as wg
+>>> print(wg.trace(lambda x: 2.0 * x + 1.0)(3.0).listing(places=False))
+x = u_0
+u_1 = 2 * u_0
+u_2 = u_1 + 1  = y
 """
 
 from __future__ import annotations
 
-import dis
 import functools
 import operator
 import sys
 import types
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +26,6 @@ import numpy as np
 from wengert.errors import (
     ArgumentError,
     AxisError,
-    Location,
     LostGradientError,
     MatrixError,
     ShapeError,
@@ -32,35 +36,26 @@ from wengert.errors import (
 )
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import functions
-from wengert.primitives.numpy.structural import astype, concatenate, getitem, matmul, reshape, stack, transpose
-from wengert.primitives.table import CALLS
+from wengert.primitives.numpy.structural import astype, concatenate, getitem, matmul, stack
 from wengert.program import SMALL, Operand, Primitive, Recordable, Shaped, as_value, computes_lines
-from wengert.tracing.messages import Text, lost, unsupported
-from wengert.tracing.tape import (
-    COPIED,
-    FLOAT64,
-    INT64,
-    NO_PARAMS,
-    PLAIN,
-    Tape,
-    at_place,
-    escaped,
-    shape_error,
-    threads,
-    what_is_kept,
-)
-from wengert.tracing.unsupported import scipy_call, unsupported_call
+from wengert.tracing.callers import asks_inside, formats, shuffles
+from wengert.tracing.context import at_place
+from wengert.tracing.layout import laid_like
+from wengert.tracing.tape import COPIED, FLOAT64, INT64, NO_PARAMS, PLAIN, Tape, escaped, shape_error, what_is_kept
+from wengert.tracing.unsupported import Text, lost, unsupported_call
 
 _getframe = sys._getframe
-_asarray, _copy = np.asarray, np.copy
-"""NumPy's own, whatever stands in their places while a trace runs."""
+_asarray = np.asarray  # NumPy's own, whatever stands in its place while a trace runs
 ndarray, float64, float32 = np.ndarray, np.float64, np.float32
 
 
 _JOINS = frozenset({stack, concatenate})
 
 
-def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+# ---- Rows ----
+
+
+def record_line(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
     """Compute a primitive on traced and other values, write the row, return the traced result.
 
     Called by something that the user's code called: the place is two frames up, unless the context knows better.
@@ -74,7 +69,7 @@ def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any])
         if kind is Traced:
             if a.tape is not tape:
                 if tape is not None:
-                    return record_levels(primitive, args, params)
+                    return record_on_innermost(primitive, args, params)
                 tape = a.tape
             values.append(a.value)
             parents.append(a.index)
@@ -96,30 +91,30 @@ def record(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any])
         else:
             return record_mixed(primitive, args, params)
     if large:
-        see_large(tape, args)
+        remember_large(tape, args)
     if narrow:
         tape.narrow = True
     return write_row(tape, primitive, tuple(values), tuple(parents), params, 3)
 
 
-def see_large(tape: Tape, values: Sequence[Any]) -> None:
-    """Let a tape remember the large plain arrays among operands or parts of an index: they are not copied onto it."""
+def remember_large(tape: Tape, values: Sequence[Any]) -> None:
+    """Remember on a tape the large plain arrays among operands or parts of an index: they are not copied onto it."""
     for value in values:
         if type(value) is ndarray and value.size > COPIED:
-            tape.see(value)
+            tape.remember(value)
 
 
-def record_levels(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+def record_on_innermost(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
     """Record where values of several traces meet: the innermost writes the row, the others' are constants to it."""
     tape = max((a.tape for a in args if type(a) is Traced), key=lambda tape: tape.level)
     if tape.captures is not None:
-        mine = [tape.capture(a) if type(a) is Traced and a.tape is not tape else a for a in args]
-        return at_place(lambda: record(primitive, mine, params))
+        mine = [capture(tape, a) if type(a) is Traced and a.tape is not tape else a for a in args]
+        return at_place(lambda: record_line(primitive, mine, params))
     own = [type(a) is Traced and a.tape is tape for a in args]
     values = tuple(a.value if mine else a for a, mine in zip(args, own, strict=True))
     tape.narrow = True  # who knows
     parents = tuple(a.index if mine else -1 for a, mine in zip(args, own, strict=True))
-    see_large(tape, args)
+    remember_large(tape, args)
     return at_place(lambda: write_row(tape, primitive, values, parents, params, 3))
 
 
@@ -284,11 +279,11 @@ def record_results(
     if not tape.open:
         raise escaped(place)
     if tape.captures is not None:
-        args = [tape.capture(a) if type(a) is Traced and a.tape is not tape else a for a in args]
+        args = [capture(tape, a) if type(a) is Traced and a.tape is not tape else a for a in args]
     own = [type(a) is Traced and a.tape is tape for a in args]
     values = tuple(a.value if mine else a for a, mine in zip(args, own, strict=True))
     parents = tuple(a.index if mine else -1 for a, mine in zip(args, own, strict=True))
-    see_large(tape, values)
+    remember_large(tape, values)
     if tape.captures is None:
         results = record_results(primitive, values, params, results, swept)
     if not tape.keep_all:
@@ -316,49 +311,7 @@ def as_array(value: Any) -> Any:
     return value if is_one else Traced(as_array(value.value), value.tape, value.index)
 
 
-_INSIDE = frozenset({"numpy", "scipy", "wengert", "optree", "json"})
-"""Packages that take a traced value for what it is: they would read the memory of an array, or skip its protocols."""
-_PASS_ON = frozenset({"abc", "typing"})
-"""Modules of Python in which the question is asked on behalf of their callers."""
-
-
-def _asked_inside(frame: types.FrameType | None) -> bool:
-    """Tell whether code of a package that takes traced values for what they are asks for the class of one."""
-    while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        if name not in _PASS_ON:
-            return name.partition(".")[0] in _INSIDE and frame.f_code is not np.isscalar.__code__
-        frame = frame.f_back
-    return False
-
-
-def _shuffles(frame: types.FrameType) -> bool:
-    """Tell whether a line calls ``rng.shuffle``, which is compiled, and asks whether it has a sequence."""
-    if not _SHUFFLES.intersection(frame.f_code.co_names):
-        return False
-    location = Location.of((frame.f_code, frame.f_lasti))
-    return location is not None and any(f"{name}(" in location.segment for name in _SHUFFLES)
-
-
-_SHUFFLES = frozenset({"shuffle", "permutation"})
-
-
-class MissingError(AttributeError, TypeError):
-    """What a scalar has not: as an attribute to ``hasattr``, as an operation to ``len``."""
-
-
-def _names(frame: types.FrameType, attribute: str) -> bool:
-    """Tell whether code asks for an attribute by name, rather than use what it stands for (a loop does)."""
-    code = frame.f_code
-    if dis.opname[code.co_code[frame.f_lasti]] in ("GET_ITER", "UNPACK_SEQUENCE", "UNPACK_EX"):
-        return False  # Python would go on with x[0], x[1]... and find no element
-    return attribute in code.co_consts or attribute in code.co_names
-
-
-@functools.cache
-def _how(function: Callable[..., Any]) -> tuple[int | None, bool]:
-    """Return where a NumPy function takes ``out``, and whether it is called as most are."""
-    return out_position(function), function not in (_copy, np.ravel, np.reshape)
+# ---- Operators ----
 
 
 def record_mixed(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
@@ -396,7 +349,7 @@ def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
                 )
         elif kind is float or kind is int or kind is float64:
             return write_row(self.tape, primitive, (self.value, other), (self.index, -1), NO_PARAMS, 2)
-        return record(primitive, (self, other), NO_PARAMS)
+        return record_line(primitive, (self, other), NO_PARAMS)
 
     return method
 
@@ -406,33 +359,14 @@ def _reflected(primitive: Primitive) -> Callable[[Any, Any], Any]:
         kind = type(other)
         if kind is float or kind is int:
             return write_row(self.tape, primitive, (other, self.value), (-1, self.index), NO_PARAMS, 2)
-        return record(primitive, (other, self), NO_PARAMS)
+        return record_line(primitive, (other, self), NO_PARAMS)
 
     return method
 
 
-def _augmented(operation: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-    """Make ``a += b``: it changes the array itself, so that every name and view of it sees the change."""
+def unary(primitive: Primitive) -> Callable[[Any], Any]:
+    """Make the method that applies a primitive of one operand."""
 
-    def change(self: Traced, other: Any) -> None:
-        result = operation(self, other)
-        if result.shape != self.shape:
-            raise ValueError(
-                f"non-broadcastable output operand with shape {self.shape} doesn't match "
-                f"the broadcast shape {result.shape}"
-            )
-        overwrite(self, result)
-
-    def method(self: Any, other: Any) -> Any:
-        if not self.value.shape and type(innermost(self)) is not ndarray:
-            return operation(self, other)  # scalars do not change
-        through(self, change, (self, other), NO_PARAMS)
-        return self
-
-    return method
-
-
-def _unary(primitive: Primitive) -> Callable[[Any], Any]:
     def method(self: Any) -> Any:
         return write_row(self.tape, primitive, (self.value,), (self.index,), NO_PARAMS, 2)
 
@@ -460,55 +394,17 @@ def through(traced: Traced, written: Callable[..., Any], args: Any, kwargs: Any,
         context.place = None
 
 
-def _by_users(value: Any) -> Any:
-    """Let functions of the user's among arguments run as such: what they call is no part of what calls them."""
-    if type(value) is dict:
-        return {key: _by_users(item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map(_by_users, value))
-    if not callable(value):
-        return value
-
-    @functools.wraps(value)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        context = threads.context
-        before, context.place = context.place, None
-        try:
-            return value(*args, **kwargs)
-        finally:
-            context.place = before
-
-    return call
-
-
-def _method(function: Callable[..., Any]) -> Callable[..., Any]:
-    written = CALLS[function]
-
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if args or kwargs:
-            target, args, kwargs = set_out_aside(out_position(function), (self, *args), kwargs)
-            if target is not None:
-                result = through(self, written, args, kwargs)
-                return through(self, write_out, (target, result, function.__name__), NO_PARAMS)
-            return finished(function, args, kwargs, through(self, written, args, kwargs))
-        args = (self,)
-        return finished(function, args, NO_PARAMS, through(self, written, args, NO_PARAMS))
-
-    method.__name__ = written.__name__
-    return method
-
-
 class Traced(Recordable):
     """A value that is being traced: behaves as the array or scalar it stands for, and writes down what is done.
 
     It can be assigned to: the list says each value once, so an assignment makes a new value, and the traced array
-    stands for that from then on (see `assign`).  An index of -1 marks an array that depends on no input yet.
+    stands for that from then on (see `assignment`).  An index of -1 marks an array that depends on no input yet.
     """
 
     index: int
     tape: Tape
     value: Any
-    link: tuple[Traced, Primitive, Mapping[str, Any]]
+    link: tuple[Traced, Any, Mapping[str, Any]]
     views: list[weakref.ref[Traced]]
 
     __slots__ = ("__weakref__", "index", "link", "tape", "value", "views")
@@ -516,24 +412,6 @@ class Traced(Recordable):
 
     def __init__(self, value: Any, tape: Tape, index: int) -> None:
         self.value, self.tape, self.index = value, tape, index  # link and views are set when they are first needed
-
-    def become(self, other: Any) -> None:
-        """Stand for another value from now on: that of this array after an assignment, which stays where it lies."""
-        if type(other) is not Traced:
-            other = Traced(other, self.tape, -1)
-        if not hasattr(self, "link") and self.value.shape:
-            other = relaid(other, innermost(self))
-        self.value, self.tape, self.index = other.value, other.tape, other.index
-
-    def record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
-        if self.tape.context.place is None:
-            return at_place(lambda: record(primitive, args, params))
-        if "index" in params:
-            see_large(self.tape, params["index"])
-        if len(args) == 1:
-            result = write_row(self.tape, primitive, (self.value,), (self.index,), params, 2)
-            return link_view(result, self, primitive, params) if primitive in VIEWS else result
-        return record(primitive, args, params)
 
     # -- What it is --
 
@@ -545,7 +423,7 @@ class Traced(Recordable):
         """
         frame = _getframe(1)
         asking = frame.f_back
-        if asking is not None and frame.f_globals.get("__name__") == "abc" and _shuffles(asking):
+        if asking is not None and frame.f_globals.get("__name__") == "abc" and shuffles(asking):
             if len(self.value.shape) == 1:
                 return list  # which is shuffled element by element
             raise LostGradientError(
@@ -555,7 +433,7 @@ class Traced(Recordable):
                     "Write y = y[rng.permutation(len(y))].",
                 )
             )
-        return Traced if _asked_inside(frame) else type(innermost(self))
+        return Traced if asks_inside(frame) else type(innermost(self))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -581,88 +459,11 @@ class Traced(Recordable):
     def itemsize(self) -> int:
         return self.value.itemsize  # type: ignore[no-any-return]
 
-    @property
-    def T(self) -> Any:
-        axes = {"axes": tuple(range(self.value.ndim))[::-1]}
-        return link_view(write_row(self.tape, transpose, (self.value,), (self.index,), axes, 2), self, transpose, axes)
+    def __copy__(self) -> Traced:
+        return Traced(self.value, self.tape, self.index)
 
-    @property
-    def mT(self) -> Any:
-        return np.matrix_transpose(self)
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        return layout(self).strides  # type: ignore[no-any-return]
-
-    @property
-    def flags(self) -> Any:
-        return layout(self).flags
-
-    @property
-    def base(self) -> Any:
-        return self.link[0] if hasattr(self, "link") else None
-
-    @property
-    def device(self) -> str:
-        return "cpu"
-
-    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
-        return np
-
-    @property
-    def flat(self) -> Flat:
-        return Flat(self)
-
-    @property
-    def real(self) -> Any:
-        return self if self.dtype.kind != "c" else np.real(self)
-
-    @real.setter
-    def real(self, value: Any) -> None:
-        self[...] = value if self.dtype.kind != "c" else value + 1j * np.imag(self)
-
-    @property
-    def imag(self) -> Any:
-        return np.imag(self)
-
-    @imag.setter
-    def imag(self, value: Any) -> None:
-        if self.dtype.kind != "c":
-            raise TypeError("array does not have imaginary part to set")
-        self[...] = np.real(self) + 1j * value
-
-    def conj(self) -> Any:
-        return self if self.dtype.kind != "c" else np.conjugate(self)
-
-    conjugate = conj
-
-    # Properties that give the method, so that a scalar has none: hasattr(x, "__len__") is how people tell it.
-
-    @property
-    def __len__(self) -> Callable[[], int]:
-        shape = self.value.shape
-        if not shape:
-            kind = type(innermost(self))
-            if kind is ndarray:
-                raise TypeError("len() of unsized object")
-            raise MissingError(f"object of type 'numpy.{kind.__name__}' has no len()")
-        return lambda: shape[0]
-
-    @property
-    def __iter__(self) -> Callable[[], Iterator[Any]]:
-        shape = self.value.shape
-        if not shape and type(innermost(self)) is not ndarray and _names(_getframe(1), "__iter__"):
-            raise MissingError(f"'numpy.{type(innermost(self)).__name__}' object has no attribute '__iter__'")
-        return self._elements_in_turn
-
-    def _elements_in_turn(self) -> Iterator[Any]:
-        shape = self.value.shape
-        if not shape:
-            kind = type(innermost(self))
-            if kind is ndarray:
-                raise TypeError("iteration over a 0-d array")
-            raise TypeError(f"'numpy.{kind.__name__}' object is not iterable")
-        return (self[k] for k in range(shape[0]))
+    def __deepcopy__(self, memo: Any) -> Traced:
+        return self.__copy__()
 
     def __repr__(self) -> str:
         return f"Traced({self.value!r})"
@@ -679,14 +480,14 @@ class Traced(Recordable):
     __pow__, __rpow__ = _binary(e.power), _reflected(e.power)
     __mod__, __rmod__ = _binary(e.remainder), _reflected(e.remainder)
     __floordiv__, __rfloordiv__ = _binary(e.floor_divide), _reflected(e.floor_divide)
-    __neg__, __pos__, __abs__ = _unary(e.negative), _unary(e.positive), _unary(e.absolute)
+    __neg__, __pos__, __abs__ = unary(e.negative), unary(e.positive), unary(e.absolute)
     __lt__, __le__ = _binary(e.less), _binary(e.less_equal)
     __gt__, __ge__ = _binary(e.greater), _binary(e.greater_equal)
     __eq__, __ne__ = _binary(e.equal), _binary(e.not_equal)
     __and__, __rand__ = _binary(e.bitwise_and), _reflected(e.bitwise_and)
     __or__, __ror__ = _binary(e.bitwise_or), _reflected(e.bitwise_or)
     __xor__, __rxor__ = _binary(e.bitwise_xor), _reflected(e.bitwise_xor)
-    __invert__ = _unary(e.invert)
+    __invert__ = unary(e.invert)
 
     def __divmod__(self, other: Any) -> tuple[Any, Any]:
         return self // other, self % other
@@ -694,55 +495,15 @@ class Traced(Recordable):
     def __matmul__(self, other: Any) -> Any:
         ndim = self.value.ndim
         if (ndim == 1 or ndim == 2) and (type(other) is Traced or type(other) is ndarray) and 0 < other.ndim < 3:
-            return record(matmul, (self, other), NO_PARAMS)
+            return record_line(matmul, (self, other), NO_PARAMS)
         if type(other).__module__.startswith("scipy.sparse"):
             return NotImplemented  # it has a product from the left
         return through(self, functions.matmul, (self, other), NO_PARAMS)
 
     def __rmatmul__(self, other: Any) -> Any:
         if type(other) is ndarray and 0 < other.ndim < 3 and 0 < self.value.ndim < 3:
-            return record(matmul, (other, self), NO_PARAMS)
+            return record_line(matmul, (other, self), NO_PARAMS)
         return through(self, functions.matmul, (other, self), NO_PARAMS)
-
-    # -- Indexing --
-
-    def __getitem__(self, index: Any) -> Any:
-        if type(index) is int:
-            params = {"index": (index,)}
-            item = write_row(self.tape, getitem, (self.value,), (self.index,), params, 2)
-            return item if self.value.ndim == 1 else link_view(item, self, getitem, params)
-        template, operands = as_index(index)
-        see_large(self.tape, template)
-        params = {"index": template}
-        if operands:
-            return record(getitem, (self, *operands), params)
-        return link_view(write_row(self.tape, getitem, (self.value,), (self.index,), params, 2), self, getitem, params)
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        through(self, assign, (self, index, value), NO_PARAMS)
-
-    def __copy__(self) -> Traced:
-        return Traced(self.value, self.tape, self.index)
-
-    def __deepcopy__(self, memo: Any) -> Traced:
-        return self.__copy__()
-
-    __iadd__, __isub__, __imul__ = _augmented(e.add), _augmented(e.subtract), _augmented(e.multiply)
-    __itruediv__, __ipow__ = _augmented(e.divide), _augmented(e.power)
-    __imod__, __ifloordiv__ = _augmented(e.remainder), _augmented(e.floor_divide)
-    __imatmul__ = _augmented(functions.matmul)
-
-    def fill(self, value: Any) -> None:
-        self[...] = value
-
-    def put(self, indices: Any, values: Any, mode: str = "raise") -> None:
-        functions.in_place.put(self, indices, values, mode)
-
-    def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> None:
-        self[...] = np.sort(self, axis, kind, order, stable=stable)
-
-    def partition(self, kth: Any, axis: int = -1, kind: Any = "introselect", order: Any = None) -> None:
-        self[...] = np.partition(self, kth, axis, kind, order)
 
     # -- Becoming a plain number --
 
@@ -754,13 +515,6 @@ class Traced(Recordable):
             self.tape.guards.append((self.index, value, caller()))
         return value
 
-    def _decided(self) -> np.ndarray[Any, Any]:
-        """Return the values of integers or booleans; that they are these is one decision, however many they are."""
-        values = _copy(_asarray(self.value))
-        if self.tape.keep_all:
-            at_place(lambda: bool((self == values).all()))
-        return values
-
     def __int__(self) -> int:
         return self._decide(int(self.value))
 
@@ -770,247 +524,47 @@ class Traced(Recordable):
     def __trunc__(self) -> int:
         return int(self)
 
-    def __floor__(self) -> int:
+    def __floor__(self: Any) -> int:
         return int(np.floor(self))
 
-    def __ceil__(self) -> int:
+    def __ceil__(self: Any) -> int:
         return int(np.ceil(self))
 
     def __float__(self) -> float:
         if self.dtype.kind in "biu":
             return float(int(self))
-        if self.index < 0 or _formats(_getframe(1)):
+        if self.index < 0 or formats(_getframe(1)):
             return float(innermost(self))
         raise lost(caller())
 
     def __complex__(self) -> complex:
         return complex(self.value) if self.index < 0 else complex(float(self))
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        """Become a plain array where no derivative is lost: a constant, positions, or an array of traced elements.
 
-        The last is what ``np.mean([a, b])`` makes of a list; NumPy then computes on the elements by their operators.
-        """
-        if self.index >= 0:
-            if self.dtype.kind in "biu" and dtype is None:
-                return self._decided()
-            if (
-                (dtype is None or np.dtype(dtype).hasobject)
-                and self.size <= MOST_OBJECTS
-                and _may_hold_objects(_getframe(1))
-            ):
-                return _elements(self)
-            raise lost(caller())
-        constant = np.asarray(self.value, dtype).view()
-        constant.flags.writeable = False  # what is written into it behind our back would be lost
-        return constant
-
-    def item(self, *index: Any) -> Any:
-        if index:
-            where = index[0] if len(index) == 1 else index
-            return self[tuple(where)] if isinstance(where, tuple) else self.ravel()[where]
-        return self.reshape(())
-
-    def tolist(self) -> Any:
-        return self if self.ndim == 0 else [part.tolist() for part in self]
-
-    # -- NumPy's protocols --
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        handler = CALLS.get(ufunc)
-        if method == "__call__" and not kwargs:
-            if type(handler) is Primitive:
-                if len(inputs) == 1:
-                    return write_row(self.tape, handler, (self.value,), (self.index,), NO_PARAMS, 2)
-                return record(handler, inputs, NO_PARAMS)
-            if handler is not None:
-                return finished(ufunc, inputs, kwargs, through(self, handler, inputs, kwargs))
-        outs = kwargs.get("out")
-        if outs is not None:
-            if all_constant(inputs) and not any(type(out) is Traced for out in outs):
-                return getattr(ufunc, method)(*plain(inputs), **plain(kwargs))
-            return through(self, write_ufunc, (ufunc, method, inputs, kwargs), NO_PARAMS)
-        if handler is None and ufunc.types == ["O" * ufunc.nin + "->" + "O" * ufunc.nout] and method == "__call__":
-            return ufunc(*[_elements(x) if type(x) is Traced else x for x in inputs])  # made by np.frompyfunc
-        if handler is None:
-            raise unsupported(ufunc.__name__)
-        made = through(self, functions.ufuncs.METHODS[method], (ufunc, *inputs), kwargs)
-        return finished(getattr(ufunc, method), inputs, kwargs, made)
-
-    def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
-        handler = CALLS.get(func)
-        if handler is None:
-            if all_constant((args, kwargs)):
-                return func(*plain(args), **plain(kwargs))
-            raise unsupported(getattr(func, "__name__", str(func)))
-        out_at, is_usual = _how(func)
-        if "out" in kwargs or (out_at is not None and len(args) > out_at):
-            target, args, kwargs = set_out_aside(out_at, args, kwargs)
-            if target is not None:
-                result = through(self, handler, args, kwargs)
-                return through(self, write_out, (target, result, func.__name__), NO_PARAMS)
-        if func in CALLING:
-            args, kwargs = _by_users(args), _by_users(kwargs)
-        if self.tape.context.place is not None:
-            return handler(*args, **kwargs)
-        if is_usual:
-            return finished(func, args, kwargs, through(self, handler, args, kwargs))
-        if args and type(args[0]) is Traced:
-            if func is _copy:
-                return as_array(args[0].copy(kwargs.get("order", args[1] if len(args) > 1 else "K")))
-            if func is np.ravel:
-                return args[0].ravel(*args[1:], **kwargs)
-            kwargs = {**kwargs, "order": in_memory(args[0], kwargs["order"])} if "order" in kwargs else kwargs
-        return finished(func, args, kwargs, through(self, handler, args, kwargs))
-
-    # -- Methods of arrays --
-
-    sum, mean, prod = _method(np.sum), _method(np.mean), _method(np.prod)
-    std, var, cumsum = _method(np.std), _method(np.var), _method(np.cumsum)
-    max, min, argmax, argmin = _method(np.max), _method(np.min), _method(np.argmax), _method(np.argmin)
-    all, any, ptp, clip = _method(np.all), _method(np.any), _method(np.ptp), _method(np.clip)
-    dot, trace, diagonal = _method(np.dot), _method(np.trace), _method(np.diagonal)
-    squeeze, swapaxes = _method(np.squeeze), _method(np.swapaxes)
-    take, repeat, choose = _method(np.take), _method(np.repeat), _method(np.choose)
-    argsort, argpartition, searchsorted = _method(np.argsort), _method(np.argpartition), _method(np.searchsorted)
-    nonzero, cumprod, round = _method(np.nonzero), _method(np.cumprod), _method(np.round)
-    sign = _method(np.sign)
-
-    def ravel(self, order: str = "C") -> Any:
-        """Return the elements one after the other: a view where they lie so in memory."""
-        source, lies = self, layout(self)
-        if order == "K":
-            if any(n > 1 and not step for n, step in zip(lies.shape, lies.strides, strict=True)):
-                places = numbered(lies).ravel("K")  # NumPy's own order
-                return through(self, operator.getitem, (self.ravel(), places), NO_PARAMS)
-            axes = sorted(range(self.ndim), key=lambda k: -abs(lies.strides[k]))
-            if axes != list(range(self.ndim)):
-                source, lies = self.transpose(axes), lies.transpose(axes)
-            order = "C"
-        order = in_memory(self, order)
-        flat = through(self, CALLS[np.ravel], (source, order), NO_PARAMS)
-        is_view = lies.flags.f_contiguous if order == "F" else lies.flags.c_contiguous
-        return flat if is_view or type(flat) is not Traced else laid_out(flat, "C")
-
-    def flatten(self, order: str = "C") -> Any:
-        flat = self.ravel(order)
-        return flat.__copy__() if type(flat) is Traced else flat
-
-    def copy(self, order: str = "C") -> Any:
-        return laid_out(self, order) if self.value.shape else self.__copy__()
-
-    def reshape(self, *shape: Any, **kwargs: Any) -> Any:
-        wanted = shape[0] if len(shape) == 1 else shape
-        if not kwargs and type(self.value) is ndarray:
-            try:
-                params = {"shape": self.value.reshape(wanted).shape}
-            except (ValueError, TypeError):
-                pass  # it is raised below, with the user's line
-            else:
-                made = write_row(self.tape, reshape, (self.value,), (self.index,), params, 2)
-                return link_view(made, self, reshape, params)
-        if "order" in kwargs:
-            kwargs["order"] = in_memory(self, kwargs["order"])
-        return through(self, functions.reshape, (self, wanted), kwargs)
-
-    def transpose(self, *axes: Any) -> Any:
-        wanted = axes[0] if len(axes) == 1 else axes or None
-        return through(self, functions.transpose, (self, wanted), NO_PARAMS)
-
-    def compress(self, condition: Any, axis: Any = None, out: Any = None) -> Any:
-        result = through(self, CALLS[np.compress], (condition, self, axis), NO_PARAMS)
-        return result if out is None else through(self, write_out, (out, result, "compress"), NO_PARAMS)
-
-    def __round__(self, ndigits: int | None = None) -> Any:
-        return int(np.rint(self)) if ndigits is None else np.round(self, ndigits)
-
-    def is_integer(self) -> Any:
-        return self == np.floor(self)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        raise LostGradientError(
-            explain_at(
-                caller(),
-                "a traced value cannot be pickled, it belongs to the trace that is running:",
-                "Pickle the results of the differentiated function, or stop_gradient(x) of what you want to keep.",
-            )
-        )
-
-    def view(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the same elements under another name; as another type they would be taken by their bytes."""
-        return _refusing("view")(self) if args or kwargs else self[...]
-
-    def astype(
-        self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
-    ) -> Any:
-        made = through(self, functions.astype, (self, dtype, order, casting), NO_PARAMS)
-        if type(made) is not Traced or not self.value.shape or (made is self and not copy):
-            made = made.__copy__() if copy and made is self else made
-            return as_array(made) if not self.value.shape and type(innermost(self)) is ndarray else made
-        return laid_out(made, order)
+def variable(tape: Tape, value: Any) -> Traced:
+    """Make an independent variable of a trace."""
+    if value.dtype is not FLOAT64:
+        tape.with_complex = tape.with_complex or value.dtype.kind == "c"
+        tape.narrow = True
+    traced = Traced(value, tape, tape.size)
+    tape.size += 1
+    return traced
 
 
-class Flat:
-    """The elements of a traced array one after the other: ``x.flat``."""
-
-    def __init__(self, of: Traced) -> None:
-        self.base, self.index = of, 0
-
-    @property
-    def coords(self) -> tuple[int, ...]:
-        left, found = self.index, []
-        for n in self.base.shape[::-1]:
-            found.append(left % n)
-            left //= n
-        return tuple(found[::-1])
-
-    def __iter__(self) -> Flat:
-        return self
-
-    def __next__(self) -> Any:
-        if self.index >= self.base.size:
-            raise StopIteration
-        self.index += 1
-        return self.base.ravel()[self.index - 1]
-
-    def __len__(self) -> int:
-        return self.base.size
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.base.ravel()[index]
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        functions.in_place.put(self.base, np.arange(self.base.size)[index], value)
+def capture(tape: Tape, other: Traced) -> Traced:
+    """Make an independent variable of a traced value of another trace, which the body of a loop closes over."""
+    assert tape.captures is not None
+    value = innermost(other)
+    if other.index < 0:
+        return Traced(value, tape, -1)
+    key = (id(other.tape), other.index)
+    captured = tape.captures.get(key)
+    if captured is None:
+        captured = tape.captures[key] = (other.__copy__(), variable(tape, value))
+    return captured[1].__copy__()
 
 
-_TAKEN = dict.fromkeys(("hex", "as_integer_ratio"), "a traced number apart into plain integers")
-
-
-def _refusing(name: str) -> Callable[..., Any]:
-    def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
-        if (foreign := scipy_call()) is not None:
-            raise unsupported_call(foreign, caller())
-        raise LostGradientError(
-            explain_at(
-                caller(),
-                f"{name} takes {_TAKEN.get(name, 'the bytes of a traced array')}, which would lose its derivative:",
-                "Leave it out, or take it of the result of the differentiated function.",
-            )
-        )
-
-    return method
-
-
-for _name in ("tobytes", "tofile", "dump", "dumps", "getfield", "setfield", "byteswap", "hex", "as_integer_ratio"):
-    setattr(Traced, _name, _refusing(_name))
-
-
-for _ufunc in (
-    np.exp, np.exp2, np.expm1, np.log, np.log2, np.log10, np.log1p, np.sqrt, np.cbrt, np.square, np.reciprocal,
-    np.sin, np.cos, np.tan, np.arcsin, np.arccos, np.arctan, np.sinh, np.cosh, np.tanh, np.arcsinh, np.arccosh,
-    np.arctanh, np.degrees, np.radians, np.rad2deg, np.deg2rad, np.fabs, np.rint,
-):  # fmt: skip
-    setattr(Traced, _ufunc.__name__, _unary(CALLS[_ufunc]))  # type: ignore[arg-type]  # by name, for arrays of objects
+# ---- Values that hold traced ones ----
 
 
 def all_constant(value: Any) -> bool:
@@ -1075,31 +629,6 @@ def _position(value: Any) -> int | None:
     return None if value is None else operator.index(value)
 
 
-MOST_OBJECTS = 4096
-"""The largest traced array that NumPy may take apart into an array of its elements."""
-_STORE = dis.opmap["STORE_SUBSCR"]
-_FORMAT = next((i.opcode, i.arg) for i in dis.get_instructions(lambda a, b: a % b) if i.opname == "BINARY_OP")
-
-
-def _may_hold_objects(frame: types.FrameType) -> bool:
-    """Tell whether what asks for a plain array can do with one of objects: not ``a[i] = t``, and not compiled SciPy."""
-    code = frame.f_code.co_code
-    return code[frame.f_lasti] != _STORE and not frame.f_globals.get("__name__", "").startswith("scipy")
-
-
-def _formats(frame: types.FrameType) -> bool:
-    """Tell whether what asks for a float is ``"%.3f" % t``: as in an f-string, it is for people to read."""
-    code, at = frame.f_code.co_code, frame.f_lasti
-    return (code[at], code[at + 1]) == _FORMAT
-
-
-def _elements(traced: Traced) -> np.ndarray[Any, Any]:
-    whole = np.ndarray(traced.shape, object)
-    for index in np.ndindex(*traced.shape):
-        whole[index] = traced[index] if index else traced
-    return whole
-
-
 def first_traced(value: Any) -> Traced | None:
     """Return a value if it is traced, or the first traced value in a list, tuple or object array; None if none is."""
     if type(value) is Traced:
@@ -1130,31 +659,7 @@ def join(value: Any) -> Any:
     for item in value:
         if not (type(item) is Traced and not item.value.shape) and type(item) is not float:
             return functions.stack([join(item) for item in value])
-    return record(stack, value, _ALONG_LAST)  # a list of numbers, as most are
+    return record_line(stack, value, _ALONG_LAST)  # a list of numbers, as most are
 
 
 _ALONG_LAST: Mapping[str, Any] = types.MappingProxyType({"axis": -1})
-
-
-Tape.traced = Traced
-
-from wengert.tracing.assignment import (  # noqa: E402  # needs the class above, and is used in its methods
-    assign,
-    out_position,
-    overwrite,
-    set_out_aside,
-    write_out,
-    write_ufunc,
-)
-from wengert.tracing.views import (  # noqa: E402
-    CALLING,
-    VIEWS,
-    finished,
-    in_memory,
-    laid_like,
-    laid_out,
-    layout,
-    link_view,
-    numbered,
-    relaid,
-)

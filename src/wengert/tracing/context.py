@@ -1,0 +1,55 @@
+"""Context: what a thread is tracing, and which place in the user's code rows carry that wengert writes itself.
+
+>>> current_context().tapes
+[]
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from wengert.errors import RawLocation, caller
+
+
+class Context:
+    """The open tapes of a thread, the outermost first, and what holds for all of them."""
+
+    __slots__ = ("alarms", "frozen", "muted", "place", "tapes")
+
+    def __init__(self) -> None:
+        self.tapes: list[Any] = []
+        self.frozen: dict[Any, int] | None = None
+        """In the body of a loop, the open tapes and their sizes at its start: older arrays must not change in it."""
+        self.place: RawLocation | None = None
+        """The place that rows carry; None where it is that of the caller."""
+        self.alarms = 0
+        """How often NumPy has reported a value outside a function's domain; 1 to be safe, where it must not report."""
+        self.muted = False
+        """True while a sweep runs for the first time: if it raises an alarm it runs again, carefully."""
+
+
+class _Threads(threading.local):
+    def __init__(self) -> None:
+        self.context = Context()
+
+
+threads = _Threads()
+
+
+def current_context() -> Context:
+    """Return the context of this thread."""
+    return threads.context
+
+
+def at_place(write: Callable[[], Any]) -> Any:
+    """Run something that records rows of its own; their place is that of the user's line that led here."""
+    context = threads.context
+    if context.place is not None:
+        return write()
+    context.place = caller()
+    try:
+        return write()
+    finally:
+        context.place = None

@@ -1,0 +1,511 @@
+"""Methods: what an array has beside operators: indexing, assignment, NumPy's protocols, and its own methods.
+
+They are written in a class of their own, above views and assignment, which they are made of; and then copied onto
+`Traced`, since a class in between would make each row slower.
+
+>>> import wengert as wg
+>>> def f(x):
+...     y = x.reshape(2, 2)
+...     y[0] *= 3.0
+...     return y.sum()
+>>> wg.grad(f)(np.ones(4))
+array([3., 3., 1., 1.])
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.errors import LostGradientError, caller, explain_at
+from wengert.primitives.numpy import elementwise as e
+from wengert.primitives.numpy import functions
+from wengert.primitives.numpy.structural import getitem, reshape, transpose
+from wengert.primitives.table import CALLS
+from wengert.program import Primitive
+from wengert.tracing.assignment import assign, out_position, overwrite, set_out_aside, write_out, write_ufunc
+from wengert.tracing.callers import names_attribute, takes_objects
+from wengert.tracing.context import at_place, threads
+from wengert.tracing.layout import numbered
+from wengert.tracing.results import CALLBACKS, finish
+from wengert.tracing.tape import NO_PARAMS
+from wengert.tracing.traced import (
+    Traced,
+    all_constant,
+    as_array,
+    as_index,
+    innermost,
+    plain,
+    record_line,
+    remember_large,
+    through,
+    unary,
+    write_row,
+)
+from wengert.tracing.unsupported import lost, scipy_call, unsupported, unsupported_call
+from wengert.tracing.views import VIEWS, laid_out, link_view, model_of, order_in_memory
+
+_getframe = sys._getframe
+_asarray, _copy = np.asarray, np.copy
+"""NumPy's own, whatever stands in their places while a trace runs."""
+ndarray = np.ndarray
+
+
+class MissingError(AttributeError, TypeError):
+    """What a scalar has not: as an attribute to ``hasattr``, as an operation to ``len``."""
+
+
+def _augmented(operation: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    """Make ``a += b``: it changes the array itself, so that every name and view of it sees the change."""
+
+    def change(self: Traced, other: Any) -> None:
+        result = operation(self, other)
+        if result.shape != self.shape:
+            raise ValueError(
+                f"non-broadcastable output operand with shape {self.shape} doesn't match "
+                f"the broadcast shape {result.shape}"
+            )
+        overwrite(self, result)
+
+    def method(self: Any, other: Any) -> Any:
+        if not self.value.shape and type(innermost(self)) is not ndarray:
+            return operation(self, other)  # scalars do not change
+        through(self, change, (self, other), NO_PARAMS)
+        return self
+
+    return method
+
+
+def _by_users(value: Any) -> Any:
+    """Wrap functions of the user's among arguments: what they call is no part of the function that calls them."""
+    if type(value) is dict:
+        return {key: _by_users(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_by_users, value))
+    if not callable(value):
+        return value
+
+    @functools.wraps(value)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        context = threads.context
+        before, context.place = context.place, None
+        try:
+            return value(*args, **kwargs)
+        finally:
+            context.place = before
+
+    return call
+
+
+def _method_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    written = CALLS[function]
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if args or kwargs:
+            target, args, kwargs = set_out_aside(out_position(function), (self, *args), kwargs)
+            if target is not None:
+                result = through(self, written, args, kwargs)
+                return through(self, write_out, (target, result, function.__name__), NO_PARAMS)
+            return finish(function, args, kwargs, through(self, written, args, kwargs))
+        args = (self,)
+        return finish(function, args, NO_PARAMS, through(self, written, args, NO_PARAMS))
+
+    method.__name__ = written.__name__
+    return method
+
+
+@functools.cache
+def _how_called(function: Callable[..., Any]) -> tuple[int | None, bool]:
+    """Return where a NumPy function takes ``out``, and whether it is called as most are."""
+    return out_position(function), function not in (_copy, np.ravel, np.reshape)
+
+
+MOST_OBJECTS = 4096
+"""The largest traced array that NumPy may take apart into an array of its elements."""
+
+
+def _elements(traced: Any) -> np.ndarray[Any, Any]:
+    whole = np.ndarray(traced.shape, object)
+    for index in np.ndindex(*traced.shape):
+        whole[index] = traced[index] if index else traced
+    return whole
+
+
+_TAKEN = dict.fromkeys(("hex", "as_integer_ratio"), "a traced number apart into plain integers")
+
+
+def _refusing(name: str) -> Callable[..., Any]:
+    def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
+        if (foreign := scipy_call()) is not None:
+            raise unsupported_call(foreign, caller())
+        raise LostGradientError(
+            explain_at(
+                caller(),
+                f"{name} takes {_TAKEN.get(name, 'the bytes of a traced array')}, which would lose its derivative:",
+                "Leave it out, or take it of the result of the differentiated function.",
+            )
+        )
+
+    return method
+
+
+class ArrayMethods(Traced):
+    """The methods that are copied onto `Traced`."""
+
+    __slots__ = ()
+
+    def record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        if self.tape.context.place is None:
+            return at_place(lambda: record_line(primitive, args, params))
+        if "index" in params:
+            remember_large(self.tape, params["index"])
+        if len(args) == 1:
+            result = write_row(self.tape, primitive, (self.value,), (self.index,), params, 2)
+            return link_view(result, self, primitive, params) if primitive in VIEWS else result
+        return record_line(primitive, args, params)
+
+    # -- What it is --
+
+    @property
+    def T(self) -> Any:
+        axes = {"axes": tuple(range(self.value.ndim))[::-1]}
+        return link_view(write_row(self.tape, transpose, (self.value,), (self.index,), axes, 2), self, transpose, axes)
+
+    @property
+    def mT(self) -> Any:
+        return np.matrix_transpose(self)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return model_of(self).strides  # type: ignore[no-any-return]
+
+    @property
+    def flags(self) -> Any:
+        return model_of(self).flags
+
+    @property
+    def base(self) -> Any:
+        return self.link[0] if hasattr(self, "link") else None
+
+    @property
+    def device(self) -> str:
+        return "cpu"
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        return np
+
+    @property
+    def flat(self) -> Flat:
+        return Flat(self)
+
+    @property
+    def real(self) -> Any:
+        return self if self.dtype.kind != "c" else np.real(self)
+
+    @real.setter
+    def real(self, value: Any) -> None:
+        self[...] = value if self.dtype.kind != "c" else value + 1j * np.imag(self)
+
+    @property
+    def imag(self) -> Any:
+        return np.imag(self)
+
+    @imag.setter
+    def imag(self, value: Any) -> None:
+        if self.dtype.kind != "c":
+            raise TypeError("array does not have imaginary part to set")
+        self[...] = np.real(self) + 1j * value
+
+    def conj(self) -> Any:
+        return self if self.dtype.kind != "c" else np.conjugate(self)
+
+    conjugate = conj
+
+    # Properties that give the method, so that a scalar has none: hasattr(x, "__len__") is how people tell it.
+
+    @property
+    def __len__(self) -> Callable[[], int]:
+        shape = self.value.shape
+        if not shape:
+            kind = type(innermost(self))
+            if kind is ndarray:
+                raise TypeError("len() of unsized object")
+            raise MissingError(f"object of type 'numpy.{kind.__name__}' has no len()")
+        return lambda: shape[0]
+
+    @property
+    def __iter__(self) -> Callable[[], Iterator[Any]]:
+        shape = self.value.shape
+        if not shape and type(innermost(self)) is not ndarray and names_attribute(_getframe(1), "__iter__"):
+            raise MissingError(f"'numpy.{type(innermost(self)).__name__}' object has no attribute '__iter__'")
+        return self._elements_in_turn
+
+    def _elements_in_turn(self) -> Iterator[Any]:
+        shape = self.value.shape
+        if not shape:
+            kind = type(innermost(self))
+            if kind is ndarray:
+                raise TypeError("iteration over a 0-d array")
+            raise TypeError(f"'numpy.{kind.__name__}' object is not iterable")
+        return (self[k] for k in range(shape[0]))
+
+    # -- Indexing --
+
+    def __getitem__(self, index: Any) -> Any:
+        if type(index) is int:
+            params = {"index": (index,)}
+            item = write_row(self.tape, getitem, (self.value,), (self.index,), params, 2)
+            return item if self.value.ndim == 1 else link_view(item, self, getitem, params)
+        template, operands = as_index(index)
+        remember_large(self.tape, template)
+        params = {"index": template}
+        if operands:
+            return record_line(getitem, (self, *operands), params)
+        return link_view(write_row(self.tape, getitem, (self.value,), (self.index,), params, 2), self, getitem, params)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        through(self, assign, (self, index, value), NO_PARAMS)
+
+    __iadd__, __isub__, __imul__ = _augmented(e.add), _augmented(e.subtract), _augmented(e.multiply)
+    __itruediv__, __ipow__ = _augmented(e.divide), _augmented(e.power)
+    __imod__, __ifloordiv__ = _augmented(e.remainder), _augmented(e.floor_divide)
+    __imatmul__ = _augmented(functions.matmul)
+
+    def fill(self, value: Any) -> None:
+        self[...] = value
+
+    def put(self, indices: Any, values: Any, mode: str = "raise") -> None:
+        functions.in_place.put(self, indices, values, mode)
+
+    def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> None:
+        self[...] = np.sort(self, axis, kind, order, stable=stable)
+
+    def partition(self, kth: Any, axis: int = -1, kind: Any = "introselect", order: Any = None) -> None:
+        self[...] = np.partition(self, kth, axis, kind, order)
+
+    # -- Becoming a plain array --
+
+    def _decided(self) -> np.ndarray[Any, Any]:
+        """Return the values of integers or booleans; that they are these is one decision, however many they are."""
+        values = _copy(_asarray(self.value))
+        if self.tape.keep_all:
+            at_place(lambda: bool((self == values).all()))
+        return values
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """Become a plain array where no derivative is lost: a constant, positions, or an array of traced elements.
+
+        The last is what ``np.mean([a, b])`` makes of a list; NumPy then computes on the elements by their operators.
+        """
+        if self.index >= 0:
+            if self.dtype.kind in "biu" and dtype is None:
+                return self._decided()
+            if (
+                (dtype is None or np.dtype(dtype).hasobject)
+                and self.size <= MOST_OBJECTS
+                and takes_objects(_getframe(1))
+            ):
+                return _elements(self)
+            raise lost(caller())
+        constant = np.asarray(self.value, dtype).view()
+        constant.flags.writeable = False  # what is written into it behind our back would be lost
+        return constant
+
+    def item(self, *index: Any) -> Any:
+        if index:
+            where = index[0] if len(index) == 1 else index
+            return self[tuple(where)] if isinstance(where, tuple) else self.ravel()[where]
+        return self.reshape(())
+
+    def tolist(self) -> Any:
+        return self if self.ndim == 0 else [part.tolist() for part in self]
+
+    # -- NumPy's protocols --
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        handler = CALLS.get(ufunc)
+        if method == "__call__" and not kwargs:
+            if type(handler) is Primitive:
+                if len(inputs) == 1:
+                    return write_row(self.tape, handler, (self.value,), (self.index,), NO_PARAMS, 2)
+                return record_line(handler, inputs, NO_PARAMS)
+            if handler is not None:
+                return finish(ufunc, inputs, kwargs, through(self, handler, inputs, kwargs))
+        outs = kwargs.get("out")
+        if outs is not None:
+            if all_constant(inputs) and not any(type(out) is Traced for out in outs):
+                return getattr(ufunc, method)(*plain(inputs), **plain(kwargs))
+            return through(self, write_ufunc, (ufunc, method, inputs, kwargs), NO_PARAMS)
+        if handler is None and ufunc.types == ["O" * ufunc.nin + "->" + "O" * ufunc.nout] and method == "__call__":
+            return ufunc(*[_elements(x) if type(x) is Traced else x for x in inputs])  # made by np.frompyfunc
+        if handler is None:
+            raise unsupported(ufunc.__name__)
+        made = through(self, functions.ufuncs.METHODS[method], (ufunc, *inputs), kwargs)
+        return finish(getattr(ufunc, method), inputs, kwargs, made)
+
+    def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
+        handler = CALLS.get(func)
+        if handler is None:
+            if all_constant((args, kwargs)):
+                return func(*plain(args), **plain(kwargs))
+            raise unsupported(getattr(func, "__name__", str(func)))
+        out_at, is_usual = _how_called(func)
+        if "out" in kwargs or (out_at is not None and len(args) > out_at):
+            target, args, kwargs = set_out_aside(out_at, args, kwargs)
+            if target is not None:
+                result = through(self, handler, args, kwargs)
+                return through(self, write_out, (target, result, func.__name__), NO_PARAMS)
+        if func in CALLBACKS:
+            args, kwargs = _by_users(args), _by_users(kwargs)
+        if self.tape.context.place is not None:
+            return handler(*args, **kwargs)
+        if is_usual:
+            return finish(func, args, kwargs, through(self, handler, args, kwargs))
+        if args and type(args[0]) is Traced:
+            array: Any = args[0]
+            if func is _copy:
+                return as_array(array.copy(kwargs.get("order", args[1] if len(args) > 1 else "K")))
+            if func is np.ravel:
+                return array.ravel(*args[1:], **kwargs)
+            kwargs = {**kwargs, "order": order_in_memory(array, kwargs["order"])} if "order" in kwargs else kwargs
+        return finish(func, args, kwargs, through(self, handler, args, kwargs))
+
+    # -- Methods of arrays --
+
+    sum, mean, prod = _method_of(np.sum), _method_of(np.mean), _method_of(np.prod)
+    std, var, cumsum = _method_of(np.std), _method_of(np.var), _method_of(np.cumsum)
+    max, min, argmax, argmin = _method_of(np.max), _method_of(np.min), _method_of(np.argmax), _method_of(np.argmin)
+    all, any, ptp, clip = _method_of(np.all), _method_of(np.any), _method_of(np.ptp), _method_of(np.clip)
+    dot, trace, diagonal = _method_of(np.dot), _method_of(np.trace), _method_of(np.diagonal)
+    squeeze, swapaxes = _method_of(np.squeeze), _method_of(np.swapaxes)
+    take, repeat, choose = _method_of(np.take), _method_of(np.repeat), _method_of(np.choose)
+    argsort, argpartition = _method_of(np.argsort), _method_of(np.argpartition)
+    searchsorted, nonzero = _method_of(np.searchsorted), _method_of(np.nonzero)
+    cumprod, round, sign = _method_of(np.cumprod), _method_of(np.round), _method_of(np.sign)
+
+    def ravel(self, order: str = "C") -> Any:
+        """Return the elements one after the other: a view where they lie so in memory."""
+        source, lies = self, model_of(self)
+        if order == "K":
+            if any(n > 1 and not step for n, step in zip(lies.shape, lies.strides, strict=True)):
+                places = numbered(lies).ravel("K")  # NumPy's own order
+                return through(self, operator.getitem, (self.ravel(), places), NO_PARAMS)
+            axes = sorted(range(self.ndim), key=lambda k: -abs(lies.strides[k]))
+            if axes != list(range(self.ndim)):
+                source, lies = self.transpose(axes), lies.transpose(axes)
+            order = "C"
+        order = order_in_memory(self, order)
+        flat = through(self, CALLS[np.ravel], (source, order), NO_PARAMS)
+        is_view = lies.flags.f_contiguous if order == "F" else lies.flags.c_contiguous
+        return flat if is_view or type(flat) is not Traced else laid_out(flat, "C")
+
+    def flatten(self, order: str = "C") -> Any:
+        flat = self.ravel(order)
+        return flat.__copy__() if type(flat) is Traced else flat
+
+    def copy(self, order: str = "C") -> Any:
+        return laid_out(self, order) if self.value.shape else self.__copy__()
+
+    def reshape(self, *shape: Any, **kwargs: Any) -> Any:
+        wanted = shape[0] if len(shape) == 1 else shape
+        if not kwargs and type(self.value) is ndarray:
+            try:
+                params = {"shape": self.value.reshape(wanted).shape}
+            except (ValueError, TypeError):
+                pass  # it is raised below, with the user's line
+            else:
+                made = write_row(self.tape, reshape, (self.value,), (self.index,), params, 2)
+                return link_view(made, self, reshape, params)
+        if "order" in kwargs:
+            kwargs["order"] = order_in_memory(self, kwargs["order"])
+        return through(self, functions.reshape, (self, wanted), kwargs)
+
+    def transpose(self, *axes: Any) -> Any:
+        wanted = axes[0] if len(axes) == 1 else axes or None
+        return through(self, functions.transpose, (self, wanted), NO_PARAMS)
+
+    def compress(self, condition: Any, axis: Any = None, out: Any = None) -> Any:
+        result = through(self, CALLS[np.compress], (condition, self, axis), NO_PARAMS)
+        return result if out is None else through(self, write_out, (out, result, "compress"), NO_PARAMS)
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        return int(np.rint(self)) if ndigits is None else np.round(self, ndigits)
+
+    def is_integer(self) -> Any:
+        return self == np.floor(self)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise LostGradientError(
+            explain_at(
+                caller(),
+                "a traced value cannot be pickled, it belongs to the trace that is running:",
+                "Pickle the results of the differentiated function, or stop_gradient(x) of what you want to keep.",
+            )
+        )
+
+    def view(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the same elements under another name; as another type they would be taken by their bytes."""
+        return _refusing("view")(self) if args or kwargs else self[...]
+
+    def astype(
+        self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
+    ) -> Any:
+        made = through(self, functions.astype, (self, dtype, order, casting), NO_PARAMS)
+        if type(made) is not Traced or not self.value.shape or (made is self and not copy):
+            made = made.__copy__() if copy and made is self else made
+            return as_array(made) if not self.value.shape and type(innermost(self)) is ndarray else made
+        return laid_out(made, order)
+
+
+class Flat:
+    """The elements of a traced array one after the other: ``x.flat``."""
+
+    def __init__(self, base: Any) -> None:
+        self.base, self.index = base, 0
+
+    @property
+    def coords(self) -> tuple[int, ...]:
+        return tuple(int(k) for k in np.unravel_index(self.index, self.base.shape))
+
+    def __iter__(self) -> Flat:
+        return self
+
+    def __next__(self) -> Any:
+        if self.index >= self.base.size:
+            raise StopIteration
+        self.index += 1
+        return self.base.ravel()[self.index - 1]
+
+    def __len__(self) -> int:
+        return int(self.base.size)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.base.ravel()[index]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        functions.in_place.put(self.base, np.arange(self.base.size)[index], value)
+
+
+_REFUSED = ("tobytes", "tofile", "dump", "dumps", "getfield", "setfield", "byteswap", "hex", "as_integer_ratio")
+_BY_NAME = (
+    np.exp, np.exp2, np.expm1, np.log, np.log2, np.log10, np.log1p, np.sqrt, np.cbrt, np.square, np.reciprocal,
+    np.sin, np.cos, np.tan, np.arcsin, np.arccos, np.arctan, np.sinh, np.cosh, np.tanh, np.arcsinh, np.arccosh,
+    np.arctanh, np.degrees, np.radians, np.rad2deg, np.deg2rad, np.fabs, np.rint,
+)  # fmt: skip
+"""Ufuncs that NumPy calls by name on the elements of an array of objects."""
+
+
+def complete() -> None:
+    """Give `Traced` the methods of an array."""
+    for name, method in vars(ArrayMethods).items():
+        if name not in ("__doc__", "__module__", "__slots__"):
+            setattr(Traced, name, method)
+    for name in _REFUSED:
+        setattr(Traced, name, _refusing(name))
+    for ufunc in _BY_NAME:
+        setattr(Traced, ufunc.__name__, unary(CALLS[ufunc]))  # type: ignore[arg-type]
