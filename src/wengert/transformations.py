@@ -125,8 +125,9 @@ def demand_picklable(function: Any, whole: str) -> None:
         return
     if any(name.rpartition(".")[2] in ("cloudpickle", "dill") for name in sys.modules):
         return
+    code = function.__code__
     raise PickleError(
-        f"{whole} cannot be pickled: the function {function.__qualname__} "
-        f"({function.__code__.co_filename}:{function.__code__.co_firstlineno}) is not to be found by its name.\n"
-        f"Define it by def at the top level of a module; or pickle it with cloudpickle, which takes it by value."
+        f"{whole} cannot be pickled: its function {function.__qualname__} ({code.co_filename}:{code.co_firstlineno}) "
+        "cannot be found by name.\n"
+        "Define it by def at the top level of a module; or pickle with cloudpickle, which takes functions by value."
     )

@@ -30,7 +30,7 @@ from wengert.cost import Cost, cost
 from wengert.errors import BranchError
 from wengert.planning import Sweep, count_sweep
 from wengert.primitives.numpy.structural import alias, getitem, stack
-from wengert.program import Atom, Constant, Program, Shaped, Var, as_value
+from wengert.program import Atom, Constant, Program, Shaped, Var, as_value, made_from, make_again
 
 CODE, CODE_OF_A_LINE = 40_000, 20_000
 """Bytes that tracing a body and writing its sweeps takes, at its peak: for any, and for each line."""
@@ -82,6 +82,8 @@ class Loop(Holding):
     origin: tuple[Holding, Mask, tuple[int, ...]] | None = None
     memo: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
     """What follows from the fields and was worked out once."""
+
+    __getstate__, __setstate__ = made_from, make_again
 
     @property
     def steps(self) -> int:
