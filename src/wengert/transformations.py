@@ -93,7 +93,10 @@ class Transformed:
     def __reduce__(self) -> str | tuple[Any, ...]:
         if is_global(self):  # a decorated function of a module
             return self.__qualname__  # type: ignore[no-any-return,attr-defined]
-        demand_picklable(self.function, repr(self))
+        innermost = self.function
+        while isinstance(innermost, Transformed) and not is_global(innermost):
+            innermost = innermost.function
+        demand_picklable(innermost, repr(self))
         return _transform, (self.transformation, self.function, self._particular())
 
 
