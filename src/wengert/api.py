@@ -24,9 +24,9 @@ from wengert.errors import ArgumentError, ResultError, caller, explain_at
 from wengert.linearization import Linearization, by_position, write_graph
 from wengert.passes.scalarization import is_scalar, scalarize
 from wengert.planning import Plan, choose, plan_program
-from wengert.program import Program
+from wengert.program import Portable, Program
 from wengert.tracing import Trace, Traced, Unchanged, parameter_names, results_of, run, watch
-from wengert.transformations import Transformed
+from wengert.transformations import Transformed, is_global
 
 Array = Any
 Function = Callable[..., Any]
@@ -286,8 +286,11 @@ def linearize(f: Function, *primals: Any, has_aux: bool = False) -> Any:
     return _linear(f, primals, has_aux)
 
 
-class LinearMap:
-    """The derivative of a function at a point: call it with tangents, or ``.T`` of it with an adjoint."""
+class LinearMap(Portable):
+    """The derivative of a function at a point: call it with tangents, or ``.T`` of it with an adjoint.
+
+    It pickles with all that it needs; the function by its name, or, where it has none (a lambda), as a Program.
+    """
 
     __slots__ = ("_function", "_linearization", "_primals", "_returned", "_spread", "_unchanged")
 
@@ -302,6 +305,13 @@ class LinearMap:
         self._function, self._primals, self._linearization = function, primals, linearization
         self._spread, self._returned = spread, returned or Returned()
         self._unchanged: Unchanged | None = None
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        function = self._function if is_global(self._function) else self._program()
+        return function, self._primals, self._demand_unchanged(), self._spread, self._returned
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
 
     def __call__(self, *tangents: Any) -> Any:
         linearization = self._demand_unchanged()
@@ -340,17 +350,22 @@ class LinearMap:
     def T(self) -> Callable[[Any], Any]:
         """The transposed map: a function of an adjoint (of one argument: its product; of several: a tuple)."""
 
-        def transposed(adjoint: Any) -> Any:
-            bars = self.pull(adjoint)
-            return bars[0] if len(bars) == 1 else bars
+        return self._pull_one
 
-        return transposed
+    def _pull_one(self, adjoint: Any) -> Any:
+        bars = self.pull(adjoint)
+        return bars[0] if len(bars) == 1 else bars
 
     @property
     def graph(self) -> str:
         """The linearized graph: the local partial on every edge, line by line."""
+        return write_graph(self._program(), self._primals)
+
+    def _program(self) -> Program:
+        if isinstance(self._function, Program):
+            return self._function
         function: Function = (lambda *xs: self._function(*xs)[0]) if self._returned.has_aux else self._function
-        return write_graph(trace(function)(*self._primals), self._primals)
+        return trace(function)(*self._primals)
 
     def __repr__(self) -> str:
         n = sum(x.size for x in self._linearization.inputs)

@@ -84,6 +84,16 @@ def apart_as(structure: Any, value: Any, what: str) -> list[Any]:
     return [value] if structure is None else trees.flatten_as(structure, value, what)
 
 
+def _portable(structure: Any) -> tuple[Any] | None:
+    """Return a structure (None for an array) as what pickles."""
+    return None if structure is None else (trees.skeleton(structure),)
+
+
+def _read_back(tree: tuple[Any] | None) -> Any:
+    """Return the structure that `_portable` was given."""
+    return None if tree is None else trees.flatten(*tree)[1]
+
+
 # ---- Which arguments ----
 
 
@@ -212,6 +222,14 @@ class Spread:
             key = keys[0]
             independent(args[key] if isinstance(key, int) else kwargs[key], key)
 
+    def __getstate__(self) -> tuple[int, list[Any]]:  # what `split` and `collect` need: the values are the caller's
+        return len(self.leaves), [(key, _portable(structure), chosen) for key, structure, _, chosen in self._parts]
+
+    def __setstate__(self, state: tuple[int, list[Any]]) -> None:
+        count, parts = state
+        self._args, self._kwargs, self.leaves = (), {}, [None] * count
+        self._parts = [(key, _read_back(tree), [], chosen) for key, tree, chosen in parts]
+
     @property
     def plain(self) -> bool:
         """True if every chosen argument is an array or number."""
@@ -277,6 +295,13 @@ class Returned:
         self.has_aux, self.scalar = has_aux, scalar
         self.structure: Any = None
         self.aux: Any = None
+
+    def __getstate__(self) -> tuple[bool, bool, Any]:  # what stood beside the result has been returned
+        return self.has_aux, self.scalar, _portable(self.structure)
+
+    def __setstate__(self, state: tuple[bool, bool, Any]) -> None:
+        self.has_aux, self.scalar, tree = state
+        self.structure, self.aux = _read_back(tree), None
 
     def __call__(self, returned: Any) -> list[tuple[str, Any]]:
         """Take a result apart while its trace is still open."""

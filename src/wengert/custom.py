@@ -28,12 +28,18 @@ from wengert.jacobians import Dense, Diagonal, LocalJacobian
 from wengert.linearization import Linearization
 from wengert.program import Primitive, Recordable, as_value
 from wengert.tracing import all_constant, at_place, current_context, holds_traced, join, plain, run
+from wengert.transformations import demand_picklable, is_global
 
 Array = Any
 Rule = Callable[..., Any]
 
 
 # ---- Stopping ----
+
+
+def _stop_primitive() -> Primitive:
+    return _stop
+
 
 _stop = Primitive(
     "stop_gradient",
@@ -42,6 +48,7 @@ _stop = Primitive(
     elementwise=False,
     source=lambda args, _params: f"np.copy({args[0]})",
     counts=lambda *_args, **_params: {},
+    home=(_stop_primitive,),
 )
 
 
@@ -134,8 +141,15 @@ class custom_derivative:  # noqa: N801 - a decorator
             variadic=True,
             formula_rule=False,
             source=lambda args, _params: f"{self.name}({', '.join(args)})",
+            home=(_primitive_of, self),
         )
         functools.update_wrapper(self, f)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        if is_global(self):  # a decorated function of a module
+            return self.__qualname__  # type: ignore[no-any-return,attr-defined]
+        demand_picklable(self.f, repr(self))
+        return custom_derivative, (self.f, self.nondiff), {"rules": self.rules}
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -204,6 +218,10 @@ class custom_derivative:  # noqa: N801 - a decorator
         return at_place(write)
 
 
+def _primitive_of(custom: custom_derivative) -> Primitive:
+    return custom._primitive
+
+
 class _Call:
     """What is fixed in one call: the structures of arguments and result, and the arguments that do not move."""
 
@@ -218,6 +236,17 @@ class _Call:
         self.out_structure: Any = None
         self.out_shapes: list[tuple[tuple[int, ...], Any]] | None = None
         self.kept: tuple[tuple[Any, ...], Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: getattr(self, name) for name in self.__slots__}
+        out = None if self.out_structure is None else (trees.skeleton(self.out_structure),)
+        return {**state, "kept": None, "structure": trees.skeleton(self.structure), "out_structure": out}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+        self.structure = trees.flatten(self.structure)[1]
+        self.out_structure = None if self.out_structure is None else trees.flatten(*self.out_structure)[1]
 
     def __eq__(self, other: object) -> bool:
         """Calls are equal if only the operands differ; derivative programs may be shared then."""

@@ -27,14 +27,16 @@ instead.  Each class is also the built-in exception that a NumPy user would expe
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import linecache
 import os
 import pickle
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import CodeType, FrameType
+from typing import Any
 
 import numpy as np
 
@@ -49,23 +51,24 @@ LIBRARIES = (PACKAGE,) + tuple(
 SCIPY = None if _SCIPY is None or _SCIPY.origin is None else os.path.dirname(os.path.abspath(_SCIPY.origin)) + os.sep
 """Where SciPy's modules are."""
 
-RawLocation = tuple[CodeType, int]
-"""A code object and the offset of an instruction in it: cheap to take while tracing, resolved when it is asked for."""
-
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A place in the user's source code: file, line, and the columns of the expression where they are known."""
+    """A place in the user's source code: file, line, and the columns of the expression where they are known.
+
+    It pickles with the text of the line, which the process that reads it may not have.
+    """
 
     file: str
     line: int
     columns: tuple[int, int] | None = None
+    _text: str = field(default="", repr=False, compare=False)
 
     @classmethod
     def of(cls, raw: RawLocation | None) -> Location | None:
         """Resolve a code object and instruction offset; None where it lies inside wengert itself."""
-        if raw is None:
-            return None
+        if raw is None or isinstance(raw, Location):
+            return raw
         code, offset = raw
         if code.co_filename.startswith(PACKAGE):
             return None
@@ -75,15 +78,21 @@ class Location:
                 return cls(code.co_filename, line, (column, end_column) if one_line else None)  # type: ignore[arg-type]
         return cls(code.co_filename, code.co_firstlineno)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Location, (self.file, self.line, self.columns, self._source_line())
+
+    def _source_line(self) -> str:
+        return self._text or linecache.getline(self.file, self.line)
+
     @property
     def text(self) -> str:
         """The whole source line, without its indentation; empty where the source is not to be had."""
-        return linecache.getline(self.file, self.line).strip()
+        return self._source_line().strip()
 
     @property
     def segment(self) -> str:
         """The expression itself where its columns are known, else the whole line."""
-        line = linecache.getline(self.file, self.line)
+        line = self._source_line()
         if self.columns is None or not line:
             return line.strip()
         raw = line.encode()  # columns count bytes of UTF-8
@@ -95,7 +104,7 @@ class Location:
     def excerpt(self) -> str:
         """Return file, line and source text, the expression underlined, as Python's own tracebacks show them."""
         head = f'  File "{self.file}", line {self.line}'
-        line = linecache.getline(self.file, self.line).rstrip("\n")
+        line = self._source_line().rstrip("\n")
         if not line.strip():
             return head
         body = line.strip()
@@ -106,6 +115,19 @@ class Location:
         start = len(raw[: self.columns[0]].decode(errors="replace")) - indent
         width = max(1, len(self.segment))
         return f"{head}\n    {body}\n    {' ' * start}{'^' * width}"
+
+
+RawLocation = tuple[CodeType, int] | Location
+"""A code object and the offset of an instruction in it: cheap to take while tracing, resolved when it is asked for.
+
+Of a Program that was pickled, the Location itself.
+"""
+
+
+@functools.lru_cache(maxsize=1024)
+def located(raw: RawLocation | None) -> Location | None:
+    """Resolve a place for a pickle: one Location for all lines that come from it."""
+    return Location.of(raw)
 
 
 def user_frame(frame: FrameType | None) -> FrameType | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert.errors import located
 from wengert.jacobians import Diagonal, LocalJacobian
 from wengert.program import Line, Program, Var, evaluate_line, interpret, value_of
 from wengert.program.interpretation import values_of_inputs
@@ -57,6 +58,16 @@ class Linearization:
     ) -> None:
         self.rows, self.inputs, self.outputs, self.values, self.size = rows, inputs, outputs, values, size
         self.with_complex = with_complex
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        rows = [
+            (primitive, parents, kept, {k: v for k, v in params.items() if k != "run"}, located(place), out)
+            for primitive, parents, kept, params, place, out in self.rows
+        ]
+        return rows, self.inputs, self.outputs, self.values, self.size, self.with_complex
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
 
     @classmethod
     def of_trace(cls, trace: Trace) -> Linearization:

@@ -93,7 +93,10 @@ class Transformed:
     def __reduce__(self) -> str | tuple[Any, ...]:
         if is_global(self):  # a decorated function of a module
             return self.__qualname__  # type: ignore[no-any-return,attr-defined]
-        demand_picklable(self.function, repr(self))
+        innermost = self.function
+        while isinstance(innermost, Transformed) and not is_global(innermost):
+            innermost = innermost.function
+        demand_picklable(innermost, repr(self))
         return _transform, (self.transformation, self.function, self._particular())
 
 
@@ -125,8 +128,9 @@ def demand_picklable(function: Any, whole: str) -> None:
         return
     if any(name.rpartition(".")[2] in ("cloudpickle", "dill") for name in sys.modules):
         return
+    code = function.__code__
     raise PickleError(
-        f"{whole} cannot be pickled: the function {function.__qualname__} "
-        f"({function.__code__.co_filename}:{function.__code__.co_firstlineno}) is not to be found by its name.\n"
-        f"Define it by def at the top level of a module; or pickle it with cloudpickle, which takes it by value."
+        f"{whole} cannot be pickled: its function {function.__qualname__} ({code.co_filename}:{code.co_firstlineno}) "
+        "cannot be found by name.\n"
+        "Define it by def at the top level of a module; or pickle with cloudpickle, which takes functions by value."
     )

@@ -66,6 +66,15 @@ def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:
     return (_optree or optree()).tree_unflatten(structure, leaves)
 
 
+def skeleton(structure: Structure) -> Any:
+    """Return a tree of a structure: what pickles, and is flattened to the structure again in another process.
+
+    >>> skeleton(flatten({"a": 1.0, "b": [2.0, None]})[1])
+    {'a': 0, 'b': [1, None]}
+    """
+    return unflatten(structure, range(structure.num_leaves))
+
+
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     """Apply a function to every leaf.
 

@@ -55,7 +55,9 @@ LAYERS = {
 }
 ORDERS = {
     "jacobians": "arrays structures products",
-    "program": "primitive lines provenance dataflow structure interpretation code compiled listing source program",
+    "program": (
+        "primitive lines provenance dataflow structure interpretation code compiled listing source pickling program"
+    ),
     "primitives": "table numpy scipy",
     "primitives/numpy": "elementwise structural functions linalg fourier",
     "primitives/numpy/functions": (
@@ -71,8 +73,8 @@ ORDERS = {
         "errstate trace"
     ),
     "passes": "simplification scalarization",
-    "accumulation": "adjoints sweeps",
-    "compilation": "cache linearized",
+    "accumulation": "adjoints sweeps programs",
+    "compilation": "cache surroundings linearized",
     "control": (
         "templates revolve holding unrolling bodies branch closures checkpoints loop backward execution higher_order "
         "rerolling staging api"

@@ -122,7 +122,7 @@ def _enter(trace: Trace, name: str, packing: Packing, value: Any) -> list[Any]:
     """Add an argument to a recording, laid out as another one, and return its parts."""
     if packing.whole:
         return [trace.argument(name, as_value(value))]
-    parts = [trace.tape.input(part) for part in packing.unpack(value)]
+    parts = [trace.input(part) for part in packing.unpack(value)]
     trace.arguments.append(Group(name, packing.shape, packing.dtype, parts))
     return parts
 

@@ -53,14 +53,17 @@ class Body:
     """
 
     __slots__ = (
-        "_careful", "_form", "_kernels", "_met", "_reverses", "_run", "_tables", "_tangents", "_unrolled", "program",
+        "_careful", "_form", "_kernels", "_met", "_record_careful", "_reverses", "_run", "_tables", "_tangents",
+        "_unrolled", "program",
         "sample",
     )  # fmt: skip
 
-    def __init__(self, program: Program, sample: Sequence[Any], careful: Callable[[], Body] | None = None) -> None:
+    def __init__(
+        self, program: Program, sample: Sequence[Any], record_careful: Callable[[], Body] | None = None
+    ) -> None:
         self.program, self.sample = program, tuple(sample)
         self._run: Callable[..., tuple[Any, ...]] | None = None
-        self._careful = careful
+        self._record_careful, self._careful = record_careful, None  # type: tuple[Any, Body | None]
         self._unrolled: Program | None = None
         self._form: Form | None = None
         self._met = False
@@ -68,6 +71,12 @@ class Body:
         self._tangents: dict[Any, Body] = {}
         self._kernels: dict[Any, tuple[Kernel, Callable[..., Any]] | None] = {}
         self._reverses: dict[Any, Program] = {}
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.program, self.sample, self._record_careful
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
 
     def __call__(self, *values: Any) -> tuple[Any, ...]:
         """Evaluate the Program on plain values; BranchError where it takes another branch."""
@@ -102,7 +111,11 @@ class Body:
     @property
     def careful(self) -> Body:
         """The same Program with products in which zero times infinity is zero; itself if it has none."""
-        return self if self._careful is None else self._careful()
+        if self._record_careful is None:
+            return self
+        if self._careful is None:
+            self._careful = self._record_careful()
+        return self._careful
 
     def reaches(self, active: tuple[bool, ...]) -> tuple[bool, ...]:
         """Return which results depend, by derivatives, on the arguments that are `active`."""
@@ -172,9 +185,8 @@ class Body:
         if key not in self._tangents:
             alone = Body(self.program, self.sample)  # or else the two would hold each other
             record_tangent = functools.partial(_tangent, alone, active, takes, gives, batch)
-            body, careful = record_tangent(False), functools.lru_cache(1)(lambda: record_tangent(True))
-            body._careful = careful
-            self._tangents[key] = body
+            body = self._tangents[key] = record_tangent(False)
+            body._record_careful = functools.partial(record_tangent, True)
         return self._tangents[key]
 
     def reverse(self, given: tuple[bool, ...], wanted: tuple[bool, ...]) -> Program:

@@ -53,6 +53,7 @@ class HigherOrder(Primitive):
             vjp=_vjp,
             source=lambda args, params: f"{name}({', '.join(args)}; {params['held'].heading()})",
             counts=lambda _y, *_operands, held, run=None: held.cost(),
+            home=(_primitive, name),
         )
 
     def __call__(self, *operands: Any, held: Holding) -> Any:

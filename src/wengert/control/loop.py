@@ -30,7 +30,7 @@ from wengert.cost import Cost, cost
 from wengert.errors import BranchError
 from wengert.planning import Sweep, count_sweep
 from wengert.primitives.numpy.structural import alias, getitem, stack
-from wengert.program import Atom, Constant, Program, Shaped, Var, as_value
+from wengert.program import Atom, Constant, Program, Shaped, Var, as_value, made_from, make_again
 
 CODE, CODE_OF_A_LINE = 40_000, 20_000
 """Bytes that tracing a body and writing its sweeps takes, at its peak: for any, and for each line."""
@@ -81,6 +81,8 @@ class Loop(Holding):
     folded: int = 0
     origin: tuple[Holding, Mask, tuple[int, ...]] | None = None
     _memo: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+    __getstate__, __setstate__ = made_from, make_again
 
     @property
     def steps(self) -> int:

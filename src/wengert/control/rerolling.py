@@ -165,8 +165,8 @@ def _tokens(program: Program) -> np.ndarray[Any, Any]:
 
     def position(line: Line) -> Any:
         """Return where in the user's code a line stands; Python moves the offset of a call that it has optimized."""
-        if line.place is None:
-            return None
+        if not isinstance(line.place, tuple):
+            return line.place
         code, offset = line.place
         if id(code) not in positions:
             positions[id(code)] = list(code.co_positions())

@@ -47,6 +47,7 @@ MOST_SIMPLIFIED = 15
 """SymPy simplifies an expression of so many operations in a blink; of 25 it can take seconds."""
 
 
+@functools.cache
 def known_formulas() -> dict[Primitive, Any]:
     """Formulas of primitives whose row names no SymPy counterpart: comparisons, choices, and functions with steps."""
     import sympy
@@ -104,7 +105,6 @@ class Algebra:
         self.constants = dict(constants or {})
         self.arrays: dict[str, Any] = {}
         self.environment = evaluate_all(program, *args)
-        self._known = known_formulas()
         self.functions: dict[str, Any] = {}
         self.names: dict[Expr, Derivative] = {}
         self.chosen: list[Line] = []
@@ -146,11 +146,11 @@ class Algebra:
 
         if not line.primitive.elementwise and line.primitive is not s.astype:
             return sympy.Function(line.primitive.name)(*operands)
-        formula = line.primitive.formula or self._known.get(line.primitive)
+        formula = line.primitive.formula or known_formulas().get(line.primitive)
         if isinstance(formula, str):
             formula = getattr(sympy, formula)
         if formula is None:
-            self.functions[line.primitive.name] = line.primitive.numpy
+            self.functions[line.primitive.name] = line.primitive
             return sympy.Function(line.primitive.name)(*operands)
         return formula(*operands)
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from wengert.errors import PickleError
 from wengert.program import Partial, Primitive
 
 PRIMITIVES: dict[str, Primitive] = {}
@@ -82,13 +83,23 @@ def define(
     """
     if name in PRIMITIVES:
         raise ValueError(f"there is a primitive {name} already; give yours another name, or undefine({name!r}) first.")
-    primitive = Primitive(name, numpy, partials, **known)
+    primitive = Primitive(name, numpy, partials, home=(primitive_named, name), **known)
     PRIMITIVES[name] = primitive
     if replaces is not None:
         if replaces in CALLS:
             _BEFORE[name] = CALLS[replaces]
         CALLS[replaces] = primitive
     return primitive
+
+
+def primitive_named(name: str) -> Primitive:
+    """Return the primitive of a name, for a pickle; PickleError if there is none in this process."""
+    if name not in PRIMITIVES:
+        raise PickleError(
+            f"a Program that is read back from a pickle has lines of the primitive {name}, which is not defined here.\n"
+            f"Put wg.define({name!r}, ...) into a module that both processes import, and import it before."
+        )
+    return PRIMITIVES[name]
 
 
 def undefine(name: str) -> None:
@@ -101,6 +112,7 @@ def undefine(name: str) -> None:
     >>> wg.undefine("softsign")
     """
     primitive = PRIMITIVES.pop(name)
+    primitive.home = None
     for function in [f for f, p in CALLS.items() if p is primitive]:
         if name in _BEFORE:
             CALLS[function] = _BEFORE.pop(name)

@@ -23,6 +23,7 @@ from wengert.program.lines import (
     WengertList,
     readable,
 )
+from wengert.program.pickling import Portable, made_from, make_again
 from wengert.program.primitive import SMALL, Partial, Primitive, Recordable, Shaped, as_value
 from wengert.program.program import Program
 from wengert.program.provenance import PresentLine, computes_lines, current_line
@@ -38,6 +39,7 @@ __all__ = [
     "Operand",
     "Packing",
     "Partial",
+    "Portable",
     "PresentLine",
     "Primitive",
     "Program",
@@ -58,6 +60,8 @@ __all__ = [
     "fail_at",
     "guards_of",
     "interpret",
+    "made_from",
+    "make_again",
     "reached_by",
     "readable",
     "value_of",

@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import Location, RawLocation, ShapeError
+from wengert.errors import Location, RawLocation, ShapeError, located
 from wengert.program.primitive import Primitive, Recordable, Shape, as_value
 
 Array = Any
@@ -196,6 +196,9 @@ class Line:
         held = self.params.get("held") if self.primitive.multiple else None
         return held if isinstance(held, Held) else None
 
+    def __getstate__(self) -> list[Any]:
+        return [self.primitive, self.inputs, self.outputs, dict(self.params), located(self.place)]
+
     def __str__(self) -> str:
         left = ", ".join(map(str, self.outputs))
         params = {name: _brief(value) for name, value in self.params.items()}
@@ -209,6 +212,9 @@ class Guard:
     var: Var
     value: bool | int
     place: RawLocation | None = None
+
+    def __getstate__(self) -> list[Any]:
+        return [self.var, self.value, located(self.place)]
 
     def __str__(self) -> str:
         return f"where {self.var} is {self.value}"

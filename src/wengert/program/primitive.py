@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from wengert.errors import PickleError
+
 Shape = tuple[int, ...]
 SMALL = 256
 """Values of up to so many elements are kept: freeing or replacing them costs more than it saves."""
@@ -68,7 +70,9 @@ class Primitive:
     after the other; `shared_partials` returns the partials with respect to all arguments, where their pulls have work
     in common.  Where NumPy *promotes* operands to a common dtype, the rules see them as promoted: in a byte ``a * a``
     overflows.  `formula_rule` is False where a rule looks at values, to refuse some of them or to go about it in other
-    ways; one that is a formula may be written down once.  Calling a primitive on traced values records a line.
+    ways; one that is a formula may be written down once.
+    Calling a primitive on traced values records a line.  It pickles as its `home`: a function and the arguments of
+    which that returns the primitive, its name in the table.
 
     >>> import numpy as np
     >>> cube = Primitive("cube", lambda x: x**3, (lambda _y, x: 3 * x**2,))
@@ -83,6 +87,7 @@ class Primitive:
         "elementwise",
         "formula",
         "formula_rule",
+        "home",
         "jvp",
         "keeps",
         "keeps_all",
@@ -118,6 +123,7 @@ class Primitive:
         domain: tuple[tuple[float, float], ...] | None = None,
         kink: str = "",
         formula_rule: bool = True,
+        home: tuple[Any, ...] | None = None,
     ) -> None:
         self.name, self.numpy, self.partials = name, numpy, tuple(partials)
         self.elementwise, self.variadic, self.multiple = elementwise, variadic, multiple
@@ -125,6 +131,7 @@ class Primitive:
         self.compute = operator or numpy  # Python's own operators are ten times as fast on scalars
         self.source, self.formula, self.counts, self.domain, self.kink = source, formula, counts, domain, kink
         self.formula_rule = formula_rule
+        self.home = home
         self.keeps = _what_the_rules_read(self.partials, variadic)
         self.keeps_all = bool(self.keeps) and all(self.keeps)
         self.promotes = elementwise and any(self.keeps[1:]) and _promotes(numpy)
@@ -157,6 +164,15 @@ class Primitive:
             return self.source.format(*args)
         extras = [f"{key}={value!r}" for key, value in params.items()]
         return f"np.{self.name}({', '.join([*args, *extras])})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.home is None:
+            raise PickleError(
+                f"the primitive {self.name} cannot be pickled: it is not in the table of primitives.\n"
+                f"Enter it by wg.define({self.name!r}, ...), in a module that the receiving process imports, too."
+            )
+        function, *args = self.home
+        return function, tuple(args)
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"

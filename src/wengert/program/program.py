@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from wengert.program.compiled import Traced, entry
@@ -18,6 +18,7 @@ from wengert.program.dataflow import walk
 from wengert.program.interpretation import evaluate
 from wengert.program.lines import Constant, WengertList
 from wengert.program.listing import write_listing
+from wengert.program.pickling import Portable, made_from, make_again
 from wengert.program.primitive import Recordable
 from wengert.program.source import write_source
 
@@ -26,7 +27,7 @@ WALKS = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Program(WengertList):
+class Program(Portable, WengertList):
     """A function written down: arguments, lines, guards, results.  Call it to evaluate it.
 
     >>> import numpy as np, wengert as wg
@@ -64,13 +65,7 @@ class Program(WengertList):
         object.__setattr__(self, "_run", run)
         return run
 
-    def __getstate__(self) -> tuple[Any, ...]:
-        return tuple([getattr(self, one.name) for one in fields(self) if one.init])
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        names = [one.name for one in fields(self) if one.init]
-        for name, value in (*zip(names, state, strict=True), ("_calls", 0), ("_run", None)):
-            object.__setattr__(self, name, value)
+    __getstate__, __setstate__ = made_from, make_again
 
     def source(self) -> str:
         """Write the Program as NumPy code that runs alone and gives the same values."""
