@@ -482,3 +482,74 @@ def test_a_wrong_rule_in_a_body_is_found(form):
         assert "by the rule, -0." in report.findings[-1]
     finally:
         wg.undefine(f"decay_in_{form}")
+
+
+# ---- A run belongs to its row, not to the line ----
+
+
+def test_sweeps_over_one_program_at_two_points_do_not_meet():
+    f = lambda x: wg.scan(lambda c, x: (np.sin(c * x), c * x), 1.0, x)[0]  # noqa: E731
+    program = wg.trace(f)(np.array([0.5, 1.0, 1.5]))
+    a, b = np.array([0.1, 0.2, 0.3]), np.array([2.0, 1.0, -1.0])
+    _, pull_a = wg.vjp(program, a)
+    _, pull_b = wg.vjp(program, b)
+    for _ in range(2):
+        np.testing.assert_allclose(pull_a(1.0)[0], wg.grad(f)(a), rtol=1e-12)
+        np.testing.assert_allclose(pull_b(1.0)[0], wg.grad(f)(b), rtol=1e-12)
+
+
+def test_what_a_line_holds_cannot_be_changed():
+    program = wg.trace(lambda x: wg.cond(x > 0, np.sin, np.cos, wg.fori_loop(0, 3, lambda i, c: c * x, 1.0)))(0.5)
+    for line in program.lines:
+        if line.held is not None:
+            for name in ("bodies", "name"):
+                with pytest.raises(AttributeError):
+                    setattr(line.held, name, None)
+
+
+def test_an_operand_that_is_changed_after_the_loop_was_run():
+    buffer = np.array([1.0, 2.0, 3.0])
+
+    def f(w):
+        y = wg.scan(lambda c, x: (c * w * x, None), 1.0, buffer)[0]
+        buffer[:] = 7.0
+        return y
+
+    value, gradient = wg.value_and_grad(f)(2.0)
+    assert (value, gradient) == (6.0 * 8.0, 6.0 * 3 * 4.0)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_loops_inside_a_body_are_unrolled_in_its_code_alone(reverse):
+    us, xs = np.array([0.3, -0.7, 1.1]), np.linspace(0.1, 1.0, 40)
+
+    def rolled(c, w):
+        def step(c, x):
+            v, ys = wg.scan(lambda v, u: (np.sin(v * w) + u * x, v * u), c, us, reverse=reverse)
+            return v, np.sum(ys) + wg.fori_loop(2, 5, lambda i, t: t * np.cos(v) + i, x)
+
+        return wg.scan(step, c, xs)
+
+    def plain(c, w):
+        collected = []
+        for x in xs:
+            v, ys = c, []
+            for u in us[::-1] if reverse else us:
+                v, y = np.sin(v * w) + u * x, v * u
+                ys.append(y)
+            t = x
+            for i in range(2, 5):
+                t = t * np.cos(v) + i
+            c = v
+            collected.append(sum(ys) + t)
+        return c, np.array(collected)
+
+    def of(f):
+        return lambda p: f(p[0], p[1])[0] + np.sum(f(p[0], p[1])[1] ** 2)
+
+    point = np.array([0.4, 1.2])
+    program = wg.trace(of(rolled))(point)
+    assert "fori_loop" in str(program)
+    np.testing.assert_allclose(program(point), of(plain)(point), rtol=1e-12)
+    for derive in (wg.grad, wg.hessian, lambda f: wg.jacfwd(wg.grad(f))):
+        np.testing.assert_allclose(derive(of(rolled))(point), derive(of(plain))(point), rtol=1e-9)

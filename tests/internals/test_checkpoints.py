@@ -161,6 +161,45 @@ def test_a_budget_too_small_says_the_smallest_that_works():
         np.testing.assert_array_equal(wg.grad(form(200, memory=least))(c), wg.grad(form(200))(c))
 
 
+def of_diagonal(steps):
+    return lambda a: wg.fori_loop(0, steps, lambda i, t: t + np.tanh(a[i, i]) * a[0, i], 0.0)
+
+
+@pytest.mark.parametrize("outer", [None, 3])
+def test_parts_of_a_constant_are_pulled_back_in_place(outer):
+    """A step that reads an element of a matrix does not make a matrix: time and memory are those of one."""
+    a = np.linspace(-1.0, 1.0, 200 * 200).reshape(200, 200)
+
+    def repeated(a):
+        return wg.scan(lambda t, _: (t + of_diagonal(60)(a), None), 0.0, None, outer)[0] / outer
+
+    f = of_diagonal(200) if outer is None else repeated
+    gradient = wg.grad(f)(a)
+    steps = np.arange(200 if outer is None else 60)
+    expected = np.zeros((200, 200))
+    np.add.at(expected, (steps, steps), a[0, steps] / np.cosh(a[steps, steps]) ** 2)
+    np.add.at(expected, (0, steps), np.tanh(a[steps, steps]))
+    np.testing.assert_allclose(gradient, expected, rtol=1e-12)
+    assert peak(lambda: wg.grad(f)(a)) < 8 * a.nbytes
+
+
+def test_parts_of_a_constant_for_a_block_of_seeds():
+    a = np.linspace(-1.0, 1.0, 20 * 20).reshape(20, 20)
+    order = np.array([3, 3, 1])
+
+    def f(a):
+        return wg.fori_loop(0, 40, lambda i, t: np.sin(t) + a[order, i % 20] * a[i % 20][order], np.ones(3))
+
+    def plain(a):
+        t = np.ones(3)
+        for i in range(40):
+            t = np.sin(t) + a[order, i % 20] * a[i % 20][order]
+        return t
+
+    np.testing.assert_allclose(wg.jacrev(f)(a), wg.jacrev(plain)(a), rtol=1e-12)
+    np.testing.assert_allclose(wg.jacfwd(f)(a), wg.jacrev(plain)(a), rtol=1e-12)
+
+
 RESIDENT = """
 import sys
 import numpy as np
