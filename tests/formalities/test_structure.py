@@ -76,7 +76,7 @@ ORDERS = {
     "accumulation": "adjoints sweeps programs",
     "compilation": "cache surroundings linearized",
     "control": (
-        "templates revolve holding unrolling bodies branch closures checkpoints loop backward execution higher_order "
+        "revolve holding templates unrolling bodies branch closures checkpoints loop backward execution higher_order "
         "rerolling staging api"
     ),
     "batching": "loops vmap",

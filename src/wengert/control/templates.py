@@ -24,7 +24,7 @@ from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy.structural import getitem, setitem
 from wengert.program import Constant, Guard, Line, Operand, Packing, Program, Var
 from wengert.program.structure import same, structure
-from wengert.tracing import Trace
+from wengert.tracing import Row, Trace
 
 INDEXED = (getitem, setitem)
 
@@ -155,27 +155,10 @@ def same_rows(one: Trace, other: Trace) -> bool:
     a, b = one.tape, other.tape
     if len(a.rows) != len(b.rows) or len(a.guards) != len(b.guards):
         return False
-    for (primitive, parents, kept, params, _, out), row in zip(a.rows, b.rows, strict=True):
-        if primitive is not row[0] or parents != row[1] or out != row[5]:
-            return False
-        if type(out) is tuple:
-            if any(y.shape != z.shape or y.dtype != z.dtype for y, z in zip(kept[0], row[2][0], strict=True)):
-                return False
-        elif kept[0].shape != row[2][0].shape or kept[0].dtype != row[2][0].dtype:
-            return False
-        if -1 in parents:
-            for parent, value, its in zip(parents, kept[1:], row[2][1:], strict=True):
-                if parent < 0 and not same(value, its):
-                    return False
-        its_params = row[3]
-        if params is not its_params:
-            if len(params) != len(its_params):
-                return False
-            for name, value in params.items():
-                if name not in its_params or not same(value, its_params[name]):
-                    return False
-    for (position, decision, _), (at, decided, _) in zip(a.guards, b.guards, strict=True):
-        if position != at or type(decision) is not type(decided) or decision != decided:
+    if not all(map(_same_row, a.rows, b.rows)):
+        return False
+    for (position, decision, _), (its_position, its_decision, _) in zip(a.guards, b.guards, strict=True):
+        if position != its_position or type(decision) is not type(its_decision) or decision != its_decision:
             return False
     parts, others = ([part for group in trace.results for part in group.parts] for trace in (one, other))
     if len(parts) != len(others):
@@ -184,8 +167,25 @@ def same_rows(one: Trace, other: Trace) -> bool:
         position = one.position(part)
         if position != other.position(its):
             return False
-        if position < 0:
-            value, constant = one.value(part), other.value(its)
-            if not same(value, constant):
-                return False
+        if position < 0 and not same(one.value(part), other.value(its)):
+            return False
     return True
+
+
+def _same_row(row: Row, other: Row) -> bool:
+    primitive, parents, kept, params, _, out = row
+    its_primitive, its_parents, its_kept, its_params, _, its_out = other
+    if primitive is not its_primitive or parents != its_parents or out != its_out:
+        return False
+    if type(out) is tuple:
+        if any(y.shape != z.shape or y.dtype != z.dtype for y, z in zip(kept[0], its_kept[0], strict=True)):
+            return False
+    elif kept[0].shape != its_kept[0].shape or kept[0].dtype != its_kept[0].dtype:
+        return False
+    if -1 in parents:
+        for parent, value, its in zip(parents, kept[1:], its_kept[1:], strict=True):
+            if parent < 0 and not same(value, its):
+                return False
+    return params is its_params or (
+        params.keys() == its_params.keys() and all(same(value, its_params[name]) for name, value in params.items())
+    )

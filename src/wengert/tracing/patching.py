@@ -1,4 +1,4 @@
-"""Catching: calls that NumPy's protocols do not bring here, on the threads that trace and while they do.
+"""Patching: calls that NumPy's protocols do not bring here, on the threads that trace and while they do.
 
 ``np.array([...])`` of traced values becomes a traced array, and arrays from ``np.zeros`` and its like become traced
 constants that can be assigned to.  Functions of SciPy ask first whether an argument is traced.
@@ -49,31 +49,7 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
         if not context.tapes:
             return original(*args, **kwargs)
         if converts and args and (some := first_traced(args[0])) is not None:
-            dtype = args[1] if len(args) > 1 else kwargs.get("dtype")
-            frame = _getframe(1)
-            if not _calls_by_name(frame.f_code, frame.f_lasti, original.__name__):
-                compiled = compiled_call(frame)
-                if compiled is not None:  # it would take the memory of what it gets
-                    raise unsupported_call(compiled, caller())
-            copies = original.__name__ == "array" and kwargs.get("copy", True) in (True, np._CopyMode.ALWAYS)
-            if type(args[0]) is list and len(args) == 1 and not kwargs:
-                return through(some, join, args, NO_PARAMS)
-            order = _ORDERS.get(original.__name__, kwargs.get("order"))
-            if type(args[0]) is Traced and (copies or order in ("C", "F")):
-                lies = model_of(args[0]).flags
-                if not args[0].value.shape:
-                    args = (args[0].__copy__() if copies else args[0], *args[1:])
-                elif copies or not (lies.c_contiguous if order == "C" else lies.f_contiguous):
-                    args = (laid_out(args[0], order or "K"), *args[1:])
-
-            def joined(value: Any) -> Any:
-                whole = as_array(join(value))
-                least = kwargs.get("ndmin", 1 if original.__name__ in _ORDERS else 0)
-                if whole.ndim < least:
-                    whole = functions.reshape(whole, (1,) * (least - whole.ndim) + whole.shape)
-                return whole if dtype is None else functions.astype(whole, dtype)
-
-            return through(some, joined, args[:1], NO_PARAMS)
+            return _convert(original.__name__, some, args, kwargs, _getframe(1))
         if fills and (some := first_traced([*args, *kwargs.values()])) is not None:
             return through(some, CALLS[original], args, kwargs)
         made = original(*args, **kwargs)
@@ -87,6 +63,35 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
         return Traced(made, context.tapes[-1], -1)
 
     return create
+
+
+def _convert(name: str, some: Traced, args: Any, kwargs: Any, frame: types.FrameType) -> Any:
+    """Make a traced array of what has a traced value in it, as ``np.array`` or one of its like would."""
+    if not _calls_by_name(frame.f_code, frame.f_lasti, name):
+        compiled = compiled_call(frame)
+        if compiled is not None:  # it would take the memory of what it gets
+            raise unsupported_call(compiled, caller())
+    value: Any = args[0]
+    if type(value) is list and len(args) == 1 and not kwargs:
+        return through(some, join, args, NO_PARAMS, 3)
+    copies = name == "array" and kwargs.get("copy", True) in (True, np._CopyMode.ALWAYS)
+    order = _ORDERS.get(name, kwargs.get("order"))
+    if type(value) is Traced and (copies or order in ("C", "F")):
+        lies = model_of(value).flags
+        if not value.value.shape:
+            value = value.__copy__() if copies else value
+        elif copies or not (lies.c_contiguous if order == "C" else lies.f_contiguous):
+            value = laid_out(value, order or "K")
+    dtype = args[1] if len(args) > 1 else kwargs.get("dtype")
+    least = kwargs.get("ndmin", 1 if name in _ORDERS else 0)
+
+    def convert(value: Any) -> Any:
+        whole = as_array(join(value))
+        if whole.ndim < least:
+            whole = functions.reshape(whole, (1,) * (least - whole.ndim) + whole.shape)
+        return whole if dtype is None else functions.astype(whole, dtype)
+
+    return through(some, convert, (value,), NO_PARAMS, 3)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -139,15 +139,7 @@ def run(
         context.tapes.append(tape)
         if not level:
             start_catching()
-        try:
-            returned = function(*replaced, **kwargs)
-        except Exception as error:
-            if isinstance(error, ValueError) and isinstance(error.__cause__, WengertError):
-                raise error.__cause__ from None  # NumPy hides it: "setting an array element with a sequence"
-            told = translated(error, holds_traced)
-            if told is not None:
-                raise told from error
-            raise
+        returned = _call(function, replaced, kwargs)
         if unpack is None:
             results = [("", _result(function, returned))]
         else:
@@ -172,6 +164,19 @@ def run(
     if keep_all and not body:
         _name_results(arguments, groups, single)
     return Trace(getattr(function, "__name__", "f"), tape, arguments, groups, single)
+
+
+def _call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Call the user's function; raise errors of compiled code as errors about the user's line."""
+    try:
+        return function(*args, **kwargs)
+    except Exception as error:
+        if isinstance(error, ValueError) and isinstance(error.__cause__, WengertError):
+            raise error.__cause__ from None  # NumPy hides it: "setting an array element with a sequence"
+        translation = translated(error, holds_traced)
+        if translation is not None:
+            raise translation from error
+        raise
 
 
 def _name_results(arguments: Sequence[Group], results: Sequence[Group], single: bool) -> None:

@@ -599,27 +599,26 @@ def as_index(index: Any) -> tuple[tuple[Any, ...], list[Any]]:
             break
     else:
         return items, []  # what most indices are: integers and slices
-    template: list[Any] = []
     operands: list[Any] = []
-    for item in items:
-        if isinstance(item, list):
-            item = join(item) if holds_traced(item) else np.asarray(item, dtype=None if item else np.intp)
-        if type(item) is Traced and item.index < 0:
-            item = plain(item)
-        if type(item) is Traced:
-            if item.dtype.kind == "b":
-                int(functions.sum(item))  # in a Program the number of elements chosen is a guard
-            template.append(Operand(len(operands)))
-            operands.append(item)
-        elif isinstance(item, slice):
-            template.append(slice(_position(item.start), _position(item.stop), _position(item.step)))
-        elif isinstance(item, np.integer):
-            template.append(int(item))
-        elif type(item) is ndarray and item.size <= COPIED:
-            template.append(item.copy("K"))
-        else:
-            template.append(item)
-    return tuple(template), operands
+    return tuple([_index_part(item, operands) for item in items]), operands
+
+
+def _index_part(item: Any, operands: list[Any]) -> Any:
+    """Bring one part of an index into its form; a traced one is added to the operands."""
+    if isinstance(item, list):
+        item = join(item) if holds_traced(item) else np.asarray(item, dtype=None if item else np.intp)
+    if type(item) is Traced and item.index < 0:
+        item = plain(item)
+    if type(item) is Traced:
+        if item.dtype.kind == "b":
+            int(functions.sum(item))  # in a Program the number of elements chosen is a guard
+        operands.append(item)
+        return Operand(len(operands) - 1)
+    if isinstance(item, slice):
+        return slice(_position(item.start), _position(item.stop), _position(item.step))
+    if isinstance(item, np.integer):
+        return int(item)
+    return item.copy("K") if type(item) is ndarray and item.size <= COPIED else item
 
 
 _PLACES = frozenset({int, type(None)})
