@@ -75,18 +75,21 @@ def reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: int
 def _twice_if_need_be(
     sweep: Callable[..., list[Any]], linearization: Linearization, seeds: Mapping[int, Array], batch: int
 ) -> list[Any]:
-    """Run a sweep; if NumPy reported an infinity or NaN on the way (or was told not to), run it again, carefully.
+    """Run a sweep; if an infinity or NaN comes out, run it again, carefully.
 
     A careful sweep takes zero times anything for zero: the branch of ``where`` that was not taken contributes nothing,
-    whatever its partials are.  It costs twice as much, so it is kept for where it matters.
+    whatever its partials are.  It costs twice as much, so it is kept for where it matters.  Where NumPy has reported
+    nothing on the way, there is no need to look at what comes out; a Program that is being recorded is for other points
+    too, so a report is enough for it.
     """
     context = current_context()
+    positions = linearization.outputs if sweep is _forward else range(len(linearization.inputs))
     before, context.muted = context.muted, True
     try:
         result = sweep(linearization, seeds, batch, False)
-        if context.alarms:
+        if context.alarms and (context.tapes or not _finite(result, positions)):
             result = sweep(linearization, seeds, batch, True)
-            if not _finite(result, linearization.outputs if sweep is _forward else range(len(linearization.inputs))):
+            if not _finite(result, positions):
                 context.muted = before  # there is something to warn of: this time the warnings are heard
                 result = sweep(linearization, seeds, batch, True)
     finally:
@@ -105,13 +108,10 @@ def _finite(result: list[Any], positions: Iterable[int]) -> bool:
     return True
 
 
-_computes_partials = computes_lines(lambda variables: (variables["primitive"], variables["place"], None))
-
-
 # ---- Forward ----
 
 
-@_computes_partials
+@computes_lines(lambda variables: (variables["primitive"], variables["place"], None))
 def _forward(
     linearization: Linearization,
     seeds: Mapping[int, Array],
@@ -208,8 +208,11 @@ def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: in
     return adjoints.totals[:count]
 
 
-@_computes_partials
-def _sweep_back_plainly(linearization: Linearization, adjoints: Adjoints) -> None:
+_pulls_rows = computes_lines(lambda variables: (variables["row"][0], variables["row"][4], None))
+
+
+@_pulls_rows
+def _sweep_back_plainly(linearization: Linearization, adjoints: Adjoints) -> None:  # noqa: C901 - the hottest loop of sweeps: no more calls
     """Sweep over real values with one seed, recording nothing.
 
     Most rows of most programs take elements, or are elementwise functions of numbers or small arrays: those are pulled
@@ -217,7 +220,7 @@ def _sweep_back_plainly(linearization: Linearization, adjoints: Adjoints) -> Non
     """
     totals, gathered = adjoints.totals, adjoints.pieces
     for row in reversed(linearization.rows):
-        primitive, parents, kept, params, place, out = row  # noqa: RUF059 - read by computes_lines
+        primitive, parents, kept, params, _, out = row
         if primitive.multiple:
             _pull_several(row, adjoints)
             continue
@@ -264,7 +267,7 @@ def _sweep_back_plainly(linearization: Linearization, adjoints: Adjoints) -> Non
                 _pull_structures(row, g, adjoints)
 
 
-@_computes_partials
+@_pulls_rows
 def _sweep_back(linearization: Linearization, adjoints: Adjoints, careful: bool) -> None:
     """Sweep over any values: traced or complex ones too, with blocks of seeds, carefully."""
     context, with_complex = current_context(), linearization.with_complex

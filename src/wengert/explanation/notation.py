@@ -95,7 +95,7 @@ class Notation:
         }
         return self._write(e.xreplace(ranked) if ranked else e, written)
 
-    def _write(self, e: Expr, symbols: Mapping[str, Written]) -> Written:
+    def _write(self, e: Expr, symbols: Mapping[str, Written]) -> Written:  # noqa: C901 - a kind of expression after the other
         import sympy
         from sympy.core.relational import Relational
 

@@ -27,7 +27,7 @@ from wengert.program.structure import exactly
 _COMMUTE = frozenset({e.add, e.multiply, e.maximum, e.minimum})
 
 
-def simplify(program: Program) -> Program:
+def simplify(program: Program) -> Program:  # noqa: C901 - one pass for all rewritings, so that it takes linear time
     """Return a Program that computes the same with fewer lines."""
     renamed: dict[Var, Atom] = {}
     seen: dict[Any, Var] = {}
@@ -86,7 +86,7 @@ def _scalar(atom: Atom) -> float | None:
     return float(first) if value.ndim == 0 or bool((value == first).all()) else None
 
 
-def _rewrite(line: Line, inputs: tuple[Atom, ...], negated: Mapping[Var, Atom]) -> Atom | None:
+def _rewrite(line: Line, inputs: tuple[Atom, ...], negated: Mapping[Var, Atom]) -> Atom | None:  # noqa: C901 - an identity of algebra after the other
     """Return what a line is equal to, if that is already there."""
     (out,) = line.outputs
     primitive = line.primitive

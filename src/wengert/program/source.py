@@ -82,7 +82,7 @@ def write_source(program: WengertList) -> str:
     return "\n".join(imports) + "\n\n\n" + helpers + body + "\n"
 
 
-def _write_function(
+def _write_function(  # noqa: C901 - a part of a function's source after the other
     name: str, program: WengertList, taken: set[str], known: Mapping[int, str], is_body: bool = False
 ) -> list[str]:
     """Write a Program as a function; one that a line holds becomes a function inside, of a name that is not taken.

@@ -115,7 +115,7 @@ def kind_of(value: Any) -> Any:
     return _constant(value, [])
 
 
-def exactly(value: Any, longest: int | None = None) -> Hashable:
+def exactly(value: Any, longest: int | None = None) -> Hashable:  # noqa: C901 - a kind of value after the other
     """Return what two values have in common that cannot be told apart, down to the sign of zero.
 
     With `longest`, raises TypeError for an array of more elements, and for what is no number, index or other plain

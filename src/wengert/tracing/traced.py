@@ -119,7 +119,7 @@ def record_on_innermost(primitive: Primitive, args: Sequence[Any], params: Mappi
 
 
 @computes_lines(lambda variables: (variables["primitive"], variables["place"], variables["values"]))
-def write_row(
+def write_row(  # noqa: C901 - the hottest function of tracing: no more calls
     tape: Tape,
     primitive: Primitive,
     values: tuple[Any, ...],
@@ -587,7 +587,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def as_index(index: Any) -> tuple[tuple[Any, ...], list[Any]]:
+def as_index(index: Any) -> tuple[tuple[Any, ...], list[Any]]:  # noqa: C901 - most indices leave after the first loop
     """Bring an index into the form of a tuple of integers, slices and arrays, traced parts set aside as operands."""
     items = index if type(index) is tuple else (index,)
     for item in items:

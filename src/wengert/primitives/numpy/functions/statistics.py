@@ -190,7 +190,7 @@ def nanmedian(a: Any, axis: Axis = None, out: Any = None, overwrite_input: bool 
 
 
 @calls(np.cov)
-def cov(
+def cov(  # noqa: C901 - NumPy's arguments, one by one
     m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: Any = None, fweights: Any = None,
     aweights: Any = None, *, dtype: Any = None,
 ) -> Any:  # fmt: skip

@@ -83,7 +83,7 @@ def _cast(ufunc: np.ufunc, inputs: Any, dtype: Any, asked: Any, casting: Any) ->
     return [astype(as_operand(x), kind) for x, kind in zip(inputs, chosen, strict=False)]
 
 
-def reduce(
+def reduce(  # noqa: C901 - NumPy's arguments, one by one
     ufunc: np.ufunc, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: Any = False,
     initial: Any = UNSET, where: Any = True,
 ) -> Any:  # fmt: skip
