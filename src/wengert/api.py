@@ -21,7 +21,7 @@ from wengert.arguments import PLAIN, Argnames, Argnums, Choice, ProgramTrees, Re
 from wengert.arguments import positions as _positions
 from wengert.control.rerolling import folded_of, reroll
 from wengert.errors import ArgumentError, ResultError, caller, explain_at
-from wengert.linearization import Linearization, by_position, write_graph
+from wengert.linearization import Graph, Linearization, by_position, write_graph
 from wengert.passes.scalarization import is_scalar, scalarize
 from wengert.planning import Plan, choose, plan_program
 from wengert.program import Portable, Program
@@ -357,7 +357,7 @@ class LinearMap(Portable):
         return bars[0] if len(bars) == 1 else bars
 
     @property
-    def graph(self) -> str:
+    def graph(self) -> Graph:
         """The linearized graph: the local partial on every edge, line by line."""
         return write_graph(self._program(), self._primals)
 

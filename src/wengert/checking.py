@@ -28,6 +28,7 @@ from wengert.api import LinearMap, jacobian, linearize, trace
 from wengert.arguments import Argnums, of_arrays
 from wengert.control.execution import run_of
 from wengert.control.holding import Holding
+from wengert.display import code, paragraph, table
 from wengert.errors import DerivativeError, ResultError, WengertError, explain_at
 from wengert.linearization import Linearization, edges
 from wengert.program import Line, Program, Shaped, Var, as_value
@@ -180,6 +181,11 @@ class Report:
             for row in table
         ]
         return "\n".join([self.heading, *lines, *self.notes, *self.findings, self.conclusion])
+
+    def _repr_html_(self) -> str:
+        parts = [paragraph(self.heading, bold=True), table(self.rows, HEAD, "lrlrrrl")]
+        parts += [*map(paragraph, self.notes), *map(code, self.findings), paragraph(self.conclusion, bold=True)]
+        return "\n".join(parts)
 
     def __rich__(self) -> RenderableType:
         from rich.text import Text

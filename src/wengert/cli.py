@@ -388,7 +388,7 @@ def show(value: Any, text: str | None = None) -> None:
     """Print an object: colored in a terminal, plain text otherwise; never cut or wrapped by its width."""
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, force_jupyter=False)
     plain = text if text is not None else str(value)
     if not console.is_terminal:
         click.echo(plain)

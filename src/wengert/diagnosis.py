@@ -25,6 +25,7 @@ from wengert.control.branch import Branches
 from wengert.control.execution import Adjoints, run_of
 from wengert.control.holding import Holding
 from wengert.control.loop import Loop
+from wengert.display import code, paragraph
 from wengert.errors import Location
 from wengert.jacobians import Diagonal, product_of_nonzeros, pull_diagonal
 from wengert.linearization import Linearization, by_position, edges
@@ -68,13 +69,16 @@ class Origin:
     def __bool__(self) -> bool:
         return self.where != "nowhere"
 
+    @property
+    def _sentence(self) -> str:
+        return f"{self.summary}, in the line {self.line}" if self.line else f"{self.summary}."
+
     def __str__(self) -> str:
-        parts = [self.summary + ("," if self.line else ".")]
-        if self.line:
-            parts[0] += f" in the line {self.line}"
-        if self.location is not None:
-            parts.append(self.location.excerpt())
-        return "\n".join(parts)
+        return self._sentence if self.location is None else f"{self._sentence}\n{self.location.excerpt()}"
+
+    def _repr_html_(self) -> str:
+        excerpt = [] if self.location is None else [code(self.location.excerpt())]
+        return "\n".join([paragraph(self._sentence), *excerpt])
 
 
 def why_nan(f: Callable[..., Any], argnums: Argnums = None) -> Callable[..., Origin]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert.display import table
 from wengert.errors import located
 from wengert.jacobians import Diagonal, LocalJacobian
 from wengert.program import Line, Program, Var, evaluate_line, interpret, value_of
@@ -174,7 +175,26 @@ def edges(row: Row) -> Iterator[tuple[int, int, LocalJacobian]]:
             yield parent, out, c if isinstance(c, LocalJacobian) else Diagonal(c, kept[k + 1].shape, kept[0].shape)
 
 
-def write_graph(program: Program, args: Sequence[Any]) -> str:
+class Graph(str):
+    """A linearized graph: an edge a line, with its local partial; in a notebook, a table."""
+
+    __slots__ = ("edges",)
+    edges: list[tuple[str, str, str]]
+    """For each edge the variables that it leads to and from, and its partial."""
+
+    def __new__(cls, edges: list[tuple[str, str, str]]) -> Graph:
+        graph = super().__new__(cls, "\n".join(f"d{y}/d{x} = {partial}" for y, x, partial in edges))
+        graph.edges = edges
+        return graph
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return (self.edges,)
+
+    def _repr_html_(self) -> str:
+        return table([(f"d{y}/d{x}", f"= {partial}") for y, x, partial in self.edges])
+
+
+def write_graph(program: Program, args: Sequence[Any]) -> Graph:
     """Write the linearized graph at a point: each edge with the value (for arrays, the structure) of its partial."""
     linearization = Linearization.of_program(program, *args)
     names = [str(var) for var in (*program.inputs, *[v for line in program.lines for v in line.outputs])]
@@ -187,5 +207,5 @@ def write_graph(program: Program, args: Sequence[Any]) -> str:
         for (out, position), J in parallel.items():
             scalar = J.in_shape == () and J.out_shape == ()
             value = float(J.dense()[0, 0]) if scalar else J
-            written.append(f"du_{names[out][2:]}/du_{names[position][2:]} = {value}")
-    return "\n".join(written)
+            written.append((names[out], names[position], str(value)))
+    return Graph(written)

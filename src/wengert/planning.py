@@ -14,7 +14,6 @@ without being run.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import numpy as np
 
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.cost import Cost, cost, line_cost
+from wengert.display import as_text
 from wengert.linearization import Linearization, by_position
 from wengert.program import Atom, Constant, Held, Line, Packing, Program, Var, walk
 from wengert.tracing import Row, Trace, outputs_of, record, results_of
@@ -77,11 +77,7 @@ class Plan:
         return Group(Text(self._headline()), _table(self), Text(self.reason), *map(Text, self.notes))
 
     def __str__(self) -> str:
-        from rich.console import Console
-
-        out = io.StringIO()
-        Console(file=out, width=200, color_system=None, force_terminal=False).print(self, end="")
-        return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines())
+        return as_text(self)
 
     def __repr__(self) -> str:
         return str(self)  # at the prompt it is read, not copied

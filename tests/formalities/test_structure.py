@@ -27,6 +27,7 @@ MODULES = [
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
 LAYERS = {
+    "display": 0,
     "errors": 0,
     "transformations": 1,
     "trees": 1,

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from wengert.display import table
 from wengert.program.dataflow import guards_of
 from wengert.program.lines import Var, WengertList
 from wengert.program.primitive import Shape
@@ -32,6 +33,12 @@ def write_listing(program: WengertList, places: bool = True) -> str:
         text = f"{text:<{first}}" + (f"  {note:<{second}}" if second else "")
         written.append((f"{text}  # {place}" if place else text).rstrip())
     return "\n".join(written)
+
+
+def write_html(program: WengertList) -> str:
+    """Write a Program as a table for a notebook: formula, shape and name, place in the code."""
+    rows = [[row] if type(row) is str else list(row) for row in _rows_of(program, True, "", {})]
+    return table(rows)
 
 
 def _rows_of(program: WengertList, places: bool, indent: str, said: dict[int, str], title: str = "") -> Iterator[Any]:

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from wengert.display import paragraph
 from wengert.program.compiled import Traced, entry
 from wengert.program.dataflow import walk
 from wengert.program.interpretation import evaluate
 from wengert.program.lines import Constant, WengertList
-from wengert.program.listing import write_listing
+from wengert.program.listing import write_html, write_listing
 from wengert.program.pickling import Portable, made_from, make_again
 from wengert.program.primitive import Recordable
 from wengert.program.source import write_source
@@ -77,6 +78,9 @@ class Program(Portable, WengertList):
 
     def __str__(self) -> str:
         return self.listing()
+
+    def _repr_html_(self) -> str:
+        return paragraph(repr(self).strip("<>")) + write_html(self)
 
     def __repr__(self) -> str:
         n, m = sum(v.size for v in self.inputs), sum(math.prod(r.shape) for r in self.results)
