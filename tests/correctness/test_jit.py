@@ -16,11 +16,13 @@ import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import loops
 import numpy as np
+import programs
 import pytest
+from corpus import CORPUS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support import loops, programs
 
 import wengert as wg
 from wengert.errors import ArgumentError, ImpureError, JitWarning, LostGradientError, ResultError
@@ -212,11 +214,28 @@ def test_arrays_without_dimensions():
     check(lambda x: x, (np.array(2.0),))
     check(lambda x: x * 2, (np.array(2.0),))
     check(lambda x: np.asarray(x).reshape(1) * 2, (np.array(2.0),))
+    check(lambda x: (x[..., 0], x[..., 1] * 2, np.reshape(x[:1], ()), x[0][..., None]), (X,))
+    check(wg.jacobian(lambda x: x[..., 0] * x[0]), (X,))
+    check(wg.hessian(lambda a: a**3), (2.0,))
     check(wg.grad(lambda x: x * x), (np.array(2.0),))
 
 
 def test_constants_alone():
     check(lambda x: (np.zeros(3), 1.0, None, [np.arange(2)]), (X,))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [(name, kind) for name, case in CORPUS.items() for kind in ("function", *case.kinds)]
+)
+def test_the_corpus(name, kind):
+    case = CORPUS[name]
+    f = case.function_of(kind)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected, jitted = f(*case.args), wg.jit(f)
+        for _ in range(3):
+            same(jitted(*case.args), expected)
+    assert jitted.declined == 0
 
 
 # ---- Decisions ----

@@ -72,7 +72,7 @@ ORDERS = {
     ),
     "passes": "simplification scalarization",
     "accumulation": "adjoints sweeps",
-    "compilation": "cache linearized",
+    "compilation": "cache surroundings linearized environment branches signatures jit",
     "control": (
         "templates revolve holding unrolling bodies branch closures checkpoints loop backward execution higher_order "
         "rerolling staging api"

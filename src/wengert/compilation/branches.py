@@ -28,6 +28,7 @@ branch lets NumPy raise where it would warn, and does without the branch if it r
 from __future__ import annotations
 
 import itertools
+import keyword
 import math
 import operator
 import re
@@ -67,6 +68,7 @@ _COMPARISONS: Mapping[Primitive, str] = {
 }
 _NUMBERS = (float, int, np.float64, np.integer, np.bool_)
 _DOUBLES = frozenset({np.dtype(float), np.dtype(complex)})
+_RESERVED = frozenset({"v", "float", "int", "bool", "complex", "locals", "branch", "FloatingPointError"})
 _MAKES_ITS_OWN = frozenset({
     s.stack, s.concatenate, s.setitem, s.put, s.scatter, s.where, s.sum_, s.cumsum, s.matmul, s.astype,
 })  # fmt: skip
@@ -339,7 +341,7 @@ class _Writer:
             if written is not None:
                 return written
         if primitive is s.getitem and len(inputs) == 1 and isinstance(inputs[0], Var):
-            return self._element(inputs[0], line.params["index"], out)
+            return self._element(line, inputs[0], out)
         if primitive is s.put and self._adds_by_slices(line, out):
             self._hides(inputs)
             return f"zeros({out.shape})", ""
@@ -382,9 +384,9 @@ class _Writer:
             return None
         return call, "computed"
 
-    def _element(self, var: Var, index: tuple[Any, ...], out: Var) -> tuple[str, str]:
+    def _element(self, line: Line, var: Var, out: Var) -> tuple[str, str]:
         """Write an index: of one number in double precision as Python's own."""
-        name = self._name(var)
+        name, index = self._operand(line, var), line.params["index"]
         if (
             out.shape == ()
             and out.dtype == float
@@ -393,7 +395,8 @@ class _Writer:
         ):
             return f"{name}.item({', '.join(map(str, index))})", "float"
         if _is_written(index):
-            return f"{name}[{_written_index(index)}]", ""
+            element = f"{name}[{_written_index(index)}]"
+            return (f"as_value({element})" if not out.shape and Ellipsis in index else element), ""
         return f"{name}[{self._constant(index)}]", ""
 
     def _stacked(self, line: Line, out: Var) -> str | None:
@@ -419,9 +422,22 @@ class _Writer:
 
     def _by_function(self, line: Line) -> str:
         operands = [self._operand(line, a) for a in line.inputs]
-        function = self._constant(line.primitive.compute)
+        function = self._function(line.primitive)
         params = [f"{name}={self._parameter(value)}" for name, value in line.params.items()]
         return f"{function}({', '.join([*operands, *params])})"
+
+    def _function(self, primitive: Primitive) -> str:
+        """Name what computes a primitive as the primitive is called."""
+        name = re.sub(r"\W", "_", primitive.name)
+        while (
+            name in _RESERVED
+            or keyword.iskeyword(name)
+            or re.fullmatch(r"[cexu]\d+", name)
+            or self.constants.get(name, primitive.compute) is not primitive.compute
+        ):
+            name += "_"
+        self.constants[name] = primitive.compute
+        return name
 
     def _parameter(self, value: Any) -> str:
         return repr(value) if value is None or type(value) in (int, bool) else self._constant(value)

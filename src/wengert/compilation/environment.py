@@ -8,7 +8,7 @@ lists, dicts and sets by their items.  The comparisons are one generated functio
 The code of libraries (Python's own, and all that is installed) is not followed, but what user code hands to it is.
 
 >>> scale = [2.0]
->>> environment = Environment([lambda x: scale[0] * x])
+>>> environment = Environment([eval("lambda x: scale[0] * x", {"scale": scale})])
 >>> environment.unchanged()
 True
 >>> scale[0] = 3.0

@@ -355,7 +355,7 @@ class Jitted(Transformed):
         def branch(x0):
             x0 = float(x0)
             u1 = 2.0 * x0
-            u2 = c10(u1)
+            u2 = sin(u1)
             if u1 * 0.0 != 0.0: raise FloatingPointError
             return u2
         """
