@@ -150,7 +150,7 @@ def dtype_of(value: Any, line: Line | None) -> Any:
     return np.result_type(*known, value) if known else None
 
 
-def same_rows(one: Trace, other: Trace) -> bool:  # noqa: C901 - compares two traces row by row, and stops at the first difference
+def same_rows(one: Trace, other: Trace) -> bool:
     """Tell whether two traces are the same row by row, constants, decisions and results with them."""
     a, b = one.tape, other.tape
     if len(a.rows) != len(b.rows) or len(a.guards) != len(b.guards):

@@ -34,7 +34,7 @@ ndarray = np.ndarray
 _ORDERS = {"ascontiguousarray": "C", "asfortranarray": "F"}
 
 
-def _catching(original: Callable[..., Any]) -> Callable[..., Any]:  # noqa: C901 - holds `create`
+def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a maker of arrays, ``np.array`` or ``np.zeros``, for the threads that trace.
 
     A list of traced values becomes a traced array; and a new array of real numbers becomes a traced constant, so that
@@ -44,7 +44,7 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:  # noqa: C901
     converts = original.__name__ in ("array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray")
 
     @functools.wraps(original)
-    def create(*args: Any, **kwargs: Any) -> Any:  # noqa: C901 - every array of a thread that does not trace comes by: no more calls
+    def create(*args: Any, **kwargs: Any) -> Any:
         context = threads.context
         if not context.tapes:
             return original(*args, **kwargs)

@@ -95,7 +95,7 @@ def record(name: str, single: bool = False) -> Iterator[Trace]:
         context.place, context.alarms = place, alarms
 
 
-def run(  # noqa: C901 - what it opens it closes, whatever the function does
+def run(
     function: Callable[..., Any],
     args: Sequence[Any],
     kwargs: Mapping[str, Any],

@@ -311,6 +311,14 @@ def as_array(value: Any) -> Any:
     return value if is_one else Traced(as_array(value.value), value.tape, value.index)
 
 
+def as_scalar(value: Any) -> Any:
+    """Make a scalar of an array without dimensions, as ``value[()]`` does; any other value stays what it is."""
+    if type(value) is not Traced:
+        return value[()] if type(value) is ndarray and not value.shape else value
+    is_one = value.value.shape or type(innermost(value)) is not ndarray
+    return value if is_one else Traced(as_scalar(value.value), value.tape, value.index)
+
+
 # ---- Operators ----
 
 
@@ -587,7 +595,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def as_index(index: Any) -> tuple[tuple[Any, ...], list[Any]]:  # noqa: C901 - most indices leave after the first loop
+def as_index(index: Any) -> tuple[tuple[Any, ...], list[Any]]:
     """Bring an index into the form of a tuple of integers, slices and arrays, traced parts set aside as operands."""
     items = index if type(index) is tuple else (index,)
     for item in items:
