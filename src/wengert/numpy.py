@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy
 
-from wengert.tracing import catchers
+from wengert.tracing import patched
 
 for _name in ("linalg", "fft", "random"):
     sys.modules[f"{__name__}.{_name}"] = getattr(numpy, _name)  # import wengert.numpy.linalg
@@ -29,7 +29,7 @@ del _name
 def __getattr__(name: str) -> Any:
     if name.startswith("__") and name != "__all__" and name not in numpy.__all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return catchers.get(name) or getattr(numpy, name)
+    return patched.get(name) or getattr(numpy, name)
 
 
 def __dir__() -> list[str]:

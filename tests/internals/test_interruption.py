@@ -13,7 +13,7 @@ import pytest
 
 import wengert as wg
 from wengert.tracing import current_context
-from wengert.tracing.patching import catchers
+from wengert.tracing.patching import patched
 
 C = np.linspace(0.1, 1.0, 5)
 
@@ -84,7 +84,7 @@ def test_interrupted_at_any_moment(name, alarm):
     assert interrupted > 5
     np.testing.assert_array_equal(call(), expected)
     assert_clean()
-    assert all(getattr(np, name) is not wrapper for name, wrapper in catchers.items())
+    assert all(getattr(np, name) is not wrapper for name, wrapper in patched.items())
 
 
 @pytest.mark.parametrize("traced", [False, True])
@@ -118,7 +118,7 @@ def test_threads_differentiate_the_same_loop():
         thread.join()
     assert wrong == []
     assert_clean()
-    assert all(getattr(np, name) is not wrapper for name, wrapper in catchers.items())
+    assert all(getattr(np, name) is not wrapper for name, wrapper in patched.items())
 
 
 @pytest.mark.parametrize("checkpoint", ["none", "all", 3, "auto"])

@@ -420,7 +420,7 @@ class Steps:
         return Sliced(values=tuple(atoms))
 
     def _take_slices(self, k: int, line: Line) -> None:
-        """Let a line that takes the next element of one array at every step become a slice."""
+        """Turn a line that takes the next element of one array at every step into a slice."""
         indices = self.indices[k]
         if line.primitive is not getitem or set(indices) != {0} or len(line.inputs) != 1:
             return
@@ -475,7 +475,7 @@ class _Same:
 
 
 def _becomes(value: Any, dtype: np.dtype[Any]) -> bool:
-    """Tell whether a constant can stand in a carry of a dtype without being another number."""
+    """Return whether a constant can stand in a carry of a dtype without being another number."""
     if type(value) in (int, float, complex, bool):
         return dtype.kind in "fc" if type(value) is not bool else dtype.kind == "b"
     return bool(np.asarray(value).dtype == dtype)

@@ -56,7 +56,7 @@ class Template:
             return None
         return other.particulars
 
-    def fold(self, rows: Sequence[Sequence[Any]], at: int | None = None) -> tuple[Program, list[Any]]:
+    def fold(self, rows: Sequence[Sequence[Any]], position: int | None = None) -> tuple[Program, list[Any]]:
         """Return the Program with an argument for each place at which the rows differ, and the stacked values there.
 
         The arguments come before the own one at position `at`, or last.
@@ -67,8 +67,8 @@ class Template:
         place = iter(range(len(first)))
         variables: dict[int, Var] = {}
         arrays: list[Any] = []
-        own = len(program.arguments)
-        position = own if at is None else at
+        if position is None:
+            position = len(program.arguments)
 
         def new(k: int, dtype: Any = None) -> Var:
             values = np.stack([np.asarray(row[k], dtype) for row in rows])
@@ -141,17 +141,17 @@ def dtype_of(value: Any, line: Line | None) -> Any:
     """Return the dtype in which a number of Python's takes part in a line: it gives way to that of the others."""
     if type(value) not in (int, float, complex) or line is None or not line.primitive.elementwise:
         return None
-    known: list[Any] = []
+    dtypes: list[Any] = []
     for a in line.inputs:
         if isinstance(a, Var):
-            known.append(a.dtype)
+            dtypes.append(a.dtype)
         elif type(a.value) not in (int, float, complex):
-            known.append(np.asarray(a.value).dtype)
-    return np.result_type(*known, value) if known else None
+            dtypes.append(np.asarray(a.value).dtype)
+    return np.result_type(*dtypes, value) if dtypes else None
 
 
 def same_rows(one: Trace, other: Trace) -> bool:
-    """Tell whether two traces are the same row by row, constants, decisions and results with them."""
+    """Return whether two traces are the same row by row, constants, decisions and results with them."""
     a, b = one.tape, other.tape
     if len(a.rows) != len(b.rows) or len(a.guards) != len(b.guards):
         return False

@@ -29,7 +29,7 @@ from wengert.tracing.errstate import watch
 from wengert.tracing.fingerprints import Unchanged
 from wengert.tracing.layout import laid_like
 from wengert.tracing.methods import complete
-from wengert.tracing.patching import catchers
+from wengert.tracing.patching import patched
 from wengert.tracing.tape import COPIED, Row, Tape, outputs_of, results_of, what_is_kept
 from wengert.tracing.trace import Group, Trace, build_program, parameter_names, record, run
 from wengert.tracing.traced import (
@@ -59,7 +59,6 @@ __all__ = [
     "as_scalar",
     "at_place",
     "build_program",
-    "catchers",
     "current_context",
     "holds_traced",
     "innermost",
@@ -67,6 +66,7 @@ __all__ = [
     "laid_like",
     "outputs_of",
     "parameter_names",
+    "patched",
     "plain",
     "record",
     "record_results",

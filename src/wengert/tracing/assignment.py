@@ -70,31 +70,38 @@ def assign(target: Traced, index: Any, value: Any) -> None:
 
 def _write(target: Traced, value: Any, template: tuple[Any, ...], operands: list[Any]) -> None:
     """Assign to an array that is no view; in place where nobody else holds its value, else to a copy."""
+    is_here = type(value) is Traced and value.tape is target.tape
+    part = value.value if is_here else value
+    if not operands and type(part) is not Traced and _is_held_alone(target):
+        _write_in_place(target, part if is_here else operand(part), value.index if is_here else -1, template)
+    else:
+        _become(target, setitem(value, target, *operands, index=template))
+
+
+def _is_held_alone(target: Traced) -> bool:
+    """Return whether no row, view or caller holds the value of a large array."""
+    if type(target.value) is not ndarray or target.value.size <= SMALL or target.tape.keep_all or not target.tape.open:
+        return False
+    # the attribute and the argument of getrefcount itself
+    return sys.getrefcount(target.value) <= 2 and target.value.flags.owndata
+
+
+def _write_in_place(target: Traced, part: Any, parent: int, template: tuple[Any, ...]) -> None:
+    """Assign to the value of an array itself, and write the row if the part or the array depends on an input."""
     tape = target.tape
-    own = not operands and type(target.value) is ndarray and target.value.size > SMALL and tape.open
-    # the attribute and the argument of getrefcount itself: no row, view or caller holds the array
-    if own and not tape.keep_all and sys.getrefcount(target.value) <= 2 and target.value.flags.owndata:
-        kind = type(value)
-        mine = kind is Traced and value.tape is tape
-        own_value = value.value if mine else value
-        if type(own_value) is not Traced and (kind is not Traced or mine):
-            operand_ = own_value if mine else operand(own_value)
-            target.value[template] = operand_
-            parent = value.index if mine else -1
-            if parent >= 0 or target.index >= 0:
-                shape = Shaped(target.value.shape, target.value.dtype)
-                part = operand_ if type(operand_) in SCALARS else Shaped(np.shape(operand_), np.asarray(operand_).dtype)
-                place = tape.context.place or caller()
-                params = {"index": template}
-                tape.rows.append((setitem, (parent, target.index), (shape, part, shape), params, place, tape.size))
-                target.index = tape.size
-                tape.size += 1
-            return
-    _become(target, setitem(value, target, *operands, index=template))
+    target.value[template] = part
+    if parent < 0 and target.index < 0:
+        return
+    shape = Shaped(target.value.shape, target.value.dtype)
+    part = part if type(part) in SCALARS else Shaped(np.shape(part), np.asarray(part).dtype)
+    place, params = tape.context.place or caller(), {"index": template}
+    tape.rows.append((setitem, (parent, target.index), (shape, part, shape), params, place, tape.size))
+    target.index = tape.size
+    tape.size += 1
 
 
 def _become(target: Traced, other: Any) -> None:
-    """Let an array stand for another value from now on: that of it after an assignment, which stays where it lies."""
+    """Replace the value of an array by that after an assignment; it stays where it lies in memory."""
     if type(other) is not Traced:
         other = Traced(other, target.tape, -1)
     if not hasattr(target, "link") and target.value.shape:
@@ -108,30 +115,30 @@ def _write_through(base: Any, made_by: Any, params: Mapping[str, Any], changed: 
         if not hasattr(base, "link"):
             _write(base, changed, params["index"], [])
             return
-        whole = setitem(changed, base, index=params["index"])
+        result = setitem(changed, base, index=params["index"])
     elif made_by is e.real:
-        whole = changed if base.dtype.kind != "c" else changed + 1j * np.imag(base)
+        result = changed if base.dtype.kind != "c" else changed + 1j * np.imag(base)
     elif made_by is e.imag:
         if base.dtype.kind != "c":
             raise ValueError("assignment destination is read-only")
-        whole = np.real(base) + 1j * changed
+        result = np.real(base) + 1j * changed
     elif made_by is reshape:
-        whole = reshape(changed, shape=base.shape)
+        result = reshape(changed, shape=base.shape)
     elif made_by is not transpose:
-        at = np.unravel_index(made_by.places(base), base.shape)
-        whole = setitem(changed, base, index=at)
+        index = np.unravel_index(made_by.places(base), base.shape)
+        result = setitem(changed, base, index=index)
     else:
         axes = params["axes"]
-        whole = transpose(changed, axes=tuple(sorted(range(len(axes)), key=axes.__getitem__)))
+        result = transpose(changed, axes=tuple(sorted(range(len(axes)), key=axes.__getitem__)))
     if hasattr(base, "link"):
-        further, maker, of = base.link
-        _write_through(further, maker, of, whole)
+        root, maker, its_params = base.link
+        _write_through(root, maker, its_params, result)
     else:
-        _become(base, whole)
+        _become(base, result)
 
 
 def overwrite(target: Traced, result: Any) -> None:
-    """Let an array (and what it is a view of) stand for a result of the same shape, cast to its own dtype."""
+    """Replace the value of an array, and of what it is a view of, by a result of the same shape, cast to its dtype."""
     if target.tape.context.frozen is not None:
         _refuse_outer(target)
     result = as_array(functions.astype(result, target.dtype))
@@ -227,9 +234,9 @@ def write_out(target: Any, result: Any, name: str, broadcasts: bool = False) -> 
     return target
 
 
-def _fits(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
-    """Tell whether an array of one shape broadcasts to another."""
-    return len(shape) <= len(whole) and all(n in (1, m) for n, m in zip(shape[::-1], whole[::-1], strict=False))
+def _fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Return whether an array of one shape broadcasts to another."""
+    return len(shape) <= len(target) and all(n in (1, m) for n, m in zip(shape[::-1], target[::-1], strict=False))
 
 
 def write_ufunc(ufunc: np.ufunc, method: str, inputs: Any, kwargs: Mapping[str, Any]) -> Any:
@@ -248,7 +255,7 @@ def write_ufunc(ufunc: np.ufunc, method: str, inputs: Any, kwargs: Mapping[str, 
 
 
 def _refresh(target: Traced) -> None:
-    """Let every view of the array that was written to stand for its present value."""
+    """Replace the value of every view of the array that was written to."""
     _refresh_views(_root(target))
 
 

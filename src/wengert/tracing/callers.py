@@ -27,7 +27,7 @@ _PASS_ON = frozenset({"abc", "typing"})
 
 
 def asks_inside(frame: types.FrameType | None) -> bool:
-    """Tell whether code of a package that takes traced values for what they are asks for the class of one."""
+    """Return whether code of a package that takes traced values for what they are asks for the class of one."""
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
         if name not in _PASS_ON:
@@ -40,7 +40,7 @@ _SHUFFLES = frozenset({"shuffle", "permutation"})
 
 
 def shuffles(frame: types.FrameType) -> bool:
-    """Tell whether a line calls ``rng.shuffle``, which is compiled, and asks whether it has a sequence."""
+    """Return whether a line calls ``rng.shuffle``, which is compiled, and asks whether it has a sequence."""
     if not _SHUFFLES.intersection(frame.f_code.co_names):
         return False
     location = Location.of((frame.f_code, frame.f_lasti))
@@ -48,7 +48,7 @@ def shuffles(frame: types.FrameType) -> bool:
 
 
 def names_attribute(frame: types.FrameType, attribute: str) -> bool:
-    """Tell whether code asks for an attribute by name, rather than use what it stands for (a loop does)."""
+    """Return whether code asks for an attribute by name, rather than use what it stands for (a loop does)."""
     code = frame.f_code
     if dis.opname[code.co_code[frame.f_lasti]] in ("GET_ITER", "UNPACK_SEQUENCE", "UNPACK_EX"):
         return False  # Python would go on with x[0], x[1]... and find no element
@@ -60,12 +60,12 @@ _FORMAT = next((i.opcode, i.arg) for i in dis.get_instructions(lambda a, b: a % 
 
 
 def takes_objects(frame: types.FrameType) -> bool:
-    """Tell whether what asks for a plain array can do with one of objects: not ``a[i] = t``, and not compiled SciPy."""
+    """Return whether what asks for a plain array can do with one of objects: ``a[i] = t`` cannot, nor SciPy."""
     code = frame.f_code.co_code
     return code[frame.f_lasti] != _STORE and not frame.f_globals.get("__name__", "").startswith("scipy")
 
 
 def formats(frame: types.FrameType) -> bool:
-    """Tell whether what asks for a float is ``"%.3f" % t``: as in an f-string, it is for people to read."""
+    """Return whether what asks for a float is ``"%.3f" % t``: as in an f-string, it is for people to read."""
     code, k = frame.f_code.co_code, frame.f_lasti
     return (code[k], code[k + 1]) == _FORMAT

@@ -1,4 +1,4 @@
-"""Watching: NumPy's floating-point alarms are counted while wengert works, and its warnings name the user's line."""
+"""Error state: NumPy's floating-point alarms are counted while wengert works; its warnings name the user's line."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def _constants_of(held: Any) -> Iterator[Any]:
 
 
 def is_written_to(base: Any) -> bool:
-    """Tell whether the memory that a read-only array is a view of can be written to, as far as is known."""
+    """Return whether the memory that a read-only array is a view of can be written to, as far as is known."""
     while type(base) is np.ndarray:
         if base.flags.writeable:
             return True

@@ -52,7 +52,7 @@ def numbered(lies: Any) -> Any:
 
 
 def lie_alike(a: Any, b: Any) -> bool:
-    """Tell whether two arrays of one shape have the same strides, where there is a step to take."""
+    """Return whether two arrays of one shape have the same strides, where there is a step to take."""
     return a.strides == b.strides or all(s == t or n < 2 for s, t, n in zip(a.strides, b.strides, a.shape, strict=True))
 
 

@@ -132,10 +132,10 @@ MOST_OBJECTS = 4096
 
 
 def _elements(traced: Any) -> np.ndarray[Any, Any]:
-    whole = np.ndarray(traced.shape, object)
+    elements = np.ndarray(traced.shape, object)
     for index in np.ndindex(*traced.shape):
-        whole[index] = traced[index] if index else traced
-    return whole
+        elements[index] = traced[index] if index else traced
+    return elements
 
 
 _TAKEN = dict.fromkeys(("hex", "as_integer_ratio"), "a traced number apart into plain integers")

@@ -34,7 +34,7 @@ ndarray = np.ndarray
 _ORDERS = {"ascontiguousarray": "C", "asfortranarray": "F"}
 
 
-def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
+def _patch_maker(original: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a maker of arrays, ``np.array`` or ``np.zeros``, for the threads that trace.
 
     A list of traced values becomes a traced array; and a new array of real numbers becomes a traced constant, so that
@@ -48,10 +48,10 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
         context = threads.context
         if not context.tapes:
             return original(*args, **kwargs)
-        if converts and args and (some := first_traced(args[0])) is not None:
-            return _convert(original.__name__, some, args, kwargs, _getframe(1))
-        if fills and (some := first_traced([*args, *kwargs.values()])) is not None:
-            return through(some, CALLS[original], args, kwargs)
+        if converts and args and (traced := first_traced(args[0])) is not None:
+            return _convert(original.__name__, traced, args, kwargs, _getframe(1))
+        if fills and (traced := first_traced([*args, *kwargs.values()])) is not None:
+            return through(traced, CALLS[original], args, kwargs)
         made = original(*args, **kwargs)
         if type(made) is not ndarray or made.dtype.kind not in "fc" or not made.flags.owndata:
             return made
@@ -65,7 +65,7 @@ def _catching(original: Callable[..., Any]) -> Callable[..., Any]:
     return create
 
 
-def _convert(name: str, some: Traced, args: Any, kwargs: Any, frame: types.FrameType) -> Any:
+def _convert(name: str, traced: Traced, args: Any, kwargs: Any, frame: types.FrameType) -> Any:
     """Make a traced array of what has a traced value in it, as ``np.array`` or one of its like would."""
     if not _calls_by_name(frame.f_code, frame.f_lasti, name):
         compiled = compiled_call(frame)
@@ -73,7 +73,7 @@ def _convert(name: str, some: Traced, args: Any, kwargs: Any, frame: types.Frame
             raise unsupported_call(compiled, caller())
     value: Any = args[0]
     if type(value) is list and len(args) == 1 and not kwargs:
-        return through(some, join, args, NO_PARAMS, 3)
+        return through(traced, join, args, NO_PARAMS, 3)
     copies = name == "array" and kwargs.get("copy", True) in (True, np._CopyMode.ALWAYS)
     order = _ORDERS.get(name, kwargs.get("order"))
     if type(value) is Traced and (copies or order in ("C", "F")):
@@ -86,17 +86,17 @@ def _convert(name: str, some: Traced, args: Any, kwargs: Any, frame: types.Frame
     least = kwargs.get("ndmin", 1 if name in _ORDERS else 0)
 
     def convert(value: Any) -> Any:
-        whole = as_array(join(value))
-        if whole.ndim < least:
-            whole = functions.reshape(whole, (1,) * (least - whole.ndim) + whole.shape)
-        return whole if dtype is None else functions.astype(whole, dtype)
+        array = as_array(join(value))
+        if array.ndim < least:
+            array = functions.reshape(array, (1,) * (least - array.ndim) + array.shape)
+        return array if dtype is None else functions.astype(array, dtype)
 
-    return through(some, convert, (value,), NO_PARAMS, 3)
+    return through(traced, convert, (value,), NO_PARAMS, 3)
 
 
 @functools.lru_cache(maxsize=4096)
 def _calls_by_name(code: types.CodeType, offset: int, name: str) -> bool:
-    """Tell whether the call at this place in the user's code is of ``np.zeros`` itself.
+    """Return whether the call at this place in the user's code is of ``np.zeros`` itself.
 
     Otherwise it is a call of compiled code, like a random generator's, which makes an array for itself: compiled code
     has no frame of its own, and would take the memory of a traced constant for that of an array.
@@ -136,26 +136,26 @@ _CAUGHT = (
     *("zeros_like", "empty_like", "ones_like", "full_like", "arange", "linspace"),
 )
 _originals: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in _CAUGHT}
-catchers = {name: _catching(original) for name, original in _originals.items()}
+patched = {name: _patch_maker(original) for name, original in _originals.items()}
 _lock = threading.Lock()
 _tracing: set[int] = set()
 """The threads that trace.  A set, not a number: what Ctrl-C leaves behind is put right by the thread's next trace."""
 
 
-def start_catching() -> None:
+def start_patching() -> None:
     """Put the wrappers into NumPy, when the first thread begins to trace."""
     with _lock:
         first = not _tracing
         _tracing.add(threading.get_ident())
         if first:
             if LATE:
-                _catch_late()
+                _enter_late()
             if len(CAUGHT) != len(_redirected):
                 _redirect_all()
-            vars(np).update(catchers)  # in one step: this is done for every outermost trace
+            vars(np).update(patched)  # in one step: this is done for every outermost trace
 
 
-def stop_catching() -> None:
+def stop_patching() -> None:
     """Take them out again, when the last thread has ended."""
     with _lock:
         _tracing.discard(threading.get_ident())
@@ -163,7 +163,7 @@ def stop_catching() -> None:
             vars(np).update(_originals)
 
 
-def _catching_call(original: Callable[..., Any], run: Callable[..., Any] | None = None) -> Callable[..., Any]:
+def _patch_call(original: Callable[..., Any], run: Callable[..., Any] | None = None) -> Callable[..., Any]:
     """Wrap a function of another library: on a thread that traces, a call with a traced argument is recorded.
 
     What is not recorded goes to `run`, the function itself if that is not given.
@@ -176,11 +176,11 @@ def _catching_call(original: Callable[..., Any], run: Callable[..., Any] | None 
         if threads.context.tapes:
             inner = 0
             for value in (*args, *kwargs.values()):
-                if (some := first_traced(value)) is not None:
+                if (traced := first_traced(value)) is not None:
                     frame = _getframe(depth - 1)
                     while frame.f_back is not None and frame.f_code.co_filename.startswith(LIBRARIES):
                         frame, inner = frame.f_back, inner + 1  # SciPy's own functions may lie between
-                    made = through(some, CALLS[original], args, kwargs, depth + inner)
+                    made = through(traced, CALLS[original], args, kwargs, depth + inner)
                     return finish(original, args, kwargs, made, plainly)
         return run(*args, **kwargs)
 
@@ -197,19 +197,19 @@ def _redirect_all() -> None:
 
 
 def _redirect(function: types.FunctionType) -> None:
-    """Let a function of another library ask first whether its arguments are traced, for good.
+    """Make a function of another library ask first whether its arguments are traced, for good.
 
     ``from scipy.special import logsumexp`` binds the function itself, so nothing that is done to SciPy's module would
     reach it: it is the function's own code that is replaced, and what it was is kept in another.
     """
-    own = types.FunctionType(
+    original = types.FunctionType(
         function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
     )
-    own.__kwdefaults__ = function.__kwdefaults__
+    original.__kwdefaults__ = function.__kwdefaults__
     function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # that of the code is to change
     code = _asking_code(function.__code__.co_freevars)
     function.__code__ = code.replace(
-        co_consts=tuple(_catching_call(function, own) if value == _ASKED else value for value in code.co_consts)
+        co_consts=tuple(_patch_call(function, original) if value == _ASKED else value for value in code.co_consts)
     )
 
 
@@ -238,7 +238,7 @@ def _asking_code(names: tuple[str, ...]) -> types.CodeType:
     return code
 
 
-def _catch_late() -> None:
+def _enter_late() -> None:
     """Enter the functions of modules that have been imported meanwhile."""
     for name in [name for name in LATE if name in sys.modules]:
         if not getattr(sys.modules[name].__spec__, "_initializing", False):

@@ -175,7 +175,7 @@ def _lies_by_rows(value: Any) -> bool:
 
 
 def _lie_by_rows(values: Any) -> bool:
-    """Tell whether all arrays among arguments, and in lists of them, lie in memory row by row."""
+    """Return whether all arrays among arguments, and in lists of them, lie in memory row by row."""
     for value in values:
         kind = type(value)
         if kind is Traced or kind is ndarray:

@@ -14,7 +14,7 @@ from wengert.errors import ResultError, WengertError, explain_at
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, as_value
 from wengert.tracing.context import threads
 from wengert.tracing.fingerprints import Unchanged
-from wengert.tracing.patching import start_catching, stop_catching
+from wengert.tracing.patching import start_patching, stop_patching
 from wengert.tracing.tape import Row, Tape, escaped
 from wengert.tracing.traced import Traced, capture, holds_traced, join, variable
 from wengert.tracing.unsupported import translated
@@ -138,7 +138,7 @@ def run(
             context.frozen = {outer: outer.size for outer in context.tapes}
         context.tapes.append(tape)
         if not level:
-            start_catching()
+            start_patching()
         returned = _call(function, replaced, kwargs)
         if unpack is None:
             results = [("", _result(function, returned))]
@@ -152,7 +152,7 @@ def run(
         context.place = place
         tape.open = False
         if not level:
-            stop_catching()
+            stop_patching()
     if tape.unchanged is not None:
         tape.unchanged.check(tape.rows)
         if body:

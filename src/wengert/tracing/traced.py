@@ -108,12 +108,11 @@ def record_on_innermost(primitive: Primitive, args: Sequence[Any], params: Mappi
     """Record where values of several traces meet: the innermost writes the row, the others' are constants to it."""
     tape = max((a.tape for a in args if type(a) is Traced), key=lambda tape: tape.level)
     if tape.captures is not None:
-        mine = [capture(tape, a) if type(a) is Traced and a.tape is not tape else a for a in args]
-        return at_place(lambda: record_line(primitive, mine, params))
-    own = [type(a) is Traced and a.tape is tape for a in args]
-    values = tuple(a.value if mine else a for a, mine in zip(args, own, strict=True))
+        captured = [capture(tape, a) if type(a) is Traced and a.tape is not tape else a for a in args]
+        return at_place(lambda: record_line(primitive, captured, params))
+    values = tuple(a.value if type(a) is Traced and a.tape is tape else a for a in args)
     tape.narrow = True  # who knows
-    parents = tuple(a.index if mine else -1 for a, mine in zip(args, own, strict=True))
+    parents = tuple(a.index if type(a) is Traced and a.tape is tape else -1 for a in args)
     remember_large(tape, args)
     return at_place(lambda: write_row(tape, primitive, values, parents, params, 3))
 
@@ -261,7 +260,7 @@ def _promoted(
 
 @functools.cache
 def _takes_integers(primitive: Primitive) -> bool:
-    """Tell whether an operand chooses the loop of a ufunc by being an integer: the degree of a polynomial."""
+    """Return whether an operand chooses the loop of a ufunc by being an integer: the degree of a polynomial."""
     nin = primitive.numpy.nin  # type: ignore[attr-defined]
     return any(len(set(types[:nin])) > 1 and set(types[:nin]) & set("ilq") for types in primitive.numpy.types)  # type: ignore[attr-defined]
 
@@ -309,9 +308,8 @@ def record_results(
         raise escaped(place)
     if tape.captures is not None:
         args = [capture(tape, a) if type(a) is Traced and a.tape is not tape else a for a in args]
-    own = [type(a) is Traced and a.tape is tape for a in args]
-    values = tuple(a.value if mine else a for a, mine in zip(args, own, strict=True))
-    parents = tuple(a.index if mine else -1 for a, mine in zip(args, own, strict=True))
+    values = tuple(a.value if type(a) is Traced and a.tape is tape else a for a in args)
+    parents = tuple(a.index if type(a) is Traced and a.tape is tape else -1 for a in args)
     remember_large(tape, values)
     if tape.captures is None:
         results = record_results(primitive, values, params, results, swept)
@@ -626,7 +624,7 @@ def capture(tape: Tape, other: Traced) -> Traced:
 
 
 def all_constant(value: Any) -> bool:
-    """Tell whether no traced value in nested lists, tuples and dicts depends on an input."""
+    """Return whether no traced value in nested lists, tuples and dicts depends on an input."""
     if type(value) is Traced:
         return value.index < 0 and all_constant(value.value)
     if isinstance(value, dict):
@@ -695,13 +693,13 @@ def first_traced(value: Any) -> Traced | None:
     elif not isinstance(value, (list, tuple)):
         return None
     for item in value:
-        if type(item) is not float and (found := first_traced(item)) is not None:
-            return found
+        if type(item) is not float and (traced := first_traced(item)) is not None:
+            return traced
     return None
 
 
 def holds_traced(value: Any) -> bool:
-    """Tell whether a value is traced, or a list, tuple or object array with a traced value in it."""
+    """Return whether a value is traced, or a list, tuple or object array with a traced value in it."""
     return first_traced(value) is not None
 
 

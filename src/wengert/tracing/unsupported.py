@@ -69,14 +69,14 @@ INSTEAD = {
 """What to write in the place of a function that has no rule, by the module that it is in."""
 
 
-def unsupported_call(name: str, place: RawLocation | None, said: str = "") -> UnsupportedError:
+def unsupported_call(name: str, place: RawLocation | None, message: str = "") -> UnsupportedError:
     """Make the error for a function of SciPy that has no rule."""
-    found = re.search(r"scipy\.[a-z]+", name)
-    instead = INSTEAD.get(found[0], "") if found is not None else ""
+    module = re.search(r"scipy\.[a-z]+", name)
+    instead = "" if module is None else INSTEAD.get(module[0], "")
     short = name.rpartition(".")[2]
-    own = "my_function" if not short.isidentifier() else f"my_{short}"
-    happened = f"{name} has no rule on traced values{f' (it says: {said})' if said else ''}:"
-    define = f"a function of your own that calls it: wg.define({own!r}, ...)."
+    my_name = "my_function" if not short.isidentifier() else f"my_{short}"
+    happened = f"{name} has no rule on traced values{f' (it says: {message})' if message else ''}:"
+    define = f"a function of your own that calls it: wg.define({my_name!r}, ...)."
     return UnsupportedError(
         explain_at(place, happened, f"{instead} Or give a rule to {define}" if instead else f"Give a rule to {define}")
     )
@@ -121,9 +121,9 @@ def scipy_call() -> str | None:
     return compiled_call(inner[0].f_back) if inner and inner[0].f_back is not None else None
 
 
-def compiled_call(frame: FrameType, at: int | None = None) -> str | None:
+def compiled_call(frame: FrameType, offset: int | None = None) -> str | None:
     """Return the name of the compiled function or class of SciPy that a line calls; None if it calls something else."""
-    location = Location.of((frame.f_code, frame.f_lasti if at is None else at))
+    location = Location.of((frame.f_code, frame.f_lasti if offset is None else offset))
     try:
         node = ast.parse(location.segment if location is not None else "", mode="eval").body
     except SyntaxError:
@@ -159,7 +159,7 @@ _STANDARD = str(Path(ast.__file__).parent)
 
 
 def _is_standard(frame: FrameType) -> bool:
-    """Tell whether code is Python's own library."""
+    """Return whether code is Python's own library."""
     file = frame.f_code.co_filename
     return file.startswith(("<frozen", _STANDARD)) and "site-packages" not in file
 
@@ -175,29 +175,29 @@ def translated(error: Exception, holds_traced: Callable[[Any], bool]) -> Wengert
     users = [k for k, (frame, _) in enumerate(entries) if not frame.f_code.co_filename.startswith(LIBRARIES)]
     if not users:
         return None
-    frame, at = entries[next((k for k in reversed(users) if not _is_standard(entries[k][0])), users[-1])]
+    frame, offset = entries[next((k for k in reversed(users) if not _is_standard(entries[k][0])), users[-1])]
     inner = [f for f, _ in entries[users[-1] + 1 :]]
     name = public_name(inner)
-    said = str(error).partition("\n")[0][:100]
+    message = str(error).partition("\n")[0][:100]
     if isinstance(hidden, UnsupportedError):
         return hidden
     if name is not None:
         names = [value for f in inner if _is_scipy(f) for value in [*f.f_locals.values()]]
-        if not (hidden or "Traced" in said or any(holds_traced(value) for value in names)):
+        if not (hidden or "Traced" in message or any(holds_traced(value) for value in names)):
             return None
     else:
-        name = None if inner else compiled_call(frame, at)
-        if name is None and "Traced" in said and not said.startswith("'Traced' object has no attribute"):
+        name = None if inner else compiled_call(frame, offset)
+        if name is None and "Traced" in message and not message.startswith("'Traced' object has no attribute"):
             return LostGradientError(
                 explain_at(
-                    (frame.f_code, at),
-                    f"what is called here does not take a traced value (it says: {said}):",
+                    (frame.f_code, offset),
+                    f"what is called here does not take a traced value (it says: {message}):",
                     "Write it with NumPy's functions; or give it stop_gradient(x), if no derivative is wanted.",
                 )
             )
         if name is None:
             return None
-    return unsupported_call(name, (frame.f_code, at), said)
+    return unsupported_call(name, (frame.f_code, offset), message)
 
 
 # ---- A float that would lose its derivative ----
@@ -303,12 +303,12 @@ def unsupported(name: str) -> UnsupportedError:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     nearest = f"The nearest supported are {', '.join(map(_spelled, near))}; or add" if near else "Add"
     short = name.partition(".")[0].partition("(")[0]
-    own = _spelled(short)
+    function = _spelled(short)
     return UnsupportedError(
         explain_at(
             caller(),
-            f"{own}{name.removeprefix(short)} has no rule on traced values:",
-            f"{nearest} a rule: wg.define({'my_' + short!r}, {own}, lambda y, x: <dy/dx>, replaces={own}).",
+            f"{function}{name.removeprefix(short)} has no rule on traced values:",
+            f"{nearest} a rule: wg.define({'my_' + short!r}, {function}, lambda y, x: <dy/dx>, replaces={function}).",
         )
     )
 
