@@ -86,8 +86,15 @@ print(wg.trace(wg.grad(lambda x: f(x)[1]))(x).listing(places=False))
 
 # ---- 6. Compile: the same Program as code ----
 
-stage("6. the code that runs")
+stage("6. the code that is read")
 print(program.source())
+
+# `wg.jit` traces once, checks every decision that the function took on a value, and keeps a function for each branch:
+
+stage("6. the code that runs")
+jitted = wg.jit(wg.jacobian(f))
+assert np.array_equal(jitted(x), J)
+jitted.show("code")
 
 # ---- 7. Explain: the derivation, as one does it by hand ----
 

@@ -10,6 +10,8 @@ import inspect
 import io
 import pkgutil
 import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -268,3 +270,16 @@ def test_examples_in_pages(path, tmp_path, monkeypatch):
 def test_a_wrong_page_would_be_seen():
     page = "```python\nx = 1\n```\n\n```python\nprint(x + 1)\n```\n```text\n3\n```\n```python no-run\nboom\n```\n"
     assert list(run_page(page)) == [(6, "2", "3")]
+
+
+def test_the_page_of_the_architecture_has_the_layers():
+    rows = [sorted(name for name in LAYERS if LAYERS[name] == layer) for layer in sorted(set(LAYERS.values()))]
+    written = "\n".join(f"{layer:>2}  {' '.join(names)}" for layer, names in enumerate(rows))
+    assert f"```text\n{written}\n```" in (ROOT / "docs" / "architecture.md").read_text()
+
+
+def test_the_tour_runs(tmp_path):
+    run = subprocess.run([sys.executable, ROOT / "docs" / "tour.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("\n---- ") == 10
+    assert "u_5 = u_0 * u_3     = y_2" in run.stdout
