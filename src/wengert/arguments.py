@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from wengert import trees
-from wengert.errors import ArgumentError, ResultError, caller, explain_at
+from wengert.errors import ArgumentError, ResultError, caller, explain_at, is_called_by_scipy
 from wengert.program import Trees
 from wengert.tracing import Traced, current_context, holds_traced, join, laid_like, parameter_names
+from wengert.transformations import demand_positions
 
 Argnums = int | Sequence[int] | None
 Argnames = str | Sequence[str] | None
@@ -49,6 +50,8 @@ def independent(value: Any, name: int | str, copy: bool = False) -> Any:
         return join(value)
     what = f"argument {name}" if isinstance(name, int) else name
     if isinstance(value, (int, np.integer)) or (dtype is not None and dtype.kind in "biu"):
+        if kind is np.ndarray and is_called_by_scipy():  # fsolve asks first at the starting point as it was given
+            return value.astype(np.float64)
         which = f"is of integer dtype ({value!r})" if np.ndim(value) == 0 else f"is an array of {dtype}"
         instead = f"Pass {float(value)!r}" if np.ndim(value) == 0 else "Pass x.astype(float)"
         raise ArgumentError(explain_at(caller(), f"{what} {which}, and derivatives need real numbers:", f"{instead}."))
@@ -104,7 +107,7 @@ def positions(argnums: Argnums, args: Sequence[Any]) -> tuple[int, ...]:
         if found:
             return found
         argnums = 0
-    chosen = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    chosen = (int(argnums),) if isinstance(argnums, (int, np.integer)) else tuple(argnums)
     for k in chosen:
         if not -len(args) <= k < len(args):
             raise ArgumentError(
@@ -137,6 +140,7 @@ class Choice:
         if argnums is None and argnames is None:
             argnums = 0
         if argnums is not None and not isinstance(argnums, int):
+            demand_positions(argnums)
             argnums = int(argnums) if isinstance(argnums, np.integer) else tuple(argnums)
         self.argnums = argnums
         self.argnames = argnames if argnames is None or isinstance(argnames, str) else tuple(argnames)

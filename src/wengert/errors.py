@@ -145,6 +145,16 @@ def caller() -> RawLocation | None:
     return None if frame is None else (frame.f_code, frame.f_lasti)
 
 
+def is_called_by_scipy() -> bool:
+    """Tell whether it is a function of SciPy's that has called wengert, and not the user's own."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(LIBRARIES):
+        if SCIPY is not None and frame.f_code.co_filename.startswith(SCIPY):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def explain_at(raw: RawLocation | None, happened: str, instead: str) -> str:
     """Compose a message of three parts: what happened, where, and what to write instead."""
     location = Location.of(raw)

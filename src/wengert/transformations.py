@@ -20,11 +20,13 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, NoReturn
 
-from wengert.errors import PickleError
+import numpy as np
+
+from wengert.errors import ArgumentError, PickleError, caller, explain_at
 
 Function = Callable[..., Any]
 _ASSIGNED = tuple(name for name in functools.WRAPPER_ASSIGNMENTS if name != "__doc__")
@@ -70,6 +72,10 @@ class Transformed:
         compute: Callable[[tuple[Any, ...], dict[str, Any]], Any],
         **options: Any,
     ) -> None:
+        if not callable(function):
+            _refuse(f"{transformation.__name__} takes a function, and was given {_said(function)}")
+        if type(argnums := options.get("argnums")) is not int and argnums is not None:
+            demand_positions(argnums)
         self.transformation, self.function, self.options, self.compute = transformation, function, options, compute
         functools.update_wrapper(self, function, _ASSIGNED)
 
@@ -106,6 +112,29 @@ Transformed.__doc__ = Documentation(Transformed.__doc__ or "")  # type: ignore[a
 def _transform(transformation: Function, function: Function, options: dict[str, Any]) -> Any:
     """Apply a transformation again, where what it returned is read back."""
     return transformation(function, **options)
+
+
+# ---- What transformations are called with ----
+
+
+def demand_positions(argnums: Any) -> None:
+    """Raise ArgumentError if `argnums` is not a position or a sequence of them: the function's argument, probably."""
+    if isinstance(argnums, (int, np.integer)):
+        return
+    if not isinstance(argnums, Sequence) or not all(isinstance(k, (int, np.integer)) for k in argnums):
+        _refuse(f"argnums is {_said(argnums)}, where the position of an argument is needed, or a sequence of them")
+
+
+def _refuse(happened: str) -> NoReturn:
+    instead = "What a transformation returns is called with the arguments: write wg.grad(f)(x), wg.explain(f)(x)."
+    raise ArgumentError(explain_at(caller(), f"{happened}:", instead))
+
+
+def _said(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape:
+        return f"an array of shape {shape}"
+    return f"the number {float(value)!r}" if shape == () or isinstance(value, float) else f"a {type(value).__name__}"
 
 
 # ---- What pickle finds by name ----

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 
 import numpy as np
 import pytest
@@ -113,3 +114,59 @@ def test_products_with_the_hessian_take_the_function_s_further_arguments():
     np.testing.assert_allclose(wg.hvp(energy)(x, v, 3.0, scale=1.0), 3 * exact, rtol=1e-14)
     mixed = wg.grad(lambda k: np.sum(wg.hvp(energy)(x, v, k)))(1.0)
     np.testing.assert_allclose(mixed, 2 * np.sum(exact), rtol=1e-14)
+
+
+# ---- What transformations are called with ----
+
+WITH_ARGNUMS = [t for t in TRANSFORMATIONS if t not in (wg.hvp, wg.vmap, wg.checkpoint)]
+
+
+@pytest.mark.parametrize("transformation", TRANSFORMATIONS, ids=lambda t: t.__name__)
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (np.ones(3), "an array of shape (3,)"),
+        (2.0, "the number 2.0"),
+        (np.float32(2), "the number 2.0"),
+        ([1.0], "a list"),
+    ],
+    ids=str,
+)
+def test_what_is_no_function_is_refused_at_once(transformation, value, said):
+    with pytest.raises(wg.errors.ArgumentError) as error:
+        transformation(value)
+    name = "jacobian" if transformation in (wg.jacfwd, wg.jacrev) else transformation.__name__
+    assert f"takes a function, and was given {said}" in str(error.value)
+    assert name in str(error.value) or transformation in (wg.elementwise_grad, wg.hessian, wg.hvp)
+    assert "transformation(value)" in str(error.value)
+    assert "write wg.grad(f)(x)" in str(error.value)
+
+
+@pytest.mark.parametrize("transformation", WITH_ARGNUMS, ids=lambda t: t.__name__)
+@pytest.mark.parametrize("value", [np.ones(3), np.array([1, 2]), 2.0, np.float64(2), [1.0], "x", {"a": 1}], ids=repr)
+def test_a_point_in_the_place_of_argnums_is_refused_at_once(transformation, value):
+    with pytest.raises(wg.errors.ArgumentError, match=r"argnums is .*, where the position of an argument is needed"):
+        transformation(energy, value)
+
+
+@pytest.mark.parametrize("argnums", [0, -2, [0, 1], (0, 1), range(2), np.int64(1), [np.int64(0)]], ids=repr)
+def test_positions_are_taken(argnums):
+    wg.grad(energy, argnums)(np.ones(2), 2.0)
+    wg.trace(energy, argnums)(np.ones(2), 2.0)
+
+
+def test_integers_are_taken_as_floats_where_scipy_calls():
+    scipy_optimize = pytest.importorskip("scipy.optimize")
+
+    def f(x):
+        return np.stack([x[0] ** 2 - 2, x[0] * x[1] - 1])
+
+    root = np.sqrt([2, 0.5])
+    np.testing.assert_allclose(scipy_optimize.fsolve(f, [1, 1], fprime=wg.jacobian(f)), root, rtol=1e-8)
+    np.testing.assert_allclose(scipy_optimize.root(f, [1, 1], jac=wg.jacobian(f)).x, root, rtol=1e-8)
+    least = scipy_optimize.minimize(lambda x: np.sum((x - 3) ** 2), [1, 1], jac=wg.grad(lambda x: np.sum((x - 3) ** 2)))
+    np.testing.assert_allclose(least.x, 3.0)
+    with pytest.raises(wg.errors.ArgumentError, match=re.escape("Pass x.astype(float)")):
+        wg.jacobian(f)(np.array([1, 1]))
+    with pytest.raises(wg.errors.ArgumentError, match=re.escape("Pass x.astype(float)")):
+        scipy_optimize.fsolve(f, [1, 1], fprime=lambda x: wg.jacobian(f)(x))
