@@ -17,6 +17,7 @@ from wengert.api import (
 )
 from wengert.batching import vmap
 from wengert.checking import check_derivatives
+from wengert.compilation.jit import jit
 from wengert.control import checkpoint, cond, fori_loop, map, scan, while_loop  # noqa: A004 - as in JAX
 from wengert.custom import custom_derivative, stop_gradient
 from wengert.diagnosis import why_nan
@@ -39,6 +40,7 @@ __all__ = [
     "jacfwd",
     "jacobian",
     "jacrev",
+    "jit",
     "jvp",
     "linearize",
     "map",

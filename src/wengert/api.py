@@ -25,7 +25,7 @@ from wengert.linearization import Graph, Linearization, by_position, write_graph
 from wengert.passes.scalarization import is_scalar, scalarize
 from wengert.planning import Plan, choose, plan_program
 from wengert.program import Portable, Program
-from wengert.tracing import Trace, Traced, Unchanged, parameter_names, results_of, run, watch
+from wengert.tracing import Trace, Traced, Unchanged, as_scalar, parameter_names, results_of, run, watch
 from wengert.transformations import Transformed, is_global
 
 Array = Any
@@ -70,11 +70,10 @@ def _like(bar: Any, value: Any) -> Any:
         return np.zeros(value.shape, value.dtype)[()]
     if bar.dtype != value.dtype:
         bar = bar.astype(value.dtype)
-    if type(bar) is np.ndarray:
-        if bar.ndim == 0:
-            return bar[()]
-        if not (bar.flags.owndata and bar.flags.writeable):
-            return bar.copy()
+    if bar.ndim == 0:
+        return as_scalar(bar)
+    if type(bar) is np.ndarray and not (bar.flags.owndata and bar.flags.writeable):
+        return bar.copy()
     return bar
 
 

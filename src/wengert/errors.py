@@ -14,12 +14,14 @@
      |-- MatrixError      (LinAlgError)          NumPy refuses a matrix: singular, not square, not positive definite
      |-- DegenerateError  (ArithmeticError)      no derivative: it hangs on vectors that are not determined
      |-- BranchError      (RuntimeError)         a Program was evaluated where its function takes another branch
+     |-- ImpureError      (RuntimeError)         a jitted function draws random numbers, or writes outside of itself
      |-- ProgramError     (ValueError)           a Program that is not well formed
      |-- DerivativeError  (AssertionError)       derivatives that were checked and found wrong
      |-- PickleError      (PickleError)          something cannot be pickled, or cannot be read back here
      `-- LoadError        (ImportError)          a file or function named on the command line cannot be had
 
     DomainWarning (RuntimeWarning)               a function was evaluated outside its domain
+    JitWarning    (RuntimeWarning)               a jitted function prints, or takes too many branches to keep them all
 
 Every message has three parts: what happened to which value, in which line of the user's code, and what to write
 instead.  Each class is also the built-in exception that a NumPy user would expect in its place.
@@ -211,6 +213,10 @@ class BranchError(WengertError, RuntimeError):
         return type(self), (str(self),)
 
 
+class ImpureError(WengertError, RuntimeError):
+    """A jitted function does more than compute: it draws random numbers, reads a clock, or writes outside of itself."""
+
+
 class ProgramError(WengertError, ValueError):
     """A Program that is not well formed."""
 
@@ -229,3 +235,7 @@ class LoadError(WengertError, ImportError):
 
 class DomainWarning(RuntimeWarning):
     """A function was evaluated outside its domain; the value is NumPy's own (NaN or infinity)."""
+
+
+class JitWarning(RuntimeWarning):
+    """A jitted function prints, or takes so many branches that they cannot all be kept."""

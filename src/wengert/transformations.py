@@ -30,8 +30,8 @@ Function = Callable[..., Any]
 _ASSIGNED = tuple(name for name in functools.WRAPPER_ASSIGNMENTS if name != "__doc__")
 
 
-class _Documentation:
-    """The docstring of a `Transformed`, put together when it is asked for; that of the class, of the class."""
+class Documentation:
+    """The docstring of a `Transformed`, put together when it is asked for; for the class itself, that of the class."""
 
     def __init__(self, of_class: str) -> None:
         self._of_class = of_class
@@ -100,7 +100,7 @@ class Transformed:
         return _transform, (self.transformation, self.function, self._particular())
 
 
-Transformed.__doc__ = _Documentation(Transformed.__doc__ or "")  # type: ignore[assignment]
+Transformed.__doc__ = Documentation(Transformed.__doc__ or "")  # type: ignore[assignment]
 
 
 def _transform(transformation: Function, function: Function, options: dict[str, Any]) -> Any:

@@ -75,7 +75,7 @@ ORDERS = {
     ),
     "passes": "simplification scalarization",
     "accumulation": "adjoints sweeps programs",
-    "compilation": "cache surroundings linearized",
+    "compilation": "cache surroundings linearized environment branches signatures jit",
     "control": (
         "revolve holding templates unrolling bodies branch closures checkpoints loop backward execution higher_order "
         "rerolling staging api"

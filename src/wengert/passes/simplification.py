@@ -27,8 +27,17 @@ from wengert.program.structure import exactly
 _COMMUTE = frozenset({e.add, e.multiply, e.maximum, e.minimum})
 
 
-def simplify(program: Program) -> Program:  # noqa: C901 - one pass for all rewritings, so that it takes linear time
-    """Return a Program that computes the same with fewer lines."""
+def simplify(program: Program, exact: bool = False) -> Program:  # noqa: C901 - one pass for all rewritings, so that it takes linear time
+    """Return a Program that computes the same with fewer lines.
+
+    An `exact` one gives the same bits wherever all values are finite *and* where they are not: a product with a zero
+    of structure stays, and so does a sum that turns -0.0 into 0.0.
+
+    >>> import wengert as wg
+    >>> program = wg.trace(lambda x: 0.0 * x + 1.0 * x)(2.0)
+    >>> len(simplify(program).lines), len(simplify(program, exact=True).lines)
+    (0, 2)
+    """
     renamed: dict[Var, Atom] = {}
     seen: dict[Any, Var] = {}
     several: dict[Any, tuple[Var, ...]] = {}
@@ -47,7 +56,7 @@ def simplify(program: Program) -> Program:  # noqa: C901 - one pass for all rewr
                 several[whole] = line.outputs
                 lines.append(Line(line.primitive, inputs, line.outputs, line.params, line.place))
             continue
-        atom = _rewrite(line, inputs, negated)
+        atom = _rewrite(line, inputs, negated, exact)
         if atom is None:
             key = _key(line, inputs)
             if key is not None and key in seen:
@@ -86,7 +95,9 @@ def _scalar(atom: Atom) -> float | None:
     return float(first) if value.ndim == 0 or bool((value == first).all()) else None
 
 
-def _rewrite(line: Line, inputs: tuple[Atom, ...], negated: Mapping[Var, Atom]) -> Atom | None:  # noqa: C901 - an identity of algebra after the other
+def _rewrite(  # noqa: C901 - an identity of algebra after the other
+    line: Line, inputs: tuple[Atom, ...], negated: Mapping[Var, Atom], exact: bool
+) -> Atom | None:
     """Return what a line is equal to, if that is already there."""
     (out,) = line.outputs
     primitive = line.primitive
@@ -100,19 +111,19 @@ def _rewrite(line: Line, inputs: tuple[Atom, ...], negated: Mapping[Var, Atom]) 
         for k, c in enumerate(constants):
             if c == 1.0:  # x * 1 -> x
                 return same(inputs[1 - k])
-            if c == 0.0:  # x * 0 -> 0
+            if c == 0.0 and not exact:  # x * 0 -> 0
                 return _constant(0.0, out)
     elif primitive is e.divide:
         if constants[1] == 1.0:  # x / 1 -> x
             return same(inputs[0])
-        if constants[0] == 0.0:  # 0 / x -> 0
+        if constants[0] == 0.0 and not exact:  # 0 / x -> 0
             return _constant(0.0, out)
     elif primitive is e.add:
         for k, c in enumerate(constants):
-            if c == 0.0:  # x + 0 -> x
+            if c == 0.0 and (not exact or _is_minus_zero(inputs[k])):  # x + 0 -> x
                 return same(inputs[1 - k])
     elif primitive is e.subtract:
-        if constants[1] == 0.0:  # x - 0 -> x
+        if constants[1] == 0.0 and (not exact or _is_plus_zero(inputs[1])):  # x - 0 -> x
             return same(inputs[0])
     elif primitive is e.power:
         if constants[1] == 1.0:  # x ** 1 -> x
@@ -129,6 +140,14 @@ def _rewrite(line: Line, inputs: tuple[Atom, ...], negated: Mapping[Var, Atom]) 
         # constants fold
         return Constant(primitive(*[a.value for a in inputs if isinstance(a, Constant)], **line.params))
     return None
+
+
+def _is_minus_zero(atom: Atom) -> bool:
+    return isinstance(atom, Constant) and bool(np.all(np.signbit(np.asarray(atom.value, np.float64))))
+
+
+def _is_plus_zero(atom: Atom) -> bool:
+    return isinstance(atom, Constant) and not np.any(np.signbit(np.asarray(atom.value, np.float64)))
 
 
 def _without_spreading(line: Line, inputs: tuple[Atom, ...], spread: Mapping[Var, Atom]) -> tuple[Atom, ...]:

@@ -32,7 +32,17 @@ from wengert.tracing.methods import complete
 from wengert.tracing.patching import catchers
 from wengert.tracing.tape import COPIED, Row, Tape, outputs_of, results_of, what_is_kept
 from wengert.tracing.trace import Group, Trace, build_program, parameter_names, record, run
-from wengert.tracing.traced import Traced, all_constant, holds_traced, innermost, join, plain, record_results, settled
+from wengert.tracing.traced import (
+    Traced,
+    all_constant,
+    as_scalar,
+    holds_traced,
+    innermost,
+    join,
+    plain,
+    record_results,
+    settled,
+)
 
 complete()
 
@@ -46,6 +56,7 @@ __all__ = [
     "Traced",
     "Unchanged",
     "all_constant",
+    "as_scalar",
     "at_place",
     "build_program",
     "catchers",

@@ -49,7 +49,7 @@ class Unchanged:
     def remember(self, array: Array) -> None:
         """Take the fingerprint of an array that is read for the first time; one that dies is forgotten."""
         key = id(array)
-        if key in self.remembered or not (array.flags.writeable or _is_written_to(array.base)):
+        if key in self.remembered or not (array.flags.writeable or is_written_to(array.base)):
             return
         if self.turn < 0:
             self.turn = next(_turns)
@@ -92,7 +92,7 @@ def _constants_of(held: Any) -> Iterator[Any]:
             yield from _constants_of(line.params.get("held"))
 
 
-def _is_written_to(base: Any) -> bool:
+def is_written_to(base: Any) -> bool:
     """Tell whether the memory that a read-only array is a view of can be written to, as far as is known."""
     while type(base) is np.ndarray:
         if base.flags.writeable:

@@ -311,6 +311,14 @@ def as_array(value: Any) -> Any:
     return value if is_one else Traced(as_array(value.value), value.tape, value.index)
 
 
+def as_scalar(value: Any) -> Any:
+    """Make a scalar of an array without dimensions, as ``value[()]`` does; any other value stays what it is."""
+    if type(value) is not Traced:
+        return value[()] if type(value) is ndarray and not value.shape else value
+    is_one = value.value.shape or type(innermost(value)) is not ndarray
+    return value if is_one else Traced(as_scalar(value.value), value.tape, value.index)
+
+
 # ---- Operators ----
 
 

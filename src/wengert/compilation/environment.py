@@ -1,0 +1,525 @@
+"""Environment: what a function can read beside its arguments, and one quick question whether it is as it was.
+
+A trace holds for what the function has read: its closure, globals, defaults, the attributes of objects, and the same of
+the functions that it calls.  The names in the code of all these functions say what that can be.  What a name stands for
+is compared by identity, numbers and strings by value; small arrays by their bytes, large ones by two fingerprints,
+lists, dicts and sets by their items.  The comparisons are one generated function.
+
+The code of libraries (Python's own, and all that is installed) is not followed, but what user code hands to it is.
+
+>>> scale = [2.0]
+>>> environment = Environment([eval("lambda x: scale[0] * x", {"scale": scale})])
+>>> environment.unchanged()
+True
+>>> scale[0] = 3.0
+>>> environment.unchanged(), environment.changes()[0].name
+(False, 'scale')
+"""
+
+from __future__ import annotations
+
+import array
+import builtins
+import collections
+import datetime
+import dis
+import enum
+import functools
+import itertools
+import operator
+import os
+import pickle
+import random
+import re
+import sys
+import time
+import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wengert.errors import RawLocation
+from wengert.program import Primitive
+from wengert.program.structure import exactly
+from wengert.tracing.fingerprints import fingerprint, is_written_to
+from wengert.transformations import Transformed
+
+BYTES = 1 << 15
+"""Arrays of up to so many bytes are compared as they are, larger ones by fingerprints."""
+MOST = 20_000
+"""So many comparisons are made at a call; who reads more is not to be watched."""
+
+_ATOMS = frozenset({
+    int, float, complex, bool, str, bytes, type(None), type(...), type(NotImplemented), range, slice, types.CodeType,
+    re.Pattern, np.ufunc, types.MethodDescriptorType, types.WrapperDescriptorType, types.GetSetDescriptorType,
+    types.MemberDescriptorType, types.ClassMethodDescriptorType, types.MethodWrapperType,
+})  # fmt: skip
+"""Types of values that do not change, so that their identity says all."""
+_NUMBERS = frozenset({int, float, complex, bool, str, bytes})
+"""Types of values that are compared by value: the user may set the same one again."""
+_LIBRARIES = frozenset({"numpy", "scipy", "wengert", "optree"}) | sys.stdlib_module_names
+_CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time",
+           "process_time_ns", "localtime", "gmtime", "ctime")  # fmt: skip
+CLOCKS = frozenset({getattr(time, name) for name in _CLOCKS} | {os.urandom, builtins.input, os.getpid})
+"""Functions that answer something else at each call."""
+PRINTS = frozenset({builtins.print, builtins.open})
+"""Functions that have an effect outside."""
+_SUSPICIOUS = frozenset({*_CLOCKS, "urandom", "input", "getpid", "print", "open", "now", "today", "utcnow", "uuid4",
+                         "uuid1", "default_rng", "RandomState", "SeedSequence"})  # fmt: skip
+"""What suggests one of these in the code: then a trace is listened to, which takes time."""
+
+
+_DRAWING = frozenset({name for kind in (np.random.Generator, np.random.RandomState, random.Random) for name in dir(kind)
+                      if not name.startswith("_")} | {"rand", "randn", "next"})  # fmt: skip
+
+
+class Reading(NamedTuple):
+    """Something that is read: its name in the code, and where it stands."""
+
+    name: str
+    where: str
+
+    def __str__(self) -> str:
+        return f"`{self.name}`{self.where}"
+
+
+class Environment:
+    """What some functions can read beside their arguments, as it was.
+
+    Attributes
+    ----------
+    unchanged
+        Tells whether all of it is as it was.
+    codes
+        The code of all functions of the user's that may run.
+    generators
+        The generators of random numbers, and iterators, that they may draw from.
+    """
+
+    __slots__ = (
+        "_absent", "_conditions", "_held", "_names", "_read_attributes", "_seen", "_words", "codes", "generators",
+        "unchanged",
+    )  # fmt: skip
+
+    def __init__(self, roots: Iterable[Any]) -> None:
+        roots = list(roots)
+        words: frozenset[str] = frozenset()
+        while True:  # a function found late may name an attribute of an object found early
+            self._words = words
+            self._read_attributes = False
+            self._conditions: dict[str, Reading] = {}
+            self._names: dict[str, Any] = {"all": all, "map": map, "len": len, "is_": operator.is_, "same": _same,
+                                           "fingerprint": fingerprint, "is_empty": _is_empty}  # fmt: skip
+            self._seen: dict[int, Any] = {}
+            self._held: dict[int, str] = {}
+            self._absent: dict[str, dict[str, None]] = {}
+            self.codes: dict[types.CodeType, None] = {}
+            self.generators: list[Any] = []
+            self._follow_all(roots)
+            for held, absent in self._absent.items():
+                reading = Reading(", ".join(absent), ", which was not there")
+                self._demand(f"{held}.keys().isdisjoint({self._hold(tuple(absent))})", reading)
+            words = frozenset(word for code in self.codes for word in _words_of(code))
+            if words <= self._words or not self._read_attributes:
+                break
+        self._words = words
+        self.unchanged = self._compiled(list(self._conditions))
+        self._seen, self._held, self._absent = {}, {}, {}
+
+    @property
+    def too_many(self) -> bool:
+        """True if it is more than can be compared at each call."""
+        return len(self._conditions) > MOST
+
+    @property
+    def suspicious(self) -> bool:
+        """True if the code names a clock, or a function with an effect outside."""
+        return not self._words.isdisjoint(_SUSPICIOUS)
+
+    def changes(self) -> list[Reading]:
+        """Return what is not as it was."""
+        return [reading for condition, reading in self._conditions.items() if not self._compiled([condition])()]
+
+    def place_of_change(self, reading: Reading) -> RawLocation | None:
+        """Return the place in the code that changes something, as far as its name tells."""
+        return _place_of_change(list(self.codes), reading.name)
+
+    def unseeded(self) -> RawLocation | None:
+        """Return the place where Python's generator of random numbers is made without a seed, if there is one."""
+        for code in self.codes:
+            if "Random" in code.co_names:
+                instructions = [i for i in dis.get_instructions(code) if i.opname not in _BETWEEN]
+                for made, call in itertools.pairwise(instructions):
+                    if made.argval == "Random" and call.opname == "CALL" and call.arg == 0:
+                        return code, call.offset
+        return None
+
+    def place_of_drawing(self) -> RawLocation | None:
+        """Return the first place in the code that seems to draw random numbers, or to go on with an iterator."""
+        for code in self.codes:
+            if not _DRAWING.isdisjoint(code.co_names):
+                for instruction in dis.get_instructions(code):
+                    if instruction.argval in _DRAWING:
+                        return code, instruction.offset
+        return None
+
+    def states(self) -> list[Any]:
+        """Return the states of the generators, and of NumPy's and Python's own where the code names what draws."""
+        everyones = [] if self._words.isdisjoint(_DRAWING) else [random._inst, np.random.mtrand._rand]
+        return [_state(generator) for generator in (*everyones, *self.generators)]
+
+    # -- The comparisons --
+
+    def _compiled(self, conditions: Sequence[str]) -> Callable[[], bool]:
+        """Write the comparisons as one function."""
+        text = "def unchanged():\n    try:\n"
+        for start in range(0, len(conditions), 200):  # the compiler goes into chains of `and` by recursion
+            text += f"        if not ({' and '.join(conditions[start : start + 200])}):\n            return False\n"
+        text += "        return True\n    except (LookupError, AttributeError, ValueError, TypeError):\n"
+        text += "        return False\n"  # a name is gone
+        exec(compile(text, "<wengert environment>", "exec"), self._names)
+        return self._names.pop("unchanged")  # type: ignore[no-any-return]
+
+    def _hold(self, value: Any) -> str:
+        name = self._held.get(id(value))
+        if name is None:
+            self._held[id(value)] = name = f"v{len(self._names)}"
+            self._names[name] = value
+        return name
+
+    def _demand(self, condition: str, reading: Reading) -> None:
+        self._conditions.setdefault(condition, reading)
+
+    def _compare(self, expression: str, value: Any, reading: Reading) -> tuple[Any, Reading]:
+        """Demand that an expression stands for a value, which is to be followed."""
+        name = self._hold(value)
+        condition = f"{expression} is {name}"
+        if type(value) in _NUMBERS or isinstance(value, np.generic):
+            condition = f"({condition} or same({expression}, {name}))"
+        self._demand(condition, reading)
+        return value, reading
+
+    # -- What is read --
+
+    def _follow_all(self, roots: Sequence[Any]) -> None:
+        stack: list[tuple[Any, Reading]] = [(root, Reading(getattr(root, "__name__", "f"), "")) for root in roots]
+        while stack and len(self._conditions) <= MOST:
+            value, reading = stack.pop()
+            kind = type(value)
+            if kind in _ATOMS or id(value) in self._seen or isinstance(value, (np.generic, enum.Enum)):
+                continue
+            self._seen[id(value)] = value
+            stack.extend(self._follow(kind, value, reading))
+
+    def _follow(self, kind: type, value: Any, reading: Reading) -> Iterable[tuple[Any, Reading]]:
+        """Demand that a value be as it is, and return what it leads to."""
+        for types_, follow in _FOLLOWED:
+            if issubclass(kind, types_):
+                return follow(self, value, reading)
+        return _follow_object(self, value, reading)
+
+
+Found = Iterator[tuple[Any, Reading]]
+
+
+def _follow_function(to: Environment, function: types.FunctionType, reading: Reading) -> Found:
+    library = _is_library(function.__globals__.get("__name__"))
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
+    if library:  # what it was made of may be the user's
+        for name, cell in cells:
+            if not _is_empty(cell):
+                yield cell.cell_contents, Reading(name, "")
+        return
+    code = function.__code__
+    to.codes.update(dict.fromkeys(_with_inner(code)))
+    name = to._hold(function)
+    to._demand(f"{name}.__code__ is {to._hold(code)}", Reading(function.__name__, ", whose code was replaced"))
+    to._demand(f"len({name}.__dict__) == {len(vars(function))}", Reading(function.__name__, ", in its attributes"))
+    to._read_attributes |= bool(vars(function))
+    for word in to._words & vars(function).keys():
+        what = Reading(f"{function.__name__}.{word}", "")
+        yield to._compare(f"{name}.__dict__[{word!r}]", vars(function)[word], what)
+    for attribute in ("__defaults__", "__kwdefaults__"):
+        defaults = getattr(function, attribute)
+        if defaults is not None:
+            yield to._compare(f"{name}.{attribute}", defaults, Reading(function.__name__, ", in its defaults"))
+    for free, cell in cells:
+        held, what = to._hold(cell), Reading(free, f", from the closure of {function.__name__}")
+        if _is_empty(cell):
+            to._demand(f"is_empty({held})", what)
+        else:
+            yield to._compare(f"{held}.cell_contents", cell.cell_contents, what)
+    yield from _follow_globals(to, function)
+
+
+def _follow_globals(to: Environment, function: types.FunctionType) -> Found:
+    around = function.__globals__
+    words = _words_of(function.__code__)
+    held = to._hold(around)
+    where = f", a global of {around.get('__name__', 'the module')}"
+    absent = to._absent.setdefault(held, {})
+    for word in words:
+        if word in around:
+            yield to._compare(f"{held}[{word!r}]", around[word], Reading(word, where))
+        else:
+            absent[word] = None
+            if word in sys.modules and not _is_library(word):  # imported where it is used
+                yield sys.modules[word], Reading(word, "")
+
+
+def _follow_module(to: Environment, module: types.ModuleType, reading: Reading) -> Found:
+    if _is_library(module.__name__):
+        return
+    to._read_attributes = True
+    held, attributes = to._hold(vars(module)), vars(module)
+    for word in to._words & attributes.keys():
+        what = Reading(f"{reading.name}.{word}", "")
+        yield to._compare(f"{held}[{word!r}]", attributes[word], what)
+
+
+def _follow_class(to: Environment, cls: type, reading: Reading) -> Found:
+    for base in cls.__mro__:
+        if _is_library(base.__module__):
+            continue
+        to._read_attributes = True
+        held, attributes = to._hold(base), vars(base)
+        for name, value in attributes.items():
+            special = name.startswith("__") and name.endswith("__")
+            if name in to._words or (special and isinstance(value, types.FunctionType)):
+                what = Reading(f"{base.__name__}.{name}", "")
+                yield to._compare(f"{held}.__dict__[{name!r}]", value, what)
+
+
+def _follow_object(to: Environment, value: Any, reading: Reading) -> Found:
+    """Follow an object: by the attributes that are named in the code, or all if it belongs to a library."""
+    kind = type(value)
+    library = _is_library(kind.__module__)
+    if not library:
+        to._read_attributes = True
+        yield kind, Reading(kind.__name__, "")
+    if hasattr(kind, "__next__"):
+        to.generators.append(value)
+    held = to._hold(value)
+    attributes = getattr(value, "__dict__", None)
+    by_name = not library and to._words.isdisjoint(_REFLECTIVE)
+    if isinstance(attributes, dict):
+        words = to._words & attributes.keys() if by_name else list(attributes)
+        for word in words:
+            what = Reading(f"{reading.name}.{word}", reading.where)
+            yield to._compare(f"{held}.__dict__[{word!r}]", attributes[word], what)
+        if not library:
+            absent = tuple(word for word in to._words if word not in attributes)
+            condition = f"{held}.__dict__.keys().isdisjoint({to._hold(absent)})"
+            to._demand(condition, Reading(f"{reading.name}.…", reading.where))
+    for slot in {name for base in kind.__mro__ for name in _slots_of(base)}:
+        if (slot in to._words or not by_name) and hasattr(value, slot):
+            what = Reading(f"{reading.name}.{slot}", reading.where)
+            yield to._compare(f"{held}.{slot}", getattr(value, slot), what)
+
+
+_REFLECTIVE = frozenset({"getattr", "vars", "__dict__", "__getattr__", "attrgetter"})
+"""Who uses these may read any attribute."""
+
+
+def _slots_of(cls: type) -> Sequence[str]:
+    slots = vars(cls).get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else [s for s in slots if s not in ("__dict__", "__weakref__")]
+
+
+def _follow_array(to: Environment, values: np.ndarray[Any, Any], reading: Reading) -> Found:
+    held = to._hold(values)
+    if values.dtype.hasobject:
+        items = values.ravel().tolist()
+        to._demand(f"all(map(is_, {held}.ravel().tolist(), {to._hold(items)}))", reading)
+        for item in items:
+            yield item, reading
+        return
+    if not (values.flags.writeable or is_written_to(values.base)):
+        to._demand(f"not {held}.flags.writeable", reading)
+        return
+    form = f"{held}.shape == {values.shape} and {held}.dtype is {to._hold(values.dtype)}"
+    if values.nbytes <= BYTES:
+        to._demand(f"{form} and {held}.tobytes() == {to._hold(values.tobytes())}", reading)
+    else:
+        looks = [f"fingerprint({held}, {turn}) == {fingerprint(values, turn)}" for turn in (0, 1)]
+        to._demand(f"{form} and {' and '.join(looks)}", reading)
+
+
+def _follow_items(to: Environment, items: Any, reading: Reading) -> Found:
+    held, inside = to._hold(items), tuple(items)
+    if not isinstance(items, tuple):
+        to._demand(f"len({held}) == {len(inside)} and all(map(is_, {held}, {to._hold(inside)}))", reading)
+    for k, item in enumerate(inside):
+        yield item, Reading(f"{reading.name}[{k}]", reading.where)
+
+
+def _follow_dict(to: Environment, items: dict[Any, Any], reading: Reading) -> Found:
+    held, keys, values = to._hold(items), to._hold(tuple(items)), to._hold(tuple(items.values()))
+    same = f"all(map(is_, {held}, {keys})) and all(map(is_, {held}.values(), {values}))"
+    to._demand(f"len({held}) == {len(items)} and {same}", reading)
+    for key, item in items.items():
+        yield item, Reading(f"{reading.name}[{key!r}]", reading.where)
+
+
+def _follow_bytes(to: Environment, data: Any, reading: Reading) -> Found:
+    to._demand(f"bytes({to._hold(data)}) == {to._hold(bytes(data))}", reading)
+    return iter(())
+
+
+def _follow_set(to: Environment, items: Any, reading: Reading) -> Found:
+    to._demand(f"{to._hold(items)} == {to._hold(frozenset(items))}", reading)
+    for item in items:
+        yield item, reading
+
+
+def _follow_generator(to: Environment, generator: Any, reading: Reading) -> Found:
+    to.generators.append(generator)
+    return iter(())
+
+
+def _follow_builtin(to: Environment, function: Any, reading: Reading) -> Found:
+    yield function.__self__, reading  # rng.normal, history.append; of a plain function, its module
+
+
+def _follow_parts(*names: str) -> Callable[[Environment, Any, Reading], Found]:
+    def follow(to: Environment, value: Any, reading: Reading) -> Found:
+        for name in names:
+            part = getattr(value, name, None)
+            if part is not None:
+                called = "self" if name == "__self__" else getattr(part, "__name__", reading.name)
+                yield part, Reading(called, reading.where)
+
+    return follow
+
+
+def _follow_primitive(to: Environment, primitive: Primitive, reading: Reading) -> Found:
+    for function in (primitive.numpy, primitive.jvp, primitive.vjp, primitive.shared_partials, *primitive.partials):
+        if isinstance(function, types.FunctionType) and not _is_library(function.__module__):
+            yield function, Reading(function.__name__, "")
+
+
+_FOLLOWED: Sequence[tuple[Any, Callable[[Environment, Any, Reading], Iterable[tuple[Any, Reading]]]]] = (
+    (types.FunctionType, _follow_function),
+    (types.MethodType, _follow_parts("__func__", "__self__")),
+    (types.BuiltinFunctionType, _follow_builtin),
+    (types.ModuleType, _follow_module),
+    (type, _follow_class),
+    (np.ndarray, _follow_array),
+    ((list, tuple, collections.deque), _follow_items),
+    (dict, _follow_dict),
+    ((set, frozenset), _follow_set),
+    ((bytearray, memoryview, array.array), _follow_bytes),
+    ((np.random.Generator, np.random.RandomState, random.Random, types.GeneratorType), _follow_generator),
+    (functools.partial, _follow_parts("func", "args", "keywords")),
+    ((staticmethod, classmethod), _follow_parts("__func__")),
+    (property, _follow_parts("fget")),
+    (functools.cached_property, _follow_parts("func")),
+    (functools._lru_cache_wrapper, _follow_parts("__wrapped__")),
+    (Transformed, _follow_parts("function", "options")),
+    (Primitive, _follow_primitive),
+)
+"""How values of a type are followed; the first that fits."""
+
+
+# ---- Code ----
+
+
+@functools.lru_cache(4096)
+def _words_of(code: types.CodeType) -> frozenset[str]:
+    """Return all names of globals and attributes in a function's code, those of functions inside included.
+
+    Texts that could be such names are among them: ``getattr(settings, "rate")``.
+    """
+    names = {name for inner in _with_inner(code) for name in inner.co_names}
+    texts = {c for inner in _with_inner(code) for c in inner.co_consts if isinstance(c, str) and c.isidentifier()}
+    return frozenset(names | texts)
+
+
+def _with_inner(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _with_inner(constant)
+
+
+@functools.lru_cache(4096)
+def _is_library(name: str | None) -> bool:
+    """Tell whether a module belongs to Python or is installed: code of others that nobody edits while it runs."""
+    top = (name or "").partition(".")[0]
+    if top in _LIBRARIES:
+        return True
+    file = getattr(sys.modules.get(name or ""), "__file__", None) or ""
+    return f"{os.sep}site-packages{os.sep}" in file or f"{os.sep}dist-packages{os.sep}" in file
+
+
+_BETWEEN = frozenset({"PRECALL", "CACHE", "PUSH_NULL", "NOP", "EXTENDED_ARG"})
+_STORES = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "DELETE_DEREF", "STORE_ATTR", "DELETE_ATTR"})
+_LOADS = frozenset(
+    {"LOAD_FAST", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_ATTR", "LOAD_METHOD", "LOAD_CLASSDEREF"}
+)
+_CHANGERS = frozenset({"append", "extend", "insert", "pop", "remove", "clear", "update", "add", "discard", "setdefault",
+                       "popleft", "appendleft", "sort", "reverse", "fill", "put"})  # fmt: skip
+
+
+def _place_of_change(codes: Sequence[types.CodeType], name: str) -> RawLocation | None:
+    """Return the place that changes something of a name (``self.history``, ``cache['a']``), as far as can be told.
+
+    An assignment to the name is the surest sign, then a method that changes it or an assignment to a part of it.
+    """
+    last = re.split(r"[.\[]", re.sub(r"\[.*", "", name))[-1]
+    best: tuple[int, RawLocation] | None = None
+    for code in codes:
+        if code.co_name == "__init__":
+            continue
+        instructions = list(dis.get_instructions(code))
+        for k, instruction in enumerate(instructions):
+            if instruction.argval != last:
+                continue
+            rank = 0
+            if instruction.opname in _STORES:
+                rank = 3
+            elif instruction.opname in _LOADS:
+                after = instructions[k + 1 : k + 8]
+                changing = any(i.opname == "STORE_SUBSCR" or i.argval in _CHANGERS for i in after)
+                rank = 2 if changing else 1
+            if rank and (best is None or rank > best[0]):
+                best = rank, (code, instruction.offset)
+    return None if best is None else best[1]
+
+
+# ---- Values ----
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Tell whether two numbers or strings cannot be told apart."""
+    return type(value) is type(other) and exactly(value) == exactly(other)
+
+
+def _is_empty(cell: types.CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return True
+    return False
+
+
+def _state(value: Any) -> Any:
+    """Return what tells whether random numbers have been drawn, or an iterator has gone on."""
+    if isinstance(value, np.random.Generator):
+        return pickle.dumps(value.bit_generator.state)
+    if isinstance(value, np.random.RandomState):
+        return pickle.dumps(value.get_state(legacy=False))
+    if isinstance(value, random.Random):
+        return value.getstate()
+    if isinstance(value, types.GeneratorType):
+        frame = value.gi_frame
+        return None if frame is None else (frame.f_lasti, {name: id(v) for name, v in frame.f_locals.items()})
+    return repr(value), operator.length_hint(value, -1)
+
+
+def is_clock(call: Any) -> bool:
+    """Tell whether a builtin function answers something else at each call: a clock, the system's random numbers."""
+    if call.__name__ in ("now", "today", "utcnow"):
+        return isinstance(call.__self__, type) and issubclass(call.__self__, datetime.date)
+    return call in CLOCKS

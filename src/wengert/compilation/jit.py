@@ -1,0 +1,530 @@
+"""`jit`: a function traced once for arguments of some structure, shapes and dtypes, and run as straight code.
+
+Tracing is what makes a derivative of a small function slow: `jit` does it once for each *signature* (the tree structure
+of the arguments, shapes, dtypes and memory layouts of arrays, the values of whatever is no array), and once more for
+each branch that the function takes.
+
+    call -> environment as it was? -> signature -> tree of branches -> result
+                 | no                       | new            | a decision falls otherwise
+                 trace anew                 trace            trace this branch, and keep it beside the others
+
+Every decision that Python takes on a value is checked by the code (`wengert.compilation.branches`), and whatever the
+function can read beside its arguments is compared at each call (`wengert.compilation.environment`).  Where NumPy would
+warn, and where anything is raised, the plain function runs instead: values, warnings and errors are its own.
+
+>>> import numpy as np, wengert as wg
+>>> gradient = wg.jit(wg.grad(lambda x: np.sum(x**2) if x[0] > 0 else np.sum(x)))
+>>> gradient(np.array([1.0, 2.0])), gradient(np.array([-1.0, 2.0])), gradient(np.array([3.0, 4.0]))
+(array([2., 4.]), array([1., 1.]), array([6., 8.]))
+>>> gradient
+<jit(grad(<lambda>)): 1 trace, 2 branches>
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+import types
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from wengert import trees
+from wengert.compilation.branches import Exit, Tree
+from wengert.compilation.environment import PRINTS, Environment, Reading, is_clock
+from wengert.compilation.signatures import Arguments, Returned, built, with_types
+from wengert.errors import (
+    ArgumentError,
+    BranchError,
+    ImpureError,
+    JitWarning,
+    Location,
+    RawLocation,
+    caller,
+    explain_at,
+    user_frame,
+)
+from wengert.program import Program, Var, walk
+from wengert.tracing import current_context, run
+from wengert.transformations import Documentation, Transformed
+
+Function = Callable[..., Any]
+ndarray, float64 = np.ndarray, np.float64
+
+MOST_SIGNATURES = 256
+"""So many signatures are kept, of those that were met first; who has more gives way to new ones."""
+ENVIRONMENTS = 4
+"""So many states of the environment are kept, each with its traces: a flag may go back and forth."""
+
+
+def jit(f: Function | None = None, *, max_branches: int = 32) -> Any:
+    """Return a function that computes the same as `f`, traced once and then run as straight code.
+
+    Parameters
+    ----------
+    f
+        Any function of arrays, numbers and trees of them, and of anything else: a plain one, ``grad(f)``,
+        ``jacobian(f)``, ``hessian(f)``, ``vmap(f)``...  Left out, `jit` returns a decorator.
+    max_branches
+        How many branches are kept for a signature, and how many values of an argument that is no array; beyond,
+        a `JitWarning` names the line or the argument, and the plain function runs.
+
+    Returns
+    -------
+    callable
+        Takes and returns what `f` does.  ``.show("code")`` prints the Python code of each branch,
+        ``.show("program")`` the list of its lines.  Called while a trace runs, it is `f`.
+
+    Raises
+    ------
+    ImpureError
+        If `f` draws random numbers, reads a clock, or changes something outside of itself.
+    ResultError
+        If `f` returns something that is neither a number, an array, a string, nor a tree of these.
+
+    Examples
+    --------
+    >>> import numpy as np, wengert as wg
+    >>> @wg.jit
+    ... def root(a):
+    ...     x = a
+    ...     while abs(x * x - a) > 1e-12 * a:
+    ...         x = 0.5 * (x + a / x)
+    ...     return x
+    >>> root(2.0), root(9.0), root
+    (1.414213562373095, 3.0, <jit(root): 1 trace, 2 branches>)
+    >>> wg.grad(root)(9.0).round(6)
+    np.float64(0.166667)
+    """
+    if f is None:
+        return functools.partial(jit, max_branches=max_branches)
+    if not callable(f):
+        raise ArgumentError(
+            explain_at(caller(), f"jit takes a function, not a {type(f).__name__}:", "Write wg.jit(f).")
+        )
+    return Jitted(f, max_branches)
+
+
+class Jitted(Transformed):
+    """What `jit` returns."""
+
+    __slots__ = ("_lock", "_restarts", "_states", "_told", "declined", "max_branches")
+
+    def __init__(self, function: Function, max_branches: int) -> None:
+        super().__init__(jit, function, self._compute, max_branches=max_branches)
+        self.max_branches = max_branches
+        self._states: list[_State] = []
+        self._lock = threading.Lock()
+        self._restarts = 0
+        self._told: set[Any] = set()
+        self.declined = 0
+        """In how many calls the code was begun, and the plain function ran because NumPy would have warned."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if current_context().tapes:
+            return self.function(*args, **kwargs)
+        states = self._states
+        state = states[0] if states and states[0].environment.unchanged() else self._state()
+        if state is None:
+            return self.function(*args, **kwargs)
+        latest = state.latest
+        if latest is not None and not kwargs and len(args) == len(latest.names) and latest.fits(*args):
+            return self._run(latest, args, args, kwargs)
+        arguments = Arguments(args, kwargs, self.function)
+        if arguments.holds_traced:
+            return self.function(*args, **kwargs)
+        signature = self._signature(state, arguments)
+        if signature is not None and signature.fixes_floats:
+            arguments = Arguments(args, kwargs, self.function, fixes_floats=True)
+            signature = self._signature(state, arguments)
+        if signature is None:
+            return self.function(*args, **kwargs)
+        if arguments.are_arrays and not signature.fixes_floats:
+            state.latest = signature
+        return self._run(signature, arguments.values, args, kwargs, arguments)
+
+    def _compute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return self(*args, **kwargs)
+
+    # -- What has been traced --
+
+    def _state(self) -> _State | None:
+        """Return the state of the environment as it is; None if it is never the same."""
+        states = self._states
+        if states and states[0].environment.unchanged():
+            return states[0]
+        with self._lock:
+            for state in self._states:
+                if state.environment.unchanged():
+                    self._states = [state, *[other for other in self._states if other is not state]]
+                    return state
+            if self._restarts > self.max_branches:
+                if self._states:
+                    self._tell_changes(self._states[0].environment)
+                return None
+            environment = Environment([self.function])
+            if environment.too_many:
+                self._tell(
+                    "too much",
+                    f"{self._name} reads too much beside its arguments to compare it at each call:",
+                    caller(),
+                    "Pass what it reads as arguments; the plain function runs.",
+                )
+                self._restarts = self.max_branches + 1
+                return None
+            self._restarts += 1
+            state = _State(environment)
+            self._states = [state, *self._states[: ENVIRONMENTS - 1]]
+            return state
+
+    def _tell_changes(self, environment: Environment) -> None:
+        changes = environment.changes()
+        names = ", ".join(map(str, changes[:3]))
+        self._tell(
+            "changes",
+            f"{self._name} reads {names}, which has changed {self.max_branches} times between its calls:",
+            environment.place_of_change(changes[0]) if changes else None,
+            "Pass it as an argument; where it has changed, the plain function runs.",
+        )
+
+    @property
+    def _name(self) -> str:
+        return str(getattr(self, "__name__", "f"))
+
+    def _signature(self, state: _State, arguments: Arguments) -> _Signature | None:
+        """Return the signature of a call; None if it would be one of too many that differ only in what is no array."""
+        signature = state.signatures.get(arguments.key)
+        if signature is not None and signature.holds():
+            return signature
+        with self._lock:
+            signature = state.signatures.get(arguments.key)
+            if signature is not None and signature.holds():
+                return signature
+            alike = [s for s in state.signatures.values() if s.arrays == arguments.arrays]
+            if arguments.statics and len(alike) >= self.max_branches:
+                self._tell_statics(alike, arguments)
+                return None
+            restarts = 0 if signature is None else signature.restarts + 1
+            if restarts > self.max_branches:
+                self._tell_changes(signature.environment)  # type: ignore[union-attr]
+                return None
+            environment = state.environment
+            if arguments.objects:
+                environment = Environment([self.function, *arguments.objects])
+            signature = _Signature(arguments, environment, restarts)
+            if len(state.signatures) >= MOST_SIGNATURES:
+                state.signatures.clear()
+            state.signatures[arguments.key] = signature
+            return signature
+
+    def _tell_statics(self, alike: Sequence[_Signature], arguments: Arguments) -> None:
+        values = [{s.statics[name] for s in alike if name in s.statics} for name in arguments.statics]
+        counts = dict(zip(arguments.statics, map(len, values), strict=True))
+        name = max(counts, key=counts.__getitem__)
+        self._tell(
+            ("values", name),
+            f"{self._name} has been traced for {len(alike)} values of {name}, which is no array:",
+            caller(),
+            f"Pass an array or a number of NumPy's, np.float64({name}) or np.int64({name}); "
+            "where the value is new, the plain function runs.",
+        )
+
+    def _tell(self, topic: Any, happened: str, place: RawLocation | None, instead: str) -> None:
+        """Warn once of something."""
+        if topic not in self._told:
+            self._told.add(topic)
+            _warn(explain_at(place, happened, instead), place)
+
+    # -- Running --
+
+    def _plain(self, args: Any, kwargs: Any) -> Any:
+        """Run the plain function, which warns or raises by itself."""
+        self.declined += 1
+        return self.function(*args, **kwargs)
+
+    def _run(
+        self, signature: _Signature, values: Sequence[Any], args: Any, kwargs: Any, arguments: Arguments | None = None
+    ) -> Any:
+        leave: Exit | None = None
+        try:
+            for branch in signature.tree.roots:
+                try:
+                    result = _raising(branch.run, values)
+                except BranchError:  # a decision inside a loop
+                    continue
+                if type(result) is not Exit:
+                    return result
+                leave = result
+                break
+        except Exception:
+            return self._plain(args, kwargs)
+        if len(signature.tree.branches) >= self.max_branches:
+            self._tell_branches(leave)
+            return self.function(*args, **kwargs)
+        if signature.waits:
+            signature.waits -= 1
+            return self._plain(args, kwargs)
+        arguments = arguments or Arguments(args, kwargs, self.function, signature.floats_are_fixed)
+        try:
+            result = self._trace(signature, leave, arguments, args, kwargs)
+        except FloatingPointError:  # there is something to warn of, and what is traced then fits few other points
+            signature.waits = signature.waited = 2 * signature.waited + 1
+            return self._plain(args, kwargs)
+        signature.waited = 0
+        return result
+
+    def _tell_branches(self, leave: Exit | None) -> None:
+        place = None if leave is None else leave.guard.place
+        self._tell(
+            ("branches", place),
+            f"{self._name} takes more than {self.max_branches} branches; here one more:",
+            place,
+            "Write np.where for a decision on each value, wg.while_loop for a loop until something holds; or raise "
+            "max_branches. Where a branch is new, the plain function runs.",
+        )
+
+    def _trace(self, signature: _Signature, leave: Exit | None, arguments: Arguments, args: Any, kwargs: Any) -> Any:
+        """Trace a branch, keep it, and return the result of this call."""
+        environment = signature.environment
+        returned = Returned(arguments, environment)
+        before = environment.states()
+        with _overhearing(environment) as heard:
+            current_context().alarms = 0
+            trace = _raising(run, (self.function, args, kwargs, (), True, arguments, returned))
+        self._demand_pure(environment, before, heard, arguments)
+        program = trace.program()
+        results = [group.parts[0].value for group in trace.results]
+        result, layout = built(returned.layout, results), returned.layout
+        if any(type(value) in (float, complex) for value in arguments.values):
+            plain = self.function(*args, **kwargs)  # on Python's own numbers: what is of which type?
+            if _is_mixed(program) or not _agree(result, plain):
+                signature.fixes_floats = True
+                return plain
+            result, layout = plain, with_types(layout, plain)
+        with self._lock:
+            if leave is None or leave.continuation is None:  # or else another thread has been faster
+                signature.tree.add(program, layout, leave)
+        return result
+
+    def _demand_pure(
+        self, environment: Environment, before: Sequence[Any], heard: Mapping[str, Any], arguments: Arguments
+    ) -> None:
+        """Raise ImpureError if the function did more than compute, and warn if it prints."""
+        name = self._name
+
+        def refuse(place: RawLocation | None, what: str, instead: str) -> ImpureError:
+            return ImpureError(explain_at(place, f"{name} is traced once, and {what}:", instead))
+
+        if "prints" in heard:
+            happened = f"{name} prints (or opens a file) only while it is traced:"
+            self._tell("prints", happened, heard["prints"], "Return what is to be printed, and print it outside.")
+        if "reads" in heard:
+            what = "what it reads here would never be read again"
+            raise refuse(heard["reads"], what, "Pass the time, or whatever this reads, as an argument.")
+        place = environment.unseeded()
+        if place is not None or environment.states() != before:
+            what = "what it draws at random would be the same at every call"
+            place = place or environment.place_of_drawing()
+            raise refuse(place, what, "Draw the random numbers outside, and pass them as an argument.")
+        changed = arguments.changed()
+        if changed is not None:
+            what = f"its argument {changed} is changed in place, which later calls would not do"
+            place = environment.place_of_change(Reading(changed, ""))
+            raise refuse(place, what, f"Work on a copy, {changed} = {changed}.copy(), and return it.")
+        if not environment.unchanged():
+            reading = environment.changes()[0]
+            what = f"what it writes into {reading} would be written once only"
+            place = environment.place_of_change(reading)
+            raise refuse(place, what, "Return it, and keep it outside (a derivative passes it on with has_aux=True).")
+
+    # -- Looking --
+
+    def show(self, what: str = "code") -> None:
+        """Print each branch that has been traced: its ``"program"``, or its Python ``"code"``.
+
+        >>> import numpy as np, wengert as wg
+        >>> f = wg.jit(lambda x: np.sin(2.0 * x))
+        >>> float(f(np.float64(0.0)))
+        0.0
+        >>> f.show()
+        # <lambda>(x: float64), branch 1
+        def branch(x0):
+            x0 = float(x0)
+            u1 = 2.0 * x0
+            u2 = sin(u1)
+            if u1 * 0.0 != 0.0: raise FloatingPointError
+            return u2
+        """
+        if what not in ("code", "program"):
+            raise ArgumentError(f"show({what!r}): there are 'code' and 'program'.")
+        for signature in self._signatures():
+            for k, branch in enumerate(signature.tree.branches, 1):
+                print(f"# {self._name}({signature.described()}), branch {k}")
+                print(branch.text if what == "code" else branch.program.listing())
+
+    def _signatures(self) -> Iterator[_Signature]:
+        for state in self._states:
+            yield from list(state.signatures.values())
+
+    def __repr__(self) -> str:
+        inner = Transformed.__repr__(self)
+        traced = [s for s in self._signatures() if s.tree.branches]
+        branches = sum(len(s.tree.branches) for s in traced)
+        return f"<{inner}: {_counted(len(traced), 'trace', 'traces')}, {_counted(branches, 'branch', 'branches')}>"
+
+
+Jitted.__doc__ = Documentation(Jitted.__doc__ or "")  # type: ignore[assignment]
+
+
+def _counted(n: int, one: str, many: str) -> str:
+    return f"{n} {one if n == 1 else many}"
+
+
+# ---- What is kept ----
+
+
+class _State:
+    """The environment as it was, and what has been traced in it."""
+
+    __slots__ = ("environment", "latest", "signatures")
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self.signatures: dict[Any, _Signature] = {}
+        self.latest: _Signature | None = None
+        """The one that was called last with arrays alone: most calls have it again."""
+
+
+class _Signature:
+    """The branches for arguments of one structure, of some shapes and dtypes, and of some values of what is no array.
+
+    Attributes
+    ----------
+    holds
+        Tells whether the objects among the arguments are as they were.
+    restarts
+        How often they were not.
+    fixes_floats
+        True if Python's own floats are taken by their values, in another signature: among numbers of single precision
+        they must not become double.
+    waits
+        In how many calls no trace is tried, since the last ones ended where NumPy warns.
+    """
+
+    def __init__(self, arguments: Arguments, environment: Environment, restarts: int) -> None:
+        self.arrays, self.statics, self.environment = arguments.arrays, arguments.statics, environment
+        self.holds = environment.unchanged if arguments.objects else _always
+        self.restarts = restarts
+        self.tree = Tree([type(value) for value in arguments.values])
+        self.names = arguments.names()
+        self._test = arguments.test()
+        self.fixes_floats, self.floats_are_fixed = False, arguments.fixes_floats
+        self.waits = self.waited = 0
+
+    def fits(self, *args: Any) -> bool:
+        """Tell whether arguments, arrays and floats alone, are of this signature."""
+        text, names = self._test
+        self.fits = eval(text, names)  # type: ignore[method-assign]  # compiled when it is first asked
+        return bool(self.fits(*args))
+
+    def described(self) -> str:
+        """Write the arguments as a function's parameters."""
+        parts = []
+        inputs = self.tree.branches[0].program.inputs if self.tree.branches else ()
+        for name, var in zip(self.names, inputs, strict=False):
+            shape = f" {' x '.join(map(str, var.shape))}" if var.shape else ""
+            parts.append(f"{name}: {var.dtype}{shape}")
+        parts += [f"{name}={getattr(value, 'value', value)!r}" for name, (_, value) in self.statics.items()]
+        return ", ".join(parts)
+
+
+def _always() -> bool:
+    return True
+
+
+# ---- Comparing and warning ----
+
+
+_SINGLE = frozenset(map(np.dtype, (np.float16, np.float32, np.complex64, np.longdouble, np.clongdouble)))
+
+
+def _is_mixed(program: Program) -> bool:
+    """Tell whether a Program computes in another than double precision."""
+    inner = [atom for line in walk(program) for atom in (*line.inputs, *line.outputs)]
+    values = [*program.inputs, *(a if isinstance(a, Var) else np.asarray(a.value) for a in inner)]
+    return any(value.dtype in _SINGLE for value in values)
+
+
+def _agree(one: Any, other: Any) -> bool:
+    """Tell whether two results are the same, but for rounding and the types of numbers."""
+    (ones, structure), (others, other_structure) = trees.flatten(one), trees.flatten(other)
+    return structure == other_structure and all(
+        np.shape(a) == np.shape(b) and (a is b or np.all(np.isclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True)))
+        if not isinstance(a, str)
+        else a == b
+        for a, b in zip(ones, others, strict=True)
+    )
+
+
+@contextmanager
+def _overhearing(environment: Environment) -> Iterator[dict[str, RawLocation]]:
+    """Note the places of calls of clocks and of ``print``, where the code names such."""
+    heard: dict[str, RawLocation] = {}
+    if not environment.suspicious:
+        yield heard
+        return
+
+    def hear(frame: types.FrameType, event: str, called: Any) -> None:
+        if event == "c_call" and (is_clock(called) or called in PRINTS):
+            inner: types.FrameType | None = frame
+            while inner is not None and inner.f_code not in environment.codes:
+                inner = inner.f_back
+            if inner is not None:
+                heard.setdefault("prints" if called in PRINTS else "reads", (inner.f_code, inner.f_lasti))
+
+    before = sys.getprofile()
+    sys.setprofile(hear)
+    try:
+        yield heard
+    finally:
+        sys.setprofile(before)
+
+
+def _warn(message: str, place: RawLocation | None) -> None:
+    location = Location.of(place)
+    if location is None:
+        frame = user_frame(sys._getframe(1))
+        depth = 1
+        inner: types.FrameType | None = sys._getframe(0)
+        while inner is not None and inner is not frame:
+            inner, depth = inner.f_back, depth + 1
+        warnings.warn(message, JitWarning, stacklevel=depth)
+    else:
+        warnings.warn_explicit(message, JitWarning, location.file, location.line)
+
+
+# ---- What NumPy reports ----
+
+_errors: Any = getattr(np._core.umath, "_extobj_contextvar", None)
+"""Where NumPy keeps what it does of infinities: setting it takes a tenth of what entering ``np.errstate`` takes."""
+_usual = None if _errors is None else _errors.get()
+with np.errstate(divide="raise", over="raise", invalid="raise"):
+    _raise = None if _errors is None else _errors.get()
+if np.geterr() != {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}:
+    _errors = None
+
+
+def _raising(function: Callable[..., Any], args: Sequence[Any]) -> Any:
+    """Call a function so that NumPy raises FloatingPointError where it would warn of a value."""
+    if _errors is None or _errors.get() is not _usual:
+        with np.errstate(divide="raise", over="raise", invalid="raise"):
+            return function(*args)
+    before = _errors.set(_raise)
+    try:
+        return function(*args)
+    finally:
+        _errors.reset(before)

@@ -1,0 +1,269 @@
+"""Signatures: the arguments and the result of a call, taken apart to what is traced and what is fixed.
+
+Arrays and numbers are traced; whatever else is passed belongs to the signature, by its value, or an object by its
+identity (its attributes are watched: `wengert.compilation.environment`).
+
+>>> arguments = Arguments(({"w": np.ones(2)}, 3.0, "tanh"), {"n": 2}, lambda params, x, kind, n: x)
+>>> arguments.names(), arguments.statics
+(['params_w', 'x'], {'kind': (<class 'str'>, 'tanh'), 'n': (<class 'int'>, 2)})
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert import trees
+from wengert.compilation.branches import Layout
+from wengert.compilation.environment import Environment
+from wengert.errors import ArgumentError, ResultError, caller, explain_at
+from wengert.program import Recordable
+from wengert.tracing import Traced, holds_traced, innermost, join, parameter_names
+
+Function = Callable[..., Any]
+ndarray, float64 = np.ndarray, np.float64
+
+
+# ---- Arguments ----
+
+
+class Arguments:
+    """The arguments of a call: which leaves are traced, and everything else, which belongs to the signature."""
+
+    def __init__(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], function: Function, fixes_floats: bool = False
+    ) -> None:
+        self.fixes_floats = fixes_floats
+        flat, self.structure = trees.flatten((tuple(args), dict(kwargs)))
+        self._names: list[str] | None = None
+        self._identifiers: list[str] | None = None
+        self.function, self._count = function, len(args)
+        self.values: list[Any] = []
+        """The leaves that are traced, as they were passed."""
+        self.statics: dict[str, Any] = {}
+        self.objects: list[Any] = []
+        self.holds_traced = False
+        self.flat, self._places = flat, []
+        described: list[Any] = []
+        for k, leaf in enumerate(flat):
+            kind = type(leaf)
+            if kind is ndarray and leaf.dtype.kind in "biufc":
+                described.append((leaf.shape, leaf.strides, leaf.dtype))
+            elif (isinstance(leaf, np.generic) and leaf.dtype.kind in "biufc") or (
+                (kind is float or kind is complex) and not fixes_floats
+            ):
+                described.append(kind)
+            else:
+                if isinstance(leaf, Recordable) or (kind is ndarray and leaf.dtype.hasobject and holds_traced(leaf)):
+                    self.holds_traced = True
+                elif isinstance(leaf, ndarray) and kind is not ndarray:
+                    raise ArgumentError(explain_at(caller(), f"an argument of a jitted function is a {kind.__name__}:",
+                                                   "Pass a plain array: np.asarray(x)."))  # fmt: skip
+                self.statics[self._name_of(k)] = self._static(leaf)
+                described.append(None)
+                continue
+            self._places.append(k)
+            self.values.append(leaf)
+        self.arrays = self.structure, tuple(described)
+        """What the signatures of calls have in common that differ only in what is no array."""
+        self.key = self.arrays, tuple(self.statics.items())
+        self.are_arrays = not kwargs and not self.statics and all(type(a) in _FAST for a in args)
+        """True if all arguments are arrays or floats, by position."""
+        self._inputs: list[Any] = []
+        self._passed: Any = ()
+
+    def test(self) -> tuple[str, dict[str, Any]]:
+        """Write a function that tells whether other arguments, arrays or floats, are like these, and its names."""
+        if not self.are_arrays:
+            return "lambda *_: False", {}
+        names: dict[str, Any] = {"ndarray": ndarray}
+        tests = []
+        for k, value in enumerate(self.values):
+            kind = names[f"t{k}"] = type(value)
+            tests.append(f"type(a{k}) is t{k}")
+            if kind is ndarray:
+                names[f"d{k}"] = value.dtype
+                like = f"a{k}.shape == {value.shape} and a{k}.strides == {value.strides}"
+                tests.append(f"a{k}.dtype is d{k} and {like}")
+        parameters = ", ".join(f"a{k}" for k in range(len(self.values)))
+        return f"lambda {parameters}: {' and '.join(tests) or 'True'}", names
+
+    def _name_of(self, k: int) -> str:
+        """Name a leaf as it is reached: ``params['w'][0]``."""
+        if self._names is None:
+            positional = parameter_names(self.function, self._count)
+            args, kwargs = trees.unflatten(self.structure, self.flat)
+            named = [*zip(positional, args, strict=True), *sorted(kwargs.items())]
+            self._names = [name for parameter, value in named for name in _paths(value, parameter)]
+        return self._names[k]
+
+    def _static(self, leaf: Any) -> Any:
+        """Return what stands for a leaf that is no array: its type and value, or an object by its identity."""
+        kind = type(leaf)
+        if kind in _BY_VALUE:
+            return kind, leaf
+        if kind is float or kind is complex:
+            return kind, repr(leaf)
+        self.objects.append(leaf)
+        by_value = vars(object)["__hash__"] is not kind.__hash__ and isinstance(leaf, Hashable) and not callable(leaf)
+        return kind, leaf if by_value else _Same(leaf)
+
+    # -- Of a trace (see `wengert.tracing.run`) --
+
+    @property
+    def leaves(self) -> list[Any]:
+        """The traced leaves, Python's own numbers as NumPy's."""
+        return [
+            np.float64(v) if type(v) is float else np.complex128(v) if type(v) is complex else v for v in self.values
+        ]
+
+    def names(self, _function: Function | None = None) -> list[str]:
+        """Name each traced leaf by an identifier."""
+        if self._identifiers is None:
+            self._identifiers = self._made_identifiers()
+        return self._identifiers
+
+    def _made_identifiers(self) -> list[str]:
+        names: list[str] = []
+        for k in self._places:
+            name = re.sub(r"\W+", "_", self._name_of(k)).strip("_")
+            while name in names:
+                name += "_"
+            names.append(name)
+        return names
+
+    def rebuild(self, inputs: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments with traced values in the place of arrays and numbers."""
+        self._inputs = list(inputs)
+        flat = list(self.flat)
+        for k, traced in zip(self._places, inputs, strict=True):
+            flat[k] = traced
+        self._passed = args, kwargs = trees.unflatten(self.structure, flat)
+        return list(args), kwargs
+
+    def changed(self) -> str | None:
+        """Name an argument that the function has changed in place; None if it has changed none."""
+        for position, traced in enumerate(self._inputs):
+            if traced.index != position:
+                return self._name_of(self._places[position])
+        flat, structure = trees.flatten(self._passed)
+        if structure != self.structure:
+            args, kwargs = trees.unflatten(self.structure, self.flat)
+            named = [*zip(parameter_names(self.function, self._count), args, self._passed[0], strict=True)]
+            named += [(name, value, self._passed[1][name]) for name, value in kwargs.items()]
+            return next(name for name, one, other in named if trees.flatten(one)[1] != trees.flatten(other)[1])
+        before = list(self.flat)
+        for k, traced in zip(self._places, self._inputs, strict=True):
+            before[k] = traced
+        return next((self._name_of(k) for k, leaf in enumerate(flat) if leaf is not before[k]), None)
+
+
+def _paths(value: Any, name: str) -> list[str]:
+    return [name] if type(value) in _PLAIN else trees.paths(value, name)
+
+
+_FAST = frozenset({ndarray, float64, float})
+_PLAIN = frozenset({ndarray, float64, float, int, bool, str})
+_BY_VALUE = frozenset({int, bool, str, bytes, type(None), type(...), range})
+
+
+class _Same:
+    """An object as part of a key: only itself is equal to it."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is _Same and other.value is self.value
+
+
+# ---- Results ----
+
+
+class Returned:
+    """Takes a result apart: what is traced becomes results of the Program, everything else stays in a layout."""
+
+    def __init__(self, arguments: Arguments, environment: Environment) -> None:
+        self._arguments, self._environment = arguments, environment
+        self.layout: Layout = ()
+        self.structure: Any = ()  # that of several results, whatever their number
+
+    def __call__(self, returned: Any) -> list[tuple[str, Any]]:
+        self._results: list[tuple[str, Any]] = []
+        self.layout = self._layout_of(returned)
+        return self._results
+
+    def _layout_of(self, value: Any) -> Layout:
+        kind = type(value)
+        if kind is Traced or (kind is ndarray and value.dtype.hasobject and holds_traced(value)):
+            value = join(value)
+            if value.index >= 0:
+                self._results.append(("", value))
+                plain = innermost(value)
+                form = (
+                    "array" if value.shape else "scalar" if type(plain) is not ndarray else "array without dimensions"
+                )
+                return "leaf", len(self._results) - 1, form
+            value = innermost(value)
+            kind = type(value)
+        if kind in (tuple, list):
+            return kind.__name__, [self._layout_of(item) for item in value]
+        if kind is dict:
+            return "dict", list(value), [self._layout_of(item) for item in value.values()]
+        if kind in (int, float, complex, bool, type(None)) or isinstance(value, np.generic):
+            return "constant", value
+        if kind is ndarray and not value.dtype.hasobject:
+            return "constant", value.copy("K")
+        if kind is str and self._is_fixed(value):
+            return "constant", value
+        leaves, structure = trees.flatten(value)
+        if structure.is_leaf():
+            what = "a text that was made while it was traced" if isinstance(value, str) else f"a {kind.__name__}"
+            instead = "Return arrays, numbers, and trees of them; make the rest outside."
+            raise ResultError(explain_at(caller(), f"a jitted function returned {what}:", instead))
+        return "tree", structure, [self._layout_of(leaf) for leaf in leaves]
+
+    def _is_fixed(self, text: str) -> bool:
+        """Tell whether a text was written in the code or passed, and so cannot have been made of a value."""
+        return any(text is c for code in self._environment.codes for c in code.co_consts) or any(
+            text is leaf for leaf in self._arguments.flat
+        )
+
+
+def built(layout: Layout, values: Sequence[Any]) -> Any:
+    """Put results together as the function returned them, each array of its own memory."""
+    form = layout[0]
+    if form == "leaf":
+        value = values[layout[1]]
+        return value.copy("K") if type(value) is ndarray else value
+    if form == "constant":
+        return layout[1].copy("K") if type(layout[1]) is ndarray else layout[1]
+    parts = [built(part, values) for part in layout[-1]]
+    if form == "tuple":
+        return tuple(parts)
+    if form == "list":
+        return parts
+    return dict(zip(layout[1], parts, strict=True)) if form == "dict" else trees.unflatten(layout[1], parts)
+
+
+def with_types(layout: Layout, result: Any) -> Layout:
+    """Return a layout in which results are of the types of those of the plain function."""
+    form = layout[0]
+    if form == "leaf":
+        kind = type(result)
+        return ("leaf", layout[1], kind.__name__) if kind in (float, complex, bool, int) else layout
+    if form == "constant":
+        return ("constant", result) if type(result) in (float, complex, bool, int) else layout
+    if form == "tree":
+        items: Sequence[Any] = trees.flatten(result)[0]
+    else:
+        items = list(result.values()) if form == "dict" else result
+    return *layout[:-1], [with_types(part, item) for part, item in zip(layout[-1], items, strict=True)]
