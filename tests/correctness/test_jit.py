@@ -946,6 +946,18 @@ def test_names_documentation_options():
         wg.jit(3)
 
 
+def test_attributes_of_the_function_hide_no_method():
+    def f(x):
+        return 2.0 * x
+
+    f._signature = f.show = 3.0
+    same(wg.jit(f)(X), 2.0 * X)
+    square = wg.custom_derivative(lambda x: x * x)
+    square.def_partial(lambda y, x: 2 * x)
+    same(wg.jit(square)(X), X * X)
+    same(wg.jit(wg.jacobian(square))(X), np.diag(2 * X))
+
+
 def test_show(capsys):
     jitted = wg.jit(wg.grad(lambda x: x[0] * x[1] if x[0] > 0 else np.sum(x)))
     jitted(X)

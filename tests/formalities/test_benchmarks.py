@@ -14,12 +14,14 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 SMALL = {
     "overhead": ["--rounds", "1"],
     "examples": ["--rounds", "1", "--only", "black_scholes"],
+    "jit": ["--rounds", "1"],
     "loops": ["--rounds", "1", "--steps", "10"],
     "checkpoints": ["--steps", "100", "--size", "3"],
 }
 ROWS = {
     "overhead": "rosenbrock",
     "examples": "black_scholes",
+    "jit": "reference: jacobian",
     "loops": "while_loop: grad",
     "checkpoints": "checkpoint=30",
 }

@@ -125,6 +125,7 @@ class Environment:
                 break
         self._words = words
         self.unchanged = self._compiled(list(self._conditions))
+        self._seen, self._held, self._absent = {}, {}, {}
 
     @property
     def too_many(self) -> bool:

@@ -116,6 +116,8 @@ class Jitted(Transformed):
 
     def __init__(self, function: Function, max_branches: int) -> None:
         super().__init__(jit, function, self._compute, max_branches=max_branches)
+        for name in [name for name in vars(self) if name[:2] != "__" and hasattr(Jitted, name)]:
+            del vars(self)[name]  # an attribute of the function that is called as a method here
         self.max_branches = max_branches
         self._states: list[_State] = []
         self._lock = threading.Lock()
@@ -222,9 +224,8 @@ class Jitted(Transformed):
             return signature
 
     def _tell_statics(self, alike: Sequence[_Signature], arguments: Arguments) -> None:
-        values = [{s.statics[name] for s in alike if name in s.statics} for name in arguments.statics]
-        counts = dict(zip(arguments.statics, map(len, values), strict=True))
-        name = max(counts, key=counts.__getitem__)
+        values = {k: {s.statics[k] for s in alike if k in s.statics} for k in arguments.statics}
+        name = arguments.name_of(max(values, key=lambda k: len(values[k])))
         self._tell(
             ("values", name),
             f"{self._name} has been traced for {len(alike)} values of {name}, which is no array:",
@@ -408,8 +409,6 @@ class _Signature:
         Tells whether the objects among the arguments are as they were.
     restarts
         How often they were not.
-    fits
-        Tells whether arguments, arrays and floats alone, are of this signature.
     fixes_floats
         True if Python's own floats are taken by their values, in another signature: among numbers of single precision
         they must not become double.
@@ -423,9 +422,16 @@ class _Signature:
         self.restarts = restarts
         self.tree = Tree([type(value) for value in arguments.values])
         self.names = arguments.names()
-        self.fits = arguments.test()
+        self._fixed = {arguments.name_of(k): value for k, (_, value) in arguments.statics.items()}
+        self._test = arguments.test()
         self.fixes_floats, self.floats_are_fixed = False, arguments.fixes_floats
         self.waits = self.waited = 0
+
+    def fits(self, *args: Any) -> bool:
+        """Tell whether arguments, arrays and floats alone, are of this signature."""
+        text, names = self._test
+        self.fits = eval(text, names)  # type: ignore[method-assign]  # compiled when it is first asked
+        return bool(self.fits(*args))
 
     def described(self) -> str:
         """Write the arguments as a function's parameters."""
@@ -434,7 +440,7 @@ class _Signature:
         for name, var in zip(self.names, inputs, strict=False):
             shape = f" {' x '.join(map(str, var.shape))}" if var.shape else ""
             parts.append(f"{name}: {var.dtype}{shape}")
-        parts += [f"{name}={getattr(value, 'value', value)!r}" for name, (_, value) in self.statics.items()]
+        parts += [f"{name}={getattr(value, 'value', value)!r}" for name, value in self._fixed.items()]
         return ", ".join(parts)
 
 

@@ -5,7 +5,7 @@ identity (its attributes are watched: `wengert.compilation.environment`).
 
 >>> arguments = Arguments(({"w": np.ones(2)}, 3.0, "tanh"), {"n": 2}, lambda params, x, kind, n: x)
 >>> arguments.names(), arguments.statics
-(['params_w', 'x'], {'kind': (<class 'str'>, 'tanh'), 'n': (<class 'int'>, 2)})
+(['params_w', 'x'], {2: (<class 'str'>, 'tanh'), 3: (<class 'int'>, 2)})
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Arguments:
         self.function, self._count = function, len(args)
         self.values: list[Any] = []
         """The leaves that are traced, as they were passed."""
-        self.statics: dict[str, Any] = {}
+        self.statics: dict[int, Any] = {}
+        """By their numbers, the leaves that are not traced: what stands for them in the key."""
         self.objects: list[Any] = []
         self.holds_traced = False
         self.flat, self._places = flat, []
@@ -62,7 +63,7 @@ class Arguments:
                 elif isinstance(leaf, ndarray) and kind is not ndarray:
                     raise ArgumentError(explain_at(caller(), f"an argument of a jitted function is a {kind.__name__}:",
                                                    "Pass a plain array: np.asarray(x)."))  # fmt: skip
-                self.statics[self._name_of(k)] = self._static(leaf)
+                self.statics[k] = self._static(leaf)
                 described.append(None)
                 continue
             self._places.append(k)
@@ -75,10 +76,10 @@ class Arguments:
         self._inputs: list[Any] = []
         self._passed: Any = ()
 
-    def test(self) -> Callable[..., bool]:
-        """Return a function that tells whether other arguments, arrays or floats, are like these."""
+    def test(self) -> tuple[str, dict[str, Any]]:
+        """Write a function that tells whether other arguments, arrays or floats, are like these, and its names."""
         if not self.are_arrays:
-            return _never
+            return "lambda *_: False", {}
         names: dict[str, Any] = {"ndarray": ndarray}
         tests = []
         for k, value in enumerate(self.values):
@@ -89,9 +90,9 @@ class Arguments:
                 like = f"a{k}.shape == {value.shape} and a{k}.strides == {value.strides}"
                 tests.append(f"a{k}.dtype is d{k} and {like}")
         parameters = ", ".join(f"a{k}" for k in range(len(self.values)))
-        return eval(f"lambda {parameters}: {' and '.join(tests) or 'True'}", names)  # type: ignore[no-any-return]
+        return f"lambda {parameters}: {' and '.join(tests) or 'True'}", names
 
-    def _name_of(self, k: int) -> str:
+    def name_of(self, k: int) -> str:
         """Name a leaf as it is reached: ``params['w'][0]``."""
         if self._names is None:
             positional = parameter_names(self.function, self._count)
@@ -129,7 +130,7 @@ class Arguments:
     def _made_identifiers(self) -> list[str]:
         names: list[str] = []
         for k in self._places:
-            name = re.sub(r"\W+", "_", self._name_of(k)).strip("_")
+            name = re.sub(r"\W+", "_", self.name_of(k)).strip("_")
             while name in names:
                 name += "_"
             names.append(name)
@@ -148,7 +149,7 @@ class Arguments:
         """Name an argument that the function has changed in place; None if it has changed none."""
         for position, traced in enumerate(self._inputs):
             if traced.index != position:
-                return self._name_of(self._places[position])
+                return self.name_of(self._places[position])
         flat, structure = trees.flatten(self._passed)
         if structure != self.structure:
             args, kwargs = trees.unflatten(self.structure, self.flat)
@@ -158,15 +159,11 @@ class Arguments:
         before = list(self.flat)
         for k, traced in zip(self._places, self._inputs, strict=True):
             before[k] = traced
-        return next((self._name_of(k) for k, leaf in enumerate(flat) if leaf is not before[k]), None)
+        return next((self.name_of(k) for k, leaf in enumerate(flat) if leaf is not before[k]), None)
 
 
 def _paths(value: Any, name: str) -> list[str]:
     return [name] if type(value) in _PLAIN else trees.paths(value, name)
-
-
-def _never(*_args: Any) -> bool:
-    return False
 
 
 _FAST = frozenset({ndarray, float64, float})
