@@ -349,17 +349,21 @@ class ArrayMethods(Traced):
                 return record_line(handler, inputs, NO_PARAMS)
             if handler is not None:
                 return finish(ufunc, inputs, kwargs, through(self, handler, inputs, kwargs))
-        outs = kwargs.get("out")
-        if outs is not None:
-            if all_constant(inputs) and not any(type(out) is Traced for out in outs):
-                return getattr(ufunc, method)(*plain(inputs), **plain(kwargs))
-            return through(self, write_ufunc, (ufunc, method, inputs, kwargs), NO_PARAMS)
-        if handler is None and ufunc.types == ["O" * ufunc.nin + "->" + "O" * ufunc.nout] and method == "__call__":
-            return ufunc(*[_elements(x) if type(x) is Traced else x for x in inputs])  # made by np.frompyfunc
-        if handler is None:
+        if handler is None and kwargs.get("out") is None:
+            if ufunc.types == ["O" * ufunc.nin + "->" + "O" * ufunc.nout] and method == "__call__":
+                return ufunc(*[_elements(x) if type(x) is Traced else x for x in inputs])  # made by np.frompyfunc
             raise unsupported(ufunc.__name__)
-        made = through(self, functions.ufuncs.METHODS[method], (ufunc, *inputs), kwargs)
-        return finish(getattr(ufunc, method), inputs, kwargs, made)
+        return self._apply_ufunc(ufunc, method, inputs, kwargs)
+
+    def _apply_ufunc(self, ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a ufunc with arguments by keyword, or one of its methods."""
+        outs = kwargs.get("out")
+        if outs is None:
+            made = through(self, functions.ufuncs.METHODS[method], (ufunc, *inputs), kwargs, 3)
+            return finish(getattr(ufunc, method), inputs, kwargs, made)
+        if all_constant(inputs) and not any(type(out) is Traced for out in outs):
+            return getattr(ufunc, method)(*plain(inputs), **plain(kwargs))
+        return through(self, write_ufunc, (ufunc, method, inputs, kwargs), NO_PARAMS, 3)
 
     def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         handler = CALLS.get(func)
