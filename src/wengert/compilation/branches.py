@@ -32,6 +32,7 @@ import keyword
 import math
 import operator
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -100,9 +101,11 @@ class Tree:
         Those that begin with the arguments: the first, and those that take other decisions inside a loop.
     """
 
-    __slots__ = ("branches", "kinds", "names", "roots")
+    __slots__ = ("branches", "kinds", "lock", "names", "roots")
 
     def __init__(self, types: Sequence[type]) -> None:
+        self.lock = threading.RLock()
+        """Held while a branch is compiled: its names must be those that its exits hand on."""
         self.branches: list[Branch] = []
         self.roots: list[Branch] = []
         self.kinds = {f"x{k}": "float" if kind is float else "" for k, kind in enumerate(types)}
@@ -143,14 +146,15 @@ class Branch:
     @property
     def written(self) -> _Writer:
         """The code, and what is known of its names."""
-        if self._writer is None:
-            with np.errstate(all="ignore"):
-                self.program = simplify(self.program, exact=True)
-            writer = _Writer(self, self._tree, self._layout, self._exit)
-            names = writer.constants
-            exec(compile(writer.text, f"<wengert jit of {self.program.name}>", "exec"), names)
-            self._writer, self.run = writer, names.pop("branch")
-        return self._writer
+        with self._tree.lock:
+            if self._writer is None:
+                with np.errstate(all="ignore"):
+                    self.program = simplify(self.program, exact=True)
+                writer = _Writer(self, self._tree, self._layout, self._exit)
+                names = writer.constants
+                exec(compile(writer.text, f"<wengert jit of {self.program.name}>", "exec"), names)
+                self._writer, self.run = writer, names.pop("branch")
+            return self._writer
 
     @property
     def text(self) -> str:

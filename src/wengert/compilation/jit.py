@@ -22,6 +22,7 @@ warn, and where anything is raised, the plain function runs instead: values, war
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import sys
 import threading
@@ -57,6 +58,8 @@ ndarray, float64 = np.ndarray, np.float64
 
 MOST_SIGNATURES = 256
 """So many signatures are kept, of those that were met first; who has more gives way to new ones."""
+LONGEST_WAIT = 1023
+"""For so many calls no trace is tried, at most, where NumPy warns in all of them."""
 ENVIRONMENTS = 4
 """So many states of the environment are kept, each with its traces: a flag may go back and forth."""
 
@@ -251,8 +254,10 @@ class Jitted(Transformed):
         self, signature: _Signature, values: Sequence[Any], args: Any, kwargs: Any, arguments: Arguments | None = None
     ) -> Any:
         leave: Exit | None = None
+        roots = signature.tree.roots
+        count = len(roots)
         try:
-            for branch in signature.tree.roots:
+            for branch in roots:
                 try:
                     result = _raising(branch.run, values)
                 except BranchError:  # a decision inside a loop
@@ -271,9 +276,9 @@ class Jitted(Transformed):
             return self._plain(args, kwargs)
         arguments = arguments or Arguments(args, kwargs, self.function, signature.floats_are_fixed)
         try:
-            result = self._trace(signature, leave, arguments, args, kwargs)
+            result = self._trace(signature, leave, count, arguments, args, kwargs)
         except FloatingPointError:  # there is something to warn of, and what is traced then fits few other points
-            signature.waits = signature.waited = 2 * signature.waited + 1
+            signature.waits = signature.waited = min(2 * signature.waited + 1, LONGEST_WAIT)
             return self._plain(args, kwargs)
         signature.waited = 0
         return result
@@ -288,8 +293,13 @@ class Jitted(Transformed):
             "max_branches. Where a branch is new, the plain function runs.",
         )
 
-    def _trace(self, signature: _Signature, leave: Exit | None, arguments: Arguments, args: Any, kwargs: Any) -> Any:
-        """Trace a branch, keep it, and return the result of this call."""
+    def _trace(
+        self, signature: _Signature, leave: Exit | None, roots: int, arguments: Arguments, args: Any, kwargs: Any
+    ) -> Any:
+        """Trace a branch, keep it, and return the result of this call.
+
+        It continues where another was left, or else is a root beside those that there were.
+        """
         environment = signature.environment
         returned = Returned(arguments, environment)
         before = environment.states()
@@ -307,8 +317,9 @@ class Jitted(Transformed):
                 return plain
             result, layout = plain, with_types(layout, plain)
         with self._lock:
-            if leave is None or leave.continuation is None:  # or else another thread has been faster
-                signature.tree.add(program, layout, leave)
+            tree = signature.tree
+            if len(tree.roots) == roots if leave is None else leave.continuation is None:
+                tree.add(program, layout, leave)  # or else another thread has been faster
         return result
 
     def _demand_pure(
@@ -513,11 +524,15 @@ def _warn(message: str, place: RawLocation | None) -> None:
 
 _errors: Any = getattr(np._core.umath, "_extobj_contextvar", None)
 """Where NumPy keeps what it does of infinities: setting it takes a tenth of what entering ``np.errstate`` takes."""
-_usual = None if _errors is None else _errors.get()
-with np.errstate(divide="raise", over="raise", invalid="raise"):
-    _raise = None if _errors is None else _errors.get()
-if np.geterr() != {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}:
-    _errors = None
+
+
+def _usual_and_raising() -> tuple[Any, Any]:
+    with np.errstate(divide="raise", over="raise", invalid="raise"):
+        raising = _errors.get()
+    return _errors.get(), raising
+
+
+_usual, _raise = (None, None) if _errors is None else contextvars.Context().run(_usual_and_raising)
 
 
 def _raising(function: Callable[..., Any], args: Sequence[Any]) -> Any:
