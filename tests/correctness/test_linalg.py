@@ -12,7 +12,7 @@ from agreement import assert_close, assert_first_order
 from matrices import assert_derivatives, assert_value, both, case, points, rows_of, rows_reached
 
 import wengert as wg
-from wengert.errors import DegenerateError, MatrixError, UnsupportedError
+from wengert.errors import DegenerateError, DomainWarning, MatrixError, UnsupportedError
 from wengert.primitives import CALLS
 from wengert.primitives.numpy import linalg
 from wengert.primitives.scipy import linalg as scipy_linalg
@@ -594,7 +594,11 @@ def test_norms_at_zero():
             np.testing.assert_allclose(gradient, np.sign(x), rtol=1e-15)
     for p in MATRIX_ORDERS:
         np.testing.assert_array_equal(wg.grad(lambda x, p=p: L.norm(x, p))(np.zeros((3, 2))), np.zeros((3, 2)))
-    np.testing.assert_array_equal(wg.hessian(L.norm)(np.zeros(2)), np.zeros((2, 2)))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DomainWarning)
+        second = wg.hessian(L.norm)(np.zeros(2))  # the norm has none there
+    assert "derivative of unit" in str(caught[0].message)
+    assert np.all(np.isinf(np.diag(second)))
     rows = np.array([[0.0, 0.0], [3.0, 4.0]])
     np.testing.assert_allclose(wg.grad(lambda x: np.sum(L.norm(x, axis=1)))(rows), [[0, 0], [0.6, 0.8]], rtol=1e-15)
 
@@ -755,7 +759,7 @@ KINKS = {
     "norm", "cholesky", "eigh", "scipy_eigh", "eigvalsh", "eig", "eigvals", "svd", "svdvals", "det", "completion",
     "pinv", "lstsq", "matrix_rank", "solve_triangular",
     "magnitude", "level", "shared", "distinct", "distinct_values", "settled", "ratio", "full_rank", "nonzero_values",
-    "complete_qr", "full_svd",
+    "complete_qr", "full_svd", "unit",
 }  # fmt: skip
 """The rows whose conventions the tests above hold them to."""
 

@@ -299,6 +299,11 @@ CASES = {
         case(lambda x: s.broadcast_to(x, shape=(0, 2)), (1, 2)),
         case(lambda x: s.broadcast_to(x, shape=(2,)), (2,)),
     ],
+    "squared_norm": [
+        case(lambda x: np.linalg.norm(x) ** 2, (3,)),
+        case(lambda x: np.linalg.norm(x, axis=0) ** 2, (2, 3)),
+        case(lambda x: np.linalg.norm(x, axis=(0, 2), keepdims=True) ** 2, (2, 3, 1)),
+    ],
     "astype": [
         case(lambda x: s.astype(x, dtype=np.dtype(np.float64)), (3,)),
         case(lambda x: s.astype(x, dtype=np.dtype(np.int64)) * x, (3,)),
@@ -604,7 +609,16 @@ def test_convention_at_a_kink(name, f, point, expected):
 
 def test_every_stated_kink_is_tested():
     stated = {p.name for p in PRIMITIVES.values() if p.kink and p.name not in SPECIAL | OF_MATRICES}
-    assert stated <= {name for name, *_ in KINKS} | {"sqrt", "max", "min", "root", "round", "spacing", "unwrap"}
+    assert stated <= {name for name, *_ in KINKS} | {
+        "sqrt",
+        "max",
+        "min",
+        "root",
+        "inverse",
+        "round",
+        "spacing",
+        "unwrap",
+    }
 
 
 def test_ties_of_reductions_are_shared():
@@ -616,6 +630,46 @@ def test_ties_of_reductions_are_shared():
 def test_sqrt_at_zero_is_infinite_and_says_so():
     with pytest.warns(wg.DomainWarning if hasattr(wg, "DomainWarning") else RuntimeWarning, match="sqrt"):
         assert wg.grad(np.sqrt)(0.0) == np.inf
+
+
+SMOOTH = {
+    "norm": (lambda x: np.linalg.norm(x) ** 2, 2 * np.eye(2)),
+    "norm, times itself": (lambda x: (lambda n: n * n)(np.linalg.norm(x)), 2 * np.eye(2)),
+    "norms of rows": (lambda x: np.sum(np.linalg.norm(np.stack([x, 2 * x]), axis=1) ** 2), 10 * np.eye(2)),
+    "norm of a matrix": (lambda x: np.square(np.linalg.norm(np.outer(x, x[:1] + 1))), 2 * np.eye(2)),
+    "hypot": (lambda x: np.power(np.hypot(x[0], x[1]), 2), 2 * np.eye(2)),
+    "modulus": (lambda x: np.abs(x[0] + 1j * x[1]) ** 2.0, 2 * np.eye(2)),
+    "absolute values": (lambda x: np.sum(np.abs(x) ** 2), 2 * np.eye(2)),
+    "fabs": (lambda x: np.sum(np.fabs(x) ** 2), 2 * np.eye(2)),
+    "std": (lambda x: np.std(x) ** 2, np.array([[0.5, -0.5], [-0.5, 0.5]])),
+    "root of squares": (lambda x: np.sqrt(np.sum(x**2)) ** 2, 2 * np.eye(2)),
+    "root of a fourth power": (lambda x: np.sum(np.sqrt(x**4)), 2 * np.eye(2)),
+    "root of a sixth power": (lambda x: np.sum(np.sqrt(x**6)), np.zeros((2, 2))),
+    "kernel": (lambda x: np.exp(-0.5 * np.linalg.norm(x) ** 2), -np.eye(2)),
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_squares_of_roots_are_smooth_at_zero(name):
+    f, expected = SMOOTH[name]
+    zero, elsewhere = np.zeros(2), np.array([0.3, -0.7])
+    with np.errstate(all="ignore"):  # the derivative of np.sqrt alone is infinite, and nobody reads it
+        for second in (wg.hessian(f), wg.jacobian(wg.grad(f), mode="forward"), wg.hessian(wg.trace(f)(elsewhere))):
+            np.testing.assert_allclose(second(zero), expected, atol=1e-15)
+        np.testing.assert_allclose(wg.vmap(wg.hessian(f))(np.stack([zero, zero])), [expected, expected], atol=1e-15)
+    assert wg.trace(f)(elsewhere)(elsewhere) == f(elsewhere)
+    assert_first_order(f, [elsewhere])
+    assert_second_order(f, [elsewhere])
+
+
+def test_a_vector_without_length_has_no_direction():
+    assert float(e.unit(0.0, 0.0)) == float(e.inverse(0.0)) == 0.0
+
+
+@pytest.mark.parametrize("f", [np.linalg.norm, lambda x: np.hypot(*x), lambda x: np.abs(x[0] + 1j * x[1])])
+def test_the_second_derivative_of_a_root_at_zero_is_not_quietly_zero(f):
+    with pytest.warns(wg.errors.DomainWarning):
+        assert not np.all(np.isfinite(wg.hessian(f)(np.zeros(2))))
 
 
 def test_powers_at_the_edge_of_their_domain():

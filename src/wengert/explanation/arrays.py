@@ -305,7 +305,7 @@ class _Writer:
             if key not in {"axis", *shapes} and value is not False
         ]
         if "axis" in params:
-            ndim = len(line.outputs[0].shape) if primitive is s.stack else len(line.inputs[0].shape)
+            ndim = len(line.outputs[0].shape) if primitive is s.stack else max(len(a.shape) for a in line.inputs)
             given = params["axis"]
             axes = tuple(k % ndim for k in (given if isinstance(given, tuple) else (given,)))
             if len(axes) < ndim or not isinstance(given, tuple):

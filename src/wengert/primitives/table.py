@@ -42,6 +42,7 @@ def define(
     numpy: Callable[..., Any],
     *partials: Partial | None,
     replaces: Callable[..., Any] | None = None,
+    squared: tuple[Partial, ...] = (),
     **known: Any,
 ) -> Primitive:
     """Enter a primitive in the table and return it.
@@ -58,6 +59,9 @@ def define(
         result), any other's a `LocalJacobian`.  Name a parameter with an underscore if its elements are not read.
     replaces
         The NumPy function, called by users, that this primitive stands for.
+    squared
+        Of a root, the partials of its *square* with respect to the arguments: ``norm(x)**2`` is smooth where ``norm``
+        is not.  A square of such a line is differentiated by them.
     known
         What else is known of it: ``elementwise``, ``variadic``, ``jvp``, ``source``, ``formula``, ``counts``,
         ``domain``, ``kink``, ``formula_rule``; see `Primitive`.
@@ -85,6 +89,17 @@ def define(
         raise ValueError(f"there is a primitive {name} already; give yours another name, or undefine({name!r}) first.")
     primitive = Primitive(name, numpy, partials, home=(primitive_named, name), **known)
     PRIMITIVES[name] = primitive
+    if squared:
+        primitive.squared = define(
+            f"squared_{name}",
+            lambda y, *_args, **_params: np.square(y),
+            None,
+            *squared,
+            elementwise=primitive.elementwise,
+            source="{0} ** 2",
+            formula=lambda y, *_args: y**2,
+            counts=lambda y, *_args, **_params: {"multiplications": y.size},
+        )
     if replaces is not None:
         if replaces in CALLS:
             _BEFORE[name] = CALLS[replaces]

@@ -100,6 +100,7 @@ class Primitive:
         "reads",
         "shared_partials",
         "source",
+        "squared",
         "variadic",
         "vjp",
     )
@@ -134,6 +135,8 @@ class Primitive:
         self.home = home
         self.keeps = _what_the_rules_read(self.partials, variadic)
         self.keeps_all = bool(self.keeps) and all(self.keeps)
+        self.squared: Primitive | None = None
+        """Of a root: its square, whose rules are those of the radicand (see `define`)."""
         self.promotes = elementwise and any(self.keeps[1:]) and _promotes(numpy)
         self.reads = () if variadic else tuple(_what_the_rules_read((rule,), False) for rule in self.partials)
 

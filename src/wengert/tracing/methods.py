@@ -33,7 +33,7 @@ from wengert.tracing.callers import names_attribute, takes_objects
 from wengert.tracing.context import at_place, threads
 from wengert.tracing.layout import numbered
 from wengert.tracing.results import CALLBACKS, finish
-from wengert.tracing.tape import NO_PARAMS
+from wengert.tracing.tape import NO_PARAMS, SCALARS
 from wengert.tracing.traced import (
     Traced,
     all_constant,
@@ -43,6 +43,8 @@ from wengert.tracing.traced import (
     plain,
     record_line,
     remember_large,
+    root_of,
+    squared,
     through,
     unary,
     write_row,
@@ -332,7 +334,16 @@ class ArrayMethods(Traced):
         if method == "__call__" and not kwargs:
             if type(handler) is Primitive:
                 if len(inputs) == 1:
+                    if handler is e.square and self.index in self.tape.roots:
+                        return squared(self)
+                    if handler is e.sqrt:
+                        return root_of(self)
                     return write_row(self.tape, handler, (self.value,), (self.index,), NO_PARAMS, 2)
+                if self.tape.roots and inputs[0] is self and self.index in self.tape.roots:
+                    if handler is e.multiply and inputs[1] is self:
+                        return squared(self)
+                    if handler is e.power and type(inputs[1]) in SCALARS and inputs[1] == 2:
+                        return squared(self)
                 return record_line(handler, inputs, NO_PARAMS)
             if handler is not None:
                 return finish(ufunc, inputs, kwargs, through(self, handler, inputs, kwargs))

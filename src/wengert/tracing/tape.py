@@ -51,14 +51,16 @@ class Tape:
     """The rows of one trace, as they are made."""
 
     __slots__ = (
-        "captures", "context", "guards", "keep_all", "level", "narrow", "open", "rows", "size", "unchanged",
-        "with_complex",
+        "captures", "context", "guards", "keep_all", "level", "narrow", "open", "roots", "rows", "size",
+        "unchanged", "with_complex",
     )  # fmt: skip
 
     def __init__(self, context: Context, keep_all: bool) -> None:
         self.context, self.keep_all = context, keep_all
         self.level = len(context.tapes)
         self.rows: list[Row] = []
+        self.roots: dict[int, Row] = {}
+        """The rows of roots (norms, moduli), by position: their squares have rules of their own."""
         self.guards: list[tuple[int, bool | int, RawLocation | None]] = []
         self.size = 0
         self.open = True

@@ -182,7 +182,36 @@ def write_row(
     out = tape.size
     tape.size = out + 1
     tape.rows.append((primitive, parents, kept, params, place, out))
+    if primitive.squared is not None:
+        tape.roots[out] = tape.rows[-1]
     return Traced(y, tape, out)
+
+
+def squared(root: Traced) -> Any:
+    """Square a root, a norm say: a row that is differentiated by the radicand, for it is smooth where the root is not.
+
+    >>> import wengert as wg
+    >>> wg.hessian(lambda x: np.linalg.norm(x) ** 2)(np.zeros(2))
+    array([[2., 0.],
+           [0., 2.]])
+    """
+    primitive, parents, kept, params, _, _ = root.tape.roots[root.index]
+    assert primitive.squared is not None
+    return write_row(root.tape, primitive.squared, (root.value, *kept[1:]), (root.index, *parents), params, 3)
+
+
+def root_of(power: Traced) -> Any:
+    """Take the root of a power: that of ``x**4`` is ``x**2``, which is smooth at 0."""
+    rows = power.tape.rows
+    if rows and rows[-1][5] == power.index and rows[-1][0] is e.power and power.dtype.kind == "f":
+        _, parents, kept, _, _, _ = rows[-1]
+        if parents[1] < 0 and type(kept[2]) in (int, float) and kept[2] in _EVEN and parents[0] >= 0:
+            operands, positions = (power.value, kept[1]), (power.index, parents[0])
+            return write_row(power.tape, e.root_of_power, operands, positions, {"half": int(kept[2]) // 2}, 3)
+    return write_row(power.tape, e.sqrt, (power.value,), (power.index,), NO_PARAMS, 3)
+
+
+_EVEN = frozenset({4, 6, 8})
 
 
 def _promoted(
@@ -354,6 +383,27 @@ def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
     return method
 
 
+def _multiply(self: Any, other: Any) -> Any:
+    kind = type(other)
+    if kind is Traced:
+        if other.tape is self.tape:
+            if other is self and self.index in self.tape.roots:
+                return squared(self)
+            return write_row(self.tape, e.multiply, (self.value, other.value), (self.index, other.index), NO_PARAMS, 2)
+    elif kind is float or kind is int or kind is float64:
+        return write_row(self.tape, e.multiply, (self.value, other), (self.index, -1), NO_PARAMS, 2)
+    return record_line(e.multiply, (self, other), NO_PARAMS)
+
+
+def _power(self: Any, other: Any) -> Any:
+    kind = type(other)
+    if kind is int or kind is float or kind is float64:
+        if other == 2 and self.index in self.tape.roots:
+            return squared(self)
+        return write_row(self.tape, e.power, (self.value, other), (self.index, -1), NO_PARAMS, 2)
+    return record_line(e.power, (self, other), NO_PARAMS)
+
+
 def _reflected(primitive: Primitive) -> Callable[[Any, Any], Any]:
     def method(self: Any, other: Any) -> Any:
         kind = type(other)
@@ -475,9 +525,9 @@ class Traced(Recordable):
 
     __add__, __radd__ = _binary(e.add), _reflected(e.add)
     __sub__, __rsub__ = _binary(e.subtract), _reflected(e.subtract)
-    __mul__, __rmul__ = _binary(e.multiply), _reflected(e.multiply)
+    __mul__, __rmul__ = _multiply, _reflected(e.multiply)
     __truediv__, __rtruediv__ = _binary(e.divide), _reflected(e.divide)
-    __pow__, __rpow__ = _binary(e.power), _reflected(e.power)
+    __pow__, __rpow__ = _power, _reflected(e.power)
     __mod__, __rmod__ = _binary(e.remainder), _reflected(e.remainder)
     __floordiv__, __rfloordiv__ = _binary(e.floor_divide), _reflected(e.floor_divide)
     __neg__, __pos__, __abs__ = unary(e.negative), unary(e.positive), unary(e.absolute)

@@ -81,8 +81,11 @@ logaddexp2 = elementwise(np.logaddexp2, lambda y, a, _b: np.exp2(_less(a, y)), l
 
 # ---- Roots ----
 
-sqrt = elementwise(np.sqrt, lambda y, _x: 0.5 / y, formula="sqrt", domain=POSITIVE, kink="at 0 the derivative is infinite, as NumPy's own division gives it, with a warning")
-root = define("root", np.sqrt, lambda y, _x: 0.5 / np.where(y == 0, np.inf, y), source="np.sqrt({0})", counts="calls", formula="sqrt", domain=POSITIVE, kink="at 0: 0 (the square root in np.std, whose operand is a sum of squares)")
+sqrt = elementwise(np.sqrt, lambda y, _x: 0.5 / y, squared=(lambda _y, _root, _x: 1,), formula="sqrt", domain=POSITIVE, kink="at 0 the derivative is infinite, as NumPy's own division gives it, with a warning")
+root_of_power = define("root_of_power", lambda p, _x, half: np.sqrt(p), None, lambda _y, _p, x, half: half * x * np.abs(x) ** (half - 2), source="np.sqrt({0})", counts="calls")
+inverse = define("inverse", lambda y: 1 / np.where(y == 0, np.inf, y), lambda y, n: -y / n, source="1 / np.where({0} == 0, np.inf, {0})", counts=DIVIDE, formula=lambda y: 1 / y, domain=POSITIVE, kink="at 0: 0, of a vector that is 0, too; its derivative does not exist there: infinite or NaN, with a warning")
+unit = define("unit", lambda a, y: a / np.where(y == 0, 1, y), lambda _y, _a, n: 1 / n, lambda y, _a, n: -y / n, source="{0} / np.where({1} == 0, 1, {1})", counts=DIVIDE, formula=lambda a, y: a / y, domain=(ALL, (0.0, INF)), kink="at (0, 0): 0, the middle of the directions; its derivative does not exist there: infinite or NaN, with a warning")
+root = define("root", np.sqrt, lambda y, _x: 0.5 * inverse(y), squared=(lambda _y, _root, _x: 1,), source="np.sqrt({0})", counts="calls", formula="sqrt", domain=POSITIVE, kink="at 0: 0 (the square root in np.std, whose operand is a sum of squares); second: infinite, with a warning; of its square: exact")
 cbrt = elementwise(np.cbrt, lambda y, _x: 1 / (3 * y * y), formula=lambda x: _sympy().cbrt(x), domain=POSITIVE)
 
 # ---- Trigonometric ----
@@ -94,7 +97,7 @@ arcsin = elementwise(np.arcsin, lambda _y, x: 1 / np.sqrt((1 - x) * (1 + x)), fo
 arccos = elementwise(np.arccos, lambda _y, x: -1 / np.sqrt((1 - x) * (1 + x)), formula="acos", domain=UNIT)
 arctan = elementwise(np.arctan, lambda _y, x: 1 / (1 + x * x), formula="atan")
 arctan2 = elementwise(np.arctan2, lambda _y, a, b: b / _squares(a, b), lambda _y, a, b: -a / _squares(a, b), formula="atan2")
-hypot = elementwise(np.hypot, lambda y, a, _b: _ratio(a, y), lambda y, _a, b: _ratio(b, y), formula=lambda a, b: _sympy().sqrt(a**2 + b**2), kink="at (0, 0): 0, the subgradient of least norm")
+hypot = elementwise(np.hypot, lambda y, a, _b: unit(a, y), lambda y, _a, b: unit(b, y), squared=(lambda _y, _root, a, _b: 2 * a, lambda _y, _root, _a, b: 2 * b), formula=lambda a, b: _sympy().sqrt(a**2 + b**2), kink="at (0, 0): 0, the subgradient of least norm; second: infinite or NaN, with a warning; of its square: exact")
 degrees = elementwise(np.degrees, lambda _y, _x: 180 / math.pi, counts=MULTIPLY, formula=lambda x: x * 180 / _sympy().pi)
 radians = elementwise(np.radians, lambda _y, _x: math.pi / 180, counts=MULTIPLY, formula=lambda x: x * _sympy().pi / 180)
 rad2deg = elementwise(np.rad2deg, lambda _y, _x: 180 / math.pi, counts=MULTIPLY, formula=lambda x: x * 180 / _sympy().pi)
@@ -124,8 +127,8 @@ arctanh = elementwise(np.arctanh, lambda _y, x: 1 / ((1 - x) * (1 + x)), formula
 
 # ---- Piecewise smooth ----
 
-absolute = elementwise(np.absolute, lambda y, x: _modulus_partial(y, x), formula="Abs", counts=COMPARE, source="np.abs({0})", kink="at 0: 0, the middle of [-1, 1]")
-fabs = elementwise(np.fabs, lambda _y, x: np.sign(x), formula="Abs", counts=COMPARE, kink="at 0: 0, the middle of [-1, 1]")
+absolute = elementwise(np.absolute, lambda y, x: _modulus_partial(y, x), squared=(lambda _y, _root, x: 2 * x if x.dtype.kind != "c" else RealLinear(np.conj(x), x, x.shape, _root.shape),), formula="Abs", counts=COMPARE, source="np.abs({0})", kink="at 0: 0, the middle of [-1, 1]; second: 0, of complex numbers infinite or NaN, with a warning; of its square: exact")
+fabs = elementwise(np.fabs, lambda _y, x: np.sign(x), squared=(lambda _y, _root, x: 2 * x,), formula="Abs", counts=COMPARE, kink="at 0: 0, the middle of [-1, 1]; of its square: exact")
 maximum = elementwise(np.maximum, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), formula="Max", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
 minimum = elementwise(np.minimum, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), formula="Min", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
 fmax = elementwise(np.fmax, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), formula="Max", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
@@ -193,7 +196,7 @@ def _modulus_partial(y: Any, x: Any) -> Any:
     """Sign of a real number; of a complex one d|z| = Re(conj(z) dz) / |z|, and 0 at 0."""
     if x.dtype.kind != "c":
         return np.sign(x)
-    direction = 0.5 * x / np.where(y == 0, 1.0, y)
+    direction = unit(0.5 * x, y)
     return RealLinear(np.conj(direction), direction, x.shape, y.shape)
 
 
@@ -239,11 +242,6 @@ def _from_one(t: Any) -> Any:
 def _less(a: Any, y: Any) -> Any:
     """Return a - y, and 0 where both are the same infinity (which would give NaN)."""
     return np.where(a == y, 0.0, a - y)
-
-
-def _ratio(a: Any, y: Any) -> Any:
-    """Return a / y, and 0 where y is."""
-    return a / np.where(y == 0, 1.0, y)
 
 
 def _sympy() -> Any:

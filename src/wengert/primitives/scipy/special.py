@@ -316,7 +316,7 @@ def _pseudo_huber_in_delta(_y: Any, d: Any, r: Any) -> Any:
     return r * (r / safe) * (r / (d + safe)) ** 2
 
 
-pseudo_huber = special(sc.pseudo_huber, _pseudo_huber_in_delta, lambda _y, d, r: d * e._ratio(r, np.hypot(d, r)), formula=lambda d, r: d**2 * (_sympy().sqrt(1 + (r / d)**2) - 1), domain=(POSITIVE, ALL))
+pseudo_huber = special(sc.pseudo_huber, _pseudo_huber_in_delta, lambda _y, d, r: d * e.unit(r, np.hypot(d, r)), formula=lambda d, r: d**2 * (_sympy().sqrt(1 + (r / d)**2) - 1), domain=(POSITIVE, ALL))
 
 
 # ---- Elementary functions with care ----

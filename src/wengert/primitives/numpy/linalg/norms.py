@@ -16,6 +16,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from wengert.jacobians import LocalJacobian, Map, Shape
+from wengert.primitives.numpy.elementwise import unit
 from wengert.primitives.numpy.functions.operands import as_operand
 from wengert.primitives.numpy.linalg.matrices import Array, conj, matrices, real, real_kind, square_of
 from wengert.primitives.numpy.linalg.singular_values import svdvals_
@@ -27,17 +28,25 @@ from wengert.primitives.table import calls, define
 
 def _norm_partial(y: Any, x: Any, axis: Shape) -> LocalJacobian:
     sizes = tuple(1 if k - x.ndim in axis else s for k, s in enumerate(x.shape))
-    length = np.reshape(y, sizes)
-    nothing = length == 0
-    one = y.dtype.type(1)
-    unit = np.where(nothing, one - one, x / np.where(nothing, one, length))
-    back = conj(unit)
+    back = conj(unit(x, np.reshape(y, sizes)))
 
     def pull(g: Array) -> Array:
         return np.reshape(g, g.shape[: g.ndim - y.ndim] + sizes) * back
 
     return Map(
         x.shape, y.shape, lambda t: real(np.sum(back * t, axis=axis)), pull, {"multiplications": x.size}, name="norm"
+    )
+
+
+def _squared_norm_partial(_y: Any, _root: Any, x: Any, axis: Shape) -> LocalJacobian:
+    sizes = tuple(1 if k - x.ndim in axis else s for k, s in enumerate(x.shape))
+    back = 2 * conj(x)
+
+    def pull(g: Array) -> Array:
+        return np.reshape(g, g.shape[: g.ndim - _y.ndim] + sizes) * back
+
+    return Map(
+        x.shape, _y.shape, lambda t: real(np.sum(back * t, axis=axis)), pull, {"multiplications": x.size}, name="norm"
     )
 
 
@@ -52,7 +61,8 @@ norm_ = define(
         else f"np.sqrt(np.sum(np.abs({args[0]}) ** 2, axis={params['axis']}))"
     ),
     counts=lambda _y, x, **_params: {"multiplications": x.size, "additions": x.size, "calls": 1},
-    kink="at 0: 0, the subgradient of least norm",
+    squared=(_squared_norm_partial,),
+    kink="at 0: 0, the subgradient of least norm; second: infinite or NaN, with a warning; of its square: exact",
 )
 
 
