@@ -329,9 +329,7 @@ class ArrayMethods(Traced):
 
     # -- NumPy's protocols --
 
-    def __array_ufunc__(  # noqa: C901 - one call of it a line: the short ways are taken in it
-        self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any
-    ) -> Any:
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         handler = CALLS.get(ufunc)
         if method == "__call__" and not kwargs:
             if type(handler) is Primitive:
