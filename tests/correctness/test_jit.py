@@ -264,6 +264,29 @@ def test_every_kind_of_decision():
         same(check_again(x), wg.grad(f)(x))
 
 
+def test_a_decision_whose_value_another_branch_reads():
+    def f(x):
+        big = x[0] > 1.0
+        if big:
+            return x[1] * 2.0
+        if x[1] > 5.0:
+            return big
+        return np.where(big, 1.0, x[2]) + np.sum(~big * x) + 0.0 * (not big)
+
+    check(f, (np.array([2.0, 1.0, 3.0]),), (X,), (np.array([0.5, 6.0, 3.0]),), (np.array([2.0, 1.0, 3.0]),))
+
+
+def test_decisions_inside_of_a_loop_of_a_number():
+    def f(a, n):
+        return wg.fori_loop(0, 3, lambda i, t: t * 0.5 if t > 1.0 else t + a, a * n)
+
+    points = [(np.float64(a), np.float64(n)) for a in (0.3, 5.0, 40.0) for n in (1.0, 2.0)]
+    jitted = wg.jit(f)
+    for _ in range(2):
+        for point in points:
+            same(jitted(*point), f(*point))
+
+
 @dataclass(frozen=True)
 class Branching:
     """A random function with decisions; prints as what it is."""

@@ -101,9 +101,10 @@ class Tree:
         Those that begin with the arguments: the first, and those that take other decisions inside a loop.
     """
 
-    __slots__ = ("branches", "kinds", "lock", "names", "roots")
+    __slots__ = ("branches", "kinds", "lock", "names", "roots", "types")
 
     def __init__(self, types: Sequence[type]) -> None:
+        self.types = types
         self.lock = threading.RLock()
         """Held while a branch is compiled: its names must be those that its exits hand on."""
         self.branches: list[Branch] = []
@@ -175,8 +176,9 @@ class _Writer:
 
     def __init__(self, branch: Branch, tree: Tree, layout: Layout, exit_: Exit | None) -> None:
         self.branch, self.tree = branch, tree
-        self.constants: dict[str, Any] = {"float64": np.float64, "array": _array, "zeros": _zeros,
+        self.constants: dict[str, Any] = {"float64": np.float64, "bool_": np.bool_, "array": _array, "zeros": _zeros,
                                           "as_value": as_value, "unflatten": trees.unflatten}  # fmt: skip
+        self.numbers = itertools.count(1)
         self.exits: list[Exit] = []
         self.position = 0
         self.path: list[tuple[_Writer, int]] = []
@@ -192,14 +194,17 @@ class _Writer:
         self.loaded: dict[str, None] = {}
         self.defined: set[str] = set()
         self.code: list[str] = []
+        self.last_read: dict[str, int] = {}
+        """By the names of values, the line of code that reads them last."""
+        self.last_exit = -1
         program = branch.program
         self.made_by = {var: line for line in program.lines for var in line.outputs}
         self._count_uses(program)
         self.called = {var: f"x{k}" for k, var in enumerate(program.inputs)}
         if exit_ is None:
             self.defined.update(self.called.values())
-            for var, name in self.called.items():
-                if tree.kinds[name] != "float" and not var.shape and var.dtype == float:
+            for (var, name), kind in zip(self.called.items(), tree.types, strict=True):
+                if kind is not float and not var.shape and var.dtype == float:
                     self.code.append(f"    {name} = float({name})")
                     tree.kinds[name] = "float"
         for line, guards in _decisions_first(program):
@@ -250,11 +255,11 @@ class _Writer:
             return name
         value = atom.value
         if type(value) in (int, bool) or (type(value) is float and math.isfinite(value)):
-            return f"({value!r})" if value < 0 or str(value).startswith("-") else repr(value)
+            return f"({value!r})" if str(value).startswith("-") else repr(value)
         return self._constant(value)
 
     def _constant(self, value: Any) -> str:
-        name = f"c{len(self.constants)}"
+        name = f"c{next(self.numbers)}"
         self.constants[name] = value
         return name
 
@@ -268,7 +273,9 @@ class _Writer:
         if isinstance(atom, Var) or type(atom.value) in (int, bool, float):
             return self._name(atom)
         value = float(atom.value)
-        return self._constant(value) if not math.isfinite(value) else f"({value!r})" if value < 0 else repr(value)
+        if not math.isfinite(value):
+            return self._constant(value)
+        return f"({value!r})" if str(value).startswith("-") else repr(value)
 
     def _hides(self, atoms: Sequence[Atom]) -> None:
         """Note that what is made of some operands may be finite where they are not."""
@@ -279,6 +286,8 @@ class _Writer:
     def _operand(self, line: Line, atom: Atom) -> str:
         """Write an operand for NumPy: a Python number is one of double precision where that makes a difference."""
         name = self._name(atom)
+        if isinstance(atom, Var) and self.tree.kinds[name] == "bool":  # another branch only asked for it
+            return f"bool_({name})"
         if not isinstance(atom, Var) or not self._is_number(atom):
             return name
         self._hides([atom])
@@ -318,6 +327,8 @@ class _Writer:
             for atom, index in zip(line.inputs, line.params["indices"], strict=True):
                 index = (slice(None),) * line.params["batch"] + tuple(index)
                 self.code.append(f"    {names[0]}[{_written_index(index)}] += {self._name(atom)}")
+        read = [self.called[a] for a in line.inputs if isinstance(a, Var)]
+        self.last_read.update(dict.fromkeys(read, len(self.code) - 1))
         self.called.update(zip(line.outputs, names, strict=True))
         self.defined.update(names)
         self.tree.kinds.update(dict.fromkeys(names, kind))
@@ -465,6 +476,7 @@ class _Writer:
         self.constants[f"e{len(self.exits)}"] = leaves = Exit(self.branch, guard, self.position - 1)
         self.code.append(f"    if {test}: return e{len(self.exits)}({values})")
         self.exits.append(leaves)
+        self.last_exit = len(self.code) - 1
 
     def _left_by(self, exit_: Exit, decision: Any) -> bool:
         """Tell whether the branch that this one continues was left because a decision was not this one."""
@@ -476,20 +488,16 @@ class _Writer:
 
     def _free(self, program: Program) -> None:
         """Let large values go behind the line that reads them last; only behind the last decision, which needs all."""
-        last_exit = max((k for k, text in enumerate(self.code) if ": return e" in text), default=-1)
-        stay = {self.called[a] for a in program.outputs if isinstance(a, Var)} | {
-            self.called[v] for v in program.inputs
-        }
-        sizes = {self.called[var]: var.size for line in program.lines for var in line.outputs}
-        large = {name for name, size in sizes.items() if size > SMALL and name in self.defined} - stay
-        for k in range(len(self.code) - 1, last_exit, -1):
-            if not large:
-                break
-            _, _, expression = self.code[k].partition(" = ")
-            gone = [name for name in large if re.search(rf"\b{name}\b", expression)]
-            if gone:
-                large.difference_update(gone)
-                self.code.insert(k + 1, f"    del {', '.join(gone)}")
+        stay = {self.called[a] for a in (*program.outputs, *program.inputs) if isinstance(a, Var)}
+        gone: dict[int, list[str]] = {}
+        for line in program.lines:
+            for var in line.outputs:
+                name = self.called[var]
+                if var.size > SMALL and name in self.defined and name not in stay:
+                    gone.setdefault(self.last_read[name], []).append(name)
+        for k in sorted(gone, reverse=True):
+            if k > self.last_exit:
+                self.code.insert(k + 1, f"    del {', '.join(gone[k])}")
 
     def _look_at_hiding(self) -> None:
         program = self.branch.program
@@ -530,13 +538,10 @@ class _Writer:
         if kind in ("float", "int", "bool", "complex"):
             return name if number and kind == "float" else f"{kind}({name})"
         if kind == "scalar":
-            return (
-                f"float64({name})"
-                if number
-                else name
-                if isinstance(atom, Var) and name[0] == "u"
-                else f"as_value({name})"
-            )
+            if number:
+                return f"float64({name})"
+            is_scalar = isinstance(atom, Var) and name[0] == "u" and self.tree.kinds[name] != "bool"
+            return name if is_scalar else f"as_value({name})"
         if kind == "array without dimensions":
             return f"array({name})"
         again = name in taken
