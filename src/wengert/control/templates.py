@@ -56,14 +56,16 @@ class Template:
             return None
         return other.particulars
 
-    def fold(self, rows: Sequence[Sequence[Any]], position: int | None = None) -> tuple[Program, list[Any]]:
+    def fold(  # noqa: C901 - goes through the places of particulars in the one order in which they are numbered
+        self, rows: Sequence[Sequence[Any]], position: int | None = None
+    ) -> tuple[Program, list[Any]]:
         """Return the Program with an argument for each place at which the rows differ, and the stacked values there.
 
-        The arguments come before the own one at position `at`, or last.
+        The arguments come before the Program's own one at `position`, or last.
         """
         program = self.program
         first = rows[0]
-        varying = [k for k in range(len(first)) if not all(same(first[k], row[k]) for row in rows)]
+        varying = {k for k in range(len(first)) if not all(same(first[k], row[k]) for row in rows)}
         place = iter(range(len(first)))
         variables: dict[int, Var] = {}
         arrays: list[Any] = []
