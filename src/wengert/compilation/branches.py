@@ -361,9 +361,8 @@ class _Writer:
             self._hides(inputs)
             return f"zeros({out.shape})", ""
         sign = _OPERATORS.get(primitive.compute)
-        operands = [self._operand(line, a) for a in inputs]
         if sign is not None:
-            return sign.format(*operands), ""
+            return sign.format(*[self._operand(line, a) for a in inputs]), ""
         if not out.shape:
             call = self._by_function(line)
             if out.dtype == float and self.in_arithmetic.get(out):
@@ -374,7 +373,7 @@ class _Writer:
             return stacked, ""
         if primitive in (s.reshape, s.transpose) and isinstance(inputs[0], Var) and inputs[0].shape:
             (value,) = line.params.values()
-            return f"{operands[0]}.{primitive.name}({value})", ""
+            return f"{self._name(inputs[0])}.{primitive.name}({value})", ""
         return self._by_function(line), ""
 
     def _arithmetic(self, primitive: Primitive, inputs: Sequence[Atom], out: Var) -> tuple[str, str] | None:
