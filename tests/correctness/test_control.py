@@ -553,3 +553,23 @@ def test_loops_inside_a_body_are_unrolled_in_its_code_alone(reverse):
     np.testing.assert_allclose(program(point), of(plain)(point), rtol=1e-12)
     for derive in (wg.grad, wg.hessian, lambda f: wg.jacfwd(wg.grad(f))):
         np.testing.assert_allclose(derive(of(rolled))(point), derive(of(plain))(point), rtol=1e-9)
+
+
+def test_steps_that_differ_after_a_branch_inside():
+    scales = np.array([1.0, -2.0, 3.0])
+
+    def f(c):
+        def step(state):
+            k, c = state
+            c = wg.cond(c > 0, lambda c: np.sin(c) * 2.0, lambda c: np.cos(c) - 3.0, c)
+            return k + 1, c * scales[int(k)] + float(int(k) ** 2)
+
+        return wg.while_loop(lambda state: state[0] < 3, step, (0, c))[1]
+
+    def plain(c):
+        for k in range(3):
+            c = (np.sin(c) * 2.0 if c > 0 else np.cos(c) - 3.0) * scales[k] + float(k**2)
+        return c
+
+    for c in (0.7, -0.7):
+        np.testing.assert_allclose(wg.value_and_grad(f)(c), wg.value_and_grad(plain)(c), rtol=1e-12)

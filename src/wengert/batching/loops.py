@@ -1,4 +1,4 @@
-"""Lockstep: a line that holds Programs (a loop, a branch, a checkpoint) for all members of a batch at once.
+"""Loops of a batch: a line that holds Programs (a loop, a branch, a checkpoint) for all members of a batch at once.
 
 The body is written anew with each of its lines evaluated for all members, as `wengert.batching` does with the lines of
 any trace, and the loop runs that.  Members that share an operand go on sharing it.  Where members decide differently
@@ -250,6 +250,6 @@ def all_members(value: Any, batched: bool, size: int) -> Any:
 
 
 def _depends(program: Program, batched: Flags) -> list[bool]:
-    """Tell which results depend on arguments that have members."""
+    """Return which results depend on arguments that have members."""
     reached = depending_on(program, [var for var, on in zip(program.inputs, batched, strict=True) if on])
     return [isinstance(a, Var) and a in reached for a in program.outputs]

@@ -64,7 +64,7 @@ class Kept:
         return evaluations(steps, self.snapshots) - steps if self.kind == "snapshots" and steps else 0
 
     def store(self, active: Mask, length: int | None) -> AllResiduals | _Rerunning:
-        """Make the store of a run in which some operands are active."""
+        """Return a store for a run in which these operands are active."""
         if self.kind == "residuals":
             return AllResiduals(active)
         return AllStates(active) if self.kind == "states" else Snapshots(active, self.snapshots, length)

@@ -41,7 +41,7 @@ Function = Callable[..., Any]
 
 
 def leaves_of(tree: Any, what: str) -> tuple[list[Any], Any]:
-    """Take a tree of numbers and arrays apart; ArgumentError naming a leaf that is neither."""
+    """Flatten a tree of numbers and arrays; raise ArgumentError naming a leaf that is neither."""
     leaves, structure = trees.flatten(tree)
     found = []
     for k, leaf in enumerate(leaves):
@@ -216,7 +216,7 @@ class Draft:
         return _named(program, own, self._captured)
 
     def does_as(self, other: Draft) -> bool:
-        """Tell whether another trace wrote the same rows, with the same constants: a look at both, before Programs."""
+        """Return whether another trace wrote the same rows, with the same constants; no Program is written for that."""
         return self.places == other.places and same_rows(self.trace, other.trace)
 
 
@@ -277,7 +277,7 @@ def lift(function: Function) -> Function | None:
 
 
 def widened(body: Body, own: int, captured: Captured) -> Body:
-    """Let a body of so many arguments of its own take the constants that others have captured since."""
+    """Return a body with arguments more, for the constants that other branches have captured since."""
     known = len(body.program.arguments) - own
     if known == len(captured.values):
         return body

@@ -159,7 +159,7 @@ class Adjoints:
         return [*self._carry, *[None if g is None else g[at] for g in self._collected]]
 
     def passed(self, place: int, adjoints: list[Any]) -> None:
-        """Take the adjoints of the arguments of that step."""
+        """Pass on the adjoints of the arguments of that step."""
         first, own = self._steps
         self._carry = adjoints[: len(self._carry)]
         for k in self._slices:
@@ -239,7 +239,7 @@ class LoopRun(Run):
         """The code that was asked for last, after what it was asked for."""
 
     def settle(self, loop: Loop, operands: Values, active: Mask) -> None:
-        """Take the loop as it is after the first sweep, with all the bodies and constants that this has brought."""
+        """Replace the loop by the finished one, which has all bodies and constants that the first sweep brought."""
         self.loop, self.operands, self.constants = loop, operands, operands[self.carried + loop.sliced :]
         self.bodies, self.tests, self.retrace = list(loop.bodies), list(loop.tests), None
         if self.store is not None:
@@ -276,7 +276,7 @@ class LoopRun(Run):
         return last[4]  # type: ignore[no-any-return]
 
     def _try(self, bodies: list[Body], s: int, values: Values, work: Callable[[Body, Values], Any]) -> Any:
-        """Do something with the body whose branch these values take, which is mostly the one that was taken last."""
+        """Apply `work` to the body whose branch these values take: mostly the body that was taken last."""
         if self.loop.which is not None and bodies is self.bodies:
             return work(bodies[self.loop.which[s]], values)
         if len(bodies) == 1 and self.retrace is None:

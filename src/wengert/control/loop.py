@@ -176,8 +176,8 @@ class Loop(Holding):
             carry = more
 
     def unroll(self, operands: Sequence[Atom], program: WriteProgram, line: WriteLine) -> tuple[Atom, ...] | None:
-        known = self.which is not None or len(self.bodies) == 1
-        if not self.length or self.tests or not known or self.policy.checkpoint != "none":
+        one_branch = self.which is not None or len(self.bodies) == 1
+        if not self.length or self.tests or not one_branch or self.policy.checkpoint != "none":
             return None
         first = self.carried + (self.counter is not None)
         consts, carry, xs = self.split(operands)

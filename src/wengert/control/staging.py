@@ -96,7 +96,7 @@ class Scan:
         return trees.unflatten(self.of_carry, results[:count]), trees.unflatten(self.of_ys, results[count:])
 
     def _apart(self, returned: tuple[Any, Any], again: Callable[[], Any]) -> list[Any]:
-        """Take what a step returned apart, and check the structures."""
+        """Flatten what a step returned, and check the structures."""
         leaves, structure = leaves_of(returned[0], "the carry")
         check_structure(self.name, self.at_step, self.f, self.of_carry, structure, "the carry", again)
         ys, of_ys = leaves_of(returned[1], "y")
@@ -262,7 +262,7 @@ class Scan:
 
 
 def same_step(first: Draft, second: Draft) -> bool:
-    """Tell whether a second step does what the first one does, or takes another branch by a decision that is known."""
+    """Return whether a second step does as the first one, or takes another branch by a decision that is known."""
     if first.does_as(second):
         return True
     programs = first.body.program, second.body.program
@@ -315,7 +315,7 @@ class EachStep:
         self._rows: list[dict[int, list[Any]]] = []
 
     def add(self, body: Body) -> None:
-        """Take the next step."""
+        """Add the next step."""
         program = without_number(body.program, self.number)
         found = ((n, template.read(program)) for n, (template, _) in enumerate(self._templates))
         n, row = next(((n, row) for n, row in found if row is not None), (len(self._templates), None))
@@ -351,7 +351,7 @@ class EachStep:
 
 
 def active_among(values: Sequence[Any]) -> tuple[bool, ...]:
-    """Say which values are traced real numbers, so that derivatives reach them."""
+    """Return which values are traced real or complex numbers, so that derivatives reach them."""
     return tuple(isinstance(v, Traced) and v.index >= 0 and v.dtype.kind in "fc" for v in values)
 
 
@@ -380,7 +380,7 @@ def _run(
 
 
 def not_a_pair(name: str, f: Function, returned: Any) -> ResultError:
-    """Make the error for a step that does not return a carry and what is to be collected."""
+    """Return the error for a step that does not return a pair of carry and collected values."""
     return ResultError(
         explain_at(
             place_of(f),
@@ -391,7 +391,7 @@ def not_a_pair(name: str, f: Function, returned: Any) -> ResultError:
 
 
 def described(returned: Any) -> str:
-    """Say what a function returned instead of what it should have."""
+    """Describe the value that a function returned, for an error message."""
     if returned is None:
         return "None"
     if isinstance(returned, (tuple, list)):

@@ -14,6 +14,7 @@ u_1 = u_{-1} * u_0  = y [array([2., 3.])]
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -96,6 +97,8 @@ class Template:
                             index[n] = Operand(len(inputs) - fixed)
                             inputs.append(new(k, np.int64))
                 params["index"] = tuple(index)
+            else:
+                list(itertools.islice(place, _places_inside(line)))  # they are the same in all steps
             lines.append(Line(line.primitive, tuple(inputs), line.outputs, params, line.place))
         guards = []
         tests: list[Line] = []
@@ -128,13 +131,17 @@ def _fixed_places(program: Program) -> list[int]:
     place = 0
     for line in program.lines:
         place += sum(isinstance(a, Constant) for a in line.inputs)
-        inner = None if line.held is None else line.held.structure()
-        index = line.params.get("index", ())
-        count = len(inner[1]) if inner is not None else sum(type(item) is int for item in index)
-        if inner is not None or line.primitive not in INDEXED:
+        count = _places_inside(line)
+        if line.primitive not in INDEXED:
             fixed += range(place, place + count)
         place += count
     return fixed
+
+
+def _places_inside(line: Line) -> int:
+    """Count the places in what a line holds, or in its index."""
+    inner = None if line.held is None else line.held.structure()
+    return sum(type(item) is int for item in line.params.get("index", ())) if inner is None else len(inner[1])
 
 
 def dtype_of(value: Any, line: Line | None) -> Any:
