@@ -13,6 +13,7 @@ import numpy as np
 
 from wengert.primitives import CALLS, PRIMITIVES
 from wengert.primitives.scipy import fft as scipy_fft
+from wengert.primitives.scipy import interpolate as scipy_interpolate
 from wengert.primitives.scipy import signal as scipy_signal
 from wengert.program import Primitive
 
@@ -115,11 +116,17 @@ def space_of(function: Callable[..., Any]) -> str:
     if isinstance(function, np.ufunc):
         return "numpy" if getattr(np, function.__name__, None) is function else "scipy.special"
     module = function.__module__
-    if module.startswith(("scipy.stats", "scipy.fft", "scipy.signal", "scipy.sparse")):
+    if module.startswith("scipy") and not module.startswith(("scipy.linalg", "scipy.special")):
         return ""  # entered when the user has imported them
     if module.startswith("scipy"):
         return ".".join(module.split(".")[:2])
     return NAMESPACES.get(module, "numpy" if module == "numpy" else "")
+
+
+def named(methods: Iterable[str]) -> list[str]:
+    """Return the names under which users know functions, classes and methods."""
+    public = [name for name in methods if not name.startswith("_")]
+    return sorted({name.removesuffix(".__init__").removesuffix(".__call__") for name in public}, key=str.lower)
 
 
 def jumps(function: Callable[..., Any]) -> bool:
@@ -152,6 +159,8 @@ def write() -> str:
     for space, entered in (("scipy.fft", scipy_fft.FUNCTIONS), ("scipy.signal", scipy_signal.FUNCTIONS)):
         names = ", ".join(f"`{name}`" for name in sorted(entered))
         parts += [f"## {space}", "", f"{names}; and what SciPy writes in terms of them and of NumPy.", ""]
+    names = ", ".join(f"`{name}`" for name in named(scipy_interpolate.METHODS))
+    parts += ["## scipy.interpolate", "", f"{names}; by values, by points and by positions.", ""]
     parts += [REST, "## Where the derivative does not exist", ""]
     parts += ["| line | convention |", "|---|---|"]
     parts += [f"| `{row.name}` | {row.kink} |" for row in sorted(PRIMITIVES.values(), key=lambda r: r.name) if row.kink]

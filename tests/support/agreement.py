@@ -101,3 +101,36 @@ def assert_single_precision(f, args, which=None):
                 assert J.dtype == np.float32, f"{mode}: {J.dtype}"
     gradients = wg.grad(lambda *a: np.sum(f(*a) * np.float32(1.0)), which)(*single)
     assert all(g.dtype == np.float32 for g in gradients)
+
+
+def assert_caught(f, args, rtol=2e-7, value_rtol=1e-10):
+    """Compare a function of another library that is caught: value, shape, both modes, second order, all by differences.
+
+    Outside of a trace `f` is that library's own.
+    """
+    expected = np.asarray(f(*args))
+    value = wg.linearize(f, *args)[0]
+    assert np.shape(value) == expected.shape
+    np.testing.assert_allclose(value, expected, rtol=value_rtol, atol=1e-12)
+    which = tuple(range(len(args)))
+    for mode in ("forward", "reverse"):
+        for k, J in enumerate(wg.jacobian(f, which, mode=mode)(*args)):
+            assert_close(J, truth.differences(f, args, k, step=1e-3), rtol, f"{mode}, argument {k}")
+    rng = np.random.default_rng(1)
+    weights = rng.normal(size=expected.shape)
+    directions = [rng.uniform(-0.5, 0.5, np.shape(a)) for a in args]
+
+    def slope(*xs):
+        gradients = wg.grad(lambda *xs: np.sum(weights * f(*xs) ** 2), which)(*xs)
+        return sum(np.sum(g * v) for g, v in zip(gradients, directions, strict=True))
+
+    def slope_by_differences(h):
+        return slope(*[a + h * v for a, v in zip(args, directions, strict=True)])
+
+    step = 1e-3
+    ahead = sum(w * slope_by_differences(n * step) for n, w in enumerate(truth.FIRST, 1))
+    behind = sum(w * slope_by_differences(-n * step) for n, w in enumerate(truth.FIRST, 1))
+    curvature = (ahead - behind) / step
+    reverse = wg.grad(slope, which)(*args)
+    assert_close(sum(np.sum(g * v) for g, v in zip(reverse, directions, strict=True)), curvature, 1e-6, "second order")
+    assert_close(wg.jvp(slope, tuple(args), tuple(directions))[1], curvature, 1e-6, "forward over reverse")

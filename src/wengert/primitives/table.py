@@ -30,6 +30,9 @@ _BEFORE: dict[str, Callable[..., Any]] = {}
 CAUGHT: dict[FunctionType, str] = {}
 """Functions that do not dispatch by NumPy's protocols, with the module that users import them from."""
 
+HOLDERS: dict[type, tuple[str, ...]] = {}
+"""Classes of another library whose objects may hold traced values, with the attributes that do."""
+
 LATE: dict[str, Callable[[], None]] = {}
 """What enters the functions of a module that takes long to import, once the user has imported it: by its name."""
 

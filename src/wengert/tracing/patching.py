@@ -19,10 +19,10 @@ import numpy as np
 
 from wengert.errors import LIBRARIES, Location, caller
 from wengert.primitives.numpy import functions
-from wengert.primitives.table import CALLS, CAUGHT, LATE
+from wengert.primitives.table import CALLS, CAUGHT, HOLDERS, LATE
 from wengert.tracing.context import threads
 from wengert.tracing.results import finish
-from wengert.tracing.tape import NO_PARAMS
+from wengert.tracing.tape import NO_PARAMS, PLAIN
 from wengert.tracing.traced import Traced, as_array, first_traced, join, through
 from wengert.tracing.unsupported import compiled_call, unsupported_call
 from wengert.tracing.views import laid_out, model_of
@@ -176,15 +176,28 @@ def _patch_call(original: Callable[..., Any], run: Callable[..., Any] | None = N
         if threads.context.tapes:
             inner = 0
             for value in (*args, *kwargs.values()):
-                if (traced := first_traced(value)) is not None:
+                traced = first_traced(value)
+                holder = None if traced is not None or type(value) in PLAIN else _held(value)
+                witness = traced if holder is None else holder
+                if witness is not None:
                     frame = _getframe(depth - 1)
                     while frame.f_back is not None and frame.f_code.co_filename.startswith(LIBRARIES):
                         frame, inner = frame.f_back, inner + 1  # SciPy's own functions may lie between
-                    made = through(traced, CALLS[original], args, kwargs, depth + inner)
-                    return finish(original, args, kwargs, made, plainly)
+                    made = through(witness, CALLS[original], args, kwargs, depth + inner)
+                    return made if traced is None else finish(original, args, kwargs, made, plainly)
         return run(*args, **kwargs)
 
     return call
+
+
+def _held(value: Any) -> Traced | None:
+    """Return a traced value that an object of another library holds, as a spline that was made of traced values."""
+    for kind, names in HOLDERS.items():
+        if isinstance(value, kind):
+            for name in names:
+                if (some := first_traced(getattr(value, name, None))) is not None:
+                    return some
+    return None
 
 
 _redirected: set[types.FunctionType] = set()

@@ -45,8 +45,9 @@ INSTEAD = {
         "np.polynomial.legendre.leggauss, a loop of Runge-Kutta steps."
     ),
     "scipy.interpolate": (
-        "np.interp is traced; other interpolation is linear in the values: compute its weights from plain numbers, and "
-        "multiply: weights @ values."
+        "CubicSpline, PchipInterpolator, Akima1DInterpolator, BSpline, make_interp_spline, interp1d, splev and "
+        "RegularGridInterpolator are traced; other interpolation is linear in the values: compute its weights from "
+        "plain numbers, and multiply: weights @ values."
     ),
     "scipy.ndimage": (
         "scipy.signal.convolve, np.roll and slices of padded arrays are traced: write the filter with them."

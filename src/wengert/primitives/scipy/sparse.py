@@ -11,6 +11,7 @@ array([-4.,  2., 10.])
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,112 @@ sparse_product: Primitive = define(
     source=_source,
     counts=_counts,
 )
+
+
+# ---- Solving: the row ----
+
+
+@functools.lru_cache(maxsize=8)
+def _factorized(data: bytes, kind: str, indices: bytes, indptr: bytes, positions: str) -> Any:
+    import scipy.sparse.linalg
+
+    pointers = np.frombuffer(indptr, positions)
+    n = len(pointers) - 1
+    matrix = scipy.sparse.csc_array(
+        (np.frombuffer(data, kind), np.frombuffer(indices, positions), pointers), shape=(n, n)
+    )
+    try:
+        return scipy.sparse.linalg.splu(matrix)  # of the transpose: the columns here are the rows there
+    except RuntimeError as error:  # "Factor is exactly singular"
+        raise np.linalg.LinAlgError("Singular matrix") from error
+
+
+def _solve(data: Array, indices: Array, indptr: Array, b: Array, axis: int, transposed: bool, method: Any) -> Array:
+    """Solve along one axis of an array (counted from the end), by a factorization or by what `method` does."""
+    n = len(indptr) - 1
+    kind = np.result_type(data.dtype, b.dtype, np.float64)
+    front = np.moveaxis(b, axis, 0)
+    right = np.ascontiguousarray(front.reshape(n, -1), kind)
+    if method is not None:
+        matrix = _matrix(data, indices, indptr, n)
+        solved = method(matrix.T.tocsr() if transposed else matrix, right)
+    else:
+        factors = _factorized(
+            np.ascontiguousarray(data, kind).tobytes(),
+            kind.str,
+            np.ascontiguousarray(indices, np.intc).tobytes(),
+            np.ascontiguousarray(indptr, np.intc).tobytes(),
+            np.dtype(np.intc).str,
+        )
+        solved = factors.solve(right, "N" if transposed else "T")
+    return np.moveaxis(solved.reshape(front.shape), 0, axis)
+
+
+def _solution_by_entries(
+    y: Array, data: Any, indices: Array, indptr: Array, b: Any, axis: int, transposed: bool, method: Any
+) -> LocalJacobian:
+    """``dx = -A^-1 dA x``: the product by the entries, then the solution."""
+    if transposed:
+        rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+        order = np.lexsort((rows, indices))
+        back = np.argsort(order)
+        pointers = np.concatenate([[0], np.cumsum(np.bincount(indices, minlength=len(indptr) - 1))])
+        product = _by_entries(data, rows[order], pointers, y, y, axis)
+    else:
+        order = back = np.arange(len(indices))
+        product = _by_entries(data, indices, indptr, y, y, axis)
+    known = {"axis": axis, "method": method}
+    return Map(
+        data.shape,
+        y.shape,
+        lambda t: -sparse_solve(data, indices, indptr, product.push(t[..., order]), transposed=transposed, **known),
+        lambda g: -product.pull(sparse_solve(data, indices, indptr, g, transposed=not transposed, **known))[..., back],
+        _counts(y, data, indices, indptr, y, len(indptr) - 1, axis),
+        name="A^-1",
+    )
+
+
+sparse_solve: Primitive = define(
+    "sparse_solve",
+    _solve,
+    lambda y, data, indices, indptr, _b, axis, transposed, method: _solution_by_entries(
+        y, data, indices, indptr, _b, axis, transposed, method
+    ),
+    None,
+    None,
+    lambda _y, data, indices, indptr, _b, axis, transposed, method: Map(
+        _b.shape,
+        _y.shape,
+        lambda t: sparse_solve(data, indices, indptr, t, axis=axis, transposed=transposed, method=method),
+        lambda g: sparse_solve(data, indices, indptr, g, axis=axis, transposed=not transposed, method=method),
+        _counts(_y, data, indices, indptr, _b, len(indptr) - 1, axis),
+        name="A^-1",
+    ),
+    elementwise=False,
+    source=lambda args, params: (
+        f"wengert.primitives.scipy.sparse.sparse_solve({', '.join(args)}, axis={params['axis']},"
+        f" transposed={params['transposed']}, method={params['method']!r})"
+    ),
+    counts=lambda y, data, _indices, indptr, b, axis, transposed, method: _counts(
+        y, data, _indices, indptr, b, len(indptr) - 1, axis
+    ),
+)
+
+
+def solve_entries(entries: Array, rows: Any, columns: Any, b: Array) -> Array:
+    """Solve a system whose matrix has (traced) entries at plain positions, each one once; along the first axis.
+
+    >>> solve_entries(np.array([2.0, 1.0, 4.0]), [0, 0, 1], [0, 1, 1], np.array([4.0, 8.0]))
+    array([1., 2.])
+    """
+    order = np.lexsort((columns, rows))
+    n = b.shape[0]
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))])
+    entries, indices = entries[order], np.asarray(columns)[order]
+    return sparse_solve(entries, indices, indptr, b, axis=-b.ndim, transposed=False, method=None)
+
+
+# ---- What users call ----
 
 
 def _product(matrix: Any, other: Any) -> Any:
