@@ -107,13 +107,12 @@ def compare(cost, w):
     for name in ("passes", "multiplications", "additions", "one pass", "all passes"):
         table.add_column(name, justify="right", no_wrap=True)
     whole = {}
-    for candidate in sorted(plan.candidates, key=lambda c: -c.passes):
-        if candidate.mode not in per_pass:
-            continue
-        whole[candidate.mode] = total = candidate.passes * per_pass[candidate.mode]
-        counts = candidate.passes, candidate.cost.multiplications, candidate.cost.additions
-        row = [f"{count:,}" for count in counts] + [written(per_pass[candidate.mode]), written(total)]
-        table.add_row(candidate.mode, *row, style="green" if candidate is plan.choice else "")
+    for order, duration in per_pass.items():
+        counted = plan[order]
+        whole[order] = total = counted.passes * duration
+        counts = counted.passes, counted.multiplications, counted.additions
+        row = [f"{count:,}" for count in counts] + [written(duration), written(total)]
+        table.add_row(order, *row, style="green" if order == plan.chosen else "")
     return table, whole
 
 

@@ -16,17 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from wengert.accumulation.sweeps import forward, identity, reverse
+from wengert.accumulation.dense import of_its_own
+from wengert.accumulation.orders import ORDERS
+from wengert.accumulation.sweeps import forward, reverse
 from wengert.arguments import PLAIN, Argnames, Argnums, Choice, ProgramTrees, Returned, Spread, independent
 from wengert.arguments import positions as _positions
 from wengert.control.rerolling import folded_of, reroll
 from wengert.errors import ArgumentError, ResultError, caller, explain_at
 from wengert.linearization import Graph, Linearization, by_position, write_graph
 from wengert.passes.scalarization import is_scalar, scalarize
-from wengert.planning import Plan, choose, plan_program
+from wengert.planning import Plan, choose, order_named, plan_trace
 from wengert.program import Portable, Program
-from wengert.tracing import Trace, Traced, Unchanged, as_scalar, parameter_names, results_of, run, watch
-from wengert.transformations import Transformed, is_global
+from wengert.tracing import Trace, Traced, Unchanged, parameter_names, run, watch
+from wengert.transformations import Documentation, Transformed, is_global
 
 Array = Any
 Function = Callable[..., Any]
@@ -62,19 +64,6 @@ def _record(
         keys = choice.keys(f, args, kwargs)
     spread = Spread(args, kwargs, keys, copy, choice.real_only, parameter_names(f, len(args)))
     return run(f, args, kwargs, (), keep_all, spread, returned), spread
-
-
-def _like(bar: Any, value: Any) -> Any:
-    """Return an accumulated derivative as an array of its own, of the shape and dtype of the value it belongs to."""
-    if bar is None:
-        return np.zeros(value.shape, value.dtype)[()]
-    if bar.dtype != value.dtype:
-        bar = bar.astype(value.dtype)
-    if bar.ndim == 0:
-        return as_scalar(bar)
-    if type(bar) is np.ndarray and not (bar.flags.owndata and bar.flags.writeable):
-        return bar.copy()
-    return bar
 
 
 # ---- First derivatives ----
@@ -154,7 +143,7 @@ def _pull_back(trace: Trace, spread: Spread | None, choice: Choice) -> tuple[Any
         )
     seeds = {position: value.dtype.type(1.0)} if position >= 0 else {}
     bars = reverse(linearization, seeds)
-    gradients = [_like(bar, x) for bar, x in zip(bars, linearization.inputs, strict=True)]
+    gradients = [of_its_own(bar, x) for bar, x in zip(bars, linearization.inputs, strict=True)]
     if spread is None and choice.single:
         return value, gradients[0]
     return value, choice.pack(gradients if spread is None else spread.collect(gradients))
@@ -325,7 +314,7 @@ class LinearMap(Portable):
         dots = watch(forward, linearization, seeds)
         return self._returned.pack(
             [
-                _like(dots[position] if position >= 0 else None, value)
+                of_its_own(dots[position] if position >= 0 else None, value)
                 for position, value in zip(linearization.outputs, linearization.values, strict=True)
             ]
         )
@@ -342,7 +331,7 @@ class LinearMap(Portable):
         given = self._returned.split(adjoint, "the adjoint")
         adjoints = [_seed(g, value, "the adjoint") for g, value in zip(given, linearization.values, strict=True)]
         bars = watch(reverse, linearization, by_position(linearization.outputs, adjoints))
-        products = [_like(bar, x) for bar, x in zip(bars, linearization.inputs, strict=True)]
+        products = [of_its_own(bar, x) for bar, x in zip(bars, linearization.inputs, strict=True)]
         return tuple(products if self._spread is None else self._spread.collect(products))
 
     @property
@@ -406,15 +395,29 @@ def _seed(given: Any, like: Any, what: str) -> Any:
 
 # ---- Jacobians and Hessians ----
 
-MODES = ("forward", "reverse")
-BLOCK_BYTES = 1 << 27
-"""Seeds travel in blocks whose values together take about this much memory."""
+
+class Jacobian(Transformed):
+    """What `jacobian` returns: a function that computes a Jacobian, and can say beforehand in which order."""
+
+    def plan(self, *args: Any, **kwargs: Any) -> Plan:
+        """Return the plan of this Jacobian at a point; see `wengert.plan`.
+
+        >>> import numpy as np, wengert as wg
+        >>> wg.jacobian(lambda x: np.sum(x**2)).plan(np.ones(3)).chosen
+        'reverse'
+        """
+        argnums, argnames = self.options["argnums"], self.options["argnames"]
+        first = 0 if argnums is None and argnames is None else argnums
+        return plan(self.function, first, argnames=argnames, has_aux=self.options["has_aux"])(*args, **kwargs)
+
+
+Jacobian.__doc__ = Documentation(Jacobian.__doc__ or "")  # type: ignore[assignment]
 
 
 def jacobian(
     f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False, mode: str | None = None
-) -> Transformed:
-    """Return a function that computes the Jacobian of `f`, in the mode that costs less.
+) -> Jacobian:
+    """Return a function that computes the Jacobian of `f`, in the order that `plan` marks: the one of least operations.
 
     Parameters
     ----------
@@ -425,7 +428,7 @@ def jacobian(
     has_aux
         True if `f` returns a pair, of which only the first is differentiated.
     mode
-        ``"forward"`` (n passes) or ``"reverse"`` (m passes); None lets `wengert.plan` choose by its counts.
+        ``"forward"`` (n passes) or ``"reverse"`` (m passes); None takes what `wengert.plan` chooses by its counts.
 
     Returns
     -------
@@ -433,6 +436,7 @@ def jacobian(
         Takes what `f` takes; returns an array whose shape is that of the result followed by that of the argument
         (a tuple of them if `argnums` is a sequence).  For trees it has the structure of the result, and in the place
         of each array the structure of the argument.  With `has_aux`, a pair: this, and what `f` returned beside it.
+        Its method ``plan`` takes the same and returns the `Plan`.
 
     Raises
     ------
@@ -448,9 +452,10 @@ def jacobian(
     array([[2., 0.],
            [1., 0.]])
     """
-    if mode is not None and mode not in MODES:
+    modes = [order.name for order in ORDERS]
+    if mode is not None and mode not in modes:
         raise ArgumentError(
-            f"mode {mode!r} is unknown; the modes are {', '.join(map(repr, MODES))}, or None to let the plan choose."
+            f"mode {mode!r} is unknown; the modes are {', '.join(map(repr, modes))}, or None to let the plan choose."
         )
     choice = Choice(argnums, argnames)
 
@@ -458,10 +463,10 @@ def jacobian(
         J, aux = watch(_jacobians, f, args, kwargs, choice, mode, has_aux)
         return (J, aux) if has_aux else J
 
-    return Transformed(jacobian, f, jacobians, argnums=argnums, argnames=argnames, has_aux=has_aux, mode=mode)
+    return Jacobian(jacobian, f, jacobians, argnums=argnums, argnames=argnames, has_aux=has_aux, mode=mode)
 
 
-def jacfwd(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False) -> Transformed:
+def jacfwd(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False) -> Jacobian:
     """Return a function that computes the Jacobian of `f` by forward accumulation: `jacobian` with ``mode="forward"``.
 
     Examples
@@ -474,7 +479,7 @@ def jacfwd(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, h
     return jacobian(f, argnums, argnames=argnames, has_aux=has_aux, mode="forward")
 
 
-def jacrev(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False) -> Transformed:
+def jacrev(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False) -> Jacobian:
     """Return a function that computes the Jacobian of `f` by reverse accumulation: `jacobian` with ``mode="reverse"``.
 
     Examples
@@ -490,71 +495,10 @@ def _jacobians(f: Function, args: Any, kwargs: Any, choice: Choice, mode: str | 
     returned = Returned(has_aux)
     trace, spread = _record(f, args, kwargs, choice, returned=returned)
     linearization = Linearization.of_trace(trace)
-    rows = _accumulate(linearization, mode or choose(linearization))
+    order = choose(linearization) if mode is None else order_named(mode)
+    rows = order.accumulate(linearization)
     packed = [choice.pack(row if spread is None else spread.collect(row)) for row in rows]
     return returned.pack(packed), returned.aux
-
-
-def _accumulate(linearization: Linearization, mode: str) -> list[list[Array]]:
-    """Compute the Jacobian of each output with respect to each input, in blocks of unit seeds."""
-    size = sum(y.size for row in linearization.rows for _, y in results_of(row))
-    size *= max((y.dtype.itemsize for y in linearization.values), default=1)
-    step = max(1, BLOCK_BYTES // max(1, size))
-    return (_accumulate_forward if mode == "forward" else _accumulate_reverse)(linearization, step)
-
-
-def _accumulate_forward(linearization: Linearization, step: int) -> list[list[Array]]:
-    outputs, ys = linearization.outputs, linearization.values
-    rows: list[list[Any]] = [[] for _ in ys]
-    for k, x in enumerate(linearization.inputs):
-        collected: list[list[Any]] = [[] for _ in ys]
-        for seeds in _blocks(x, step):
-            dots = forward(linearization, {k: seeds}, batch=1)
-            for parts, position, y in zip(collected, outputs, ys, strict=True):
-                dot = dots[position] if position >= 0 else None
-                parts.append(np.zeros(seeds.shape[:1] + y.shape, _kind(y, x)) if dot is None else dot)
-        for row, parts, y in zip(rows, collected, ys, strict=True):
-            whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            moved = np.moveaxis(whole, 0, -1).reshape(y.shape + x.shape)
-            row.append(_like(moved, moved))
-    return rows
-
-
-def _accumulate_reverse(linearization: Linearization, step: int) -> list[list[Array]]:
-    xs = linearization.inputs
-    rows = []
-    for position, y in zip(linearization.outputs, linearization.values, strict=True):
-        if position < 0:
-            rows.append([np.zeros(y.shape + x.shape, _kind(y, x))[()] for x in xs])
-            continue
-        collected: list[list[Any]] = [[] for _ in xs]
-        for seeds in _blocks(y, step):
-            bars = reverse(linearization, {position: seeds}, batch=1)
-            for parts, bar, x in zip(collected, bars, xs, strict=True):
-                parts.append(np.zeros(seeds.shape[:1] + x.shape, x.dtype) if bar is None else bar)
-        row = []
-        for parts, x in zip(collected, xs, strict=True):
-            whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            shaped = whole.reshape(y.shape + x.shape)
-            row.append(_like(shaped, shaped))
-        rows.append(row)
-    return rows
-
-
-def _kind(y: Any, x: Any) -> np.dtype[Any]:
-    return np.result_type(y.dtype, x.dtype)
-
-
-def _blocks(value: Any, step: int) -> Any:
-    size = value.size
-    if size <= step:
-        yield identity(value.shape, value.dtype)
-        return
-    for start in range(0, size, step):
-        stop = min(size, start + step)
-        block = np.zeros((stop - start, size), value.dtype)
-        block[np.arange(stop - start), np.arange(start, stop)] = 1
-        yield block.reshape((stop - start, *value.shape))
 
 
 def hessian(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False) -> Transformed:
@@ -656,22 +600,53 @@ def trace_at(
     """Trace a function at a point; return its Program and the values of its independent variables there."""
     choice, returned = Choice(_positions(argnums, args), None, real_only=argnums is None), Returned()
     recorded, spread = _record(f, args, kwargs, choice, True, True, returned)
-    point = [part.value for group in recorded.arguments for part in group.parts]
-    program = recorded.program()
+    point, program = _point(recorded), recorded.program()
     del recorded  # and with it the values of every line
+    program = _as_printed(program, point, fold)
+    return _with_trees(program, args, kwargs, choice, spread, returned), point
+
+
+def plan_at(
+    f: Function, args: Sequence[Any], kwargs: Any, argnums: Argnums, argnames: Argnames = None, has_aux: bool = False
+) -> tuple[Program, list[Any], Plan]:
+    """Trace a function at a point as `trace_at` does; return the plan of its Jacobian as well."""
+    if argnums is None and argnames is None:
+        choice = Choice(_positions(None, args), None, real_only=True)
+    else:
+        choice = Choice(argnums, argnames)
+    returned = Returned(has_aux)
+    recorded, spread = _record(f, args, kwargs, choice, True, True, returned)
+    point = _point(recorded)
+    program = _as_printed(recorded.program(), point)
+    plan = plan_trace(Linearization.of_trace(recorded), program)
+    plan = dataclasses.replace(plan, notes=(*folded_of(program), *plan.notes))
+    return _with_trees(program, args, kwargs, choice, spread, returned), point, plan
+
+
+def _point(recorded: Trace) -> list[Any]:
+    return [part.value for group in recorded.arguments for part in group.parts]
+
+
+def _as_printed(program: Program, point: Sequence[Any], fold: bool = True) -> Program:
+    """Fold the lines of long Python loops, or write a Program of scalars in scalar lines."""
     folded = reroll(program, point) if fold else program
-    if folded is not program:
-        program = folded
-    elif is_scalar(program):
-        program = scalarize(program, *point)
-    if spread is not None or returned.structure is not None:
-        spread = spread or Spread(args, kwargs, _positions(argnums, args))
-        program = dataclasses.replace(program, trees=ProgramTrees(spread, returned))
-    return program, point
+    return scalarize(program, *point) if folded is program and is_scalar(program) else folded
 
 
-def plan(f: Function, argnums: Argnums = None) -> Callable[..., Plan]:
-    """Return a function that counts what the Jacobian of `f` would cost in each mode, and says which is chosen and why.
+def _with_trees(
+    program: Program, args: Sequence[Any], kwargs: Any, choice: Choice, spread: Spread | None, returned: Returned
+) -> Program:
+    """Return a Program that takes and returns trees, where its function does."""
+    if spread is None and returned.structure is None:
+        return program
+    spread = spread or Spread(args, kwargs, _positions(choice.argnums, args))
+    return dataclasses.replace(program, trees=ProgramTrees(spread, returned))
+
+
+def plan(
+    f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False
+) -> Callable[..., Plan]:
+    """Return a function that counts what the Jacobian of `f` costs in each order, and says which is chosen and why.
 
     Parameters
     ----------
@@ -680,12 +655,17 @@ def plan(f: Function, argnums: Argnums = None) -> Callable[..., Plan]:
     argnums
         The positions of the independent variables; None for every argument that is a real number or array, and every
         such leaf of one that is a tree.
+    argnames
+        The names of the independent variables; see `value_and_grad`.
+    has_aux
+        True if `f` returns a pair, of which only the first is differentiated.
 
     Returns
     -------
     callable
-        Takes what `f` takes; returns a `Plan`, which prints as a table.  Counts are of scalar operations, exact, and
-        include the function itself.
+        Takes what `f` takes; returns a `Plan`, which prints as a table, and is a mapping from the name of an order to
+        its counts.  They are of scalar operations, exact, and include the function itself.  What it marks is what
+        `jacobian` runs.
 
     Examples
     --------
@@ -693,20 +673,21 @@ def plan(f: Function, argnums: Argnums = None) -> Callable[..., Plan]:
     >>> x = np.array([0.5, 2.0, 3.0])
     >>> print(wg.plan(lambda x: np.array([x[0] * (x[1] - x[2]), x[2] * np.log(1 - x[0])]))(x))
     f: R^3 -> R^2, 5 lines; 2 multiplications, 2 additions, 1 log
-    order     passes   mult   add   div   calls   kept   one pass: mult   add
-    ─────────────────────────────────────────────────────────────────────────────────────
-    reverse        2     12    10     1       1      3                5     4   <- chosen
-    forward        3     17    17     1       1      0                5     5
-    reverse: 2 passes instead of 3; 25 % fewer operations (n = 3, m = 2)
+    8 edges: forward 3 x 8 = 24 products, reverse 2 x 8 = 16
+                                       times   mult   add   sign   div   comp   calls   operations   kept
+    ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+    function                               1      2     2      0     0      0       1            5
+    reverse: partials                      1      0     0      0     1      0       0            1
+    reverse: a pass                        2      5     2      2     0      0       0            9
+    reverse: total = once + 2 x pass             12     6      4     1      0       1           24      3   <- chosen
+    forward: partials                      1      0     0      0     1      0       0            1
+    forward: a pass                        3      5     3      2     0      0       0           10
+    forward: total = once + 3 x pass             17    11      6     1      0       1           36      0
+    reverse: 2 passes instead of 3; 33 % fewer operations (24 against 36)
+    Counted: operations on scalars; a product by 1 is free, one by -1 a change of sign; seeds are general.
     """
 
     def planner(args: Any, kwargs: Any) -> Plan:
-        return watch(_plan, f, args, kwargs, argnums)  # type: ignore[no-any-return]
+        return watch(plan_at, f, args, kwargs, argnums, argnames, has_aux)[2]  # type: ignore[no-any-return]
 
-    return Transformed(plan, f, planner, argnums=argnums)
-
-
-def _plan(f: Function, args: Any, kwargs: Any, argnums: Argnums) -> Plan:
-    program, point = trace_at(f, args, kwargs, argnums)
-    found = plan_program(program, point)
-    return dataclasses.replace(found, notes=(*folded_of(program), *found.notes))
+    return Transformed(plan, f, planner, argnums=argnums, argnames=argnames, has_aux=has_aux)

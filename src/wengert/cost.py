@@ -1,7 +1,7 @@
 """What a Program costs, counted line by line and without running it.
 
-A `Cost` counts scalar operations: multiplications, additions (with subtractions and changes of sign), divisions,
-comparisons, and calls of other functions (by name).  Costs add up, and multiply by a number of passes.
+A `Cost` counts scalar operations: multiplications, additions and subtractions, changes of sign, divisions, comparisons,
+and calls of other functions (by name).  To move elements costs nothing.  Costs add up, and multiply by a number.
 
 >>> import numpy as np, wengert as wg
 >>> print(cost(wg.trace(lambda x: x[0] * np.log(x[1]) + x[0])(np.array([2.0, 3.0]))))
@@ -17,8 +17,15 @@ from typing import Any
 
 from wengert.program import Line, Primitive, Program
 
-WEIGHTS = {"multiplications": 1, "additions": 1, "comparisons": 1, "divisions": 4, "calls": 10}
-"""What an operation counts for when candidates are compared, in multiplications: roughly as processors are today."""
+WORDS = {
+    "multiplications": "multiplication",
+    "additions": "addition",
+    "signs": "change of sign",
+    "divisions": "division",
+    "comparisons": "comparison",
+    "calls": "call",
+}
+"""The kinds of operations, and what one is called, in the order in which they are printed."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +34,17 @@ class Cost:
 
     multiplications: int = 0
     additions: int = 0
+    """Subtractions included."""
     divisions: int = 0
     comparisons: int = 0
     functions: Mapping[str, int] = field(default_factory=dict)
     """Calls of elementary functions, by name."""
+    signs: int = 0
+    """Changes of sign."""
+    products: int = 0
+    """Local products of a sweep: each edge of the graph of scalars that it multiplies along, by 1 and -1 as well.
+
+    They are no further operations: those by 1 cost nothing, those by -1 are among the signs."""
 
     @property
     def calls(self) -> int:
@@ -39,13 +53,8 @@ class Cost:
 
     @property
     def operations(self) -> int:
-        """All operations, each counted once."""
-        return self.multiplications + self.additions + self.divisions + self.comparisons + self.calls
-
-    @property
-    def weight(self) -> int:
-        """All operations, each by its weight: what candidates are compared by; see `WEIGHTS`."""
-        return sum(getattr(self, name) * weight for name, weight in WEIGHTS.items())
+        """All operations, each counted once: what orders of accumulation are compared by."""
+        return sum(getattr(self, kind) for kind in WORDS)
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -54,6 +63,8 @@ class Cost:
             self.divisions + other.divisions,
             self.comparisons + other.comparisons,
             dict(Counter(self.functions) + Counter(other.functions)),
+            self.signs + other.signs,
+            self.products + other.products,
         )
 
     def __mul__(self, times: int) -> Cost:
@@ -62,16 +73,18 @@ class Cost:
             self.additions * times,
             self.divisions * times,
             self.comparisons * times,
-            {name: count * times for name, count in self.functions.items()},
+            {name: count * times for name, count in self.functions.items() if times},
+            self.signs * times,
+            self.products * times,
         )
 
     __rmul__ = __mul__
 
     def __str__(self) -> str:
         parts = [
-            f"{count:,} {word if count != 1 else word[:-1]}"
-            for word in ("multiplications", "additions", "divisions", "comparisons")
-            if (count := getattr(self, word))
+            f"{count:,} {word if count == 1 else 'changes of sign' if kind == 'signs' else kind}"
+            for kind, word in WORDS.items()
+            if kind != "calls" and (count := getattr(self, kind))
         ]
         parts += [f"{count:,} {name}" for name, count in sorted(self.functions.items())]
         return ", ".join(parts) or "nothing"
@@ -85,10 +98,10 @@ def line_cost(primitive: Primitive, y: Any, inputs: Iterable[Any], params: Mappi
     if isinstance(how, str):
         counted = {how: y.size}
     else:
-        found = how(y, *inputs, **params)
-        if isinstance(found, Cost):  # of a line that holds Programs
-            return found
-        counted = dict(found)
+        counts = how(y, *inputs, **params)
+        if isinstance(counts, Cost):  # of a line that holds Programs
+            return counts
+        counted = dict(counts)
     counted.pop("moves", None)
     calls = counted.pop("calls", 0)
     return Cost(**counted, functions={primitive.name: calls} if calls else {})

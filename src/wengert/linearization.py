@@ -120,6 +120,51 @@ class Linearization:
         return cls(rows, [environment[v] for v in program.inputs], outputs, values, len(positions), with_complex)
 
 
+def active_rows(linearization: Linearization) -> list[Row]:
+    """Return the rows of the linearized graph: those that depend on an argument, and that a result depends on.
+
+    An operand that does not depend on an argument, or only by what has no derivative, is a constant in them (-1).
+
+    >>> import numpy as np, wengert as wg
+    >>> program = wg.trace(lambda x: (np.floor(x) * np.exp(x), np.log(x))[0])(1.5)
+    >>> for primitive, parents, *_ in active_rows(Linearization.of_program(program, 1.5)):
+    ...     print(primitive.name, parents)
+    exp (0,)
+    multiply (-1, 2)
+    """
+    moves = bytearray(linearization.size + 1)  # with a place for constants, at -1
+    moves[: len(linearization.inputs)] = b"\1" * len(linearization.inputs)
+    moving: list[Row] = []
+    for row in linearization.rows:
+        primitive, parents, _, _, _, out = row
+        if not primitive.keeps:  # it has no derivative
+            continue
+        for parent in parents:
+            if not moves[parent]:
+                break
+        else:  # as most do
+            moving.append(row)
+            for position in out if primitive.multiple else (out,):
+                moves[position] = 1
+            continue
+        if any(moves[parent] and primitive.partial(k) is not None for k, parent in enumerate(parents)):
+            moving.append((primitive, tuple([p if moves[p] else -1 for p in parents]), *row[2:]))
+            for position in out if primitive.multiple else (out,):
+                moves[position] = 1
+    needed = bytearray(linearization.size + 1)
+    for position in linearization.outputs:
+        needed[position] = 1
+    active: list[Row] = []
+    for row in reversed(moving):
+        out = row[5]
+        if any(map(needed.__getitem__, out)) if type(out) is tuple else needed[out]:
+            for parent in row[1]:
+                needed[parent] = 1
+            active.append(row)
+    active.reverse()
+    return active
+
+
 class OfOutput(LocalJacobian):
     """The edge from one operand to one of several results: all others are left aside."""
 

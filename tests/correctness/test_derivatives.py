@@ -60,7 +60,7 @@ def test_jacobian_of_scalars(mode):
 @pytest.mark.parametrize("mode", ["forward", "reverse"])
 def test_jacobian_in_small_blocks(mode, monkeypatch):
     whole = wg.jacobian(tall, mode=mode)(X)
-    monkeypatch.setattr("wengert.api.BLOCK_BYTES", 1)
+    monkeypatch.setattr("wengert.accumulation.dense.BLOCK_BYTES", 1)
     np.testing.assert_array_equal(wg.jacobian(tall, mode=mode)(X), whole)
 
 

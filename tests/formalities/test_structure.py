@@ -41,9 +41,9 @@ LAYERS = {
     "linearization": 4,
     "arguments": 4,
     "numpy": 4,
+    "cost": 4,
     "accumulation": 5,
-    "cost": 6,
-    "planning": 7,
+    "planning": 6,
     "compilation": 8,
     "control": 9,
     "batching": 10,
@@ -76,7 +76,8 @@ ORDERS = {
         "errstate trace"
     ),
     "passes": "simplification scalarization",
-    "accumulation": "adjoints sweeps programs",
+    "accumulation": "adjoints sweeps programs dense counting orders",
+    "accumulation/orders": "order forward reverse",
     "compilation": "cache surroundings linearized environment branches signatures jit",
     "control": (
         "revolve holding templates unrolling bodies branch closures checkpoints loop backward execution higher_order "

@@ -363,7 +363,7 @@ def test_results_are_named():
 
 def test_plan_and_check_of_trees():
     m = model()
-    assert wg.plan(loss)(m, X).choice.mode == "reverse"
+    assert wg.plan(loss)(m, X).chosen == "reverse"
     assert wg.plan(outputs)(m, X).m == 6
     assert wg.check_derivatives(loss)(m, X)
     assert wg.check_derivatives(outputs, 0)(m, X)

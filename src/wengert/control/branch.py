@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from wengert.accumulation.counting import count_sweep
 from wengert.control.bodies import Body
 from wengert.control.holding import Holding, Mask, Values
 from wengert.cost import Cost, cost
 from wengert.errors import BranchError
-from wengert.planning import count_sweep
 from wengert.program import Program, as_value
 
 

@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 
+from wengert.accumulation.counting import Sweep, count_sweep
 from wengert.control.bodies import Body, is_few
 from wengert.control.checkpoints import KEEP_ALL, Kept, Policy, Sizes
 from wengert.control.holding import ARRAY, PLACE, Holding, Mask, Values, WriteLine, WriteProgram, bytes_of
 from wengert.cost import Cost, cost
 from wengert.errors import BranchError
-from wengert.planning import Sweep, count_sweep
 from wengert.primitives.numpy.structural import alias, getitem, stack
 from wengert.program import Atom, Constant, Program, Shaped, Var, as_value, made_from, make_again
 

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from wengert.explanation.bodies import Bodies
-from wengert.explanation.derivation import comparison
 from wengert.explanation.document import (
     Block,
     Equations,
@@ -37,8 +36,9 @@ from wengert.explanation.document import (
 )
 from wengert.explanation.formulas import Algebra, in_order
 from wengert.explanation.notation import PRODUCT, Latex, Notation, Text, Written
-from wengert.explanation.steps import Comparison, Expr
+from wengert.explanation.steps import Expr
 from wengert.jacobians import Composed, Diagonal, LocalJacobian, Permute, Reshape, Select, Sum, Transposed
+from wengert.planning import Plan
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import structural as s
 from wengert.primitives.numpy.structural import write_index
@@ -78,7 +78,7 @@ class ArrayDerivation:
     algebra: Algebra
     scalar_lines: int | None
     mode: str
-    comparison: Comparison | None
+    plan: Plan
     step: int | None = None
     """The step of each loop that is written out with its values; None for none."""
 
@@ -89,12 +89,13 @@ def derive_arrays(
     scalar_lines: int | None,
     mode: str,
     constants: Mapping[str, Any],
+    plan: Plan,
     step: int | None = None,
 ) -> ArrayDerivation:
     """Prepare the explanation of a Program by its array lines; `constants` are the user's arrays by their names."""
     taken = {name for packing in program.arguments for name in packing.names}
     algebra = Algebra(program, args, {name: array for name, array in constants.items() if name not in taken})
-    return ArrayDerivation(program, algebra, scalar_lines, mode, comparison(program, args), step)
+    return ArrayDerivation(program, algebra, scalar_lines, mode, plan, step)
 
 
 def compose_arrays(d: ArrayDerivation, notation: Notation) -> list[Block]:
@@ -147,7 +148,9 @@ class _Writer:
 
     def inside(self, program: Program, algebra: Algebra, called: Mapping[str, str], still: frozenset[Var]) -> _Writer:
         """Return the writer of a body, in the same notation."""
-        return _Writer(ArrayDerivation(program, algebra, None, self.d.mode, None), self.plain_notation, called, still)
+        return _Writer(
+            ArrayDerivation(program, algebra, None, self.d.mode, self.d.plan), self.plain_notation, called, still
+        )
 
     def blocks(self) -> list[Block]:
         program, d = self.program, self.d
@@ -177,8 +180,7 @@ class _Writer:
             blocks += [Heading(2, "Reverse accumulation mode (outside-in)"), Sentence(self._about_reverse())]
             blocks.append(self._cut(adjoints))
         blocks += bodies
-        if d.comparison is not None:
-            blocks += [Heading(2, "Comparison"), *compare(d.comparison)]
+        blocks += [Heading(2, "Comparison"), *compare(d.plan)]
         return blocks
 
     def definitions(self) -> list[Row]:
@@ -222,8 +224,7 @@ class _Writer:
     def _about_forward(self) -> str:
         arguments = ", ".join(f"`{self._d(self.notation.name(self.names[var]))}`" for var in self.program.inputs[:4])
         more = "" if len(self.program.inputs) <= 4 else " and the others"
-        assert self.d.comparison is not None
-        passes = counted(self.d.comparison.forward, "pass", "passes")
+        passes = counted(self.d.plan["forward"].passes, "pass", "passes")
         return (
             f"From a tangent {arguments}{more}, one pass gives that of every line; the whole Jacobian takes {passes}."
         )
@@ -231,10 +232,9 @@ class _Writer:
     def _about_reverse(self) -> str:
         if self.scalar_result:
             return "One pass gives the derivative with respect to every line, and to every independent variable."
-        assert self.d.comparison is not None
         return (
             f"From an adjoint `{self._bar(self.y)}` of the shape of `{self.y}`, one pass gives that of every line; "
-            f"the whole Jacobian takes {counted(self.d.comparison.reverse, 'pass', 'passes')}."
+            f"the whole Jacobian takes {counted(self.d.plan['reverse'].passes, 'pass', 'passes')}."
         )
 
     def _cut(self, rows: Sequence[Row]) -> Equations:

@@ -29,7 +29,6 @@ from wengert.explanation.formulas import (
 )
 from wengert.explanation.notation import LATEX, TEXT
 from wengert.explanation.steps import (
-    Comparison,
     Decomposition,
     Definition,
     Derivation,
@@ -42,32 +41,17 @@ from wengert.explanation.steps import (
     Term,
 )
 from wengert.linearization import edges
-from wengert.planning import plan_program
+from wengert.planning import Plan
 from wengert.program import Constant, Line, Program, Var, value_of
 
 WIDEST = 72
 """A formula that takes more characters than this in a line of text is left out, or called by name."""
 
 
-def derive(program: Program, args: Sequence[Any], mode: str = "both") -> Derivation:
+def derive(program: Program, args: Sequence[Any], plan: Plan, mode: str = "both") -> Derivation:
     """Work a scalar Program through, line by line, at a point."""
     with np.errstate(all="ignore"):  # what lies outside a domain prints as inf or nan; tracing has warned of it
-        return _Deriver(program, args).derivation(mode)
-
-
-def comparison(program: Program, args: Sequence[Any]) -> Comparison:
-    """Compare the modes: n passes against m, and the operations that the plan counts."""
-    plan = plan_program(program, args)
-    cost = {candidate.mode: str(candidate.cost) for candidate in plan.candidates}
-    costs = cost["forward"], cost["reverse"]
-    n, m = plan.n, plan.m
-    if n == m:
-        return Comparison(n, m, "either", f"there are as many dependent as independent variables, {n}", costs)
-    few, many = ("dependent", "independent") if m < n else ("independent", "dependent")
-    low, high = min(n, m), max(n, m)
-    are, variables = ("is", "variable") if low == 1 else ("are", "variables")
-    reason = f"{are} {low:,} {few} {variables} against {high:,} {many} ones"
-    return Comparison(n, m, "reverse" if m < n else "forward", reason, costs)
+        return _Deriver(program, args).derivation(mode, plan)
 
 
 class _Deriver:
@@ -212,7 +196,7 @@ class _Deriver:
 
     # ---- The whole ----
 
-    def derivation(self, mode: str) -> Derivation:
+    def derivation(self, mode: str, plan: Plan) -> Derivation:
         forward = tuple(self.forward(k) for k in range(len(self.xs))) if mode in ("forward", "both") else ()
         reverse = tuple(self.reverse(k) for k in range(len(self.ys))) if mode in ("reverse", "both") else ()
         if reverse:
@@ -229,7 +213,7 @@ class _Deriver:
             forward=forward,
             reverse=reverse,
             jacobian=jacobian,
-            comparison=comparison(self.program, self.args),
+            plan=plan,
             conditions=self._conditions(),
             notes=self._notes(),
             chain=self.chain,

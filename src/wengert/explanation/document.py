@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from wengert.explanation.notation import Notation, short
-from wengert.explanation.steps import Comparison, Decomposition, Definition, Derivation, Entry, Pass, Step
+from wengert.explanation.steps import Decomposition, Definition, Derivation, Entry, Pass, Step
+from wengert.planning import Plan
 from wengert.program import Line
 
 MOST_STEPS = 150
@@ -80,7 +81,7 @@ def compose(d: Derivation, notation: Notation) -> list[Block]:
     if d.chain:
         blocks += recurrences(d, notation)
     blocks += [Heading(2, "Jacobian"), Equations(tuple(entry(e, d, notation) for row in d.jacobian for e in row))]
-    blocks += [Heading(2, "Comparison"), *compare(d.comparison)]
+    blocks += [Heading(2, "Comparison"), *compare(d.plan)]
     return blocks
 
 
@@ -210,20 +211,35 @@ def recurrences(d: Derivation, notation: Notation) -> list[Block]:
     return blocks
 
 
-def compare(c: Comparison) -> list[Sentence]:
-    """Say which mode takes fewer passes and why, and what each costs: two paragraphs."""
-    forward, reverse = c.costs
-    costs = f"With the function itself the Jacobian costs {forward} forward"
+def compare(plan: Plan) -> list[Sentence]:
+    """Say how many products and passes each order takes, which one is chosen and why: three paragraphs."""
+    forward, reverse = str(plan["forward"].cost), str(plan["reverse"].cost)
+    costs = f"The function and its Jacobian cost {forward} forward"
     costs += ", and the same in reverse." if forward == reverse else f"; {reverse} in reverse."
-    return [Sentence(_winner(c)), Sentence(costs)]
+    return [Sentence(f"{plan.edges}."), *map(Sentence, _winner(plan)), Sentence(costs)]
 
 
-def _winner(c: Comparison) -> str:
-    if c.better == "either":
-        return f"Both modes take {counted(c.forward, 'pass', 'passes')}: {c.reason}."
-    forward, reverse = counted(c.forward, "pass", "passes"), counted(c.reverse, "pass", "passes")
-    passes = f"Forward accumulation takes {forward}, reverse accumulation {reverse}"
-    return f"{passes}: {c.better} accumulation wins, since there {c.reason}."
+def _winner(plan: Plan) -> list[str]:
+    n, m = plan["forward"].passes, plan["reverse"].passes
+    chosen, second, *_ = plan.values()
+    if n == m:
+        passes = f"Both modes take {counted(n, 'pass', 'passes')}"
+        reason = f"there are as many dependent as independent variables, {n:,}"
+    else:
+        forward, reverse = counted(n, "pass", "passes"), counted(m, "pass", "passes")
+        passes = f"Forward accumulation takes {forward}, reverse accumulation {reverse}"
+        few, many = ("dependent", "independent") if m < n else ("independent", "dependent")
+        low, high = min(n, m), max(n, m)
+        are, variables = ("is", "variable") if low == 1 else ("are", "variables")
+        reason = f"there {are} {low:,} {few} {variables} against {high:,} {many} ones"
+    if chosen.passes == min(n, m) < second.passes:
+        return [f"{passes}: {chosen.name} accumulation wins, since {reason}."]
+    if chosen.operations == second.operations:
+        both, kept = counted(chosen.operations, "operation"), chosen.kept < second.kept
+        why = ", since it keeps fewer values" if kept else ""
+        return [f"{passes}: {reason}.", f"Both take {both}: {chosen.name} accumulation is taken{why}."]
+    why = f"{counted(chosen.operations, 'operation')} against {second.operations:,}"
+    return [f"{passes}: {reason}.", f"{chosen.name.capitalize()} accumulation wins, with {why}."]
 
 
 def counted(n: int, one: str, many: str = "") -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from wengert.errors import Location
+from wengert.planning import Plan
 
 Expr = Any
 """A SymPy expression: SymPy is imported when a formula is first asked for."""
@@ -123,19 +124,6 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """How many passes each mode takes, which one is the better, and why."""
-
-    forward: int
-    reverse: int
-    better: str
-    """``"forward"``, ``"reverse"`` or, in a draw, ``"either"``."""
-    reason: str
-    costs: tuple[str, str]
-    """What the whole Jacobian costs in each mode, the function itself included, in words."""
-
-
-@dataclass(frozen=True)
 class Derivation:
     """A whole explanation, line by line.
 
@@ -150,7 +138,7 @@ class Derivation:
     forward: tuple[Pass, ...]
     reverse: tuple[Pass, ...]
     jacobian: tuple[tuple[Entry, ...], ...]
-    comparison: Comparison
+    plan: Plan
     conditions: tuple[tuple[Expr, str, bool | int], ...] = ()
     notes: tuple[str, ...] = ()
     chain: bool = False

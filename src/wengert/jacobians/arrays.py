@@ -183,6 +183,24 @@ def assemble(pieces: Sequence[Array], indices: Sequence[Any], shape: Shape, batc
     return total
 
 
+def count_overlaps(indices: Sequence[Any], shape: Shape) -> int:
+    """Count the additions that it takes to assemble an array: how often a position is met that has a value already.
+
+    >>> count_overlaps([(0,), (slice(0, 2),), (2,)], (4,)), count_overlaps([(np.array([1, 1, 1]),)], (4,))
+    (1, 2)
+    """
+    if len(shape) == 1 and all(type(index[0]) is int and index[0] >= 0 for index in indices):  # most frequent by far
+        return len(indices) - len({index[0] for index in indices})
+    if len(indices) == 1 and is_basic(indices[0]):
+        return 0
+    met = np.zeros(shape, np.bool_)
+    size = 0
+    for index in indices:
+        size += np.size(met[index])
+        met[index] = True
+    return size - int(np.count_nonzero(met))
+
+
 def _assemble_plain(pieces: Sequence[Array], indices: Sequence[Any], shape: Shape) -> np.ndarray[Any, Any] | None:
     """Assemble plain pieces of double precision at basic indices; None if there are others."""
     total = np.zeros(shape)

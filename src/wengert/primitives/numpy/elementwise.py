@@ -37,7 +37,7 @@ add = elementwise(np.add, lambda _y, _a, _b: 1, lambda _y, _a, _b: 1, operator=o
 subtract = elementwise(np.subtract, lambda _y, _a, _b: 1, lambda _y, _a, _b: -1, operator=operator.sub, source="{0} - {1}", counts=ADD, formula=lambda a, b: a - b)
 multiply = elementwise(np.multiply, lambda _y, _a, b: b, lambda _y, a, _b: a, operator=operator.mul, source="{0} * {1}", counts=MULTIPLY, formula=lambda a, b: a * b)
 divide = elementwise(np.divide, lambda _y, _a, b: 1 / b, lambda y, _a, b: _over(-y, b), operator=operator.truediv, source="{0} / {1}", counts=DIVIDE, formula=lambda a, b: a / b, domain=(ALL, (0.0, INF)))
-negative = elementwise(np.negative, lambda _y, _x: -1, operator=operator.neg, source="-{0}", counts=ADD, formula=lambda x: -x)
+negative = elementwise(np.negative, lambda _y, _x: -1, operator=operator.neg, source="-{0}", counts="signs", formula=lambda x: -x)
 positive = elementwise(np.positive, lambda _y, _x: 1, source="+{0}", counts="moves", formula=lambda x: x)
 square = elementwise(np.square, lambda _y, x: 2 * x, counts=MULTIPLY, formula=lambda x: x**2)
 reciprocal = elementwise(np.reciprocal, lambda y, _x: -y * y, counts=DIVIDE, formula=lambda x: 1 / x, domain=POSITIVE)
@@ -60,7 +60,8 @@ def _exponent_partial(y: Any, x: Any, _p: Any) -> Any:
 
 def _power_counts(y: Any, _x: Any, p: Any) -> dict[str, int]:
     """x**2 is one multiplication, as NumPy computes it; any other power is a call."""
-    return {MULTIPLY if getattr(p, "value", None) == 2 else "calls": y.size}
+    exponent: Any = getattr(p, "value", None)
+    return {MULTIPLY if np.ndim(exponent) == 0 and exponent == 2 else "calls": y.size}
 
 
 power = elementwise(np.power, _base_partial, _exponent_partial, operator=operator.pow, source="{0} ** {1}", formula=lambda a, b: a**b, counts=_power_counts, domain=((0.0, INF), ALL))

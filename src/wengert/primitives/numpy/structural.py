@@ -30,6 +30,7 @@ from wengert.jacobians import (
     Sum,
     add_up,
     assemble,
+    count_overlaps,
     product_counts,
     pull_diagonal,
     take,
@@ -296,7 +297,9 @@ put = define(
     elementwise=False,
     variadic=True,
     source=lambda args, params: _write_put(args, params),
-    counts=lambda _y, *pieces, **_params: {"additions": sum(math.prod(p.shape) for p in pieces)},
+    counts=lambda _y, *pieces, indices, shape, batch=0: {
+        "additions": math.prod(pieces[0].shape[:batch]) * count_overlaps(indices, shape)
+    },
 )
 
 
@@ -407,6 +410,13 @@ sum_ = define(
     source=_reduction("sum"),
     counts=lambda y, x, **_params: {"additions": math.prod(x.shape) - math.prod(y.shape)},
 )
+
+
+def _cumsum_counts(x: Any, axis: int) -> dict[str, int]:
+    size = math.prod(x.shape)
+    return {"additions": size - size // max(1, x.shape[axis])}  # the first element is no sum
+
+
 cumsum = define(
     "cumsum",
     lambda x, axis: np.cumsum(x, axis),
@@ -415,12 +425,12 @@ cumsum = define(
         _x.shape,
         lambda t: np.cumsum(t, axis),
         lambda g: np.flip(np.cumsum(np.flip(g, axis), axis), axis),
-        {"additions": math.prod(_x.shape)},
+        _cumsum_counts(_x, axis),
         name="cumsum",
     ),
     elementwise=False,
     source=lambda args, params: f"np.cumsum({args[0]}, {params['axis']})",
-    counts=lambda y, _x, **_params: {"additions": math.prod(y.shape)},
+    counts=lambda _y, x, axis: _cumsum_counts(x, axis),
 )
 
 
