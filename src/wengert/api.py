@@ -674,15 +674,15 @@ def plan(
     >>> print(wg.plan(lambda x: np.array([x[0] * (x[1] - x[2]), x[2] * np.log(1 - x[0])]))(x))
     f: R^3 -> R^2, 5 lines; 2 multiplications, 2 additions, 1 log
     8 edges: forward 3 x 8 = 24 products, reverse 2 x 8 = 16
-                                       times   mult   add   sign   div   comp   calls   operations   kept
-    ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-    function                               1      2     2      0     0      0       1            5
-    reverse: partials                      1      0     0      0     1      0       0            1
-    reverse: a pass                        2      5     2      2     0      0       0            9
-    reverse: total = once + 2 x pass             12     6      4     1      0       1           24      3   <- chosen
-    forward: partials                      1      0     0      0     1      0       0            1
-    forward: a pass                        3      5     3      2     0      0       0           10
-    forward: total = once + 3 x pass             17    11      6     1      0       1           36      0
+                               times  mult  add  sign  div  comp  calls  total  kept
+    ───────────────────────────────────────────────────────────────────────────────────────────
+    function                       1     2    2     0    0     0      1      5
+    reverse: partials              1     0    0     0    1     0      0      1
+    reverse: a pass                2     5    2     2    0     0      0      9
+    reverse = once + 2 x pass           12    6     4    1     0      1     24     3  <- chosen
+    forward: partials              1     0    0     0    1     0      0      1
+    forward: a pass                3     5    3     2    0     0      0     10
+    forward = once + 3 x pass           17   11     6    1     0      1     36     0
     reverse: 2 passes instead of 3; 33 % fewer operations (24 against 36)
     Counted: operations on scalars; a product by 1 is free, one by -1 a change of sign; seeds are general.
     """

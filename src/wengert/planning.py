@@ -156,7 +156,7 @@ class Plan(Mapping[str, Candidate]):
         from rich.text import Text
 
         rows, marked = _rows(self)
-        grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
         for k, column in enumerate(_COLUMNS):
             grid.add_column(column, justify="right" if k else "left", no_wrap=True)
         for k, row in enumerate(rows):
@@ -188,7 +188,7 @@ _SHORT = {
     "divisions": "div",
     "comparisons": "comp",
     "calls": "calls",
-    "operations": "operations",
+    "operations": "total",
 }
 
 
@@ -204,7 +204,7 @@ def _rows(plan: Plan) -> tuple[list[list[str]], int]:
         rows.append(_row(f"{candidate.name}: a pass", candidate.passes, candidate.one_pass))
         chosen = candidate.name == plan.chosen
         marked = len(rows) if chosen else marked
-        total = _row(f"{candidate.name}: total = once + {candidate.passes:,} x pass", None, candidate.cost)
+        total = _row(f"{candidate.name} = once + {candidate.passes:,} x pass", None, candidate.cost)
         rows.append([*total[:-2], f"{candidate.kept:,}", "<- chosen" if chosen else ""])
     return rows, marked
 

@@ -21,6 +21,7 @@ from corpus import CORPUS, EXAMPLES, Case
 
 import wengert as wg
 from wengert.errors import UnsupportedError
+from wengert.planning import COUNTED
 
 FOLDER = Path(__file__).parent / "corpus"
 LONGEST = 4_150
@@ -61,6 +62,12 @@ def explanation(case: Case, kind: str) -> str:
     return f"(left out: {len(text):,} characters, SHA-256 {hashlib.sha256(text.encode()).hexdigest()[:16]}...)"
 
 
+def plan(case: Case, kind: str) -> str:
+    """Write the plan at the point, without the line that is the same in all."""
+    lines = str(wg.plan(case.function_of(kind), case.argnums)(*case.args)).splitlines()
+    return "\n".join(line for line in lines if line != COUNTED)
+
+
 @functools.cache
 def program_of(name: str, kind: str) -> Any:
     """Trace a function of the corpus, or a derivative of it."""
@@ -71,7 +78,7 @@ def program_of(name: str, kind: str) -> Any:
 WRITERS = {
     "listing": lambda case, kind: program_of(case.name, kind).listing(places=False),
     "source": lambda case, kind: program_of(case.name, kind).source(),
-    "plan": lambda case, kind: str(wg.plan(case.function_of(kind), case.argnums)(*case.args)),
+    "plan": plan,
     "explanation": explanation,
 }
 
@@ -80,14 +87,18 @@ WRITERS = {
 
 
 def stable(text: str, name: str) -> str:
-    """Round numbers, count places from the line of their function, of which `name` is not named, and drop addresses."""
+    """Round numbers, count places from the line of their function, of which `name` is not named, and drop addresses.
+
+    The rule of a table is one character long, since it is the longest line of most files.
+    """
     text = PLACE.sub(lambda place: _counted(place, name), text)
-    return ADDRESS.sub("<object>", NUMBER.sub(_rounded, text))
+    return RULE.sub("─", ADDRESS.sub("<object>", NUMBER.sub(_rounded, text)))
 
 
 NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?")
 ADDRESS = re.compile(r"<[\w.]+ object at 0x[0-9a-f]+>")
 PLACE = re.compile(r"(\w+\.py):(\d+)")
+RULE = re.compile("─+")
 
 
 def _rounded(number: re.Match[str]) -> str:
