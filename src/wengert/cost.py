@@ -10,7 +10,6 @@ and calls of other functions (by name).  To move elements costs nothing.  Costs 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,12 +56,17 @@ class Cost:
         return sum(getattr(self, kind) for kind in WORDS)
 
     def __add__(self, other: Cost) -> Cost:
+        functions = self.functions or other.functions
+        if self.functions and other.functions:
+            functions = {**self.functions}
+            for name, count in other.functions.items():
+                functions[name] = functions.get(name, 0) + count
         return Cost(
             self.multiplications + other.multiplications,
             self.additions + other.additions,
             self.divisions + other.divisions,
             self.comparisons + other.comparisons,
-            dict(Counter(self.functions) + Counter(other.functions)),
+            functions,
             self.signs + other.signs,
             self.products + other.products,
         )

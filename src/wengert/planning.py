@@ -260,12 +260,12 @@ def _times(more: int, fewer: int) -> str:
 # ---- The choice ----
 
 
-def count_orders(linearization: Linearization, function: Cost) -> tuple[Candidate, ...]:
+def count_orders(active: ActiveRows, function: Cost) -> tuple[Candidate, ...]:
     """Count each order of accumulation for the Jacobian of what was traced, and sort them, the cheapest first."""
-    candidates, active = [], ActiveRows(linearization)
+    candidates = []
     for order in ORDERS:
         sweep = order.count(active)
-        passes = order.passes(linearization)
+        passes = order.passes(active.linearization)
         candidates.append(Candidate(order.name, passes, function, sweep.partials, sweep.one_pass, sweep.kept))
     return tuple(sorted(candidates, key=lambda c: c.operations))
 
@@ -275,7 +275,9 @@ def plan_trace(linearization: Linearization, program: Program) -> Plan:
     function = cost(program)
     n, m = sum(x.size for x in linearization.inputs), sum(y.size for y in linearization.values)
     notes = tuple(dict.fromkeys(note for line in walk(program) if (note := line.held.note() if line.held else "")))
-    return Plan(program.name, n, m, len(program.lines), function, count_orders(linearization, function), notes)
+    return Plan(
+        program.name, n, m, len(program.lines), function, count_orders(ActiveRows(linearization), function), notes
+    )
 
 
 def order_named(name: str) -> Order:
@@ -291,7 +293,7 @@ def choose(linearization: Linearization) -> Order:
     remembered = _REMEMBERED.get(key)
     if remembered is not None and remembered.fits(rows):
         return remembered.order
-    chosen = order_named(count_orders(linearization, Cost())[0].name)
+    chosen = order_named(count_orders(ActiveRows(linearization, operations_only=True), Cost())[0].name)
     if len(rows) <= MOST_ROWS // 4 and not any(row[0].multiple or _holds_arrays(row[3]) for row in rows):
         _REMEMBERED.pop(key, None)
         _REMEMBERED[key] = _Remembered(rows, chosen)

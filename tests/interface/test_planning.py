@@ -356,7 +356,7 @@ def test_plan_and_jacobian_agree_on_random_functions(f, x, split):
             agree(f, (x,))
 
 
-@settings(max_examples=60)
+@settings(max_examples=200)
 @given(random_programs(max_size=3), points(max_size=3))
 def test_the_explanation_names_what_the_plan_marks(f, x):
     with warnings.catch_warnings(), np.errstate(all="ignore"):

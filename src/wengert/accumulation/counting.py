@@ -265,12 +265,15 @@ def _edges(row: Row, active: int, one_pass: Cost) -> int:
 
 
 class ActiveRows:
-    """The rows of a linearization that are active (see `active_rows`), and the kind of each: what orders count."""
+    """The rows of a linearization that are active (see `active_rows`), and the kind of each: what orders count.
 
-    __slots__ = ("kinds", "linearization", "rows")
+    With `operations_only`, what a sweep keeps and reads is not looked for.
+    """
 
-    def __init__(self, linearization: Linearization) -> None:
-        self.linearization, self.rows = linearization, active_rows(linearization)
+    __slots__ = ("kinds", "linearization", "operations_only", "rows")
+
+    def __init__(self, linearization: Linearization, operations_only: bool = False) -> None:
+        self.linearization, self.rows, self.operations_only = linearization, active_rows(linearization), operations_only
         with_complex = linearization.with_complex
         self.kinds = [None if row[0] is getitem else _kind_of(row, with_complex) for row in self.rows]
 
@@ -303,7 +306,7 @@ def count_forward(active: ActiveRows) -> Sweep:
     return Sweep(partials, one_pass, 0, (), (), ends)
 
 
-class _Meeting:
+class _Adjoints:
     """The adjoints of a reverse sweep, as far as they meet: where something came to, and the additions that it took.
 
     Attributes
@@ -320,15 +323,27 @@ class _Meeting:
         self.whole, self.additions = bytearray(size), 0
         self.pieces: dict[int, list[tuple[Any, int]]] = {}
 
-    def reached(self, position: int) -> bool:
-        """Tell whether anything has come to a value."""
-        return self.whole[position] > 0 or position in self.pieces
+    def take(self, row: Row) -> Mask:
+        """Put the adjoints of a row's results together; return which of them there are."""
+        out = row[5]
+        if type(out) is not tuple:
+            if out in self.pieces:
+                self.put_together(out, row[2][0])
+            return _THERE if self.whole[out] else _NOT_THERE
+        for position, y in results_of(row):
+            self.put_together(position, y)
+        return tuple([self.whole[position] > 0 for position in out])
 
-    def add(self, position: int, size: int) -> None:
-        """Add a contribution to a whole value."""
-        if self.whole[position]:
-            self.additions += size
-        self.whole[position] = 1
+    def add(self, parents: Sequence[int], values: Sequence[Any], reaches: Mask) -> None:
+        """Add contributions to the adjoints of operands."""
+        whole = self.whole
+        for k, reached in enumerate(reaches):
+            if reached:
+                parent = parents[k]
+                if whole[parent]:
+                    self.additions += values[k + 1].size
+                else:
+                    whole[parent] = 1
 
     def put_together(self, position: int, value: Any) -> None:
         """Add what has come to elements of a value together, and to the whole."""
@@ -342,33 +357,30 @@ class _Meeting:
         self.whole[position] = 1
 
 
+_THERE, _NOT_THERE = (True,), (False,)
+
+
 def count_reverse(active: ActiveRows, given: Sequence[bool] | None = None) -> Sweep:
     """Count a reverse sweep over the linearized graph, from adjoints of all results, or of the `given` ones."""
     linearization = active.linearization
     inputs = linearization.inputs
-    adjoints = _Meeting(linearization.size)
+    adjoints = _Adjoints(linearization.size)
     reads: list[tuple[_RowSweep, Row]] = []
     _start(active, given, adjoints)
     times: dict[_RowSweep, int] = {}
     for row, kind in zip(reversed(active.rows), reversed(active.kinds), strict=True):
-        _, parents, values, _, _, out = row
-        seeded = tuple(map(adjoints.reached, out)) if type(out) is tuple else (adjoints.reached(out),)
+        seeded = adjoints.take(row)
         if True not in seeded:
             continue
-        if adjoints.pieces:
-            for position, y in results_of(row):
-                adjoints.put_together(position, y)
         if kind is None:
-            adjoints.pieces.setdefault(parents[0], []).append((_index_of(row), values[0].size))
-            reads.append((_OF_INDICES, row))
-            continue
-        sweep = kind.reverse.get(seeded)
-        if sweep is None:
-            sweep = kind.reverse[seeded] = _sweep_row(row, seeded, True, linearization.with_complex)
+            adjoints.pieces.setdefault(row[1][0], []).append((_index_of(row), row[2][0].size))
+            sweep = _OF_INDICES
+        else:
+            if seeded not in kind.reverse:
+                kind.reverse[seeded] = _sweep_row(row, seeded, True, linearization.with_complex)
+            sweep = kind.reverse[seeded]
+            adjoints.add(row[1], row[2], sweep.reaches)
         times[sweep] = times.get(sweep, 0) + 1
-        for k, reached in enumerate(sweep.reaches):
-            if reached:
-                adjoints.add(parents[k], values[k + 1].size)
         reads.append((sweep, row))
     for position in list(adjoints.pieces):
         adjoints.put_together(position, inputs[position])
@@ -380,39 +392,50 @@ def count_reverse(active: ActiveRows, given: Sequence[bool] | None = None) -> Sw
         kept + inside,
         tuple([k in read for k in range(len(inputs))]),
         tuple([made.get(position, 0) for position in linearization.outputs]),
-        tuple([adjoints.reached(k) for k in range(len(inputs))]),
+        tuple([adjoints.whole[k] > 0 for k in range(len(inputs))]),
     )
 
 
-def _start(active: ActiveRows, given: Sequence[bool] | None, adjoints: _Meeting) -> None:
+def _start(active: ActiveRows, given: Sequence[bool] | None, adjoints: _Adjoints) -> None:
     """Start from adjoints of results, which meet where two results are one active value."""
     linearization = active.linearization
     sizes: dict[int, int] = {}
     for k, position in enumerate(linearization.outputs):
         if position >= 0 and (given is None or given[k]):
-            if adjoints.whole[position] and not sizes:
-                sizes = {k: x.size for k, x in enumerate(linearization.inputs)}
-                sizes.update({place: y.size for row in active.rows for place, y in results_of(row)})
-            adjoints.add(position, sizes.get(position, 0))
+            if adjoints.whole[position]:
+                sizes = sizes or _sizes(active)
+                adjoints.additions += sizes.get(position, 0)
+            adjoints.whole[position] = 1
+
+
+def _sizes(active: ActiveRows) -> dict[int, int]:
+    sizes = {k: x.size for k, x in enumerate(active.linearization.inputs)}
+    sizes.update({position: y.size for row in active.rows for position, y in results_of(row)})
+    return sizes
 
 
 def _kept(active: ActiveRows, reads: Iterable[tuple[_RowSweep, Row]]) -> tuple[int, set[int], dict[int, int]]:
     """Count the values that rows compute and a sweep reads; return the positions read, and what else results hold."""
+    if active.operations_only:
+        return 0, set(), {}
     linearization = active.linearization
     parents_of = {row[5]: row[1] for row in linearization.rows}  # of an active row those that do not move as well
     read: set[int] = set()
     for sweep, row in reads:
-        places = (*outputs_of(row), *parents_of[row[5]])
-        read.update([places[slot] for slot in sweep.reads if slot < len(places)])
+        if sweep is _OF_INDICES:
+            read.update(parents_of[row[5]][1:])
+        elif sweep.reads:
+            places = (*outputs_of(row), *parents_of[row[5]])
+            read.update([places[slot] for slot in sweep.reads])
     ends = set(linearization.outputs)
     kinds = {row[5]: kind for row, kind in zip(active.rows, active.kinds, strict=True)}
     kept, made = 0, {}
     for row in linearization.rows:
-        for position, y in results_of(row):
-            if position in read or position in ends:
-                kind = kinds[row[5]] if row[5] in kinds else _kind_of(row, linearization.with_complex)
-                if kind is None or not kind.computes:
-                    continue
+        if read.isdisjoint(outputs_of(row)) and ends.isdisjoint(outputs_of(row)):
+            continue
+        kind = kinds[row[5]] if row[5] in kinds else _kind_of(row, linearization.with_complex)
+        if kind is not None and kind.computes:
+            for position, y in results_of(row):
                 if position in read:
                     kept += y.size
                 else:
@@ -420,7 +443,7 @@ def _kept(active: ActiveRows, reads: Iterable[tuple[_RowSweep, Row]]) -> tuple[i
     return kept, read, made
 
 
-_OF_INDICES = _RowSweep(Cost(), Cost(), 0, tuple(range(2, 34)), ())
+_OF_INDICES = _RowSweep(Cost(), Cost(), 0, (), ())
 """The sweep over a row that takes elements: it reads the operands after the first, of which its index is made."""
 
 
