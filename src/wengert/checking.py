@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wengert.api import LinearMap, jacobian, linearize, trace
-from wengert.arguments import Argnums, of_arrays
+from wengert.arguments import ArgnumsLike, of_arrays
 from wengert.control.execution import run_of
 from wengert.control.holding import Holding
 from wengert.display import code, paragraph, table
@@ -205,7 +205,7 @@ HEAD = ("check", "entries", "worst", "got", "expected", "error", "")
 # ---- Checking ----
 
 
-def check_derivatives(f: Callable[..., Any], argnums: Argnums = None, *, seed: int = 0) -> Callable[..., Report]:
+def check_derivatives(f: Callable[..., Any], argnums: ArgnumsLike = None, *, seed: int = 0) -> Callable[..., Report]:
     """Return a function that checks the derivatives of `f` at a point, in both modes.
 
     Parameters

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from wengert.api import trace_at
-from wengert.arguments import Argnums
+from wengert.arguments import ArgnumsLike
 from wengert.control.backward import ReverseSweep
 from wengert.control.branch import Branches
 from wengert.control.execution import Adjoints, run_of
@@ -81,7 +81,7 @@ class Origin:
         return "\n".join([paragraph(self._sentence), *excerpt])
 
 
-def why_nan(f: Callable[..., Any], argnums: Argnums = None) -> Callable[..., Origin]:
+def why_nan(f: Callable[..., Any], argnums: ArgnumsLike = None) -> Callable[..., Origin]:
     """Return a function that finds where the first NaN or infinity enters `f`, or its derivative, at a point.
 
     Parameters
