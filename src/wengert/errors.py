@@ -146,7 +146,7 @@ def caller() -> RawLocation | None:
 
 
 def is_called_by_scipy() -> bool:
-    """Tell whether it is a function of SciPy's that has called wengert, and not the user's own."""
+    """Return whether wengert was called by a function of SciPy, not by the user's code."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(LIBRARIES):
         if SCIPY is not None and frame.f_code.co_filename.startswith(SCIPY):

@@ -212,7 +212,7 @@ _pulls_rows = computes_lines(lambda variables: (variables["row"][0], variables["
 
 
 @_pulls_rows
-def _sweep_back_plainly(linearization: Linearization, adjoints: Adjoints) -> None:
+def _sweep_back_plainly(linearization: Linearization, adjoints: Adjoints) -> None:  # noqa: C901 - the hottest loop of sweeps: no more calls
     """Sweep over real values with one seed, recording nothing.
 
     Most rows of most programs select elements, or are elementwise functions of numbers or small arrays: these are

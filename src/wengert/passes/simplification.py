@@ -27,7 +27,7 @@ from wengert.program.structure import exactly
 _COMMUTE = frozenset({e.add, e.multiply, e.maximum, e.minimum})
 
 
-def simplify(program: Program, exact: bool = False) -> Program:
+def simplify(program: Program, exact: bool = False) -> Program:  # noqa: C901 - one pass for all rewritings, so that it takes linear time
     """Return a Program that computes the same with fewer lines.
 
     With `exact`, the values stay the same to the last bit, finite or not: a product with a structural zero is kept, and
@@ -95,7 +95,9 @@ def _scalar(atom: Atom) -> float | None:
     return float(first) if value.ndim == 0 or bool((value == first).all()) else None
 
 
-def _rewrite(line: Line, inputs: tuple[Atom, ...], negated: Mapping[Var, Atom], exact: bool) -> Atom | None:
+def _rewrite(  # noqa: C901 - an identity of algebra after the other
+    line: Line, inputs: tuple[Atom, ...], negated: Mapping[Var, Atom], exact: bool
+) -> Atom | None:
     """Return the atom that a line is equal to, if one is available."""
     (out,) = line.outputs
     primitive = line.primitive

@@ -102,7 +102,7 @@ def substitute(program: AnyList, atoms: Mapping[Var, Atom], arguments: Sequence[
     )
 
 
-def check(program: WengertList) -> None:
+def check(program: WengertList) -> None:  # noqa: C901 - an invariant after the other
     """Check that a Program is well formed; raise ProgramError naming the first line that is not.
 
     Every variable is defined once and before it is used, numbers rise, packings fit their shapes.

@@ -82,7 +82,7 @@ def write_source(program: WengertList) -> str:
     return "\n".join(imports) + "\n\n\n" + helpers + body + "\n"
 
 
-def _write_function(
+def _write_function(  # noqa: C901 - a part of a function's source after the other
     name: str, program: WengertList, taken: set[str], outer: Mapping[int, str], is_body: bool = False
 ) -> list[str]:
     """Return a Program as the lines of a function; a Program held by a line becomes an inner function.

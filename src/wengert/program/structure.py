@@ -114,7 +114,7 @@ def kind_of(value: Any) -> Any:
     return _constant(value, [])
 
 
-def exactly(value: Any, longest: int | None = None) -> Hashable:
+def exactly(value: Any, longest: int | None = None) -> Hashable:  # noqa: C901 - a kind of value after the other
     """Return a key of a value, equal for values that cannot be told apart, down to the sign of zero.
 
     With `longest`, raise TypeError for an array of more elements, and for anything but numbers, indices and other plain

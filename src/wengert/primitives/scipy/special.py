@@ -140,7 +140,7 @@ def _poch_partial(y: Any, z: Any, m: Any) -> Any:
 
 
 def _as_operand(compute: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a function of SciPy's that answers in float64 or complex keep the precision of its operands."""
+    """Wrap a SciPy function that returns float64 or complex to keep the precision of its operands."""
 
     def keeping(*args: Any, **params: Any) -> Any:
         floats = [a for a in args if np.result_type(a).kind == "f"]
