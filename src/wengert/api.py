@@ -19,7 +19,7 @@ import numpy as np
 from wengert.accumulation.dense import of_its_own
 from wengert.accumulation.orders import ORDERS
 from wengert.accumulation.sweeps import forward, reverse
-from wengert.arguments import PLAIN, Argnames, Argnums, Choice, ProgramTrees, Returned, Spread, independent
+from wengert.arguments import PLAIN, Argnames, Argnums, ArgnumsLike, Independents, ProgramTrees, Result, independent
 from wengert.arguments import positions as _positions
 from wengert.control.rerolling import folded_of, reroll
 from wengert.errors import ArgumentError, ResultError, caller, explain_at
@@ -38,39 +38,39 @@ Function = Callable[..., Any]
 
 
 def _record(
-    f: Function, args: Sequence[Any], kwargs: Any, choice: Choice, keep_all: bool = False, copy: bool = False,
-    returned: Returned | None = None,
-) -> tuple[Trace, Spread | None]:  # fmt: skip
-    """Run a function with the chosen arguments traced; the Spread is None if all that came and went were arrays."""
-    if choice.single:  # by far the most frequent
-        at: Any = choice.argnums
+    f: Function, args: Sequence[Any], kwargs: Any, chosen: Argnums, keep_all: bool = False, copy: bool = False,
+    result: Result | None = None,
+) -> tuple[Trace, Independents | None]:  # fmt: skip
+    """Trace a function of its chosen arguments; the second result is None if all arguments and results are arrays."""
+    if chosen.single:  # by far the most frequent
+        at: Any = chosen.argnums
         if -1 < at < len(args) and type(args[at]) in PLAIN:
             replaced = list(args)
             replaced[at] = independent(args[at], at, copy)
-            return run(f, replaced, kwargs, (at,), keep_all, None, returned), None
-    if choice.argnames is None:
-        fixed = choice.fixed
-        chosen = fixed if fixed and max(fixed) < len(args) else _positions(choice.argnums, args)
-        for k in chosen:
+            return run(f, replaced, kwargs, (at,), keep_all, None, result), None
+    if chosen.argnames is None:
+        fixed = chosen.fixed
+        positions = fixed if fixed and max(fixed) < len(args) else _positions(chosen.argnums, args)
+        for k in positions:
             if type(args[k]) not in PLAIN:
                 break
         else:
             replaced = list(args)
-            for k in chosen:
+            for k in positions:
                 replaced[k] = independent(args[k], k, copy)
-            return run(f, replaced, kwargs, chosen, keep_all, None, returned), None
-        keys: Sequence[int | str] = chosen
+            return run(f, replaced, kwargs, positions, keep_all, None, result), None
+        keys: Sequence[int | str] = positions
     else:
-        keys = choice.keys(f, args, kwargs)
-    spread = Spread(args, kwargs, keys, copy, choice.real_only, parameter_names(f, len(args)))
-    return run(f, args, kwargs, (), keep_all, spread, returned), spread
+        keys = chosen.keys(f, args, kwargs)
+    independents = Independents(args, kwargs, keys, copy, chosen.real_only, parameter_names(f, len(args)))
+    return run(f, args, kwargs, (), keep_all, independents, result), independents
 
 
 # ---- First derivatives ----
 
 
 def value_and_grad(
-    f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False
+    f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False
 ) -> Transformed:
     """Return a function that computes `f` and its gradient, in one reverse pass.
 
@@ -109,34 +109,34 @@ def value_and_grad(
     >>> wg.value_and_grad(lambda p, k: k * p["a"] * p["b"])({"a": 2.0, "b": 3.0}, 1)
     (np.float64(6.0), {'a': np.float64(3.0), 'b': np.float64(2.0)})
     """
-    choice = Choice(argnums, argnames)
+    chosen = Argnums(argnums, argnames)
 
     def value_and_gradient(args: Any, kwargs: Any) -> Any:
         if has_aux:
-            value, gradients, aux = watch(_gradients_and_aux, f, args, kwargs, choice)
+            value, gradients, aux = watch(_gradients_and_aux, f, args, kwargs, chosen)
             return (value, aux), gradients
-        return watch(_value_and_gradients, f, args, kwargs, choice)
+        return watch(_value_and_gradients, f, args, kwargs, chosen)
 
     return Transformed(value_and_grad, f, value_and_gradient, argnums=argnums, argnames=argnames, has_aux=has_aux)
 
 
-def _value_and_gradients(f: Function, args: Any, kwargs: Any, choice: Choice) -> tuple[Any, Any]:
-    return _pull_back(*_record(f, args, kwargs, choice), choice)
+def _value_and_gradients(f: Function, args: Any, kwargs: Any, chosen: Argnums) -> tuple[Any, Any]:
+    return _pull_back(*_record(f, args, kwargs, chosen), chosen)
 
 
-def _gradients_and_aux(f: Function, args: Any, kwargs: Any, choice: Choice) -> tuple[Any, Any, Any]:
-    returned = Returned(has_aux=True, scalar=True)
-    return *_pull_back(*_record(f, args, kwargs, choice, returned=returned), choice), returned.aux
+def _gradients_and_aux(f: Function, args: Any, kwargs: Any, chosen: Argnums) -> tuple[Any, Any, Any]:
+    result = Result(has_aux=True, scalar=True)
+    return *_pull_back(*_record(f, args, kwargs, chosen, result=result), chosen), result.aux
 
 
-def _pull_back(trace: Trace, spread: Spread | None, choice: Choice) -> tuple[Any, Any]:
+def _pull_back(trace: Trace, independents: Independents | None, chosen: Argnums) -> tuple[Any, Any]:
     linearization = Linearization.of_trace(trace)
     (value,), (position,) = linearization.values, linearization.outputs
     if value.shape != () or value.dtype.kind != "f":
         raise ResultError(
             explain_at(
                 caller(),
-                f"{trace.name} returned an array of shape {value.shape} and dtype {value.dtype}, "
+                f"{trace.name} result an array of shape {value.shape} and dtype {value.dtype}, "
                 "and a gradient is that of a real scalar:",
                 "Use wg.jacobian for a function that returns an array, or return a sum or mean.",
             )
@@ -144,12 +144,12 @@ def _pull_back(trace: Trace, spread: Spread | None, choice: Choice) -> tuple[Any
     seeds = {position: value.dtype.type(1.0)} if position >= 0 else {}
     bars = reverse(linearization, seeds)
     gradients = [of_its_own(bar, x) for bar, x in zip(bars, linearization.inputs, strict=True)]
-    if spread is None and choice.single:
+    if independents is None and chosen.single:
         return value, gradients[0]
-    return value, choice.pack(gradients if spread is None else spread.collect(gradients))
+    return value, chosen.pack(gradients if independents is None else independents.collect(gradients))
 
 
-def grad(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False) -> Transformed:
+def grad(f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False) -> Transformed:
     """Return a function that computes the gradient of `f`, in one reverse pass; see `value_and_grad`.
 
     Examples
@@ -162,17 +162,17 @@ def grad(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has
     >>> wg.grad(lambda x, *, scale: scale * x**2, argnames="scale")(3.0, scale=1.0)
     np.float64(9.0)
     """
-    choice = Choice(argnums, argnames)
+    chosen = Argnums(argnums, argnames)
 
     def gradient(args: Any, kwargs: Any) -> Any:
         if has_aux:
-            return watch(_gradients_and_aux, f, args, kwargs, choice)[1:]
-        return watch(_value_and_gradients, f, args, kwargs, choice)[1]
+            return watch(_gradients_and_aux, f, args, kwargs, chosen)[1:]
+        return watch(_value_and_gradients, f, args, kwargs, chosen)[1]
 
     return Transformed(grad, f, gradient, argnums=argnums, argnames=argnames, has_aux=has_aux)
 
 
-def elementwise_grad(f: Function, argnums: Argnums = None, *, argnames: Argnames = None) -> Transformed:
+def elementwise_grad(f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None) -> Transformed:
     """Return a function that computes the derivative of `f` for each element, where `f` acts on each by itself.
 
     It is the gradient of the sum of all results: where an element of the result depends on several elements of the
@@ -280,23 +280,23 @@ class LinearMap(Portable):
     It pickles with all that it needs; the function by its name, or, where it has none (a lambda), as a Program.
     """
 
-    __slots__ = ("_function", "_linearization", "_primals", "_returned", "_spread", "_unchanged")
+    __slots__ = ("_function", "_independents", "_linearization", "_primals", "_result", "_unchanged")
 
     def __init__(
         self,
         function: Function,
         primals: Sequence[Any],
         linearization: Linearization,
-        spread: Spread | None = None,
-        returned: Returned | None = None,
+        independents: Independents | None = None,
+        result: Result | None = None,
     ) -> None:
         self._function, self._primals, self._linearization = function, primals, linearization
-        self._spread, self._returned = spread, returned or Returned()
+        self._independents, self._result = independents, result or Result()
         self._unchanged: Unchanged | None = None
 
     def __getstate__(self) -> tuple[Any, ...]:
         function = self._function if is_global(self._function) else self._program()
-        return function, self._primals, self._demand_unchanged(), self._spread, self._returned
+        return function, self._primals, self._demand_unchanged(), self._independents, self._result
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.__init__(*state)  # type: ignore[misc]
@@ -307,12 +307,12 @@ class LinearMap(Portable):
             raise ArgumentError(
                 f"{len(self._primals)} tangents are needed, one for each argument, not {len(tangents)}."
             )
-        given = tangents if self._spread is None else self._spread.split(tangents, "tangent")
+        given = tangents if self._independents is None else self._independents.split(tangents, "tangent")
         seeds = {
             k: _seed(t, x, f"tangent {k}") for k, (t, x) in enumerate(zip(given, linearization.inputs, strict=True))
         }
         dots = watch(forward, linearization, seeds)
-        return self._returned.pack(
+        return self._result.pack(
             [
                 of_its_own(dots[position] if position >= 0 else None, value)
                 for position, value in zip(linearization.outputs, linearization.values, strict=True)
@@ -328,11 +328,11 @@ class LinearMap(Portable):
     def pull(self, adjoint: Any) -> tuple[Any, ...]:
         """Multiply an adjoint by the Jacobian from the left: one product for each argument."""
         linearization = self._demand_unchanged()
-        given = self._returned.split(adjoint, "the adjoint")
+        given = self._result.split(adjoint, "the adjoint")
         adjoints = [_seed(g, value, "the adjoint") for g, value in zip(given, linearization.values, strict=True)]
         bars = watch(reverse, linearization, by_position(linearization.outputs, adjoints))
         products = [of_its_own(bar, x) for bar, x in zip(bars, linearization.inputs, strict=True)]
-        return tuple(products if self._spread is None else self._spread.collect(products))
+        return tuple(products if self._independents is None else self._independents.collect(products))
 
     @property
     def T(self) -> Callable[[Any], Any]:
@@ -352,7 +352,7 @@ class LinearMap(Portable):
     def _program(self) -> Program:
         if isinstance(self._function, Program):
             return self._function
-        function: Function = (lambda *xs: self._function(*xs)[0]) if self._returned.has_aux else self._function
+        function: Function = (lambda *xs: self._function(*xs)[0]) if self._result.has_aux else self._function
         return trace(function)(*self._primals)
 
     def __repr__(self) -> str:
@@ -369,13 +369,13 @@ def _linear(f: Function, primals: Sequence[Any], has_aux: bool) -> Any:
                 "Write wg.jvp(f, (x,), (x_dot,)).",
             )
         )
-    returned = Returned(has_aux)
-    trace, spread = watch(_record, f, primals, {}, Choice(range(len(primals)), None), False, True, returned)
+    result = Result(has_aux)
+    trace, independents = watch(_record, f, primals, {}, Argnums(range(len(primals)), None), False, True, result)
     linearization = Linearization.of_trace(trace)
-    push = LinearMap(f, tuple(primals), linearization, spread, returned)
+    push = LinearMap(f, tuple(primals), linearization, independents, result)
     push._unchanged = trace.tape.unchanged
-    y = returned.pack(linearization.values)
-    return (y, push, returned.aux) if has_aux else (y, push)
+    y = result.pack(linearization.values)
+    return (y, push, result.aux) if has_aux else (y, push)
 
 
 def _seed(given: Any, like: Any, what: str) -> Any:
@@ -415,7 +415,12 @@ Jacobian.__doc__ = Documentation(Jacobian.__doc__ or "")  # type: ignore[assignm
 
 
 def jacobian(
-    f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False, mode: str | None = None
+    f: Function,
+    argnums: ArgnumsLike = None,
+    *,
+    argnames: Argnames = None,
+    has_aux: bool = False,
+    mode: str | None = None,
 ) -> Jacobian:
     """Return a function that computes the Jacobian of `f`, in the order that `plan` marks: the one of least operations.
 
@@ -435,7 +440,7 @@ def jacobian(
     callable
         Takes what `f` takes; returns an array whose shape is that of the result followed by that of the argument
         (a tuple of them if `argnums` is a sequence).  For trees it has the structure of the result, and in the place
-        of each array the structure of the argument.  With `has_aux`, a pair: this, and what `f` returned beside it.
+        of each array the structure of the argument.  With `has_aux`, a pair: this, and what `f` result beside it.
         Its method ``plan`` takes the same and returns the `Plan`.
 
     Raises
@@ -457,16 +462,16 @@ def jacobian(
         raise ArgumentError(
             f"mode {mode!r} is unknown; the modes are {', '.join(map(repr, modes))}, or None to let the plan choose."
         )
-    choice = Choice(argnums, argnames)
+    chosen = Argnums(argnums, argnames)
 
     def jacobians(args: Any, kwargs: Any) -> Any:
-        J, aux = watch(_jacobians, f, args, kwargs, choice, mode, has_aux)
+        J, aux = watch(_jacobians, f, args, kwargs, chosen, mode, has_aux)
         return (J, aux) if has_aux else J
 
     return Jacobian(jacobian, f, jacobians, argnums=argnums, argnames=argnames, has_aux=has_aux, mode=mode)
 
 
-def jacfwd(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False) -> Jacobian:
+def jacfwd(f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False) -> Jacobian:
     """Return a function that computes the Jacobian of `f` by forward accumulation: `jacobian` with ``mode="forward"``.
 
     Examples
@@ -479,7 +484,7 @@ def jacfwd(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, h
     return jacobian(f, argnums, argnames=argnames, has_aux=has_aux, mode="forward")
 
 
-def jacrev(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False) -> Jacobian:
+def jacrev(f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False) -> Jacobian:
     """Return a function that computes the Jacobian of `f` by reverse accumulation: `jacobian` with ``mode="reverse"``.
 
     Examples
@@ -491,17 +496,21 @@ def jacrev(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, h
     return jacobian(f, argnums, argnames=argnames, has_aux=has_aux, mode="reverse")
 
 
-def _jacobians(f: Function, args: Any, kwargs: Any, choice: Choice, mode: str | None, has_aux: bool) -> tuple[Any, Any]:
-    returned = Returned(has_aux)
-    trace, spread = _record(f, args, kwargs, choice, returned=returned)
+def _jacobians(
+    f: Function, args: Any, kwargs: Any, chosen: Argnums, mode: str | None, has_aux: bool
+) -> tuple[Any, Any]:
+    result = Result(has_aux)
+    trace, independents = _record(f, args, kwargs, chosen, result=result)
     linearization = Linearization.of_trace(trace)
     order = choose(linearization) if mode is None else order_named(mode)
     rows = order.accumulate(linearization)
-    packed = [choice.pack(row if spread is None else spread.collect(row)) for row in rows]
-    return returned.pack(packed), returned.aux
+    packed = [chosen.pack(row if independents is None else independents.collect(row)) for row in rows]
+    return result.pack(packed), result.aux
 
 
-def hessian(f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False) -> Transformed:
+def hessian(
+    f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False
+) -> Transformed:
     """Return a function that computes the Hessian of `f`: forward over reverse, one pass an independent variable.
 
     Returns
@@ -554,7 +563,7 @@ def hvp(f: Function) -> Transformed:
 # ---- Programs ----
 
 
-def trace(f: Function, argnums: Argnums = None, *, fold: bool = True) -> Callable[..., Program]:
+def trace(f: Function, argnums: ArgnumsLike = None, *, fold: bool = True) -> Callable[..., Program]:
     """Return a function that runs `f` and returns its Program: the Wengert list of what it did.
 
     Parameters
@@ -590,37 +599,42 @@ def trace(f: Function, argnums: Argnums = None, *, fold: bool = True) -> Callabl
     return Transformed(trace, f, tracer, argnums=argnums, fold=fold)
 
 
-def _trace(f: Function, args: Any, kwargs: Any, argnums: Argnums, fold: bool) -> Program:
+def _trace(f: Function, args: Any, kwargs: Any, argnums: ArgnumsLike, fold: bool) -> Program:
     return trace_at(f, args, kwargs, argnums, fold)[0]
 
 
 def trace_at(
-    f: Function, args: Sequence[Any], kwargs: Any, argnums: Argnums, fold: bool = True
+    f: Function, args: Sequence[Any], kwargs: Any, argnums: ArgnumsLike, fold: bool = True
 ) -> tuple[Program, list[Any]]:
     """Trace a function at a point; return its Program and the values of its independent variables there."""
-    choice, returned = Choice(_positions(argnums, args), None, real_only=argnums is None), Returned()
-    recorded, spread = _record(f, args, kwargs, choice, True, True, returned)
+    chosen, result = Argnums(_positions(argnums, args), None, real_only=argnums is None), Result()
+    recorded, independents = _record(f, args, kwargs, chosen, True, True, result)
     point, program = _point(recorded), recorded.program()
     del recorded  # and with it the values of every line
     program = _as_printed(program, point, fold)
-    return _with_trees(program, args, kwargs, choice, spread, returned), point
+    return _with_trees(program, args, kwargs, chosen, independents, result), point
 
 
 def plan_at(
-    f: Function, args: Sequence[Any], kwargs: Any, argnums: Argnums, argnames: Argnames = None, has_aux: bool = False
+    f: Function,
+    args: Sequence[Any],
+    kwargs: Any,
+    argnums: ArgnumsLike,
+    argnames: Argnames = None,
+    has_aux: bool = False,
 ) -> tuple[Program, list[Any], Plan]:
     """Trace a function at a point as `trace_at` does; return the plan of its Jacobian as well."""
     if argnums is None and argnames is None:
-        choice = Choice(_positions(None, args), None, real_only=True)
+        chosen = Argnums(_positions(None, args), None, real_only=True)
     else:
-        choice = Choice(argnums, argnames)
-    returned = Returned(has_aux)
-    recorded, spread = _record(f, args, kwargs, choice, True, True, returned)
+        chosen = Argnums(argnums, argnames)
+    result = Result(has_aux)
+    recorded, independents = _record(f, args, kwargs, chosen, True, True, result)
     point = _point(recorded)
     program = _as_printed(recorded.program(), point)
     plan = plan_trace(Linearization.of_trace(recorded), program)
     plan = dataclasses.replace(plan, notes=(*folded_of(program), *plan.notes))
-    return _with_trees(program, args, kwargs, choice, spread, returned), point, plan
+    return _with_trees(program, args, kwargs, chosen, independents, result), point, plan
 
 
 def _point(recorded: Trace) -> list[Any]:
@@ -634,17 +648,22 @@ def _as_printed(program: Program, point: Sequence[Any], fold: bool = True) -> Pr
 
 
 def _with_trees(
-    program: Program, args: Sequence[Any], kwargs: Any, choice: Choice, spread: Spread | None, returned: Returned
+    program: Program,
+    args: Sequence[Any],
+    kwargs: Any,
+    chosen: Argnums,
+    independents: Independents | None,
+    result: Result,
 ) -> Program:
     """Return a Program that takes and returns trees, where its function does."""
-    if spread is None and returned.structure is None:
+    if independents is None and result.structure is None:
         return program
-    spread = spread or Spread(args, kwargs, _positions(choice.argnums, args))
-    return dataclasses.replace(program, trees=ProgramTrees(spread, returned))
+    independents = independents or Independents(args, kwargs, _positions(chosen.argnums, args))
+    return dataclasses.replace(program, trees=ProgramTrees(independents, result))
 
 
 def plan(
-    f: Function, argnums: Argnums = None, *, argnames: Argnames = None, has_aux: bool = False
+    f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False
 ) -> Callable[..., Plan]:
     """Return a function that counts what the Jacobian of `f` costs in each order, and says which is chosen and why.
 

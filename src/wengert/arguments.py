@@ -1,8 +1,8 @@
-"""Arguments and results as the user has them, and the independent and dependent variables that they are for a trace.
+"""Arguments and results as the user has them, and the independent and dependent variables that a trace makes of them.
 
-`Choice` says which arguments are differentiated (`argnums`, `argnames`); `Spread` takes those apart to arrays, which
-may be leaves of trees, and puts traced values in their places; `Returned` does the same for the result, and sets aside
-what the function returns beside it (`has_aux`).  A call with plain arrays comes here only to be told so.
+`Argnums` names the arguments that are differentiated (`argnums`, `argnames`).  `Independents` flattens those arguments
+to arrays, the leaves of their trees, and puts traced values in their places.  `Result` does the same for the result,
+and sets the auxiliary output aside (`has_aux`).  A call with plain arrays needs none of this.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from wengert.program import Trees
 from wengert.tracing import Traced, current_context, holds_traced, join, laid_like, parameter_names
 from wengert.transformations import demand_positions
 
-Argnums = int | Sequence[int] | None
+ArgnumsLike = int | Sequence[int] | None
 Argnames = str | Sequence[str] | None
 
 PLAIN = frozenset({float, np.float64, np.ndarray, Traced, np.float32})
-"""The types of arguments that are no trees and that can be differentiated."""
+"""The types of differentiable arguments that are not trees."""
 
 
 # ---- One value ----
 
 
 def independent(value: Any, name: int | str, copy: bool = False) -> Any:
-    """Return an argument in the form in which it is traced, or raise ArgumentError saying what to pass instead."""
+    """Return the argument as a float or complex array or scalar; raise ArgumentError if it cannot be differentiated."""
     kind = type(value)
     if kind is float:
         return np.float64(value)
@@ -65,12 +65,12 @@ def independent(value: Any, name: int | str, copy: bool = False) -> Any:
 
 
 def is_real(value: Any) -> bool:
-    """Tell whether a value can be differentiated with respect to: a real (or complex) number or an array of them."""
+    """Return whether a value can be differentiated with respect to: a real or complex number, or an array of them."""
     return isinstance(value, (float, complex)) or getattr(getattr(value, "dtype", None), "kind", " ") in "fc"
 
 
 def apart(value: Any) -> tuple[list[Any], Any]:
-    """Take a value apart to its leaves and their structure, which is None where it is an array."""
+    """Flatten a value: return its leaves and its tree structure, None for an array."""
     if type(value) in PLAIN:
         return [value], None
     leaves, structure = trees.flatten(value)
@@ -78,34 +78,34 @@ def apart(value: Any) -> tuple[list[Any], Any]:
 
 
 def together(structure: Any, leaves: Sequence[Any]) -> Any:
-    """Put together what `apart` took apart."""
+    """Rebuild a value from its structure and leaves; the inverse of `apart`."""
     return leaves[0] if structure is None else trees.unflatten(structure, leaves)
 
 
 def apart_as(structure: Any, value: Any, what: str) -> list[Any]:
-    """Take a value apart that must have a given structure."""
+    """Flatten a value, which must have the given structure."""
     return [value] if structure is None else trees.flatten_as(structure, value, what)
 
 
 def _portable(structure: Any) -> tuple[Any] | None:
-    """Return a structure (None for an array) as what pickles."""
+    """Return a picklable form of a structure (None for an array)."""
     return None if structure is None else (trees.skeleton(structure),)
 
 
 def _read_back(tree: tuple[Any] | None) -> Any:
-    """Return the structure that `_portable` was given."""
+    """Rebuild a structure from its picklable form; the inverse of `_portable`."""
     return None if tree is None else trees.flatten(*tree)[1]
 
 
 # ---- Which arguments ----
 
 
-def positions(argnums: Argnums, args: Sequence[Any]) -> tuple[int, ...]:
+def positions(argnums: ArgnumsLike, args: Sequence[Any]) -> tuple[int, ...]:
     """Return the positions of the independent arguments; with None, all that are (or hold) real numbers or arrays."""
     if argnums is None:
-        found = tuple(k for k, a in enumerate(args) if is_real(a) or (type(a) not in PLAIN and _holds_real(a)))
-        if found:
-            return found
+        real = tuple(k for k, a in enumerate(args) if is_real(a) or (type(a) not in PLAIN and _holds_real(a)))
+        if real:
+            return real
         argnums = 0
     chosen = (int(argnums),) if isinstance(argnums, (int, np.integer)) else tuple(argnums)
     for k in chosen:
@@ -126,16 +126,16 @@ def _holds_real(value: Any) -> bool:
     return any(is_real(leaf) for leaf in trees.flatten(value)[0])
 
 
-class Choice:
-    """The arguments that are differentiated, by position and by name, and the form in which results are returned.
+class Argnums:
+    """The arguments that are differentiated, by position and by name; packs their derivatives in the matching form.
 
-    >>> Choice(0, None).pack([1.0]), Choice((0, 1), None).pack([1.0, 2.0]), Choice(None, ["a"]).pack([1.0])
+    >>> Argnums(0, None).pack([1.0]), Argnums((0, 1), None).pack([1.0, 2.0]), Argnums(None, ["a"]).pack([1.0])
     (1.0, (1.0, 2.0), {'a': 1.0})
     """
 
     __slots__ = ("argnames", "argnums", "fixed", "real_only", "single")
 
-    def __init__(self, argnums: Argnums, argnames: Argnames, real_only: bool = False) -> None:
+    def __init__(self, argnums: ArgnumsLike, argnames: Argnames, real_only: bool = False) -> None:
         self.real_only = real_only  # leave the leaves of a tree that are not real as they are
         if argnums is None and argnames is None:
             argnums = 0
@@ -147,15 +147,15 @@ class Choice:
         self.single = isinstance(argnums, int) and argnames is None
         counted = argnums if isinstance(argnums, tuple) else ()
         self.fixed = counted if argnames is None and all(type(k) is int and k >= 0 for k in counted) else ()
-        """The positions, where they are known before the call."""
+        """The positions, where they do not depend on the call."""
 
     def keys(self, f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[int | str]:
-        """Return where in a call the chosen arguments are: positions, and names of keyword arguments."""
-        found: list[int | str] = [] if self.argnums is None else [*positions(self.argnums, args)]
+        """Return the keys of the chosen arguments in a call: positions, and names of keyword arguments."""
+        keys: list[int | str] = [] if self.argnums is None else [*positions(self.argnums, args)]
         if self.argnames is not None:
             for name in (self.argnames,) if isinstance(self.argnames, str) else self.argnames:
-                found.append(_key_of(name, f, args, kwargs))
-        return found
+                keys.append(_key_of(name, f, args, kwargs))
+        return keys
 
     def pack(self, results: Sequence[Any]) -> Any:
         """Return one result for each chosen argument: itself, a tuple of them by position, a dict by name, or both."""
@@ -177,21 +177,21 @@ def _key_of(name: str, f: Callable[..., Any], args: Sequence[Any], kwargs: Mappi
         names = []
     if name in names[: len(args)]:
         return names.index(name)
-    known = ", ".join([*names[: len(args)], *kwargs])
+    passed = ", ".join([*names[: len(args)], *kwargs])
     raise ArgumentError(
         explain_at(
             caller(),
             f"argnames names {name!r}, and the function is called without it:",
-            f"It is called with {known}; pass {name}=.",
+            f"It is called with {passed}; pass {name}=.",
         )
     )
 
 
-class Spread:
-    """The arguments of one call: which leaves of which are independent, and everything else as it was.
+class Independents:
+    """The arguments of one call, and which of their leaves are the independent variables.
 
-    >>> spread = Spread(({"w": 1.0}, "tanh"), {}, [0])
-    >>> spread.leaves, spread.rebuild([5.0]), spread.collect([7.0])
+    >>> independents = Independents(({"w": 1.0}, "tanh"), {}, [0])
+    >>> independents.leaves, independents.rebuild([5.0]), independents.collect([7.0])
     ([np.float64(1.0)], ([{'w': 5.0}, 'tanh'], {}), [{'w': 7.0}])
     """
 
@@ -226,7 +226,9 @@ class Spread:
             key = keys[0]
             independent(args[key] if isinstance(key, int) else kwargs[key], key)
 
-    def __getstate__(self) -> tuple[int, list[Any]]:  # what `split` and `collect` need: the values are the caller's
+    def __getstate__(
+        self,
+    ) -> tuple[int, list[Any]]:  # the structures that `split` and `collect` read; the caller keeps the values
         return len(self.leaves), [(key, _portable(structure), chosen) for key, structure, _, chosen in self._parts]
 
     def __setstate__(self, state: tuple[int, list[Any]]) -> None:
@@ -240,15 +242,14 @@ class Spread:
         return all(structure is None for _, structure, _, _ in self._parts)
 
     def rebuild(self, leaves: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Return the arguments with other leaves in the place of the independent ones."""
+        """Return the arguments with the independent leaves replaced by `leaves`."""
         args, kwargs = list(self._args), dict(self._kwargs)
-        at = 0
-        for key, structure, known, chosen in self._parts:
-            whole = list(known)
+        remaining = iter(leaves)
+        for key, structure, originals, chosen in self._parts:
+            replaced = list(originals)
             for k in chosen:
-                whole[k] = leaves[at]
-                at += 1
-            value = together(structure, whole)
+                replaced[k] = next(remaining)
+            value = together(structure, replaced)
             if isinstance(key, int):
                 args[key] = value
             else:
@@ -256,42 +257,42 @@ class Spread:
         return args, kwargs
 
     def collect(self, leaves: Sequence[Any]) -> list[Any]:
-        """Put one value for each independent leaf together to one tree for each chosen argument."""
-        found, at = [], 0
+        """Collect one value for each independent leaf in one tree for each chosen argument."""
+        collected, start = [], 0
         for _, structure, _, chosen in self._parts:
-            found.append(together(structure, leaves[at : at + len(chosen)]))
-            at += len(chosen)
-        return found
+            collected.append(together(structure, leaves[start : start + len(chosen)]))
+            start += len(chosen)
+        return collected
 
     def split(self, values: Sequence[Any], what: str) -> list[Any]:
-        """Take apart values that have the structures of the chosen arguments; the inverse of `collect`."""
+        """Flatten values that have the structures of the chosen arguments; the inverse of `collect`."""
         if len(values) != len(self._parts):
             raise ArgumentError(
                 f"{len(self._parts)} values are needed for {what}, one for each argument, not {len(values)}."
             )
-        found = []
+        independent_leaves = []
         for n, (value, (_, structure, _, chosen)) in enumerate(zip(values, self._parts, strict=True)):
             leaves = apart_as(structure, value, f"{what} {n}")
-            found += [leaves[k] for k in chosen]
-        return found
+            independent_leaves += [leaves[k] for k in chosen]
+        return independent_leaves
 
     def names(self, function: Callable[..., Any]) -> list[str]:
         """Name each independent leaf by an identifier."""
         parameters = parameter_names(function, len(self._args))
-        found: list[str] = []
+        names: list[str] = []
         for key, structure, _, chosen in self._parts:
             name = parameters[key] if isinstance(key, int) else key
-            written = [name] if structure is None else trees.identifiers(structure, name)
+            labels = [name] if structure is None else trees.identifiers(structure, name)
             for k in chosen:
-                label = written[k]
-                while label in found:
+                label = labels[k]
+                while label in names:
                     label += "_"
-                found.append(label)
-        return found
+                names.append(label)
+        return names
 
 
-class Returned:
-    """What a function returned: the results, taken apart if they are a tree, and what it returned beside them."""
+class Result:
+    """The result of a function: its tree structure, and the auxiliary output beside it."""
 
     __slots__ = ("aux", "has_aux", "scalar", "structure")
 
@@ -300,7 +301,7 @@ class Returned:
         self.structure: Any = None
         self.aux: Any = None
 
-    def __getstate__(self) -> tuple[bool, bool, Any]:  # what stood beside the result has been returned
+    def __getstate__(self) -> tuple[bool, bool, Any]:  # the caller has the auxiliary output
         return self.has_aux, self.scalar, _portable(self.structure)
 
     def __setstate__(self, state: tuple[bool, bool, Any]) -> None:
@@ -308,7 +309,7 @@ class Returned:
         self.structure, self.aux = _read_back(tree), None
 
     def __call__(self, returned: Any) -> list[tuple[str, Any]]:
-        """Take a result apart while its trace is still open."""
+        """Flatten a result into named leaves while its trace is still open."""
         if self.has_aux:
             if not isinstance(returned, tuple) or len(returned) != 2:
                 raise ResultError(
@@ -333,16 +334,16 @@ class Returned:
         ]
 
     def pack(self, leaves: Sequence[Any]) -> Any:
-        """Put values for the results together as the function returned them."""
+        """Pack one value for each leaf as the function returned them."""
         return together(self.structure, leaves)
 
     def split(self, value: Any, what: str) -> list[Any]:
-        """Take apart a value that has the structure of the results."""
+        """Flatten a value that has the structure of the result."""
         return apart_as(self.structure, value, what)
 
 
 def strip(tree: Any) -> Any:
-    """Replace the values of the innermost open trace in a tree by the plain values that they stand for."""
+    """Return a tree with its traced values of the innermost open trace replaced by their plain values."""
     tape = current_context().tapes[-1]
 
     def plain(leaf: Any) -> Any:
@@ -354,42 +355,42 @@ def strip(tree: Any) -> Any:
 
 
 class ProgramTrees(Trees):
-    """The trees that the arguments and results of a Program are."""
+    """The tree structures of the arguments and results of a Program."""
 
-    __slots__ = ("_returned", "_spread")
+    __slots__ = ("_independents", "_result")
 
-    def __init__(self, spread: Spread, returned: Returned) -> None:
-        self._spread, self._returned = spread, returned
+    def __init__(self, independents: Independents, result: Result) -> None:
+        self._independents, self._result = independents, result
 
     def split(self, args: Sequence[Any]) -> Sequence[Any]:
-        if len(args) == len(self._spread.leaves) and all(type(a) in PLAIN for a in args):
-            return args  # the leaves themselves
-        return self._spread.split(args, "argument")
+        if len(args) == len(self._independents.leaves) and all(type(a) in PLAIN for a in args):
+            return args  # flattened by the caller
+        return self._independents.split(args, "argument")
 
     def join(self, results: Sequence[Any]) -> Any:
-        return self._returned.pack(results)
+        return self._result.pack(results)
 
 
 def of_arrays(
-    f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], argnums: Argnums
+    f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], argnums: ArgnumsLike
 ) -> tuple[Callable[..., Any], list[Any], list[str]]:
-    """Return the same function of arrays alone that returns one array, the arrays, and their names.
+    """Return `f` as a function from arrays to one array, the arrays of this call, and their names.
 
     >>> f, args, names = of_arrays(lambda p: {"u": p["a"] + 1, "v": p["b"]}, ({"a": 1.0, "b": np.ones(2)},), {}, None)
     >>> f(*args), names
     (array([2., 1., 1.]), ['p_a', 'p_b'])
     """
-    spread = Spread(
+    independents = Independents(
         args, kwargs, positions(argnums, args), real_only=argnums is None, names=parameter_names(f, len(args))
     )
 
     @functools.wraps(f)
     def function(*leaves: Any) -> Any:
-        replaced, named = spread.rebuild(leaves)
+        replaced, named = independents.rebuild(leaves)
         result = f(*replaced, **named)
         parts, structure = apart(result) if type(result) in PLAIN else trees.flatten(result)
         if structure is None or structure.is_leaf() or not parts:
             return result
         return np.concatenate([np.ravel(part) for part in parts])
 
-    return function, spread.leaves, spread.names(f)
+    return function, independents.leaves, independents.names(f)

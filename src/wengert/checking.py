@@ -1,10 +1,10 @@
-"""Checking derivatives: both modes against a truth that knows nothing of them, and against each other.
+"""Checking derivatives: both modes against an independent truth, and against each other.
 
 The truth is the *complex step*, ``Im f(x + ih v) / h``, where `f` runs on complex numbers and is analytic at the point
 (it must agree with differences there); else *differences*, central ones extrapolated to step zero (Ridders 1982),
-which bring an estimate of their own error.  Tolerances come from that estimate and from rounding, none is a constant
-chosen to pass.  The modes are then held against each other by the adjoint identity ``<g, J t> = <J^T g, t>``.
-Where something is wrong, every line of the list is checked by itself, and the report names the rule.
+which come with an estimate of their own error.  Tolerances follow from that estimate and from rounding; none is a
+constant chosen to pass.  The modes are then compared with each other by the adjoint identity ``<g, J t> = <J^T g, t>``.
+If a derivative is wrong, every line of the list is checked by itself, and the report names the rule.
 
 >>> import numpy as np, wengert as wg
 >>> report = wg.check_derivatives(lambda x: np.array([x[0] * x[1], np.sin(x[0])]))(np.array([0.5, 2.0]))
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wengert.api import LinearMap, jacobian, linearize, trace
-from wengert.arguments import Argnums, of_arrays
+from wengert.arguments import ArgnumsLike, of_arrays
 from wengert.control.execution import run_of
 from wengert.control.holding import Holding
 from wengert.display import code, paragraph, table
@@ -40,18 +40,18 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 FULL = 64
-"""Up to so many inputs and outputs every entry is checked; beyond, random directions are."""
+"""The number of inputs and outputs up to which every entry is checked; beyond it, random directions are."""
 DIRECTIONS = 8
-"""How many random directions are checked."""
+"""The number of random directions."""
 NEIGHBORS = 3
-"""How many neighbors are asked how far rounding may move a derivative."""
+"""The number of neighbors that estimate the effect of rounding on a derivative."""
 EPS = float(np.finfo(float).eps)
 STEP = 1e-20
-"""The complex step: nothing is subtracted, so it can be as small as one likes."""
+"""The complex step: nothing is subtracted, so it can be arbitrarily small."""
 SAFETY = 10.0
-"""An estimated error is taken this many times as a tolerance."""
+"""The factor from an estimated error to a tolerance."""
 ROUNDINGS = 64.0
-"""So many roundings are granted to each mode, of the largest entry of a row and of the values on the way to it."""
+"""The number of roundings allowed to each mode, of the largest entry of a row and of the values it depends on."""
 
 
 # ---- The report ----
@@ -59,7 +59,7 @@ ROUNDINGS = 64.0
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One number that was compared: where it stands in the Jacobian, both values, and how far apart they may be."""
+    """One compared number: its place in the Jacobian, both values, and the tolerance."""
 
     name: str
     output: int
@@ -77,7 +77,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two ways to compute the same numbers, and the worst of them; `wrong` has the worst of each wrong output."""
+    """The comparison of two computations, with the worst entry; `wrong` has the worst entry of each wrong output."""
 
     got: str
     expected: str
@@ -88,7 +88,7 @@ class Comparison:
 
     @property
     def name(self) -> str:
-        """What was compared with what."""
+        """The names of the two computations."""
         return self.got if not self.expected else f"{self.got} vs {self.expected}"
 
     @property
@@ -99,20 +99,20 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `check_derivatives` found: true if all passed; prints as a table.
+    """The result of `check_derivatives`: true if all comparisons passed; prints as a table.
 
     Attributes
     ----------
     function, n, m
-        What was checked: the function's name, its numbers of inputs and outputs.
+        The name of the function, and its numbers of inputs and outputs.
     truth
         ``"complex step"`` or ``"differences"``.
     comparisons
         The comparisons that were made, each with its worst entry.
     notes
-        How much was checked, and what could not be.
+        The extent of the check, and its gaps.
     findings
-        For each wrong entry and each wrong rule: what it is, and the place in the user's code.
+        A sentence for each wrong entry and each wrong rule, with the place in the user's code.
     """
 
     function: str
@@ -205,7 +205,7 @@ HEAD = ("check", "entries", "worst", "got", "expected", "error", "")
 # ---- Checking ----
 
 
-def check_derivatives(f: Callable[..., Any], argnums: Argnums = None, *, seed: int = 0) -> Callable[..., Report]:
+def check_derivatives(f: Callable[..., Any], argnums: ArgnumsLike = None, *, seed: int = 0) -> Callable[..., Report]:
     """Return a function that checks the derivatives of `f` at a point, in both modes.
 
     Parameters
@@ -220,7 +220,7 @@ def check_derivatives(f: Callable[..., Any], argnums: Argnums = None, *, seed: i
     Returns
     -------
     callable
-        Takes what `f` takes; returns a `Report`, which is true if all is right and prints as a table.
+        Takes the arguments of `f`; returns a `Report`, which is true if all is right and prints as a table.
 
     Raises
     ------
@@ -254,7 +254,7 @@ def check_derivatives(f: Callable[..., Any], argnums: Argnums = None, *, seed: i
 
 
 class _Point:
-    """A function of flat vectors, at a point: how the checks see it, whatever its arguments look like."""
+    """The checked function as a function of flat vectors, at a point."""
 
     def __init__(self, f: Callable[..., Any], args: Sequence[Any], names: Sequence[str]) -> None:
         self.f, self.args, self.names = f, list(args), names
@@ -281,11 +281,11 @@ class _Point:
         dtypes = [v.dtype for line in program.lines for v in line.outputs if v.dtype.kind == "f"]
         return float(max([np.finfo(d).eps for d in dtypes], default=EPS))
 
-    def split(self, x: Array, own: bool = False) -> list[Any]:
-        """Split a flat vector into arrays of the arguments' shapes; with `own`, in the arguments' dtypes."""
+    def split(self, x: Array, cast: bool = False) -> list[Any]:
+        """Split a flat vector into arrays of the arguments' shapes; with `cast`, in the arguments' dtypes."""
         parts = [part.reshape(s) for part, s in zip(np.split(x.copy(), self.splits), self.shapes, strict=True)]
         parts = [p if type(i) is np.ndarray else p[()] for p, i in zip(parts, self.inputs, strict=True)]
-        return [p.astype(i.dtype) for p, i in zip(parts, self.inputs, strict=True)] if own else parts
+        return [p.astype(i.dtype) for p, i in zip(parts, self.inputs, strict=True)] if cast else parts
 
     def value(self, x: Array) -> Array:
         """Evaluate the function on plain values: float64 (or complex128), not traced."""
@@ -298,7 +298,7 @@ class _Point:
 
     def push(self, v: Array, through: LinearMap | None = None) -> Array:
         """Multiply the Jacobian by a direction: one forward pass."""
-        return np.ravel((through or self.map)(*self.split(v, own=True))).astype(np.float64)
+        return np.ravel((through or self.map)(*self.split(v, cast=True))).astype(np.float64)
 
     def pull(self, g: Array) -> Array:
         """Multiply a direction of the outputs by the Jacobian: one reverse pass."""
@@ -306,22 +306,22 @@ class _Point:
         return np.concatenate([np.ravel(bar) for bar in bars]).astype(np.float64)
 
     def neighbors(self, rng: np.random.Generator) -> list[LinearMap]:
-        """Linearize with every argument and every value of the list a rounding off.
+        """Linearize with every argument and every value of the list changed by a rounding.
 
-        How far a product with the Jacobian moves is how well it can be known in this precision.  All values of a line
-        are moved by the same factor, so that what was equal (in a maximum, say) stays equal.
+        The change of a product with the Jacobian shows how accurate it can be in this precision.  All values of a line
+        are moved by the same factor, so that equal values (in a maximum, say) stay equal.
         """
-        found: list[LinearMap] = []
+        neighbors: list[LinearMap] = []
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             for _ in range(NEIGHBORS):
                 moved = self.x * (1 + self.eps * rng.choice([-1.0, 1.0], self.n))
                 with contextlib.suppress(Exception):  # it may be outside the domain
-                    found.append(_rounded(linearize(self.f, *self.split(moved, own=True))[1], self.eps, rng))
-        return found
+                    neighbors.append(_rounded(linearize(self.f, *self.split(moved, cast=True))[1], self.eps, rng))
+        return neighbors
 
     def wobble(self, products: Array, V: Array, near: Sequence[LinearMap]) -> Array:
-        """Return how far ``J V`` moves among the neighbors."""
+        """Return the largest change of ``J V`` among the neighbors."""
         wobble = np.zeros(products.shape)
         for through in near:
             apart = np.abs(np.column_stack([self.push(v, through) for v in V.T]) - products)
@@ -338,7 +338,7 @@ class _Point:
 
 
 def _rounded(exact: LinearMap, eps: float, rng: np.random.Generator) -> LinearMap:
-    """Move the values that the rules of each line read by a rounding, up or down."""
+    """Return a map with the residuals of each line changed by a rounding, up or down."""
 
     def moved(value: Any, factor: float) -> Any:
         return value * value.dtype.type(factor) if getattr(getattr(value, "dtype", None), "kind", "") == "f" else value
@@ -391,15 +391,15 @@ def _check(point: _Point, rng: np.random.Generator) -> Report:
 
             return name_of
 
-        whole = m <= FULL
-        expected, allowed = (truth.value, tolerance) if whole else (G.T @ truth.value, np.abs(G).T @ tolerance)
+        full = m <= FULL
+        expected, allowed = (truth.value, tolerance) if full else (G.T @ truth.value, np.abs(G).T @ tolerance)
         size = np.abs(np.reshape(point.y, (m, 1))) / max(1.0, float(np.max(np.abs(point.x))))
-        kink, floor = (truth.kink, size) if whole else (None, np.abs(G).T @ size)
-        slack = rounding if whole else np.abs(G).T @ rounding
+        kink, floor = (truth.kink, size) if full else (None, np.abs(G).T @ size)
+        slack = rounding if full else np.abs(G).T @ rounding
         comparisons = (
             _compare("forward", truth.method, forward, truth.value, tolerance, names(True), truth.kink, size),
-            _compare("reverse", truth.method, backward, expected, allowed, names(whole), kink, floor),
-            _compare("forward", "reverse", forward if whole else G.T @ forward, backward, slack, names(whole)),
+            _compare("reverse", truth.method, backward, expected, allowed, names(full), kink, floor),
+            _compare("forward", "reverse", forward if full else G.T @ forward, backward, slack, names(full)),
             _adjoint_identity(point, near, rng),
         )
     notes = _extent(n, m)
@@ -437,7 +437,7 @@ def _demand_same_value(point: _Point) -> None:
 
 
 def _extent(n: int, m: int) -> list[str]:
-    """Say how much was checked."""
+    """Describe the extent of the check."""
     if n <= FULL and m <= FULL:
         extent = "Every entry of the Jacobian was checked."
     elif n <= FULL:
@@ -453,7 +453,7 @@ def _extent(n: int, m: int) -> list[str]:
 
 
 def _row_scale(*matrices: Array) -> Array:
-    """Return the largest entry of each row, as a column: what the roundings of a row are measured by."""
+    """Return the largest entry of each row as a column: the scale of the roundings of the row."""
     scale = np.zeros((matrices[0].shape[0], 1))
     for matrix in matrices:
         finite = np.where(np.isfinite(matrix), np.abs(matrix), 0.0)
@@ -471,33 +471,33 @@ def _compare(
     kink: Array | None = None,
     floor: Array | float = 0.0,
 ) -> Comparison:
-    """Compare two matrices entry by entry, and keep the worst entry of all and of each wrong row.
+    """Compare two matrices entry by entry; return the worst entry of all and of each wrong row.
 
     An entry counts as checked if its tolerance is small beside its row, or if it is 0 without rounding and the
     tolerance is small beside `floor`, the size of the output.
     """
     scale = np.maximum(_row_scale(expected, got), np.finfo(float).tiny)
     sharp = (tolerance <= 0.1 * scale) | ((got == 0) & (tolerance <= 1e-6 * floor))
-    known = np.isfinite(tolerance) & np.isfinite(expected) & (sharp if kink is None else sharp | kink)
+    checked = np.isfinite(tolerance) & np.isfinite(expected) & (sharp if kink is None else sharp | kink)
     distance = np.abs(got - expected)
-    bad = known & ~(distance <= tolerance)  # a NaN is wrong
+    bad = checked & ~(distance <= tolerance)  # a NaN is wrong
     with np.errstate(all="ignore"):
-        badness = np.where(known, distance / np.maximum(tolerance, np.finfo(float).tiny), -1.0)
+        badness = np.where(checked, distance / np.maximum(tolerance, np.finfo(float).tiny), -1.0)
     badness[np.isnan(badness)] = np.inf
 
     def entry(i: int, j: int) -> Entry:
         return Entry(name(i, j), i, j, float(got[i, j]), float(expected[i, j]), float(tolerance[i, j]))
 
     worst = None
-    if known.any():
+    if checked.any():
         i, j = np.unravel_index(int(np.argmax(badness)), got.shape)
         worst = entry(int(i), int(j))
     wrong = [entry(int(i), int(np.argmax(np.where(bad[i], badness[i], -1.0)))) for i in np.flatnonzero(bad.any(axis=1))]
-    return Comparison(got_name, expected_name, int(known.sum()), got.size, worst, tuple(wrong))
+    return Comparison(got_name, expected_name, int(checked.sum()), got.size, worst, tuple(wrong))
 
 
 def _adjoint_identity(point: _Point, near: Sequence[LinearMap], rng: np.random.Generator) -> Comparison:
-    """Compare <g, J t> with <J^T g, t> for random g and t: what a transposed rule gets wrong, wherever it is."""
+    """Compare <g, J t> with <J^T g, t> for random g and t: they differ if a rule is transposed wrongly."""
     name = "adjoint identity"
     if not point.n or not point.m:
         return Comparison(name, "", 0, 0, None, ())
@@ -525,26 +525,26 @@ def _kept(v: Array, point: _Point) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """Derivatives along the columns of V, how wrong they may be, and how they were had."""
+    """Derivatives along the columns of V, their errors, and the method that computed them."""
 
     value: Array
     error: Array
     kink: Array
-    """Where the derivatives from both sides differ: `value` is their middle, and `error` half of what is between."""
+    """True at a kink, where the one-sided derivatives differ: `value` is their mean, and `error` half of the gap."""
     method: str
     reason: str = ""
-    """Why it was not the complex step."""
+    """The reason against the complex step, if it was not used."""
 
     @property
     def tolerance(self) -> Array:
-        """What a right derivative may differ by: an estimate is taken with some safety, a kink as it is."""
+        """The tolerance for a right derivative: the error with a safety factor; at a kink, without one."""
         return np.where(self.kink, self.error * (1 + 1e-6), SAFETY * self.error)
 
 
 def find_truth(f: Callable[[Array], Array], x: Array, V: Array, eps: float = EPS) -> Truth:
-    """Differentiate `f` at `x` along the columns of `V` without any rule: by complex step, else by differences.
+    """Differentiate `f` at `x` along the columns of `V` without any rule: by complex step or by differences.
 
-    `eps` is the precision in which `f` computes.
+    `eps` is the precision of the computation of `f`.
 
     >>> truth = find_truth(lambda x: np.array([x[0] * x[1]]), np.array([2.0, 3.0]), np.eye(2))
     >>> truth.value, truth.method
@@ -567,11 +567,11 @@ def find_truth(f: Callable[[Array], Array], x: Array, V: Array, eps: float = EPS
     if any(c.dtype.kind != "c" for c in stepped):
         return differences("the function returns real numbers for complex ones")
     C = np.column_stack([c.imag / STEP for c in stepped])
-    known = np.isfinite(error) & ~kink
+    smooth = np.isfinite(error) & ~kink
     rounding = ROUNDINGS * eps * _row_scale(C, D)
-    if not np.all(np.abs(C - D)[known] <= (SAFETY * error + rounding)[known]):
+    if not np.all(np.abs(C - D)[smooth] <= (SAFETY * error + rounding)[smooth]):
         return differences("the function is not analytic there, since it disagrees with differences")
-    return Truth(np.where(known, C, D), np.where(known, 0.0, error), kink, "complex step")
+    return Truth(np.where(smooth, C, D), np.where(smooth, 0.0, error), kink, "complex step")
 
 
 def _differences(f: Callable[[Array], Array], x: Array, v: Array, eps: float) -> tuple[Array, Array, Array]:
@@ -589,12 +589,12 @@ def _differences(f: Callable[[Array], Array], x: Array, v: Array, eps: float) ->
 
 
 def _ladder(f: Callable[[Array], Array], x: Array, v: Array, h: float, eps: float) -> tuple[Array, Array, Array]:
-    """Extrapolate central differences with steps h, h/4, h/16... to step 0; return value, error, and where a kink is.
+    """Extrapolate central differences with steps h, h/4, h/16... to step 0; return value, error and kinks.
 
-    Ridders (1982), "Accurate computation of F'(x) and F'(x) F''(x)".  The error is how far the best number of the
-    table is from those that it was made of and from the one before it of the same order, and no less than rounding;
-    and if the smallest steps contradict it, how far they do.  At a kink, where the derivatives from both sides differ
-    however small the step, it is half the gap: what lies between them is as right as can be.
+    Ridders (1982), "Accurate computation of F'(x) and F'(x) F''(x)".  The error is the distance of
+    the best number of the table from those that it was made of and from the one before it of the same order; it is no
+    less than rounding, nor than the distance from the differences of the smallest steps, if these contradict it.  At a
+    kink, where the one-sided derivatives differ for all steps, it is half the gap: any value between them is right.
     """
     ratio, rungs, probes = 4.0, 11, (13, 16)
     far = float(np.max(np.abs(x), where=v != 0, initial=0.0))  # x + h v is rounded too
@@ -637,7 +637,7 @@ def _ladder(f: Callable[[Array], Array], x: Array, v: Array, h: float, eps: floa
 
 
 def _or_nan(f: Callable[[Array], Array], x: Array, shape: tuple[int, ...]) -> Array:
-    """Evaluate `f` beside the point, where it may not be defined or have another shape: NaN then."""
+    """Evaluate `f` near the point; return NaN if it is not defined there or has another shape."""
     try:
         y = f(x)
     except (ArithmeticError, ValueError, IndexError, np.linalg.LinAlgError):
@@ -649,7 +649,7 @@ def _or_nan(f: Callable[[Array], Array], x: Array, shape: tuple[int, ...]) -> Ar
 
 
 def _findings(point: _Point, comparisons: Sequence[Comparison], V: Array, rng: np.random.Generator) -> list[str]:
-    """Say of each wrong output which entry is wrong and where it is computed; then name the rules that are."""
+    """Describe the wrong entry of each wrong output with the place of its computation, and the wrong rules."""
     program: Program | None
     try:
         program = trace(point.f)(*point.args)
@@ -677,7 +677,7 @@ def _findings(point: _Point, comparisons: Sequence[Comparison], V: Array, rng: n
 
 
 def _localized(point: _Point, entry: Entry, V: Array, mode: str) -> Entry:
-    """Halve a wrong direction again and again, to the single input that is wrong."""
+    """Halve a wrong direction repeatedly, down to the single wrong input."""
     row = point.pull(np.eye(point.m)[entry.output]) if mode == "reverse" and point.m <= FULL else None
     support = np.arange(point.n)
     v = V[:, entry.input]
@@ -712,22 +712,22 @@ def _defined_at(program: Program | None, point: _Point, output: int) -> str:
 
 
 def wrong_rules(program: Program, args: Sequence[Any], rng: np.random.Generator) -> list[str]:
-    """Check every line of a Program by itself, and say which primitives have a rule that is wrong.
+    """Check every line of a Program by itself, and return a description of each primitive with a wrong rule.
 
     The rule is pushed and pulled through in random directions, and compared with differences of the primitive alone.
-    Of the body of a loop, the lines are checked at the values of its first steps.
+    The lines of a loop's body are checked at the values of its first steps.
     """
-    found: dict[str, str] = {}
-    _check_lines(program, args, rng, found, "")
-    return list(found.values())
+    faults: dict[str, str] = {}
+    _check_lines(program, args, rng, faults, "")
+    return list(faults.values())
 
 
 STEPS = 3
-"""How many steps of a loop are looked into."""
+"""The number of steps of a loop that are checked."""
 
 
 def _check_lines(
-    program: Program, args: Sequence[Any], rng: np.random.Generator, found: dict[str, str], within: str
+    program: Program, args: Sequence[Any], rng: np.random.Generator, faults: dict[str, str], within: str
 ) -> None:
     with np.errstate(all="ignore"):
         linearization = Linearization.of_program(program, *args)
@@ -736,25 +736,25 @@ def _check_lines(
         if isinstance(line.held, Holding):
             with np.errstate(all="ignore"):
                 runs = list(itertools.islice(run_of(line.held, row[2][1:]).programs(), STEPS))
-            for what, inner, values in runs:
-                _check_lines(inner, values, rng, found, f" {what}{within}")
-        if name in found or line.primitive.multiple:
+            for title, inner, values in runs:
+                _check_lines(inner, values, rng, faults, f" {title}{within}")
+        if name in faults or line.primitive.multiple:
             continue
         for atom in dict.fromkeys(a for a in line.inputs if isinstance(a, Var) and a.dtype.kind == "f" and a.size):
             with np.errstate(all="ignore"):
                 fault = _fault(line, row, atom, rng)
             if fault:
                 where = "" if line.location is None else f"\n{line.location.excerpt()}"
-                found[name] = (
+                faults[name] = (
                     f"The rule of {name} is wrong{within}. In  {line}\n  d{line.outputs[0]}/d{atom} {fault}{where}"
                 )
                 break
 
 
 def _fault(line: Line, row: Any, atom: Var, rng: np.random.Generator) -> str:
-    """Return what is wrong with the derivative of a line with respect to one of its variables; empty if nothing is."""
+    """Describe the fault in the derivative of a line with respect to one of its variables; empty if it is right."""
     primitive, parents, kept, params, _, _ = row
-    at = next(parents[k] for k, a in enumerate(line.inputs) if a is atom)
+    position = next(parents[k] for k, a in enumerate(line.inputs) if a is atom)
     y, *values = kept
     x = np.asarray(values[line.inputs.index(atom)], dtype=np.float64)
     if y.dtype.kind != "f" or not y.size:
@@ -773,22 +773,22 @@ def _fault(line: Line, row: Any, atom: Var, rng: np.random.Generator) -> str:
     d = truth.value[:, 0]
     pushed, pulled, scale = np.zeros(y.shape), 0.0, 0.0
     for parent, _, J in edges(row):
-        if parent == at:
+        if parent == position:
             pull = np.asarray(J.pull(g.astype(y.dtype)[()]), dtype=np.float64)
             pulled, scale = pulled + float(np.sum(pull * t)), scale + float(np.sum(np.abs(pull * t)))
             if primitive.jvp is None:
                 pushed = pushed + J.push(t.astype(atom.dtype)[()])
     if primitive.jvp is not None:
-        tangents = [t.astype(atom.dtype)[()] if parent == at else None for parent in parents]
+        tangents = [t.astype(atom.dtype)[()] if parent == position else None for parent in parents]
         pushed = np.asarray(primitive.jvp(tangents, kept[1:], 0, **params))
     ahead = np.broadcast_to(np.asarray(pushed, dtype=np.float64), y.shape)
     allowed = truth.tolerance[:, 0] + ROUNDINGS * eps * (np.max(np.abs(d[np.isfinite(d)]), initial=0.0) + 1e-300)
-    known = np.isfinite(allowed)
-    distance = np.where(known, np.abs(ahead.ravel() - d), 0.0)
-    if np.any(distance > np.where(known, allowed, np.inf)):
-        k = int(np.argmax(distance - np.where(known, allowed, 0.0)))
-        what = "is" if scalar else "times a random tangent is"
-        return f"{what} {ahead.ravel()[k]:.10g} by the rule, {d[k]:.10g} by {truth.method}."
+    finite = np.isfinite(allowed)
+    distance = np.where(finite, np.abs(ahead.ravel() - d), 0.0)
+    if np.any(distance > np.where(finite, allowed, np.inf)):
+        k = int(np.argmax(distance - np.where(finite, allowed, 0.0)))
+        verb = "is" if scalar else "times a random tangent is"
+        return f"{verb} {ahead.ravel()[k]:.10g} by the rule, {d[k]:.10g} by {truth.method}."
     across = float(np.sum(g * ahead))
     if abs(across - pulled) > ROUNDINGS * eps * (scale + float(np.sum(np.abs(g * ahead)))):
         return (

@@ -1,13 +1,13 @@
-"""Derivatives that the user gives: `custom_derivative` and `stop_gradient`.
+"""User-defined derivatives: `custom_derivative` and `stop_gradient`.
 
-A rule is given once, in whichever form is at hand, and the other mode follows from it:
+The user gives one rule, in any of three forms, and both modes follow from it:
 
-- the *local partial* (a diagonal, or the whole Jacobian) serves both modes as it is, as any primitive's does;
+- the *local partial* (a diagonal, or the full Jacobian) serves both modes, as that of any primitive;
 - a *forward* rule is linear in the tangent: traced as a function of the tangent and swept in reverse, it is transposed;
 - a *reverse* rule is linear in the adjoint, and is transposed in the same way.
 
-The function is one line of the list, ``u_3 = f(u_2)``.  Rules are plain NumPy, so derivatives of derivatives are had by
-tracing them; a block of seeds goes through a rule one by one.
+The function is one line of the list, ``u_3 = f(u_2)``.  Rules are plain NumPy, so higher derivatives follow by tracing
+them; the seeds of a block go through a rule one by one.
 """
 
 from __future__ import annotations
@@ -72,12 +72,13 @@ def stop_gradient(x: Any) -> Any:
 
 
 class custom_derivative:  # noqa: N801 - a decorator
-    """Give a function its derivative: a decorator, and then one of three ways to say the rule.
+    """Define the derivative of a function: a decorator, and then a rule in one of three forms.
 
     Parameters
     ----------
     f
-        The function, of arrays or trees of them; it is run on plain values only, and may do what cannot be traced.
+        The function, of arrays or trees of them; it runs on plain values only, so it may use code that cannot be
+        traced.
     nondiff_argnums
         The positions of arguments that rules take first and that have no derivative.  (Arguments that are no real
         numbers or arrays, strings and integers say, have none anyway.)
@@ -114,7 +115,7 @@ class custom_derivative:  # noqa: N801 - a decorator
     >>> float(wg.grad(log1pexp)(0.0))
     0.5
 
-    A reverse rule: the function with what is to be kept, then the adjoints of the arguments; the forward mode follows:
+    A reverse rule: the function with its residuals, then the adjoints of the arguments; the forward mode follows:
 
     >>> @wg.custom_derivative
     ... def clipped(x):
@@ -158,37 +159,37 @@ class custom_derivative:  # noqa: N801 - a decorator
         return f"<custom_derivative {self.name}>"
 
     def def_partial(self, *partials: Rule | None) -> None:
-        """Give the local partial for each argument: functions of the result and the arguments, None for zero.
+        """Set the local partial for each argument: functions of the result and the arguments, None for zero.
 
-        One returns an array of the result's shape (what each element's tangent is multiplied by), or the whole
-        Jacobian, of the result's shape followed by the argument's, or a `LocalJacobian`.
+        A partial is an array of the result's shape (the factor of each element's tangent), or the full Jacobian, of the
+        result's shape followed by the argument's, or a `LocalJacobian`.
         """
         self.rules = _Partials(self, partials)
 
     def defjvp(self, rule: Rule) -> Rule:
-        """Give a forward rule: ``rule(primals, tangents)`` returns the result and its tangent, linear in the tangents.
+        """Set a forward rule: ``rule(primals, tangents)`` returns the result and its tangent, linear in the tangents.
 
-        Both are tuples, one entry for each argument and of its structure; the tangent of what is no real array is
-        None.  Can be used as a decorator.
+        Both are tuples, one entry for each argument and of its structure; the tangent of an argument that is
+        no real array is None.  Can be used as a decorator.
         """
         self._give(_Forward(self, rule))
         return rule
 
     def defvjp(self, forward: Rule, backward: Rule) -> None:
-        """Give a reverse rule, in two parts.
+        """Set a reverse rule, in two parts.
 
-        ``forward(*args)`` returns the result and what is to be kept; ``backward(kept, y_bar)`` returns a tuple of the
+        ``forward(*args)`` returns the result and its residuals; ``backward(residuals, y_bar)`` returns a tuple of the
         adjoints of the arguments (None for zero), linear in ``y_bar``.
         """
         self._give(_Reverse(self, forward, backward))
 
     def _give(self, rules: _Forward | _Reverse) -> None:
-        """Enter a rule; one of each kind serve side by side, each its own mode."""
-        known = self.rules
-        if isinstance(known, _Forward) and isinstance(rules, _Reverse):
-            self.rules = _Both(known, rules)
-        elif isinstance(known, _Reverse) and isinstance(rules, _Forward):
-            self.rules = _Both(rules, known)
+        """Store a rule; a forward and a reverse rule are kept side by side, each for its own mode."""
+        first = self.rules
+        if isinstance(first, _Forward) and isinstance(rules, _Reverse):
+            self.rules = _Both(first, rules)
+        elif isinstance(first, _Reverse) and isinstance(rules, _Forward):
+            self.rules = _Both(rules, first)
         else:
             self.rules = rules
 
@@ -223,7 +224,7 @@ def _primitive_of(custom: custom_derivative) -> Primitive:
 
 
 class _Call:
-    """What is fixed in one call: the structures of arguments and result, and the arguments that do not move."""
+    """The static part of one call: tree structures, and the arguments that are not differentiated."""
 
     __slots__ = ("custom", "kept", "moving", "nondiff", "out_shapes", "out_structure", "static", "structure")
 
@@ -232,7 +233,7 @@ class _Call:
         self.moving = tuple(k for k, leaf in enumerate(leaves) if _moves(leaf))
         self.static = tuple(None if k in self.moving else leaf for k, leaf in enumerate(leaves))
         args, _ = trees.unflatten(structure, range(len(leaves)))
-        self.nondiff = frozenset(k for at in custom.nondiff for k in trees.flatten(args[at])[0])
+        self.nondiff = frozenset(k for n in custom.nondiff for k in trees.flatten(args[n])[0])
         self.out_structure: Any = None
         self.out_shapes: list[tuple[tuple[int, ...], Any]] | None = None
         self.kept: tuple[tuple[Any, ...], Any] | None = None
@@ -249,7 +250,7 @@ class _Call:
         self.out_structure = None if self.out_structure is None else trees.flatten(*self.out_structure)[1]
 
     def __eq__(self, other: object) -> bool:
-        """Calls are equal if only the operands differ; derivative programs may be shared then."""
+        """Return whether only the operands of two calls differ, so that they may share derivative programs."""
         if not isinstance(other, _Call) or other.custom is not self.custom or other.moving != self.moving:
             return False
         pairs = zip(self.static, other.static, strict=True)
@@ -261,7 +262,7 @@ class _Call:
         return hash((id(self.custom), self.structure, self.moving))
 
     def arguments(self, operands: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Put the operands of the line into their places among the arguments of the function."""
+        """Return the arguments of the function, with the operands of the line in their places."""
         leaves = list(self.static)
         for k, operand in zip(self.moving, operands, strict=True):
             leaves[k] = operand
@@ -269,12 +270,12 @@ class _Call:
         return args, kwargs
 
     def argument_of(self, k: int) -> int | None:
-        """Return the position of the argument that the k-th operand of the line belongs to; None if it has a name."""
+        """Return the position of the argument that the k-th operand of the line belongs to; None for a keyword."""
         args, _ = trees.unflatten(self.structure, range(len(self.static)))
         return next((n for n, arg in enumerate(args) if self.moving[k] in trees.flatten(arg)[0]), None)
 
     def spread(self, values: Sequence[Any]) -> tuple[Any, ...]:
-        """Return a tree like the positional arguments that differ, with `values` in the places of the operands."""
+        """Return the differentiable positional arguments, with `values` in the places of the operands."""
         leaves: list[Any] = [None] * len(self.static)
         for k, value in zip(self.moving, values, strict=True):
             leaves[k] = value
@@ -282,7 +283,7 @@ class _Call:
         return tuple(a for k, a in enumerate(args) if k not in self.custom.nondiff)
 
     def split(self, args: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        """Return the arguments that rules take first, and the rest."""
+        """Split the arguments into those that are not differentiated, which rules take first, and the others."""
         first = self.custom.nondiff
         return [args[k] for k in first], [a for k, a in enumerate(args) if k not in first]
 
@@ -297,14 +298,14 @@ class _Call:
         return np.concatenate([np.ravel(leaf) for leaf in leaves])
 
     def unpack(self, y: Any) -> Any:
-        """Return the result (or its tangent or adjoint) as the function returns it."""
+        """Return the result (or its tangent or adjoint) in the form in which the function returns it."""
         if self.out_shapes is None:
             return y
-        leaves, at = [], 0
+        leaves, start = [], 0
         for shape, dtype in self.out_shapes:
-            part = y[at] if shape == () else y[at : at + math.prod(shape)].reshape(shape)
+            part = y[start] if shape == () else y[start : start + math.prod(shape)].reshape(shape)
             leaves.append(part if part.dtype == dtype else part.astype(dtype))
-            at += math.prod(shape)
+            start += math.prod(shape)
         return trees.unflatten(self.out_structure, leaves)
 
 
@@ -314,18 +315,18 @@ def _moves(leaf: Any) -> bool:
     ) in "biufc"  # fmt: skip
 
 
-def _wrong(call: _Call, what: str, given: Any, wanted: Any) -> ShapeError:
+def _wrong(call: _Call, kind: str, shape: Any, expected: Any) -> ShapeError:
     return ShapeError(
         explain_at(
             caller(),
-            f"the rule of {call.custom.name} gives a {what} of shape {given}, and {wanted} is needed:",
+            f"the rule of {call.custom.name} gives a {kind} of shape {shape}, and {expected} is needed:",
             "A tangent has the shape of its result, an adjoint that of its argument; a partial that of the result, "
             "or that followed by the argument's.",
         )
     )
 
 
-# ---- What the primitive does ----
+# ---- The primitive ----
 
 
 def _compute(*operands: Any, call: _Call) -> Any:
@@ -334,7 +335,7 @@ def _compute(*operands: Any, call: _Call) -> Any:
     rules = call.custom.rules
     assert rules is not None
     context = current_context()
-    tapes, context.tapes = context.tapes, []  # the arrays that it makes are its own: no trace shall follow them
+    tapes, context.tapes = context.tapes, []  # no trace may record the arrays that it makes
     try:
         y = rules.value(call, operands, args, kwargs)
     finally:
@@ -348,7 +349,7 @@ def _compute(*operands: Any, call: _Call) -> Any:
 
 
 def _untraced(call: _Call, y: Any) -> Any:
-    """Return a plain result, which must not have been made from traced values."""
+    """Return a result as a plain value; raise LostGradientError if it was computed from traced values."""
     if not all_constant(join(y) if holds_traced(y) else y):
         raise LostGradientError(
             explain_at(
@@ -361,7 +362,7 @@ def _untraced(call: _Call, y: Any) -> Any:
 
 
 def _partial(k: int, y: Any, *operands: Any, call: _Call) -> LocalJacobian | None:
-    """Make the local Jacobian for the k-th operand."""
+    """Return the local Jacobian for the k-th operand."""
     if call.moving[k] in call.nondiff or operands[k].dtype.kind not in "fc":
         return None
     rules = call.custom.rules
@@ -373,20 +374,20 @@ _last = threading.local()
 
 
 def _shared(J: _Linear, g: Any, work: Callable[[], Any]) -> Any:
-    """Do work once that serves all operands of a line, which are asked for one after the other."""
+    """Return the result of `work` for one operand of a line; it is computed once for all operands of the line."""
     real = [k for k, x in enumerate(J._operands) if as_value(x).dtype.kind in "fc"]
     if len(real) == 1:
         return work()
     key = (J._call, g, *J._operands)
-    known = getattr(_last, "known", None)
-    same = known is not None and len(known[0]) == len(key) and all(a is b for a, b in zip(known[0], key, strict=True))
-    result = known[1] if known is not None and same else work()
-    _last.known = None if J._k == real[-1] else (key, result)
+    last = getattr(_last, "entry", None)
+    same = last is not None and len(last[0]) == len(key) and all(a is b for a, b in zip(last[0], key, strict=True))
+    result = last[1] if last is not None and same else work()
+    _last.entry = None if J._k == real[-1] else (key, result)
     return result
 
 
 class _Rules:
-    """How a function's derivative was given."""
+    """The rules that define the derivative of a function."""
 
     def __init__(self, custom: custom_derivative) -> None:
         self.custom = custom
@@ -396,12 +397,12 @@ class _Rules:
         return self.custom.f(*args, **kwargs)
 
     def jacobian(self, call: _Call, k: int, y: Any, operands: Sequence[Any]) -> LocalJacobian | None:
-        """Make the local Jacobian for the k-th operand."""
+        """Return the local Jacobian for the k-th operand."""
         raise NotImplementedError
 
 
 class _Partials(_Rules):
-    """By local partials."""
+    """Rules given as local partials."""
 
     def __init__(self, custom: custom_derivative, partials: Sequence[Rule | None]) -> None:
         super().__init__(custom)
@@ -409,13 +410,14 @@ class _Partials(_Rules):
 
     def jacobian(self, call: _Call, k: int, y: Any, operands: Sequence[Any]) -> LocalJacobian | None:
         args, kwargs = call.arguments(operands)
-        at = call.argument_of(k)
-        if at is None or at >= len(self.partials):
+        position = call.argument_of(k)
+        if position is None or position >= len(self.partials):
             raise UnsupportedError(
                 f"{self.custom.name} was given {len(self.partials)} partials, and it is differentiated with respect to "
-                f"argument {at}.\nGive {self.custom.name}.def_partial one for each argument, None where it is zero."
+                f"argument {position}.\n"
+                f"Give {self.custom.name}.def_partial one for each argument, None where it is zero."
             )
-        rule = self.partials[at]
+        rule = self.partials[position]
         if rule is None:
             return None
         x = operands[k]
@@ -439,7 +441,7 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
 
 
 class _Linear(LocalJacobian):
-    """A local Jacobian of which one action is a rule of the user's, and the other its transpose."""
+    """A local Jacobian with one action by the user's rule, and the other by its transpose."""
 
     __slots__ = ("_call", "_k", "_operands", "_rules", "_y")
 
@@ -458,17 +460,17 @@ class _Linear(LocalJacobian):
     def formula(self, operand: str) -> str:
         return f"D{self._call.custom.name}^T({operand})"
 
-    def checked(self, value: Any, shape: tuple[int, ...], what: str) -> Any:
-        """Return what a rule gave as an array of the shape it must have."""
+    def checked(self, value: Any, shape: tuple[int, ...], kind: str) -> Any:
+        """Return the result of a rule as an array; raise ShapeError if it does not have the given shape."""
         value = as_value(value)
         if value.shape != shape:
-            raise _wrong(self._call, what, value.shape, shape)
+            raise _wrong(self._call, kind, value.shape, shape)
         return value
 
 
-def _each(work: Callable[[Any, int], Any], block: Array, batch: int, whole: bool) -> Array:
-    """Apply the action of a rule to a block of seeds: at once, or one by one."""
-    if not batch or whole:
+def _each(work: Callable[[Any, int], Any], block: Array, batch: int, takes_blocks: bool) -> Array:
+    """Apply `work` to a block of seeds at once, or to one seed after the other, and stack the results."""
+    if not batch or takes_blocks:
         return work(block, batch)
     if len(block) == 0:
         one = work(np.zeros(block.shape[1:], block.dtype), batch - 1)
@@ -477,12 +479,12 @@ def _each(work: Callable[[Any, int], Any], block: Array, batch: int, whole: bool
 
 
 def _transposed(linear: Callable[..., Any], zeros: Sequence[Any]) -> Linearization:
-    """Trace a linear function, to sweep it in reverse."""
+    """Linearize a linear function; a reverse sweep over it is its transpose."""
     return Linearization.of_trace(run(linear, zeros, {}, range(len(zeros)), False))
 
 
 class _Forward(_Rules):
-    """By a forward rule."""
+    """A forward rule; it is transposed for the reverse mode."""
 
     pushes_blocks, pulls_blocks = False, True
 
@@ -519,16 +521,16 @@ class _Forward(_Rules):
         real = [k for k, zero in enumerate(zeros) if zero is not None]
 
         def linear(*tangents: Any) -> Any:
-            whole: list[Any] = list(zeros)
+            all_tangents: list[Any] = list(zeros)
             for k, t in zip(real, tangents, strict=True):
-                whole[k] = t
-            return self.tangent(J, whole)
+                all_tangents[k] = t
+            return self.tangent(J, all_tangents)
 
         def pull() -> list[Any]:
             try:
-                found = _transposed(linear, [zeros[k] for k in real])
-                (position,) = found.outputs
-                return reverse(found, {position: g} if position >= 0 else {}, batch)
+                linearization = _transposed(linear, [zeros[k] for k in real])
+                (position,) = linearization.outputs
+                return reverse(linearization, {position: g} if position >= 0 else {}, batch)
             except RecursionError:
                 raise UnsupportedError(
                     f"the forward rule of {self.custom.name} applies {self.custom.name} to a tangent, "
@@ -540,7 +542,7 @@ class _Forward(_Rules):
 
 
 class _Reverse(_Rules):
-    """By a reverse rule."""
+    """A reverse rule; it is transposed for the forward mode."""
 
     pushes_blocks, pulls_blocks = True, False
 
@@ -566,12 +568,12 @@ class _Reverse(_Rules):
         return _Linear(self, call, k, y, operands)
 
     def adjoints(self, J: _Linear, g: Any) -> list[Any]:
-        """Run the rule; return an adjoint for each operand, None where it is zero."""
+        """Run the rule; return an adjoint for each operand, None for zero."""
         call = J._call
         args, kwargs = call.arguments(J._operands)
-        known = call.kept
-        if known is not None and all(a is b for a, b in zip(known[0], J._operands, strict=True)):
-            kept = known[1]
+        last = call.kept  # the operands of the last evaluation, and its residuals
+        if last is not None and all(a is b for a, b in zip(last[0], J._operands, strict=True)):
+            kept = last[1]
         else:
             kept = self._run(args, kwargs)[1]
         first, rest = call.split(args)
@@ -585,11 +587,11 @@ class _Reverse(_Rules):
             )
         places, _ = trees.unflatten(call.structure, range(len(call.static)))
         places = [p for n, p in enumerate(places) if n not in self.custom.nondiff]
-        found: dict[int, Any] = {}
+        bar_of: dict[int, Any] = {}
         for place, bar in zip(places, bars, strict=True):
             leaves, structure = trees.flatten(place)
             if bar is not None and leaves:
-                found.update(
+                bar_of.update(
                     zip(
                         leaves,
                         trees.flatten_as(structure, bar, f"the adjoint that {self.custom.name}'s rule gives"),
@@ -598,7 +600,7 @@ class _Reverse(_Rules):
                 )
         result = []
         for k, x in zip(call.moving, J._operands, strict=True):
-            bar, x = found.get(k), as_value(x)
+            bar, x = bar_of.get(k), as_value(x)
             if bar is not None and x.dtype.kind in "fc":
                 bar = J.checked(bar, x.shape, "adjoint")
                 bar = bar if bar.dtype == x.dtype else bar.astype(x.dtype)
@@ -616,21 +618,21 @@ class _Reverse(_Rules):
             bar = self.adjoints(J, g)[J._k]
             return np.zeros(x.shape, x.dtype)[()] if bar is None else bar
 
-        found = _transposed(linear, [np.zeros(J.out_shape, J._y.dtype)[()]])
-        (position,) = found.outputs
-        (y_dot,) = reverse(found, {position: t} if position >= 0 else {}, batch)
+        linearization = _transposed(linear, [np.zeros(J.out_shape, J._y.dtype)[()]])
+        (position,) = linearization.outputs
+        (y_dot,) = reverse(linearization, {position: t} if position >= 0 else {}, batch)
         return np.zeros(t.shape[:batch] + J.out_shape, J._y.dtype)[()] if y_dot is None else y_dot
 
 
 class _Both(_Rules):
-    """By a forward and a reverse rule."""
+    """A forward and a reverse rule."""
 
     pushes_blocks, pulls_blocks = False, False
 
     def __init__(self, forward: _Forward, backward: _Reverse) -> None:
         super().__init__(forward.custom)
         self.forward, self.backward = forward, backward
-        self.value = backward.value  # type: ignore[method-assign]  # it keeps what the reverse rule reads
+        self.value = backward.value  # type: ignore[method-assign]  # it keeps the residuals of the reverse rule
         self.push, self.pull = forward.push, backward.pull
 
     def jacobian(self, call: _Call, k: int, y: Any, operands: Sequence[Any]) -> LocalJacobian:

@@ -1,8 +1,8 @@
 """Diagnosis: where a NaN or an infinity comes from, in a function or in its derivative.
 
-The list is gone through in order, and the first line whose operands are finite and whose result is not is the one.  If
-the function is finite throughout, its derivative is accumulated outside-in, edge by edge, and the first local partial
-that is not finite (where the adjoint that meets it is not zero) is the one.
+The search goes through the list in order, to the first line with finite operands and a result that is not finite.  If
+all values are finite, it accumulates the derivative outside-in, edge by edge, to the first local partial that is not
+finite (and meets an adjoint that is not zero).
 
 >>> import numpy as np, wengert as wg
 >>> print(wg.why_nan(lambda x: np.sqrt(x[0]) * x[1])(np.array([0.0, 1.0])).summary)
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from wengert.api import trace_at
-from wengert.arguments import Argnums
+from wengert.arguments import ArgnumsLike
 from wengert.control.backward import ReverseSweep
 from wengert.control.branch import Branches
 from wengert.control.execution import Adjoints, run_of
@@ -38,12 +38,12 @@ Array = Any
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the first value that is not finite entered; falsy if every value is finite.  Prints as a few lines.
+    """The origin of the first value that is not finite; falsy if every value is finite.  Prints as a few lines.
 
     Attributes
     ----------
     summary
-        What happened, in one sentence.
+        The origin in one sentence.
     where
         ``"arguments"``, ``"function"``, ``"derivative"`` or ``"nowhere"``.
     line
@@ -81,7 +81,7 @@ class Origin:
         return "\n".join([paragraph(self._sentence), *excerpt])
 
 
-def why_nan(f: Callable[..., Any], argnums: Argnums = None) -> Callable[..., Origin]:
+def why_nan(f: Callable[..., Any], argnums: ArgnumsLike = None) -> Callable[..., Origin]:
     """Return a function that finds where the first NaN or infinity enters `f`, or its derivative, at a point.
 
     Parameters
@@ -94,7 +94,7 @@ def why_nan(f: Callable[..., Any], argnums: Argnums = None) -> Callable[..., Ori
     Returns
     -------
     callable
-        Takes what `f` takes; returns an `Origin`, which is falsy if every value and derivative is finite.
+        Takes the arguments of `f`; returns an `Origin`, which is falsy if every value and derivative is finite.
 
     Examples
     --------
@@ -137,10 +137,10 @@ def _in_function(program: Program, point: list[Any]) -> Origin:
     for line in program.lines:
         if isinstance(line.held, Holding):
             run = run_of(line.held, [value_of(a, environment) for a in line.inputs])
-            for what, inner, values in run.programs():
+            for title, inner, values in run.programs():
                 origin = _in_function(inner, list(values))
                 if origin:
-                    return _inside(what, origin)
+                    return _inside(title, origin)
         for var in line.outputs:
             index = _first(environment[var])
             if index is None:
@@ -152,14 +152,16 @@ def _in_function(program: Program, point: list[Any]) -> Origin:
                 text = f"{line.primitive.name} has a constant operand with an element that is {element}"
                 return _origin(text, "function", line, (), element)
             element = np.asarray(environment[var])[index]
-            at = _operands_at(operands, index, np.shape(environment[var]))
-            return _origin(f"{line.primitive.name} is {element} where {_said(at)}", "function", line, at, element)
+            elements = _operands_at(operands, index, np.shape(environment[var]))
+            return _origin(
+                f"{line.primitive.name} is {element} where {_described(elements)}", "function", line, elements, element
+            )
     return Origin("every value and derivative is finite")
 
 
-def _inside(what: str, origin: Origin) -> Origin:
-    """Say in which step of a loop, or which branch, something was found."""
-    return dataclasses.replace(origin, summary=f"{what}, {origin.summary}")
+def _inside(title: str, origin: Origin) -> Origin:
+    """Return an origin with the step of the loop, or the branch, in which it was found."""
+    return dataclasses.replace(origin, summary=f"{title}, {origin.summary}")
 
 
 def _in_derivative(program: Program, point: list[Any]) -> Origin:
@@ -172,7 +174,7 @@ def _in_derivative(program: Program, point: list[Any]) -> Origin:
 
 
 def _backward(program: Program, linearization: Linearization, bars: dict[int, Any]) -> Origin:
-    """Accumulate outside-in, edge by edge; what is left in `bars` are the adjoints of the independent variables."""
+    """Accumulate outside-in, edge by edge; leave the adjoints of the independent variables in `bars`."""
     lines = {p: line for row, line in zip(linearization.rows, program.lines, strict=True) for p in outputs_of(row)}
     for row in reversed(linearization.rows):
         adjoints = {position: bars.pop(position) for position in outputs_of(row) if position in bars}
@@ -198,18 +200,18 @@ def _backward(program: Program, linearization: Linearization, bars: dict[int, An
                 element = np.asarray(full)[index]
                 shape = np.shape(full)
                 elementwise = isinstance(J, Diagonal)
-                at = _operands_at(kept[1:], index, shape) if elementwise else ()
+                elements = _operands_at(kept[1:], index, shape) if elementwise else ()
                 c = np.broadcast_to(np.asarray(J.c), shape)[index] if isinstance(J, Diagonal) else element
                 which = f" with respect to operand {k + 1}" if len(row[1]) > 1 else ""
-                said = f" where {_said(at)}" if at else ""
+                said = f" where {_described(elements)}" if elements else ""
                 text = f"the derivative of {row[0].name}{which} is {c}{said}"
-                return _origin(text, "derivative", lines[out], at, c)
+                return _origin(text, "derivative", lines[out], elements, c)
             bars[parent] = bars[parent] + part if parent in bars else part
     return Origin("every value and derivative is finite")
 
 
 def _in_steps(held: Loop | Branches, operands: Sequence[Any], bars: Sequence[Any]) -> Origin:
-    """Go back through the steps of a loop (or the branch that is taken), each edge by edge."""
+    """Accumulate outside-in through the steps of a loop (or the branch that is taken), edge by edge."""
     run = run_of(held, operands)
     programs = list(run.programs())
     adjoints = None
@@ -217,33 +219,35 @@ def _in_steps(held: Loop | Branches, operands: Sequence[Any], bars: Sequence[Any
         able = tuple(np.asarray(x).dtype.kind in "fc" for x in operands)
         sweep = ReverseSweep.over(held, tuple(g is not None for g in bars), able)
         adjoints = Adjoints(held, sweep, bars, operands)
-    for s, (what, program, values) in reversed(list(enumerate(programs))):
+    for s, (title, program, values) in reversed(list(enumerate(programs))):
         linearization = Linearization.of_program(program, *values)
         place = held.index(s, len(programs)) if isinstance(held, Loop) else 0
         received = bars if adjoints is None else adjoints.received(place)
         seeds = by_position(linearization.outputs, received)
         origin = _backward(program, linearization, seeds)
         if origin:
-            return _inside(what, origin)
+            return _inside(title, origin)
         if adjoints is not None:
             adjoints.passed(place, [seeds.get(k) for k in range(len(values))])
     return Origin("every value and derivative is finite")
 
 
 def _operands_at(operands: Any, index: tuple[int, ...], shape: tuple[int, ...]) -> tuple[float, ...]:
-    """Return the elements of the operands that go into one element of the result, where they broadcast to it."""
+    """Return the elements of the operands that one element of the result depends on; none if they do not broadcast."""
     try:
         return tuple(np.broadcast_to(np.asarray(o), shape)[index].item() for o in operands)
     except ValueError:  # a sum, a product of matrices: the operand is not one number
         return ()
 
 
-def _said(at: tuple[float, ...]) -> str:
-    if not at:
+def _described(operands: tuple[float, ...]) -> str:
+    if not operands:
         return "its operands are finite"
-    return f"its operand is {at[0]!r}" if len(at) == 1 else f"its operands are {', '.join(map(repr, at))}"
+    if len(operands) == 1:
+        return f"its operand is {operands[0]!r}"
+    return f"its operands are {', '.join(map(repr, operands))}"
 
 
-def _origin(text: str, where: str, line: Line, at: tuple[float, ...], value: Any) -> Origin:
+def _origin(text: str, where: str, line: Line, operands: tuple[float, ...], value: Any) -> Origin:
     number = float(np.real(value))
-    return Origin(text, where, str(line), line.primitive.name, at, number, line.location)
+    return Origin(text, where, str(line), line.primitive.name, operands, number, line.location)

@@ -1,10 +1,10 @@
-"""What can go wrong, in one tree; and where in the user's code it did.
+"""The exceptions and warnings of wengert in one tree, and the places in the user's code that they name.
 
 ::
 
     WengertError
-     |-- ArgumentError    (TypeError)            what the function was called with cannot be differentiated
-     |-- ResultError      (TypeError)            what the function returned cannot be differentiated
+     |-- ArgumentError    (TypeError)            an argument of the function cannot be differentiated
+     |-- ResultError      (TypeError)            the result of the function cannot be differentiated
      |-- UnsupportedError (NotImplementedError)  a function that has no rule was called on a traced value
      |-- LostGradientError(TypeError)            a traced value was about to become a plain number
      |-- EscapedError     (RuntimeError)         a traced value was used after its trace had ended
@@ -12,19 +12,19 @@
      |-- ShapeError       (ValueError)           shapes that do not go together
      |    `-- AxisError   (numpy's, IndexError)  an axis that the array does not have
      |-- MatrixError      (LinAlgError)          NumPy refuses a matrix: singular, not square, not positive definite
-     |-- DegenerateError  (ArithmeticError)      no derivative: it hangs on vectors that are not determined
+     |-- DegenerateError  (ArithmeticError)      no derivative: it depends on vectors that are not unique
      |-- BranchError      (RuntimeError)         a Program was evaluated where its function takes another branch
      |-- ImpureError      (RuntimeError)         a jitted function draws random numbers, or writes outside of itself
      |-- ProgramError     (ValueError)           a Program that is not well formed
      |-- DerivativeError  (AssertionError)       derivatives that were checked and found wrong
      |-- PickleError      (PickleError)          something cannot be pickled, or cannot be read back here
-     `-- LoadError        (ImportError)          a file or function named on the command line cannot be had
+     `-- LoadError        (ImportError)          a file or function named on the command line cannot be found
 
     DomainWarning (RuntimeWarning)               a function was evaluated outside its domain
     JitWarning    (RuntimeWarning)               a jitted function prints, or takes too many branches to keep them all
 
-Every message has three parts: what happened to which value, in which line of the user's code, and what to write
-instead.  Each class is also the built-in exception that a NumPy user would expect in its place.
+Every message has three parts: the fault with its value, the line of the user's code, and the remedy.  Each class is
+also the built-in exception that a NumPy user would expect in its place.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ LIBRARIES = (PACKAGE,) + tuple(
 )
 
 SCIPY = None if _SCIPY is None or _SCIPY.origin is None else os.path.dirname(os.path.abspath(_SCIPY.origin)) + os.sep
-"""Where SciPy's modules are."""
+"""The folder of SciPy's modules."""
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A place in the user's source code: file, line, and the columns of the expression where they are known.
+    """A place in the user's source code: file, line, and the columns of the expression if they are known.
 
-    It pickles with the text of the line, which the process that reads it may not have.
+    It is pickled with the text of the line, which the reading process may not have.
     """
 
     file: str
@@ -88,7 +88,7 @@ class Location:
 
     @property
     def text(self) -> str:
-        """The whole source line, without its indentation; empty where the source is not to be had."""
+        """The whole source line, without its indentation; empty if the source is not available."""
         return self._source_line().strip()
 
     @property
@@ -120,15 +120,15 @@ class Location:
 
 
 RawLocation = tuple[CodeType, int] | Location
-"""A code object and the offset of an instruction in it: cheap to take while tracing, resolved when it is asked for.
+"""A code object and the offset of an instruction in it: cheap to record while tracing, resolved on demand.
 
-Of a Program that was pickled, the Location itself.
+In an unpickled Program, the Location itself.
 """
 
 
 @functools.lru_cache(maxsize=1024)
 def located(raw: RawLocation | None) -> Location | None:
-    """Resolve a place for a pickle: one Location for all lines that come from it."""
+    """Resolve a place for a pickle, to one Location for all lines from it."""
     return Location.of(raw)
 
 
@@ -146,7 +146,7 @@ def caller() -> RawLocation | None:
 
 
 def is_called_by_scipy() -> bool:
-    """Tell whether it is a function of SciPy's that has called wengert, and not the user's own."""
+    """Return whether wengert was called by a function of SciPy, not by the user's code."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(LIBRARIES):
         if SCIPY is not None and frame.f_code.co_filename.startswith(SCIPY):
@@ -156,7 +156,7 @@ def is_called_by_scipy() -> bool:
 
 
 def explain_at(raw: RawLocation | None, happened: str, instead: str) -> str:
-    """Compose a message of three parts: what happened, where, and what to write instead."""
+    """Compose a message of three parts: the fault, its place, and the remedy."""
     location = Location.of(raw)
     where = "" if location is None else f"\n{location.excerpt()}"
     return f"{happened}{where}\n{instead}"
@@ -167,11 +167,11 @@ class WengertError(Exception):
 
 
 class ArgumentError(WengertError, TypeError):
-    """What the function was called with cannot be differentiated (integers, strings, lists...)."""
+    """An argument of the function cannot be differentiated (integers, strings, lists...)."""
 
 
 class ResultError(WengertError, TypeError):
-    """What the function returned cannot be differentiated (None, a string, a vector where a scalar is needed...)."""
+    """The result of the function cannot be differentiated (None, a string, a vector where a scalar is needed...)."""
 
 
 class UnsupportedError(WengertError, NotImplementedError):
@@ -203,13 +203,13 @@ class MatrixError(WengertError, np.linalg.LinAlgError):
 
 
 class DegenerateError(WengertError, ArithmeticError):
-    """A derivative hangs on vectors that are not determined: those of a repeated eigenvalue or singular value."""
+    """A derivative depends on vectors that are not unique: those of a repeated eigenvalue or singular value."""
 
 
 class BranchError(WengertError, RuntimeError):
     """A Program was evaluated at a point where its function would have taken another branch.
 
-    A loop tries its branches one after the other, so the message is put together when it is asked for.
+    A loop tries its branches one after the other, so the message is composed on demand.
     """
 
     def __init__(self, message: str | Callable[[], str]) -> None:
@@ -240,7 +240,7 @@ class PickleError(WengertError, pickle.PickleError):
 
 
 class LoadError(WengertError, ImportError):
-    """A file or function that was named on the command line cannot be had."""
+    """A file or function that was named on the command line cannot be found."""
 
 
 class DomainWarning(RuntimeWarning):

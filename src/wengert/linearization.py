@@ -1,7 +1,7 @@
 """Linearization: a list of lines, and on every edge its local Jacobian.
 
-`Linearization` holds the rows of a trace with the values that the rules read.  Its edges are made when they are asked
-for: a rule runs once for each edge that a sweep reaches, forward or reverse, and never for an operand that is constant.
+`Linearization` holds the rows of a trace with the values that the rules read.  Its edges are made on demand: a rule
+runs once for each edge that a sweep reaches, forward or reverse, and never for a constant operand.
 
 >>> import numpy as np, wengert as wg
 >>> print(wg.linearize(lambda x: x[0] * np.log(x[1]), np.array([2.0, 1.0]))[1].graph)
@@ -72,7 +72,7 @@ class Linearization:
 
     @classmethod
     def of_trace(cls, trace: Trace) -> Linearization:
-        """Linearize what was just traced: the values rode along."""
+        """Linearize a trace at the values that it recorded."""
         outputs: list[int] = []
         values: list[Any] = []
         for group in trace.results:
@@ -85,7 +85,7 @@ class Linearization:
 
     @classmethod
     def of_program(cls, program: Program, *args: Any) -> Linearization:
-        """Linearize a Program at a point by evaluating it there; what that records has the places of its lines."""
+        """Linearize a Program at a point, by evaluating it there; the recorded rows have the places of its lines."""
         return cls.of_variables(program, values_of_inputs(program, args))
 
     @classmethod
@@ -166,7 +166,7 @@ def active_rows(linearization: Linearization) -> list[Row]:
 
 
 class OfOutput(LocalJacobian):
-    """The edge from one operand to one of several results: all others are left aside."""
+    """The edge from one operand to one of several results of a line."""
 
     __slots__ = ("_k", "_n", "_row")
 
@@ -189,7 +189,7 @@ class OfOutput(LocalJacobian):
 
 
 def by_position(positions: Iterable[int], values: Iterable[Any]) -> dict[int, Any]:
-    """Return tangents or adjoints by their positions: zeros (None) and constants left out, those of one place added up.
+    """Return tangents or adjoints by position, without zeros (None) and constants; those of one position are added.
 
     >>> by_position([3, -1, 3, 4], [1.0, 5.0, 2.0, None])
     {3: 3.0}
@@ -202,7 +202,7 @@ def by_position(positions: Iterable[int], values: Iterable[Any]) -> dict[int, An
 
 
 def edges(row: Row) -> Iterator[tuple[int, int, LocalJacobian]]:
-    """Yield the edges into one row: the positions that each leads from and to, and its local Jacobian."""
+    """Yield the edges into one row: source position, target position and local Jacobian of each."""
     primitive, parents, kept, params, _, out = row
     for k, parent in enumerate(parents):
         if parent < 0:

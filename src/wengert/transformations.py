@@ -1,4 +1,4 @@
-"""What a transformation returns: a function made of another, such as ``grad(f)``, that prints, binds and pickles.
+"""The results of transformations: functions such as ``grad(f)``, which print, bind as methods and pickle.
 
 >>> import numpy as np, wengert as wg
 >>> def energy(x):
@@ -33,7 +33,7 @@ _ASSIGNED = tuple(name for name in functools.WRAPPER_ASSIGNMENTS if name != "__d
 
 
 class Documentation:
-    """The docstring of a `Transformed`, put together when it is asked for; for the class itself, that of the class."""
+    """The docstring of a `Transformed`, composed on demand; for the class itself, that of the class."""
 
     def __init__(self, of_class: str) -> None:
         self._of_class = of_class
@@ -46,21 +46,21 @@ class Documentation:
 
 
 class Transformed:
-    """A function that a transformation made of another; it has the name and signature of that.
+    """A function made by a transformation, with the name and signature of the function it was made from.
 
-    It pickles as the transformation, the function and the options: by their names, as functions do.  As an attribute of
-    a class it is a method.
+    It is pickled as the transformation, the function and the options; functions are pickled by name.  As an attribute
+    of a class it is a method.
 
     Attributes
     ----------
     transformation
-        What made it: ``wg.grad``.
+        The function that made it: ``wg.grad``.
     function
         The function that is transformed.
     options
         The keyword arguments of the transformation.
     compute
-        Does the work, of a tuple of arguments and a dict of keyword arguments.
+        The computation, a function of a tuple of arguments and a dict of keyword arguments.
     """
 
     __slots__ = ("__dict__", "__weakref__", "compute", "function", "options", "transformation")
@@ -92,7 +92,7 @@ class Transformed:
         return f"{self.transformation.__name__}({name or repr(function)}{''.join(options)})"
 
     def _particular(self) -> dict[str, Any]:
-        """Return the options that are not the transformation's defaults."""
+        """Return the options that differ from the transformation's defaults."""
         parameters = inspect.signature(self.transformation).parameters
         return {name: value for name, value in self.options.items() if value is not parameters[name].default}
 
@@ -110,7 +110,7 @@ Transformed.__doc__ = Documentation(Transformed.__doc__ or "")  # type: ignore[a
 
 
 def _transform(transformation: Function, function: Function, options: dict[str, Any]) -> Any:
-    """Apply a transformation again, where what it returned is read back."""
+    """Apply a transformation again, to unpickle its result."""
     return transformation(function, **options)
 
 
@@ -141,17 +141,17 @@ def _said(value: Any) -> str:
 
 
 def is_global(function: Any) -> bool:
-    """Tell whether a function stands in its module under its own name, where pickle looks for it."""
+    """Return whether pickle finds a function in its module under its own name."""
     value: Any = sys.modules.get(getattr(function, "__module__", None) or "")
     for name in getattr(function, "__qualname__", "<locals>").split("."):
         value = getattr(value, name, None)
     return value is function
 
 
-def demand_picklable(function: Any, whole: str) -> None:
-    """Raise PickleError if pickle will not find a function by its name, and nothing is loaded that pickles it by value.
+def demand_picklable(function: Any, wrapper: str) -> None:
+    """Raise PickleError if pickle cannot find a function by name, and no loaded library pickles it by value.
 
-    `whole` is what wraps the function.
+    `wrapper` names the object that wraps the function, for the message.
     """
     if not isinstance(function, FunctionType) or is_global(function):
         return
@@ -159,7 +159,7 @@ def demand_picklable(function: Any, whole: str) -> None:
         return
     code = function.__code__
     raise PickleError(
-        f"{whole} cannot be pickled: its function {function.__qualname__} ({code.co_filename}:{code.co_firstlineno}) "
+        f"{wrapper} cannot be pickled: its function {function.__qualname__} ({code.co_filename}:{code.co_firstlineno}) "
         "cannot be found by name.\n"
         "Define it by def at the top level of a module; or pickle with cloudpickle, which takes functions by value."
     )

@@ -1,8 +1,8 @@
 """Trees of arrays: arguments and results that are dicts, lists, tuples, named tuples, dataclasses and None, nested.
 
-A tree is flattened to its leaves and a *structure* that puts leaves together again; None is a tree without leaves, and
-anything of an unknown type is a leaf.  The work is done by ``optree``, which is imported when the first tree is met:
-arrays and numbers never come here.
+A tree is flattened to its leaves and a *structure* that rebuilds the tree from leaves; None is a tree without leaves,
+and a value of any other type is a leaf.  ``optree`` does the work.  It is imported when the first tree is flattened, so
+programs with arrays and numbers alone never import it.
 
 >>> leaves, structure = flatten({"w": [1.0, 2.0], "b": None})
 >>> leaves, paths({"w": [1.0, 2.0], "b": None}, "params")
@@ -23,14 +23,14 @@ from wengert.errors import ArgumentError, caller, explain_at
 
 Structure = Any
 NAMESPACE = "wengert"
-"""Where dataclasses are entered as trees; what users register with optree themselves is found too."""
+"""The namespace in which dataclasses are registered; types that users register globally are found too."""
 _CONTAINERS = frozenset({list, tuple, dict, type(None)})
 _lock = threading.Lock()
 _optree: Any = None
 
 
 def optree() -> Any:
-    """Import optree when a tree is first met."""
+    """Import optree on first use."""
     global _optree
     if _optree is None:
         import optree
@@ -40,7 +40,7 @@ def optree() -> Any:
 
 
 def flatten(tree: Any) -> tuple[list[Any], Structure]:
-    """Take a tree apart: its leaves from left to right (dicts by sorted keys), and what puts them together again.
+    """Return the leaves of a tree from left to right (dicts by sorted keys), and its structure.
 
     >>> flatten((1.0, {"b": 3.0, "a": 2.0}))[0]
     [1.0, 2.0, 3.0]
@@ -58,7 +58,7 @@ def flatten(tree: Any) -> tuple[list[Any], Structure]:
 
 
 def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:
-    """Put leaves together to a tree.
+    """Rebuild a tree from its structure and leaves.
 
     >>> unflatten(flatten([0, (0, 0)])[1], [1, 2, 3])
     [1, (2, 3)]
@@ -67,7 +67,7 @@ def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:
 
 
 def skeleton(structure: Structure) -> Any:
-    """Return a tree of a structure: what pickles, and is flattened to the structure again in another process.
+    """Return a tree of the given structure: it can be pickled, and flattens to the structure in another process.
 
     >>> skeleton(flatten({"a": 1.0, "b": [2.0, None]})[1])
     {'a': 0, 'b': [1, None]}
@@ -86,7 +86,7 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
 
 
 def paths(tree: Any, name: str) -> list[str]:
-    """Say how each leaf is reached, in Python: ``params['layer'][0]``.
+    """Return the Python expression of each leaf: ``params['layer'][0]``.
 
     >>> paths([0.0, {"a": 0.0}], "x")
     ['x[0]', "x[1]['a']"]
@@ -101,17 +101,17 @@ def identifiers(structure: Structure, name: str) -> list[str]:
     >>> identifiers(flatten({"layer": [0.0, 0.0]})[1], "params")
     ['params_layer_0', 'params_layer_1']
     """
-    found: list[str] = []
+    names: list[str] = []
     for accessor in structure.accessors():
         written = re.sub(r"\W+", "_", accessor.codify(name)).strip("_")
-        while written in found:
+        while written in names:
             written += "_"
-        found.append(written)
-    return found
+        names.append(written)
+    return names
 
 
 def flatten_as(structure: Structure, tree: Any, what: str) -> list[Any]:
-    """Take apart a tree that must have a given structure; ArgumentError saying how it differs.
+    """Return the leaves of a tree that must have the given structure; raise ArgumentError if it differs.
 
     >>> flatten_as(flatten({"a": 0.0})[1], {"a": 5.0}, "the tangent of x")
     [5.0]
@@ -131,7 +131,7 @@ def flatten_as(structure: Structure, tree: Any, what: str) -> list[Any]:
 
 
 def _register(cls: type[Any]) -> None:
-    """Enter a dataclass as a tree whose children are its fields, but those with ``metadata={"static": True}``."""
+    """Register a dataclass as a tree of its fields, except those with ``metadata={"static": True}``."""
     fields = dataclasses.fields(cls)
     moving = tuple(f.name for f in fields if not f.metadata.get("static"))
     static = tuple(f.name for f in fields if f.metadata.get("static"))

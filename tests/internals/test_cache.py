@@ -21,7 +21,7 @@ XS = np.linspace(0.5, 1.5, 4)
 
 @pytest.fixture(autouse=True)
 def _nothing_known():
-    cache._known.cache_clear()
+    cache._shared_form.cache_clear()
 
 
 def looped(body):
@@ -46,7 +46,7 @@ def agree(body, start, again=3, derive=wg.grad):
 
 
 def met():
-    return cache._known.cache_info().hits
+    return cache._shared_form.cache_info().hits
 
 
 # ---- The same structure, and something else in it ----
@@ -356,7 +356,7 @@ def test_nothing_holds_itself():
 def test_only_so_many_are_remembered():
     for k in range(cache.MOST + 10):
         agree(lambda c, x, k=k: c * x + float(k), 0.5, again=1)
-    assert cache._known.cache_info().currsize <= cache.MOST
+    assert cache._shared_form.cache_info().currsize <= cache.MOST
 
 
 # ---- Structures ----

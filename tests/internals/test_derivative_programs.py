@@ -85,7 +85,7 @@ def test_a_block_of_tangents_is_the_tangents_one_by_one(name):
 
 def test_only_what_is_asked_for_is_computed():
     program = wg.trace(of_matrices, argnums=(0, 1))(A, B)
-    adjoints = adjoint_program(program, (A, B), given=(False, True), wanted=(False, True))
+    adjoints = adjoint_program(program, (A, B), seeded=(False, True), wanted=(False, True))
     assert [a.name for a in adjoints.arguments] == ["a", "b", "y2_bar"]
     assert [line.primitive.name for line in adjoints.lines].count("matmul") == 0
     np.testing.assert_allclose(adjoints(A, B, 1.0)[0], 2 * B)

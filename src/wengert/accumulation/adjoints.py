@@ -1,9 +1,9 @@
-"""The adjoints of a reverse sweep: what has come together so far for the value at each position.
+"""The adjoints of a reverse sweep: the sum of the contributions so far, for the value at each position.
 
 An adjoint is a sum of contributions, one for each line that reads the value.  A contribution to some elements of an
-array is a *piece*: pieces are gathered, and put together when the line that made the array is reached, or when they
-hold more numbers than the array itself, so that memory is bounded by what the arrays take.  A sum that was made here is
-*owned*: nobody else can see it, and more is added to it in place.
+array is a *piece*.  Pieces are collected, and assembled when the sweep reaches the line that made the array, or when
+they hold more numbers than the array itself; so they take no more memory than the arrays.  A sum that was made here is
+*owned*: no other code refers to it, so later contributions are added in place.
 
 >>> import numpy as np
 >>> adjoints = Adjoints(size=1)
@@ -30,21 +30,21 @@ ndarray = np.ndarray
 class Adjoints:
     """The adjoints of the values at `size` positions, each None as long as it is zero.
 
-    A `batch` of 1 is for blocks of adjoints, with a leading axis.  Where the sweep is being `recorded`, its adjoints
-    are traced values: none is written to, and pieces are put together once, by one line of the Program.
+    A `batch` of 1 is for blocks of adjoints, with a leading axis.  The adjoints of a sweep that is being `recorded` are
+    traced values: none is written to, and pieces are assembled once, by one line of the Program.
 
     Attributes
     ----------
     sizes
-        How many elements the larger pieces of an array have together.
+        The total number of elements in the larger pieces of each array.
     totals
         The sums of the contributions to whole values, by position.
     pieces
-        The contributions to elements, by the position of the array: at which index each belongs, and itself.
+        The contributions to elements, by the position of the array: pairs of an index and a piece.
     shapes
         The shapes of the arrays that have pieces.
     owned
-        The positions whose totals were made here and are seen by nobody else.
+        The positions whose totals were made here, so that no other code refers to them.
     """
 
     __slots__ = ("batch", "owned", "pieces", "recorded", "shapes", "sizes", "totals")
@@ -58,7 +58,7 @@ class Adjoints:
         self.recorded, self.batch = recorded, batch
 
     def take(self, position: int) -> Array | None:
-        """Return the adjoint at a position, put together, and forget it; None if it is zero."""
+        """Remove and return the adjoint at a position, assembled; None if it is zero."""
         if position in self.pieces:
             self.put_together(position)
         total = self.totals[position]
@@ -66,7 +66,7 @@ class Adjoints:
         return total
 
     def add(self, position: int, part: Array, fresh: bool = False) -> None:
-        """Add a contribution to a whole value; one that is `fresh`, made for this, may be written to."""
+        """Add a contribution to a value; a `fresh` one, which no other code refers to, may be written to."""
         total = self.totals[position]
         if self.recorded or (total is not None and (type(total) is not ndarray or total.size <= SMALL)):
             self.totals[position] = part if total is None else total + part
@@ -91,7 +91,7 @@ class Adjoints:
             self.weigh(position, part)
 
     def weigh(self, position: int, part: Array) -> None:
-        """Count the elements of a piece, and put all pieces together if they have more elements than the array."""
+        """Count the elements of a piece, and assemble all pieces if they have more elements than the array."""
         size = self.sizes.get(position, 0) + part.size
         if size > math.prod(self.shapes[position]) * math.prod(part.shape[: self.batch]) and not self.recorded:
             self.put_together(position)
@@ -107,21 +107,21 @@ class Adjoints:
             for index, part in pieces:
                 add_into(total, free + index, part)
             return
-        whole = assemble(
+        assembled = assemble(
             [part for _, part in pieces], [index for index, _ in pieces], self.shapes[position], batch=self.batch
         )
-        plain = type(whole) is ndarray and not self.recorded
-        if plain and type(total) is ndarray and whole.dtype is total.dtype:
-            whole += total
+        plain = type(assembled) is ndarray and not self.recorded
+        if plain and type(total) is ndarray and assembled.dtype is total.dtype:
+            assembled += total
         elif total is not None:
-            whole = total + whole
-        self.totals[position] = whole
+            assembled = total + assembled
+        self.totals[position] = assembled
         if plain:
             self.owned.add(position)
 
 
 def _fit(pieces: Sequence[tuple[Any, Array]], total: Array) -> bool:
-    """Tell whether pieces can be added to the adjoint of an array in place, each by one call."""
+    """Return whether each piece can be added to the adjoint of an array in place, by one call."""
     if type(total) is not ndarray:
         return False
     return all(is_basic(index) and part.dtype is total.dtype for index, part in pieces)

@@ -1,8 +1,8 @@
 """Derivatives as Programs: a sweep over a linearization, written down line by line.
 
-What accumulation yields is again a Program.  The *tangent program* computes tangents beside the values, the *adjoint
-program* runs the function and then goes back.  Both return tuples.  They are recorded at a point where the Program
-holds; what they compute does not hang on it.
+The result of accumulation is again a Program.  The *tangent program* computes tangents beside the values; the *adjoint
+program* evaluates the function and sweeps back.  Both return tuples.  They are recorded at a sample point where the
+Program holds, and are valid at every such point.
 
 >>> import numpy as np, wengert as wg
 >>> program = wg.trace(lambda x: x * np.sin(x))(2.0)
@@ -42,20 +42,20 @@ def tangent_program(
     batch: int | None = None,
     careful: bool = False,
 ) -> Program:
-    """Return the Program that computes tangents beside the values: evaluated and swept forward.
+    """Return the Program that evaluates a Program and sweeps forward: the values and their tangents.
 
     Parameters
     ----------
     sample
         A value of each argument.
     active
-        Which arguments have tangents; None for all.
+        For each argument, whether it has a tangent; None for all.
     takes, gives
-        The order of its arguments and results; None for values and then tangents.
+        The order of the arguments and results of the tangent program; None for values first, then tangents.
     batch
         The number of tangents that come as one block, on a leading axis; None for one tangent.
     careful
-        True if zero times infinity is to be zero (`wengert.accumulation.sweeps`).
+        True if zero times infinity shall be zero (`wengert.accumulation.sweeps`).
     """
     count, results = len(program.arguments), len(program.results)
     active = [True] * count if active is None else active
@@ -66,8 +66,8 @@ def tangent_program(
     with record(f"{program.name}_dot") as trace:
         xs: dict[int, list[Any]] = {}
         dots: dict[int, list[Any]] = {}
-        for what, k in takes:
-            if what == "x":
+        for kind, k in takes:
+            if kind == "x":
                 xs[k] = _enter(trace, program.arguments[k].name, program.arguments[k], sample[k])
             else:
                 dots[k] = enter_seed(trace, program.arguments[k], "dot", batch)
@@ -75,8 +75,8 @@ def tangent_program(
         tangents = push(linearization, [dots.get(k) for k in range(count)], program.arguments, batch, careful)
         values = _grouped(linearization.values, program.results)
         pushed = _grouped(tangents, program.results)
-        for what, k in gives:
-            if what == "x":
+        for kind, k in gives:
+            if kind == "x":
                 _leave(trace, program.results[k].name, program.results[k], values[k], None)
             else:
                 _leave(trace, f"{program.results[k].name}_dot", program.results[k], pushed[k], batch)
@@ -86,20 +86,20 @@ def tangent_program(
 def adjoint_program(
     program: Program,
     sample: Sequence[Any],
-    given: Sequence[bool] | None = None,
+    seeded: Sequence[bool] | None = None,
     wanted: Sequence[bool] | None = None,
 ) -> Program:
-    """Return the Program that runs a Program and goes back: to adjoints of its arguments, from those of its results.
+    """Return the Program that evaluates a Program and sweeps back, from the adjoints of its results.
 
-    It takes the arguments, and then the adjoints of the results that are `given`; it returns the adjoints of the
-    arguments that are `wanted` (None for all).  The `sample` has a value of each argument.
+    It takes the arguments, and then the adjoints of the `seeded` results (None for all); it returns the adjoints of the
+    `wanted` arguments (None for all).  The `sample` has a value of each argument.
     """
-    given = [True] * len(program.results) if given is None else given
+    seeded = [True] * len(program.results) if seeded is None else seeded
     wanted = [True] * len(program.arguments) if wanted is None else wanted
     with record(f"{program.name}_bar") as trace:
         xs = [_enter(trace, a.name, a, value) for a, value in zip(program.arguments, sample, strict=True)]
         linearization = Linearization.of_variables(program, [x for parts in xs for x in parts])
-        bars = [enter_seed(trace, r, "bar") if on else None for r, on in zip(program.results, given, strict=True)]
+        bars = [enter_seed(trace, r, "bar") if on else None for r, on in zip(program.results, seeded, strict=True)]
         adjoints = _grouped(pull(linearization, bars, program.results), program.arguments)
         for argument, parts, on in zip(program.arguments, adjoints, wanted, strict=True):
             if on:
@@ -108,7 +108,7 @@ def adjoint_program(
 
 
 def enter_seed(trace: Trace, packing: Packing, suffix: str, batch: int | None = None) -> list[Any]:
-    """Add a seed to a recording, laid out as an argument or result, and return its parts, one a variable."""
+    """Add a seed to a recording, in the layout of an argument or result; return its parts, one for each variable."""
     name = f"{packing.name}_{suffix}"
     leading = () if batch is None else (batch,)
     seed = as_value(np.ones(leading + packing.shape, packing.dtype))
@@ -119,7 +119,7 @@ def enter_seed(trace: Trace, packing: Packing, suffix: str, batch: int | None = 
 
 
 def _enter(trace: Trace, name: str, packing: Packing, value: Any) -> list[Any]:
-    """Add an argument to a recording, laid out as another one, and return its parts."""
+    """Add an argument to a recording, in the layout of another one; return its parts."""
     if packing.whole:
         return [trace.argument(name, as_value(value))]
     parts = [trace.input(part) for part in packing.unpack(value)]
@@ -134,7 +134,7 @@ def push(
     batch: int | None = None,
     careful: bool = False,
 ) -> list[Any]:
-    """Sweep forward from the parts of the tangents of arguments (None where there is none): the tangents of results."""
+    """Sweep forward from the parts of the arguments' tangents (None for zero); return the tangents of the results."""
     parts = _by_variable(seeds, arguments)
     dots = forward(linearization, by_position(range(len(parts)), parts), int(batch is not None), careful)
     return [dots[position] if position >= 0 else None for position in linearization.outputs]
@@ -146,13 +146,13 @@ def pull(
     results: Sequence[Packing],
     batch: int | None = None,
 ) -> list[Any]:
-    """Sweep back from the parts of the adjoints of results (None where there is none): the adjoints of arguments."""
+    """Sweep back from the parts of the results' adjoints (None for zero); return the adjoints of the arguments."""
     parts = _by_variable(seeds, results)
     return reverse(linearization, by_position(linearization.outputs, parts), int(batch is not None))
 
 
 def _by_variable(seeds: Sequence[list[Any] | None], packings: Sequence[Packing]) -> list[Any]:
-    """Return the seeds of all variables, one after the other."""
+    """Return the seeds of all variables in one list."""
     return [
         part
         for packing, seed in zip(packings, seeds, strict=True)
@@ -161,13 +161,13 @@ def _by_variable(seeds: Sequence[list[Any] | None], packings: Sequence[Packing])
 
 
 def _grouped(values: Sequence[Any], packings: Sequence[Packing]) -> list[list[Any]]:
-    """Return the values of variables by the argument or result that they are part of."""
+    """Group the values of variables by the argument or result that they belong to."""
     rest = iter(values)
     return [[next(rest) for _ in packing.atoms] for packing in packings]
 
 
 def _leave(trace: Trace, name: str, packing: Packing, parts: Sequence[Any], batch: int | None) -> None:
-    """Add a result to a recording, in the layout of an argument or result; what is None is zero."""
+    """Add a result to a recording, in the layout of an argument or result; a part that is None is zero."""
     leading = () if batch is None else (batch,)
     values = [
         as_value(np.zeros(leading + atom.shape, packing.dtype)) if part is None else part

@@ -50,7 +50,7 @@ def forward(
     """Accumulate inside-out: from tangents at positions, the tangent at every position (None where it is zero).
 
     Follows ``u_i_dot = sum over j of (du_i/du_j) u_j_dot`` in the order of the list.  A sweep is `careful` (zero times
-    infinity is zero) where that has been seen to matter, or where it is asked to be.
+    infinity is zero) if an infinity or NaN came out without it, or on request.
     """
     try:
         if careful:
@@ -67,7 +67,7 @@ def forward(
 def reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: int = 0) -> list[Array | None]:
     """Accumulate outside-in: from adjoints at positions, the adjoint of each independent variable (None where zero).
 
-    Follows ``u_j_bar += u_i_bar (du_i/du_j)`` against the order of the list; see `adjoints` for how they are added up.
+    Follows ``u_j_bar += u_i_bar (du_i/du_j)`` against the order of the list; `adjoints` adds the contributions.
     """
     return _twice_if_need_be(_reverse, linearization, seeds, batch)
 
@@ -77,10 +77,10 @@ def _twice_if_need_be(
 ) -> list[Any]:
     """Run a sweep; if an infinity or NaN comes out, run it again, carefully.
 
-    A careful sweep takes zero times anything for zero: the branch of ``where`` that was not taken contributes nothing,
-    whatever its partials are.  It costs twice as much, so it is kept for where it matters.  Where NumPy has reported
-    nothing on the way, there is no need to look at what comes out; a Program that is being recorded is for other points
-    too, so a report is enough for it.
+    In a careful sweep zero times anything is zero: the branch of ``where`` that was not taken contributes nothing,
+    whatever its partials are.  It costs twice as much, so it runs only if needed.  If NumPy has reported nothing on the
+    way, the results are not inspected; a Program that is being recorded is for other points too, so a report is enough
+    to sweep carefully.
     """
     context = current_context()
     positions = linearization.outputs if sweep is _forward else range(len(linearization.inputs))
@@ -98,7 +98,7 @@ def _twice_if_need_be(
 
 
 def _finite(result: list[Any], positions: Iterable[int]) -> bool:
-    """Tell whether a sweep's results are free of infinities and NaN."""
+    """Return whether a sweep's results are free of infinities and NaN."""
     for position in positions:
         value = result[position] if position >= 0 else None
         while isinstance(value, Recordable):
@@ -119,7 +119,7 @@ def _forward(
     careful: bool,
     undetermined: list[DegenerateError] | None = None,
 ) -> list[Array | None]:
-    """Push tangents through all lines; with `undetermined`, one that does not exist is NaN, and its error listed."""
+    """Push tangents through all lines; with `undetermined`, a missing derivative is NaN and its error is listed."""
     context = current_context()
     recording = bool(context.tapes)
     with_complex = linearization.with_complex
@@ -160,7 +160,7 @@ def _forward(
 
 
 def _push_or_nan(c: LocalJacobian, t: Array, batch: int, undetermined: list[DegenerateError]) -> Array:
-    """Push a tangent; where that has no derivative, return NaN, and add the error to `undetermined`."""
+    """Push a tangent; if the derivative does not exist, return NaN and add the error to `undetermined`."""
     try:
         return c.push(t, batch)
     except DegenerateError as error:
@@ -180,7 +180,7 @@ def _push_jointly(
 
 
 def _as_real(derivative: Array | None, value: Array) -> Array | None:
-    """Return the tangent or adjoint of a value; if that is real, the real part, for ``dL = Re(g dz)``."""
+    """Return the tangent or adjoint of a value: the real part for a real value, since ``dL = Re(g dz)``."""
     if derivative is not None and derivative.dtype.kind == "c" and value.dtype.kind != "c":
         return derivative.real
     return derivative
@@ -215,8 +215,8 @@ _pulls_rows = computes_lines(lambda variables: (variables["row"][0], variables["
 def _sweep_back_plainly(linearization: Linearization, adjoints: Adjoints) -> None:  # noqa: C901 - the hottest loop of sweeps: no more calls
     """Sweep over real values with one seed, recording nothing.
 
-    Most rows of most programs take elements, or are elementwise functions of numbers or small arrays: those are pulled
-    through here.
+    Most rows of most programs select elements, or are elementwise functions of numbers or small arrays: these are
+    pulled through here.
     """
     totals, gathered = adjoints.totals, adjoints.pieces
     for row in reversed(linearization.rows):
@@ -269,7 +269,7 @@ def _sweep_back_plainly(linearization: Linearization, adjoints: Adjoints) -> Non
 
 @_pulls_rows
 def _sweep_back(linearization: Linearization, adjoints: Adjoints, careful: bool) -> None:
-    """Sweep over any values: traced or complex ones too, with blocks of seeds, carefully."""
+    """Sweep back over any values: also traced or complex values, with blocks of seeds, or carefully."""
     context, with_complex = current_context(), linearization.with_complex
     for row in reversed(linearization.rows):
         primitive, parents, kept, params, place, out = row
@@ -395,7 +395,7 @@ def _multiply_small(c: Array, g: np.ndarray[Any, Any], shape: Shape) -> Array:
 def _multiply_large(c: Array, g: np.ndarray[Any, Any], shape: Shape, batch: int, later: Sequence[int]) -> Array:
     """Multiply a large plain adjoint by a partial, into the memory of one of them if only the caller holds it.
 
-    The adjoint must stay if it is multiplied for an operand at one of the positions `later`, too.  Where the operand is
+    The adjoint is not written to if an operand at one of the positions `later` needs it, too.  If the operand is
     smaller, the product is summed to its shape.
     """
     plain = type(c) is ndarray
@@ -420,7 +420,7 @@ def _references_where_the_caller_holds_it() -> int:
 
 
 _HELD_BY_THE_CALLER = _references_where_the_caller_holds_it()
-"""What `getrefcount` says in a function of an argument that only a variable of its caller holds; Pythons differ."""
+"""The `getrefcount` of an argument that only one variable of the caller holds; versions of Python differ."""
 
 
 def identity(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:

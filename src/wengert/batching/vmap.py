@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from wengert import trees
-from wengert.arguments import Returned
+from wengert.arguments import Result
 from wengert.batching.loops import MembersDiffer, several
 from wengert.errors import ArgumentError, ResultError, ShapeError, caller, explain_at
 from wengert.jacobians import take
@@ -86,14 +86,14 @@ def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callab
     def mapped(args: Any, kwargs: Any) -> Any:
         batch = _Batch(f, args, kwargs, in_axes)
         whole = np.arange(batch.size)
-        groups: list[tuple[np.ndarray[Any, Any], list[tuple[Any, bool]], Returned]] = []
+        groups: list[tuple[np.ndarray[Any, Any], list[tuple[Any, bool]], Result]] = []
         remaining = whole
         while True:
-            returned = Returned()
-            trace = batch.trace(int(remaining[0]) if batch.size else None, returned)
+            result = Result()
+            trace = batch.trace(int(remaining[0]) if batch.size else None, result)
             every = remaining.size == batch.size
             kept, results = _evaluate(trace, batch.leaves if every else batch.at(remaining), remaining.size)
-            groups.append((remaining[kept], results, returned))
+            groups.append((remaining[kept], results, result))
             remaining = np.delete(remaining, kept)
             if not remaining.size:
                 return _collect(groups, batch.size, out_axes)
@@ -150,10 +150,10 @@ class _Batch:
                 )
             )
 
-    def trace(self, member: int | None, returned: Returned) -> Trace:
+    def trace(self, member: int | None, result: Result) -> Trace:
         """Trace the function for one member (for one of ones, if there is none)."""
-        spread = _Member(self, member)
-        return run(self.f, (), {}, (), True, spread, returned)
+        independents = _Member(self, member)
+        return run(self.f, (), {}, (), True, independents, result)
 
     def at(self, members: np.ndarray[Any, Any]) -> list[Any]:
         """Return the mapped leaves of some members."""
@@ -240,7 +240,7 @@ def _first_axis(leaf: Any, axis: int | None, name: str) -> Any:
 
 
 def _collect(
-    groups: Sequence[tuple[np.ndarray[Any, Any], list[tuple[Any, bool]], Returned]], size: int, out_axes: Axes
+    groups: Sequence[tuple[np.ndarray[Any, Any], list[tuple[Any, bool]], Result]], size: int, out_axes: Axes
 ) -> Any:
     """Put the groups' results in the order of the members again, and the axis of the members where it belongs."""
     first = groups[0][2]

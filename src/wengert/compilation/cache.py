@@ -1,10 +1,9 @@
-"""Forms: what follows from the structure of a body alone is worked out once, however often the body is traced.
+"""Forms: all data that depends only on the structure of a body, computed once for all traces of the body.
 
 A gradient traces the body of a loop anew at every call, since it may draw other random numbers or take another branch.
-Mostly it does not, and what is known of the last one holds: which results depend on which arguments, and the code that
-was written for it.  All of that follows from the *structure* of the Program: its primitives and their parameters, what
-each operand is, shapes, dtypes, decisions, and the numbers among its constants.  Arrays among these are left out, and
-are handed to the code by each body.
+Usually it does not, and the dependences of its results and its generated code are still valid.  These follow from the
+*structure* of the Program: its primitives and their parameters, its operands, shapes, dtypes, decisions, and the
+numbers among its constants.  Constant arrays are not part of it: each body passes its own to the code.
 
 >>> import numpy as np, wengert as wg
 >>> def program(a):
@@ -27,26 +26,26 @@ from wengert.program.structure import exactly, structure
 from wengert.tracing import COPIED
 
 MOST = 64
-"""So many forms are remembered, of those that were asked for last."""
+"""The number of forms in the cache; the least recently used are dropped."""
 LONGEST = 400
-"""Longer Programs are not compared: what they take to run and to write is not the same for a short time."""
+"""The number of lines up to which Programs are compared: the comparison of longer ones takes too long."""
 
 
 class Form:
-    """What is known of all bodies of one structure.
+    """The data that all bodies of one structure share.
 
     Attributes
     ----------
     activity
-        Which results depend on which arguments.
+        The dependences of results on arguments.
     run
         The code of the step; None until it is written.
     outlines
-        The step with its sweeps, for active arguments (see `kernels`).
+        The step with its sweeps, by active arguments (see `linearized`).
     common
         False for a form that belongs to one body alone.
     met
-        True if it was met before the body that asked last.
+        True if the form is older than the body that it was last returned for.
     """
 
     __slots__ = ("activity", "common", "met", "outlines", "run")
@@ -59,13 +58,13 @@ class Form:
 
 
 def form_of(program: Program) -> Form:
-    """Return the form of a Program: that of those before it which had the same structure."""
+    """Return the form of a Program, shared with earlier Programs of the same structure."""
     key = key_of(program)
-    return Form() if key is None else _known(key)
+    return Form() if key is None else _shared_form(key)
 
 
 @functools.lru_cache(MOST)
-def _known(_key: Any) -> Form:
+def _shared_form(_key: Any) -> Form:
     return Form(common=True)
 
 
@@ -73,15 +72,15 @@ def key_of(program: Program) -> Any:
     """Return the structure of a Program with the numbers among its particulars; None if it has no lasting key."""
     if len(program.lines) > LONGEST:
         return None
-    known = structure(program, COPIED)
-    if known is None:
+    shape = structure(program, COPIED)
+    if shape is None:
         return None
     try:
-        return known.key, tuple([_particular(value) for value in known.particulars])
+        return shape.key, tuple([_particular(value) for value in shape.particulars])
     except TypeError:
         return None
 
 
 def _particular(value: Any) -> Any:
-    """Return what of a particular stands in the code that is written: all of a number, nothing of an array."""
+    """Return the part of a particular that is written into the code: a number, but nothing of an array."""
     return None if type(value) is np.ndarray and not value.dtype.hasobject else exactly(value, COPIED)

@@ -1,18 +1,18 @@
 """Kernels: a step and its two sweeps, each written once as straight code.
 
-A step is linearized and swept thousands of times, and every time its local partials are the same formulas.  So they are
-written down once: the sweep is recorded, as every derivative can be, with what the rules read as its arguments, and the
-Program is run as plain Python.  Nothing is asked of the table of primitives while the loop runs.
+A step is linearized and swept thousands of times, always with the same formulas for its local partials.  So each sweep
+is recorded once, as a Program whose arguments are the residuals (the values that the rules read), and runs as plain
+Python.  The table of primitives is not consulted while the loop runs.
 
     forward_pass(values...)    -> results, residuals
     vjp(residuals, bars)       -> adjoints of the arguments     (outside-in)
     jvp(residuals, dots)       -> tangents of the results       (inside-out)
 
-Sweeps that meet an infinity go line by line, carefully (`wengert.accumulation.sweeps`): what is kept can always be
-made into the `Linearization` that they read.
+A sweep that meets an infinity is repeated line by line, carefully (`wengert.accumulation.sweeps`), on a `Linearization`
+that is built from the residuals.
 
-All this is written for the structure of a body (`wengert.compilation.cache`): an `Outline` is shared by all bodies of
-one structure, and a `Kernel` is that of one of them, with its own constants.
+The code depends only on the structure of a body (`wengert.compilation.cache`): an `Outline` is shared by all bodies of
+one structure, and a `Kernel` is an outline with the constants of one body.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from wengert.tracing import Tape, Traced, record, what_is_kept
 Array = Any
 Mask = tuple[bool, ...]
 SWEEPS = 16
-"""So many sweeps over one structure are remembered: there is one for each size of a block of seeds."""
+"""The number of sweeps that an outline keeps: there is one for each size of a block of seeds."""
 HELD = 1 << 14
-"""Bytes of arrays up to which a sweep is remembered: it may hold the zeros or the unit matrix that a rule made."""
+"""The bytes of arrays up to which a sweep is shared: it may hold zeros or a unit matrix that a rule made."""
 
 
 class _Stand:
-    """What stands for the value of a variable, or for an array among the constants."""
+    """A placeholder for the value of a variable, or for an array among the constants."""
 
     __slots__ = ("dtype", "shape", "size", "slot")
 
@@ -52,7 +52,7 @@ class _Stand:
 
 
 class Pieces:
-    """The adjoint of a large array, of which a step reads a part: terms, and where in the array each is added."""
+    """The adjoint of a large array that a step reads in part: terms, and the index at which each is added."""
 
     __slots__ = ("batch", "shape", "terms")
 
@@ -76,7 +76,7 @@ class Pieces:
 
 
 class _Parts:
-    """Of one result of a sweep that is to be `Pieces`: the index of each term, with places for computed operands."""
+    """For one result of a sweep that becomes `Pieces`: the index of each term, with places for computed operands."""
 
     __slots__ = ("batch", "indices", "shape")
 
@@ -94,7 +94,7 @@ class _Parts:
 
 
 class Sweep:
-    """A sweep as straight code: the places of those of its results that are not zero, and the function."""
+    """A sweep as straight code: the positions of its nonzero results, and the function."""
 
     __slots__ = ("alone", "count", "parts", "places", "run")
 
@@ -109,7 +109,7 @@ class Sweep:
         """True if it was written for one body, whose constants stand in it."""
 
     def __call__(self, kept: Sequence[Any], consts: Sequence[Any], seeds: Sequence[Any]) -> list[Any]:
-        """Return all results, None where they are zero."""
+        """Return all results, None for zero."""
         arrays = () if self.alone else kept[0].arrays
         computed = self.run(*kept[1:], *consts, *arrays, *seeds)
         if len(computed) == self.count and not self.parts:
@@ -126,7 +126,7 @@ class Sweep:
 
 
 class Outline:
-    """What is known of all bodies of one structure, linearized for some active arguments.
+    """The linearization that all bodies of one structure share, for some active arguments.
 
     The values that the rules read have slots: the arguments, the results of the lines, the arrays among the constants.
     The last arguments, `consts` in number, are the same at every step.
@@ -178,9 +178,9 @@ class Outline:
         self.script = Script(program, self.kept)
         primitives = dict.fromkeys(program.lines[n].primitive for n, *_ in self.rows)
         self.rules = [rule for primitive in primitives for rule in primitive.rules if not is_settled(rule)]
-        """The rules that are the user's: what they read beside their arguments may change."""
+        """The rules that the user wrote: the values they read beside their arguments may change."""
         self.sweeps: dict[Any, Any] = {}
-        """The sweeps that are written; None where that cannot be, `_ALONE` where each body has to have its own."""
+        """The sweeps by seeds and surroundings; None if there is no code, `_ALONE` if each body needs its own."""
 
 
 _ALONE = object()
@@ -189,7 +189,7 @@ _ALONE = object()
 class Kernel:
     """A Program of plain arrays, linearized for some active arguments, as straight code.
 
-    What a step keeps is a tuple: this kernel, and then the values that the rules read, but for those of the constants.
+    The residuals of a step are a tuple: this kernel, then the values that the rules read, except constants.
     """
 
     __slots__ = ("_program", "_surroundings", "_sweeps", "arrays", "inputs", "outline")
@@ -201,11 +201,11 @@ class Kernel:
         self._surroundings = [surroundings_of(rule) for rule in outline.rules]
 
     def forward_pass(self) -> Callable[..., Any]:
-        """Return a function that runs the step and keeps what the sweeps read; it holds this kernel."""
+        """Return a function that runs the step and returns its residuals, which hold this kernel."""
         return self.outline.script.of(self._program, self)
 
     def linearization(self, kept: Sequence[Any], consts: Sequence[Any]) -> Linearization:
-        """Make of what a step kept what the careful sweeps read."""
+        """Build the linearization for careful sweeps from the residuals of a step."""
         return self._linearization(kept, consts, self.arrays)
 
     def _linearization(
@@ -226,42 +226,42 @@ class Kernel:
         return Linearization(rows, nothing, outline.outputs, [], outline.size, outline.with_complex)
 
     def takes(self, tangents: bool, seeds: Sequence[Any]) -> bool:
-        """Tell whether seeds (None where zero) are of the dtypes that sweeps are written for."""
+        """Return whether seeds (None for zero) have the dtypes that the sweeps are compiled for."""
         like = self.outline.starts if tangents else self.outline.ends
         return all(g is None or g.dtype == dtype for g, (_, dtype) in zip(seeds, like, strict=True))
 
-    def sweep(self, tangents: bool, given: Mask, kept: Sequence[Any], consts: Sequence[Any], batch: int | None) -> Any:
-        """Return the sweep of `tangents` (or adjoints) from the seeds that are given; None if it decides on values.
+    def sweep(self, tangents: bool, seeded: Mask, kept: Sequence[Any], consts: Sequence[Any], batch: int | None) -> Any:
+        """Return the sweep of `tangents` (or adjoints) from the `seeded` ends; None if it decides on values.
 
-        It takes what is kept (but for the kernel), all constants, and the seeds that are given.
+        The sweep takes the residuals (without the kernel), all constants, and the seeds.
         """
-        key = (tangents, given, batch, *self._surroundings)
+        key = (tangents, seeded, batch, *self._surroundings)
         shared = self.outline.sweeps
         sweep = _ALONE if None in self._surroundings else shared.get(key, self)
         if sweep is self:
-            sweep = self._record(tangents, given, kept, consts, batch, alone=False)
+            sweep = self._record(tangents, seeded, kept, consts, batch, alone=False)
             if len(shared) >= SWEEPS:
                 shared.clear()
             shared[key] = sweep
         if sweep is _ALONE:
             if key not in self._sweeps:
-                self._sweeps[key] = self._record(tangents, given, kept, consts, batch, alone=True)
+                self._sweeps[key] = self._record(tangents, seeded, kept, consts, batch, alone=True)
             sweep = self._sweeps[key]
         return sweep
 
     def _record(
-        self, tangents: bool, given: Mask, kept: Sequence[Any], consts: Sequence[Any], batch: int | None, alone: bool
+        self, tangents: bool, seeded: Mask, kept: Sequence[Any], consts: Sequence[Any], batch: int | None, alone: bool
     ) -> Any:
-        """Write a sweep, for all bodies of this structure or for this one `alone`."""
+        """Record and compile a sweep, for all bodies of this structure or for this one `alone`."""
         try:
-            return self._written(tangents, given, kept, consts, batch, alone)
+            return self._written(tangents, seeded, kept, consts, batch, alone)
         except Exception:
-            if self.outline.rules:  # one of the user's that takes no traced values: line by line it may do
+            if self.outline.rules:  # a user's rule may refuse traced values; a sweep line by line passes plain ones
                 return None
             raise
 
     def _written(
-        self, tangents: bool, given: Mask, kept: Sequence[Any], consts: Sequence[Any], batch: int | None, alone: bool
+        self, tangents: bool, seeded: Mask, kept: Sequence[Any], consts: Sequence[Any], batch: int | None, alone: bool
     ) -> Any:
         program = self._program
         with record("sweep") as trace:
@@ -273,7 +273,8 @@ class Kernel:
             arrays = self.arrays if alone else list(map(enter, self.arrays))
             linearization = self._linearization(*entered, arrays, not alone)
             ends, suffix = (program.arguments, "dot") if tangents else (program.results, "bar")
-            seeds = [enter_seed(trace, end, suffix, batch) if on else None for end, on in zip(ends, given, strict=True)]
+            pairs = zip(ends, seeded, strict=True)
+            seeds = [enter_seed(trace, end, suffix, batch) if on else None for end, on in pairs]
             results = (push if tangents else pull)(linearization, seeds, ends, batch)
             parts: dict[int, _Parts] = {}
             for k, value in enumerate(results):
@@ -296,9 +297,9 @@ class Kernel:
 
 
 def _terms_of(tape: Tape, value: Any) -> list[tuple[Any, ...]]:
-    """Return the terms of a large adjoint, if some of them are parts put into zeros; else nothing.
+    """Return the terms of a large adjoint if some of them are parts put into zeros; otherwise an empty list.
 
-    Each is a tuple of the term, the computed operands of its index, and the index (None for all of the array).
+    Each entry has the term, the computed operands of its index, and the index (None for the full array).
     """
     if value.size <= SMALL or type(value) is not Traced:
         return []
@@ -325,7 +326,7 @@ def _terms_of(tape: Tape, value: Any) -> list[tuple[Any, ...]]:
 
 
 def _private(value: Any) -> Any:
-    """Return a parameter whose arrays are nobody else's: code that is written for others may hold it."""
+    """Return a parameter with its arrays copied, for code that other bodies share."""
     if type(value) is np.ndarray:
         return value.copy()
     return type(value)(map(_private, value)) if type(value) in (tuple, list) else value
@@ -345,7 +346,7 @@ def _bytes_of(value: Any) -> int:
 
 
 def is_plain(program: Program, reached: set[Var]) -> bool:
-    """Tell whether all rules that a sweep may ask are formulas: none looks at values, to refuse some of them."""
+    """Return whether all rules that a sweep may call are formulas: none inspects values, to refuse some of them."""
     for line in program.lines:
         if line.primitive.multiple:
             return False

@@ -1,7 +1,7 @@
-"""Surroundings: what a function of the user's reads beside its arguments, as a key.
+"""Surroundings: the values that a user's function reads beside its arguments, as a key.
 
-Code that was written down from a run of a function holds for as long as the function would do the same again: while its
-globals, the variables it closes over, and those of the functions that it calls are what they were.
+Code that was recorded from a run of a function is valid as long as another run would do the same: while its globals,
+the variables it closes over, and those of the functions that it calls are unchanged.
 
 >>> scale = 2.0
 >>> def rule(y, x):
@@ -29,23 +29,23 @@ from wengert.program import Primitive
 from wengert.program.structure import exactly
 
 _LONGEST = 64
-"""Arrays of up to so many elements are compared; of longer ones it is not said whether they are what they were."""
+"""The number of elements up to which arrays are compared; a function that reads a longer one has no key."""
 
 
 def surroundings_of(function: Callable[..., Any]) -> Hashable | None:
-    """Return a key that stays the same while a function reads the same; None where that cannot be said.
+    """Return a key that changes if the values that a function reads change; None if that cannot be guaranteed.
 
-    What stands in wengert, NumPy, SciPy or Python's own library does not change.
+    The contents of wengert, NumPy, SciPy and the standard library do not change.
     """
     seen: set[int] = set()
     try:
         return tuple(_parts_of(function, seen))
-    except (TypeError, ValueError):  # something that is not known, a variable that is not there yet
+    except (TypeError, ValueError):  # an unsupported value, or a variable without a value yet
         return None
 
 
 def is_settled(function: Callable[..., Any]) -> bool:
-    """Tell whether a function stands in wengert, NumPy or SciPy, and so reads nothing that may change."""
+    """Return whether a function belongs to wengert, NumPy or SciPy, and so reads nothing that may change."""
     code = getattr(function, "__code__", None)
     return code is not None and code.co_filename.startswith(LIBRARIES)
 
@@ -86,7 +86,7 @@ _SETTLED = frozenset({"builtins", "numpy", "scipy", "wengert"})
 
 
 def _names_in(code: CodeType) -> Iterator[str]:
-    """Return the names that a function reads as globals or attributes, and those of the functions written in it."""
+    """Yield the names that a function and its inner functions read as globals or attributes."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, CodeType):

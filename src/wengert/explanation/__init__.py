@@ -36,7 +36,7 @@ from wengert.transformations import Transformed
 __all__ = ["Explanation", "explain"]
 
 Function = Callable[..., Any]
-Argnums = int | Sequence[int] | None
+ArgnumsLike = int | Sequence[int] | None
 MODES = ("forward", "reverse", "both")
 MOST_LINES = 60
 """A function of more scalar lines than this is explained by its array lines."""
@@ -91,7 +91,7 @@ class Explanation:
 
 
 def explain(
-    f: Function, argnums: Argnums = None, *, mode: str = "both", step: int | None = None
+    f: Function, argnums: ArgnumsLike = None, *, mode: str = "both", step: int | None = None
 ) -> Callable[..., Explanation]:
     """Return a function that derives the derivatives of `f` at a point, line by line, as one does by hand.
 

@@ -1,4 +1,4 @@
-"""Local Jacobians: what stands on the edges of the linearized graph, and how it is multiplied and added.
+"""Local Jacobians: the linear maps on the edges of the linearized graph, and their products and sums.
 
 - `arrays`: kernels of large arrays, and the transpose of indexing;
 - `structures`: a class a structure (a diagonal, a selection, a sum, a product with a matrix), which is pushed through,

@@ -1,10 +1,10 @@
-"""Kernels of arrays: what local Jacobians and sweeps compute with.
+"""Kernels of arrays: the operations that local Jacobians and sweeps are computed with.
 
-A diagonal is multiplied on, with the broadcasting of the line that it belongs to (`push_diagonal`), or that summed away
-again (`pull_diagonal`); pieces are put into an array of zeros (`assemble`), the transpose of indexing, for which NumPy
-has no function.  For large plain arrays there are ways around NumPy's slow loops over short axes.
+`push_diagonal` multiplies by a diagonal with the broadcasting of its line; `pull_diagonal` also sums over the broadcast
+axes.  `assemble` adds pieces into an array of zeros: the transpose of indexing, for which NumPy has no function.  For
+large plain arrays some kernels avoid NumPy's slow loops over short axes.
 
-Everything is plain NumPy on any array-like operand, so on traced values it writes a Program instead of numbers.
+Every kernel is plain NumPy on any array-like operand, so on traced values it records a Program.
 
 >>> import numpy as np
 >>> pull_diagonal(np.array([[1.0, 2.0], [3.0, 4.0]]), np.ones((2, 2)), (2,), 0)
@@ -27,17 +27,17 @@ Shape = tuple[int, ...]
 
 
 def scale(c: Array, t: Array) -> Array:
-    """Multiply by a partial; a rule that says 1 or -1 costs no multiplication."""
+    """Multiply by a partial; a partial of 1 or -1 costs no multiplication."""
     if type(c) is int:
         return t if c == 1 else -t if c == -1 else c * t
     return t * c if type(c) is complex else c * t  # complex * float64 would be Python's, without a shape
 
 
 def product_of_nonzeros(c: Array, t: Array) -> Array:
-    """Multiply so that a zero factor gives zero whatever the other is: no contribution is no contribution.
+    """Multiply two arrays; the product is zero where a factor is zero, even if the other is infinite or NaN.
 
-    A factor is replaced only where it is infinite or NaN, for the product may be differentiated: at a zero, too, its
-    derivative is the other factor.
+    A factor is replaced only where it is infinite or NaN, since the product may be differentiated, and its derivative
+    is the other factor, at a zero too.
 
     >>> float(product_of_nonzeros(np.array(np.inf), np.array(0.0)))
     0.0
@@ -80,17 +80,17 @@ def pull_diagonal(c: Array, g: Array, in_shape: Shape, batch: int) -> Array:
 
 _PLAIN, _FLOAT64 = frozenset({np.ndarray, np.float64}), np.dtype(np.float64)
 LARGE = 2048
-"""From so many elements on it pays to look for a way around a slow loop."""
+"""The number of elements from which it pays to avoid a slow loop."""
 SHORT = 128
-"""From so many elements on it pays to add up a short axis by slices."""
+"""The number of elements from which it pays to sum a short axis by slices."""
 _SUMMABLE = frozenset("fdFD")
 
 
 def add_up(x: Array, axes: Shape, keepdims: bool, exact: bool = False) -> Array:
-    """Sum over axes; with `exact`, bit for bit as NumPy does.
+    """Sum over axes; with `exact`, to the same bits as NumPy.
 
-    Fewer than eight numbers NumPy adds one after the other, so adding slices gives the same bits, many times faster.
-    Rows of few elements are added by a product with ones, which rounds differently.
+    NumPy adds fewer than eight numbers one after the other, so a sum of slices has the same bits, and is many times
+    faster.  Short rows are summed by a product with ones, which rounds differently.
     """
     if type(x) is not np.ndarray:
         return x.sum(axis=axes, keepdims=keepdims)
@@ -107,14 +107,14 @@ def add_up(x: Array, axes: Shape, keepdims: bool, exact: bool = False) -> Array:
         if in_front and not exact and width <= 64 and x.flags.c_contiguous:
             rows = x.reshape((-1, width))
             y = np.matmul(np.ones(len(rows), x.dtype), rows)
-            if np.isfinite(y).all():  # else by NumPy's own loop, which reports what BLAS does not
+            if np.isfinite(y).all():  # otherwise NumPy's own loop, which reports overflows; BLAS does not
                 return y.reshape(((1,) * len(axes) if keepdims else ()) + x.shape[len(axes) :])
     reduce: Any = np.add.reduce
     return reduce(x, axis=axes, keepdims=keepdims)
 
 
 def contract(c: np.ndarray[Any, Any], g: np.ndarray[Any, Any]) -> Array:
-    """Sum all products of two plain arrays of one shape, without writing the products down.
+    """Return the sum of all elementwise products of two plain arrays of one shape, without storing the products.
 
     >>> contract(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
     np.float64(11.0)
@@ -138,7 +138,7 @@ def multiply_out(c: np.ndarray[Any, Any], g: np.ndarray[Any, Any]) -> Array:
 
 
 def pull_large(c: np.ndarray[Any, Any], g: np.ndarray[Any, Any], in_shape: Shape, batch: int) -> Array:
-    """Do as `pull_diagonal`; if all is summed up, without writing the products down."""
+    """Compute `pull_diagonal` for large arrays; a sum over all axes does not store the products."""
     if not batch and math.prod(in_shape) == 1 and c.dtype is g.dtype and c.dtype.char in _SUMMABLE:
         total = c.reshape(-1)[0] * add_up(g, tuple(range(g.ndim)), False) if c.size == 1 else None
         if c.shape == g.shape:
@@ -223,17 +223,17 @@ def add_part(total: np.ndarray[Any, Any], index: Any, piece: Array, shape: Shape
         add_at(total, piece, index, shape, batch)
 
 
-def add_into(whole: np.ndarray[Any, Any], index: Any, piece: Array) -> None:
-    """Add to part of an array; ``whole[index] += piece`` would copy the part once more."""
-    part = whole[index]
+def add_into(array: np.ndarray[Any, Any], index: Any, piece: Array) -> None:
+    """Add to part of an array in place; ``array[index] += piece`` would copy the part once more."""
+    part = array[index]
     if type(part) is np.ndarray:
         np.add(part, piece, out=part)
     else:
-        whole[index] = part + piece
+        array[index] = part + piece
 
 
 def _common_dtype(arrays: Sequence[Array]) -> np.dtype[Any]:
-    """Return np.result_type, without asking NumPy where all are the same."""
+    """Return the common dtype of arrays; a shortcut for np.result_type if all dtypes are the same."""
     first: np.dtype[Any] | None = getattr(arrays[0], "dtype", None)
     for a in arrays[1:]:
         if getattr(a, "dtype", None) is not first:
@@ -251,7 +251,7 @@ def add_at(total: np.ndarray[Any, Any], piece: Array, index: Any, shape: Shape, 
 
 
 def _count_up(piece: Array, index: Any, shape: Shape) -> np.ndarray[Any, Any] | None:
-    """Assemble one piece by np.bincount, which is the quickest sum by position; None where it does not apply."""
+    """Assemble one piece by np.bincount, the fastest sum by position; None if it does not apply."""
     if type(piece) is not np.ndarray or piece.dtype.char != "d" or not piece.size:
         return None
     only: Any = index[0] if len(index) == 1 else None
@@ -268,7 +268,7 @@ def _count_up(piece: Array, index: Any, shape: Shape) -> np.ndarray[Any, Any] | 
 
 
 def is_basic(index: Any) -> bool:
-    """Tell whether an index tuple holds only integers, slices, newaxis and the ellipsis."""
+    """Return whether an index tuple holds only integers, slices, newaxis and the ellipsis."""
     for item in index:
         kind = type(item)
         if kind is not int and kind is not slice and item is not None and item is not Ellipsis:
@@ -277,7 +277,7 @@ def is_basic(index: Any) -> bool:
 
 
 def traced_item(index: Any) -> Any:
-    """Return the first part of an index that is itself being traced, None if there is none."""
+    """Return the first traced part of an index; None if there is none."""
     for item in index:
         kind = type(item)
         if kind is not int and kind is not slice and kind is not np.ndarray and hasattr(kind, "__array_function__"):
@@ -286,14 +286,14 @@ def traced_item(index: Any) -> Any:
 
 
 def index_values(index: Any) -> Any:
-    """Return an index with the present values of those parts of it that are being traced."""
+    """Return an index with its traced parts replaced by their values."""
     while traced_item(index) is not None:
         index = tuple(getattr(item, "value", item) for item in index)
     return index
 
 
 def shape_of_selection(index: Any, shape: Shape) -> Shape:
-    """Return the shape of what `index` selects of an array of `shape`."""
+    """Return the shape of the selection by `index` from an array of `shape`."""
     return tuple(np.empty(shape, np.bool_)[index_values(index)].shape)
 
 

@@ -1,15 +1,16 @@
-"""Products and sums of structures: a table of the pairs that keep a structure, and which one.
+"""Products and sums of structures: a table from pairs of structures to the structure of the result.
 
-``J @ K`` and ``J + K`` look the structures of both up here.  A product without an entry, or whose entry returns None
-since nothing would be gained, stays a list of factors (`Composed`), and a sum a list of terms (`Added`).
+``J @ K`` and ``J + K`` look up the structures of both here.  A product stays a list of factors (`Composed`), and a sum
+a list of terms (`Added`), if the table has no entry or the entry returns None because nothing would be gained.
 
 Three ideas make up the table:
 
-- *selections first*: what picks, moves or adds elements meets a diagonal by changing places with it, so that products
-  are formed with as few numbers as there can be;
-- *matrices where they are no larger*: a product with a matrix is written down where that takes no more numbers than its
-  factors hold.  An outer product of two long vectors stays as it is;
-- *only what is linear over the complex numbers*: a `Map` or a `RealLinear` need not be, and no matrix stands for it.
+- *selections first*: a map that selects, moves or adds elements changes places with a diagonal, so that as few numbers
+  as possible are multiplied;
+- *matrices if they are no larger*: a product with a matrix is computed if it holds no more numbers than its factors.
+An
+  outer product of two long vectors stays as it is;
+- *only maps that are linear over the complex numbers*: a `Map` or a `RealLinear` may not be, and no matrix replaces it.
 
 >>> import numpy as np
 >>> from wengert.jacobians import Diagonal, Dense, Reshape, Select, Sum
@@ -58,9 +59,9 @@ from wengert.jacobians.structures import (
 )
 
 FEW = 256
-"""A matrix of so few elements is written down in any case."""
+"""A matrix of up to this many elements is always computed."""
 _WRITABLE = (Diagonal, Select, Place, Erase, Sum, Reshape, Permute, LeftProduct, RightProduct, Dense)
-"""The structures that a matrix can stand for."""
+"""The structures that a matrix can replace."""
 
 
 def _entry(
@@ -76,7 +77,7 @@ def _entry(
     return enter
 
 
-# ---- Products with nothing, and with what changes nothing ----
+# ---- Products with zeros and with identities ----
 
 
 @_entry(PRODUCTS, Zero, LocalJacobian)
@@ -110,7 +111,7 @@ def _on_all(J: Diagonal) -> Array:
 
 
 def _is_uniform(J: Diagonal) -> bool:
-    """Tell whether all elements are multiplied by the same number."""
+    """Return whether all elements are multiplied by the same number."""
     return J.is_square and np.ndim(J.c) == 0
 
 
@@ -164,7 +165,7 @@ def _sum_diagonal(outer: Sum, inner: Diagonal) -> LocalJacobian | None:
     return None
 
 
-# ---- What picks and moves elements ----
+# ---- Selections and moves of elements ----
 
 
 @_entry(PRODUCTS, Reshape, Reshape)
@@ -203,9 +204,9 @@ def _select_select(outer: Select, inner: Select) -> LocalJacobian | None:
 
 
 def _index_of_index(outer: Any, inner: Any, shape: Shape) -> tuple[int | slice, ...] | None:
-    """Return the index that takes of an array of `shape` what `outer` takes of what `inner` takes of it.
+    """Compose two indices: return the one that selects ``a[inner][outer]`` from an array `a` of `shape`.
 
-    Indices other than whole numbers and slices have none.
+    Return None for indices other than integers and slices.
 
     >>> _index_of_index((0, slice(1, None)), (slice(None, None, -1), slice(2, 6), 3), (5, 8, 4))
     (4, slice(3, 6, 1), 3)
@@ -224,7 +225,7 @@ def _index_of_index(outer: Any, inner: Any, shape: Shape) -> tuple[int | slice, 
 
 
 def _axis_by_axis(index: Any, shape: Shape) -> list[int | range] | None:
-    """Return for each axis the position, or the range of positions, that an index takes; None if it is not such."""
+    """Return the position or range of positions that an index selects on each axis; None for other indices."""
     if not is_basic(index) or None in index:
         return None
     if Ellipsis in index:
@@ -245,7 +246,7 @@ def _take_of_range(positions: range, taken: int | range) -> int | range:
 
 
 def _slice_of(positions: range) -> slice:
-    """Return the slice that takes a range of positions."""
+    """Return the slice that selects a range of positions."""
     if not positions:
         return slice(0, 0)
     last = positions[-1]
@@ -254,7 +255,7 @@ def _slice_of(positions: range) -> slice:
 
 @_entry(PRODUCTS, Select, Reshape, Permute)
 def _select_of_moved(outer: Select, inner: LocalJacobian) -> LocalJacobian | None:
-    """Select elements of the operand of what picks or moves elements, by their positions in it."""
+    """Compose a selection with a map that selects or moves elements: select from its operand by positions."""
     if math.prod(inner.in_shape) > LARGE or math.prod(inner.out_shape) > LARGE or not inner.in_shape:
         return None
     origins = _origins(inner)
@@ -264,7 +265,7 @@ def _select_of_moved(outer: Select, inner: LocalJacobian) -> LocalJacobian | Non
 
 
 def _origins(J: LocalJacobian) -> np.ndarray[Any, Any] | None:
-    """Return for each element of the result the flat position of the element of the operand that it is."""
+    """Return for each element of the result its flat position in the operand."""
     if isinstance(J, Select):
         return None if traced_item(J.index) is not None else flat_positions(J.index, J.in_shape)
     return np.asarray(J.push(np.arange(math.prod(J.in_shape)).reshape(J.in_shape)))
@@ -284,7 +285,7 @@ def _select_positions(positions: Any, shape: Shape) -> LocalJacobian:
 
 @_entry(PRODUCTS, Select, Transposed)
 def _select_put(outer: Select, inner: Transposed) -> LocalJacobian | None:
-    """Take elements of an array of zeros into which others have been put: some of those, or nothing."""
+    """Select elements of an array of zeros with a part put in: elements of the part, or zeros."""
     return _select_among_put(outer, inner.of.index, inner) if isinstance(inner.of, Select) else None
 
 
@@ -312,7 +313,7 @@ def _select_among_put(outer: Select, index: Any, inner: LocalJacobian) -> LocalJ
 
 @_entry(PRODUCTS, Select, Erase)
 def _select_erase(outer: Select, inner: Erase) -> LocalJacobian | None:
-    """Take elements of what has been erased in part: none of what is left, or only such."""
+    """Select elements of a partly erased array, if the selection lies inside or outside the erased part."""
     if (
         math.prod(inner.in_shape) > LARGE
         or traced_item(outer.index) is not None
@@ -335,7 +336,7 @@ def _transposed_transposed(outer: Transposed, inner: Transposed) -> LocalJacobia
 
 
 def _may_be_written(outer: LocalJacobian, inner: LocalJacobian) -> bool:
-    """Tell whether the matrix of a product holds no more numbers than its factors, or few."""
+    """Return whether the matrix of a product holds no more numbers than its factors, or few."""
     factors = (J.of if isinstance(J, Transposed) else J for J in (outer, inner))
     size = math.prod(outer.out_shape) * math.prod(inner.in_shape)
     return all(isinstance(J, _WRITABLE) for J in factors) and size <= max(FEW, outer.entries + inner.entries)
@@ -350,7 +351,7 @@ def _dense_dense(outer: Dense, inner: Dense) -> LocalJacobian | None:
 
 @_entry(PRODUCTS, Dense, *_WRITABLE[:-1], Transposed)
 def _dense_times(outer: Dense, inner: LocalJacobian) -> LocalJacobian | None:
-    """Pull each row."""
+    """Multiply a matrix by a structure: pull each row."""
     if not _may_be_written(outer, inner):
         return None
     count = math.prod(outer.out_shape)
@@ -360,7 +361,7 @@ def _dense_times(outer: Dense, inner: LocalJacobian) -> LocalJacobian | None:
 
 @_entry(PRODUCTS, Dense, *_WRITABLE[:-1], Transposed, mirrored=True)
 def _times_dense(outer: LocalJacobian, inner: Dense) -> LocalJacobian | None:
-    """Push each column."""
+    """Multiply a structure by a matrix: push each column."""
     return _pushed_columns(outer, inner) if _may_be_written(outer, inner) else None
 
 
@@ -383,7 +384,7 @@ def _right_right(outer: RightProduct, inner: RightProduct) -> LocalJacobian | No
 
 
 def _product_if_smaller(A: Array, B: Array) -> Array | None:
-    """Multiply two matrices (or a vector and a matrix) where the product holds no more numbers than they do, or few."""
+    """Multiply two matrices (or a vector and a matrix) if the product holds no more numbers than they do, or few."""
     if A.ndim > 2 or B.ndim > 2 or A.ndim + B.ndim < 3:
         return None
     size = (A.shape[0] if A.ndim == 2 else 1) * (B.shape[1] if B.ndim == 2 else 1)
@@ -493,7 +494,7 @@ def _transposed_added(left: Transposed, right: Transposed) -> LocalJacobian | No
 
 @_entry(SUMS, Composed, Composed)
 def _composed_added(left: Composed, right: Composed) -> LocalJacobian | None:
-    """Add what is multiplied on to the same selection: ``D @ S + E @ S = (D + E) @ S``."""
+    """Add the outer factors of the same selection: ``D @ S + E @ S = (D + E) @ S``."""
     if not _same_moves(left.inner, right.inner):
         return None
     outer = add(left.outer, right.outer)
@@ -501,7 +502,7 @@ def _composed_added(left: Composed, right: Composed) -> LocalJacobian | None:
 
 
 def _same_moves(one: LocalJacobian, other: LocalJacobian) -> bool:
-    """Tell whether two edges pick or move or add the same elements of their operand."""
+    """Return whether two edges select, move or add the same elements of their operand."""
     if type(one) is not type(other) or one.in_shape != other.in_shape or one.out_shape != other.out_shape:
         return False
     if isinstance(one, Select) and isinstance(other, Select):

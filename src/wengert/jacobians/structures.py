@@ -1,9 +1,9 @@
-"""Structures: what stands on an edge of the linearized graph, as a linear map that knows its structure.
+"""Structures: the local Jacobian on an edge of the linearized graph, as a linear map with its structure.
 
 An edge from ``u_j`` to ``u_i`` carries the local partial ``du_i/du_j``.  For arrays that is a matrix with
-``u_i.size`` rows and ``u_j.size`` columns, and almost never one to write down: it is a diagonal (every elementwise
-function), a selection of rows (indexing), a sum, a product with a fixed matrix.  Each class here is one such structure.
-It can be
+``u_i.size`` rows and ``u_j.size`` columns.  It is almost never stored, since it has a structure: a diagonal (every
+elementwise function), a selection of rows (indexing), a sum, a product with a fixed matrix.  Each class here is one
+such structure.  It can be
 
 - *pushed* through: ``J.push(x_dot)``, or ``J @ x_dot``, carries a tangent forward;
 - *pulled* through: ``J.pull(y_bar)``, or ``J.T @ y_bar``, carries an adjoint back;
@@ -62,11 +62,11 @@ class LocalJacobian:
         raise NotImplementedError
 
     def counts(self) -> Counts:
-        """Count the operations of one push (a pull takes as many, give or take the order of its additions)."""
+        """Count the operations of one push; a pull takes as many, up to the order of its additions."""
         return {}
 
     def formula(self, operand: str) -> str:
-        """Write the pull in the notation of matrices, with `operand` for the adjoint."""
+        """Return the pull in the notation of matrices, with `operand` for the adjoint."""
         return f"{type(self).__name__}^T({operand})"
 
     @property
@@ -76,7 +76,7 @@ class LocalJacobian:
 
     @property
     def entries(self) -> int:
-        """How many numbers are stored for it: none for what only moves or adds elements."""
+        """The number of stored numbers: none for a map that only moves or adds elements."""
         return 0
 
     def __matmul__(self, other: Any) -> Any:
@@ -88,13 +88,13 @@ class LocalJacobian:
         return add(self, other)
 
     def dense(self) -> np.ndarray[Any, Any]:
-        """Write the matrix down: ``prod(out_shape)`` rows, ``prod(in_shape)`` columns."""
+        """Return the matrix: ``prod(out_shape)`` rows, ``prod(in_shape)`` columns."""
         size = math.prod(self.in_shape)
         columns = self.push(np.eye(size).reshape((size, *self.in_shape)), 1)
         return np.asarray(columns).reshape((size, math.prod(self.out_shape))).T.copy()
 
     def sparse(self) -> sparse.csr_array:
-        """Write the matrix down as a SciPy sparse array."""
+        """Return the matrix as a SciPy sparse array."""
         from scipy import sparse
 
         return sparse.csr_array(self.dense())
@@ -119,12 +119,12 @@ class Diagonal(LocalJacobian):
 
     @property
     def is_square(self) -> bool:
-        """Whether nothing is broadcast: the matrix is square, and a diagonal indeed."""
+        """True if nothing is broadcast, so that the matrix is square."""
         return self.in_shape == self.out_shape
 
     @property
     def is_identity(self) -> bool:
-        """Whether tangents pass unchanged."""
+        """True if tangents pass unchanged."""
         return type(self.c) is int and self.c == 1 and self.is_square
 
     @property
@@ -203,7 +203,7 @@ class Select(LocalJacobian):
 
 
 class Place(LocalJacobian):
-    """``y_dot[index] = x_dot``, zero elsewhere: what is assigned to part of an array, broadcast as NumPy does."""
+    """``y_dot[index] = x_dot``, zero elsewhere: the value in an assignment to part of an array, with broadcasting."""
 
     __slots__ = ("index",)
 
@@ -212,7 +212,7 @@ class Place(LocalJacobian):
 
     @property
     def region(self) -> Shape:
-        """The shape of what the index selects."""
+        """The shape of the selection."""
         return shape_of_selection(self.index, self.out_shape)
 
     def push(self, t: Array, batch: int = 0) -> Array:
@@ -230,7 +230,7 @@ class Place(LocalJacobian):
         return pull_diagonal(1, part, self.in_shape, batch)
 
     def _where_it_lasts(self, part: Array) -> Array:
-        """Drop what the same assignment overwrites: of repeated positions the last one stays."""
+        """Zero the elements that the same assignment overwrites: of repeated positions the last one remains."""
         if is_basic(self.index):
             return part
         flat = flat_positions(index_values(self.index), self.out_shape)
@@ -241,7 +241,7 @@ class Place(LocalJacobian):
 
 
 class Erase(LocalJacobian):
-    """``y_dot = x_dot`` with zeros at `index`: what is left of an array that part of is assigned to."""
+    """``y_dot = x_dot`` with zeros at `index`: the array in an assignment to part of it."""
 
     __slots__ = ("index",)
 
@@ -264,7 +264,7 @@ class Erase(LocalJacobian):
         return self.push(g, batch)
 
     def erase(self, g: np.ndarray[Any, Any], batch: int = 0) -> np.ndarray[Any, Any]:
-        """Pull an adjoint that nobody else holds: in place."""
+        """Pull an adjoint in place; no other code may refer to it."""
         g[(slice(None),) * batch + self.index] = 0
         return g
 
@@ -466,7 +466,7 @@ class RightProduct(LocalJacobian):
 
 
 class Dense(LocalJacobian):
-    """A matrix written down, ``prod(out_shape)`` rows by ``prod(in_shape)`` columns."""
+    """A stored matrix, ``prod(out_shape)`` rows by ``prod(in_shape)`` columns."""
 
     __slots__ = ("matrix",)
 
@@ -633,13 +633,13 @@ class Added(LocalJacobian):
 Rule = Callable[[Any, Any], LocalJacobian | None]
 Table = dict[tuple[type[LocalJacobian], type[LocalJacobian]], Rule]
 PRODUCTS: Table = {}
-"""By the structures of two factors, outer and inner: the product, or None where it has no structure of its own."""
+"""The product for each pair of structures, outer and inner; it returns None if the product has no structure."""
 SUMS: Table = {}
-"""By the structures of two terms: the sum, or None where it has no structure of its own."""
+"""The sum for each pair of structures; it returns None if the sum has no structure."""
 
 
 def compose(outer: LocalJacobian, inner: LocalJacobian) -> LocalJacobian:
-    """Multiply two local Jacobians: each factor with its neighbor, as long as such a product has a structure.
+    """Multiply two local Jacobians; neighboring factors are merged as long as their product has a structure.
 
     >>> compose(Sum((2, 3), (-1,), False), Sum((4, 2, 3), (-3,), False))
     Sum((4, 2, 3) -> (2,))
@@ -652,7 +652,7 @@ def compose(outer: LocalJacobian, inner: LocalJacobian) -> LocalJacobian:
 
 
 def add(left: LocalJacobian, right: LocalJacobian) -> LocalJacobian:
-    """Add the local Jacobians of two parallel edges: each term to one with which the sum has a structure."""
+    """Add the local Jacobians of two parallel edges; terms are merged if their sum has a structure."""
     if type(right) is Added:
         return add(add(left, right.left), right.right)
     total = _look_up(SUMS, left, right)
@@ -681,7 +681,7 @@ def _factors(J: LocalJacobian) -> list[LocalJacobian]:
 
 
 def _merge(outer: list[LocalJacobian], inner: list[LocalJacobian]) -> list[LocalJacobian]:
-    """Join two lists of factors; where the neighbors have a product, that in turn may have one with its neighbors."""
+    """Join two lists of factors; neighbors with a product are merged, and then again with their neighbors."""
     product = _look_up(PRODUCTS, outer[-1], inner[0]) if outer and inner else None
     if product is None:
         return [*outer, *inner]
@@ -703,7 +703,7 @@ def sum_counts(a: Counts, b: Counts) -> Counts:
 
 
 def _spread(t: Array, in_shape: Shape, out_shape: Shape, batch: int) -> Array:
-    """Make room for the stack's own leading axes between those of the block and those of the matrix."""
+    """Insert axes for the stack between those of the block and those of the matrix."""
     missing = len(out_shape) - len(in_shape)
     if not batch or missing <= 0:
         return t
@@ -711,7 +711,7 @@ def _spread(t: Array, in_shape: Shape, out_shape: Shape, batch: int) -> Array:
 
 
 def _in_rows(a: Array) -> Array:
-    """Return the rows of a stack of matrices, one below the other."""
+    """Return the rows of a stack of matrices as one matrix."""
     return a.reshape((math.prod(a.shape[:-1]), a.shape[-1]))
 
 

@@ -1,8 +1,8 @@
 """Array lines -> scalar lines: a Program whose every variable is one number, as the reference text writes it.
 
-Each line is run on object arrays whose elements are traced scalars: selections and rearrangements then merely move
-elements and leave no line, elementwise functions become one line an element, sums and products of matrices the
-additions and multiplications that they stand for.
+Each line is run on object arrays of traced scalars.  Selections and rearrangements only move elements and record no
+line; an elementwise function becomes one line for each element; sums and products of matrices become their additions
+and multiplications.
 
 >>> import numpy as np, wengert as wg
 >>> x = np.array([1.0, 2.0])
@@ -95,7 +95,7 @@ def can_scalarize(program: Program) -> bool:
 
 
 def is_scalar(program: Program) -> bool:
-    """Tell whether a Program computes on scalars only, and otherwise just takes arrays apart and puts them together."""
+    """Return whether a Program computes on scalars only, apart from lines that move elements."""
     entries = sum(var.size for var in program.inputs)
     return entries <= len(program.lines) + 16 and all(
         line.primitive in _MOVING if line.outputs[0].shape else line.primitive.elementwise or line.primitive in _MOVING
@@ -118,9 +118,9 @@ def scalar_lines(program: Program) -> int:
 
 
 def scalarize(program: Program, *args: Any) -> Program:
-    """Write a Program in scalar lines, traced at a point (which rides along, as in any trace).
+    """Return a Program in scalar lines, traced at a point.
 
-    Raises NotImplementedError for a line that has no scalar form.
+    Raise NotImplementedError for a line that has no scalar form.
     """
     entered: list[Any] = []
     with record(program.name, program.single) as trace:
@@ -137,8 +137,9 @@ def scalarize(program: Program, *args: Any) -> Program:
 
         environment = interpret(program, entered, apply, functools.partial(_guard, tape))
     for packing in program.results:
-        whole = [value_of(a, environment) for a in packing.atoms]
-        parts = list(np.ravel(_boxed(whole[0]))) if packing.whole else whole
+        parts = [value_of(a, environment) for a in packing.atoms]
+        if packing.whole:
+            parts = list(np.ravel(_boxed(parts[0])))
         trace.results.append(
             Group(packing.name, packing.shape, packing.dtype, [p if type(p) is Traced else as_value(p) for p in parts])
         )
@@ -146,14 +147,14 @@ def scalarize(program: Program, *args: Any) -> Program:
 
 
 def _guard(tape: Tape, guard: Guard, value: Any) -> None:
-    """Carry a guard over to the scalar that stands for the guarded variable, which may be an array of one element."""
+    """Move a guard to the scalar that replaces the guarded variable, which may be an array of one element."""
     scalar = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
     if type(scalar) is Traced:
         tape.guards.append((scalar.index, guard.value, guard.place))
 
 
 def _spread(shape: tuple[int, ...], parts: Sequence[Traced]) -> Any:
-    """Return an array of objects of some scalars."""
+    """Return scalars as an object array of the given shape."""
     array = np.empty(shape, dtype=object)
     for index, part in zip(np.ndindex(*shape), parts, strict=True):
         array[index] = part
@@ -174,7 +175,7 @@ def _run(primitive: Primitive, operands: list[Any], params: dict[str, Any]) -> A
 
 
 def _boxed(value: Any) -> Any:
-    """Put a scalar into an array of objects without dimensions, so that NumPy does not look inside it."""
+    """Put a scalar into an object array without dimensions, so that NumPy does not look inside it."""
     if isinstance(value, np.ndarray):
         return value
     box = np.empty((), dtype=object)

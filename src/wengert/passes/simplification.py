@@ -1,8 +1,8 @@
-"""Program -> the same Program with less in it: what accumulation writes down is tidied before it is read or counted.
+"""Program -> an equivalent Program with fewer lines: derivatives are simplified before they are read or counted.
 
-One walk along the list, each line rewritten by small rules (the algebra stands beside each), lines that say the same
-merged (common subexpressions), and lines that nothing depends on dropped.  Values do not change, except that a product
-with a structural zero is zero even where the other factor is infinite.
+In one walk along the list, each line is rewritten by small rules (the algebra stands beside each), equal lines are
+merged (common subexpressions), and lines that nothing depends on are dropped.  Values do not change, except that a
+product with a structural zero is zero even if the other factor is infinite.
 
 >>> import numpy as np, wengert as wg
 >>> program = wg.trace(wg.grad(lambda x: 3.0 * x * x))(2.0)
@@ -30,8 +30,8 @@ _COMMUTE = frozenset({e.add, e.multiply, e.maximum, e.minimum})
 def simplify(program: Program, exact: bool = False) -> Program:  # noqa: C901 - one pass for all rewritings, so that it takes linear time
     """Return a Program that computes the same with fewer lines.
 
-    An `exact` one gives the same bits wherever all values are finite *and* where they are not: a product with a zero
-    of structure stays, and so does a sum that turns -0.0 into 0.0.
+    With `exact`, the values stay the same to the last bit, finite or not: a product with a structural zero is kept, and
+    so is a sum that turns -0.0 into 0.0.
 
     >>> import wengert as wg
     >>> program = wg.trace(lambda x: 0.0 * x + 1.0 * x)(2.0)
@@ -49,11 +49,11 @@ def simplify(program: Program, exact: bool = False) -> Program:  # noqa: C901 - 
         if spread and line.primitive.elementwise and len(inputs) == 2:
             inputs = _without_spreading(line, inputs, spread)
         if line.primitive.multiple:
-            whole = (*_key(line, inputs), len(line.outputs))
-            if whole in several:
-                renamed.update(zip(line.outputs, several[whole], strict=True))
+            key = (*_key(line, inputs), len(line.outputs))
+            if key in several:
+                renamed.update(zip(line.outputs, several[key], strict=True))
             else:
-                several[whole] = line.outputs
+                several[key] = line.outputs
                 lines.append(Line(line.primitive, inputs, line.outputs, line.params, line.place))
             continue
         atom = _rewrite(line, inputs, negated, exact)
@@ -98,7 +98,7 @@ def _scalar(atom: Atom) -> float | None:
 def _rewrite(  # noqa: C901 - an identity of algebra after the other
     line: Line, inputs: tuple[Atom, ...], negated: Mapping[Var, Atom], exact: bool
 ) -> Atom | None:
-    """Return what a line is equal to, if that is already there."""
+    """Return the atom that a line is equal to, if one is available."""
     (out,) = line.outputs
     primitive = line.primitive
     constants = [_scalar(a) for a in inputs]
@@ -151,7 +151,7 @@ def _is_plus_zero(atom: Atom) -> bool:
 
 
 def _without_spreading(line: Line, inputs: tuple[Atom, ...], spread: Mapping[Var, Atom]) -> tuple[Atom, ...]:
-    """Return operands of which none is repeated that the other one would repeat: x * broadcast_to(y) -> x * y."""
+    """Return operands without a broadcast that the other operand implies: x * broadcast_to(y) -> x * y."""
     (out,) = line.outputs
     for k, atom in enumerate(inputs):
         if isinstance(atom, Var) and atom in spread:
@@ -171,7 +171,7 @@ def _constant(value: float, out: Var) -> Constant:
 
 
 def _key(line: Line, inputs: tuple[Atom, ...]) -> Any:
-    """Return what two lines that say the same have in common; None for one that is not to be compared."""
+    """Return a key that is equal for lines that compute the same; None for a line that cannot be compared."""
     parts = [a if isinstance(a, Var) else ("constant", exactly(a.value)) for a in inputs]
     if line.primitive in _COMMUTE:
         parts.sort(key=lambda part: (isinstance(part, tuple), part.number if isinstance(part, Var) else 0))
@@ -191,13 +191,13 @@ def renumber(program: Program) -> Program:
 
 
 def numbered(program: Program) -> Program:
-    """Give every variable a number that fits its place; the Program has a variable for each argument."""
+    """Number every variable by its place; the Program has a variable for each argument."""
     count = len(program.arguments)
     inputs = {old: Var(k - count, old.shape, old.dtype) for k, old in enumerate(program.inputs, 1)}
     return substitute(program, {**inputs, **_numbers(program)})
 
 
 def _numbers(program: Program) -> dict[Var, Atom]:
-    """Return for each result of a line the variable of the number that fits its place."""
+    """Return for each result of a line a variable that is numbered by its place."""
     computed = [var for line in program.lines for var in line.outputs]
     return {var: Var(k, var.shape, var.dtype) for k, var in enumerate(computed, 1)}

@@ -1,10 +1,10 @@
-"""The table of primitives and how a row gets into it.
+"""The table of primitives, and the functions that enter rows.
 
 `define` makes a primitive of any function; `elementwise` is `define` for functions that act on each element by itself,
-whose local partial is a diagonal.  Both enter it in `PRIMITIVES` (by name) and, for a NumPy function, in `CALLS`, which
-tracing asks what to do when that function meets a traced value.  `calls` enters a function that is *written in terms
-of* primitives (``np.mean``), and needs no rule.  Functions that do not ask NumPy's protocols what to do (SciPy's) are
-*caught* in the module that users call them from while a trace runs: ``@calls(scipy.linalg.expm, catch=scipy.linalg)``.
+whose local partial is a diagonal.  Both enter it in `PRIMITIVES` (by name) and, for a NumPy function, in `CALLS`, where
+tracing looks up a function that is called on a traced value.  `calls` enters a function that is *written in terms of*
+primitives (``np.mean``) and needs no rule.  Functions that do not dispatch by NumPy's protocols (SciPy's) are *caught*
+in the module that users call them from while a trace runs: ``@calls(scipy.linalg.expm, catch=scipy.linalg)``.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ PRIMITIVES: dict[str, Primitive] = {}
 """Every primitive, by name."""
 
 CALLS: dict[Callable[..., Any], Callable[..., Any]] = {}
-"""What a NumPy function does on traced values: a primitive, or a function written in terms of primitives."""
+"""The implementation of a NumPy function on traced values: a primitive, or a function written in primitives."""
 
 _BEFORE: dict[str, Callable[..., Any]] = {}
-"""What stood for the function that a primitive of this name replaces."""
+"""The earlier entry in `CALLS` for the function that a primitive of this name replaces."""
 
 CAUGHT: dict[FunctionType, str] = {}
 """Functions that do not dispatch by NumPy's protocols, with the module that users import them from."""
@@ -34,7 +34,7 @@ HOLDERS: dict[type, tuple[str, ...]] = {}
 """Classes of another library whose objects may hold traced values, with the attributes that do."""
 
 LATE: dict[str, Callable[[], None]] = {}
-"""What enters the functions of a module that takes long to import, once the user has imported it: by its name."""
+"""By the name of a module that is slow to import: the function that enters its rows once the user imports it."""
 
 Interval = tuple[float, float]
 ALL: Interval = (-np.inf, np.inf)
@@ -46,7 +46,7 @@ def define(
     *partials: Partial | None,
     replaces: Callable[..., Any] | None = None,
     squared: tuple[Partial, ...] = (),
-    **known: Any,
+    **facets: Any,
 ) -> Primitive:
     """Enter a primitive in the table and return it.
 
@@ -65,8 +65,8 @@ def define(
     squared
         Of a root, the partials of its *square* with respect to the arguments: ``norm(x)**2`` is smooth where ``norm``
         is not.  A square of such a line is differentiated by them.
-    known
-        What else is known of it: ``elementwise``, ``variadic``, ``jvp``, ``source``, ``formula``, ``counts``,
+    facets
+        Its other properties: ``elementwise``, ``variadic``, ``jvp``, ``source``, ``formula``, ``counts``,
         ``domain``, ``kink``, ``formula_rule``; see `Primitive`.
 
     Raises
@@ -90,7 +90,7 @@ def define(
     """
     if name in PRIMITIVES:
         raise ValueError(f"there is a primitive {name} already; give yours another name, or undefine({name!r}) first.")
-    primitive = Primitive(name, numpy, partials, home=(primitive_named, name), **known)
+    primitive = Primitive(name, numpy, partials, home=(primitive_named, name), **facets)
     PRIMITIVES[name] = primitive
     if squared:
         primitive.squared = define(
@@ -111,7 +111,7 @@ def define(
 
 
 def primitive_named(name: str) -> Primitive:
-    """Return the primitive of a name, for a pickle; PickleError if there is none in this process."""
+    """Return the primitive of a name, to unpickle it; raise PickleError if this process does not define it."""
     if name not in PRIMITIVES:
         raise PickleError(
             f"a Program that is read back from a pickle has lines of the primitive {name}, which is not defined here.\n"
@@ -121,7 +121,7 @@ def primitive_named(name: str) -> Primitive:
 
 
 def undefine(name: str) -> None:
-    """Take a primitive out of the table; KeyError if it is not there.
+    """Remove a primitive from the table; raise KeyError if there is none of this name.
 
     Examples
     --------
@@ -138,19 +138,19 @@ def undefine(name: str) -> None:
             del CALLS[function]
 
 
-def elementwise(ufunc: np.ufunc, *partials: Partial | None, **known: Any) -> Primitive:
+def elementwise(ufunc: np.ufunc, *partials: Partial | None, **facets: Any) -> Primitive:
     """Enter a NumPy ufunc, with the diagonals of its local Jacobians as rules."""
-    known.setdefault("counts", "calls")
-    return define(ufunc.__name__, ufunc, *partials, replaces=ufunc, **known)
+    facets.setdefault("counts", "calls")
+    return define(ufunc.__name__, ufunc, *partials, replaces=ufunc, **facets)
 
 
 def calls(
     *functions: Callable[..., Any], catch: ModuleType | None = None
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Enter a function that is written in terms of primitives, under the functions that it stands for.
+    """Enter a function that is written in terms of primitives, for the functions that it implements.
 
-    With `catch`, the module they are in, these are no functions of NumPy's and know nothing of its protocols: while a
-    trace runs, a call of them with a traced value among the arguments is taken to `written` instead.
+    With `catch`, the module of the functions, these do not dispatch by NumPy's protocols: while a trace runs, a call
+    with a traced value among its arguments goes to `written` instead.
     """
 
     def enter(written: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,7 +1,7 @@
-"""Code: a Program lowered to statements, as data; what is printed as Python that runs, or as Python that is read.
+"""Code: a Program lowered to statements, as data; it is printed as fast or as readable Python.
 
-There is one lowering: which line is computed when, which decisions are checked behind it, and which large values are
-let go because nothing reads them any more.  The printers only write (`wengert.program.compiled`, `.source`).
+There is one lowering.  It orders the lines, checks each decision right after the line that it depends on, and frees
+large values after their last use.  The printers only write (`wengert.program.compiled`, `.source`).
 
 >>> import wengert as wg
 >>> program = wg.trace(lambda x: 2.0 * x if x > 1.0 else x)(3.0)
@@ -24,7 +24,7 @@ from wengert.program.primitive import SMALL
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Enter:
-    """Take an argument apart into its variables: the one at a place among those of the Program."""
+    """Unpack an argument, given by its place among the arguments of the Program, into its variables."""
 
     argument: Packing
     place: int
@@ -45,7 +45,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Check:
-    """Check that a decision is taken again: that of the guard at a place among those of the Program."""
+    """Check that a decision is taken again; the guard is given by its place among the guards of the Program."""
 
     guard: Guard
     place: int
@@ -56,7 +56,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Free:
-    """Let values go that nothing reads any more."""
+    """Free values that no later statement reads."""
 
     variables: tuple[Var, ...]
 
@@ -76,9 +76,9 @@ class Code:
     program
         The Program: its arguments, its results.
     statements
-        What is done, in order.
+        The statements, in order of execution.
     kept
-        The variables whose values are handed out beside the results.
+        The variables whose values are returned beside the results.
     """
 
     program: WengertList

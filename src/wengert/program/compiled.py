@@ -1,7 +1,7 @@
-"""Compiled: a Program as a Python function that runs fast, each variable a local one, each line a line.
+"""Compiled: a Program as a fast Python function, with a local variable for each variable and a line for each line.
 
-A `Script` is the code alone, and fits all Programs of one structure: each brings its own constants, parameters and
-guards, as the globals of its function.
+A `Script` is the code alone, and fits all Programs of one structure.  The constants, parameters and guards of a Program
+are the globals of its function.
 
 >>> import wengert as wg
 >>> straight(wg.trace(lambda x: 2.0 * x + 1.0)(0.0))(3.0)
@@ -38,40 +38,40 @@ _OPERATORS: Mapping[Any, str] = {
     operator.pow: "{} ** {}",
     operator.neg: "-{}",
 }
-"""What is written as an operator, which is faster than the call of a function."""
+"""Primitives that are written as operators: an operator is faster than a call."""
 
 
 def straight(program: WengertList) -> Callable[..., tuple[Any, ...]]:
-    """Return a Program as a function of one value an independent variable, to the tuple of the dependent ones."""
+    """Return a Program as a function from the independent variables, one by one, to the tuple of the dependent ones."""
     return Script(program).of(program)
 
 
 def entry(program: WengertList) -> Callable[..., Any]:
-    """Return a Program as a function of its arguments, to its result: what `Program.__call__` runs.
+    """Return a Program as a function from its arguments to its result, for `Program.__call__`.
 
-    It raises `Traced` where an argument is a traced value: then the lines are to be recorded.
+    The function raises `Traced` if an argument is a traced value: its lines must be recorded then.
     """
-    return Script(program, whole=True).of(program)
+    return Script(program, packed=True).of(program)
 
 
 class Script:
     """The code of all Programs of one structure.
 
-    Where some variables are to be `kept`, a function of it returns two tuples: the results, and the `mark` that it was
-    given followed by their values.  A `whole` function takes and returns arrays as the Program's arguments and results
-    are laid out.
+    With `kept` variables, the function returns two tuples: the results, and its argument `mark` followed by the values
+    of these variables.  With `packed`, the function takes and returns the arguments and results of the Program instead
+    of single variables.
     """
 
-    __slots__ = ("_code", "_names", "_own", "lines", "text")
+    __slots__ = ("_code", "_globals", "_names", "lines", "text")
 
-    def __init__(self, program: WengertList, kept: Sequence[Var] | None = None, whole: bool = False) -> None:
-        printer = _Printer(lower(program, kept or ()), kept is not None, whole)
+    def __init__(self, program: WengertList, kept: Sequence[Var] | None = None, packed: bool = False) -> None:
+        printer = _Printer(lower(program, kept or ()), kept is not None, packed)
         self.text = "\n".join(printer.text)
         """The source of the function."""
         self.lines = tuple(printer.lines)
         """For each line of the source, which line of the Program it computes, and the names of the operands."""
-        self._own = printer.own
-        """What each Program calls by these names is its own, in the order of `_particulars`."""
+        self._globals = printer.globals
+        """The global names whose values differ between Programs, in the order of `_particulars`."""
         names = printer.names
         exec(compile(self.text, f"<wengert {program.name}>", "exec"), names)
         self._code: types.CodeType = names.pop("step").__code__  # or else it would hold itself
@@ -79,16 +79,16 @@ class Script:
         self._names = names
 
     def of(self, program: WengertList, mark: Any = None) -> Callable[..., Any]:
-        """Return the function of a Program that has the structure of the one that the code was written for."""
+        """Return the compiled function of a Program of the structure that the code was written for."""
         names = self._names.copy()
-        names.update(zip(self._own, _particulars(program), strict=True))
+        names.update(zip(self._globals, _particulars(program), strict=True))
         names["mark"] = mark
         names[ORIGIN] = self.lines, program.lines
         return types.FunctionType(self._code, names)
 
 
 class Traced(Exception):  # noqa: N818 - not an error: the lines are to be recorded
-    """A function of plain values was given a traced one."""
+    """A compiled function, which takes plain values, was called on a traced one."""
 
 
 def enter(packing: Packing, value: Any) -> Any:
@@ -101,28 +101,28 @@ def enter(packing: Packing, value: Any) -> Any:
 class _Printer:
     """Writes code as the source of a function `step`."""
 
-    def __init__(self, code: Code, with_kept: bool, whole: bool) -> None:
+    def __init__(self, code: Code, with_kept: bool, packed: bool) -> None:
         self.text: list[str] = []
         self.lines: list[tuple[int | None, tuple[str, ...]]] = []
-        self.own: list[str] = []
+        self.globals: list[str] = []
         self.names: dict[str, Any] = {"as_value": as_value, "fail_at": fail_at}
         self.code = code
         self.called: dict[Var, str] = {var: f"x{k}" for k, var in enumerate(code.program.inputs)}
-        arguments = [f"a{k}" for k in range(len(code.program.arguments))] if whole else self.called.values()
+        arguments = [f"a{k}" for k in range(len(code.program.arguments))] if packed else self.called.values()
         self._write(f"def step({', '.join(arguments)}):")
         places = {line: k for k, line in enumerate(code.program.lines)}
         for statement in code.statements:
             if isinstance(statement, Call):
                 self._call(statement.line, places[statement.line])
             elif isinstance(statement, Enter):
-                if whole:
+                if packed:
                     self._enter(statement.argument, statement.place)
             elif isinstance(statement, Check):
                 self._check(statement)
             else:
                 self._write(f"    del {', '.join([self.called[var] for var in statement.variables])}")
-        returned = self._leave_whole() if whole else f"({self._listed(code.program.outputs)})"
-        self.own += [f"g{k}" for k in range(len(code.program.guards))]
+        returned = self._leave_packed() if packed else f"({self._listed(code.program.outputs)})"
+        self.globals += [f"g{k}" for k in range(len(code.program.guards))]
         if with_kept:
             returned += f", (mark, {self._listed(code.kept)})"
         self._write(f"    return {returned}")
@@ -131,12 +131,12 @@ class _Printer:
         self.text.append(text)
         self.lines.append((place, tuple(operands)))
 
-    def _own(self, name: str) -> str:
-        self.own.append(name)
+    def _global(self, name: str) -> str:
+        self.globals.append(name)
         return name
 
     def _name(self, atom: Any) -> str:
-        return self.called[atom] if isinstance(atom, Var) else self._own(f"c{len(self.own)}")
+        return self.called[atom] if isinstance(atom, Var) else self._global(f"c{len(self.globals)}")
 
     def _listed(self, atoms: Sequence[Any]) -> str:
         return "".join([f"{self._name(atom)}, " for atom in atoms]).removesuffix(" ")
@@ -149,7 +149,7 @@ class _Printer:
             call = sign.format(*operands)
         else:
             self.names[f"p{place}"] = primitive.compute
-            more = [f"**{self._own(f'k{place}')}"] if line.params else []
+            more = [f"**{self._global(f'k{place}')}"] if line.params else []
             call = f"p{place}({', '.join([*operands, *more])})"
         if primitive.multiple:
             self.called.update((var, f"u{place}_{n}") for n, var in enumerate(line.outputs))
@@ -182,7 +182,7 @@ class _Printer:
             flat = name if len(argument.shape) == 1 else f"{name}.ravel()"
             self._write(f"    ({self._listed(argument.atoms)}) = {flat}")
 
-    def _leave_whole(self) -> str:
+    def _leave_packed(self) -> str:
         program = self.code.program
         self.names["array"] = np.array
         written = []
@@ -197,7 +197,7 @@ class _Printer:
 
 
 def _particulars(program: WengertList) -> list[Any]:
-    """Return what Programs of one structure may differ in: constants and parameters in their order, and the guards."""
+    """Return the particulars of a Program: its constants and parameters in the order of the lines, and its guards."""
     values: list[Any] = []
     for line in program.lines:
         values += [atom.value for atom in line.inputs if not isinstance(atom, Var)]

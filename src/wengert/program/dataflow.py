@@ -1,4 +1,4 @@
-"""Dataflow: what depends on what in a list of lines.
+"""Dataflow: the dependences between the values of a list of lines.
 
 >>> import numpy as np, wengert as wg
 >>> program = wg.trace(lambda x, n: x * np.floor(n))(0.5, 2.0)
@@ -20,7 +20,7 @@ AnyList = TypeVar("AnyList", bound=WengertList)
 
 
 def walk(program: WengertList) -> Iterator[Line]:
-    """Go through the lines of a Program and of the Programs that they hold."""
+    """Yield the lines of a Program, each followed by the lines of the Programs that it holds."""
     for line in program.lines:
         yield line
         for inner in line.programs:
@@ -28,7 +28,7 @@ def walk(program: WengertList) -> Iterator[Line]:
 
 
 def guards_of(program: WengertList) -> dict[Var, list[Guard]]:
-    """Return the guards by the variable they ask for: one may have been asked ``if n`` and ``int(n)``."""
+    """Return the guards of each variable: one variable may decide both ``if n`` and ``int(n)``."""
     guards: dict[Var, list[Guard]] = {}
     for guard in program.guards:
         guards.setdefault(guard.var, []).append(guard)
@@ -36,7 +36,7 @@ def guards_of(program: WengertList) -> dict[Var, list[Guard]]:
 
 
 def depending_on(program: WengertList, variables: Iterable[Var]) -> set[Var]:
-    """Return some variables and all that are computed from them."""
+    """Return the given variables and all variables computed from them."""
     reached = set(variables)
     for line in program.lines:
         if not reached.isdisjoint(line.inputs):
@@ -56,7 +56,7 @@ def live_lines(program: WengertList) -> list[Line]:
 
 
 def last_reads(program: WengertList) -> dict[Line, list[Var]]:
-    """Return for each line the variables that no later line reads, if it reads any such."""
+    """Return for each line the variables that it is the last to read, for lines that have such variables."""
     last: dict[Line, list[Var]] = {}
     seen: set[Var] = set()
     for line in reversed(program.lines):
@@ -68,7 +68,7 @@ def last_reads(program: WengertList) -> dict[Line, list[Var]]:
 
 
 def reached_by(program: WengertList, active: Sequence[bool]) -> set[Var]:
-    """Return the variables that depend, by derivatives, on the active independent ones."""
+    """Return the variables that a path of derivatives joins to an active independent variable."""
     reached = {var for var, on in zip(program.inputs, active, strict=True) if on}
     for line in program.lines:
         if (line.primitive.keeps or line.primitive.multiple) and not reached.isdisjoint(line.inputs):
@@ -77,7 +77,7 @@ def reached_by(program: WengertList, active: Sequence[bool]) -> set[Var]:
 
 
 def substitute(program: AnyList, atoms: Mapping[Var, Atom], arguments: Sequence[Packing] | None = None) -> AnyList:
-    """Return a Program with other atoms in the place of some variables, and perhaps with other arguments.
+    """Return a Program with variables replaced by other atoms, and optionally with other arguments.
 
     Results of lines can be replaced by variables only; a guard of a variable that becomes a constant is dropped.
     """
@@ -112,10 +112,10 @@ def check(program: WengertList) -> None:  # noqa: C901 - an invariant after the 
     def fail(reason: str, line: Line | None = None) -> None:
         message = [f"{program.name} is not a Program: {reason}."]
         if line is not None:
-            at = program.lines.index(line)
+            here = program.lines.index(line)
             message += [
-                ("> " if k == at else "  ") + str(program.lines[k])
-                for k in range(max(0, at - 2), min(len(program.lines), at + 3))
+                ("> " if k == here else "  ") + str(program.lines[k])
+                for k in range(max(0, here - 2), min(len(program.lines), here + 3))
             ]
             if line.location is not None:
                 message.append(line.location.excerpt())

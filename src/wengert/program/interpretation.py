@@ -1,7 +1,7 @@
 """Interpretation: the one walk over a list of lines.
 
-Whatever goes through a Program line by line, with something in the place of each variable, is a handler of a line:
-evaluation, linearization, all members of a batch, scalar forms, formulas.
+Every computation that goes through a Program line by line is a handler of a line: evaluation, linearization, batching,
+scalar forms, formulas.  A handler computes the value that stands for a result from those that stand for the operands.
 
 >>> import wengert as wg
 >>> program = wg.trace(lambda x: 2.0 * x + 1.0)(0.0)
@@ -25,7 +25,7 @@ from wengert.program.provenance import computes_lines
 
 
 def check_guard(guard: Guard, value: Any) -> None:
-    """Check that the decision is taken again at a value; raise BranchError if it is not."""
+    """Raise BranchError if the guarded decision would differ for a value."""
     if guard.value != type(guard.value)(value):
         fail_at(guard, value)
 
@@ -38,19 +38,19 @@ def interpret(
     on_guard: Callable[[Guard, Any], None] | None = check_guard,
     constant: Callable[[Any], Any] | None = None,
 ) -> dict[Var, Any]:
-    """Walk along the lines and return what stands for each variable.
+    """Apply a handler to each line in order, and return the value that stands for each variable.
 
     Parameters
     ----------
     values
-        What stands for the independent variables, one by one.
+        The values that stand for the independent variables, one by one.
     apply
-        Makes of a line and of what stands for its operands that which stands for its result; for a line of several
-        results (`Primitive.multiple`), one for each.
+        The handler: takes a line and the values of its operands, and returns the value of its result; for a line of
+        several results (`Primitive.multiple`), one for each.
     on_guard
-        Is called with each guard and what stands for its variable, as soon as that is there; None to pass guards over.
+        Takes each guard and the value of its variable, as soon as that is computed; None to ignore guards.
     constant
-        Makes of the value of a constant what stands for it; None where that is the value itself.
+        Takes the value of a constant and returns the value that stands for it; None for the value itself.
     """
     environment: dict[Var, Any] = dict(zip(program.inputs, values, strict=True))
     guards = guards_of(program) if on_guard is not None else {}
@@ -84,7 +84,7 @@ def evaluate_line(line: Line, operands: Sequence[Any]) -> Any:
 
 
 def values_of_inputs(program: WengertList, args: Sequence[Any]) -> list[Any]:
-    """Return the values of the independent variables, from trees or else their leaves one by one."""
+    """Return the values of the independent variables; the arguments are trees, or their leaves one by one."""
     if program.trees is not None:
         args = tuple(program.trees.split(args))
     if len(args) != len(program.arguments):
@@ -96,7 +96,7 @@ def values_of_inputs(program: WengertList, args: Sequence[Any]) -> list[Any]:
 def evaluate_all(program: WengertList, *args: Any) -> dict[Var, Any]:
     """Evaluate a Program at a point and return the value of every variable.
 
-    Where the function takes trees, the arguments are trees, or else their leaves one by one.
+    If the function takes trees, pass trees, or their leaves one by one.
     """
     return interpret(program, values_of_inputs(program, args), evaluate_line)
 
@@ -104,7 +104,7 @@ def evaluate_all(program: WengertList, *args: Any) -> dict[Var, Any]:
 def evaluate(program: WengertList, *args: Any) -> Any:
     """Evaluate a Program at a point; raise BranchError where its function would take another branch.
 
-    Returns what the function returned: an array, or a tree of arrays.
+    The result has the form of the function's own: an array, or a tree of arrays.
     """
     environment = evaluate_all(program, *args)
     values = tuple(result.pack([value_of(atom, environment) for atom in result.atoms]) for result in program.results)
@@ -119,7 +119,7 @@ def value_of(atom: Atom, environment: Mapping[Var, Any]) -> Any:
 
 
 def fail_at(guard: Guard, value: Any) -> NoReturn:
-    """Raise BranchError for a guarded variable that has another value here."""
+    """Raise BranchError for a guarded variable whose value decides differently."""
 
     def message() -> str:
         location = Location.of(guard.place)

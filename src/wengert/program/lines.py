@@ -86,7 +86,7 @@ Atom = Var | Constant
 
 
 class _Brief:
-    """What stands for a long array where a line is printed."""
+    """The short form in which a line prints a long array."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -102,7 +102,7 @@ def _brief(value: Any) -> Any:
 
 
 class Operand:
-    """In a parameter, the place of the k-th operand: an index that is itself computed."""
+    """A placeholder in a parameter for the k-th operand: an index that is itself computed."""
 
     __slots__ = ("k",)
 
@@ -120,7 +120,7 @@ class Operand:
 
 
 class Held:
-    """What a line holds beside its operands: Programs, and how they are run (a loop, a branch); see `wengert.control`.
+    """The Programs that a line holds, and the way they run (a loop, a branch); see `wengert.control`.
 
     It is the line's parameter ``held``.
     """
@@ -138,33 +138,33 @@ class Held:
         raise NotImplementedError
 
     def weighed(self) -> Sequence[tuple[WengertList, int]]:
-        """Return Programs and how often they run, as far as is known without recording anything: for a rough count."""
+        """Return the Programs and how often each runs, for a rough count; nothing is recorded for it."""
         raise NotImplementedError
 
     def heading(self) -> str:
-        """Say in a few words how they are run: ``1,000 steps``."""
+        """Describe in a few words how the Programs run: ``1,000 steps``."""
         raise NotImplementedError
 
     def titles(self) -> tuple[str, ...]:
-        """Say for each Program what it is: ``step``, ``where true``."""
+        """Return a title for each Program: ``step``, ``where true``."""
         raise NotImplementedError
 
     def note(self) -> str:
-        """Say what a reverse sweep keeps of this line, in bytes, and what it runs again; or nothing."""
+        """Describe the memory and the recomputation of a reverse sweep over this line; empty if there is none."""
         return ""
 
     def source(self, names: Sequence[str], args: Sequence[str], left: Sequence[str]) -> list[str]:
-        """Write the line as Python statements; the Programs are functions of the given names."""
+        """Return the line as Python statements, which call the Programs as functions by the given names."""
         raise NotImplementedError
 
     def structure(self, longest: int | None = None) -> tuple[Hashable, list[Any]] | None:
-        """Return the key and the particulars of what is held, as `program.structure` does; None where it has none."""
+        """Return the key and particulars of the held Programs, as `program.structure` does; None if they have none."""
         return None
 
     def swept(self, moving: Sequence[bool]) -> tuple[Any, Any, int] | None:
-        """Count the line where it is itself a sweep over another: once, in each pass, and the values kept for it.
+        """Count a line that is itself a sweep over another: once, in each pass, and the values kept for it.
 
-        Only the `moving` operands change from pass to pass; None if that is not how the line came about.
+        Only the `moving` operands change from pass to pass.  Return None for a line that is no such sweep.
         """
         return None
 
@@ -192,7 +192,7 @@ class Line:
 
     @property
     def held(self) -> Held | None:
-        """What this line holds beside its operands; None for most lines."""
+        """The Programs that this line runs, with the way they run; None for most lines."""
         held = self.params.get("held") if self.primitive.multiple else None
         return held if isinstance(held, Held) else None
 
@@ -222,7 +222,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Packing:
-    """How an argument or result is laid out in variables: one for the whole array, or one for each element."""
+    """The layout of an argument or result in variables: one for the whole array, or one for each element."""
 
     name: str
     shape: Shape
@@ -245,7 +245,7 @@ class Packing:
         return [f"{self.name}_{{{','.join(str(i + 1) for i in index)}}}" for index in indices]
 
     def checked(self, value: Array) -> Array:
-        """Return a value as an array, NumPy scalar or traced value; raise ShapeError if its shape is another."""
+        """Return a value as an array, NumPy scalar or traced value; raise ShapeError if its shape differs."""
         value = as_value(value)
         if np.shape(value) != self.shape:
             raise ShapeError(
@@ -255,14 +255,14 @@ class Packing:
         return value
 
     def unpack(self, value: Array) -> list[Any]:
-        """Split a value into those of the variables; ArgumentError or ShapeError if it does not fit."""
+        """Split a value into the values of the variables; raise ArgumentError or ShapeError if it does not fit."""
         value = self.checked(value)
         if self.whole:
             return [value]
         return [value[index] for index in np.ndindex(*self.shape)]
 
     def pack(self, values: Sequence[Any]) -> Array:
-        """Put the values of the variables together again."""
+        """Pack the values of the variables into one value; the inverse of `unpack`."""
         if self.whole:
             return values[0]
         if any(isinstance(v, Recordable) for v in values):
@@ -272,16 +272,16 @@ class Packing:
 
 
 class Trees:
-    """How trees of arrays become the arguments of a Program, and its results a tree; see `wengert.api`."""
+    """The conversion of trees to the arguments of a Program, and of its results to a tree; see `wengert.arguments`."""
 
     __slots__ = ()
 
     def split(self, args: Sequence[Any]) -> Sequence[Any]:
-        """Take the arguments of the function apart, into those of the Program."""
+        """Flatten the arguments of the function to those of the Program."""
         raise NotImplementedError
 
     def join(self, results: Sequence[Any]) -> Any:
-        """Put the results of the Program together, as the function returned them."""
+        """Build the result of the function from the results of the Program."""
         raise NotImplementedError
 
 
@@ -297,7 +297,7 @@ class WengertList:
     single: bool = True
     """True if the function returned one array, False for several."""
     trees: Trees | None = None
-    """How the arguments and the results are laid out as trees; None if they are arrays."""
+    """The tree structures of the arguments and results; None if all are arrays."""
 
     @property
     def inputs(self) -> tuple[Var, ...]:

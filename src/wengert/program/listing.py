@@ -19,7 +19,7 @@ from wengert.program.primitive import Shape
 
 
 def write_listing(program: WengertList, places: bool = True) -> str:
-    """Write a Program line by line, in columns, and below a line the Programs it holds; see `Program.listing`."""
+    """Return a Program as text: lines in columns, each followed by the Programs it holds; see `Program.listing`."""
     rows = list(_rows_of(program, places, "", {}))
     lines = [row for row in rows if type(row) is tuple]
     first = max([len(text) for text, _, _ in lines], default=0)
@@ -36,7 +36,7 @@ def write_listing(program: WengertList, places: bool = True) -> str:
 
 
 def write_html(program: WengertList) -> str:
-    """Write a Program as a table for a notebook: formula, shape and name, place in the code."""
+    """Return a Program as an HTML table: formula, shape and name, place in the code."""
     rows = [[row] if type(row) is str else list(row) for row in _rows_of(program, True, "", {})]
     return table(rows)
 
@@ -44,7 +44,7 @@ def write_html(program: WengertList) -> str:
 def _rows_of(program: WengertList, places: bool, indent: str, said: dict[int, str], title: str = "") -> Iterator[Any]:
     """Yield the arguments as text, each line as (text, note, place), and the results that are no lines as text.
 
-    A Program that another line holds too is written once; `said` has the names of that line.
+    A Program held by several lines is written once; `said` maps it to the name of the first such line.
     """
     head = [
         f"{name} = {atom}" + (f"  {_shape(atom.shape)}" if atom.shape else "")
@@ -64,11 +64,11 @@ def _rows_of(program: WengertList, places: bool, indent: str, said: dict[int, st
     for line in program.lines:
         notes = []
         for var in line.outputs:
-            own = [_shape(var.shape)] if var.shape else []
-            own += [f"= {name}" for name in results.get(var, [])]
-            if own and len(line.outputs) > 1:  # of which of them is it said?
-                own.insert(0, str(var))
-            notes.append(" ".join([*own, *(f"(here {guard.value})" for guard in guards.get(var, ()))]))
+            parts = [_shape(var.shape)] if var.shape else []
+            parts += [f"= {name}" for name in results.get(var, [])]
+            if parts and len(line.outputs) > 1:  # name the variable that the note is about
+                parts.insert(0, str(var))
+            notes.append(" ".join([*parts, *(f"(here {guard.value})" for guard in guards.get(var, ()))]))
         place = str(line.location) if places and line.location is not None else ""
         yield f"{indent}{line}", ", ".join(filter(None, notes)), place
         if line.held is not None:

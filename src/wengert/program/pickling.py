@@ -1,7 +1,7 @@
-"""Pickling: values go as what they are made from, behind a format that is checked first.
+"""Pickling: a value is pickled as its constructor arguments, behind a format number that is checked first.
 
-Primitives go by their names, and places in the user's code as Locations.  What was worked out from a value once, such
-as code, is left out, and worked out again where it is read.
+Primitives are pickled by name, and places in the user's code as Locations.  Derived data, such as compiled code, is
+left out and computed again when needed.
 
 >>> import pickle, numpy as np, wengert as wg
 >>> program = pickle.loads(pickle.dumps(wg.trace(lambda x: np.exp(2 * x))(0.5)))
@@ -21,11 +21,11 @@ from typing import Any
 from wengert.errors import PickleError
 
 FORMAT = 1
-"""The form of the states that classes of this version pickle; a change of any of them makes it another one."""
+"""The number of the format; increase it when the pickled state of any class changes."""
 
 
 class Portable:
-    """The base of values that pickle as the state that ``__getstate__`` returns, behind the format and version."""
+    """The base of values that are pickled as the state from ``__getstate__``, behind the format and version."""
 
     __slots__ = ()
 
@@ -37,7 +37,7 @@ class Portable:
 
 
 def _blank(form: int, version: str, module: str, name: str) -> Any:
-    """Return an object without a state, which pickle sets next; PickleError if that is of another form."""
+    """Return an object whose state pickle sets next; raise PickleError if the format differs."""
     if form != FORMAT:
         from wengert import __version__
 
@@ -49,17 +49,17 @@ def _blank(form: int, version: str, module: str, name: str) -> Any:
     return cls.__new__(cls)
 
 
-# ---- Dataclasses that remember what they worked out ----
+# ---- Dataclasses with cached values ----
 
 
 def made_from(value: Any) -> tuple[Any, ...]:
-    """Return the state of a frozen dataclass: what it was made from."""
+    """Return the state of a frozen dataclass: the values of its constructor's fields."""
     return tuple([getattr(value, one.name) for one in fields(value) if one.init])
 
 
 def make_again(value: Any, state: Sequence[Any]) -> None:
-    """Set the state of a frozen dataclass; it has worked nothing out yet."""
-    given = iter(state)
+    """Set the state of a frozen dataclass; its cached values start empty."""
+    remaining = iter(state)
     for one in fields(value):
         fresh = one.default if one.default_factory is MISSING else one.default_factory()
-        object.__setattr__(value, one.name, next(given) if one.init else fresh)
+        object.__setattr__(value, one.name, next(remaining) if one.init else fresh)

@@ -1,7 +1,7 @@
-"""Primitives: the rows of the table, and what a row must know of the values that it is called on.
+"""Primitives: the rows of the table, and the properties of values that a row depends on.
 
-A primitive is an elemental function and all that is known of it; called on plain values it computes, on traced ones it
-records a line.
+A primitive is an elemental function with its derivative rules and properties.  Called on plain values it computes;
+called on traced values it records a line.
 
 >>> double = Primitive("double", lambda x: 2 * x, (lambda _y, _x: 2,))
 >>> double(3), double.partial(0)(None, None), double.keeps
@@ -21,11 +21,11 @@ from wengert.errors import PickleError
 
 Shape = tuple[int, ...]
 SMALL = 256
-"""Values of up to so many elements are kept: freeing or replacing them costs more than it saves."""
+"""Values of up to this many elements are kept: to free or replace them costs more than it saves."""
 
 
 class Recordable:
-    """The base of traced values, here so that a primitive can tell one without knowing how tracing works."""
+    """The base of traced values, defined here so that a primitive recognizes one without importing tracing."""
 
     __slots__ = ()
 
@@ -35,7 +35,7 @@ class Recordable:
 
 
 class Shaped:
-    """What is kept of a value whose elements nobody will read again: its shape and dtype."""
+    """The shape and dtype of a value, kept in place of one whose elements are not read again."""
 
     __slots__ = ("dtype", "shape")
 
@@ -58,7 +58,7 @@ Partial = Callable[..., Any]
 
 
 class Primitive:
-    """One row of the table: an elemental function and all that is known of it.
+    """One row of the table: an elemental function, its derivative rules and its properties.
 
     `numpy` computes it on plain values.  ``partials[k]`` is the local partial with respect to the k-th argument, a
     function of the result and the arguments, ``lambda y, x: 1 / x``; it returns the diagonal (for an elementwise
@@ -66,13 +66,13 @@ class Primitive:
     A parameter whose name begins with an underscore is only asked for its shape and dtype, so its elements need not
     be kept for the derivative: ``lambda y, _x: y``.  A *variadic* primitive has one rule for all its arguments, which
     takes the position first.  A *multiple* primitive returns a tuple, and its line has an output for each (a loop).
-    `jvp` pushes all tangents of a line at once, and `vjp` pulls all adjoints, where that is less work than one argument
-    after the other; `shared_partials` returns the partials with respect to all arguments, where their pulls have work
-    in common.  Where NumPy *promotes* operands to a common dtype, the rules see them as promoted: in a byte ``a * a``
-    overflows.  `formula_rule` is False where a rule looks at values, to refuse some of them or to go about it in other
-    ways; one that is a formula may be written down once.
-    Calling a primitive on traced values records a line.  It pickles as its `home`: a function and the arguments of
-    which that returns the primitive, its name in the table.
+    `jvp` pushes all tangents of a line at once, and `vjp` pulls all adjoints, for primitives where that is less work
+    than one argument after the other; `shared_partials` returns the partials with respect to all arguments, for
+    primitives whose pulls share work.  If NumPy *promotes* operands to a common dtype, the rules take them promoted: in
+    a byte ``a * a`` overflows.  `formula_rule` is False for a rule that inspects values, to refuse some of them or to
+    choose a method; a rule that is a formula is compiled once.
+    A primitive called on traced values records a line.  It is pickled as its `home`: a function that returns the
+    primitive, with its arguments; or else its name in the table.
 
     >>> import numpy as np
     >>> cube = Primitive("cube", lambda x: x**3, (lambda _y, x: 3 * x**2,))
@@ -133,12 +133,12 @@ class Primitive:
         self.source, self.formula, self.counts, self.domain, self.kink = source, formula, counts, domain, kink
         self.formula_rule = formula_rule
         self.home = home
-        self.keeps = _what_the_rules_read(self.partials, variadic)
+        self.keeps = _reads_of(self.partials, variadic)
         self.keeps_all = bool(self.keeps) and all(self.keeps)
         self.squared: Primitive | None = None
         """Of a root: its square, whose rules are those of the radicand (see `define`)."""
         self.promotes = elementwise and any(self.keeps[1:]) and _promotes(numpy)
-        self.reads = () if variadic else tuple(_what_the_rules_read((rule,), False) for rule in self.partials)
+        self.reads = () if variadic else tuple(_reads_of((rule,), False) for rule in self.partials)
 
     def __call__(self, *args: Any, **params: Any) -> Any:
         for a in args:
@@ -155,12 +155,12 @@ class Primitive:
 
     @property
     def rules(self) -> tuple[Callable[..., Any], ...]:
-        """All functions that derivatives are computed by."""
+        """All derivative rules of this primitive."""
         rules = (*self.partials, self.jvp, self.vjp, self.shared_partials)
         return tuple([rule for rule in rules if rule is not None])
 
     def write(self, args: Sequence[str], params: Mapping[str, Any]) -> str:
-        """Write a call of this primitive as a NumPy expression."""
+        """Return a call of this primitive as a NumPy expression."""
         if callable(self.source):
             return self.source(args, params)
         if self.source is not None:
@@ -182,12 +182,12 @@ class Primitive:
 
 
 def _promotes(function: Callable[..., Any]) -> bool:
-    """Tell whether NumPy brings operands of this function to a common dtype: a ufunc of two or more."""
+    """Return whether NumPy promotes the operands of this function to a common dtype: a ufunc of two or more."""
     return isinstance(function, np.ufunc) and function.nin > 1 and "d" * function.nin + "->d" in function.types
 
 
-def _what_the_rules_read(partials: Sequence[Partial | None], variadic: bool) -> tuple[bool, ...]:
-    """Tell which of (result, first argument, second...) the rules read, from the names of their parameters."""
+def _reads_of(partials: Sequence[Partial | None], variadic: bool) -> tuple[bool, ...]:
+    """Return for each of (result, first argument, second...) whether the rules read it, by the names of parameters."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     reads: list[bool] = []
     for rule in partials:
@@ -208,7 +208,7 @@ def _what_the_rules_read(partials: Sequence[Partial | None], variadic: bool) -> 
 
 
 def as_value(value: Any) -> Any:
-    """Return a number or array in the form in which values ride along: a NumPy scalar or array, or a traced value."""
+    """Return a number or array as a NumPy scalar, array or traced value: the form of all values in a trace."""
     kind = type(value)
     if (
         kind is np.float64

@@ -1,4 +1,4 @@
-"""The Program: a Wengert list with all that can be done to it.
+"""The Program: a Wengert list with its operations.
 
 >>> import wengert as wg
 >>> program = wg.trace(lambda x: 2.0 * x + 1.0)(0.0)
@@ -24,7 +24,7 @@ from wengert.program.primitive import Recordable
 from wengert.program.source import write_source
 
 WALKS = 10
-"""So many calls of a Program walk along its lines; the next one compiles it, which takes about as long as they did."""
+"""This many calls interpret a Program; the next one compiles it, which takes about as long as they did together."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +49,7 @@ class Program(Portable, WengertList):
             run = self._compile()
         leaves = args if self.trees is None else self.trees.split(args)
         if len(leaves) != len(self.arguments):
-            return evaluate(self, *args)  # which raises, and says what it takes
+            return evaluate(self, *args)  # raises an error that names the expected arguments
         try:
             returned = run(*leaves)
         except Traced:
@@ -59,7 +59,7 @@ class Program(Portable, WengertList):
         return self.trees.join((returned,) if self.single else returned)
 
     def _compile(self) -> Callable[..., Any]:
-        """Return the Program as a function that runs fast, unless it reads values of a trace around it."""
+        """Compile the Program to a fast function, unless it reads values of an enclosing trace."""
         atoms = (*self.outputs, *[a for line in self.lines for a in line.inputs])
         reads_traced = any(isinstance(a, Constant) and isinstance(a.value, Recordable) for a in atoms)
         run = _walked if reads_traced else entry(self)
@@ -69,7 +69,7 @@ class Program(Portable, WengertList):
     __getstate__, __setstate__ = made_from, make_again
 
     def source(self) -> str:
-        """Write the Program as NumPy code that runs alone and gives the same values."""
+        """Return the Program as NumPy code that runs by itself and computes the same values."""
         return write_source(self)
 
     def listing(self, places: bool = True) -> str:

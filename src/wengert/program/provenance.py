@@ -1,8 +1,8 @@
-"""Provenance: the line that is being computed, and so the user's code that a warning or an error is about.
+"""Provenance: the line that is being computed, and through it the user's code behind a warning or an error.
 
-What NumPy reports while a line is computed knows nothing of lines.  A function that computes lines one after the other
-says how its variables name the present one, and generated code knows it by the number of its own line; the frames
-between that function and the report lead back to it.  This costs nothing until something is reported.
+A warning or error of NumPy does not name the line that was being computed.  A function that computes lines declares
+which of its local variables hold the current line; generated code finds it by its own line number.  The stack of frames
+leads from the report back to that function.  This costs nothing until something is reported.
 
 >>> @computes_lines(lambda variables: (variables["primitive"], variables["place"], variables["values"]))
 ... def compute(primitive, values, place):
@@ -25,14 +25,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Read = Callable[[Mapping[str, Any]], tuple[Primitive, RawLocation | None, Sequence[Any] | None]]
 
 _readers: dict[CodeType, Callable[[FrameType], PresentLine | None]] = {}
-"""By the code of functions that compute lines, how to read the present line from their variables."""
+"""For the code object of each function that computes lines: how to read the current line from its variables."""
 ORIGIN = "__lines__"
-"""The global of generated code that says which line of which Program each of its own lines computes: for each of them
-the place of that line (None for other code) and the names of its operands, and the lines of the Program."""
+"""The global of generated code that maps its lines to those of the Program: for each line of code the place of the line
+it computes (None for other code) and the names of its operands; and the lines of the Program."""
 
 
 class PresentLine(NamedTuple):
-    """A line that is being computed: its primitive, place and operands (None where its derivative is computed)."""
+    """The line that is being computed: its primitive, place and operands (None while its derivative is computed)."""
 
     primitive: Primitive
     place: RawLocation
@@ -69,7 +69,7 @@ def current_line() -> PresentLine | None:
 
 
 def _read_generated(frame: FrameType) -> PresentLine | None:
-    """Read the present line of generated code from the number of its own."""
+    """Find the current line of generated code by its line number."""
     of_number, lines = frame.f_globals[ORIGIN]
     index, names = of_number[frame.f_lineno - 1]
     if index is None or lines[index].place is None:

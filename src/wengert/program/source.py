@@ -1,4 +1,4 @@
-"""Source: a Program as readable NumPy code that runs alone and gives the same values.
+"""Source: a Program as readable NumPy code that runs by itself and computes the same values.
 
 >>> import wengert as wg
 >>> print(write_source(wg.trace(lambda x: 2.0 * x + 1.0)(0.0)).split("# ")[0].rstrip())
@@ -37,7 +37,7 @@ def put(pieces, indices, shape, batch=0):
 
 
 '''
-"""The transpose of indexing, which NumPy has no function for, as it stands in the source of a derivative."""
+"""The source of the transpose of indexing, for which NumPy has no function."""
 
 SETITEM_SOURCE = '''
 def setitem(array, index, value):
@@ -48,7 +48,7 @@ def setitem(array, index, value):
 
 
 '''
-"""An assignment, as it stands in the source of a Program: the list says each value once, so it makes a new one."""
+"""The source of an assignment: it makes a new array, since a value of the list never changes."""
 
 
 CHOOSE_SOURCE = '''
@@ -63,11 +63,11 @@ def first_that_holds(branches, *values):
 
 
 '''
-"""How a loop whose steps take several branches finds the one to take, as it stands in the source of a Program."""
+"""The source of the choice of a branch, in a loop whose steps take several."""
 
 
 def write_source(program: WengertList) -> str:
-    """Write a Program as the NumPy source of a function; see `Program.source`."""
+    """Return a Program as the NumPy source of a function; see `Program.source`."""
     name = program.name if program.name.isidentifier() else "f"
     body = "\n".join(_write_function(name, program, {name, "np", "put", "setitem"}, {}))
     imports = ["import numpy as np"]
@@ -83,28 +83,28 @@ def write_source(program: WengertList) -> str:
 
 
 def _write_function(  # noqa: C901 - a part of a function's source after the other
-    name: str, program: WengertList, taken: set[str], known: Mapping[int, str], is_body: bool = False
+    name: str, program: WengertList, taken: set[str], outer: Mapping[int, str], is_body: bool = False
 ) -> list[str]:
-    """Write a Program as a function; one that a line holds becomes a function inside, of a name that is not taken.
+    """Return a Program as the lines of a function; a Program held by a line becomes an inner function.
 
-    `known` are the functions that are written already where this one stands.
+    `outer` names the functions already written in the enclosing scope, by the identity of their Programs.
     """
-    written = dict(known)
-    own = _parameters(program) if is_body else [as_identifier(a.name) or "x" for a in program.arguments]
-    lines = [f"def {name}({', '.join(own)}):"]
+    written = dict(outer)
+    parameters = _parameters(program) if is_body else [as_identifier(a.name) or "x" for a in program.arguments]
+    lines = [f"def {name}({', '.join(parameters)}):"]
 
     def add(text: str, line: Line | None = None) -> None:
         location = None if line is None else line.location
         lines.append(f"    {text}" + ("" if location is None else f"  # {location}"))
 
     if is_body:
-        renamed = [(_python(a.atoms[0]), o) for a, o in zip(program.arguments, own, strict=True)]
+        renamed = [(_python(a.atoms[0]), o) for a, o in zip(program.arguments, parameters, strict=True)]
         renamed = [(var, parameter) for var, parameter in renamed if var != parameter]
         if renamed:
             add(f"{', '.join(var for var, _ in renamed)} = {', '.join(parameter for _, parameter in renamed)}")
     for statement in lower(program).statements:
         if isinstance(statement, Enter) and not is_body:
-            argument, parameter = statement.argument, own[statement.place]
+            argument, parameter = statement.argument, parameters[statement.place]
             if argument.whole:
                 add(f"{_python(argument.atoms[0])} = np.asarray({parameter})[()]")
             else:
@@ -148,12 +148,12 @@ def _write_function(  # noqa: C901 - a part of a function's source after the oth
 
 
 def write_tuple(parts: Sequence[str]) -> str:
-    """Write expressions as a tuple, as it stands on either side of ``=``."""
+    """Return expressions as a tuple, for either side of ``=``."""
     return f"{parts[0]}," if len(parts) == 1 else ", ".join(parts) if parts else "()"
 
 
 def _parameters(program: WengertList) -> list[str]:
-    """Name the parameters of a body by its arguments, or where that is no name of their own, by their variables."""
+    """Return the names of a body's parameters: those of its arguments, or of their variables where names repeat."""
     names = [as_identifier(argument.name) for argument in program.arguments]
     return [
         name if name and names.count(name) == 1 and name != "np" and not name.startswith("u_") else _python(a.atoms[0])
@@ -162,7 +162,7 @@ def _parameters(program: WengertList) -> list[str]:
 
 
 def _function_name(title: str, taken: set[str]) -> str:
-    """Turn a title into the name of a function that is not taken yet, and take it."""
+    """Return a function name made of a title, and enter it among the names that are taken."""
     stem = name = re.sub(r"\W+", "_", title)
     k = 1
     while name in taken or keyword.iskeyword(name):
@@ -173,7 +173,7 @@ def _function_name(title: str, taken: set[str]) -> str:
 
 
 def as_identifier(name: str) -> str:
-    """Return a name that Python takes: ``c'`` is ``c_next``; nothing, if there is none."""
+    """Return a name as a Python identifier: ``c_next`` for ``c'``; empty if there is none."""
     name = name.replace("'", "_next")
     return name if name.isidentifier() and not keyword.iskeyword(name) else ""
 
@@ -185,9 +185,9 @@ def _python(atom: Atom) -> str:
 
 
 def write_constant(value: Any, typed: bool = False) -> str:
-    """Write a constant as a Python expression that gives it back to the last bit.
+    """Return a Python expression that evaluates to a constant, exact to the last bit.
 
-    A number is written as Python's own, or with `typed` as NumPy's: two of Python's would not divide as arrays do.
+    A number is written as a Python number, or with `typed` as a NumPy scalar: Python numbers divide differently.
     """
     if isinstance(value, np.generic):
         text = repr(value.item())

@@ -1,9 +1,8 @@
 """Structure: a Program is a hashable shape and a list of particulars.
 
-The *key* says which primitives stand in which lines, what each operand is, shapes, dtypes and decisions.  The
-*particulars* are what Programs of one key may differ in, in the order of the lines: constants, whole numbers in an
-index, whole numbers that a decision was taken on.  Steps are alike if their keys agree, and code that was written for
-one of them fits all.
+The *key* holds the primitives and operands of the lines, shapes, dtypes and decisions.  Programs of one key differ only
+in their *particulars*, listed in the order of the lines: constants, integers in an index, integers that a decision
+depends on.  Code that was written for one Program fits all Programs of its key.
 
 >>> import numpy as np, wengert as wg
 >>> one, other = (wg.trace(lambda x: k * np.exp(x)[k])(np.ones(3)) for k in (1, 2))
@@ -25,9 +24,9 @@ from wengert.program.lines import Operand, Var, WengertList
 
 
 class Structure(NamedTuple):
-    """What is common to all Programs of a structure, and what is particular to one of them.
+    """The key, common to all Programs of a structure, and the particulars of one of them.
 
-    The key is a pair: the shapes and dtypes of the independent variables, and all else.
+    The key is a pair: the shapes and dtypes of the independent variables, and everything else.
     """
 
     key: tuple[tuple[Any, ...], Hashable]
@@ -35,10 +34,10 @@ class Structure(NamedTuple):
 
 
 def structure(program: WengertList, longest: int | None = None) -> Structure | None:
-    """Return the structure of a Program; None for one that cannot be compared.
+    """Return the structure of a Program; None if it cannot be compared.
 
-    With `longest`, the key may outlive the Program: parameters that hold an array of more elements, which may change
-    meanwhile, or anything but numbers, strings and their tuples, have no key.
+    With `longest`, the key may outlive the Program: a parameter has no key if it holds an array of more elements, which
+    may change meanwhile, or anything but numbers, strings and their tuples.
     """
     places: dict[Any, int] = {var: ~k for k, var in enumerate(program.inputs)}
     number = 0  # of the results of lines, which counts apart from the inputs: a step may have one more of these
@@ -92,7 +91,7 @@ def _constant(value: Any, particulars: list[Any]) -> Any:
 
 
 def _params(params: Mapping[str, Any], longest: int | None, particulars: list[Any]) -> Any:
-    """Return the key of parameters; whole numbers in an index are particulars."""
+    """Return the key of parameters; integers in an index are particulars."""
     parts = []
     for name, value in params.items():
         if name == "index" and type(value) is tuple:
@@ -107,7 +106,7 @@ def _params(params: Mapping[str, Any], longest: int | None, particulars: list[An
 
 
 def kind_of(value: Any) -> Any:
-    """Return what a constant has in common with others that may stand in its place: type, shape, dtype.
+    """Return the kind of a constant, equal for constants that may replace each other: type, shape, dtype.
 
     >>> kind_of(2.0) == kind_of(3.0), kind_of(2.0) == kind_of(2), kind_of(np.ones(2)) == kind_of(np.ones(3))
     (True, False, False)
@@ -116,10 +115,10 @@ def kind_of(value: Any) -> Any:
 
 
 def exactly(value: Any, longest: int | None = None) -> Hashable:  # noqa: C901 - a kind of value after the other
-    """Return what two values have in common that cannot be told apart, down to the sign of zero.
+    """Return a key of a value, equal for values that cannot be told apart, down to the sign of zero.
 
-    With `longest`, raises TypeError for an array of more elements, and for what is no number, index or other plain
-    value; without, such values are told apart by themselves.
+    With `longest`, raise TypeError for an array of more elements, and for anything but numbers, indices and other plain
+    values.  Without it, such a value is its own key.
 
     >>> exactly(0.0) == exactly(0.0), exactly(0.0) == exactly(-0.0), exactly(np.nan) == exactly(np.nan)
     (True, False, True)
@@ -154,11 +153,11 @@ def exactly(value: Any, longest: int | None = None) -> Hashable:  # noqa: C901 -
 
 _SIMPLE = frozenset({bool, str, NoneType, EllipsisType, type})
 SHORT = 16
-"""Arrays of up to so many elements are compared by their bytes; longer ones are looked at only if need be."""
+"""Arrays of up to this many elements are compared by their bytes; longer ones only if all else is equal."""
 
 
 class _LongArray:
-    """An array in a key, which is as good as any other of the same elements."""
+    """An array in a key, equal to any other array of the same elements."""
 
     __slots__ = ("array",)
 
@@ -176,7 +175,7 @@ class _LongArray:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Tell whether two constants or parameters are the same, down to the sign of zero; NaN is the same as NaN."""
+    """Return whether two constants or parameters are equal, down to the sign of zero; NaN equals NaN."""
     if one is other:
         return True
     if type(one) is int:
@@ -188,5 +187,5 @@ def same(one: Any, other: Any) -> bool:
 
 
 def all_same(ones: Sequence[Any], others: Sequence[Any]) -> bool:
-    """Tell whether two lists of particulars are the same."""
+    """Return whether two lists of particulars are equal."""
     return len(ones) == len(others) and all(map(same, ones, others))

@@ -2,7 +2,7 @@
 
 ``elementwise(np.log, lambda _y, x: 1 / x, ...)``: the rule is the local partial, given the result `y` and the operands.
 It serves every mode and every order.  `formula` is the function's name in SymPy (or how to write it there); `counts`
-says what one element costs; `domain` is where the tests draw operands from; `kink` states the convention where the
+counts the operations of one element; the tests draw operands from `domain`; `kink` states the convention where the
 derivative does not exist.
 """
 
@@ -224,19 +224,19 @@ def _share(a: Any, b: Any, y: Any) -> Any:
 
 
 def _minus(t: Any) -> Any:
-    """Negate what a rule has just made: in place, if it is a large array."""
+    """Negate a fresh array: in place, if it is large."""
     return np.negative(t, out=t) if type(t) is np.ndarray and t.size > LARGE else -t
 
 
 def _over(t: Any, b: Any) -> Any:
-    """Divide what a rule has just made, of the shape of the result, likewise."""
+    """Divide a fresh array, of the shape of the result: in place, if it is large."""
     if type(t) is np.ndarray and t.size > LARGE and not isinstance(b, Recordable) and t.dtype.kind in "fc":
         return np.divide(t, b, out=t)
     return t / b
 
 
 def _from_one(t: Any) -> Any:
-    """Return 1 - t of what a rule has just made, likewise."""
+    """Return 1 - t of a fresh array t: in place, if it is large."""
     return np.subtract(1, t, out=t) if type(t) is np.ndarray and t.size > LARGE else 1 - t
 
 
@@ -246,7 +246,7 @@ def _less(a: Any, y: Any) -> Any:
 
 
 def _sympy() -> Any:
-    """Import SymPy when a formula is first asked for: it takes longer than all of the rest."""
+    """Import SymPy on first use: its import takes longer than all others."""
     import sympy
 
     return sympy

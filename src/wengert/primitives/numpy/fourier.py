@@ -136,15 +136,15 @@ def _one(row: Any, a: Any, n: Any, axis: int, norm: Any, out: Any, length: Calla
     if out is not None:
         raise UnsupportedError("the transforms of np.fft with out= have no rule; leave it out.")
     a = as_operand(a)
-    at = normalize_axis_index(axis, a.ndim)
-    size = length(a.shape[at]) if n is None else int(n)
+    axis_from_start = normalize_axis_index(axis, a.ndim)
+    size = length(a.shape[axis_from_start]) if n is None else int(n)
     if norm not in SWAPPED:
         raise ValueError(f'Invalid norm value {norm}; should be "backward", "ortho" or "forward".')
     if size < 1:
         raise ValueError(f"Invalid number of FFT data points ({size}) specified.")
-    if a.shape[at] == 0:
-        a = _resized(a, size, at - a.ndim)
-    return row(a, n=size, axis=at - a.ndim, norm=norm)
+    if a.shape[axis_from_start] == 0:
+        a = _resized(a, size, axis_from_start - a.ndim)
+    return row(a, n=size, axis=axis_from_start - a.ndim, norm=norm)
 
 
 def _real(a: Any) -> Any:
@@ -196,12 +196,12 @@ def _sizes(a: Any, s: Any, axes: Any, *, real_result: bool = False) -> tuple[lis
         if real_result and lengths:
             lengths[-1] = 2 * (lengths[-1] - 1)
     else:
-        given = list(s)
-        chosen = list(range(-len(given), 0)) if axes is None else list(axes)
-        if len(given) != len(chosen):
+        sizes = list(s)
+        chosen = list(range(-len(sizes), 0)) if axes is None else list(axes)
+        if len(sizes) != len(chosen):
             raise ValueError("Shape and axes have different lengths.")
         lengths = [
-            a.shape[normalize_axis_index(k, a.ndim)] if n == -1 else n for n, k in zip(given, chosen, strict=True)
+            a.shape[normalize_axis_index(k, a.ndim)] if n == -1 else n for n, k in zip(sizes, chosen, strict=True)
         ]
     return lengths, chosen
 

@@ -42,7 +42,7 @@ from wengert.program import Operand, Primitive, Recordable
 
 
 def write_index(index: Sequence[Any], operands: Sequence[str] = ()) -> str:
-    """Write an index tuple as it stands in source code: ``1:3, ..., 0``."""
+    """Return an index tuple as source code: ``1:3, ..., 0``."""
 
     def one(item: Any) -> str:
         if isinstance(item, slice):
@@ -111,8 +111,8 @@ def _astype_partial(_y: Any, _x: Any, dtype: Any) -> LocalJacobian | None:
         return None
     if dtype.kind == "c" or _x.dtype.kind == "c":
         return Diagonal(1, _x.shape, _x.shape)
-    own = _x.dtype if _x.dtype.kind == "f" else dtype
-    return Map(_x.shape, _x.shape, lambda t: t.astype(dtype), lambda g: g.astype(own), name="astype")
+    dtype_of_x = _x.dtype if _x.dtype.kind == "f" else dtype
+    return Map(_x.shape, _x.shape, lambda t: t.astype(dtype), lambda g: g.astype(dtype_of_x), name="astype")
 
 
 astype = define(
@@ -126,16 +126,16 @@ astype = define(
 
 
 def _put_on_diagonal(g: Any, shape: Shape, offset: int) -> Any:
-    """Put vectors on the diagonals of matrices of zeros: one strided write, unless it has to be written down."""
+    """Put vectors on the diagonals of matrices of zeros: by one strided write, or on traced values by a line."""
     lead = g.shape[:-1]
     if type(g) is not np.ndarray:
-        at = np.arange(g.shape[-1])
-        return assemble([g], [(at - min(offset, 0), at + max(offset, 0))], shape, batch=len(lead))
-    whole = np.zeros(lead + shape, g.dtype)
+        positions = np.arange(g.shape[-1])
+        return assemble([g], [(positions - min(offset, 0), positions + max(offset, 0))], shape, batch=len(lead))
+    matrices = np.zeros(lead + shape, g.dtype)
     start = offset if offset >= 0 else -offset * shape[1]
-    flat = whole.reshape((*lead, shape[0] * shape[1]))
+    flat = matrices.reshape((*lead, shape[0] * shape[1]))
     flat[..., start : start + g.shape[-1] * (shape[1] + 1) : shape[1] + 1] = g
-    return whole
+    return matrices
 
 
 diagonal = define(
@@ -160,7 +160,7 @@ _array = np.array  # NumPy's own, whatever stands in its place while a trace run
 
 
 def _zeros_for(tangents: Sequence[Any], values: Sequence[Any], batch: int) -> list[Any]:
-    """Fill the tangents that are zero, so that all can be joined; a block of them has the size of the others'."""
+    """Replace tangents that are None by zeros, so that all can be joined; blocks get the size of the others."""
     leading: Shape = next(t.shape[:batch] for t in tangents if t is not None)
     dtype = np.result_type(*[t.dtype for t in tangents if t is not None])
     return [np.zeros(leading + np.shape(v), dtype) if t is None else t for t, v in zip(tangents, values, strict=True)]
@@ -168,8 +168,8 @@ def _zeros_for(tangents: Sequence[Any], values: Sequence[Any], batch: int) -> li
 
 def _stack_part(k: int, _y: Any, *_xs: Any, axis: int) -> LocalJacobian:
     out = _y.shape
-    at = len(out) + axis
-    return Select((Ellipsis, k) + (slice(None),) * (-axis - 1), out, out[:at] + out[at + 1 :]).T
+    axis_of_parts = len(out) + axis
+    return Select((Ellipsis, k) + (slice(None),) * (-axis - 1), out, out[:axis_of_parts] + out[axis_of_parts + 1 :]).T
 
 
 def _concatenate_part(k: int, _y: Any, *_xs: Any, axis: int) -> LocalJacobian:
@@ -179,7 +179,7 @@ def _concatenate_part(k: int, _y: Any, *_xs: Any, axis: int) -> LocalJacobian:
 
 
 def _pull_stack(bars: Sequence[Any], _values: Any, batch: int, wanted: Sequence[bool], axis: int) -> list[Any]:
-    """Take the adjoint of a stack apart."""
+    """Split the adjoint of a stack."""
     (g,) = bars
     if g.ndim == 1:
         return [g[k] if w else None for k, w in enumerate(wanted)]
@@ -222,13 +222,13 @@ concatenate = define(
 
 
 alias = Primitive("alias", np.positive, (lambda _y, _x: 1,), operator=lambda x: x)
-"""The same value under another name, so that its adjoint is summed up by itself; it is in no list that is printed."""
+"""The same value under another name, so that its adjoint is summed separately; it is in no printed list."""
 
 # ---- Selecting ----
 
 
 def fill_index(index: tuple[Any, ...], operands: Sequence[Any]) -> tuple[Any, ...]:
-    """Put the computed operands into their places in an index."""
+    """Return an index with its placeholders replaced by the computed operands."""
     if not operands:
         return index
     filled = [operands[item.k] if isinstance(item, Operand) else item for item in index]
@@ -240,18 +240,18 @@ def _getitem_partial(_y: Any, _x: Any, *operands: Any, index: tuple[Any, ...]) -
 
 
 def _assemble_partial(k: int, _y: Any, *_pieces: Any, indices: Any, shape: Shape, batch: int = 0) -> LocalJacobian:
-    # the shape of a piece without its block of seeds is that of what its index selects
+    # without its block of seeds, a piece has the shape of the selection by its index
     free = (slice(None),) * batch
-    whole = _pieces[k].shape[:batch] + shape
+    out_shape = _pieces[k].shape[:batch] + shape
     if batch:
         return Map(
             _pieces[k].shape,
-            whole,
+            out_shape,
             lambda t: assemble([t], [indices[k]], shape, batch=len(t.shape) - len(_pieces[k].shape) + batch),
             lambda g: take(g, indices[k], shape, len(g.shape) - len(shape)),
             name="put",
         )
-    return Select(free + tuple(indices[k]), whole, _pieces[k].shape).T
+    return Select(free + tuple(indices[k]), out_shape, _pieces[k].shape).T
 
 
 getitem = define(
@@ -271,12 +271,12 @@ def _setitem(value: Any, array: Any, *operands: Any, index: tuple[Any, ...]) -> 
 
 
 def _setitem_jvp(tangents: Sequence[Any], values: Sequence[Any], batch: int, index: tuple[Any, ...]) -> Any:
-    """Assign the tangent of what was assigned into a copy of the tangent of the array."""
-    t, whole = tangents[0], tangents[1]
+    """Assign the tangent of the assigned value into a copy of the tangent of the array."""
+    value_dot, array_dot = tangents[0], tangents[1]
     filled = fill_index(index, values[2:])
     shape = values[1].shape
-    kept = None if whole is None else Erase(filled, shape).push(whole, batch)
-    placed = None if t is None else Place(filled, getattr(values[0], "shape", ()), shape).push(t, batch)
+    kept = None if array_dot is None else Erase(filled, shape).push(array_dot, batch)
+    placed = None if value_dot is None else Place(filled, getattr(values[0], "shape", ()), shape).push(value_dot, batch)
     return placed if kept is None else kept if placed is None else kept + placed
 
 
@@ -322,7 +322,7 @@ scatter = define(
 
 
 def _assemble(pieces: Sequence[Any], indices: Sequence[Any], shape: Shape, batch: int = 0) -> Any:
-    """Put pieces together on traced values: single elements are added up and stacked, so that scalars stay scalars."""
+    """Assemble pieces on traced values: single elements are added and stacked, so that scalars stay scalars."""
     computed = [k for k, index in enumerate(indices) if any(isinstance(item, Recordable) for item in index)]
     if computed:
         rest = [k for k in range(len(pieces)) if k not in computed]
@@ -334,12 +334,12 @@ def _assemble(pieces: Sequence[Any], indices: Sequence[Any], shape: Shape, batch
     if size <= 4 * len(pieces) and all(len(i) == len(shape) and all(type(k) is int for k in i) for i in indices):
         elements: dict[int, Any] = {}
         for piece, index in zip(pieces, indices, strict=True):
-            at = 0
+            position = 0
             for k, length in zip(index, shape, strict=True):
-                at = at * length + k % length
-            elements[at] = elements[at] + piece if at in elements else piece
+                position = position * length + k % length
+            elements[position] = elements[position] + piece if position in elements else piece
         zero = np.zeros(np.shape(pieces[0]), pieces[0].dtype)[()]
-        flat = stack(*[elements.get(at, zero) for at in range(size)], axis=-1)
+        flat = stack(*[elements.get(position, zero) for position in range(size)], axis=-1)
         return flat if len(shape) == 1 else reshape(flat, shape=np.shape(pieces[0]) + shape)
     return put(*pieces, indices=tuple(indices), shape=shape, batch=batch)
 
@@ -357,13 +357,13 @@ def _scatter(piece: Any, index: tuple[Any, ...], shape: Shape, batch: int) -> An
 
 
 def _take(t: Any, index: tuple[Any, ...], shape: Shape, batch: int) -> Any:
-    """Index at computed positions: a line of its own, whose operands they are."""
+    """Index a block at computed positions: a line with the positions as operands."""
     template, operands = set_aside(index)
     if not batch:
         return getitem(t, *operands, index=template)
-    at = getitem(np.arange(math.prod(shape)).reshape(shape), *operands, index=template)
+    positions = getitem(np.arange(math.prod(shape)).reshape(shape), *operands, index=template)
     flat = np.reshape(t, (*t.shape[:batch], math.prod(shape)))
-    return getitem(flat, at, index=(Ellipsis, Operand(0)))
+    return getitem(flat, positions, index=(Ellipsis, Operand(0)))
 
 
 CALLS[assemble] = _assemble
@@ -438,7 +438,7 @@ cumsum = define(
 
 
 class Chosen(Composed):
-    """The sum over axes of what was chosen there, in equal shares: ``y_dot = (x_dot * share).sum(axis)``."""
+    """The sum over axes of the chosen elements, in equal shares: ``y_dot = (x_dot * share).sum(axis)``."""
 
     __slots__ = ("_axis", "_chosen", "_count", "_keepdims", "_kept")
 
@@ -467,7 +467,7 @@ class Chosen(Composed):
 
 
 def _how_many(chosen: Any, axis: Shape, dtype: Any) -> Any:
-    """Count along axes how many are chosen; along short ones by adding slices, since NumPy would add one by one."""
+    """Count the chosen elements along axes; along short axes by adding slices, which is faster than NumPy's sum."""
     lengths = [chosen.shape[k] for k in axis]
     if type(chosen) is not np.ndarray or chosen.size <= SHORT or 0 in lengths or math.prod(lengths) > 127:
         return np.sum(chosen, axis=axis, keepdims=True).astype(dtype)
@@ -532,9 +532,9 @@ any_ = define(
 # ---- Positions and counts: they jump where they change, so they have no derivative ----
 
 
-def _jumping(name: str, numpy: Any, **known: Any) -> Any:
-    known.setdefault("counts", lambda _y, x, *_args, **_params: {"comparisons": math.prod(x.shape)})
-    return define(name, numpy, None, elementwise=False, **known)
+def _jumping(name: str, numpy: Any, **facets: Any) -> Any:
+    facets.setdefault("counts", lambda _y, x, *_args, **_params: {"comparisons": math.prod(x.shape)})
+    return define(name, numpy, None, elementwise=False, **facets)
 
 
 argsort = _jumping(
@@ -583,7 +583,7 @@ exponent = _jumping("exponent", lambda x: np.frexp(x)[1], source="np.frexp({0})[
 
 
 def _roll(x: Any, shift: tuple[int, ...], axis: tuple[int, ...]) -> Any:
-    """Shift as np.roll does, whose generality costs more than the shift itself where the array is small."""
+    """Shift as np.roll does, without the overhead of np.roll for small arrays."""
     if len(axis) != 1 or type(x) is not np.ndarray or not x.shape[axis[0]]:
         return np.roll(x, shift, axis)
     by = -shift[0] % x.shape[axis[0]]
@@ -648,7 +648,7 @@ add_reduceat = define(
 
 
 def _rows(convolved: Any) -> Any:
-    """Make a function of one vector one of the last axis of a block of them."""
+    """Return a function of one vector as a function of the last axis of a block."""
 
     def of_block(block: Any) -> Any:
         if len(block.shape) == 1:
@@ -716,7 +716,7 @@ matmul = define(
 
 
 def _cross(a: Any, b: Any) -> Any:
-    """Multiply as np.cross does, whose generality costs more than the product itself where the arrays are small."""
+    """Multiply as np.cross does, without the overhead of np.cross for small arrays."""
     a0, a1, a2, b0, b1, b2 = a[..., 0], a[..., 1], a[..., 2], b[..., 0], b[..., 1], b[..., 2]
     left, right = a1 * b2, a2 * b1
     y = np.empty((*left.shape, 3), left.dtype)

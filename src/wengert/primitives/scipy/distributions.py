@@ -93,7 +93,7 @@ DISTRIBUTIONS: dict[str, Distribution] = {
 # fmt: on
 
 
-# ---- The methods: what is the same for all of them ----
+# ---- The steps that all methods share ----
 
 
 def _is(value: Any, plain: float) -> bool:
@@ -121,8 +121,8 @@ def _evaluate(d: Distribution, what: str, x: Any, shapes: list[Any], loc: Any, s
     above = z > high
     allowed: Any = True
     if d.discrete:
-        whole = np.floor(z)
-        allowed, z = whole == z, whole
+        floor = np.floor(z)
+        allowed, z = floor == z, floor
     bounded = d.low > -INF or callable(d.high) or high < INF
     safe = np.where(below | above, d.inside, z) if bounded else z
     if what == "density":

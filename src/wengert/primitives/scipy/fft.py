@@ -88,7 +88,7 @@ def _row(name: str) -> Primitive:
 ROWS = {name: _row(name) for name in ("dct", "dst")}
 
 
-# ---- Cosine and sine: what users call ----
+# ---- Cosine and sine: the functions that users call ----
 
 
 def _periods(name: str, type: int, n: int) -> int:
@@ -215,7 +215,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     **_real_transforms("dct"),
     **_real_transforms("dst"),
 }
-"""What stands for the functions of ``scipy.fft``, by their names."""
+"""The implementations of the functions of ``scipy.fft``, by name."""
 
 
 def _enter() -> None:

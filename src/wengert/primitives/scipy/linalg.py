@@ -77,8 +77,8 @@ def in_block(function: Callable[..., Array], A: Array, E: Array, y: Array) -> Ar
     n = A.shape[-1]
     A = spread(A, E)
     nothing = np.zeros(A.shape, A.dtype)
-    whole = np.concatenate([np.concatenate([A, E], axis=-1), np.concatenate([nothing, A], axis=-1)], axis=-2)
-    slope = function(whole)[..., :n, n:]
+    blocks = np.concatenate([np.concatenate([A, E], axis=-1), np.concatenate([nothing, A], axis=-1)], axis=-2)
+    slope = function(blocks)[..., :n, n:]
     return slope if is_complex(y) or is_complex(E) else real(slope)  # SciPy may leave an imaginary part of rounding
 
 
@@ -249,7 +249,7 @@ sylvester = define(
 
 
 def _of_one_stack(*arrays: Any) -> tuple[Any, ...]:
-    """Give stacks of matrices the same leading axes."""
+    """Broadcast stacks of matrices to the same leading axes."""
     leading = np.broadcast_shapes(*[a.shape[:-2] for a in arrays])
     return tuple(a if a.shape[:-2] == leading else np.broadcast_to(a, leading + a.shape[-2:]) for a in arrays)
 
@@ -274,7 +274,7 @@ def solve_discrete_lyapunov(a: Any, q: Any, method: Any = None) -> Any:
     return np.reshape(solving.solve(np.eye(n * n) - table, np.reshape(q, (n * n, 1))), (n, n))
 
 
-# ---- Triangular systems, and what is solved by them ----
+# ---- Triangular systems, and the systems solved by them ----
 
 
 def _triangular(A: Any, b: Any, lower: bool, unit: bool) -> Any:
@@ -398,7 +398,7 @@ def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_fin
 
 @functools.cache
 def _leaves_the_other_triangle() -> bool:
-    """Tell whether SciPy's own ``cho_factor`` does: since version 1.18 it writes zeros there."""
+    """Return whether SciPy's ``cho_factor`` leaves the other triangle; since version 1.18 it writes zeros there."""
     return bool(sp.cho_factor(np.array([[1.0, 0.5], [0.5, 1.0]]), lower=False)[0][1, 0])
 
 
@@ -567,8 +567,8 @@ def svd(
     check_finite: bool = True,
     lapack_driver: str = "gesdd",
 ) -> Any:
-    found = singular_values.svd(a, full_matrices, compute_uv)
-    return tuple(found) if compute_uv else found
+    factors = singular_values.svd(a, full_matrices, compute_uv)
+    return tuple(factors) if compute_uv else factors
 
 
 @calls(sp.qr, catch=sp)
@@ -721,9 +721,9 @@ def block_diag(*arrays: Any) -> Any:
 def toeplitz(c: Any, r: Any = None) -> Any:
     c = np.ravel(as_operand(c))
     r = conj(c) if r is None else np.ravel(as_operand(r))
-    at = np.arange(c.shape[0])[:, None] - np.arange(r.shape[0])[None, :]
+    offsets = np.arange(c.shape[0])[:, None] - np.arange(r.shape[0])[None, :]
     both = np.concatenate([c, r[1:]])
-    return both[np.where(at >= 0, at, c.shape[0] - 1 - at)]
+    return both[np.where(offsets >= 0, offsets, c.shape[0] - 1 - offsets)]
 
 
 @calls(sp.circulant, catch=sp)

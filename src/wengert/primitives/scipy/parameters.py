@@ -69,7 +69,7 @@ def reach(phi: Callable[[Array], Array], start: Array, direction: int) -> Array:
 
 
 def in_double(compute: Callable[..., Array]) -> Callable[..., Any]:
-    """Let a function of flat float64 arrays of one length take operands that broadcast, and keep their dtype."""
+    """Wrap a function of flat float64 arrays of one length to take operands that broadcast, and keep their dtype."""
 
     @functools.wraps(compute)
     def broadcast(*args: Any, **params: Any) -> Any:
@@ -432,8 +432,8 @@ def elliptic_integral(phi: Array, m: Array, *, k: int, j: int) -> Array:
     """
     turns = np.rint(phi / math.pi)
     rest = phi - turns * math.pi
-    whole = np.where(turns == 0, 0.0, 2 * turns * _complete(turns, m, k, j))
-    return np.sign(rest) * _up_to(np.abs(rest), m, k, j) + whole
+    of_turns = np.where(turns == 0, 0.0, 2 * turns * _complete(turns, m, k, j))
+    return np.sign(rest) * _up_to(np.abs(rest), m, k, j) + of_turns
 
 
 def _complete(turns: Array, m: Array, k: int, j: int) -> Array:

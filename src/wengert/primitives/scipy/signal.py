@@ -117,7 +117,7 @@ recurse: Primitive = define(
 )
 
 
-# ---- Filters: what users call ----
+# ---- Filters: the functions that users call ----
 
 
 def _filtered(b: Array, a: Array, x: Array) -> Array:
@@ -127,7 +127,7 @@ def _filtered(b: Array, a: Array, x: Array) -> Array:
 
 
 def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
-    """Filter signals by coefficients; with ``zi`` return what is left in the delays, too."""
+    """Filter signals by coefficients; with ``zi``, also return the final state of the delays."""
     b, a, x = np.atleast_1d(as_operand(b)), np.atleast_1d(as_operand(a)), as_operand(x)
     if b.ndim != 1 or a.ndim != 1:
         raise ValueError("object of too small depth for desired array")
@@ -143,7 +143,7 @@ def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
     zi = np.broadcast_to(zi, (*x.shape[:-1], order))
     padding = np.zeros((*x.shape[:-1], order), dtype)
     at_rest = np.concatenate([zi, np.zeros(x.shape, dtype)], axis=-1)
-    # the feedback's input is the weighted signal, and what was left in the delays before the first sample
+    # the feedback's input is the weighted signal and the initial state of the delays
     u = fir(np.concatenate([x, padding], axis=-1), b) + at_rest
     y = recurse(u[..., :n], a[1:]) if a.shape[0] > 1 else u[..., :n]
     left = u[..., n:]
@@ -254,8 +254,8 @@ def convolve2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", f
         padded = np.pad(one, widths, _EDGES[boundary])  # type: ignore[call-overload]  # NumPy's names of modes
     else:
         raise ValueError("Acceptable boundary flags are 'fill', 'circular' (or 'wrap'), and 'symmetric' (or 'symm').")
-    whole = fftconvolve(padded, two, "valid")
-    return whole if mode == "full" else _cut(whole, one.shape, (0, 1))
+    full = fftconvolve(padded, two, "valid")
+    return full if mode == "full" else _cut(full, one.shape, (0, 1))
 
 
 def correlate2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", fillvalue: Any = 0) -> Any:
@@ -269,7 +269,7 @@ def correlate2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     f.__name__: f for f in (lfilter, sosfilt, fftconvolve, convolve, correlate, convolve2d, correlate2d)
 }
-"""What stands for the functions of ``scipy.signal``, by their names."""
+"""The implementations of the functions of ``scipy.signal``, by name."""
 FUNCTIONS["oaconvolve"] = fftconvolve  # the same, in blocks
 
 

@@ -3,8 +3,8 @@
 They are ufuncs nearly all, so rows look like NumPy's: ``special(sc.gammaln, lambda _y, x: sc.psi(x))``, a rule in
 terms of functions that have rows of their own, so that every order follows.  Where the derivative in a parameter has
 no closed form (the order of a Bessel function, the shape of an incomplete gamma function), the rule calls a row
-computed by quadrature in `wengert.primitives.scipy.parameters`; but for Bessel's those are known up to the second derivative,
-and say so beyond.  What no formula is known for (the parameters of hypergeometric functions) raises.
+computed by quadrature in `wengert.primitives.scipy.parameters`; but for Bessel's those are known up to the second
+derivative, and raise beyond.  Parameters without a formula (those of hypergeometric functions) raise.
 
 >>> import numpy as np, wengert as wg
 >>> from scipy import special
@@ -49,13 +49,13 @@ UNIT = (0.0, 1.0)
 # ---- How a row gets in ----
 
 
-def special(ufunc: np.ufunc, *partials: Partial | None, **known: Any) -> Primitive:
+def special(ufunc: np.ufunc, *partials: Partial | None, **facets: Any) -> Primitive:
     """Enter a ufunc of ``scipy.special``, which is written with its module in the source of a Program."""
     operands = ", ".join(f"{{{k}}}" for k in range(ufunc.nin))
-    return elementwise(ufunc, *partials, **{"source": f"scipy.special.{ufunc.__name__}({operands})", **known})
+    return elementwise(ufunc, *partials, **{"source": f"scipy.special.{ufunc.__name__}({operands})", **facets})
 
 
-def quadrature(compute: Callable[..., Any], *partials: Partial | None, **known: Any) -> Primitive:
+def quadrature(compute: Callable[..., Any], *partials: Partial | None, **facets: Any) -> Primitive:
     """Enter a function of `wengert.primitives.scipy.parameters`, which SciPy does not have."""
     name = compute.__name__
 
@@ -63,7 +63,7 @@ def quadrature(compute: Callable[..., Any], *partials: Partial | None, **known: 
         extras = [f"{key}={value!r}" for key, value in params.items()]
         return f"wengert.primitives.scipy.parameters.{name}({', '.join([*args, *extras])})"
 
-    return define(name, compute, *partials, **{"counts": "calls", "source": source, **known})
+    return define(name, compute, *partials, **{"counts": "calls", "source": source, **facets})
 
 
 def _where() -> RawLocation | None:
@@ -140,7 +140,7 @@ def _poch_partial(y: Any, z: Any, m: Any) -> Any:
 
 
 def _as_operand(compute: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a function of SciPy's that answers in float64 or complex keep the precision of its operands."""
+    """Wrap a SciPy function that returns float64 or complex to keep the precision of its operands."""
 
     def keeping(*args: Any, **params: Any) -> Any:
         floats = [a for a in args if np.result_type(a).kind == "f"]
@@ -220,7 +220,7 @@ betainccinv = special(sc.betainccinv, lambda y, a, b, _p: _implicit(betainc_orde
 
 
 def _far(z: Any) -> Any:
-    """Sum of (2k - 1)!! z^k: what is left of erfcx and dawsn far out, once their leading terms cancel (DLMF 7.12(i))."""
+    """Sum of (2k - 1)!! z^k: the remainder of erfcx and dawsn for large arguments, after leading terms cancel (DLMF 7.12(i))."""
     total: Any = 0.0
     for k in range(12, 0, -1):
         total = z * (2 * k - 1) * (1 + total)
@@ -498,9 +498,9 @@ def _one_of(function: Callable[..., Any], k: int) -> Callable[..., Any]:
     return lambda x: function(x)[k]
 
 
-def _part(name: str, function: np.ufunc, k: int, rule: Partial, **known: Any) -> Primitive:
+def _part(name: str, function: np.ufunc, k: int, rule: Partial, **facets: Any) -> Primitive:
     """Enter one of the results of a ufunc."""
-    return define(name, _one_of(function, k), rule, **{"counts": "calls", "source": f"scipy.special.{function.__name__}({{0}})[{k}]", "domain": (ALL,), **known})
+    return define(name, _one_of(function, k), rule, **{"counts": "calls", "source": f"scipy.special.{function.__name__}({{0}})[{k}]", "domain": (ALL,), **facets})
 
 
 airy_ai = _part("airyai", sc.airy, 0, lambda _y, x: airy_aip(x), formula="airyai")
@@ -525,12 +525,12 @@ lambert_minus = define("lambertw_minus", _as_operand(lambda x: sc.lambertw(x, -1
 
 def _logsumexp_partial(y: Any, a: Any, *, axis: Any, keepdims: bool) -> Composed:
     """The softmax; zero where all elements are -inf, and 1 for an element that is all there is."""
-    whole = y if keepdims else np.reshape(y, tuple(1 if k - len(a.shape) in axis else size for k, size in enumerate(a.shape)))
+    y_kept = y if keepdims else np.reshape(y, tuple(1 if k - len(a.shape) in axis else size for k, size in enumerate(a.shape)))
     if isinstance(y, Recordable) or not np.all(np.isfinite(y)):
-        whole = np.where(whole == -INF, 0.0, whole)
-        weights = np.exp(np.where(a == whole, 0.0, a - np.where(whole == INF, 0.0, whole)))
+        y_kept = np.where(y_kept == -INF, 0.0, y_kept)
+        weights = np.exp(np.where(a == y_kept, 0.0, a - np.where(y_kept == INF, 0.0, y_kept)))
     else:
-        weights = np.exp(a - whole)
+        weights = np.exp(a - y_kept)
     return Composed(Sum(a.shape, axis, keepdims, y.shape), Diagonal(weights, a.shape, a.shape))
 
 
@@ -542,7 +542,7 @@ def _logsumexp(a: Any, *, axis: Any, keepdims: bool) -> Any:
     top = np.maximum.reduce(a, axis=axis, keepdims=True)
     if a.dtype.kind != "f" or not np.all(np.isfinite(top)):
         return sc.logsumexp(a, axis=axis, keepdims=keepdims).astype(a.dtype)[()]
-    # what SciPy computes, to the last bit, in a fifth of the time: its own asks every array which library it is of
+    # the value of SciPy, to the last bit, in a fifth of the time: SciPy looks up the library of every array
     at_top = a == top
     rest = np.exp(a - top)
     rest[at_top] = 0.0
@@ -583,7 +583,7 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, r
     if b is None:
         return _reduced(a if hasattr(a, "shape") else np.asarray(a), axis=_axes(a, axis), keepdims=bool(keepdims))
     axes = _axes(np.empty(np.broadcast_shapes(np.shape(a), np.shape(b))), axis)
-    # what has no weight does not count, however large, nor does it overflow; but its weight has a derivative
+    # an element of weight zero adds nothing, however large, and does not overflow; but its weight has a derivative
     top = _reduced(np.where(b == 0, -INF, a), axis=axes, keepdims=True)
     shift = a - np.where(np.abs(top) == INF, 0.0, top)
     shift = np.where(b == 0, np.minimum(shift, 700.0), shift)

@@ -6,7 +6,7 @@ Each has NumPy's signature and is entered under the NumPy function it stands for
 - `manipulation`, `joining`, `selecting`, `creation`: elements moved, put together, chosen and made;
 - `reductions`, `statistics`: many elements to few;
 - `products`, `calculus`: vectors and tensors multiplied, sampled functions differentiated and integrated;
-- `logic`: what is piecewise constant;
+- `logic`: piecewise constant functions;
 - `in_place`: assignment by function;
 - `ufuncs`: methods and keywords of ufuncs.
 """

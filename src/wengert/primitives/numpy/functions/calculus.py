@@ -64,8 +64,8 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     for name, part in zip(("to_begin", "to_end"), parts, strict=True):
         if part is not None and not np.can_cast(part.dtype, ary.dtype, casting="same_kind"):
             raise TypeError(f"dtype of `{name}` must be compatible with input `ary` under the `same_kind` rule.")
-    whole = [parts[0], ary[1:] - ary[:-1], parts[1]]
-    chosen = [astype(x, ary.dtype) for x in whole if x is not None]
+    pieces = [parts[0], ary[1:] - ary[:-1], parts[1]]
+    chosen = [astype(x, ary.dtype) for x in pieces if x is not None]
     return chosen[0] if len(chosen) == 1 else np.concatenate(chosen)
 
 
@@ -123,8 +123,8 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
                 - (c + b) / (b * c) * sample(-2)
                 + (2.0 * c + b) / (c * (b + c)) * sample(-1)
             )
-        whole = np.concatenate([first, inside, last], axis=k)
-        results.append(whole if whole.dtype == f.dtype else astype(whole, f.dtype))
+        slope = np.concatenate([first, inside, last], axis=k)
+        results.append(slope if slope.dtype == f.dtype else astype(slope, f.dtype))
     return results[0] if len(axes) == 1 else tuple(results)
 
 
@@ -245,10 +245,10 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
 
 
 def _mode(mode: Any) -> str:
-    known = {"valid": "valid", "same": "same", "full": "full", 0: "valid", 1: "same", 2: "full"}
-    if mode not in known:
+    names = {"valid": "valid", "same": "same", "full": "full", 0: "valid", 1: "same", 2: "full"}
+    if mode not in names:
         raise ValueError(f"mode must be one of 'valid', 'same', or 'full' (got '{mode}')")
-    return known[mode]
+    return names[mode]
 
 
 # ---- Periods ----
@@ -373,17 +373,17 @@ def roots(p: Any) -> Any:
     p = np.atleast_1d(p)
     if p.ndim != 1:
         raise ValueError("Input must be a rank-1 array.")
-    given = np.flatnonzero(p)
-    if not len(given):
+    nonzero = np.flatnonzero(p)
+    if not len(nonzero):
         return np.zeros(0)
-    zeros = p.shape[0] - 1 - int(given[-1])
-    p = p[int(given[0]) : int(given[-1]) + 1]
+    zeros = p.shape[0] - 1 - int(nonzero[-1])
+    p = p[int(nonzero[0]) : int(nonzero[-1]) + 1]
     n = p.shape[0] - 1
     if n < 1:
         return np.zeros(zeros)
     companion = np.concatenate([(-p[1:] / p[0])[None], np.eye(n - 1, n, dtype=p.dtype)])
-    found = np.linalg.eigvals(companion)
-    return np.concatenate([found, np.zeros(zeros, found.dtype)]) if zeros else found
+    roots_of_p = np.linalg.eigvals(companion)
+    return np.concatenate([roots_of_p, np.zeros(zeros, roots_of_p.dtype)]) if zeros else roots_of_p
 
 
 @calls(np.polyfit)

@@ -58,15 +58,15 @@ def linspace(
     if num < 0:
         raise ValueError(f"Number of samples, {num}, must be non-negative.")
     ends = [x if type(x) in (int, float, complex) else as_operand(x) for x in (start, stop)]
-    start, stop = ends  # Python numbers stay what they are, so that single precision stays
+    start, stop = ends  # Python numbers stay unconverted, so that single precision stays
     kind = np.result_type(*[x if type(x) in (int, float, complex) else x.dtype for x in ends])
     kind = kind if kind.kind in "fc" else np.dtype(np.float64)
     width = stop - start
     parts = num - 1 if endpoint else num
     spread = (-1,) + (1,) * ndim_of(width)
-    at = np.reshape(np.arange(num, dtype=kind if kind.kind == "f" else float), spread)
+    counts = np.reshape(np.arange(num, dtype=kind if kind.kind == "f" else float), spread)
     step = width / parts if parts > 0 else np.nan * width
-    result = at * (step if parts > 0 else 0.0 * width) + start
+    result = counts * (step if parts > 0 else 0.0 * width) + start
     if endpoint and num > 1:  # the last is the stop itself, to the bit
         last = np.broadcast_to(astype(as_operand(stop), result.dtype), (1, *result.shape[1:]))
         result = np.concatenate([result[:-1], last])

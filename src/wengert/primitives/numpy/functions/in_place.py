@@ -1,4 +1,4 @@
-"""Functions that write into an array they are given: each an assignment to the traced array."""
+"""Functions that write into an array argument: each an assignment to the traced array."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wengert.primitives.table import calls
 
 
 def _target(a: Any, name: str) -> Any:
-    """Return the array that is written to, if what is written there would not be lost."""
+    """Return the array to write to; raise an error if the written values would be lost."""
     if not is_traced(a):
         raise LostGradientError(
             f"np.{name} would write a traced value into a plain array that was made before the trace, "
@@ -84,7 +84,7 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None) -> Non
 
 
 def add_at(a: Any, indices: Any, b: Any, sign: int) -> None:
-    """Do ``np.add.at``: what falls on the same place adds up."""
+    """Implement ``np.add.at``: values at the same position are added."""
     _target(a, "add.at")
     index = indices if isinstance(indices, tuple) else (indices,)
     index = tuple(np.asarray(k) if isinstance(k, list) else k for k in index)
@@ -104,7 +104,7 @@ def _decided(index: Any) -> Any:
 
 
 def combine_at(operation: Callable[..., Any], name: str, a: Any, indices: Any, b: Any = UNSET) -> None:
-    """Do ``np.multiply.at`` and its like: in rounds, each of which writes to a position once at most."""
+    """Implement ``np.multiply.at`` and similar methods in rounds that write to each position at most once."""
     _target(a, name)
     index = indices if isinstance(indices, tuple) else (indices,)
     index = tuple(_decided(k) if is_traced(k) else k for k in index)

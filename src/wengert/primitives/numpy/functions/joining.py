@@ -105,8 +105,8 @@ def block(arrays: Any) -> Any:
         shape = shape_of(a)
         return np.reshape(a, (1,) * (ndim - len(shape)) + shape) if len(shape) < ndim else as_operand(a)
 
-    whole = joined(arrays, 0)
-    return np.positive(whole) if levels == 0 else whole
+    result = joined(arrays, 0)
+    return np.positive(result) if levels == 0 else result
 
 
 @calls(np.insert)
@@ -225,23 +225,23 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> An
 def _widths(pad_width: Any, ndim: int) -> Any:
     if not isinstance(pad_width, dict):
         return pad_width
-    whole: list[Any] = [(0, 0)] * ndim
+    widths: list[Any] = [(0, 0)] * ndim
     for axis, width in pad_width.items():
-        whole[axis] = width if np.iterable(width) else (width, width)
-    return whole
+        widths[axis] = width if np.iterable(width) else (width, width)
+    return widths
 
 
 def _pairs(values: Any, ndim: int) -> list[tuple[Any, Any]]:
     """Return one pair for each axis; a number, one or two numbers, or pairs are broadcast, as NumPy does."""
     if values is None:
         return [(None, None)] * ndim
-    whole = np.broadcast_to(values, (ndim, 2))
-    return [(whole[k, 0], whole[k, 1]) for k in range(ndim)]
+    pairs = np.broadcast_to(values, (ndim, 2))
+    return [(pairs[k, 0], pairs[k, 1]) for k in range(ndim)]
 
 
 def _pad_axis(a: Any, axis: int, before: int, after: int, mode: str, options: Any, ndim: int) -> Any:
     n = a.shape[axis]
-    at = (slice(None),) * axis
+    axes_before = (slice(None),) * axis
     if mode in ("edge", "wrap", "reflect", "symmetric"):
         if n == 0:
             raise ValueError(f"can't extend empty axis {axis} using modes other than 'constant' or 'empty'")
@@ -259,7 +259,7 @@ def _pad_axis(a: Any, axis: int, before: int, after: int, mode: str, options: An
         raise ValueError(f"can't extend empty axis {axis} using modes other than 'constant' or 'empty'")
     elif mode == "linear_ramp":
         limits = [astype(as_operand(end), a.dtype) for end in _pairs(options.get("end_values", 0), ndim)[axis]]
-        first, last = a[(*at, slice(0, 1))], a[(*at, slice(n - 1, n))]
+        first, last = a[(*axes_before, slice(0, 1))], a[(*axes_before, slice(n - 1, n))]
         spread = (1,) * axis + (-1,) + (1,) * (a.ndim - axis - 1)
         up = np.reshape(np.arange(before) / max(before, 1), spread).astype(a.dtype)
         down = np.reshape(np.arange(after - 1, -1, -1) / max(after, 1), spread).astype(a.dtype)
@@ -269,7 +269,7 @@ def _pad_axis(a: Any, axis: int, before: int, after: int, mode: str, options: An
         lengths = [n if k is None else min(int(k), n) for k in _pairs(options.get("stat_length"), ndim)[axis]]
         if 0 in lengths and mode in ("maximum", "minimum"):
             raise ValueError("stat_length of 0 yields no value for padding")
-        parts = a[(*at, slice(0, lengths[0]))], a[(*at, slice(n - lengths[1], n))]
+        parts = a[(*axes_before, slice(0, lengths[0]))], a[(*axes_before, slice(n - lengths[1], n))]
         blocks = [
             np.repeat(statistics[mode](part, axis=axis, keepdims=True), width, axis=axis)
             for part, width in zip(parts, (before, after), strict=True)
@@ -284,19 +284,19 @@ def _filled(a: Any, axis: int, width: int, value: Any) -> Any:
 
 
 def _odd(a: Any, axis: int, before: int, after: int, mode: str) -> Any:
-    """Reflect through the edge value, again and again until there is enough, each time around what there is."""
-    at = (slice(None),) * axis
+    """Reflect the padded array through its edge values, repeatedly until it is long enough."""
+    axes_before = (slice(None),) * axis
     skip = 1 if mode == "reflect" else 0
     while before or after:
         n = a.shape[axis]
         most = n - skip
         if most == 0:
-            first = a[(*at, slice(0, 1))]
+            first = a[(*axes_before, slice(0, 1))]
             return np.concatenate([np.repeat(first, before, axis), a, np.repeat(first, after, axis)], axis=axis)
         left, right = min(before, most), min(after, most)
         head = along(a, axis, np.arange(left - 1 + skip, skip - 1, -1) if left else np.arange(0))
         tail = along(a, axis, np.arange(n - 1 - skip, n - 1 - skip - right, -1))
-        first, last = a[(*at, slice(0, 1))], a[(*at, slice(n - 1, n))]
+        first, last = a[(*axes_before, slice(0, 1))], a[(*axes_before, slice(n - 1, n))]
         a = np.concatenate([2 * first - head, a, 2 * last - tail], axis=axis)
         before, after = before - left, after - right
     return a

@@ -234,9 +234,9 @@ def broadcast_arrays(*args: Any, subok: bool = False) -> Any:
 def sliding_window_view(
     x: Any, window_shape: Any, axis: Any = None, *, subok: bool = False, writeable: bool = False
 ) -> Any:
-    """Take the elements of all windows, by an index of them."""
-    whole = np.arange(x.size).reshape(x.shape)
-    positions = np.lib.stride_tricks.sliding_window_view(whole, window_shape, axis=axis)
+    """Select the elements of all windows by their positions."""
+    flat_index = np.arange(x.size).reshape(x.shape)
+    positions = np.lib.stride_tricks.sliding_window_view(flat_index, window_shape, axis=axis)
     return pick(np.ravel(x), (positions,))
 
 
@@ -245,7 +245,7 @@ def as_strided(
     x: Any, shape: Any = None, strides: Any = None, subok: bool = False, writeable: bool = True,
     *, check_bounds: Any = None,
 ) -> Any:  # fmt: skip
-    """Take the elements that lie where the strides lead, by an index of them."""
+    """Select the elements that the strides lead to by their positions."""
     axes = sorted(range(x.ndim), key=lambda k: -x.strides[k])  # as they lie in memory
     in_memory = np.arange(x.size).reshape(x.shape).transpose(axes)
     dense = np.empty(in_memory.shape, x.dtype).strides
@@ -258,9 +258,9 @@ def as_strided(
     reach = [step // x.itemsize * (n - 1) for step, n in zip(steps, shape, strict=True) if 0 not in shape]
     if sum(r for r in reach if r < 0) < 0 or sum(r for r in reach if r > 0) >= max(x.size, 1):
         raise ValueError("the strides lead out of the memory of the array")
-    whole = np.ravel(in_memory)
-    scaled = [step // x.itemsize * whole.itemsize for step in steps]
-    positions = np.lib.stride_tricks.as_strided(whole, shape, scaled, writeable=False)
+    flat_index = np.ravel(in_memory)
+    scaled = [step // x.itemsize * flat_index.itemsize for step in steps]
+    positions = np.lib.stride_tricks.as_strided(flat_index, shape, scaled, writeable=False)
     return pick(np.ravel(x), (positions.copy(),))
 
 
@@ -345,9 +345,9 @@ def diag(v: Any, k: int = 0) -> Any:
         return diagonal(v, k)
     if ndim_of(v) != 1:
         raise ValueError("Input must be 1- or 2-d.")
-    at = np.arange(shape_of(v)[0])
-    size = at.size + abs(k)
-    return assemble([v], [(at - min(k, 0), at + max(k, 0))], (size, size))
+    positions = np.arange(shape_of(v)[0])
+    size = positions.size + abs(k)
+    return assemble([v], [(positions - min(k, 0), positions + max(k, 0))], (size, size))
 
 
 @calls(np.diagflat)

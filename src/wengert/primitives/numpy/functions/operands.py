@@ -15,7 +15,7 @@ from wengert.program import Recordable
 
 Axis = int | Sequence[int] | None
 UNSET: Any = np._NoValue
-"""What NumPy's signatures have where an argument is not given."""
+"""The default by which NumPy's signatures mark a missing argument."""
 
 
 def negative_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
@@ -63,12 +63,12 @@ def count(a: Any, axis: Axis) -> int:
 
 
 def as_operand(a: Any) -> Any:
-    """Make an array of a list or number; leave arrays and traced values as they are."""
+    """Convert a list or number to an array; return arrays and traced values unchanged."""
     return a if hasattr(a, "shape") else np.asarray(a)
 
 
 def is_traced(*values: Any) -> bool:
-    """Tell whether any of the values is traced."""
+    """Return whether any of the values is traced."""
     return any(isinstance(v, Recordable) for v in values)
 
 
@@ -87,7 +87,7 @@ def only(**given: Any) -> None:
 
 
 def masked(where: Any) -> bool:
-    """Tell whether a mask was given."""
+    """Return whether the argument is a mask."""
     return where is not UNSET and where is not True
 
 
@@ -104,7 +104,7 @@ def along(a: Any, axis: int, index: Any) -> Any:
 
 
 def fixed(result: Any) -> Any:
-    """Make a guard of the length of a result, where it depends on the values."""
+    """Guard the length of a result that depends on values."""
     if isinstance(result, Recordable):
         int(p.length(result))
     return result

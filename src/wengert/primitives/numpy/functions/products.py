@@ -201,12 +201,12 @@ def einsum(
     sizes: dict[Any, int] = {}
     for a, labels in zip(arrays, inputs, strict=True):
         for label, size in zip(labels, a.shape, strict=True):
-            known = sizes.setdefault(label, size)
-            if size not in (known, 1) and known != 1:
+            earlier = sizes.setdefault(label, size)
+            if size not in (earlier, 1) and earlier != 1:
                 raise ValueError(
-                    f"operands could not be broadcast together: index {label} has sizes {known} and {size}"
+                    f"operands could not be broadcast together: index {label} has sizes {earlier} and {size}"
                 )
-            sizes[label] = size if known == 1 else known
+            sizes[label] = size if earlier == 1 else earlier
     for label in output:
         if label not in sizes:
             raise ValueError(
@@ -303,8 +303,8 @@ def _own_sums(a: Any, labels: Labels, needed: set[Any], sizes: dict[Any, int]) -
         i = labels.index(label)
         j = labels.index(label, i + 1)
         if a.shape[i] != a.shape[j]:
-            whole = tuple(sizes[label] if k in (i, j) else s for k, s in enumerate(a.shape))
-            a = np.broadcast_to(a, whole)
+            shape = tuple(sizes[label] if k in (i, j) else s for k, s in enumerate(a.shape))
+            a = np.broadcast_to(a, shape)
         a = np.diagonal(a, 0, i, j)
         labels = [x for k, x in enumerate(labels) if k not in (i, j)] + [label]
     summed = tuple(k for k, label in enumerate(labels) if label not in needed)

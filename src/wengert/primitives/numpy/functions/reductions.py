@@ -1,4 +1,4 @@
-"""Many elements to one: sums, means, products, extrema, and what accumulates them along an axis."""
+"""Reductions: sums, means, products, extrema, and their cumulative forms."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def var(
         ddof = correction
     a = as_operand(a)
     if masked(where):
-        a = np.where(where, a, a.dtype.type(0))  # what is left out may be NaN
+        a = np.where(where, a, a.dtype.type(0))  # the elements left out may be NaN
     center = np.mean(a, axis=axis, keepdims=True, dtype=dtype, where=where) if mean is UNSET else mean
     difference = a - center
     squares = (
@@ -134,7 +134,7 @@ def std(
     return e.root(var(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction))
 
 
-# np.mean([a, b]) of a list of traced values is not dispatched: these are what it leads to
+# np.mean([a, b]) of a list of traced values is not dispatched: it calls these functions
 for _name, _function in (("_mean", mean), ("_var", var), ("_std", std)):
     calls(getattr(_methods, _name), catch=_methods)(_function)
 
@@ -158,8 +158,8 @@ def fold(pair: Callable[..., Any], a: Any, axis: Axis, keepdims: bool, identity:
             result = np.full((1, *result.shape[1:]), identity, result.dtype)
         while result.shape[0] > 1:
             half = result.shape[0] // 2
-            whole = pair(result[:half], result[half : 2 * half])
-            result = np.concatenate([whole, result[2 * half :]]) if result.shape[0] % 2 else whole
+            paired = pair(result[:half], result[half : 2 * half])
+            result = np.concatenate([paired, result[2 * half :]]) if result.shape[0] % 2 else paired
         result = np.moveaxis(result, 0, k)
     return result if keepdims else np.reshape(result, tuple(s for k, s in enumerate(kept) if k - len(kept) not in axes))
 
@@ -176,8 +176,8 @@ def scan(pair: Callable[..., Any], a: Any, axis: int) -> Any:
     pairs = scan(pair, pair(a[: n - n % 2 : 2], a[1::2]), 0)
     between = pair(pairs[: (n - 1) // 2], a[2::2])
     even = np.concatenate([a[:1], between])
-    whole = np.reshape(np.stack([even[: n // 2], pairs], axis=1), (n - n % 2, *a.shape[1:]))
-    return np.moveaxis(np.concatenate([whole, even[n // 2 :]]) if n % 2 else whole, 0, axis)
+    interleaved = np.reshape(np.stack([even[: n // 2], pairs], axis=1), (n - n % 2, *a.shape[1:]))
+    return np.moveaxis(np.concatenate([interleaved, even[n // 2 :]]) if n % 2 else interleaved, 0, axis)
 
 
 @calls(np.prod)
@@ -314,7 +314,7 @@ def any(a: Any, axis: Axis = None, out: Any = None, keepdims: Any = UNSET, *, wh
     return p.any_(a, axis=negative_axes(ndim_of(a), axis), keepdims=flag(keepdims))
 
 
-# ---- Leaving NaN out: what is left out has derivative zero ----
+# ---- Reductions without NaN: the elements left out have derivative zero ----
 
 
 def _without_nan(a: Any, instead: Any) -> Any:

@@ -268,11 +268,11 @@ def isin(
 def unravel_index(indices: Any, shape: Any, order: str = "C") -> Any:
     if order != "C":
         return unravel_index(indices, tuple(shape)[::-1])[::-1]
-    found = []
+    coordinates = []
     for n in tuple(shape)[::-1]:
-        found.append(indices % n)
+        coordinates.append(indices % n)
         indices = indices // n
-    return tuple(found[::-1])
+    return tuple(coordinates[::-1])
 
 
 @calls(np.ravel_multi_index)
@@ -345,15 +345,15 @@ def unique(
     """Select the first of equal elements: its derivative is that element's."""
     ar = as_operand(ar)
     along_axis = None if axis is None else normalize_axis_index(axis, ar.ndim)
-    known = {"axis": along_axis, "equal_nan": equal_nan}
-    first = fixed(p.unique_positions(ar, what=1, **known))
+    params = {"axis": along_axis, "equal_nan": equal_nan}
+    first = fixed(p.unique_positions(ar, what=1, **params))
     results = [along(np.ravel(ar), 0, first) if along_axis is None else along(ar, along_axis, first)]
     if return_index:
         results.append(first)
     if return_inverse:
-        results.append(p.unique_positions(ar, what=2, **known))
+        results.append(p.unique_positions(ar, what=2, **params))
     if return_counts:
-        results.append(p.unique_positions(ar, what=3, **known))
+        results.append(p.unique_positions(ar, what=3, **params))
     return results[0] if len(results) == 1 else tuple(results)
 
 
@@ -440,9 +440,9 @@ def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: Any, *args: Any
         raise ValueError("Cannot apply_along_axis when any iteration dimensions are 0")
     results = [as_operand(func1d(rows[index], *args, **kwargs)) for index in np.ndindex(*rows.shape[:-1])]
     inner = results[0].ndim
-    whole = np.reshape(np.stack(results), rows.shape[:-1] + results[0].shape)
-    outer = whole.ndim - inner
-    return np.moveaxis(whole, range(outer, outer + inner), range(axis, axis + inner))
+    stacked = np.reshape(np.stack(results), rows.shape[:-1] + results[0].shape)
+    outer = stacked.ndim - inner
+    return np.moveaxis(stacked, range(outer, outer + inner), range(axis, axis + inner))
 
 
 @calls(np.apply_over_axes)

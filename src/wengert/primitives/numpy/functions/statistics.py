@@ -26,7 +26,7 @@ from wengert.primitives.numpy.functions.reductions import average
 from wengert.primitives.numpy.functions.selecting import argsort, searchsorted, take_along_axis
 from wengert.primitives.table import calls
 
-# ---- Order statistics: what is chosen by rank moves as the element chosen does ----
+# ---- Order statistics: a value chosen by rank has the derivative of the chosen element ----
 
 
 def _rows(a: Any, axis: Axis) -> tuple[Any, tuple[int, ...]]:
@@ -134,7 +134,7 @@ def _quantile(a: Any, q: Any, axis: Axis, method: str, keepdims: bool, skip_nan:
         below = np.moveaxis(take_along_axis(ordered, rank, -1), -1, 0)
         above = np.moveaxis(take_along_axis(ordered, np.minimum(rank + 1, n - 1), -1), -1, 0)
         weight = astype(np.moveaxis(np.broadcast_to(weight, rank.shape), -1, 0), q.dtype)
-        above = np.where(weight == 0, below, above)  # what lies behind the last may be NaN
+        above = np.where(weight == 0, below, above)  # the element after the last may be NaN
         if not skip_nan and np.any(broken):
             below = np.where(np.any(broken, axis=-1), np.nan, below)
         elif skip_nan and np.any(number == 0):
@@ -312,11 +312,11 @@ def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, we
     bin_of = np.where(a == edges[-1], number - 1, bin_of)
     inside = (a >= edges[0]) & (a <= edges[-1])
     chosen = p.argwhere(inside)[:, 0]
-    at = along(bin_of, 0, chosen)
+    bins_inside = along(bin_of, 0, chosen)
     if weights is None:
-        heights = assemble([np.ones(at.shape, np.intp)], [(at,)], (number,))
+        heights = assemble([np.ones(bins_inside.shape, np.intp)], [(bins_inside,)], (number,))
     else:
-        heights = assemble([along(np.ravel(weights), 0, chosen)], [(at,)], (number,))
+        heights = assemble([along(np.ravel(weights), 0, chosen)], [(bins_inside,)], (number,))
     if density:
         heights = heights / np.diff(edges) / np.sum(heights)
     return heights, edges

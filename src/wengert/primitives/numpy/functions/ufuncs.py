@@ -44,7 +44,7 @@ _OWN = {
 """Ufuncs whose reduction has a name of its own."""
 
 _INSIDE: dict[Any, float] = {np.arccosh: 2.0}
-"""What stands for the elements that a mask leaves out, so that nothing is computed outside the function's domain."""
+"""The values that replace masked elements, so that nothing is computed outside the function's domain."""
 
 
 def call(
@@ -72,7 +72,7 @@ def call(
 
 
 def _cast(ufunc: np.ufunc, inputs: Any, dtype: Any, asked: Any, casting: Any) -> list[Any]:
-    """Convert operands to what NumPy's own choice of a loop takes; NumPy's own TypeError where the rule forbids it."""
+    """Convert operands to the dtypes of NumPy's loop; raise NumPy's TypeError if `casting` forbids it."""
     kinds = [type(x) if type(x) in (int, float, complex) else as_operand(x).dtype for x in inputs]
     if asked is None:
         asked = (None,) * ufunc.nin + (np.dtype(dtype),) * ufunc.nout
@@ -98,13 +98,13 @@ def reduce(  # noqa: C901 - NumPy's arguments, one by one
     if ufunc in _LOGICAL:
         array = astype(array, bool)
     if ufunc in _OWN:
-        given: dict[str, Any] = {"axis": axis, "keepdims": keepdims}
+        options: dict[str, Any] = {"axis": axis, "keepdims": keepdims}
         if initial is not UNSET and initial is not None:
-            given["initial"] = initial
+            options["initial"] = initial
         if masked(where):
-            given["where"] = where
-        if ufunc not in (np.logical_and, np.logical_or) or "initial" not in given:
-            return _OWN[ufunc](array, **given)
+            options["where"] = where
+        if ufunc not in (np.logical_and, np.logical_or) or "initial" not in options:
+            return _OWN[ufunc](array, **options)
     identity = ufunc.identity
     if masked(where):
         start = identity if initial is UNSET or initial is None else initial
@@ -137,7 +137,7 @@ def reduce(  # noqa: C901 - NumPy's arguments, one by one
 
 
 def accumulate(ufunc: np.ufunc, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None) -> Any:
-    """Combine the elements along an axis, keeping what there is after each."""
+    """Combine the elements along an axis, and return all partial results."""
     if isinstance(out, tuple):
         out = out[0]
     only(out=out)
@@ -213,7 +213,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "reduceat": reduceat,
     "at": at,
 }
-"""What a ufunc and each of its methods does on traced values."""
+"""The implementations of a ufunc and of its methods on traced values."""
 
 
 def _needs_two(ufunc: np.ufunc, method: str, results: bool = False) -> None:
@@ -229,8 +229,8 @@ def _needs_two(ufunc: np.ufunc, method: str, results: bool = False) -> None:
 
 @calls(np.modf)
 def modf(x: Any, /) -> Any:
-    whole = np.trunc(x)
-    return np.where(np.isinf(x), np.copysign(0.0, x), x - np.where(np.isinf(x), 0.0, whole)), whole
+    integral = np.trunc(x)
+    return np.where(np.isinf(x), np.copysign(0.0, x), x - np.where(np.isinf(x), 0.0, integral)), integral
 
 
 @calls(np.frexp)

@@ -1,27 +1,27 @@
 """``numpy.linalg``: each factorization one row, whose local Jacobian is a formula in its own factors.
 
-The differentials of ``A X = B``, ``A = L L^T``, ``A = U S V^T``... give the tangents of the factors by products with
-factors that are known already (Giles 2008, "Collected matrix derivative results"); the pull is the transposed chain.
-Both are plain NumPy on whatever they are given, so on traced values they are lines again, and second order needs no
-formula of its own.  A factorization with several results is one line whose result holds all of them, one below the
-other, so that one pull serves them jointly; the pieces are taken out by indexing.
+The differentials of ``A X = B``, ``A = L L^T``, ``A = U S V^T``... give the tangents of the factors as products with
+the factors themselves (Giles 2008, "Collected matrix derivative results"); the pull is the transposed chain.  Both are
+plain NumPy, so on traced values they record lines, and second order needs no formula of its own.  A
+factorization with several results is one line whose result holds all of them, one below the other, so that one pull
+serves them jointly; indexing selects the factors.
 
-Where a factor is not determined (vectors of a repeated eigenvalue) the part of the derivative that is defined is
-returned, and `DegenerateError` raised if what is asked for hangs on the rest.  That is told from the adjoint or tangent
-that arrives, so to first order at that point: a function that depends on the choice of the vectors, and happens to be
-stationary in it at the vectors that LAPACK chose, cannot be told from one that does not.
+If a factor is not unique (the vectors of a repeated eigenvalue), the rules return the part of the derivative that is
+defined, and raise `DegenerateError` if the requested derivative depends on the rest.  They judge by the adjoint or
+tangent, so to first order at that point: a function that depends on the choice of the vectors, but is stationary in it
+at the vectors that LAPACK chose, passes for one that does not depend on it.
 
-To be read in this order, which is that of imports too:
+In the order of reading and of imports:
 
-- `matrices`, `triangular`, `lapack`: what rules say about matrices, and LAPACK called by hand;
+- `matrices`, `triangular`, `lapack`: operations that all rules share, and direct calls of LAPACK;
 - `degeneracy`: where a derivative is not defined;
 - `solving`, `determinants`: inverses and solutions, cofactors;
 - `basis_completion`, `factorizations`: vectors that complete a basis, Cholesky and QR;
 - `eigenvalues`, `singular_values`, `least_squares`: values with their vectors; pseudoinverses and ranks;
-- `norms`, `products`, `array_api`: what needs few rows or none.
+- `norms`, `products`, `array_api`: functions with few rows or none.
 
-A row whose name is that of NumPy's function ends in an underscore; what users call stands below it in the same module,
-under NumPy's signature.
+A row that is named after a NumPy function ends in an underscore; the function for users, with NumPy's signature,
+follows in the same module.
 
 >>> import numpy as np, wengert as wg
 >>> wg.grad(np.linalg.det)(np.array([[2.0, 1.0], [0.0, 3.0]]))

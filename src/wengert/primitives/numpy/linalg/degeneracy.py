@@ -1,9 +1,10 @@
-"""Where a derivative is not defined: equal values share what is defined, and guards raise for the rest.
+"""Undefined derivatives: equal values share the defined part, and guards raise for the rest.
 
-Rules divide by differences of eigenvalues or singular values.  Where those vanish but for rounding, `ratio` asks that
-the numerator vanish too; `shared` gives the members of a group of equal values equal shares, `joined` refuses a
-function of both the values and the vectors of a group, and `settled` marks factors in a rule, which raise if it is
-differentiated in turn.  All these are rows, so that they stand in Programs, and look at the numbers when those run.
+Rules divide by differences of eigenvalues or singular values.  If a difference is zero up to rounding, `ratio`
+requires that the numerator is, too; `shared` gives the members of a group of equal values equal shares, `joined`
+refuses a function of both the values and the vectors of a group, and `settled` marks factors in a rule, which raise if
+it is differentiated in turn.  All of them are rows of the table, so that they become lines of Programs and check the
+values of each run.
 
 >>> import numpy as np, wengert as wg
 >>> np.diag(wg.grad(lambda A: np.linalg.eigvalsh(A)[0])(np.eye(2)))
@@ -25,7 +26,7 @@ from wengert.program import Primitive, Recordable, current_line
 
 
 def degenerate(what: str) -> DegenerateError:
-    """Return the error to raise, which says what coincides, where, and what to use instead."""
+    """Return an error that names the coincidence, its place, and the remedy."""
     line = current_line()
     return DegenerateError(
         explain_at(
@@ -55,7 +56,7 @@ def identity(x: Any) -> Map:
     return Map(x.shape, x.shape, lambda t: t, lambda g: g)
 
 
-# ---- What the rows compute ----
+# ---- The computations of the rows ----
 
 
 def _shared(x: Any, values: Any) -> Any:

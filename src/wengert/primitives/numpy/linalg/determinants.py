@@ -161,7 +161,7 @@ slogdet_ = define(
 )
 
 
-# ---- What users call ----
+# ---- The functions that users call ----
 
 
 @calls(np.linalg.det)

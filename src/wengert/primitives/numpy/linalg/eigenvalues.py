@@ -134,7 +134,7 @@ def _eig_partial(y: Any, x: Any) -> LocalJacobian:
     n = x.shape[-1]
     size = magnitude(w[..., None, :])
     off = 1 - np.eye(n, dtype=real_kind(x))
-    at = largest(V)
+    largest_of = largest(V)
 
     def push(t: Array) -> Array:
         P = M @ t @ V
@@ -142,7 +142,7 @@ def _eig_partial(y: Any, x: Any) -> LocalJacobian:
         length = real(np.sum(conj(V) * D, axis=-2))
         scale = length
         if is_complex(D):
-            scale = length + 1j * (np.imag(np.sum(at * D, axis=-2)) / real(np.sum(at * V, axis=-2)))
+            scale = length + 1j * (np.imag(np.sum(largest_of * D, axis=-2)) / real(np.sum(largest_of * V, axis=-2)))
         return np.concatenate([np.diagonal(P, axis1=-2, axis2=-1)[..., None, :], D - V * scale[..., None, :]], axis=-2)
 
     def pull(g: Array) -> Array:
@@ -150,8 +150,8 @@ def _eig_partial(y: Any, x: Any) -> LocalJacobian:
         gs = -np.sum(V * gV, axis=-2)
         gD = gV + conj(V) * real(gs)[..., None, :]
         if is_complex(g):
-            turn = -np.imag(gs) / real(np.sum(at * V, axis=-2))  # of the imaginary part of the largest element
-            gD = gD - 1j * at * turn[..., None, :]
+            turn = -np.imag(gs) / real(np.sum(largest_of * V, axis=-2))  # of the imaginary part of the largest element
+            gD = gD - 1j * largest_of * turn[..., None, :]
         N = transposed(V) @ gD
         inner = ratio(N * off, gap, size, level(N)) + gw[..., None, :] * np.eye(n, dtype=real_kind(x))
         return transposed(M) @ inner @ transposed(V)

@@ -163,7 +163,7 @@ def qr(a: Any, mode: str = "reduced") -> Any:
     if mode == "r":
         return R
     if mode == "complete" and m > n:
-        whole = completion_of(a)
-        Q = np.concatenate([Q, completion(Q, whole)], axis=-1)
+        completing = completion_of(a)
+        Q = np.concatenate([Q, completion(Q, completing)], axis=-1)
         R = np.concatenate([R, np.zeros((*R.shape[:-2], m - n, n), R.dtype)], axis=-2)
     return named("QRResult", Q, R)

@@ -1,4 +1,4 @@
-"""LAPACK and BLAS called by hand on plain matrices, in the rules alone.
+"""Direct calls of LAPACK and BLAS on plain matrices, in the rules alone.
 
 NumPy's checks take longer than small matrices, and a triangle needs no factorization.  What the user's own lines
 compute stays NumPy's.
@@ -26,7 +26,7 @@ def routine(of: Any, name: str, *arrays: Any) -> Any:
 
 
 def checked(result: Array, info: int) -> Array:
-    """Return what LAPACK computed, or raise as NumPy does where it found a singular matrix."""
+    """Return the result of LAPACK; raise as NumPy does if the matrix is singular."""
     if info > 0:
         raise np.linalg.LinAlgError("Singular matrix")
     return result

@@ -1,4 +1,4 @@
-"""Pseudoinverses and least squares: the rank is held, it is what NumPy finds it to be.
+"""Pseudoinverses and least squares: the rank is taken as constant, at the value that NumPy determines.
 
 >>> import numpy as np, wengert as wg
 >>> A = np.array([[1.0, 0.0], [1.0, 2.0], [1.0, 4.0], [1.0, 6.0]])
@@ -115,7 +115,7 @@ lstsq_ = define(
 )
 
 
-# ---- What users call ----
+# ---- The functions that users call ----
 
 
 @calls(np.linalg.pinv)

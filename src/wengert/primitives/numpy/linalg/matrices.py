@@ -1,4 +1,4 @@
-"""What all rules say about matrices: transposed, conjugate, checked, counted, repeated along stacks.
+"""Operations on matrices that all rules share: transposes, conjugates, checks, counts, repetition along stacks.
 
 A matrix is the last two axes of an array; the axes before them are a *stack*, and in a rule those of a block of
 tangents or adjoints before these.  Each function takes plain arrays and traced values.
@@ -28,7 +28,7 @@ def transposed(a: Array) -> Array:
 
 
 def is_complex(a: Array) -> bool:
-    """Tell whether the elements are complex."""
+    """Return whether the elements are complex."""
     return bool(a.dtype.kind == "c")
 
 

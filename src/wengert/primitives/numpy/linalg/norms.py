@@ -112,13 +112,13 @@ def _matrix_norm(x: Any, p: Any, rows: int, columns: int) -> Any:
         return np.max(s, axis=-1) if p == 2 else np.min(s, axis=-1)
     if p in (1, -1):
         sums = np.sum(np.abs(x), axis=rows)
-        at = columns - 1 if columns > rows else columns
+        rest = columns - 1 if columns > rows else columns
     elif p in (np.inf, -np.inf):
         sums = np.sum(np.abs(x), axis=columns)
-        at = rows - 1 if rows > columns else rows
+        rest = rows - 1 if rows > columns else rows
     else:
         raise ValueError("Invalid norm order for matrices.")
-    return np.max(sums, axis=at) if p > 0 else np.min(sums, axis=at)
+    return np.max(sums, axis=rest) if p > 0 else np.min(sums, axis=rest)
 
 
 # ---- What users call ----

@@ -56,8 +56,8 @@ def multi_dot(arrays: Sequence[Any], *, out: Any = None) -> Any:
     if any(a.ndim != 2 for a in factors):
         raise np.linalg.LinAlgError("Array must be 2-dimensional (1-dimensional at both ends)")
     sizes = [factors[0].shape[0], *[a.shape[1] for a in factors]]
-    whole = _multiply(factors, _best_splits(sizes), 0, len(factors) - 1)
-    return np.reshape(whole, whole.shape[first == 1 : 1 if last == 1 else 2])
+    product = _multiply(factors, _best_splits(sizes), 0, len(factors) - 1)
+    return np.reshape(product, product.shape[first == 1 : 1 if last == 1 else 2])
 
 
 def _best_splits(sizes: Sequence[int]) -> dict[tuple[int, int], int]:

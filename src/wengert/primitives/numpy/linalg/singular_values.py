@@ -57,7 +57,7 @@ def _svd_partial(y: Any, x: Any) -> LocalJacobian:
     off = 1 - one
 
     def rest(X: Array, basis: Array) -> Array:
-        """Return what lies outside of a basis, divided by the singular values."""
+        """Return the part of the columns outside of a basis, divided by the singular values."""
         part = X - basis @ (adjoint(basis) @ X)
         return ratio(part, s[..., None, :], size, level(X))
 
@@ -154,7 +154,7 @@ order_by_size = define(
 )
 
 
-# ---- What users call ----
+# ---- The functions that users call ----
 
 
 @calls(np.linalg.svd)

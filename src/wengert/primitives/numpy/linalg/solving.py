@@ -52,10 +52,10 @@ def solution(A: Array, b: Array) -> Array:
 def _by_substitution(A: Array, b: Array, lower: bool) -> tuple[Array, int]:
     trtrs = routine(lapack, "trtrs", A)
     if A.flags.f_contiguous:
-        found: tuple[Array, int] = trtrs(A, b, lower=lower)
+        solved: tuple[Array, int] = trtrs(A, b, lower=lower)
     else:  # LAPACK counts by columns
-        found = trtrs(A.T, b, lower=not lower, trans=1)
-    return found
+        solved = trtrs(A.T, b, lower=not lower, trans=1)
+    return solved
 
 
 def solve_block(A: Array, t: Array, solver: Callable[..., Array] | None = None) -> Array:
@@ -101,7 +101,7 @@ inv_ = define(
 def _solve_partials(y: Any, A: Any, _b: Any) -> tuple[LocalJacobian, LocalJacobian]:
     """Differentiate ``A X = B``: ``dX = A^-1 (dB - dA X)``.  Both pulls need ``A^-T g``, which is solved for once."""
     vector = len(_b.shape) == 1
-    known: list[Any] = [None, None]
+    last: list[Any] = [None, None]
 
     def solved(matrix: Array, t: Array) -> Array:
         if not vector:
@@ -112,9 +112,9 @@ def _solve_partials(y: Any, A: Any, _b: Any) -> tuple[LocalJacobian, LocalJacobi
         return np.reshape(transposed(solution(matrix, transposed(columns))), t.shape)
 
     def back(g: Array) -> Array:
-        if known[0] is not g:
-            known[:] = g, solved(transposed(A), g)
-        return known[1]
+        if last[0] is not g:
+            last[:] = g, solved(transposed(A), g)
+        return last[1]
 
     def pull(g: Array) -> Array:
         return back(g)[..., None] * -y if vector else -(back(g) @ transposed(y))
@@ -140,7 +140,7 @@ solve = define(
 )
 
 
-# ---- What users call ----
+# ---- The functions that users call ----
 
 
 @calls(np.linalg.inv)

@@ -33,7 +33,7 @@ def _triangle(n: int, kind: Any, lower: bool, strict: bool, half: bool) -> Array
 
 @functools.lru_cache(maxsize=32)
 def _small_triangle(n: int, kind: Any, lower: bool, strict: bool, half: bool) -> Array:
-    """Make the mask once: for a small matrix that takes longer than what it is made for."""
+    """Return the mask of a triangle, cached: for a small matrix it takes longer to make than to use."""
     mask = _triangle(n, kind, lower, strict, half)
     mask.flags.writeable = False
     return mask
