@@ -14,6 +14,7 @@ import numpy as np
 from wengert.primitives import CALLS, PRIMITIVES
 from wengert.primitives.scipy import fft as scipy_fft
 from wengert.primitives.scipy import interpolate as scipy_interpolate
+from wengert.primitives.scipy import ndimage as scipy_ndimage
 from wengert.primitives.scipy import signal as scipy_signal
 from wengert.program import Primitive
 
@@ -161,6 +162,7 @@ def write() -> str:
         parts += [f"## {space}", "", f"{names}; and what SciPy writes in terms of them and of NumPy.", ""]
     names = ", ".join(f"`{name}`" for name in named(scipy_interpolate.METHODS))
     parts += ["## scipy.interpolate", "", f"{names}; by values, by points and by positions.", ""]
+    parts += ["## scipy.ndimage", "", f"{', '.join(f'`{name}`' for name in named(scipy_ndimage.FUNCTIONS))}.", ""]
     parts += [REST, "## Where the derivative does not exist", ""]
     parts += ["| line | convention |", "|---|---|"]
     parts += [f"| `{row.name}` | {row.kink} |" for row in sorted(PRIMITIVES.values(), key=lambda r: r.name) if row.kink]

@@ -50,7 +50,8 @@ INSTEAD = {
         "plain numbers, and multiply: weights @ values."
     ),
     "scipy.ndimage": (
-        "scipy.signal.convolve, np.roll and slices of padded arrays are traced: write the filter with them."
+        "Its linear filters, those by rank, map_coordinates, shift, zoom, rotate and affine_transform are traced; "
+        "write others with np.roll and slices of padded arrays."
     ),
     "scipy.optimize": (
         "Write the iteration in NumPy (Newton's method in a while loop is traced), or solve for plain numbers and give "
