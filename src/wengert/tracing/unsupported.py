@@ -63,8 +63,8 @@ INSTEAD = {
         "over their entries: np.add.at(y, rows, values * x[columns])."
     ),
     "scipy.spatial": (
-        "Write the distances in NumPy, np.linalg.norm(a[:, None] - b, axis=-1); take neighbors and hulls from "
-        "stop_gradient(x), as positions, and compute with x[positions]."
+        "Distances are traced, and rotations with SciPy 1.17 or newer; take neighbors and hulls from stop_gradient(x), "
+        "as positions, and compute with x[positions]."
     ),
     "scipy.stats": "The page of what is supported has the distributions and functions that are traced.",
 }

@@ -44,8 +44,8 @@ def _stencil(x: Array, w: Array) -> Array:
     if 0 in shape or math.prod(shape[lead:]) < w.size:  # each result is a product of a window and the kernel
         y = np.empty(shape, kind)
         for index in np.ndindex(*shape[lead:]):
-            around: tuple[Any, ...] = tuple([slice(i, i + k) for i, k in zip(index, w.shape, strict=True)])
-            window = x[(..., *around)]
+            around: list[Any] = [..., *[slice(i, i + k) for i, k in zip(index, w.shape, strict=True)]]
+            window = x[tuple(around)]
             y[(..., *index)] = np.tensordot(window, w, w.ndim)
         return y
     import scipy.ndimage
