@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 
 from wengert.primitives import CALLS, PRIMITIVES
+from wengert.primitives.scipy import distance as scipy_distance
 from wengert.primitives.scipy import fft as scipy_fft
 from wengert.primitives.scipy import interpolate as scipy_interpolate
+from wengert.primitives.scipy import ndimage as scipy_ndimage
 from wengert.primitives.scipy import signal as scipy_signal
+from wengert.primitives.scipy import transform as scipy_transform
 from wengert.program import Primitive
 
 PAGE = Path(__file__).with_name("supported.md")
@@ -125,8 +128,8 @@ def space_of(function: Callable[..., Any]) -> str:
 
 def named(methods: Iterable[str]) -> list[str]:
     """Return the names under which users know functions, classes and methods."""
-    public = [name for name in methods if not name.startswith("_")]
-    return sorted({name.removesuffix(".__init__").removesuffix(".__call__") for name in public}, key=str.lower)
+    public = {name.removesuffix(".__init__").removesuffix(".__call__") for name in methods if not name.startswith("_")}
+    return sorted((name for name in public if "__" not in name), key=str.lower)
 
 
 def jumps(function: Callable[..., Any]) -> bool:
@@ -159,8 +162,14 @@ def write() -> str:
     for space, entered in (("scipy.fft", scipy_fft.FUNCTIONS), ("scipy.signal", scipy_signal.FUNCTIONS)):
         names = ", ".join(f"`{name}`" for name in sorted(entered))
         parts += [f"## {space}", "", f"{names}; and what SciPy writes in terms of them and of NumPy.", ""]
-    names = ", ".join(f"`{name}`" for name in named(scipy_interpolate.METHODS))
-    parts += ["## scipy.interpolate", "", f"{names}; by values, by points and by positions.", ""]
+    for space, entered, remark in (
+        ("interpolate", scipy_interpolate.METHODS, "; by values, by points and by positions"),
+        ("ndimage", scipy_ndimage.FUNCTIONS, ""),
+        ("spatial.distance", scipy_distance.FUNCTIONS, "; and `scipy.spatial.distance_matrix`"),
+        ("spatial.transform", scipy_transform.METHODS, " (of SciPy 1.17 or newer)"),
+    ):
+        names = ", ".join(f"`{name}`" for name in named(entered))
+        parts += [f"## scipy.{space}", "", f"{names}{remark}.", ""]
     parts += [REST, "## Where the derivative does not exist", ""]
     parts += ["| line | convention |", "|---|---|"]
     parts += [f"| `{row.name}` | {row.kink} |" for row in sorted(PRIMITIVES.values(), key=lambda r: r.name) if row.kink]

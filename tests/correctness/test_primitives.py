@@ -107,7 +107,7 @@ SPECIAL = {p.name for p in PRIMITIVES.values() if "scipy.special" in str(p.sourc
 """Rows of SciPy's, which test_special.py knows more about."""
 OF_MATRICES = {name for module in (linalg, scipy_linalg, fourier) for name in rows_of(module)}
 """Rows of linear algebra and Fourier transforms: test_linalg.py and test_fourier.py walk those in the same way."""
-OF_SIGNALS = {"dct", "dst", "fir", "recurse", "sparse_product", "sparse_solve"}
+OF_SIGNALS = {"dct", "dst", "fir", "recurse", "sparse_product", "sparse_solve", "stencil", "spline_filter"}
 """Rows of `scipy_fft`, `scipy_signal` and `scipy_sparse`, which have test files of their own."""
 ELEMENTWISE = [p for p in PRIMITIVES.values() if is_elementwise(p) and differentiable(p)]
 POINTS = [

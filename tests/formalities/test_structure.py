@@ -70,7 +70,9 @@ ORDERS = {
         "matrices array_api degeneracy lapack triangular basis_completion solving products determinants eigenvalues "
         "singular_values factorizations least_squares norms"
     ),
-    "primitives/scipy": "parameters special distributions fft linalg signal sparse interpolate",
+    "primitives/scipy": (
+        "parameters special distributions fft linalg signal sparse interpolate ndimage distance transform"
+    ),
     "tracing": (
         "context callers fingerprints layout unsupported tape traced views results assignment methods patching "
         "errstate trace"

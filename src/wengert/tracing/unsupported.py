@@ -50,7 +50,8 @@ INSTEAD = {
         "plain numbers, and multiply: weights @ values."
     ),
     "scipy.ndimage": (
-        "scipy.signal.convolve, np.roll and slices of padded arrays are traced: write the filter with them."
+        "Its linear filters, those by rank, map_coordinates, shift, zoom, rotate and affine_transform are traced; "
+        "write others with np.roll and slices of padded arrays."
     ),
     "scipy.optimize": (
         "Write the iteration in NumPy (Newton's method in a while loop is traced), or solve for plain numbers and give "
@@ -62,8 +63,8 @@ INSTEAD = {
         "over their entries: np.add.at(y, rows, values * x[columns])."
     ),
     "scipy.spatial": (
-        "Write the distances in NumPy, np.linalg.norm(a[:, None] - b, axis=-1); take neighbors and hulls from "
-        "stop_gradient(x), as positions, and compute with x[positions]."
+        "Distances are traced, and rotations with SciPy 1.17 or newer; take neighbors and hulls from stop_gradient(x), "
+        "as positions, and compute with x[positions]."
     ),
     "scipy.stats": "The page of what is supported has the distributions and functions that are traced.",
 }

@@ -4,10 +4,33 @@
 - `distributions`: the densities and distribution functions of ``scipy.stats``.
 - `linalg`: ``scipy.linalg``.
 - `fft`: ``scipy.fft``, cosines and sines included.
-- `interpolate`: splines and grids.
+- `interpolate`: splines and grids; `ndimage`: filters of images, and images resampled.
+- `distance`: metrics; `transform`: rotations.
 - `signal`: convolutions and filters of ``scipy.signal``; `sparse`: products of sparse matrices.
 """
 
-from wengert.primitives.scipy import distributions, fft, interpolate, linalg, signal, sparse, special
+from wengert.primitives.scipy import (
+    distance,
+    distributions,
+    fft,
+    interpolate,
+    linalg,
+    ndimage,
+    signal,
+    sparse,
+    special,
+    transform,
+)
 
-__all__ = ["distributions", "fft", "interpolate", "linalg", "signal", "sparse", "special"]
+__all__ = [
+    "distance",
+    "distributions",
+    "fft",
+    "interpolate",
+    "linalg",
+    "ndimage",
+    "signal",
+    "sparse",
+    "special",
+    "transform",
+]
