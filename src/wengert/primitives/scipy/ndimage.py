@@ -55,8 +55,8 @@ def _stencil(x: Array, w: Array) -> Array:
         whole = scipy.ndimage.correlate1d(x, w.ravel(), lead + long[0], mode="constant")
     else:
         whole = scipy.ndimage.correlate(x, w.reshape((1,) * lead + w.shape), mode="constant")
-    cut = [slice(k // 2, k // 2 + n) for n, k in zip(shape[lead:], w.shape, strict=True)]
-    return np.ascontiguousarray(whole[(Ellipsis, *cut)])
+    cut: list[Any] = [..., *[slice(k // 2, k // 2 + n) for n, k in zip(shape[lead:], w.shape, strict=True)]]
+    return np.ascontiguousarray(whole[tuple(cut)])
 
 
 def _one_by_one(work: Callable[[Array], Array], block: Array, ndim: int) -> Array:
