@@ -56,7 +56,11 @@ NAMESPACES = {
 REST = """\
 ## scipy.sparse
 
-Products of a plain matrix of any format and a traced array: `A @ x`, `x @ A`, `A.dot(x)`.
+Matrices of traced entries, made of coordinates, of compressed rows or columns, of diagonals (`diags`, `diags_array`) or
+of a dense array; conversions, elements, transposes, sums, products of every kind, `toarray`, `diagonal`, `kron`,
+`vstack`, `hstack`, `block_diag`, `bmat`, `tril`, `triu`.  `scipy.sparse.linalg`: `spsolve`, `splu` and `factorized`
+(called inside of the function), `spsolve_triangular`, `cg`, `gmres`, `bicgstab`, `minres`, `bicg`, `cgs`, `lgmres`, by
+the matrix and the right side; the derivative of an iteration is that of the solution.
 
 ## scipy.stats
 

@@ -46,7 +46,7 @@ def _stencil(x: Array, w: Array) -> Array:
         for index in np.ndindex(*shape[lead:]):
             around: list[Any] = [..., *[slice(i, i + k) for i, k in zip(index, w.shape, strict=True)]]
             window = x[tuple(around)]
-            y[(..., *index)] = np.tensordot(window, w, w.ndim)
+            y[tuple([slice(None)] * lead) + index] = np.tensordot(window, w, w.ndim)
         return y
     import scipy.ndimage
 
@@ -56,7 +56,7 @@ def _stencil(x: Array, w: Array) -> Array:
     else:
         whole = scipy.ndimage.correlate(x, w.reshape((1,) * lead + w.shape), mode="constant")
     cut = [slice(k // 2, k // 2 + n) for n, k in zip(shape[lead:], w.shape, strict=True)]
-    return np.ascontiguousarray(whole[(Ellipsis, *cut)])
+    return np.ascontiguousarray(whole[tuple([slice(None)] * lead + cut)])
 
 
 def _one_by_one(work: Callable[[Array], Array], block: Array, ndim: int) -> Array:
