@@ -41,8 +41,8 @@ INSTEAD = {
     "scipy.cluster": "Take the clusters from stop_gradient(x), and compute with x from there.",
     "scipy.fft": "The transforms of Fourier, cosine and sine are traced, in one axis and in several.",
     "scipy.integrate": (
-        "Write the rule of quadrature or the steps in NumPy: np.trapezoid, a sum over the nodes and weights of "
-        "np.polynomial.legendre.leggauss, a loop of Runge-Kutta steps."
+        "simpson is traced; write other quadrature or the steps in NumPy: np.trapezoid, a sum over the nodes and "
+        "weights of np.polynomial.legendre.leggauss, a loop of Runge-Kutta steps."
     ),
     "scipy.interpolate": (
         "CubicSpline, PchipInterpolator, Akima1DInterpolator, BSpline, make_interp_spline, interp1d, splev and "
@@ -57,7 +57,7 @@ INSTEAD = {
         "Write the iteration in NumPy (Newton's method in a while loop is traced), or solve for plain numbers and give "
         "the solution its derivative: wg.custom_derivative, by the implicit function theorem."
     ),
-    "scipy.signal": "scipy.signal.convolve, correlate, fftconvolve, lfilter, filtfilt and sosfilt are traced.",
+    "scipy.signal": "Convolutions, filters, savgol_filter, medfilt, welch, stft and resample_poly are traced.",
     "scipy.sparse": (
         "Matrices of coordinates, compressed rows and columns, and diagonals are traced, their products, sums and "
         "solutions (A @ x, spsolve, cg; splu inside of the function); or sum over entries: np.add.at(y, rows, values * "
