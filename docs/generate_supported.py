@@ -17,7 +17,9 @@ from wengert.primitives.scipy import fft as scipy_fft
 from wengert.primitives.scipy import interpolate as scipy_interpolate
 from wengert.primitives.scipy import ndimage as scipy_ndimage
 from wengert.primitives.scipy import signal as scipy_signal
+from wengert.primitives.scipy import statistics as scipy_statistics
 from wengert.primitives.scipy import transform as scipy_transform
+from wengert.primitives.scipy.distributions import DISTRIBUTIONS
 from wengert.program import Primitive
 
 PAGE = Path(__file__).with_name("supported.md")
@@ -56,12 +58,16 @@ NAMESPACES = {
 REST = """\
 ## scipy.sparse
 
-Products of a plain matrix of any format and a traced array: `A @ x`, `x @ A`, `A.dot(x)`.
+Matrices of traced entries, made of coordinates, of compressed rows or columns, of diagonals (`diags`, `diags_array`) or
+of a dense array; conversions, elements, transposes, sums, products of every kind, `toarray`, `diagonal`, `kron`,
+`vstack`, `hstack`, `block_diag`, `bmat`, `tril`, `triu`.  `scipy.sparse.linalg`: `spsolve`, `splu` and `factorized`
+(called inside of the function), `spsolve_triangular`, `cg`, `gmres`, `bicgstab`, `minres`, `bicg`, `cgs`, `lgmres`, by
+the matrix and the right side; the derivative of an iteration is that of the solution.
 
 ## scipy.stats
 
-The `pdf`, `logpdf`, `cdf`, `sf`, `ppf`... of the distributions that have formulas in
-`primitives/scipy/distributions.py`.
+The `pdf`, `logpdf`, `cdf`, `sf`, `ppf`... of the distributions {distributions}, and of `multivariate_normal`;
+{statistics}; and what SciPy writes in terms of NumPy (`zscore`, `skew`, `linregress`...).
 
 ## Methods and keywords of ufuncs
 
@@ -166,11 +172,16 @@ def write() -> str:
         ("interpolate", scipy_interpolate.METHODS, "; by values, by points and by positions"),
         ("ndimage", scipy_ndimage.FUNCTIONS, ""),
         ("spatial.distance", scipy_distance.FUNCTIONS, "; and `scipy.spatial.distance_matrix`"),
+        ("integrate", ("simpson",), ", `trapezoid`, `cumulative_trapezoid`, `romb`"),
         ("spatial.transform", scipy_transform.METHODS, " (of SciPy 1.17 or newer)"),
     ):
         names = ", ".join(f"`{name}`" for name in named(entered))
         parts += [f"## scipy.{space}", "", f"{names}{remark}.", ""]
-    parts += [REST, "## Where the derivative does not exist", ""]
+    rest = REST.format(
+        distributions=", ".join(f"`{name}`" for name in sorted(DISTRIBUTIONS)),
+        statistics=", ".join(f"`{name}`" for name in named(scipy_statistics.METHODS)),
+    )
+    parts += [rest, "## Where the derivative does not exist", ""]
     parts += ["| line | convention |", "|---|---|"]
     parts += [f"| `{row.name}` | {row.kink} |" for row in sorted(PRIMITIVES.values(), key=lambda r: r.name) if row.kink]
     return "\n".join([*parts, "", ORDER])

@@ -7,6 +7,7 @@ import pytest
 import scipy.signal
 import truth
 from agreement import assert_close
+from test_scipy_samples import CASES as OF_SAMPLES
 
 import wengert as wg
 from wengert.primitives.scipy import signal as scipy_signal
@@ -89,7 +90,8 @@ def test_values_and_derivatives(case):
 
 
 def test_every_function_has_a_case():
-    assert {case.replace(",", "").split()[0] for case in CASES} >= set(scipy_signal.FUNCTIONS)
+    elsewhere = {case.replace(",", "").split()[0] for case in OF_SAMPLES}
+    assert {case.replace(",", "").split()[0] for case in CASES} | elsewhere >= set(scipy_signal.FUNCTIONS)
 
 
 def test_higher_derivatives_batches_and_source():

@@ -71,7 +71,8 @@ ORDERS = {
         "singular_values factorizations least_squares norms"
     ),
     "primitives/scipy": (
-        "parameters special distributions fft linalg signal sparse interpolate ndimage distance transform"
+        "parameters special distributions fft linalg signal sparse interpolate ndimage distance transform "
+        "statistics integrate"
     ),
     "tracing": (
         "context callers fingerprints layout unsupported tape traced views results assignment methods patching "

@@ -19,7 +19,7 @@ import numpy as np
 
 from wengert.errors import LIBRARIES, Location, caller
 from wengert.primitives.numpy import functions
-from wengert.primitives.table import CALLS, CAUGHT, HOLDERS, LATE
+from wengert.primitives.table import ALWAYS, CALLS, CAUGHT, HOLDERS, LATE
 from wengert.tracing.context import threads
 from wengert.tracing.results import finish
 from wengert.tracing.tape import NO_PARAMS, PLAIN
@@ -185,6 +185,8 @@ def _patch_call(original: Callable[..., Any], run: Callable[..., Any] | None = N
                         frame, inner = frame.f_back, inner + 1  # SciPy's own functions may lie between
                     made = through(witness, CALLS[original], args, kwargs, depth + inner)
                     return made if traced is None else finish(original, args, kwargs, made, plainly)
+            if original in ALWAYS and not _getframe(depth - 1).f_globals.get("__name__", "").startswith("wengert."):
+                return CALLS[original](*args, **kwargs)
         return run(*args, **kwargs)
 
     return call
@@ -192,6 +194,8 @@ def _patch_call(original: Callable[..., Any], run: Callable[..., Any] | None = N
 
 def _held(value: Any) -> Traced | None:
     """Return a traced value that an object of another library holds, as a spline that was made of traced values."""
+    if isinstance(value, (list, tuple)):
+        return next((some for item in value if type(item) not in PLAIN and (some := _held(item)) is not None), None)
     for kind, names in HOLDERS.items():
         if isinstance(value, kind):
             for name in names:

@@ -384,6 +384,8 @@ def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
                 )
         elif kind is float or kind is int or kind is float64:
             return write_row(self.tape, primitive, (self.value, other), (self.index, -1), NO_PARAMS, 2)
+        if kind is not ndarray and kind.__module__.startswith("scipy.sparse"):
+            return NotImplemented  # it has the operation from the left
         return record_line(primitive, (self, other), NO_PARAMS)
 
     return method
@@ -398,6 +400,8 @@ def _multiply(self: Any, other: Any) -> Any:
             return write_row(self.tape, e.multiply, (self.value, other.value), (self.index, other.index), NO_PARAMS, 2)
     elif kind is float or kind is int or kind is float64:
         return write_row(self.tape, e.multiply, (self.value, other), (self.index, -1), NO_PARAMS, 2)
+    if kind is not ndarray and kind.__module__.startswith("scipy.sparse"):
+        return NotImplemented  # it has a product from the left
     return record_line(e.multiply, (self, other), NO_PARAMS)
 
 

@@ -41,8 +41,8 @@ INSTEAD = {
     "scipy.cluster": "Take the clusters from stop_gradient(x), and compute with x from there.",
     "scipy.fft": "The transforms of Fourier, cosine and sine are traced, in one axis and in several.",
     "scipy.integrate": (
-        "Write the rule of quadrature or the steps in NumPy: np.trapezoid, a sum over the nodes and weights of "
-        "np.polynomial.legendre.leggauss, a loop of Runge-Kutta steps."
+        "simpson is traced; write other quadrature or the steps in NumPy: np.trapezoid, a sum over the nodes and "
+        "weights of np.polynomial.legendre.leggauss, a loop of Runge-Kutta steps."
     ),
     "scipy.interpolate": (
         "CubicSpline, PchipInterpolator, Akima1DInterpolator, BSpline, make_interp_spline, interp1d, splev and "
@@ -57,10 +57,11 @@ INSTEAD = {
         "Write the iteration in NumPy (Newton's method in a while loop is traced), or solve for plain numbers and give "
         "the solution its derivative: wg.custom_derivative, by the implicit function theorem."
     ),
-    "scipy.signal": "scipy.signal.convolve, correlate, fftconvolve, lfilter, filtfilt and sosfilt are traced.",
+    "scipy.signal": "Convolutions, filters, savgol_filter, medfilt, welch, stft and resample_poly are traced.",
     "scipy.sparse": (
-        "The product of a plain sparse matrix and a traced array is traced, A @ x; make other matrices dense, or sum "
-        "over their entries: np.add.at(y, rows, values * x[columns])."
+        "Matrices of coordinates, compressed rows and columns, and diagonals are traced, their products, sums and "
+        "solutions (A @ x, spsolve, cg; splu inside of the function); or sum over entries: np.add.at(y, rows, values * "
+        "x[columns])."
     ),
     "scipy.spatial": (
         "Distances are traced, and rotations with SciPy 1.17 or newer; take neighbors and hulls from stop_gradient(x), "
@@ -123,6 +124,10 @@ def scipy_call() -> str | None:
     return compiled_call(inner[0].f_back) if inner and inner[0].f_back is not None else None
 
 
+_HOMES = {"SuperLU": "scipy.sparse.linalg"}
+"""Where compiled classes are from that do not say so."""
+
+
 def compiled_call(frame: FrameType, offset: int | None = None) -> str | None:
     """Return the name of the compiled function or class of SciPy that a line calls; None if it calls something else."""
     location = Location.of((frame.f_code, frame.f_lasti if offset is None else offset))
@@ -139,11 +144,13 @@ def compiled_call(frame: FrameType, offset: int | None = None) -> str | None:
     called: Any = frame.f_locals.get(first, frame.f_globals.get(first))
     for name in names:
         called = getattr(called, name, None)
-    module = getattr(called, "__module__", None) or ""
+    owner = type(getattr(called, "__self__", None))  # of a method of a compiled object
+    module = getattr(called, "__module__", None) or _HOMES.get(owner.__name__, owner.__module__)
     if not module.startswith("scipy.") or hasattr(called, "__code__"):
         return None
     public = itertools.takewhile(lambda part: not part.startswith("_"), module.split("."))
-    return ".".join([*public, getattr(called, "__name__", written.rpartition(".")[2])])
+    name = getattr(called, "__name__", written.rpartition(".")[2])
+    return ".".join([*public, name if getattr(called, "__module__", None) else f"{owner.__name__}.{name}"])
 
 
 def _entries(traceback: TracebackType | None) -> Iterator[tuple[FrameType, int]]:

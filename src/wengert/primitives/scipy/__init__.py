@@ -1,24 +1,27 @@
 """SciPy: the primitives, and the functions that are written in terms of them.
 
 - `special`: the functions of ``scipy.special``; `parameters`: their derivatives that need quadrature.
-- `distributions`: the densities and distribution functions of ``scipy.stats``.
+- `distributions`: the densities and distribution functions of ``scipy.stats``; `statistics`: what else is there.
 - `linalg`: ``scipy.linalg``.
 - `fft`: ``scipy.fft``, cosines and sines included.
 - `interpolate`: splines and grids; `ndimage`: filters of images, and images resampled.
 - `distance`: metrics; `transform`: rotations.
-- `signal`: convolutions and filters of ``scipy.signal``; `sparse`: products of sparse matrices.
+- `signal`: convolutions, filters and spectra; `integrate`: Simpson's rule.
+- `sparse`: matrices of traced entries, and the systems that they make.
 """
 
 from wengert.primitives.scipy import (
     distance,
     distributions,
     fft,
+    integrate,
     interpolate,
     linalg,
     ndimage,
     signal,
     sparse,
     special,
+    statistics,
     transform,
 )
 
@@ -26,11 +29,13 @@ __all__ = [
     "distance",
     "distributions",
     "fft",
+    "integrate",
     "interpolate",
     "linalg",
     "ndimage",
     "signal",
     "sparse",
     "special",
+    "statistics",
     "transform",
 ]

@@ -42,12 +42,12 @@ class Distribution:
 
     shapes: tuple[str, ...]
     density: Formula  # the logarithm of the density, or of the probability of an integer
-    cdf: Formula
-    sf: Formula
-    low: float = -INF
+    cdf: Formula | None
+    sf: Formula | None
+    low: Any = -INF  # or a function of the shapes
     high: Any = INF  # or a function of the shapes
     discrete: bool = False
-    inside: float = 0.5  # a point where every formula is finite, put in place of z outside of the support
+    inside: Any = 0.5  # a point, or a function of the shapes, where every formula is finite, put in place of z outside of the support
     open: bool = False  # True if the lower end has density 0
     more: dict[str, Formula] = field(default_factory=dict)  # logcdf, logsf, ppf, isf
 
@@ -64,6 +64,27 @@ def _halves(z: Any) -> tuple[Any, Any]:
 
 def _f_density(z: Any, n: Any, m: Any) -> Any:
     return 0.5 * n * np.log(n) + 0.5 * m * np.log(m) + sc.xlogy(0.5 * n - 1, z) - 0.5 * (n + m) * np.log(m + n * z) - sc.betaln(0.5 * n, 0.5 * m)
+
+
+def _tail(z: Any, c: Any) -> Any:
+    """log(1 + c z) / c, which is z where c is 0."""
+    return z / sc.exprel(np.log1p(c * z))
+
+
+def _log_mass(a: Any, b: Any) -> Any:
+    """The logarithm of what a standard normal distribution has between a and b, on the side where it is small."""
+    right = a > 0
+    low, high = sc.log_ndtr(np.where(right, -b, a)), sc.log_ndtr(np.where(right, -a, b))
+    return high + np.log1p(-np.exp(low - high))
+
+
+def _wald(z: Any, mu: Any, sign: float) -> Any:
+    root = 1 / np.sqrt(z)
+    return sc.ndtr(sign * root * (z / mu - 1)) + sign * np.exp(2 / mu + sc.log_ndtr(-root * (z / mu + 1)))
+
+
+def _half(z: Any, beta: Any) -> Any:
+    return 0.5 * sc.gammaincc(1 / beta, np.abs(z) ** beta)
 
 
 DISTRIBUTIONS: dict[str, Distribution] = {
@@ -84,6 +105,31 @@ DISTRIBUTIONS: dict[str, Distribution] = {
     "gumbel_r": Distribution((), lambda z: -z - np.exp(-z), lambda z: np.exp(-np.exp(-z)), lambda z: -np.expm1(-np.exp(-z)), more={"logcdf": lambda z: -np.exp(-z)}),
     "weibull_min": Distribution(("c",), lambda z, c: np.log(c) + sc.xlogy(c - 1, z) - z**c, lambda z, c: -np.expm1(-(z**c)), lambda z, c: np.exp(-(z**c)), 0.0, more={"logsf": lambda z, c: -(z**c)}),
     "pareto": Distribution(("b",), lambda z, b: np.log(b) - (b + 1) * np.log(z), lambda z, b: -np.expm1(-b * np.log(z)), lambda z, b: z ** (-b), 1.0, inside=2.0, more={"logsf": lambda z, b: -b * np.log(z)}),
+    "skewnorm": Distribution(("a",), lambda z, a: LOG_2 - 0.5 * z * z - LOG_ROOT_2PI + sc.log_ndtr(a * z), lambda z, a: sc.ndtr(z) - 2 * sc.owens_t(z, a), lambda z, a: sc.ndtr(-z) + 2 * sc.owens_t(z, a)),
+    "vonmises": Distribution(("kappa",), lambda z, k: k * (np.cos(z) - 1) - math.log(2 * PI) - np.log(sc.i0e(k)), None, None),
+    "genextreme": Distribution(("c",), lambda z, c: -np.exp(-_tail(z, -c)) - _tail(z, -c) - np.log1p(-c * z), lambda z, c: np.exp(-np.exp(-_tail(z, -c))), lambda z, c: -np.expm1(-np.exp(-_tail(z, -c))), lambda c: np.where(c < 0, 1 / np.where(c < 0, c, -1.0), -INF), lambda c: np.where(c > 0, 1 / np.where(c > 0, c, 1.0), INF), inside=0.0, more={"logcdf": lambda z, c: -np.exp(-_tail(z, -c))}),
+    "genpareto": Distribution(("c",), lambda z, c: -_tail(z, c) - np.log1p(c * z), lambda z, c: -np.expm1(-_tail(z, c)), lambda z, c: np.exp(-_tail(z, c)), 0.0, lambda c: np.where(c < 0, -1 / np.where(c < 0, c, 1.0), INF), inside=0.0, more={"logsf": lambda z, c: -_tail(z, c)}),
+    "gumbel_l": Distribution((), lambda z: z - np.exp(z), lambda z: -np.expm1(-np.exp(z)), lambda z: np.exp(-np.exp(z)), more={"logsf": lambda z: -np.exp(z)}),
+    "truncnorm": Distribution(("a", "b"), lambda z, a, b: -0.5 * z * z - LOG_ROOT_2PI - _log_mass(a, b), lambda z, a, b: np.exp(_log_mass(a, z) - _log_mass(a, b)), lambda z, a, b: np.exp(_log_mass(z, b) - _log_mass(a, b)), lambda a, _b: a, lambda _a, b: b, inside=lambda a, b: 0.5 * (a + b)),
+    "rayleigh": Distribution((), lambda z: np.log(z) - 0.5 * z * z, lambda z: -np.expm1(-0.5 * z * z), lambda z: np.exp(-0.5 * z * z), 0.0, open=True, more={"logsf": lambda z: -0.5 * z * z}),
+    "maxwell": Distribution((), lambda z: 0.5 * math.log(2 / PI) + 2 * np.log(z) - 0.5 * z * z, lambda z: sc.gammainc(1.5, 0.5 * z * z), lambda z: sc.gammaincc(1.5, 0.5 * z * z), 0.0, open=True),
+    "chi": Distribution(("df",), lambda z, df: (1 - 0.5 * df) * LOG_2 + sc.xlogy(df - 1, z) - 0.5 * z * z - sc.gammaln(0.5 * df), lambda z, df: sc.gammainc(0.5 * df, 0.5 * z * z), lambda z, df: sc.gammaincc(0.5 * df, 0.5 * z * z), 0.0),
+    "invgauss": Distribution(("mu",), lambda z, mu: -LOG_ROOT_2PI - 1.5 * np.log(z) - 0.5 * ((z - mu) / mu) ** 2 / z, lambda z, mu: _wald(z, mu, 1.0), lambda z, mu: _wald(z, mu, -1.0), 0.0, open=True),
+    "nakagami": Distribution(("nu",), lambda z, nu: LOG_2 + sc.xlogy(nu, nu) - sc.gammaln(nu) + sc.xlogy(2 * nu - 1, z) - nu * z * z, lambda z, nu: sc.gammainc(nu, nu * z * z), lambda z, nu: sc.gammaincc(nu, nu * z * z), 0.0),
+    "gengamma": Distribution(("a", "c"), lambda z, a, c: np.log(np.abs(c)) - sc.gammaln(a) + sc.xlogy(c * a - 1, z) - z**c, lambda z, a, c: np.where(c > 0, sc.gammainc(a, z**c), sc.gammaincc(a, z**c)), lambda z, a, c: np.where(c > 0, sc.gammaincc(a, z**c), sc.gammainc(a, z**c)), 0.0, open=True),
+    "loggamma": Distribution(("c",), lambda z, c: c * z - np.exp(z) - sc.gammaln(c), lambda z, c: sc.gammainc(c, np.exp(z)), lambda z, c: sc.gammaincc(c, np.exp(z))),
+    "exponnorm": Distribution(("K",), lambda z, K: -np.log(K) + 0.5 / K**2 - z / K + sc.log_ndtr(z - 1 / K), lambda z, K: sc.ndtr(z) - np.exp(0.5 / K**2 - z / K + sc.log_ndtr(z - 1 / K)), lambda z, K: sc.ndtr(-z) + np.exp(0.5 / K**2 - z / K + sc.log_ndtr(z - 1 / K))),
+    "gennorm": Distribution(("beta",), lambda z, b: np.log(0.5 * b) - sc.gammaln(1 / b) - np.abs(z) ** b, lambda z, b: np.where(z > 0, 1 - _half(z, b), _half(z, b)), lambda z, b: np.where(z > 0, _half(z, b), 1 - _half(z, b))),
+    "johnsonsu": Distribution(("a", "b"), lambda z, a, b: np.log(b) - 0.5 * np.log1p(z * z) - LOG_ROOT_2PI - 0.5 * (a + b * np.arcsinh(z)) ** 2, lambda z, a, b: sc.ndtr(a + b * np.arcsinh(z)), lambda z, a, b: sc.ndtr(-a - b * np.arcsinh(z)), more={"ppf": lambda q, a, b: np.sinh((sc.ndtri(q) - a) / b)}),
+    "halfcauchy": Distribution((), lambda z: math.log(2 / PI) - np.log1p(z * z), lambda z: np.arctan(z) * (2 / PI), lambda z: np.arctan2(1.0, z) * (2 / PI), 0.0, more={"ppf": lambda q: np.tan(0.5 * PI * q)}),
+    "levy": Distribution((), lambda z: -1.5 * np.log(z) - LOG_ROOT_2PI - 0.5 / z, lambda z: sc.erfc(np.sqrt(0.5 / z)), lambda z: sc.erf(np.sqrt(0.5 / z)), 0.0, open=True),
+    "hypsecant": Distribution((), lambda z: LOG_2 - math.log(PI) - np.abs(z) - np.log1p(np.exp(-2 * np.abs(z))), lambda z: np.arctan(np.exp(z)) * (2 / PI), lambda z: np.arctan(np.exp(-z)) * (2 / PI)),
+    "powerlaw": Distribution(("a",), lambda z, a: np.log(a) + sc.xlogy(a - 1, z), lambda z, a: z**a, lambda z, a: -np.expm1(a * np.log(np.where(z > 0, z, 1.0))) + (z <= 0), 0.0, 1.0, more={"ppf": lambda q, a: q ** (1 / a)}),
+    "lomax": Distribution(("c",), lambda z, c: np.log(c) - (c + 1) * np.log1p(z), lambda z, c: -np.expm1(-c * np.log1p(z)), lambda z, c: np.exp(-c * np.log1p(z)), 0.0, more={"logsf": lambda z, c: -c * np.log1p(z)}),
+    "fisk": Distribution(("c",), lambda z, c: np.log(c) + (c - 1) * np.log(z) - 2 * np.logaddexp(0.0, c * np.log(z)), lambda z, c: sc.expit(c * np.log(z)), lambda z, c: sc.expit(-c * np.log(z)), 0.0, open=True, more={"ppf": lambda q, c: np.exp(sc.logit(q) / c)}),
+    "betaprime": Distribution(("a", "b"), lambda z, a, b: sc.xlogy(a - 1, z) - (a + b) * np.log1p(z) - sc.betaln(a, b), lambda z, a, b: sc.betainc(a, b, z / (1 + z)), lambda z, a, b: sc.betainc(b, a, 1 / (1 + z)), 0.0),
+    "betabinom": Distribution(("n", "a", "b"), lambda k, n, a, b: -np.log(n + 1) - sc.betaln(n - k + 1, k + 1) + sc.betaln(k + a, n - k + b) - sc.betaln(a, b), None, None, 0.0, lambda n, _a, _b: n, discrete=True, inside=0.0),
+    "zipf": Distribution(("a",), lambda k, a: -a * np.log(k) - np.log(sc.zeta(a)), None, None, 1.0, discrete=True, inside=1.0),
     "poisson": Distribution(("mu",), lambda k, mu: sc.xlogy(k, mu) - sc.gammaln(k + 1) - mu, lambda k, mu: sc.pdtr(k, mu), lambda k, mu: sc.pdtrc(k, mu), 0.0, discrete=True, inside=0.0),
     "binom": Distribution(("n", "p"), lambda k, n, p: sc.gammaln(n + 1) - sc.gammaln(k + 1) - sc.gammaln(n - k + 1) + sc.xlogy(k, p) + sc.xlog1py(n - k, -p), lambda k, n, p: np.where(k >= n, 1.0, sc.bdtr(np.minimum(k, n - 1), n, p)), lambda k, n, p: np.where(k >= n, 0.0, sc.bdtrc(np.minimum(k, n - 1), n, p)), 0.0, lambda n, p: n, discrete=True, inside=0.0),
     "bernoulli": Distribution(("p",), lambda k, p: sc.xlogy(k, p) + sc.xlog1py(1 - k, -p), lambda k, p: np.where(k >= 1, 1.0, 1 - p), lambda k, p: np.where(k >= 1, 0.0, p), 0.0, 1.0, discrete=True, inside=0.0),
@@ -116,15 +162,16 @@ def _evaluate(d: Distribution, what: str, x: Any, shapes: list[Any], loc: Any, s
     """Evaluate one of density, cdf, sf, logcdf, logsf at x: the formula inside of the support, its limit outside."""
     z = x if _is(loc, 0) else x - loc
     z = z if _is(scale, 1) else z / scale
-    high = d.high(*shapes) if callable(d.high) else d.high
-    below = (z <= d.low) if d.open else (z < d.low)
+    low, high = (bound(*shapes) if callable(bound) else bound for bound in (d.low, d.high))
+    inside = d.inside(*shapes) if callable(d.inside) else d.inside
+    below = (z <= low) if d.open else (z < low)
     above = z > high
     allowed: Any = True
     if d.discrete:
         floor = np.floor(z)
         allowed, z = floor == z, floor
-    bounded = d.low > -INF or callable(d.high) or high < INF
-    safe = np.where(below | above, d.inside, z) if bounded else z
+    bounded = callable(d.low) or callable(d.high) or low > -INF or high < INF
+    safe = np.where(below | above, inside, z) if bounded else z
     if what == "density":
         value = d.density(safe, *shapes)
         value = value if _is(scale, 1) else value - np.log(scale)
@@ -135,19 +182,30 @@ def _evaluate(d: Distribution, what: str, x: Any, shapes: list[Any], loc: Any, s
         value = d.more[what](safe, *shapes)
     elif what.startswith("log"):
         first, rest = (d.cdf, d.sf) if what == "logcdf" else (d.sf, d.cdf)
+        assert first is not None
+        assert rest is not None
         value = first(safe, *shapes)
         value = np.where(value > 0.5, np.log1p(-np.minimum(rest(safe, *shapes), 0.5)), np.log(value))
     else:
-        value = d.cdf(safe, *shapes) if what == "cdf" else d.sf(safe, *shapes)
+        formula = d.cdf if what == "cdf" else d.sf
+        assert formula is not None
+        value = formula(safe, *shapes)
     return np.where(below, under, np.where(above, over, value)) if bounded else value
+
+
+def _has(d: Distribution, method: str) -> bool:
+    """Tell whether there is a formula for a method."""
+    return method in d.more or (
+        method not in ("ppf", "isf") and ("pdf" in method or "pmf" in method or d.cdf is not None)
+    )
 
 
 def _method(method: str) -> Callable[..., Any]:
     def written(self: Any, x: Any, *args: Any, **kwds: Any) -> Any:
         name = self.name
         d = DISTRIBUTIONS.get(name) if type(self).__module__.startswith("scipy.stats.") else None
-        if d is None or (method in ("ppf", "isf") and method not in d.more):
-            near = ", ".join(n for n, d in DISTRIBUTIONS.items() if method in d.more or method not in ("ppf", "isf"))
+        if d is None or not _has(d, method):
+            near = ", ".join(n for n, other in DISTRIBUTIONS.items() if _has(other, method))
             raise UnsupportedError(
                 explain_at(
                     caller(),

@@ -22,7 +22,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from wengert.errors import UnsupportedError
 from wengert.jacobians import Map
 from wengert.primitives.numpy import fourier
-from wengert.primitives.numpy.functions.operands import as_operand
+from wengert.primitives.numpy.functions.operands import as_operand, pick
 from wengert.primitives.numpy.linalg.matrices import conj, is_complex
 from wengert.primitives.table import LATE, calls, define
 from wengert.program import Primitive
@@ -266,8 +266,144 @@ def correlate2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", 
     return convolve2d(one, conj(two[::-1, ::-1]), mode, boundary, fillvalue)
 
 
+# ---- Spectra: means over windows of a signal ----
+
+
+def _windows(x: Array, length: int, overlap: int) -> Array:
+    """Cut the last axis into pieces that overlap."""
+    step = length - overlap
+    starts = np.arange(0, x.shape[-1] - length + 1, step)
+    return pick(x, (Ellipsis, starts[:, None] + np.arange(length)))
+
+
+def _window(window: Any, nperseg: int | None, n: int) -> Array:
+    """Return the weights of a window, of a length that is given or SciPy's choice."""
+    import scipy.signal
+
+    if not isinstance(window, (str, tuple)) and window is not None:
+        return np.asarray(window)
+    return scipy.signal.get_window(
+        "hann" if window is None else window, min(256 if nperseg is None else int(nperseg), n)
+    )
+
+
+def _both_sides(count: int, size: int) -> Array:
+    """Return 2 for the frequencies that stand for their negatives, too."""
+    factors = np.full(count, 2.0)
+    factors[0] = 1.0
+    if size % 2 == 0:
+        factors[-1] = 1.0
+    return factors
+
+
+def _averaged(power: Array, average: str) -> Array:
+    """Average over windows; the median is divided by its bias (of a chi-squared distribution)."""
+    if average == "mean":
+        return np.mean(power, axis=-2)
+    if average != "median":
+        raise ValueError(f"Parameter {average=} must be 'median' or 'mean'!")
+    even = 2 * np.arange(1.0, (power.shape[-2] - 1) // 2 + 1)
+    bias = 1 + np.sum(1.0 / (even + 1) - 1.0 / even)
+    if is_complex(power):
+        return (np.median(np.real(power), axis=-2) + 1j * np.median(np.imag(power), axis=-2)) / bias
+    return np.median(power, axis=-2) / bias
+
+
+def csd(
+    x: Any, y: Any, fs: float = 1.0, window: Any = None, nperseg: int | None = None, noverlap: int | None = None,
+    nfft: int | None = None, detrend: Any = "constant", return_onesided: bool = True, scaling: str = "density",
+    axis: int = -1, average: str = "mean",
+) -> Any:  # fmt: skip
+    """Estimate the cross spectral density by Welch's method: the mean over windows of the products of spectra."""
+    import scipy.signal
+
+    same = y is x
+    one, two = (v if v.dtype.kind in "fc" else v.astype(np.float64) for v in (as_operand(x), as_operand(y)))
+    if scaling not in ("density", "spectrum"):
+        raise ValueError(f"Parameter {scaling=} not in ['density', 'spectrum']!")
+    one, two = np.moveaxis(one, axis, -1), np.moveaxis(two, axis, -1)
+    if not same and one.shape[-1] != two.shape[-1]:
+        longer = max(one.shape[-1], two.shape[-1])
+        one, two = (np.pad(v, [(0, 0)] * (v.ndim - 1) + [(0, longer - v.shape[-1])]) for v in (one, two))
+    weights = _window(window, nperseg, one.shape[-1])
+    length = weights.shape[0]
+    overlap = length // 2 if noverlap is None else int(noverlap)
+    size = length if nfft is None else int(nfft)
+    if size < length:
+        raise ValueError("nfft must be greater than or equal to nperseg.")
+    real = return_onesided and one.dtype.kind != "c" and two.dtype.kind != "c"
+
+    def spectra(v: Array) -> Array:
+        pieces = _windows(v, length, overlap)
+        if callable(detrend):
+            pieces = detrend(pieces)
+        elif detrend:
+            pieces = scipy.signal.detrend(pieces, type=detrend, axis=-1)
+        return (fourier.rfft if real else fourier.fft)(pieces * weights, size)
+
+    first = spectra(one)
+    second = first if same else spectra(two)
+    scale = 1.0 / (fs * np.sum(weights**2)) if scaling == "density" else 1.0 / np.sum(weights) ** 2
+    power = np.conj(first) * second * scale
+    if real:
+        power = power * _both_sides(power.shape[-1], size)
+    if same:
+        power = np.real(power)
+    power = _averaged(power, average)
+    places = np.fft.rfftfreq(size, 1 / fs) if real else np.fft.fftfreq(size, 1 / fs)
+    return places, np.moveaxis(power, -1, axis)
+
+
+def welch(x: Any, *args: Any, **options: Any) -> Any:
+    """Estimate the power spectral density by Welch's method."""
+    return csd(x, x, *args, **options)
+
+
+def periodogram(
+    x: Any, fs: float = 1.0, window: Any = "boxcar", nfft: int | None = None, detrend: Any = "constant",
+    return_onesided: bool = True, scaling: str = "density", axis: int = -1,
+) -> Any:  # fmt: skip
+    """Estimate the power spectral density from one window, all of the signal."""
+    x = as_operand(x)
+    n = x.shape[axis]
+    if nfft is not None and nfft < n:
+        x = np.moveaxis(np.moveaxis(x, axis, -1)[..., :nfft], -1, axis)
+        n, nfft = nfft, None
+    window = "boxcar" if window is None else window
+    return csd(x, x, fs, window, n, 0, nfft, detrend, return_onesided, scaling, axis)
+
+
+# ---- Other filters ----
+
+
+def upfirdn(h: Any, x: Any, up: int = 1, down: int = 1, axis: int = -1, mode: str = "constant", cval: Any = 0) -> Array:
+    """Put zeros between samples, filter, and take some of the results."""
+    if mode != "constant" or cval != 0:
+        raise UnsupportedError("scipy.signal.upfirdn has a rule for mode='constant' with cval=0 only.")
+    h, x = as_operand(h), as_operand(x)
+    x = np.moveaxis(x, axis, -1)
+    n = x.shape[-1]
+    spread = np.stack([x, *[np.zeros(x.shape, x.dtype)] * (up - 1)], axis=-1)
+    stuffed = np.reshape(spread, (*x.shape[:-1], n * up))[..., : (n - 1) * up + 1]
+    padding = np.zeros((*x.shape[:-1], h.shape[0] - 1), x.dtype)
+    kind = np.result_type(h.dtype, x.dtype, np.float32)
+    y = fir(np.concatenate([stuffed, padding], axis=-1).astype(kind), h.astype(kind))
+    return np.moveaxis(y[..., ::down], -1, axis)
+
+
+def medfilt2d(input: Any, kernel_size: Any = 3) -> Array:  # noqa: A002  # SciPy's name
+    """Take medians of a plane."""
+    import scipy.signal
+
+    return scipy.signal.medfilt(input, kernel_size)
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    f.__name__: f for f in (lfilter, sosfilt, fftconvolve, convolve, correlate, convolve2d, correlate2d)
+    f.__name__: f
+    for f in (
+        *(lfilter, sosfilt, upfirdn, fftconvolve, convolve, correlate, convolve2d, correlate2d),
+        *(csd, welch, periodogram, medfilt2d),
+    )
 }
 """The implementations of the functions of ``scipy.signal``, by name."""
 FUNCTIONS["oaconvolve"] = fftconvolve  # the same, in blocks
