@@ -136,7 +136,7 @@ def _pull_back(trace: Trace, independents: Independents | None, chosen: Argnums)
         raise ResultError(
             explain_at(
                 caller(),
-                f"{trace.name} result an array of shape {value.shape} and dtype {value.dtype}, "
+                f"{trace.name} returned an array of shape {value.shape} and dtype {value.dtype}, "
                 "and a gradient is that of a real scalar:",
                 "Use wg.jacobian for a function that returns an array, or return a sum or mean.",
             )
@@ -440,7 +440,7 @@ def jacobian(
     callable
         Takes what `f` takes; returns an array whose shape is that of the result followed by that of the argument
         (a tuple of them if `argnums` is a sequence).  For trees it has the structure of the result, and in the place
-        of each array the structure of the argument.  With `has_aux`, a pair: this, and what `f` result beside it.
+        of each array the structure of the argument.  With `has_aux`, a pair: this, and what `f` returned beside it.
         Its method ``plan`` takes the same and returns the `Plan`.
 
     Raises

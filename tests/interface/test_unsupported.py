@@ -23,7 +23,6 @@ from wengert.errors import LostGradientError, UnsupportedError
 X = np.linspace(0.2, 0.9, 8) + 0.05 * np.sin(np.arange(8) * 5)
 T = np.linspace(0, 1, 8)
 A = scipy.sparse.csc_matrix(np.diag(np.arange(1.0, 9.0)) + np.diag(np.ones(7), 1))
-SPLINE = scipy.interpolate.CubicSpline(T, T**2)
 
 SCIPY = tuple(map(int, scipy.__version__.split(".")[:2]))
 
@@ -37,19 +36,15 @@ WITHOUT_RULES = {
     "scipy.integrate.quad": lambda x: scipy.integrate.quad(lambda s: s * x[0], 0, 1)[0],
     "scipy.integrate.solve_ivp": lambda x: np.sum(scipy.integrate.solve_ivp(lambda t, y: -y, (0, 1), x).y),
     "scipy.integrate.odeint": lambda x: np.sum(scipy.integrate.odeint(lambda y, t: -y, x, T)),
-    "scipy.interpolate.CubicSpline": lambda x: scipy.interpolate.CubicSpline(T, x)(0.3),
-    "scipy.interpolate.make_interp_spline": lambda x: scipy.interpolate.make_interp_spline(T, x)(0.3),
-    "scipy.ndimage.gaussian_filter": lambda x: np.sum(scipy.ndimage.gaussian_filter(x, 1.0)),
-    "scipy.ndimage.map_coordinates": lambda x: np.sum(scipy.ndimage.map_coordinates(np.outer(T, T), [x, x])),
-    "scipy.spatial.distance.cdist": lambda x: np.sum(scipy.spatial.distance.cdist(x[:, None], T[:, None])),
-    "scipy.spatial.distance.pdist": lambda x: np.sum(scipy.spatial.distance.pdist(x[:, None])),
+    "scipy.interpolate.UnivariateSpline": lambda x: scipy.interpolate.UnivariateSpline(T, x)(0.3),
+    "scipy.ndimage.grey_erosion": lambda x: np.sum(scipy.ndimage.grey_erosion(x, 3)),
+    "scipy.spatial.distance.directed_hausdorff": lambda x: scipy.spatial.distance.directed_hausdorff(
+        x[:, None], T[:, None]
+    )[0],
     "scipy.spatial.KDTree": lambda x: scipy.spatial.KDTree(x[:, None]).query([[0.1]])[0][0],
     "scipy.spatial.ConvexHull": lambda x: scipy.spatial.ConvexHull(np.stack([x, x**2], 1)).volume,
-    "scipy.signal.medfilt": lambda x: np.sum(scipy.signal.medfilt(x, 3)),
     "scipy.signal.find_peaks": lambda x: np.sum(scipy.signal.find_peaks(x)[0]),
     "scipy.sparse.linalg.eigsh": lambda x: np.sum(scipy.sparse.linalg.eigsh(np.outer(x, x), k=2)[0]),
-    "scipy.sparse.diags": lambda x: scipy.sparse.diags(x).sum(),
-    "scipy.stats.gaussian_kde": lambda x: scipy.stats.gaussian_kde(x)(0.3)[0],
     "scipy.cluster.vq.kmeans2": lambda x: np.sum(scipy.cluster.vq.kmeans2(x[:, None], 2, seed=1)[0]),
 }
 
@@ -70,8 +65,7 @@ def test_the_function_is_named(name, operator):
 @pytest.mark.parametrize(
     ("f", "said"),
     [
-        (lambda x: np.sum(SPLINE(x)), "no rule"),
-        (lambda x: np.sum(scipy.sparse.linalg.splu(A).solve(x)), r"splu\(A\).solve has no rule"),
+        (lambda x: np.sum(scipy.sparse.linalg.spilu(A).solve(x)), r"spilu\(A\).solve has no rule"),
         (lambda x: np.sum(scipy.spatial.cKDTree(T[:, None]).query(x[:, None])[0]), "query has no rule"),
     ],
 )

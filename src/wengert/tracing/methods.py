@@ -485,7 +485,9 @@ class Flat:
 
     @property
     def coords(self) -> tuple[int, ...]:
-        return tuple(int(k) for k in np.unravel_index(self.index, self.base.shape))
+        rows, *rest = self.base.shape or (1,)
+        leading = (rows + 1, *rest)  # behind the last element NumPy's own stands at the next row
+        return tuple(int(k) for k in np.unravel_index(self.index, leading))[: self.base.ndim]
 
     def __iter__(self) -> Flat:
         return self
