@@ -96,7 +96,7 @@ class Candidate:
         return self.cost.operations
 
 
-COUNTED = "Counted: operations on scalars; a product by 1 is free, one by -1 a change of sign; seeds are general."
+COUNTED = "Counted: operations on scalars, total = once + passes x pass; products by 1 are free, by -1 a sign; seeds are general."
 
 
 @dataclass(frozen=True, repr=False)
