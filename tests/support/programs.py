@@ -64,7 +64,7 @@ STRUCTURAL = {
     "product": lambda v, w: np.array([v @ fitted(w, len(v))]),
     "matrices": lambda v, w: ((v[:, None] * MATRIX[0]) @ MATRIX.T)[0],
     "stack of matrices": lambda v, w: np.sum((v[:, None, None] * MATRIX) @ fitted(w, 4)[:, None], axis=(1, 2)),
-    "where": lambda v, w: np.where(MASK[: len(v)], v, 0.5 * fitted(w, len(v))),
+    "where": lambda v, w: np.where(np.resize(MASK, len(v)), v, 0.5 * fitted(w, len(v))),
     "cumsum": lambda v, w: np.cumsum(v),
     "transpose": lambda v, w: (v[:, None] + w).T[:, 0],
     "broadcast": lambda v, w: np.broadcast_to(v, (2, len(v)))[1] - w[0],
