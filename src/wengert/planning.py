@@ -96,7 +96,9 @@ class Candidate:
         return self.cost.operations
 
 
-COUNTED = "Counted: operations on scalars, total = once + passes x pass; products by 1 free, by -1 a sign; general seeds."
+COUNTED = (
+    "Counted: operations on scalars, total = once + passes x pass; products by 1 free, by -1 a sign; general seeds."
+)
 
 
 @dataclass(frozen=True, repr=False)
