@@ -536,7 +536,7 @@ def _shape(shape: tuple[int, ...], latex: bool) -> str:
 
 def _written(index: Any, ndim: int) -> str:
     items = index if isinstance(index, tuple) else (index,)
-    if items[:1] == (Ellipsis,) and len(items) == ndim + 1:
+    if items and items[0] is Ellipsis and len(items) == ndim + 1:
         items = items[1:]
     return write_index(items)
 

@@ -23,7 +23,7 @@ from wengert.primitives.table import ALWAYS, CALLS, CAUGHT, HOLDERS, LATE
 from wengert.tracing.context import threads
 from wengert.tracing.results import finish
 from wengert.tracing.tape import NO_PARAMS, PLAIN
-from wengert.tracing.traced import Traced, as_array, first_traced, join, through
+from wengert.tracing.traced import Traced, all_constant, as_array, first_traced, join, plain, through
 from wengert.tracing.unsupported import compiled_call, unsupported_call
 from wengert.tracing.views import laid_out, model_of
 
@@ -169,7 +169,9 @@ def _patch_call(original: Callable[..., Any], run: Callable[..., Any] | None = N
     What is not recorded goes to `run`, the function itself if that is not given.
     """
     run, depth = (original, 2) if run is None else (run, 3)
-    plainly = not (original.__module__ or "").startswith("scipy.linalg")  # LAPACK's matrices lie by columns
+    module = original.__module__ or ""
+    plainly = not module.startswith("scipy.linalg")  # LAPACK's matrices lie by columns
+    makes_objects = module.startswith(("scipy.sparse", "scipy.interpolate", "scipy.spatial"))
 
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -180,6 +182,8 @@ def _patch_call(original: Callable[..., Any], run: Callable[..., Any] | None = N
                 holder = None if traced is not None or type(value) in PLAIN else _held(value)
                 witness = traced if holder is None else holder
                 if witness is not None:
+                    if makes_objects and all_constant((args, kwargs)) and _held(args) is None:
+                        return run(*plain(args), **plain(kwargs))  # arrays made inside that depend on no input
                     frame = _getframe(depth - 1)
                     while frame.f_back is not None and frame.f_code.co_filename.startswith(LIBRARIES):
                         frame, inner = frame.f_back, inner + 1  # SciPy's own functions may lie between

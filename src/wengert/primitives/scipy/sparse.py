@@ -186,7 +186,7 @@ sparse_solve: Primitive = define(
         f" transposed={params['transposed']}, method={params['method']!r})"
     ),
     counts=lambda y, data, _indices, indptr, b, axis, transposed, method: _counts(
-        y, data, _indices, indptr, b, len(indptr) - 1, axis
+        y, data, _indices, indptr, b, b.shape[axis], axis
     ),
 )
 
