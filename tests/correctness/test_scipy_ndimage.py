@@ -17,7 +17,7 @@ KERNEL, TILE, EVEN = rng.normal(size=3), rng.normal(size=(3, 2)), rng.normal(siz
 PLACES = np.array([[0.3, 1.7, 2.6, 1.2], [3.4, 0.2, 1.9, 2.3]])
 BEYOND = np.array([[-1.3, 1.7, 4.6, -0.2], [3.4, 6.2, -2.9, 2.3]])
 MODES = ("reflect", "mirror", "nearest", "wrap", "constant", "grid-wrap", "grid-mirror", "grid-constant")
-SIZE = np.array(1.1)
+SIZE = np.float64(1.1)
 
 CASES = {}
 for mode in MODES:
@@ -87,7 +87,7 @@ CASES |= {
         [PLANE, PLACES],
     ),
     "map_coordinates of a line": (lambda x, p: nd.map_coordinates(x, p), [LINE, np.array([[0.3, 2.2, 3.9]])]),
-    "shift of a line": (lambda x, d: nd.shift(x, d), [LINE, np.array(0.4)]),
+    "shift of a line": (lambda x, d: nd.shift(x, d), [LINE, np.float64(0.4)]),
     "zoom of the grid": (lambda x: nd.zoom(x, (0.6, 2), mode="grid-wrap", grid_mode=True, order=1), [PLANE]),
     "zoom of a line": (lambda x: nd.zoom(x, 0.5), [LINE]),
     "affine_transform": (

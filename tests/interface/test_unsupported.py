@@ -23,6 +23,7 @@ from wengert.errors import LostGradientError, UnsupportedError
 X = np.linspace(0.2, 0.9, 8) + 0.05 * np.sin(np.arange(8) * 5)
 T = np.linspace(0, 1, 8)
 A = scipy.sparse.csc_matrix(np.diag(np.arange(1.0, 9.0)) + np.diag(np.ones(7), 1))
+FACTORS = scipy.sparse.linalg.splu(A)
 
 SCIPY = tuple(map(int, scipy.__version__.split(".")[:2]))
 
@@ -41,10 +42,14 @@ WITHOUT_RULES = {
     "scipy.spatial.distance.directed_hausdorff": lambda x: scipy.spatial.distance.directed_hausdorff(
         x[:, None], T[:, None]
     )[0],
+    "scipy.interpolate.splrep": lambda x: scipy.interpolate.splrep(T, x)[1][0],
+    "scipy.ndimage.fourier_gaussian": lambda x: np.sum(scipy.ndimage.fourier_gaussian(x, 1.0)),
+    "scipy.ndimage.generic_filter": lambda x: np.sum(scipy.ndimage.generic_filter(x, np.ptp, 3)),
     "scipy.spatial.KDTree": lambda x: scipy.spatial.KDTree(x[:, None]).query([[0.1]])[0][0],
     "scipy.spatial.ConvexHull": lambda x: scipy.spatial.ConvexHull(np.stack([x, x**2], 1)).volume,
     "scipy.signal.find_peaks": lambda x: np.sum(scipy.signal.find_peaks(x)[0]),
     "scipy.sparse.linalg.eigsh": lambda x: np.sum(scipy.sparse.linalg.eigsh(np.outer(x, x), k=2)[0]),
+    "scipy.stats.yeojohnson": lambda x: np.sum(scipy.stats.yeojohnson(x, 0.3)),
     "scipy.cluster.vq.kmeans2": lambda x: np.sum(scipy.cluster.vq.kmeans2(x[:, None], 2, seed=1)[0]),
 }
 
@@ -66,6 +71,7 @@ def test_the_function_is_named(name, operator):
     ("f", "said"),
     [
         (lambda x: np.sum(scipy.sparse.linalg.spilu(A).solve(x)), r"spilu\(A\).solve has no rule"),
+        (lambda x: np.sum(FACTORS.solve(x)), r"SuperLU.solve has no rule"),
         (lambda x: np.sum(scipy.spatial.cKDTree(T[:, None]).query(x[:, None])[0]), "query has no rule"),
     ],
 )

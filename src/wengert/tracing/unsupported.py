@@ -19,7 +19,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType, FunctionType, TracebackType
 from typing import Any
 
 from wengert.errors import (
@@ -146,11 +146,10 @@ def compiled_call(frame: FrameType, offset: int | None = None) -> str | None:
         called = getattr(called, name, None)
     owner = type(getattr(called, "__self__", None))  # of a method of a compiled object
     module = getattr(called, "__module__", None) or _HOMES.get(owner.__name__, owner.__module__)
-    if not module.startswith("scipy.") or hasattr(called, "__code__"):
+    if not module.startswith("scipy.") or isinstance(called, FunctionType):
         return None
     public = itertools.takewhile(lambda part: not part.startswith("_"), module.split("."))
-    name = getattr(called, "__name__", written.rpartition(".")[2])
-    return ".".join([*public, name if getattr(called, "__module__", None) else f"{owner.__name__}.{name}"])
+    return ".".join([*public, getattr(called, "__qualname__", written.rpartition(".")[2])])
 
 
 def _entries(traceback: TracebackType | None) -> Iterator[tuple[FrameType, int]]:

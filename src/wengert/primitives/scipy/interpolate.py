@@ -721,7 +721,7 @@ def _call_grid(self: Any, xi: Any, method: str | None = None, *, nu: Any = None)
         if self.bounds_error and np.any(beyond):
             raise ValueError(f"One of the requested xi is out of bounds in dimension {k}")
         outside = outside | beyond
-    solved = self._spline if method == self.method else None  # SciPy's own, of plain values
+    solved = getattr(self, "_spline", None) if method == self.method else None  # SciPy's own, of plain values
     result = _interpolate(grid, values, columns, method, nu, getattr(solved, "c", None))
     if not self.bounds_error and self.fill_value is not None:
         result = np.where(_spread(outside, result.ndim), self.fill_value, result)
