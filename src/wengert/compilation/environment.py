@@ -39,6 +39,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from wengert.compilation.surroundings import with_inner
 from wengert.errors import RawLocation
 from wengert.program import Primitive
 from wengert.program.structure import exactly
@@ -232,7 +233,7 @@ def _follow_function(to: Environment, function: types.FunctionType, reading: Rea
                 yield cell.cell_contents, Reading(name, "")
         return
     code = function.__code__
-    to.codes.update(dict.fromkeys(_with_inner(code)))
+    to.codes.update(dict.fromkeys(with_inner(code)))
     name = to._hold(function)
     to._demand(f"{name}.__code__ is {to._hold(code)}", Reading(function.__name__, ", whose code was replaced"))
     to._demand(f"len({name}.__dict__) == {len(vars(function))}", Reading(function.__name__, ", in its attributes"))
@@ -431,16 +432,9 @@ def _words_of(code: types.CodeType) -> frozenset[str]:
 
     Texts that could be such names are among them: ``getattr(settings, "rate")``.
     """
-    names = {name for inner in _with_inner(code) for name in inner.co_names}
-    texts = {c for inner in _with_inner(code) for c in inner.co_consts if isinstance(c, str) and c.isidentifier()}
+    names = {name for inner in with_inner(code) for name in inner.co_names}
+    texts = {c for inner in with_inner(code) for c in inner.co_consts if isinstance(c, str) and c.isidentifier()}
     return frozenset(names | texts)
-
-
-def _with_inner(code: types.CodeType) -> Iterator[types.CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _with_inner(constant)
 
 
 @functools.lru_cache(4096)

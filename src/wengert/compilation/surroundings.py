@@ -62,7 +62,7 @@ def _parts_of(value: Any, seen: set[int]) -> Iterator[Hashable]:
             yield from _parts_of(cell.cell_contents, seen)
         for default in (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()):
             yield from _parts_of(default, seen)
-        for name in _names_in(value.__code__):
+        for name in [name for code in with_inner(value.__code__) for name in code.co_names]:
             if name in value.__globals__:
                 yield name
                 yield from _parts_of(value.__globals__[name], seen)
@@ -85,9 +85,9 @@ def _is_class_of_a_library(value: Any) -> bool:
 _SETTLED = frozenset({"builtins", "numpy", "scipy", "wengert"})
 
 
-def _names_in(code: CodeType) -> Iterator[str]:
-    """Yield the names that a function and its inner functions read as globals or attributes."""
-    yield from code.co_names
+def with_inner(code: CodeType) -> Iterator[CodeType]:
+    """Yield the code of a function and of the functions written inside it."""
+    yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _names_in(constant)
+            yield from with_inner(constant)

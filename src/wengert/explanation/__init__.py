@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from wengert.api import plan_at
+from wengert.arguments import ArgnumsLike
 from wengert.control.loop import Loop
 from wengert.errors import ArgumentError, UnsupportedError
 from wengert.explanation import latex, markdown, text
@@ -36,7 +37,6 @@ from wengert.transformations import Transformed
 __all__ = ["Explanation", "explain"]
 
 Function = Callable[..., Any]
-ArgnumsLike = int | Sequence[int] | None
 MODES = ("forward", "reverse", "both")
 MOST_LINES = 60
 """A function of more scalar lines than this is explained by its array lines."""
