@@ -15,6 +15,7 @@ import wengert as wg
 from wengert.errors import DegenerateError, DomainWarning, MatrixError, UnsupportedError
 from wengert.primitives import CALLS
 from wengert.primitives.numpy import linalg
+from wengert.primitives.scipy import banded
 from wengert.primitives.scipy import linalg as scipy_linalg
 
 rng = np.random.default_rng(20)
@@ -234,6 +235,9 @@ NUMPY_CASES = {
 """For each function of numpy.linalg the forms in which it is called."""
 
 ANGLES = 0.3 * G3 + np.diag([0.2, 0.5, 0.8])
+BAND = 0.5 * random(4, 5) + np.array([0.0, 5.0, 0.0, 0.0])[:, None]
+TOWER = 0.3 * random(4, 5) + np.array([0.0, 1.0, 0.0, 0.0])[:, None] * np.array([1.0, 3.0, 2.0, 7.0, 5.0])
+"""Tables of diagonals, the second one the main one."""
 SCIPY_CASES = {
     **{
         f: [case(lambda x, n=f.__name__: getattr(scipy.linalg, n)(x), ANGLES)]
@@ -353,6 +357,64 @@ SCIPY_CASES = {
         case(lambda c, r: scipy.linalg.toeplitz(c, r), random(3), random(4)),
     ],
     S.circulant: [case(lambda c: scipy.linalg.circulant(c), random(4))],
+    S.companion: [case(lambda a: scipy.linalg.companion(a), np.array([2.0, 1.0, 3.0]))],
+    S.leslie: [case(lambda f, s: scipy.linalg.leslie(f, s), random(3), random(2))],
+    S.solve_toeplitz: [
+        case(lambda c, b: scipy.linalg.solve_toeplitz(c, b), np.array([4.0, 1.0, 0.5]), random(3)),
+        case(
+            lambda c, r: scipy.linalg.solve_toeplitz((c, r), B2), np.array([4.0, 1.0, 0.5]), np.array([4.0, 0.3, 1.0])
+        ),
+    ],
+    S.solve_continuous_are: [
+        case(
+            lambda a, b, q, r: scipy.linalg.solve_continuous_are(a, b, q @ q.T + np.eye(3), r @ r.T + np.eye(2)),
+            A3,
+            B2,
+            G3,
+            A2,
+            single=False,
+        ),
+    ],
+    S.solve_discrete_are: [
+        case(
+            lambda a, b, q, r: scipy.linalg.solve_discrete_are(a, b, q @ q.T + np.eye(3), r @ r.T + np.eye(2)),
+            0.3 * A3,
+            B2,
+            G3,
+            A2,
+            single=False,
+        ),
+    ],
+    S.solve_banded: [
+        case(lambda t, b: scipy.linalg.solve_banded((2, 1), t, b), BAND, random(5)),
+        case(lambda t, b: scipy.linalg.solve_banded((0, 3), t[[0, 2, 3, 1]], b), BAND, random(5, 2)),
+    ],
+    S.solveh_banded: [
+        case(lambda t, b: scipy.linalg.solveh_banded(t[1:3], b, lower=True), BAND, random(5)),
+        case(lambda t, b: scipy.linalg.solveh_banded(t[:2], b[:, None]), BAND, random(5)),
+    ],
+    S.cholesky_banded: [
+        case(lambda t: scipy.linalg.cholesky_banded(t[1:], lower=True), BAND),
+        case(lambda t: scipy.linalg.cholesky_banded(t[:2]), BAND),
+    ],
+    S.cho_solve_banded: [
+        case(lambda t, b: scipy.linalg.cho_solve_banded((t[1:3], True), b), BAND, random(5)),
+        case(lambda t, b: scipy.linalg.cho_solve_banded((t[:2], False), b), BAND, random(5, 2)),
+    ],
+    S.eig_banded: [
+        case(lambda t: scipy.linalg.eig_banded(t[1:3], lower=True)[0], TOWER),
+        case(lambda t: scipy.linalg.eig_banded(t[1:3], lower=True, select="i", select_range=(1, 2))[1], TOWER),
+    ],
+    S.eigvals_banded: [case(lambda t: scipy.linalg.eigvals_banded(t[:2]), TOWER)],
+    S.eigh_tridiagonal: [
+        case(lambda d, e: scipy.linalg.eigh_tridiagonal(d, e)[0], TOWER[1], random(4)),
+        case(lambda d, e: scipy.linalg.eigh_tridiagonal(d, e)[1], TOWER[1], random(4)),
+    ],
+    S.eigvalsh_tridiagonal: [
+        case(
+            lambda d, e: scipy.linalg.eigvalsh_tridiagonal(d, e, select="i", select_range=(0, 1)), TOWER[1], random(4)
+        ),
+    ],
     S.hankel: [
         case(lambda c: scipy.linalg.hankel(c), random(3)),
         case(lambda c, r: scipy.linalg.hankel(c, r), random(3), random(4)),
@@ -362,7 +424,7 @@ SCIPY_CASES = {
 
 CASES = NUMPY_CASES | SCIPY_CASES
 POINTS = points(CASES)
-ROWS = rows_of(linalg, scipy_linalg)
+ROWS = rows_of(linalg, scipy_linalg, banded)
 
 
 def test_every_function_and_row_is_tested():
@@ -757,7 +819,7 @@ def test_vectors_that_complete_a_basis_raise_where_they_are_asked_for():
 
 KINKS = {
     "norm", "cholesky", "eigh", "scipy_eigh", "eigvalsh", "eig", "eigvals", "svd", "svdvals", "det", "completion",
-    "pinv", "lstsq", "matrix_rank", "solve_triangular",
+    "pinv", "lstsq", "matrix_rank", "solve_triangular", "solve_banded",
     "magnitude", "level", "shared", "distinct", "distinct_values", "settled", "ratio", "full_rank", "nonzero_values",
     "complete_qr", "full_svd", "unit",
 }  # fmt: skip
@@ -766,6 +828,11 @@ KINKS = {
 
 def test_every_stated_kink_is_tested():
     assert {name for name, row in ROWS.items() if row.kink} == KINKS
+
+
+def test_the_corners_of_a_table_of_diagonals_are_not_read():
+    gradient = wg.grad(lambda t: np.sum(scipy.linalg.solve_banded((1, 1), t, random(5))))(BAND[:3])
+    assert gradient[0, 0] == gradient[2, 4] == 0 and np.count_nonzero(gradient) == 13
 
 
 def test_a_factorization_reads_one_triangle():

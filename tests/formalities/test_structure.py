@@ -71,7 +71,7 @@ ORDERS = {
         "singular_values factorizations least_squares norms"
     ),
     "primitives/scipy": (
-        "parameters special distributions fft linalg signal sparse interpolate ndimage distance transform "
+        "parameters special distributions fft linalg banded signal sparse interpolate ndimage distance transform "
         "statistics integrate"
     ),
     "tracing": (

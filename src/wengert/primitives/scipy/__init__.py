@@ -3,6 +3,7 @@
 - `special`: the functions of ``scipy.special``; `parameters`: their derivatives that need quadrature.
 - `distributions`: the densities and distribution functions of ``scipy.stats``; `statistics`: what else is there.
 - `linalg`: ``scipy.linalg``.
+- `banded`: banded and Toeplitz systems, eigenvalues of banded matrices.
 - `fft`: ``scipy.fft``, cosines and sines included.
 - `interpolate`: splines and grids; `ndimage`: filters of images, and images resampled.
 - `distance`: metrics; `transform`: rotations.
@@ -11,6 +12,7 @@
 """
 
 from wengert.primitives.scipy import (
+    banded,
     distance,
     distributions,
     fft,
@@ -26,6 +28,7 @@ from wengert.primitives.scipy import (
 )
 
 __all__ = [
+    "banded",
     "distance",
     "distributions",
     "fft",

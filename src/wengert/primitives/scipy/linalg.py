@@ -271,7 +271,86 @@ def solve_discrete_lyapunov(a: Any, q: Any, method: Any = None) -> Any:
     square_of(a)
     n = a.shape[-1]
     table = np.reshape(a[:, None, :, None] * conj(a)[None, :, None, :], (n * n, n * n))
-    return np.reshape(solving.solve(np.eye(n * n) - table, np.reshape(q, (n * n, 1))), (n, n))
+    return np.reshape(solving.solve(np.eye(n * n) - table, np.reshape(q, (*q.shape[:-2], n * n, 1))), q.shape)
+
+
+# ---- Riccati equations ----
+
+
+def _riccati(discrete: bool) -> Primitive:
+    """Define the solution X of an algebraic Riccati equation, whose differential solves a Lyapunov equation.
+
+    With the gain K and ``C = A - B K``: ``C' dX + dX C + S = 0``, or ``C' dX C - dX + S = 0`` in discrete time.
+    """
+    name = f"solve_{'discrete' if discrete else 'continuous'}_are"
+
+    def closed_loop(x: Array, a: Array, b: Array, r: Array) -> tuple[Array, Array, Array]:
+        """Return C, the gain, and what the differentials of A and B are multiplied by."""
+        if discrete:
+            gain = solving.solve(r + b.T @ x @ b, b.T @ x @ a)
+            closed = a - b @ gain
+            return closed, gain, x @ closed
+        gain = solving.solve(r, b.T @ x)
+        return a - b @ gain, gain, x
+
+    def local(
+        k: int, source: Callable[..., Array], adjoint_source: Callable[..., Array]
+    ) -> Callable[..., LocalJacobian]:
+        def partial(x: Any, *operands: Any) -> LocalJacobian:
+            a, b, _q, r = operands
+            closed, gain, weight = closed_loop(x, a, b, r)
+
+            def equation(c: Array, s: Array) -> Array:
+                if discrete:
+                    return solve_discrete_lyapunov(c, s)
+                return -_sylvester_block(c, transposed(c), s)
+
+            def push(t: Array) -> Array:
+                s = source(t, gain, weight)
+                return equation(transposed(closed), (s + transposed(s)) / 2)
+
+            def pull(g: Array) -> Array:
+                adjoint = equation(closed, g)
+                return adjoint_source((adjoint + transposed(adjoint)) / 2, gain, weight)
+
+            return Map(operands[k].shape, x.shape, push, pull, product(60, x.shape), name="riccati")
+
+        return partial
+
+    original = getattr(sp, name)
+    return define(
+        name,
+        lambda a, b, q, r: original(a, b, q, r),
+        local(0, lambda t, _K, W: 2 * (transposed(W) @ t), lambda g, _K, W: 2 * (W @ g)),
+        local(1, lambda t, K, W: -2 * (transposed(W) @ t @ K), lambda g, K, W: -2 * (W @ g @ transposed(K))),
+        local(2, lambda t, _K, _W: t, lambda g, _K, _W: g),
+        local(3, lambda t, K, _W: transposed(K) @ t @ K, lambda g, K, _W: K @ g @ transposed(K)),
+        elementwise=False,
+        formula_rule=False,
+        source=f"scipy.linalg.{name}({{0}}, {{1}}, {{2}}, {{3}})",
+        counts=lambda y, *_rest: product(100, y.shape),
+    )
+
+
+continuous_are, discrete_are = _riccati(discrete=False), _riccati(discrete=True)
+
+
+def _are(primitive: Primitive, a: Any, b: Any, q: Any, r: Any, **options: Any) -> Any:
+    _unsupported(primitive.name, **options)
+    operands = [np.atleast_2d(as_operand(value)) for value in (a, b, q, r)]
+    if any(value.ndim > 2 or is_complex(value) for value in operands):
+        raise UnsupportedError(f"scipy.linalg.{primitive.name} has a rule for one equation of real matrices only.")
+    return primitive(*operands)
+
+
+@calls(sp.solve_continuous_are, catch=sp)
+def solve_continuous_are(a: Any, b: Any, q: Any, r: Any, e: Any = None, s: Any = None, balanced: bool = True) -> Any:
+    return _are(continuous_are, a, b, q, r, e=e, s=s)
+
+
+@calls(sp.solve_discrete_are, catch=sp)
+def solve_discrete_are(a: Any, b: Any, q: Any, r: Any, e: Any = None, s: Any = None, balanced: bool = True) -> Any:
+    return _are(discrete_are, a, b, q, r, e=e, s=s)
 
 
 # ---- Triangular systems, and the systems solved by them ----
@@ -741,3 +820,21 @@ def hankel(c: Any, r: Any = None) -> Any:
     r = np.zeros(c.shape, c.dtype) if r is None else np.ravel(as_operand(r))
     both = np.concatenate([c, r[1:]])
     return both[np.arange(c.shape[0])[:, None] + np.arange(r.shape[0])[None, :]]
+
+
+@calls(sp.companion, catch=sp)
+def companion(a: Any) -> Any:
+    a = as_operand(a)
+    if a.ndim != 1 or a.shape[0] < 2:
+        raise UnsupportedError(f"scipy.linalg.companion of shape {a.shape} has no rule; it has for one vector.")
+    return np.concatenate([(-a[1:] / a[0])[None, :], np.eye(a.shape[0] - 2, a.shape[0] - 1, dtype=a.dtype)], axis=0)
+
+
+@calls(sp.leslie, catch=sp)
+def leslie(f: Any, s: Any) -> Any:
+    f, s = as_operand(f), as_operand(s)
+    if f.ndim != 1 or s.shape != (f.shape[0] - 1,):
+        raise UnsupportedError(f"scipy.linalg.leslie of shapes {f.shape} and {s.shape} has no rule: n and n - 1.")
+    return np.concatenate(
+        [f[None, :], np.concatenate([np.diag(s), np.zeros((s.shape[0], 1), s.dtype)], axis=1)], axis=0
+    )
