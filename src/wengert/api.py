@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.accumulation.dense import of_its_own
+from wengert.accumulation.dense import check_memory, of_its_own
 from wengert.accumulation.orders import ORDERS
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.arguments import PLAIN, Argnames, Argnums, ArgnumsLike, Independents, ProgramTrees, Result, independent
@@ -496,12 +496,27 @@ def jacrev(f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = Non
     return jacobian(f, argnums, argnames=argnames, has_aux=has_aux, mode="reverse")
 
 
+_PRODUCTS = (
+    (
+        "the dense Jacobian",
+        "Multiply with it instead: wg.jvp(f, (x,), (v,))[1] is J @ v, and wg.vjp(f, x)[1](g)[0] is g @ J. If each "
+        "result depends on one element of x alone, wg.elementwise_grad(f)(x) is its diagonal.",
+    ),
+    (
+        "the dense Hessian",
+        "Multiply with it instead: wg.hvp(f)(x, v) is H @ v, which is what scipy.optimize.minimize takes as hessp.",
+    ),
+)
+"""What is too large to be made, and the products to use instead: of a function, of a gradient."""
+
+
 def _jacobians(
     f: Function, args: Any, kwargs: Any, chosen: Argnums, mode: str | None, has_aux: bool
 ) -> tuple[Any, Any]:
     result = Result(has_aux)
     trace, independents = _record(f, args, kwargs, chosen, result=result)
     linearization = Linearization.of_trace(trace)
+    check_memory(linearization, *_PRODUCTS[getattr(f, "transformation", None) is grad])
     order = choose(linearization) if mode is None else order_named(mode)
     rows = order.accumulate(linearization)
     packed = [chosen.pack(row if independents is None else independents.collect(row)) for row in rows]
