@@ -618,6 +618,12 @@ def _trace(f: Function, args: Any, kwargs: Any, argnums: ArgnumsLike, fold: bool
     return trace_at(f, args, kwargs, argnums, fold)[0]
 
 
+def linearize_all(f: Function, args: Sequence[Any], kwargs: Any, argnums: ArgnumsLike) -> Linearization:
+    """Linearize a function at a point, of the arguments that `trace` takes, with the values of all lines."""
+    chosen = Argnums(_positions(argnums, args), None, real_only=argnums is None)
+    return Linearization.of_trace(_record(f, args, kwargs, chosen, keep_all=True, result=Result())[0])
+
+
 def trace_at(
     f: Function, args: Sequence[Any], kwargs: Any, argnums: ArgnumsLike, fold: bool = True
 ) -> tuple[Program, list[Any]]:
