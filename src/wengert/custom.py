@@ -81,7 +81,7 @@ class Replay:
     So differences of the function leave out what its derivative leaves out.
 
     >>> replay = Replay()
-    >>> [replay(lambda x: x * stop_gradient(x), x) for x in (3.0, 3.5)]
+    >>> [float(replay(lambda x: x * stop_gradient(x), x)) for x in (3.0, 3.5)]
     [9.0, 10.5]
     """
 
