@@ -32,7 +32,7 @@ from wengert.errors import Location
 from wengert.jacobians import Diagonal, product_of_nonzeros, pull_diagonal
 from wengert.linearization import Linearization, by_position, edges
 from wengert.program import Line, Program, evaluate_all, value_of
-from wengert.tracing import DEFAULT, current_context, outputs_of, results_of, watch
+from wengert.tracing import current_context, outputs_of, results_of, watch
 from wengert.transformations import Transformed
 
 Array = Any
@@ -122,7 +122,7 @@ def why_nan(f: Callable[..., Any], argnums: ArgnumsLike = None) -> Callable[...,
 
 def _is_finite(f: Callable[..., Any], args: Any, kwargs: Any, argnums: ArgnumsLike) -> bool:
     """Return whether one run of the function and one sweep meet finite numbers only; False for a loop, to look into."""
-    with np.errstate(**DEFAULT), warnings.catch_warnings():
+    with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         linearization = watch(linearize_all, f, args, kwargs, argnums)
         values = [y for row in linearization.rows for _, y in results_of(row)]

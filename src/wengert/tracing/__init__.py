@@ -25,7 +25,7 @@ In the order of their imports:
 """
 
 from wengert.tracing.context import Context, at_place, current_context
-from wengert.tracing.errstate import DEFAULT, watch
+from wengert.tracing.errstate import watch
 from wengert.tracing.fingerprints import Unchanged
 from wengert.tracing.layout import laid_like
 from wengert.tracing.methods import complete
@@ -48,7 +48,6 @@ complete()
 
 __all__ = [
     "COPIED",
-    "DEFAULT",
     "Context",
     "Group",
     "Row",

@@ -35,8 +35,7 @@ def _warn(kind: str, flag: int) -> None:
     warnings.warn_explicit(message, DomainWarning, location.file, location.line)
 
 
-DEFAULT: dict[str, Any] = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
-"""What NumPy does on floating-point errors unless the user says otherwise."""
+_USUAL = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 
 
 @np.errstate(call=_warn, divide="call", over="call", invalid="call")
@@ -54,11 +53,11 @@ def watch(work: Callable[..., Any], *args: Any) -> Any:
         return work(*args)
     context.alarms = 0
     state = np.geterr()
-    if state == DEFAULT:
+    if state == _USUAL:
         try:
             return _watched(work, args)  # the decorated form costs half of a context manager
         except KeyboardInterrupt:
-            np.seterr(**DEFAULT)  # Ctrl-C may have come just before NumPy's own `try`
+            np.seterr(**_USUAL)  # Ctrl-C may have come just before NumPy's own `try`
             raise
     context.alarms = 1
     warned: dict[str, Any] = {kind: "call" for kind, how in state.items() if how == "warn"}
