@@ -129,18 +129,22 @@ def _gradients_and_aux(f: Function, args: Any, kwargs: Any, chosen: Argnums) -> 
     return *_pull_back(*_record(f, args, kwargs, chosen, result=result), chosen), result.aux
 
 
+_REAL_SCALARS = {
+    "": "Use wg.jacobian for a function that returns an array, or return a sum or mean.",
+    "c": "Return its real part, its modulus or their like; wg.jacobian differentiates complex results.",
+    "b": "What is counted, compared or rounded does not move with the argument: return a float that does.",
+}
+"""What to return instead, by the kind of a number; the first for an array."""
+
+
 def _pull_back(trace: Trace, independents: Independents | None, chosen: Argnums) -> tuple[Any, Any]:
     linearization = Linearization.of_trace(trace)
     (value,), (position,) = linearization.values, linearization.outputs
     if value.shape != () or value.dtype.kind != "f":
-        raise ResultError(
-            explain_at(
-                caller(),
-                f"{trace.name} returned an array of shape {value.shape} and dtype {value.dtype}, "
-                "and a gradient is that of a real scalar:",
-                "Use wg.jacobian for a function that returns an array, or return a sum or mean.",
-            )
-        )
+        what = f"an array of shape {value.shape}" if value.shape else "a number"
+        instead = _REAL_SCALARS.get("" if value.shape else value.dtype.kind, _REAL_SCALARS["b"])
+        happened = f"{trace.name} returned {what} of dtype {value.dtype}, and a gradient is that of a real scalar:"
+        raise ResultError(explain_at(caller(), happened, instead))
     seeds = {position: value.dtype.type(1.0)} if position >= 0 else {}
     bars = reverse(linearization, seeds)
     gradients = [of_its_own(bar, x) for bar, x in zip(bars, linearization.inputs, strict=True)]

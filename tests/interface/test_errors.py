@@ -429,6 +429,19 @@ def test_warnings_can_be_errors():
     np.testing.assert_allclose(wg.grad(log_of)(X), 1 / X)
 
 
+@pytest.mark.parametrize(
+    ("f", "said"),
+    [
+        (lambda x: np.sum(x > 1), "What is counted, compared or rounded does not move"),
+        (lambda x: x[0] > 1, "a number of dtype bool"),
+        (lambda x: np.exp(1j * x[0]), "Return its real part"),
+        (lambda x: x > 1, "Use wg.jacobian"),
+    ],
+)
+def test_a_gradient_of_what_is_no_real_scalar_says_what_to_return(f, said):
+    raises(ResultError, TypeError, lambda: wg.grad(f)(X), said, line="wg.grad(f)(X)")
+
+
 # ---- Size ----
 
 
