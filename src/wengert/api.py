@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.accumulation.dense import of_its_own
+from wengert.accumulation.dense import check_memory, of_its_own
 from wengert.accumulation.orders import ORDERS
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.arguments import PLAIN, Argnames, Argnums, ArgnumsLike, Independents, ProgramTrees, Result, independent
@@ -129,18 +129,22 @@ def _gradients_and_aux(f: Function, args: Any, kwargs: Any, chosen: Argnums) -> 
     return *_pull_back(*_record(f, args, kwargs, chosen, result=result), chosen), result.aux
 
 
+_REAL_SCALARS = {
+    "": "Use wg.jacobian for a function that returns an array, or return a sum or mean.",
+    "c": "Return its real part, its modulus or their like; wg.jacobian differentiates complex results.",
+    "b": "What is counted, compared or rounded does not move with the argument: return a float that does.",
+}
+"""What to return instead, by the kind of a number; the first for an array."""
+
+
 def _pull_back(trace: Trace, independents: Independents | None, chosen: Argnums) -> tuple[Any, Any]:
     linearization = Linearization.of_trace(trace)
     (value,), (position,) = linearization.values, linearization.outputs
     if value.shape != () or value.dtype.kind != "f":
-        raise ResultError(
-            explain_at(
-                caller(),
-                f"{trace.name} returned an array of shape {value.shape} and dtype {value.dtype}, "
-                "and a gradient is that of a real scalar:",
-                "Use wg.jacobian for a function that returns an array, or return a sum or mean.",
-            )
-        )
+        what = f"an array of shape {value.shape}" if value.shape else "a number"
+        instead = _REAL_SCALARS.get("" if value.shape else value.dtype.kind, _REAL_SCALARS["b"])
+        happened = f"{trace.name} returned {what} of dtype {value.dtype}, and a gradient is that of a real scalar:"
+        raise ResultError(explain_at(caller(), happened, instead))
     seeds = {position: value.dtype.type(1.0)} if position >= 0 else {}
     bars = reverse(linearization, seeds)
     gradients = [of_its_own(bar, x) for bar, x in zip(bars, linearization.inputs, strict=True)]
@@ -496,12 +500,27 @@ def jacrev(f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = Non
     return jacobian(f, argnums, argnames=argnames, has_aux=has_aux, mode="reverse")
 
 
+_PRODUCTS = (
+    (
+        "the dense Jacobian",
+        "Multiply with it instead: wg.jvp(f, (x,), (v,))[1] is J @ v, and wg.vjp(f, x)[1](g)[0] is g @ J. If each "
+        "result depends on one element of x alone, wg.elementwise_grad(f)(x) is its diagonal.",
+    ),
+    (
+        "the dense Hessian",
+        "Multiply with it instead: wg.hvp(f)(x, v) is H @ v, which is what scipy.optimize.minimize takes as hessp.",
+    ),
+)
+"""What is too large to be made, and the products to use instead: of a function, of a gradient."""
+
+
 def _jacobians(
     f: Function, args: Any, kwargs: Any, chosen: Argnums, mode: str | None, has_aux: bool
 ) -> tuple[Any, Any]:
     result = Result(has_aux)
     trace, independents = _record(f, args, kwargs, chosen, result=result)
     linearization = Linearization.of_trace(trace)
+    check_memory(linearization, *_PRODUCTS[getattr(f, "transformation", None) is grad])
     order = choose(linearization) if mode is None else order_named(mode)
     rows = order.accumulate(linearization)
     packed = [chosen.pack(row if independents is None else independents.collect(row)) for row in rows]
@@ -601,6 +620,12 @@ def trace(f: Function, argnums: ArgnumsLike = None, *, fold: bool = True) -> Cal
 
 def _trace(f: Function, args: Any, kwargs: Any, argnums: ArgnumsLike, fold: bool) -> Program:
     return trace_at(f, args, kwargs, argnums, fold)[0]
+
+
+def linearize_all(f: Function, args: Sequence[Any], kwargs: Any, argnums: ArgnumsLike) -> Linearization:
+    """Linearize a function at a point, of the arguments that `trace` takes, with the values of all lines."""
+    chosen = Argnums(_positions(argnums, args), None, real_only=argnums is None)
+    return Linearization.of_trace(_record(f, args, kwargs, chosen, keep_all=True, result=Result())[0])
 
 
 def trace_at(

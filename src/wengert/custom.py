@@ -16,7 +16,7 @@ import functools
 import inspect
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from wengert.errors import ArgumentError, LostGradientError, ShapeError, Unsuppo
 from wengert.jacobians import Dense, Diagonal, LocalJacobian
 from wengert.linearization import Linearization
 from wengert.program import Primitive, Recordable, as_value
-from wengert.tracing import all_constant, at_place, current_context, holds_traced, join, plain, run
+from wengert.tracing import all_constant, at_place, current_context, holds_traced, innermost, join, plain, run
 from wengert.transformations import demand_picklable, is_global
 
 Array = Any
@@ -61,11 +61,56 @@ def stop_gradient(x: Any) -> Any:
     >>> float(wg.grad(lambda x: x * wg.stop_gradient(x))(3.0))
     3.0
     """
-    if isinstance(x, Recordable):
-        return _stop(x)
-    if isinstance(x, (np.ndarray, np.generic, float, int)):
-        return _stop(join(x)) if holds_traced(x) else x
-    return trees.map_leaves(lambda leaf: stop_gradient(leaf) if holds_traced(leaf) else leaf, x)
+    return _stop_leaf(x) if isinstance(x, (Recordable, *_NUMBERS)) else trees.map_leaves(_stop_leaf, x)
+
+
+_NUMBERS = (np.ndarray, np.generic, float, int)
+
+
+def _stop_leaf(leaf: Any) -> Any:
+    if holds_traced(leaf):
+        leaf = _stop(join(leaf))
+    elif not isinstance(leaf, _NUMBERS):
+        return leaf
+    return leaf if _replays.current is None else _replays.current.value_for(leaf)
+
+
+class Replay:
+    """Evaluates a function time and again with the values that `stop_gradient` returned in the first evaluation.
+
+    So differences of the function leave out what its derivative leaves out.
+
+    >>> replay = Replay()
+    >>> [float(replay(lambda x: x * stop_gradient(x), x)) for x in (3.0, 3.5)]
+    [9.0, 10.5]
+    """
+
+    __slots__ = ("_remaining", "values")
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._remaining: Iterator[Any] | None = None  # None in the first evaluation
+
+    def __call__(self, f: Callable[..., Any], *args: Any) -> Any:
+        outer, _replays.current = _replays.current, self
+        try:
+            return f(*args)
+        finally:
+            _replays.current, self._remaining = outer, iter(self.values)
+
+    def value_for(self, stopped: Any) -> Any:
+        """Return the value of the first evaluation that stood where this one stands."""
+        if self._remaining is not None:
+            return np.array(next(self._remaining, stopped))[()]
+        self.values.append(np.array(innermost(stopped)))
+        return stopped
+
+
+class _Replays(threading.local):
+    current: Replay | None = None
+
+
+_replays = _Replays()
 
 
 # ---- Giving ----

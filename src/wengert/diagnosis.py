@@ -12,13 +12,15 @@ the derivative of sqrt is inf where its operand is 0.0
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from wengert.api import trace_at
+from wengert.accumulation.sweeps import reverse
+from wengert.api import linearize_all, trace_at
 from wengert.arguments import ArgnumsLike
 from wengert.control.backward import ReverseSweep
 from wengert.control.branch import Branches
@@ -30,7 +32,7 @@ from wengert.errors import Location
 from wengert.jacobians import Diagonal, product_of_nonzeros, pull_diagonal
 from wengert.linearization import Linearization, by_position, edges
 from wengert.program import Line, Program, evaluate_all, value_of
-from wengert.tracing import outputs_of
+from wengert.tracing import current_context, outputs_of, results_of, watch
 from wengert.transformations import Transformed
 
 Array = Any
@@ -109,11 +111,30 @@ def why_nan(f: Callable[..., Any], argnums: ArgnumsLike = None) -> Callable[...,
     """
 
     def find(args: Any, kwargs: Any) -> Origin:
+        if _is_finite(f, args, kwargs, argnums):
+            return Origin("every value and derivative is finite")
         with np.errstate(all="ignore"):
             program, point = trace_at(f, args, kwargs, argnums)
             return _in_arguments(program, point) or _in_function(program, point) or _in_derivative(program, point)
 
     return Transformed(why_nan, f, find, argnums=argnums)
+
+
+def _is_finite(f: Callable[..., Any], args: Any, kwargs: Any, argnums: ArgnumsLike) -> bool:
+    """Return whether one run of the function and one sweep meet finite numbers only; False for a loop, to look into."""
+    with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        linearization = watch(linearize_all, f, args, kwargs, argnums)
+        values = [y for row in linearization.rows for _, y in results_of(row)]
+        if any(row[0].multiple for row in linearization.rows) or not _all_finite([*linearization.inputs, *values]):
+            return False
+        ones = [np.ones(y.shape, y.dtype) for y in linearization.values]
+        bars = watch(reverse, linearization, by_position(linearization.outputs, ones))
+        return not current_context().alarms and _all_finite(bars)
+
+
+def _all_finite(values: Sequence[Any]) -> bool:
+    return all(np.isfinite(value).all() for value in values if value is not None)
 
 
 def _first(value: Any) -> tuple[int, ...] | None:

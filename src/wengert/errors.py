@@ -11,6 +11,7 @@
      |-- ChangedError     (RuntimeError)         a plain array was changed in place that the derivative reads
      |-- ShapeError       (ValueError)           shapes that do not go together
      |    `-- AxisError   (numpy's, IndexError)  an axis that the array does not have
+     |-- SizeError        (MemoryError)          a dense result that is too large for this machine's memory
      |-- MatrixError      (LinAlgError)          NumPy refuses a matrix: singular, not square, not positive definite
      |-- DegenerateError  (ArithmeticError)      no derivative: it depends on vectors that are not unique
      |-- BranchError      (RuntimeError)         a Program was evaluated where its function takes another branch
@@ -196,6 +197,10 @@ class ShapeError(WengertError, ValueError):
 
 class AxisError(ShapeError, np.exceptions.AxisError):
     """An axis that the array does not have."""
+
+
+class SizeError(WengertError, MemoryError):
+    """A dense Jacobian or Hessian would take more than a quarter of the memory; products with it take none."""
 
 
 class MatrixError(WengertError, np.linalg.LinAlgError):

@@ -136,3 +136,15 @@ def test_nothing_is_found_where_all_is_finite(f):
     origin = wg.why_nan(f)(EDGE)
     assert not origin
     assert "finite" in str(origin)
+
+
+def test_where_all_is_finite_the_function_runs_once():
+    calls = []
+
+    def f(x):
+        calls.append(x)
+        return np.sum(np.where(x > 1, np.log(x), 0.0))
+
+    assert not wg.why_nan(f)(np.array([0.5, 2.0]))
+    assert len(calls) == 1
+    assert wg.why_nan(f)(np.array([0.0, 2.0])).primitive == "log"

@@ -31,6 +31,7 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 LAYERS = {
     "display": 0,
     "errors": 0,
+    "memory": 0,
     "transformations": 1,
     "trees": 1,
     "jacobians": 1,

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
+import sys
+import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -246,6 +250,168 @@ def test_nothing_to_check_passes():
 def test_the_threshold_is_where_it_says():
     assert "Every entry" in str(wg.check_derivatives(np.sin)(np.ones(FULL)))
     assert "random directions" in str(wg.check_derivatives(np.sin)(np.ones(FULL + 1)))
+
+
+# ---- Verdicts that are true ----
+
+
+def test_a_nan_among_the_arguments_is_no_wrong_rule():
+    x = np.array([1.0, np.nan])
+    report = wg.check_derivatives(lambda x: np.sum(x**2))(x)
+    assert not report
+    assert report.conclusion == "The derivatives of f could not be checked at this point."
+    assert "The argument x_2 is nan" in str(report)
+    for f, checked in ((lambda x: x**2, "1 of 4"), (lambda x: np.nansum(x**2), "1 of 2")):
+        report = wg.check_derivatives(f)(x)
+        assert report, str(report)
+        assert report.conclusion == (
+            f"The derivatives of f are right in both modes where they could be checked: {checked} entries."
+        )
+
+
+def test_a_nan_in_one_of_many_results_leaves_the_others_checked(plant):
+    x = np.linspace(-0.011, 0.9, 100)
+    with np.errstate(invalid="ignore"):
+        report = wg.check_derivatives(lambda x: np.sqrt(x))(x)
+    assert report, str(report)
+    assert "The result y_1 is nan, and 1 others are not finite" in str(report)
+    spoiled = np.ones(100)
+    spoiled[50] = 1.1
+    root = plant("planted_root", np.sqrt, lambda y, _x: spoiled * 0.5 / y)
+    with np.errstate(invalid="ignore"):
+        report = wg.check_derivatives(lambda x: root(x))(x)
+    assert [bool(c.wrong) for c in report.comparisons] == [True, True, False, False]
+
+
+def test_what_stop_gradient_returned_is_held_in_the_truth(plant):
+    x = np.array([0.5, 2.0])
+    for f in (
+        lambda x: np.sum(x * wg.stop_gradient(x)),
+        lambda x: np.sum(np.sin(x) * wg.stop_gradient({"a": np.exp(x), "b": "text"})["a"]) + wg.stop_gradient(x[0]),
+        lambda x: wg.grad(lambda z: np.sum(z**2 * wg.stop_gradient(z)))(x),
+    ):
+        report = wg.check_derivatives(f)(x)
+        assert report, str(report)
+        assert "held fixed" in str(report)
+    cube = plant("cube", lambda x: x**3, lambda _y, x: 2.001 * 3 * x**2)
+    report = wg.check_derivatives(lambda x: np.sum(cube(x) * wg.stop_gradient(x)))(x)
+    assert "The rule of cube is wrong" in str(report)
+    assert "stop_gradient is wrong" not in str(report)
+
+
+def test_an_entry_that_could_not_be_checked_is_not_called_right():
+    report = wg.check_derivatives(np.sqrt)(np.array([0.5, 0.0]))
+    assert report.conclusion == (
+        "The derivatives of sqrt are right in both modes where they could be checked: 3 of 4 entries."
+    )
+    assert "Every entry" not in str(report)
+
+
+def test_at_the_edge_of_the_domain_one_side_is_enough(plant):
+    for name, factor in (("right", 1.0), ("wrong", 1.001)):
+        rule = plant(name, lambda x: np.sqrt(x) ** 2, lambda _y, x, k=factor: k * np.ones(x.shape))
+        report = wg.check_derivatives(lambda x, rule=rule: rule(x))(np.array([0.5, 0.0]))
+        assert bool(report) is (factor == 1.0), str(report)
+        assert all(c.checked == c.total for c in report.comparisons)
+
+
+@pytest.mark.parametrize("f", [lambda x: x > 0.3, lambda x: np.floor(x).astype(int), np.argmax])
+def test_results_that_are_no_floats_have_derivatives_that_are_zero(f):
+    assert wg.check_derivatives(f)(np.array([0.5, 1.2]))
+
+
+# ---- What a check costs, and what it prints ----
+
+
+class Counted:
+    """A function that counts how often it runs, and how often on traced values."""
+
+    def __init__(self, f):
+        self.f, self.calls, self.traced = f, 0, 0
+
+    def __call__(self, x):
+        self.calls += 1
+        self.traced += type(x) is not np.ndarray
+        return self.f(x)
+
+
+@pytest.mark.parametrize(
+    ("f", "n", "most"),
+    [
+        (lambda x: np.sum(np.sin(x)), 2, 60),
+        (lambda x: np.sum(np.sin(x)), 60, 120),
+        (lambda x: np.sum(np.abs(x)), 2, 60),
+        (lambda x: np.sum(np.abs(x)), 60, 8 * 26 + 10),
+        (lambda x: np.sum(np.sin(x)), 1000, 70),
+    ],
+)
+def test_a_check_of_what_is_right_traces_once_and_runs_the_function_some_tens_of_times(f, n, most):
+    counted = Counted(f)
+    assert wg.check_derivatives(counted)(np.linspace(0.1, 1, n))
+    assert counted.traced == 1
+    assert counted.calls <= most
+
+
+@pytest.mark.parametrize("n", [5, 40, 64, 300])
+@pytest.mark.parametrize("f", [np.sin, lambda x: np.abs(np.sin(x))], ids=["complex step", "differences"])
+def test_a_fault_in_one_entry_of_a_million_parts_is_found_by_both_truths(plant, f, n):
+    spoiled = np.ones(n)
+    spoiled[n // 3] = 1 + 1e-6
+    spoil = plant("spoil", f, lambda _y, x: spoiled * np.cos(x))
+    report = wg.check_derivatives(lambda x: np.sum(spoil(x) * np.arange(1, n + 1)))(np.linspace(0.1, 1, n))
+    assert not report
+    assert f"dy/dx_{n // 3 + 1}: forward gives" in str(report)
+    assert "The rule of spoil is wrong" in str(report)
+
+
+def test_what_the_function_prints_logs_and_warns_of_is_heard_once(capsys, caplog):
+    logger = logging.getLogger("test of checks")
+
+    def f(x):
+        print("printed")
+        print("printed as well", file=sys.stderr)
+        logger.warning("x is %.3f", x[0])
+        warnings.warn("warned", stacklevel=1)
+        return np.sum(x**2)
+
+    with pytest.warns(UserWarning, match="warned") as caught:
+        assert wg.check_derivatives(f)(np.array([0.5, 2.0]))
+    out, err = capsys.readouterr()
+    assert (out, len(caught), len(caplog.records)) == ("printed\n", 1, 1)
+    assert err == "printed as well\n"
+
+
+def test_other_threads_are_heard_while_a_function_is_checked(capsys, caplog):
+    def speak():
+        print("another thread")
+        logging.getLogger("other").warning("another thread")
+
+    def f(x):
+        thread = threading.Thread(target=speak)
+        thread.start()
+        thread.join()
+        return x * 2.0
+
+    counted = Counted(f)
+    assert wg.check_derivatives(counted)(np.array([0.5]))
+    assert capsys.readouterr().out.count("another thread") == counted.calls
+    assert len(caplog.records) == counted.calls
+
+
+def test_an_error_in_the_function_leaves_the_streams_as_they_were():
+    out, handlers = sys.stdout, logging.root.handlers[:]
+    calls = []
+
+    def f(x):
+        calls.append(x)
+        if len(calls) > 1:
+            raise KeyError("later")
+        return x * 1.0
+
+    with pytest.raises(KeyError):
+        wg.check_derivatives(f)(np.array([0.5]))
+    assert sys.stdout is out
+    assert not any(handler.filters for handler in handlers)
 
 
 # ---- The truth itself ----

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from wengert import errors
+from wengert import errors, memory
 from wengert.errors import (
     ArgumentError,
     DomainWarning,
@@ -427,6 +427,53 @@ def test_warnings_can_be_errors():
         with pytest.raises(DomainWarning, match=r"np\.log\(x\)"):
             wg.grad(log_of)(-X)
     np.testing.assert_allclose(wg.grad(log_of)(X), 1 / X)
+
+
+@pytest.mark.parametrize(
+    ("f", "said"),
+    [
+        (lambda x: np.sum(x > 1), "What is counted, compared or rounded does not move"),
+        (lambda x: x[0] > 1, "a number of dtype bool"),
+        (lambda x: np.exp(1j * x[0]), "Return its real part"),
+        (lambda x: x > 1, "Use wg.jacobian"),
+    ],
+)
+def test_a_gradient_of_what_is_no_real_scalar_says_what_to_return(f, said):
+    raises(ResultError, TypeError, lambda: wg.grad(f)(X), said, line="wg.grad(f)(X)")
+
+
+# ---- Size ----
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda x: wg.jacobian(np.sin)(x),
+        lambda x: wg.jacobian(np.sin, mode="reverse")(x),
+        lambda x: wg.jacobian(lambda x: {"a": np.cumsum(x), "b": x[:0]})(x),
+        lambda x: wg.vmap(wg.jacobian(np.sin))(x[None]),
+        lambda x: wg.jit(wg.jacobian(np.sin))(x),
+    ],
+)
+def test_a_jacobian_larger_than_memory_is_refused_before_it_is_made(made):
+    x = np.zeros(10**6)  # 7.3 TiB
+    raises(errors.SizeError, MemoryError, lambda: made(x), "7,450.6 GiB", "wg.jvp(f, (x,), (v,))", line="wg.j")
+
+
+def test_a_hessian_larger_than_memory_is_refused_with_hvp():
+    x, f = np.zeros(10**6), lambda x: np.sum(x**3)
+    raises(errors.SizeError, MemoryError, lambda: wg.hessian(f)(x), "7,450.6 GiB", "wg.hvp(f)(x, v)", line="wg.hessian")
+    np.testing.assert_array_equal(wg.hvp(f)(x, x + 1), x)
+
+
+def test_the_memory_is_that_of_a_container_if_it_has_less(monkeypatch, tmp_path):
+    (tmp_path / "limit").write_text("4096\n")
+    (tmp_path / "none").write_text("max\n")
+    monkeypatch.setattr(memory, "LIMITS", (str(tmp_path / "none"), str(tmp_path / "limit"), str(tmp_path / "absent")))
+    assert memory.quarter_of_memory() == 1024
+    monkeypatch.setattr(memory, "LIMITS", ())
+    monkeypatch.delattr(memory.os, "sysconf")
+    assert memory.quarter_of_memory() == memory.UNKNOWN // 4
 
 
 # ---- Definitions ----

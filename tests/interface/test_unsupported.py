@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import decimal
+import fractions
+import functools
 import json
+import statistics
+import struct
+from math import sin
 
 import numpy as np
 import pytest
@@ -132,6 +137,65 @@ def test_what_takes_no_traced_value_is_named_by_its_line(call, says):
         wg.grad(call)(np.array([0.5, 1.5]))
     assert says in str(caught.value)
     assert "stop_gradient" in str(caught.value)
+
+
+RNG = np.random.default_rng(0)
+BUFFER = np.zeros(3)
+
+
+def cached(x):
+    square = functools.lru_cache(lambda t: t**2)
+    return square(x[0])
+
+
+def written_by_flat(x):
+    BUFFER.flat[0] = x[0]
+    return BUFFER.sum()
+
+
+@pytest.mark.parametrize(
+    ("f", "line", "instead"),
+    [
+        (lambda x: RNG.normal(x[0], x[1], size=3).sum(), "RNG.normal(", "loc + scale *"),
+        (lambda x: np.random.uniform(x[0], 1.0), "np.random.uniform(", "loc + scale *"),
+        (lambda x: RNG.poisson(x[0]) * x[1], "RNG.poisson(", "What RNG.poisson draws does not move"),
+        (lambda x: x[RNG.choice(8, p=x / x.sum())], "RNG.choice(", "What RNG.choice draws does not move"),
+        (cached, "return square(x[0])", "Leave out the cache"),
+        (lambda x: len({x[0], x[1]}) * x[0], "{x[0], x[1]}", "let keys be text"),
+        (lambda x: statistics.mean(x), "statistics.mean(x)", "Write np.mean instead of statistics.mean"),
+        (lambda x: statistics.stdev(x), "statistics.stdev(x)", "Write np.std with ddof=1"),
+        (lambda x: sin(x[0]), "sin(x[0])", "Write np.sin instead of sin"),
+        (lambda x: float(fractions.Fraction(x[0])), "fractions.Fraction(x[0])", "Leave it out"),
+        (lambda x: sum(v * 1 for v in np.nditer(x)), "np.nditer(x)", "np.ndenumerate(x)"),
+        (lambda x: struct.unpack("d", struct.pack("d", x[0]))[0], 'struct.pack("d", x[0])', "Leave it out"),
+        (written_by_flat, "BUFFER.flat[0] = x[0]", "Make that array inside the function"),
+    ],
+)
+def test_the_users_line_is_named_with_what_to_write_instead(f, line, instead):
+    with pytest.raises(LostGradientError) as caught:
+        wg.grad(f)(X)
+    message = str(caught.value)
+    assert f'File "{__file__}"' in message
+    assert line in message
+    assert instead in message.splitlines()[-1]
+    assert "Traced" not in message
+
+
+def test_a_method_of_a_plain_array_takes_traced_bounds():
+    x = np.array([0.5, 1.5])
+    np.testing.assert_array_equal(wg.grad(lambda x: np.arange(3.0).clip(x[0], x[1]).sum())(x), [1.0, 1.0])
+
+
+def test_an_equation_that_closes_over_a_traced_value_is_named(capfd):
+    with pytest.raises(UnsupportedError, match=r"scipy\.optimize\.fsolve has no rule"):
+        wg.jacobian(lambda x: scipy.optimize.fsolve(lambda z: np.array([z[0] ** 2 - x[0]]), [1.0]))(X)
+    capfd.readouterr()  # MINPACK prints the traceback
+
+
+def test_keys_that_are_not_traced_are_errors_of_the_users_own():
+    with pytest.raises(TypeError, match="unhashable type: 'list'") as caught:
+        wg.grad(lambda x: {[]: 1}[0] * x)(1.0)
+    assert type(caught.value) is TypeError
 
 
 def test_a_wrong_name_is_a_wrong_name():

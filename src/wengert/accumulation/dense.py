@@ -15,12 +15,34 @@ from typing import Any
 import numpy as np
 
 from wengert.accumulation.sweeps import identity
+from wengert.errors import SizeError, caller, explain_at
 from wengert.linearization import Linearization
+from wengert.memory import in_gib, quarter_of_memory
 from wengert.tracing import as_scalar, results_of
 
 Array = Any
 BLOCK_BYTES = 1 << 27
 """Seeds travel in blocks whose values together take about this much memory."""
+
+
+def check_memory(linearization: Linearization, name: str, instead: str) -> None:
+    """Raise SizeError if the dense Jacobian would take more than a quarter of the memory.
+
+    Its blocks are joined and laid out, so while it is made there are up to three copies of it.
+    """
+    inputs, values = linearization.inputs, linearization.values
+    size = sum([x.size for x in inputs]) * sum([y.size * y.dtype.itemsize for y in values])
+    if size < BLOCK_BYTES or size <= (most := quarter_of_memory()):
+        return
+    n, m = sum([x.size for x in inputs]), sum([y.size for y in values])
+    raise SizeError(
+        explain_at(
+            caller(),
+            f"{name} has {m:,} rows and {n:,} columns, which take {in_gib(size)}; "
+            f"a quarter of this machine's memory is {in_gib(most)}:",
+            instead,
+        )
+    )
 
 
 def seeds_in_a_block(linearization: Linearization) -> int:

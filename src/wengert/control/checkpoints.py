@@ -13,7 +13,6 @@ Kept(kind='states', snapshots=100)
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -32,6 +31,7 @@ from wengert.control.revolve import (
 )
 from wengert.errors import ArgumentError, caller, explain_at
 from wengert.linearization import Linearization
+from wengert.memory import quarter_of_memory
 from wengert.tracing import current_context
 
 Checkpoint = str | int
@@ -101,7 +101,7 @@ class Policy:
             return Kept("states", length or 0)
         if self.checkpoint != "auto":
             return Kept("snapshots", int(self.checkpoint))
-        budget, size = _quarter_of_memory() if self.budget is None else self.budget, sizes()
+        budget, size = quarter_of_memory() if self.budget is None else self.budget, sizes()
         if length is not None and length * size.residuals + size.rest <= budget:
             return Kept("residuals")
         try:
@@ -121,13 +121,6 @@ class Policy:
 
 KEEP_ALL = Policy()
 """Keep the residuals of all steps."""
-
-
-def _quarter_of_memory() -> int:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
-    except (AttributeError, ValueError, OSError):
-        return 1 << 30
 
 
 # ---- Stores ----

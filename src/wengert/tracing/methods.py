@@ -49,7 +49,7 @@ from wengert.tracing.traced import (
     unary,
     write_row,
 )
-from wengert.tracing.unsupported import lost, scipy_call, unsupported, unsupported_call
+from wengert.tracing.unsupported import lost, unsupported
 from wengert.tracing.views import VIEWS, laid_out, link_view, model_of, order_in_memory
 
 _getframe = sys._getframe
@@ -143,14 +143,9 @@ _TAKEN = dict.fromkeys(("hex", "as_integer_ratio"), "a traced number apart into 
 
 def _refusing(name: str) -> Callable[..., Any]:
     def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
-        if (foreign := scipy_call()) is not None:
-            raise unsupported_call(foreign, caller())
-        raise LostGradientError(
-            explain_at(
-                caller(),
-                f"{name} takes {_TAKEN.get(name, 'the bytes of a traced array')}, which would lose its derivative:",
-                "Leave it out, or take it of the result of the differentiated function.",
-            )
+        raise lost(
+            f"{name} takes {_TAKEN.get(name, 'the bytes of a traced array')}, which would lose its derivative:",
+            "Leave it out, or take it of the result of the differentiated function.",
         )
 
     return method
@@ -313,7 +308,7 @@ class ArrayMethods(Traced):
                 and takes_objects(_getframe(1))
             ):
                 return _elements(self)
-            raise lost(caller())
+            raise lost()
         constant = np.asarray(self.value, dtype).view()
         constant.flags.writeable = False  # what is written into it behind our back would be lost
         return constant

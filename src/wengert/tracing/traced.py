@@ -595,7 +595,7 @@ class Traced(Recordable):
             return float(int(self))
         if self.index < 0 or formats(_getframe(1)):
             return float(innermost(self))
-        raise lost(caller())
+        raise lost()
 
     def __complex__(self) -> complex:
         return complex(self.value) if self.index < 0 else complex(float(self))

@@ -13,14 +13,18 @@ The transforms of Fourier, cosine and sine are traced, in one axis and in severa
 from __future__ import annotations
 
 import ast
+import builtins
+import contextlib
 import difflib
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType, FunctionType, TracebackType
 from typing import Any
+
+import numpy as np
 
 from wengert.errors import (
     LIBRARIES,
@@ -33,10 +37,12 @@ from wengert.errors import (
     WengertError,
     caller,
     explain_at,
+    user_frame,
 )
 from wengert.primitives.table import CALLS
 from wengert.tracing.context import threads
 
+_STEPS = "Write the steps in NumPy: a loop of Runge-Kutta steps is traced; wg.scan and wg.while_loop write it short."
 INSTEAD = {
     "scipy.cluster": "Take the clusters from stop_gradient(x), and compute with x from there.",
     "scipy.fft": "The transforms of Fourier, cosine and sine are traced, in one axis and in several.",
@@ -44,6 +50,9 @@ INSTEAD = {
         "simpson is traced; write other quadrature or the steps in NumPy: np.trapezoid, a sum over the nodes and "
         "weights of np.polynomial.legendre.leggauss, a loop of Runge-Kutta steps."
     ),
+    "scipy.integrate.solve_ivp": _STEPS,
+    "scipy.integrate.odeint": _STEPS,
+    "scipy.integrate.ode": _STEPS,
     "scipy.interpolate": (
         "CubicSpline, PchipInterpolator, Akima1DInterpolator, BSpline, make_interp_spline, interp1d, splev and "
         "RegularGridInterpolator are traced; other interpolation is linear in the values: compute its weights from "
@@ -69,13 +78,13 @@ INSTEAD = {
     ),
     "scipy.stats": "The page of what is supported has the distributions and functions that are traced.",
 }
-"""What to write in the place of a function that has no rule, by the module that it is in."""
+"""What to write in the place of a function that has no rule, by its name or by the module that it is in."""
 
 
 def unsupported_call(name: str, place: RawLocation | None, message: str = "") -> UnsupportedError:
     """Make the error for a function of SciPy that has no rule."""
     module = re.search(r"scipy\.[a-z]+", name)
-    instead = "" if module is None else INSTEAD.get(module[0], "")
+    instead = INSTEAD.get(name) or ("" if module is None else INSTEAD.get(module[0], ""))
     short = name.rpartition(".")[2]
     my_name = "my_function" if not short.isidentifier() else f"my_{short}"
     happened = f"{name} has no rule on traced values{f' (it says: {message})' if message else ''}:"
@@ -140,16 +149,27 @@ def compiled_call(frame: FrameType, offset: int | None = None) -> str | None:
     written = ast.unparse(node.func)
     if re.fullmatch(r"[\w.]+", written) is None:
         return written if "scipy." in written and len(written) < 60 else None
-    first, *names = written.split(".")
-    called: Any = frame.f_locals.get(first, frame.f_globals.get(first))
-    for name in names:
-        called = getattr(called, name, None)
-    owner = type(getattr(called, "__self__", None))  # of a method of a compiled object
-    module = getattr(called, "__module__", None) or _HOMES.get(owner.__name__, owner.__module__)
+    called = _named(written, frame)
+    module = _home_of(called)
     if not module.startswith("scipy.") or isinstance(called, FunctionType):
         return None
     public = itertools.takewhile(lambda part: not part.startswith("_"), module.split("."))
     return ".".join([*public, getattr(called, "__qualname__", written.rpartition(".")[2])])
+
+
+def _named(written: str, frame: FrameType) -> Any:
+    """Return the value of a dotted name in a frame; None if it has none."""
+    first, *names = written.split(".")
+    value: Any = frame.f_locals.get(first, frame.f_globals.get(first, vars(builtins).get(first)))
+    for name in names:
+        value = getattr(value, name, None)
+    return value
+
+
+def _home_of(called: Any) -> str:
+    """Return the module of a function; of a method of a compiled object, that of the object's class."""
+    owner = type(getattr(called, "__self__", None))
+    return getattr(called, "__module__", None) or _HOMES.get(owner.__name__, owner.__module__)
 
 
 def _entries(traceback: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
@@ -164,6 +184,25 @@ _THEIRS = (TypeError, AttributeError, SystemError, BufferError)
 
 
 _STANDARD = str(Path(ast.__file__).parent)
+_REFUSALS = {
+    "unhashable type: 'Traced'": (
+        "what is called here does not take a traced value, which is unhashable (a key of a cache, a dict or a set):",
+        "Leave out the cache (functools.cache, lru_cache) of what is called here; let keys be text or stop_gradient(x).",
+    ),
+    "NPY_ITER_REFS_OK": (
+        "np.nditer does not take a traced array:",
+        "Iterate over x.flat, np.ndenumerate(x) or np.ndindex(x.shape).",
+    ),
+    "required argument is not a float": (
+        "the bytes of a traced value are asked for, which would lose its derivative:",
+        "Leave it out, or take it of the result of the differentiated function.",
+    ),
+    "Error setting single item of array": (
+        "a traced value is written into a plain array, which would lose its derivative:",
+        "Make that array inside the function: np.zeros(...), np.array([...]) or np.copy(x).",
+    ),
+}
+"""The fault and the remedy, by a part of the message that compiled code gives of a traced value."""
 
 
 def _is_standard(frame: FrameType) -> bool:
@@ -177,7 +216,9 @@ def translated(error: Exception, holds_traced: Callable[[Any], bool]) -> Wengert
     hidden: BaseException | None = error
     while hidden is not None and not isinstance(hidden, WengertError):
         hidden = hidden.__cause__ or hidden.__context__
-    if isinstance(error, WengertError) or not (isinstance(error, _THEIRS) or hidden or type(error).__name__ == "error"):
+    refusal = next((texts for part, texts in _REFUSALS.items() if part in str(error)), None)
+    theirs = isinstance(error, _THEIRS) or type(error).__name__ == "error"
+    if isinstance(error, WengertError) or not (theirs or hidden or refusal):
         return None
     entries = [e for e in _entries(error.__traceback__) if not e[0].f_code.co_filename.endswith(_CYTHON)]
     users = [k for k, (frame, _) in enumerate(entries) if not frame.f_code.co_filename.startswith(LIBRARIES)]
@@ -187,25 +228,33 @@ def translated(error: Exception, holds_traced: Callable[[Any], bool]) -> Wengert
     inner = [f for f, _ in entries[users[-1] + 1 :]]
     name = public_name(inner)
     message = str(error).partition("\n")[0][:100]
-    if isinstance(hidden, UnsupportedError):
+    if isinstance(hidden, UnsupportedError) or (hidden is not None and type(error).__module__ == "builtins"):
         return hidden
     if name is not None:
-        names = [value for f in inner if _is_scipy(f) for value in [*f.f_locals.values()]]
-        if not (hidden or "Traced" in message or any(holds_traced(value) for value in names)):
+        values = [value for f in inner if _is_scipy(f) for value in f.f_locals.values()]
+        if not (hidden or "Traced" in message or any(map(holds_traced, [*values, *_closed_over(values)]))):
             return None
     else:
         name = None if inner else compiled_call(frame, offset)
-        if name is None and "Traced" in message and not message.startswith("'Traced' object has no attribute"):
-            return LostGradientError(
-                explain_at(
-                    (frame.f_code, offset),
-                    f"what is called here does not take a traced value (it says: {message}):",
-                    "Write it with NumPy's functions; or give it stop_gradient(x), if no derivative is wanted.",
-                )
-            )
-        if name is None:
-            return None
-    return unsupported_call(name, (frame.f_code, offset), message)
+    if name is not None:
+        return unsupported_call(name, (frame.f_code, offset), message)
+    if not any(map(holds_traced, frame.f_locals.values())):
+        return None
+    if refusal is None and "Traced" in message and not message.startswith("'Traced' object has no attribute"):
+        said = re.sub(r"'?Traced'?", "a traced value", message)
+        refusal = (
+            f"what is called here does not take a traced value (it says: {said}):",
+            "Write it with NumPy's functions; or give it stop_gradient(x), if no derivative is wanted.",
+        )
+    return None if refusal is None else LostGradientError(explain_at((frame.f_code, offset), *refusal))
+
+
+def _closed_over(functions: Sequence[Any]) -> Iterator[Any]:
+    """Yield what functions of the user's have from around them."""
+    for function in functions:
+        for cell in getattr(function, "__closure__", None) or ():
+            with contextlib.suppress(ValueError):  # an empty cell
+                yield cell.cell_contents
 
 
 # ---- A float that would lose its derivative ----
@@ -223,6 +272,7 @@ _IN_NUMPY = {
     "erf": "scipy.special.erf",
     "erfc": "scipy.special.erfc",
     "fabs": "np.abs",
+    "fmean": "np.mean",
     "factorial": "scipy.special.factorial",
     "fsum": "np.sum",
     "gamma": "scipy.special.gamma",
@@ -231,45 +281,66 @@ _IN_NUMPY = {
     "perm": "scipy.special.perm",
     "polar": "np.abs and np.angle",
     "pow": "np.power",
+    "pstdev": "np.std",
+    "pvariance": "np.var",
+    "stdev": "np.std with ddof=1",
     "sumprod": "np.dot",
     "ulp": "np.spacing",
+    "variance": "np.var with ddof=1",
 }
-"""What NumPy and SciPy call functions of the modules math and cmath."""
+"""What NumPy and SciPy call functions of the modules math, cmath and statistics."""
+_SCALED = frozenset(["normal", "uniform", "gauss", "laplace", "logistic", "gumbel", "exponential", "rayleigh"])
+"""Distributions whose parameters move and stretch what is drawn."""
 
 
-def lost(place: RawLocation | None) -> LostGradientError | UnsupportedError:
-    """Make the error for a traced value that is asked to become a plain float, with the NumPy spelling to use.
+_DEFAULT = "a traced value is asked to become a plain float, which would lose its derivative:"
+_AS_IT_IS = "Leave it as it is: traced scalars take part in arithmetic and NumPy functions."
+
+
+def lost(happened: str = _DEFAULT, instead: str = "") -> LostGradientError | UnsupportedError:
+    """Make the error for a traced value that is asked to become a plain one, with what to write in the user's line.
 
     Where it is a function of SciPy that asks, that is what has no rule.
     """
     foreign = scipy_call()
     if foreign is not None:
-        return unsupported_call(foreign, place)
+        return unsupported_call(foreign, caller())
+    frame = innermost = user_frame(sys._getframe(1))
+    while frame is not None and _is_standard(frame):
+        frame = user_frame(frame.f_back)
+    frame = frame or innermost
+    place = None if frame is None else (frame.f_code, frame.f_lasti)
     location = Location.of(place)
-    segment = "" if location is None else location.segment
-    instead = "Leave it as it is: traced scalars take part in arithmetic and NumPy functions."
-    if "random" in segment or "rng" in segment:
-        instead = (
-            "Draw from the standard distribution and scale what was drawn: loc + scale * np.random.normal(size=n)."
-        )
+    if frame is not None and location is not None:
+        instead = _instead_of(location.segment, frame, instead)
+    return LostGradientError(explain_at(place, happened, instead or _AS_IT_IS))
+
+
+def _instead_of(segment: str, frame: FrameType, instead: str) -> str:
+    """Return what to write in the place of code that asks for plain numbers, by the functions that it names."""
     for word in re.findall(r"[\w.]+", segment):
-        module, _, name = word.rpartition(".")
-        if module in ("math", "cmath"):
+        called, name = _named(word, frame), word.rpartition(".")[2]
+        home = _home_of(called)
+        if home in ("math", "cmath", "statistics"):
             spelled = _IN_NUMPY.get(name, f"np.{name}")
             whose = "SciPy's" if spelled.startswith("scipy") else "NumPy's"
-            instead = f"Write {spelled} instead of {word}: {whose} functions are traced, those of {module} are not."
-            break
-    else:
-        if (called := re.search(r"(?:np\.|numpy\.)?\b(?:float|complex)\d*(?=\()", segment)) is not None:
-            instead = f"Leave out {called[0]}(...): a traced scalar can be used wherever a float can."
-        elif "=" in segment or "[" in segment:
-            instead = (
-                "If it is written into a plain array, make that array inside the function and by its full name: "
-                "np.zeros(...), np.array([...]) or np.copy(x)."
-            )
-    return LostGradientError(
-        explain_at(place, "a traced value is asked to become a plain float, which would lose its derivative:", instead)
-    )
+            return f"Write {spelled} instead of {word}: {whose} functions are traced, those of {home} are not."
+        if home in ("random", "numpy.random") or home.startswith("numpy.random."):
+            if name in _SCALED:
+                return "Draw from the standard distribution and scale: loc + scale * rng.standard_normal(size)."
+            if callable(called) and not isinstance(called, type):
+                return (
+                    f"What {word} draws does not move with its parameters: give it stop_gradient(x), and differentiate "
+                    "an expectation (the log of the probability times the value); loc and scale can stand outside."
+                )
+        if isinstance(called, type) and issubclass(called, (float, complex, np.inexact)) and f"{word}(" in segment:
+            return f"Leave out {word}(...): a traced scalar can be used wherever a float can."
+    if "=" in segment or "[" in segment or ".fill(" in segment:
+        instead = instead or (
+            "If it is written into a plain array, make that array inside the function and by its full name: "
+            "np.zeros(...), np.array([...]) or np.copy(x)."
+        )
+    return instead
 
 
 class Text(str):
@@ -308,7 +379,7 @@ class Text(str):
 def unsupported(name: str) -> UnsupportedError:
     """Make the error for a function without a rule: it names the nearest supported ones and how to add one."""
     names = sorted({f.__name__ for f in CALLS if hasattr(f, "__name__")})
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.7)
     nearest = f"The nearest supported are {', '.join(map(_spelled, near))}; or add" if near else "Add"
     short = name.partition(".")[0].partition("(")[0]
     function = _spelled(short)

@@ -173,6 +173,7 @@ def where(condition: Any, x: Any = UNSET, y: Any = UNSET, /) -> Any:
 
 
 @calls(np.clip)
+@calls(np._core.umath.clip)  # type: ignore[attr-defined] # the method of a plain array calls it
 def clip(
     a: Any,
     a_min: Any = UNSET,
