@@ -284,7 +284,7 @@ class Jitted(Transformed):
         return result
 
     def _tell_branches(self, leave: Exit | None) -> None:
-        place = None if leave is None else leave.guard.place
+        place = None if leave is None else leave.statement.guard.place
         self._tell(
             ("branches", place),
             f"{self._name} takes more than {self.max_branches} branches; here one more:",
@@ -431,7 +431,7 @@ class _Signature:
         self.arrays, self.statics, self.environment = arguments.arrays, arguments.statics, environment
         self.holds = environment.unchanged if arguments.objects else _always
         self.restarts = restarts
-        self.tree = Tree([type(value) for value in arguments.values])
+        self.tree = Tree()
         self.names = arguments.names()
         self._fixed = {arguments.name_of(k): value for k, (_, value) in arguments.statics.items()}
         self._test = arguments.test()

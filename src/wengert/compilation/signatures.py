@@ -10,6 +10,7 @@ identity (its attributes are watched: `wengert.compilation.environment`).
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
@@ -17,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from wengert import trees
-from wengert.compilation.branches import Layout
 from wengert.compilation.environment import Environment
 from wengert.errors import ArgumentError, ResultError, caller, explain_at
 from wengert.program import Recordable
+from wengert.program.compiled import Layout
 from wengert.tracing import Traced, holds_traced, innermost, join, parameter_names
 
 Function = Callable[..., Any]
@@ -230,7 +231,7 @@ class Returned:
             what = "a text that was made while it was traced" if isinstance(value, str) else f"a {kind.__name__}"
             instead = "Return arrays, numbers, and trees of them; make the rest outside."
             raise ResultError(explain_at(caller(), f"a jitted function returned {what}:", instead))
-        return "tree", structure, [self._layout_of(leaf) for leaf in leaves]
+        return "tree", functools.partial(trees.unflatten, structure), [self._layout_of(leaf) for leaf in leaves]
 
     def _is_fixed(self, text: str) -> bool:
         """Tell whether a text was written in the code or passed, and so cannot have been made of a value."""
@@ -252,7 +253,7 @@ def built(layout: Layout, values: Sequence[Any]) -> Any:
         return tuple(parts)
     if form == "list":
         return parts
-    return dict(zip(layout[1], parts, strict=True)) if form == "dict" else trees.unflatten(layout[1], parts)
+    return dict(zip(layout[1], parts, strict=True)) if form == "dict" else layout[1](parts)
 
 
 def with_types(layout: Layout, result: Any) -> Layout:
