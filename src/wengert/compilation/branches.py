@@ -6,9 +6,12 @@ computed so far.  So nothing is computed twice, each branch is compiled once, an
 the user wrote (`wengert.program.code`).
 
 >>> import numpy as np, wengert as wg
+>>> from wengert import trees
+>>> from wengert.program.code import Leaf
 >>> program = wg.trace(lambda x: 2.0 * x if x > 1.0 else -x, fold=False)(3.0)
 >>> tree = Tree()
->>> branch = tree.add(program, ("leaf", 0, "scalar"), None)
+>>> form = ResultForm(trees.flatten(0.0)[1], (Leaf(0, "scalar"),))
+>>> branch = tree.add(program, form, None)
 >>> branch.run(np.float64(4.0)), branch.run(np.float64(0.0)) is branch.exits[0]
 (np.float64(8.0), True)
 >>> print(branch.text)
@@ -36,8 +39,8 @@ import numpy as np
 from wengert.passes.simplification import simplify
 from wengert.program import Program, Var
 from wengert.program import code as statements
-from wengert.program.code import Code, lower
-from wengert.program.compiled import BranchScript, Layout
+from wengert.program.code import Code, ResultForm, lower_branch
+from wengert.program.compiled import write_branch
 
 
 class Exit:
@@ -77,9 +80,9 @@ class Tree:
         self.roots: list[Branch] = []
         self.names: dict[Var, str] = {}
 
-    def add(self, program: Program, layout: Layout, exit_: Exit | None) -> Branch:
+    def add(self, program: Program, form: ResultForm, exit_: Exit | None) -> Branch:
         """Add a branch that begins with the arguments, or else continues where another was left."""
-        branch = Branch(self, program, layout, exit_)
+        branch = Branch(self, program, form, exit_)
         self.branches.append(branch)
         if exit_ is None:
             self.roots.append(branch)
@@ -99,39 +102,40 @@ class Branch:
         The compiled function.
     """
 
-    __slots__ = ("_compiled", "_exit", "_layout", "_tree", "program", "run")
+    __slots__ = ("_compiled", "_exit", "_form", "_tree", "program", "run")
 
-    def __init__(self, tree: Tree, program: Program, layout: Layout, exit_: Exit | None) -> None:
-        self.program, self._tree, self._layout, self._exit = program, tree, layout, exit_
-        self._compiled: tuple[BranchScript, list[Exit]] | None = None
+    def __init__(self, tree: Tree, program: Program, form: ResultForm, exit_: Exit | None) -> None:
+        self.program, self._tree, self._form, self._exit = program, tree, form, exit_
+        self._compiled: tuple[Code, str, list[Exit]] | None = None
         self.run: Callable[..., Any] = self._compile_and_run
 
     def _compile_and_run(self, *args: Any) -> Any:
         self._compile()
         return self.run(*args)
 
-    def _compile(self) -> tuple[BranchScript, list[Exit]]:
+    def _compile(self) -> tuple[Code, str, list[Exit]]:
         with self._tree.lock:
             if self._compiled is None:
                 with np.errstate(all="ignore"):
                     self.program = simplify(self.program, exact=True)
                 after = None if self._exit is None else (self._exit.branch.code, self._exit.statement)
-                script = BranchScript(lower(self.program, is_branch=True, after=after), self._layout, self._tree.names)
-                exits = [Exit(self, statement) for statement in script.code.exits]
-                self._compiled, self.run = (script, exits), script.function(exits)
+                code = lower_branch(self.program, self._form, after)
+                text, compile_ = write_branch(code, self._tree.names)
+                exits = [Exit(self, statement) for statement in code.exits]
+                self._compiled, self.run = (code, text, exits), compile_(exits)
             return self._compiled
 
     @property
     def code(self) -> Code:
         """The Program as statements."""
-        return self._compile()[0].code
+        return self._compile()[0]
 
     @property
     def text(self) -> str:
         """The source of the code."""
-        return self._compile()[0].text
+        return self._compile()[1]
 
     @property
     def exits(self) -> list[Exit]:
         """Where the branch is left, in the order of its decisions."""
-        return self._compile()[1]
+        return self._compile()[2]

@@ -14,7 +14,7 @@ u_2 = 2 * u_0
 A *branch* of a function begins with its decisions, and with what they depend on.  Where a decision falls otherwise, an
 `Exit` leaves the code; the code of another branch continues there, and takes over what has been computed so far.
 
->>> branch = lower(program, is_branch=True)
+>>> branch = lower_branch(program)
 >>> print(*branch.statements, sep="\\n")
 enter x
 u_1 = u_0 > 1
@@ -22,7 +22,7 @@ leave unless u_1 is True
 u_2 = 2 * u_0
 check finite u_2
 >>> other = wg.trace(lambda x: 2.0 * x if x > 1.0 else -x)(0.5)
->>> print(*lower(other, after=(branch, branch.exits[0])).statements, sep="\\n")
+>>> print(*lower_branch(other, after=(branch, branch.exits[0])).statements, sep="\\n")
 take over u_0
 u_2 = -u_0
 check finite u_2
@@ -37,7 +37,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -157,6 +157,29 @@ class Free:
 Statement = Enter | Take | Call | Zeros | Add | Check | CheckFinite | Free
 
 
+class Leaf(NamedTuple):
+    """A leaf of what a function returned: a result of the Program, by its place.
+
+    Its kind is ``"array"``, ``"scalar"`` (NumPy's), ``"0-d array"``, or the name of a type of Python's numbers.
+    """
+
+    place: int
+    kind: str
+
+
+class Fixed(NamedTuple):
+    """A leaf of what a function returned that does not depend on the arguments."""
+
+    value: Any
+
+
+class ResultForm(NamedTuple):
+    """What a function returned: a tree structure (`wengert.trees`), and its leaves."""
+
+    structure: Any
+    leaves: tuple[Leaf | Fixed, ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Code:
     """A Program as statements, from its arguments to its results.
@@ -171,6 +194,8 @@ class Code:
         The dependent variables.
     kept
         The variables whose values are returned beside the results.
+    form
+        What a branch returns, each array in memory of its own.
     numbers
         The variables that are numbers, those of the code that this one continues included.
     after
@@ -181,6 +206,7 @@ class Code:
     statements: tuple[Statement, ...]
     outputs: tuple[Atom, ...]
     kept: tuple[Var, ...] = ()
+    form: ResultForm | None = None
     numbers: frozenset[Var] = frozenset()
     after: tuple[Code, Exit] | None = None
 
@@ -206,22 +232,8 @@ class Code:
 # ---- The lowering ----
 
 
-def lower(
-    program: WengertList, kept: Sequence[Var] = (), is_branch: bool = False, after: tuple[Code, Exit] | None = None
-) -> Code:
-    """Lower a Program to statements.
-
-    Parameters
-    ----------
-    kept
-        Variables whose values are returned beside the results.
-    is_branch
-        Lower it as a branch: decisions first, and exits in the place of checks.
-    after
-        The code that this branch continues, and where it was left.
-    """
-    if is_branch or after is not None:
-        return _Branch(program, after).code()
+def lower(program: WengertList, kept: Sequence[Var] = ()) -> Code:
+    """Lower a Program to statements; the code returns the values of the `kept` variables beside the results."""
     stay = {*program.inputs, *program.outputs, *kept}
     return Code(program, _with_frees(list(_in_order(program)), stay), program.outputs, tuple(kept))
 
@@ -281,6 +293,11 @@ def _with_frees(statements: Sequence[Statement], stay: Iterable[Atom]) -> tuple[
     return tuple(reversed_[::-1])
 
 
+def lower_branch(program: WengertList, form: ResultForm | None = None, after: tuple[Code, Exit] | None = None) -> Code:
+    """Lower a Program to one branch of a function, which continues other code where it was left by an exit."""
+    return _Branch(program, after).code(form)
+
+
 class _Branch:
     """The lowering of a branch.
 
@@ -311,7 +328,7 @@ class _Branch:
         else:
             self._continue(*after)
 
-    def code(self) -> Code:
+    def code(self, form: ResultForm | None) -> Code:
         """Return the code."""
         places = {line: k for k, line in enumerate(self.program.lines)}
         guards = {guard: k for k, guard in enumerate(self.program.guards)}
@@ -328,7 +345,7 @@ class _Branch:
         statements = _with_frees(self.statements, {*self.program.inputs, *outputs, *self.taken})
         if self.taken:
             statements = (Take(tuple(self.taken)), *statements)
-        return Code(self.program, statements, outputs, (), frozenset(self.numbers), self.after)
+        return Code(self.program, statements, outputs, (), form, frozenset(self.numbers), self.after)
 
     def _sort_reads(self) -> None:
         """Find the scalars that arithmetic reads, and those that are read by decisions alone."""

@@ -14,23 +14,25 @@ def step(x0):
     u1 = c0 * x0
     return (u1,)
 
-A `BranchScript` is the code of one branch of a function; constants stand in it, and scalars of double precision are
-Python's own numbers, on which arithmetic takes a tenth of the time.
+The code of one branch of a function (`write_branch`) has its constants in it, and its numbers are Python's own, on
+which arithmetic takes a tenth of the time.
 """
 
 from __future__ import annotations
 
+import itertools
 import keyword
 import math
 import operator
 import re
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
-from wengert.program.code import Add, Call, Check, CheckFinite, Code, Enter, Exit, Free, Take, Zeros, lower
+from wengert.program.code import Add, Call, Check, CheckFinite, Code, Enter, Exit, Fixed, Free, Leaf, Take, Zeros, lower
 from wengert.program.interpretation import fail_at
 from wengert.program.lines import Atom, Line, Packing, Var, WengertList
 from wengert.program.primitive import Primitive, Recordable, as_value
@@ -52,10 +54,6 @@ _OPERATORS: Mapping[Callable[..., Any], str] = {
 }
 """Primitives that are written as operators: an operator is faster than a call."""
 _DOUBLES = frozenset({np.dtype(float), np.dtype(complex)})
-
-Layout = tuple[Any, ...]
-"""Where the results of a Program stand in what the function returned: ``("leaf", k, kind)``, ``("constant", value)``,
-``("tuple", layouts)``, ``("list", layouts)``, ``("dict", keys, layouts)`` or ``("tree", unflatten, layouts)``."""
 
 
 def compiled(text: str, title: str) -> types.CodeType:
@@ -88,12 +86,13 @@ class Script:
     __slots__ = ("_code", "_globals", "_names", "lines", "text")
 
     def __init__(self, program: WengertList, kept: Sequence[Var] | None = None, packed: bool = False) -> None:
-        printer = _StepPrinter(lower(program, kept or ()), kept is not None, packed)
+        names = {var: f"x{k}" for k, var in enumerate(program.inputs)}
+        printer = _Printer(lower(program, kept or ()), names, True, packed, kept is not None)
         self.text = "\n".join(printer.text)
         """The source of the function."""
         self.lines = tuple(printer.lines)
         """For each line of the source, which line of the Program it computes, and the names of the operands."""
-        self._globals = printer.globals
+        self._globals = (*printer.constants, *[f"g{k}" for k in range(len(program.guards))])
         """The global names whose values differ between Programs, in the order of `_particulars`."""
         self._code = compiled(self.text, program.name)
         self._names = printer.names
@@ -128,66 +127,83 @@ def enter(packing: Packing, value: Any) -> Any:
     return packing.checked(value)
 
 
-class BranchScript:
-    """The code of one branch of a function, which continues another or takes all arguments.
+def write_branch(code: Code, names: dict[Var, str]) -> tuple[str, Callable[..., Callable[..., Any]]]:
+    """Write the code of one branch of a function.
 
-    The function returns what `layout` says, each array in memory of its own, or else what the exit returns by which the
-    code is left.  It raises FloatingPointError if NumPy would have warned of a number.
-
-    Attributes
+    Parameters
     ----------
-    code
-        The statements.
-    text
-        The source of the function.
     names
-        By variable, its name: in this code, and in all that may continue it.
+        The names of the variables of all branches; those of this one are entered.
+
+    Returns
+    -------
+    text
+        The source of a function of the arguments, or of the values by name where other code was left.
+    compile_
+        Compiles it: takes the exits, each a function of the values by name, and returns a function that returns the
+        result, or else what the exit returns by which it is left.  It raises FloatingPointError if NumPy would have
+        warned of a number.
     """
+    if code.after is None:
+        names.update((var, f"x{k}") for k, var in enumerate(code.inputs))
+    printer = _Printer(code, names)
+    text = "\n".join(printer.text)
 
-    __slots__ = ("_names", "code", "names", "text")
+    def compile_(exits: Sequence[Callable[[dict[str, Any]], Any]]) -> Callable[..., Any]:
+        names = {**printer.names, **printer.constants, **{f"e{k}": exit_ for k, exit_ in enumerate(exits)}}
+        return types.FunctionType(compiled(text, code.program.name), names)
 
-    def __init__(self, code: Code, layout: Layout, names: dict[Var, str]) -> None:
-        printer = _BranchPrinter(code, layout, names)
-        self.code, self.text, self.names = code, "\n".join(printer.text), names
-        self._names = printer.names
-
-    def function(self, exits: Sequence[Callable[[dict[str, Any]], Any]]) -> Callable[..., Any]:
-        """Return the compiled function; each exit takes the values computed so far, by name."""
-        names = self._names | {f"e{k}": exit_ for k, exit_ in enumerate(exits)}
-        return types.FunctionType(compiled(self.text, self.code.program.name), names)
+    return text, compile_
 
 
 class _Printer:
     """Prints the statements of Code as the source of a function.
 
-    `names` are the globals of the function, and `called` the names of variables.
+    `names` are the globals of the function, `constants` those that belong to one Program, and `called` the names of
+    variables.  In `shared` code, which fits all Programs of one structure, all constants and parameters are globals.
     """
 
-    def __init__(self, code: Code, called: dict[Var, str]) -> None:
-        self.code, self.called = code, called
+    def __init__(
+        self, code: Code, called: dict[Var, str], shared: bool = False, packed: bool = False, with_kept: bool = False
+    ) -> None:
+        self.code, self.called, self.shared, self.packed = code, called, shared, packed
         self.text: list[str] = []
         self.lines: list[tuple[int | None, tuple[str, ...]]] = []
         self.names: dict[str, Any] = dict(_GLOBALS)
+        self.constants: dict[str, Any] = {}
+        self.exits = 0
+        self.fresh = {var for line in code.lines() if line.primitive.fresh for var in line.outputs}
+        """The results that are memory of their own; one that has been returned is taken out."""
+        arguments = ["v"] if code.after else list(map(called.__getitem__, code.inputs))
+        if packed:
+            arguments = [f"a{k}" for k in range(len(code.program.arguments))]
+        self.write(f"def {'step' if shared else 'branch'}({', '.join(arguments)}):")
+        for statement in code.statements:
+            _WRITTEN[type(statement)](self, statement)
+        returned = self.returned()
+        if with_kept:
+            returned += f", (mark, {self.listed(code.kept)})"
+        self.write(f"    return {returned}")
 
     def write(self, text: str, place: int | None = None, operands: Sequence[str] = ()) -> None:
         """Write one line, which computes the line of the Program at `place`."""
         self.text.append(text)
         self.lines.append((place, tuple(operands)))
 
-    def write_statements(self) -> None:
-        """Write all statements."""
-        for statement in self.code.statements:
-            _WRITTEN[type(statement)](self, statement)
-
     # -- Names --
 
     def constant(self, value: Any) -> str:
-        """Return the expression of a constant or parameter."""
-        raise NotImplementedError
+        """Return the expression of a constant or parameter: written out where it is short."""
+        text = None if self.shared else _literal(value)
+        if text is None:
+            text = f"c{len(self.constants)}"
+            self.constants[text] = value
+        return text
 
     def subscript(self, index: tuple[Any, ...]) -> str:
         """Return the expression of an index."""
-        return self.constant(index)
+        parts = [None] if self.shared else [_literal(item, True) for item in index]
+        return self.constant(index) if None in parts or not parts else ", ".join(map(str, parts))
 
     def name(self, atom: Atom) -> str:
         """Return the expression of an atom."""
@@ -309,26 +325,40 @@ class _Printer:
         """Write that variables are deleted."""
         self.write(f"    del {', '.join(map(self.name, free.variables))}")
 
-    def test(self, check: Check) -> str:
-        """Return the expression that holds where a decision falls otherwise."""
-        value, name = check.guard.value, self.name(check.guard.var)
-        return f"{'not ' * value}{name}" if type(value) is bool else f"int({name}) != {value}"
-
-    def enter(self, enter: Enter) -> None:
-        """Write how an argument is taken."""
-        raise NotImplementedError
-
     def check(self, check: Check) -> None:
-        """Write the check of a decision."""
-        raise NotImplementedError
-
-    def exit(self, exit_: Exit) -> None:
-        """Write where the code is left."""
-        raise NotImplementedError
+        """Write the check of a decision, or the exit where it is not taken again."""
+        value, name = check.guard.value, self.name(check.guard.var)
+        if type(value) is bool:
+            test = f"{'not ' * value}{name}"
+        else:
+            test = f"int({name}) != {f'g{check.place}.value' if self.shared else value}"
+        if isinstance(check, Exit):
+            values = "locals()" if self.code.after is None else "{**v, **locals()}"
+            self.write(f"    if {test}: return e{self.exits}({values})")
+            self.exits += 1
+        else:
+            self.write(f"    if {test}:")
+            self.write(f"        fail_at(g{check.place}, {name})")
 
     def take(self, take: Take) -> None:
-        """Write where the values of earlier code come from."""
-        raise NotImplementedError
+        """Write that values of earlier code are taken over."""
+        for name in map(self.name, take.variables):
+            self.write(f'    {name} = v["{name}"]')
+
+    def enter(self, enter: Enter) -> None:
+        """Write how an argument is unpacked, where that needs anything."""
+        argument, k = enter.argument, enter.place
+        if not self.packed:
+            for name in [self.name(atom) for atom in argument.atoms if atom in self.code.numbers]:
+                self.write(f"    {name} = float({name})")
+            return
+        name = self.name(argument.atoms[0]) if argument.whole else f"a{k}"
+        fits = f"ndarray and a{k}.shape == {argument.shape}" if argument.shape else "float64"
+        self.names[f"packing{k}"] = argument
+        self.write(f"    {name} = a{k} if type(a{k}) is {fits} else enter(packing{k}, a{k})")
+        if not argument.whole:
+            flat = name if len(argument.shape) == 1 else f"{name}.ravel()"
+            self.write(f"    ({self.listed(argument.atoms)}) = {flat}")
 
     def check_finite(self, check: CheckFinite) -> None:
         """Write the check of numbers."""
@@ -336,151 +366,71 @@ class _Printer:
         total = f"({total})" if len(check.variables) > 1 else total
         self.write(f"    if {total} * 0.0 != 0.0: raise FloatingPointError")
 
-
-_WRITTEN: Mapping[type, Callable[[_Printer, Any], None]] = {
-    Enter: lambda printer, statement: printer.enter(statement),
-    Take: lambda printer, statement: printer.take(statement),
-    Call: _Printer.call,
-    Zeros: _Printer.zeros,
-    Add: _Printer.add,
-    Check: lambda printer, statement: printer.check(statement),
-    Exit: lambda printer, statement: printer.exit(statement),
-    CheckFinite: _Printer.check_finite,
-    Free: _Printer.free,
-}
-
-
-class _StepPrinter(_Printer):
-    """Prints code for all Programs of one structure: constants and parameters are globals, listed in `globals`."""
-
-    def __init__(self, code: Code, with_kept: bool, packed: bool) -> None:
-        super().__init__(code, {var: f"x{k}" for k, var in enumerate(code.inputs)})
-        self.packed = packed
-        self.globals: list[str] = []
-        arguments = [f"a{k}" for k in range(len(code.program.arguments))] if packed else self.called.values()
-        self.write(f"def step({', '.join(arguments)}):")
-        self.write_statements()
-        returned = self.packed_results() if packed else f"({self.listed(code.outputs)})"
-        self.globals += [f"g{k}" for k in range(len(code.program.guards))]
-        if with_kept:
-            returned += f", (mark, {self.listed(code.kept)})"
-        self.write(f"    return {returned}")
-
-    def constant(self, value: Any) -> str:
-        name = f"c{len(self.globals)}"
-        self.globals.append(name)
-        return name
-
-    def test(self, check: Check) -> str:
-        value = check.guard.value
-        return (
-            super().test(check) if type(value) is bool else f"int({self.name(check.guard.var)}) != g{check.place}.value"
-        )
-
-    def check(self, check: Check) -> None:
-        self.write(f"    if {self.test(check)}:")
-        self.write(f"        fail_at(g{check.place}, {self.name(check.guard.var)})")
-
-    def enter(self, enter: Enter) -> None:
-        if not self.packed:
-            return
-        argument, k = enter.argument, enter.place
-        name = self.name(argument.atoms[0]) if argument.whole else f"a{k}"
-        fits = (
-            f"type(a{k}) is ndarray and a{k}.shape == {argument.shape}" if argument.shape else f"type(a{k}) is float64"
-        )
-        self.names[f"packing{k}"] = argument
-        self.write(f"    {name} = a{k} if {fits} else enter(packing{k}, a{k})")
-        if not argument.whole:
-            flat = name if len(argument.shape) == 1 else f"{name}.ravel()"
-            self.write(f"    ({self.listed(argument.atoms)}) = {flat}")
-
-    def packed_results(self) -> str:
-        """Return the results as the Program lays them out."""
-        program, written = self.code.program, []
-        for k, result in enumerate(program.results):
-            if result.whole:
-                written.append(self.name(result.atoms[0]))
-                continue
-            self.names[f"dtype{k}"] = result.dtype
-            flat = f"array(({self.listed(result.atoms)}), dtype{k})"
-            written.append(flat if len(result.shape) == 1 else f"{flat}.reshape({result.shape})")
-        return written[0] if program.single else f"({''.join([f'{text}, ' for text in written])})"
-
-
-class _BranchPrinter(_Printer):
-    """Prints the code of one branch: constants and parameters are written out where they are short."""
-
-    def __init__(self, code: Code, layout: Layout, called: dict[Var, str]) -> None:
-        if code.after is None:
-            called.update((var, f"x{k}") for k, var in enumerate(code.inputs))
-        super().__init__(code, called)
-        self.left = 0
-        self.fresh = {var for line in code.lines() if line.primitive.fresh for var in line.outputs}
-        """The results that are memory of their own; one that has been returned is taken out."""
-        self.write(f"def branch({'v' if code.after else ', '.join([called[var] for var in code.inputs])}):")
-        self.write_statements()
-        self.write(f"    return {self.returned(layout)}")
-
-    def constant(self, value: Any) -> str:
-        literal = _literal(value)
-        if literal is None:
-            literal = f"c{len(self.names) - len(_GLOBALS) + 1}"
-            self.names[literal] = value
-        return literal
-
-    def subscript(self, index: tuple[Any, ...]) -> str:
-        parts = [_sliced(item) if type(item) is slice else _literal(item) for item in index]
-        return self.constant(index) if None in parts or not parts else ", ".join(map(str, parts))
-
-    def enter(self, enter: Enter) -> None:
-        (var,) = enter.argument.atoms
-        if var in self.code.numbers:
-            self.write(f"    {self.name(var)} = float({self.name(var)})")
-
-    def take(self, take: Take) -> None:
-        for var in take.variables:
-            self.write(f'    {self.name(var)} = v["{self.name(var)}"]')
-
-    def exit(self, exit_: Exit) -> None:
-        values = "locals()" if self.code.after is None else "{**v, **locals()}"
-        self.write(f"    if {self.test(exit_)}: return e{self.left}({values})")
-        self.left += 1
-
     # -- The result --
 
-    def returned(self, layout: Layout) -> str:
-        """Return the expression of what the function returned."""
-        form = layout[0]
-        if form == "leaf":
-            return self.result(self.code.outputs[layout[1]], layout[2])
-        if form == "constant":
-            copied = '.copy("K")' * (type(layout[1]) is np.ndarray)
-            return self.constant(layout[1]) + copied
-        parts = [self.returned(part) for part in layout[-1]]
-        if form == "tuple":
-            return f"({''.join([f'{part}, ' for part in parts])})"
-        if form == "list":
-            return f"[{', '.join(parts)}]"
-        if form == "dict":
-            keys = map(self.constant, layout[1])
-            return f"{{{', '.join([f'{key}: {part}' for key, part in zip(keys, parts, strict=True)])}}}"
-        return f"{self.constant(layout[1])}([{', '.join(parts)}])"
+    def returned(self) -> str:
+        """Return the expression of the result: of the form of the function's, of the Program's, or a tuple."""
+        code = self.code
+        if code.form is not None:
+            return self.built(code.form.structure, map(self.leaf, code.form.leaves))
+        if not self.packed:
+            return f"({self.listed(code.outputs)})"
+        parts = [self.packed_result(result, k) for k, result in enumerate(code.program.results)]
+        return parts[0] if code.program.single else f"({''.join([f'{part}, ' for part in parts])})"
 
-    def result(self, atom: Atom, kind: str) -> str:
-        """Return the expression of one result, of the type that the function returned."""
+    def packed_result(self, result: Packing, k: int) -> str:
+        """Return the expression of one result as the Program lays it out."""
+        if result.whole:
+            return self.name(result.atoms[0])
+        self.names[f"dtype{k}"] = result.dtype
+        flat = f"array(({self.listed(result.atoms)}), dtype{k})"
+        return flat if len(result.shape) == 1 else f"{flat}.reshape({result.shape})"
+
+    def built(self, structure: Any, leaves: Iterator[str]) -> str:
+        """Return the expression of a tree."""
+        if structure.is_leaf():
+            return next(leaves)
+        if structure.type not in (tuple, list, dict):
+            parts = list(itertools.islice(leaves, structure.num_leaves))
+            return f"{self.constant(structure)}.unflatten([{', '.join(parts)}])" if structure.num_nodes > 1 else "None"
+        parts = [self.built(child, leaves) for child in structure.children()]
+        if structure.type is tuple:
+            return f"({''.join([f'{part}, ' for part in parts])})"
+        if structure.type is list:
+            return f"[{', '.join(parts)}]"
+        places = structure.one_level().unflatten(range(len(parts)))  # by key, in the order of insertion
+        return f"{{{', '.join([f'{self.constant(key)}: {parts[k]}' for key, k in places.items()])}}}"
+
+    def leaf(self, leaf: Leaf | Fixed) -> str:
+        """Return the expression of one leaf, of the type that the function returned."""
+        if isinstance(leaf, Fixed):
+            return self.constant(leaf.value) + '.copy("K")' * (type(leaf.value) is np.ndarray)
+        atom, kind = self.code.outputs[leaf.place], leaf.kind
         name, is_number = self.name(atom), atom in self.code.numbers
         if kind in ("float", "int", "bool", "complex"):
             return name if is_number and kind == "float" else f"{kind}({name})"
-        if kind == "array without dimensions":
+        if kind == "0-d array":
             return f"array({name})"
         if kind == "array":
             is_own = atom in self.fresh
             self.fresh.discard(atom)
             return name if is_own else f'{name}.copy("K")'
-        if is_number:
-            return f"{'bool_' if atom.dtype == bool else 'float64'}({name})"  # type: ignore[union-attr]
+        if isinstance(atom, Var) and is_number:
+            return f"{'bool_' if atom.dtype == bool else 'float64'}({name})"
         return name if isinstance(atom, Var) and atom not in self.code.inputs else f"as_value({name})"
+
+
+_WRITTEN: Mapping[type, Callable[[_Printer, Any], None]] = {
+    Enter: _Printer.enter,
+    Take: _Printer.take,
+    Call: _Printer.call,
+    Zeros: _Printer.zeros,
+    Add: _Printer.add,
+    Check: _Printer.check,
+    Exit: _Printer.check,
+    CheckFinite: _Printer.check_finite,
+    Free: _Printer.free,
+}
 
 
 _INDEX, _ITEM = "{0}[{index}]", "{0}.item({index})"
@@ -504,26 +454,25 @@ _GLOBALS: Mapping[str, Any] = {
 """The names that all code may use."""
 
 
-def _literal(value: Any) -> str | None:
-    """Write a short constant out; None for one that must be a global."""
+def _literal(value: Any, in_index: bool = False) -> str | None:
+    """Write a short constant out, or a part of an index; None for one that must be a global."""
     kind = type(value)
     if kind in (int, bool, str) or value is None or (kind is float and math.isfinite(value)):
-        return f"({value!r})" if kind in (int, float) and repr(value).startswith("-") else repr(value)
+        text = repr(value)
+        return f"({text})" if kind in (int, float) and text.startswith("-") and not in_index else text
     if value is Ellipsis:
         return "..."
     if kind is tuple:
-        parts = [_literal(item) for item in value]
+        parts = [_literal(item, True) for item in value]
         return None if None in parts else f"({', '.join(map(str, parts))}{',' * (len(parts) == 1)})"
+    if (
+        kind is slice
+        and in_index
+        and all(type(part) in (int, NoneType) for part in (value.start, value.stop, value.step))
+    ):
+        start, stop, step = ["" if part is None else str(part) for part in (value.start, value.stop, value.step)]
+        return f"{start}:{stop}{f':{step}' * bool(step)}"
     return None
-
-
-def _sliced(item: slice) -> str | None:
-    """Write a slice out as it stands in an index; None for one of other parts than integers."""
-    parts = (item.start, item.stop, item.step)
-    if not all(part is None or type(part) is int for part in parts):
-        return None
-    start, stop, step = ["" if part is None else str(part) for part in parts]
-    return f"{start}:{stop}{f':{step}' * bool(step)}"
 
 
 def _takes_double(atom: Atom) -> bool:
