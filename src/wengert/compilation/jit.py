@@ -37,7 +37,7 @@ import numpy as np
 from wengert import trees
 from wengert.compilation.branches import Exit, Tree
 from wengert.compilation.environment import PRINTS, Environment, Reading, is_clock
-from wengert.compilation.signatures import Arguments, Returned, built, with_types
+from wengert.compilation.signatures import Arguments, Result
 from wengert.errors import (
     ArgumentError,
     BranchError,
@@ -284,7 +284,7 @@ class Jitted(Transformed):
         return result
 
     def _tell_branches(self, leave: Exit | None) -> None:
-        place = None if leave is None else leave.guard.place
+        place = None if leave is None else leave.statement.guard.place
         self._tell(
             ("branches", place),
             f"{self._name} takes more than {self.max_branches} branches; here one more:",
@@ -301,25 +301,25 @@ class Jitted(Transformed):
         It continues where another was left, or else is a root beside those that there were.
         """
         environment = signature.environment
-        returned = Returned(arguments, environment)
+        returned = Result(arguments, environment)
         before = environment.states()
         with _overhearing(environment) as heard:
             current_context().alarms = 0
             trace = _raising(run, (self.function, args, kwargs, (), True, arguments, returned))
         self._demand_pure(environment, before, heard, arguments)
         program = trace.program()
-        results = [group.parts[0].value for group in trace.results]
-        result, layout = built(returned.layout, results), returned.layout
+        result = returned.build([group.parts[0].value for group in trace.results])
         if any(type(value) in (float, complex) for value in arguments.values):
             plain = self.function(*args, **kwargs)  # on Python's own numbers: what is of which type?
             if _is_mixed(program) or not _agree(result, plain):
                 signature.fixes_floats = True
                 return plain
-            result, layout = plain, with_types(layout, plain)
+            returned.take_types(plain)
+            result = plain
         with self._lock:
             tree = signature.tree
             if len(tree.roots) == roots if leave is None else leave.continuation is None:
-                tree.add(program, layout, leave)  # or else another thread has been faster
+                tree.add(program, returned.form, leave)  # or else another thread has been faster
         return result
 
     def _demand_pure(
@@ -431,7 +431,7 @@ class _Signature:
         self.arrays, self.statics, self.environment = arguments.arrays, arguments.statics, environment
         self.holds = environment.unchanged if arguments.objects else _always
         self.restarts = restarts
-        self.tree = Tree([type(value) for value in arguments.values])
+        self.tree = Tree()
         self.names = arguments.names()
         self._fixed = {arguments.name_of(k): value for k, (_, value) in arguments.statics.items()}
         self._test = arguments.test()

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from wengert import trees
-from wengert.compilation.branches import Layout
 from wengert.compilation.environment import Environment
 from wengert.errors import ArgumentError, ResultError, caller, explain_at
 from wengert.program import Recordable
+from wengert.program.code import Fixed, Leaf, ResultForm
 from wengert.tracing import Traced, holds_traced, innermost, join, parameter_names
 
 Function = Callable[..., Any]
@@ -189,82 +189,63 @@ class _Same:
 # ---- Results ----
 
 
-class Returned:
-    """Takes a result apart: what is traced becomes results of the Program, everything else stays in a layout."""
+class Result:
+    """The result of a function, taken apart: its traced leaves become results of the Program.
+
+    Attributes
+    ----------
+    form
+        The tree structure of the result, and its leaves.
+    """
 
     def __init__(self, arguments: Arguments, environment: Environment) -> None:
         self._arguments, self._environment = arguments, environment
-        self.layout: Layout = ()
         self.structure: Any = ()  # that of several results, whatever their number
+        self.form = ResultForm(None, ())
 
     def __call__(self, returned: Any) -> list[tuple[str, Any]]:
-        self._results: list[tuple[str, Any]] = []
-        self.layout = self._layout_of(returned)
-        return self._results
+        """Return the traced leaves of a result, which have no names."""
+        traced: list[tuple[str, Any]] = []
+        flat, structure = trees.flatten(returned)
+        self.form = ResultForm(structure, tuple([self._leaf(value, traced) for value in flat]))
+        return traced
 
-    def _layout_of(self, value: Any) -> Layout:
+    def _leaf(self, value: Any, traced: list[tuple[str, Any]]) -> Leaf | Fixed:
         kind = type(value)
         if kind is Traced or (kind is ndarray and value.dtype.hasobject and holds_traced(value)):
             value = join(value)
             if value.index >= 0:
-                self._results.append(("", value))
-                plain = innermost(value)
-                form = (
-                    "array" if value.shape else "scalar" if type(plain) is not ndarray else "array without dimensions"
-                )
-                return "leaf", len(self._results) - 1, form
+                traced.append(("", value))
+                is_scalar = type(innermost(value)) is not ndarray
+                return Leaf(len(traced) - 1, "array" if value.shape else "scalar" if is_scalar else "0-d array")
             value = innermost(value)
             kind = type(value)
-        if kind in (tuple, list):
-            return kind.__name__, [self._layout_of(item) for item in value]
-        if kind is dict:
-            return "dict", list(value), [self._layout_of(item) for item in value.values()]
-        if kind in (int, float, complex, bool, type(None)) or isinstance(value, np.generic):
-            return "constant", value
+        if kind in (int, float, complex, bool) or isinstance(value, np.generic):
+            return Fixed(value)
         if kind is ndarray and not value.dtype.hasobject:
-            return "constant", value.copy("K")
-        if kind is str and self._is_fixed(value):
-            return "constant", value
-        leaves, structure = trees.flatten(value)
-        if structure.is_leaf():
-            what = "a text that was made while it was traced" if isinstance(value, str) else f"a {kind.__name__}"
-            instead = "Return arrays, numbers, and trees of them; make the rest outside."
-            raise ResultError(explain_at(caller(), f"a jitted function returned {what}:", instead))
-        return "tree", structure, [self._layout_of(leaf) for leaf in leaves]
+            return Fixed(value.copy("K"))
+        if kind is str and self._is_literal(value):
+            return Fixed(value)
+        what = "a text that was made while it was traced" if isinstance(value, str) else f"a {kind.__name__}"
+        instead = "Return arrays, numbers, and trees of them; make the rest outside."
+        raise ResultError(explain_at(caller(), f"a jitted function returned {what}:", instead))
 
-    def _is_fixed(self, text: str) -> bool:
-        """Tell whether a text was written in the code or passed, and so cannot have been made of a value."""
+    def _is_literal(self, text: str) -> bool:
+        """Return whether a text stands in the code or was passed, and so cannot have been made of a value."""
         return any(text is c for code in self._environment.codes for c in code.co_consts) or any(
             text is leaf for leaf in self._arguments.flat
         )
 
+    def build(self, values: Sequence[Any]) -> Any:
+        """Build the result as the function returned it of the results of the Program; copy each array."""
+        leaves = [values[leaf.place] if isinstance(leaf, Leaf) else leaf.value for leaf in self.form.leaves]
+        return trees.unflatten(self.form.structure, [v.copy("K") if type(v) is ndarray else v for v in leaves])
 
-def built(layout: Layout, values: Sequence[Any]) -> Any:
-    """Put results together as the function returned them, each array of its own memory."""
-    form = layout[0]
-    if form == "leaf":
-        value = values[layout[1]]
-        return value.copy("K") if type(value) is ndarray else value
-    if form == "constant":
-        return layout[1].copy("K") if type(layout[1]) is ndarray else layout[1]
-    parts = [built(part, values) for part in layout[-1]]
-    if form == "tuple":
-        return tuple(parts)
-    if form == "list":
-        return parts
-    return dict(zip(layout[1], parts, strict=True)) if form == "dict" else trees.unflatten(layout[1], parts)
-
-
-def with_types(layout: Layout, result: Any) -> Layout:
-    """Return a layout in which results are of the types of those of the plain function."""
-    form = layout[0]
-    if form == "leaf":
-        kind = type(result)
-        return ("leaf", layout[1], kind.__name__) if kind in (float, complex, bool, int) else layout
-    if form == "constant":
-        return ("constant", result) if type(result) in (float, complex, bool, int) else layout
-    if form == "tree":
-        items: Sequence[Any] = trees.flatten(result)[0]
-    else:
-        items = list(result.values()) if form == "dict" else result
-    return *layout[:-1], [with_types(part, item) for part, item in zip(layout[-1], items, strict=True)]
+    def take_types(self, result: Any) -> None:
+        """Let the numbers of the result be of the types that the plain function returned."""
+        leaves: list[Leaf | Fixed] = []
+        for leaf, value in zip(self.form.leaves, trees.flatten(result)[0], strict=True):
+            if type(value) in (float, complex, bool, int):
+                leaf = Leaf(leaf.place, type(value).__name__) if isinstance(leaf, Leaf) else Fixed(value)
+            leaves.append(leaf)
+        self.form = ResultForm(self.form.structure, tuple(leaves))

@@ -1,4 +1,4 @@
-"""Compiled: a Program as a fast Python function, with a local variable for each variable and a line for each line.
+"""Compiled: Code as a fast Python function, with a local variable for each variable and a line for each line.
 
 A `Script` is the code alone, and fits all Programs of one structure.  The constants, parameters and guards of a Program
 are the globals of its function.
@@ -11,34 +11,55 @@ are the globals of its function.
 (3.0,)
 >>> print(Script(doubled).text)
 def step(x0):
-    u0 = c0 * x0
-    return (u0,)
+    u1 = c0 * x0
+    return (u1,)
+
+The code of one branch of a function (`write_branch`) has its constants in it, and its numbers are Python's own, on
+which arithmetic takes a tenth of the time.
 """
 
 from __future__ import annotations
 
+import itertools
+import keyword
+import math
 import operator
+import re
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
-from wengert.program.code import Call, Check, Code, Enter, lower
+from wengert.program.code import Add, Call, Check, CheckFinite, Code, Enter, Exit, Fixed, Free, Leaf, Take, Zeros, lower
 from wengert.program.interpretation import fail_at
-from wengert.program.lines import Line, Packing, Var, WengertList
-from wengert.program.primitive import Recordable, as_value
+from wengert.program.lines import Atom, Line, Packing, Var, WengertList
+from wengert.program.primitive import Primitive, Recordable, as_value
 from wengert.program.provenance import ORIGIN
 
-_OPERATORS: Mapping[Any, str] = {
+_OPERATORS: Mapping[Callable[..., Any], str] = {
     operator.add: "{} + {}",
     operator.sub: "{} - {}",
     operator.mul: "{} * {}",
     operator.truediv: "{} / {}",
     operator.pow: "{} ** {}",
     operator.neg: "-{}",
+    np.greater: "{} > {}",
+    np.greater_equal: "{} >= {}",
+    np.less: "{} < {}",
+    np.less_equal: "{} <= {}",
+    np.equal: "{} == {}",
+    np.not_equal: "{} != {}",
 }
 """Primitives that are written as operators: an operator is faster than a call."""
+_DOUBLES = frozenset({np.dtype(float), np.dtype(complex)})
+
+
+def compiled(text: str, title: str) -> types.CodeType:
+    """Compile the source of one function to its code object."""
+    module = compile(text, f"<wengert {title}>", "exec")
+    return next(constant for constant in module.co_consts if isinstance(constant, types.CodeType))
 
 
 def straight(program: WengertList) -> Callable[..., tuple[Any, ...]]:
@@ -65,18 +86,16 @@ class Script:
     __slots__ = ("_code", "_globals", "_names", "lines", "text")
 
     def __init__(self, program: WengertList, kept: Sequence[Var] | None = None, packed: bool = False) -> None:
-        printer = _Printer(lower(program, kept or ()), kept is not None, packed)
+        names = {var: f"x{k}" for k, var in enumerate(program.inputs)}
+        printer = _Printer(lower(program, kept or ()), names, True, packed, kept is not None)
         self.text = "\n".join(printer.text)
         """The source of the function."""
         self.lines = tuple(printer.lines)
         """For each line of the source, which line of the Program it computes, and the names of the operands."""
-        self._globals = printer.globals
+        self._globals = (*printer.constants, *[f"g{k}" for k in range(len(program.guards))])
         """The global names whose values differ between Programs, in the order of `_particulars`."""
-        names = printer.names
-        exec(compile(self.text, f"<wengert {program.name}>", "exec"), names)
-        self._code: types.CodeType = names.pop("step").__code__  # or else it would hold itself
-        del names["__builtins__"]
-        self._names = names
+        self._code = compiled(self.text, program.name)
+        self._names = printer.names
 
     def of(self, program: WengertList, mark: Any = None) -> Callable[..., Any]:
         """Return the compiled function of a Program of the structure that the code was written for."""
@@ -85,6 +104,16 @@ class Script:
         names["mark"] = mark
         names[ORIGIN] = self.lines, program.lines
         return types.FunctionType(self._code, names)
+
+
+def _particulars(program: WengertList) -> list[Any]:
+    """Return the particulars of a Program: its constants and parameters in the order of the lines, and its guards."""
+    values: list[Any] = []
+    for line in program.lines:
+        values += [atom.value for atom in line.inputs if not isinstance(atom, Var)]
+        values += line.params.values()
+    values += [atom.value for atom in program.outputs if not isinstance(atom, Var)]
+    return [*values, *program.guards]
 
 
 class Traced(Exception):  # noqa: N818 - not an error: the lines are to be recorded
@@ -98,110 +127,356 @@ def enter(packing: Packing, value: Any) -> Any:
     return packing.checked(value)
 
 
-class _Printer:
-    """Writes code as the source of a function `step`."""
+def write_branch(code: Code, names: dict[Var, str]) -> tuple[str, Callable[..., Callable[..., Any]]]:
+    """Write the code of one branch of a function.
 
-    def __init__(self, code: Code, with_kept: bool, packed: bool) -> None:
+    Parameters
+    ----------
+    names
+        The names of the variables of all branches; those of this one are entered.
+
+    Returns
+    -------
+    text
+        The source of a function of the arguments, or of the values by name where other code was left.
+    compile_
+        Compiles it: takes the exits, each a function of the values by name, and returns a function that returns the
+        result, or else what the exit returns by which it is left.  It raises FloatingPointError if NumPy would have
+        warned of a number.
+    """
+    if code.after is None:
+        names.update((var, f"x{k}") for k, var in enumerate(code.inputs))
+    printer = _Printer(code, names)
+    text = "\n".join(printer.text)
+
+    def compile_(exits: Sequence[Callable[[dict[str, Any]], Any]]) -> Callable[..., Any]:
+        names = {**printer.names, **printer.constants, **{f"e{k}": exit_ for k, exit_ in enumerate(exits)}}
+        return types.FunctionType(compiled(text, code.program.name), names)
+
+    return text, compile_
+
+
+class _Printer:
+    """Prints the statements of Code as the source of a function.
+
+    `names` are the globals of the function, `constants` those that belong to one Program, and `called` the names of
+    variables.  In `shared` code, which fits all Programs of one structure, all constants and parameters are globals.
+    """
+
+    def __init__(
+        self, code: Code, called: dict[Var, str], shared: bool = False, packed: bool = False, with_kept: bool = False
+    ) -> None:
+        self.code, self.called, self.shared, self.packed = code, called, shared, packed
         self.text: list[str] = []
         self.lines: list[tuple[int | None, tuple[str, ...]]] = []
-        self.globals: list[str] = []
-        self.names: dict[str, Any] = {"as_value": as_value, "fail_at": fail_at}
-        self.code = code
-        self.called: dict[Var, str] = {var: f"x{k}" for k, var in enumerate(code.program.inputs)}
-        arguments = [f"a{k}" for k in range(len(code.program.arguments))] if packed else self.called.values()
-        self._write(f"def step({', '.join(arguments)}):")
-        places = {line: k for k, line in enumerate(code.program.lines)}
+        self.names: dict[str, Any] = dict(_GLOBALS)
+        self.constants: dict[str, Any] = {}
+        self.exits = 0
+        self.fresh = {var for line in code.lines() if line.primitive.fresh for var in line.outputs}
+        """The results that are memory of their own; one that has been returned is taken out."""
+        arguments = ["v"] if code.after else list(map(called.__getitem__, code.inputs))
+        if packed:
+            arguments = [f"a{k}" for k in range(len(code.program.arguments))]
+        self.write(f"def {'step' if shared else 'branch'}({', '.join(arguments)}):")
         for statement in code.statements:
-            if isinstance(statement, Call):
-                self._call(statement.line, places[statement.line])
-            elif isinstance(statement, Enter):
-                if packed:
-                    self._enter(statement.argument, statement.place)
-            elif isinstance(statement, Check):
-                self._check(statement)
-            else:
-                self._write(f"    del {', '.join([self.called[var] for var in statement.variables])}")
-        returned = self._leave_packed() if packed else f"({self._listed(code.program.outputs)})"
-        self.globals += [f"g{k}" for k in range(len(code.program.guards))]
+            _WRITTEN[type(statement)](self, statement)
+        returned = self.returned()
         if with_kept:
-            returned += f", (mark, {self._listed(code.kept)})"
-        self._write(f"    return {returned}")
+            returned += f", (mark, {self.listed(code.kept)})"
+        self.write(f"    return {returned}")
 
-    def _write(self, text: str, place: int | None = None, operands: Sequence[str] = ()) -> None:
+    def write(self, text: str, place: int | None = None, operands: Sequence[str] = ()) -> None:
+        """Write one line, which computes the line of the Program at `place`."""
         self.text.append(text)
         self.lines.append((place, tuple(operands)))
 
-    def _global(self, name: str) -> str:
-        self.globals.append(name)
+    # -- Names --
+
+    def constant(self, value: Any) -> str:
+        """Return the expression of a constant or parameter: written out where it is short."""
+        text = None if self.shared else _literal(value)
+        if text is None:
+            text = f"c{len(self.constants)}"
+            self.constants[text] = value
+        return text
+
+    def subscript(self, index: tuple[Any, ...]) -> str:
+        """Return the expression of an index."""
+        parts = [None] if self.shared else [_literal(item, True) for item in index]
+        return self.constant(index) if None in parts or not parts else ", ".join(map(str, parts))
+
+    def name(self, atom: Atom) -> str:
+        """Return the expression of an atom."""
+        return self.called[atom] if isinstance(atom, Var) else self.constant(atom.value)
+
+    def listed(self, atoms: Sequence[Atom]) -> str:
+        """Return the expressions of atoms, as the items of a tuple."""
+        return "".join([f"{self.name(a)}, " for a in atoms]).removesuffix(" ")
+
+    def new_name(self, var: Var) -> str:
+        """Name the result of a line."""
+        self.called[var] = name = f"u{len(self.called) - len(self.code.inputs) + 1}"
         return name
 
-    def _name(self, atom: Any) -> str:
-        return self.called[atom] if isinstance(atom, Var) else self._global(f"c{len(self.globals)}")
+    def function(self, primitive: Primitive) -> str:
+        """Name the function that computes a primitive, by the name of the primitive."""
+        name = re.sub(r"\W", "_", primitive.name)
+        while (
+            keyword.iskeyword(name)
+            or re.fullmatch(r"[a-z]\d*", name)
+            or self.names.get(name, primitive.compute) is not primitive.compute
+        ):
+            name += "_"
+        self.names[name] = primitive.compute
+        return name
 
-    def _listed(self, atoms: Sequence[Any]) -> str:
-        return "".join([f"{self._name(atom)}, " for atom in atoms]).removesuffix(" ")
+    # -- Lines --
 
-    def _call(self, line: Line, place: int) -> None:
-        primitive = line.primitive
-        operands = [self._name(a) for a in line.inputs]
-        sign = _OPERATORS.get(primitive.compute)
-        if sign is not None and not line.params:
-            call = sign.format(*operands)
+    def call(self, call: Call) -> None:
+        """Write a line of the Program."""
+        line, primitive = call.line, call.line.primitive
+        inline = self.inline(line)
+        if call.by_numbers:
+            operands = [self.number(a) for a in line.inputs]
+        elif inline is None or primitive.compute in _OPERATORS:
+            operands = [self.operand(line, a) for a in line.inputs]
         else:
-            self.names[f"p{place}"] = primitive.compute
-            more = [f"**{self._global(f'k{place}')}"] if line.params else []
-            call = f"p{place}({', '.join([*operands, *more])})"
+            operands = [self.name(a) for a in line.inputs]
+        params = {
+            name: self.subscript(value) if inline and name == "index" else self.constant(value)
+            for name, value in line.params.items()
+        }
+        if inline is not None:
+            text = inline.format(*operands, **params)
+        else:
+            written = [*operands, *[f"{name}={value}" for name, value in params.items()]]
+            text = f"{self.function(primitive)}({', '.join(written)})"
         if primitive.multiple:
-            self.called.update((var, f"u{place}_{n}") for n, var in enumerate(line.outputs))
-            left = f"({self._listed(line.outputs)})"
+            left = f"({''.join([f'{self.new_name(var)}, ' for var in line.outputs])})"
         else:
             (var,) = line.outputs
-            self.called[var] = left = f"u{place}"
-            if not (var.shape or (primitive.elementwise and isinstance(primitive.numpy, np.ufunc))):
-                call = f"as_value({call})"
-        self._write(f"    {left} = {call}", place, operands)
+            if not (var.shape or call.by_numbers or inline == _ITEM):
+                text = self.scalar(line, var, text)
+            left = self.new_name(var)
+        self.write(f"    {left} = {text}", call.place, operands)
 
-    def _check(self, check: Check) -> None:
-        value, name = check.guard.value, self.called[check.guard.var]
-        if type(value) is bool:
-            self._write(f"    if {'not ' * value}{name}:")
-        else:
-            self._write(f"    if int({name}) != g{check.place}.value:")
-        self._write(f"        fail_at(g{check.place}, {name})")
+    def inline(self, line: Line) -> str | None:
+        """Return the expression of a line, with places for operands and parameters; None for a call."""
+        primitive, first = line.primitive, line.inputs[0] if line.inputs else None
+        operator = _OPERATORS.get(primitive.compute)
+        if operator is not None:
+            return None if line.params else operator
+        if primitive.inline is None or callable(primitive.inline):
+            return primitive.inline and primitive.inline(line)
+        if len(line.inputs) != 1 or not isinstance(first, Var) or not first.shape:
+            return None  # it is a method of arrays, or an index without computed parts
+        if primitive.inline == _INDEX and line.outputs[0] in self.code.numbers:
+            index = line.params["index"]
+            if len(index) == len(first.shape) and all(type(i) is int for i in index):
+                return _ITEM
+        return primitive.inline
 
-    # -- Arguments and results as the Program lays them out --
+    def operand(self, line: Line, atom: Atom) -> str:
+        """Return the expression of an operand for NumPy: a number is made a NumPy scalar where that matters."""
+        name = self.name(atom)
+        if not isinstance(atom, Var) or atom not in self.code.numbers:
+            return name
+        if atom.dtype == bool:  # another branch only decided on it
+            return f"bool_({name})"
+        others = [a for a in line.inputs if a is not atom]
+        weak = line.primitive.is_ufunc and all(map(_takes_double, others))
+        if line.primitive.compute in _OPERATORS:  # of two Python numbers it would be Python's own
+            weak = weak and any(map(self.is_numpys, others))
+        return name if weak else f"float64({name})"
 
-    def _enter(self, argument: Packing, k: int) -> None:
-        name = self.called[argument.atoms[0]] if argument.whole else f"a{k}"  # type: ignore[index]
-        fits = (
-            f"type(a{k}) is ndarray and a{k}.shape == {argument.shape}" if argument.shape else f"type(a{k}) is float64"
+    def is_numpys(self, atom: Atom) -> bool:
+        """Return whether an operand is a NumPy scalar or array."""
+        if isinstance(atom, Var):
+            return atom not in self.code.numbers
+        return isinstance(atom.value, (np.ndarray, np.generic))
+
+    def number(self, atom: Atom) -> str:
+        """Return the expression of an operand of arithmetic on numbers."""
+        if isinstance(atom, Var) or type(atom.value) in (int, bool, float):
+            return self.name(atom)
+        return self.constant(float(atom.value))
+
+    def scalar(self, line: Line, var: Var, text: str) -> str:
+        """Return the expression of a scalar result of NumPy's as a number or NumPy scalar."""
+        if var in self.code.numbers:
+            return f"float({text})"
+        is_scalar = line.primitive.is_ufunc or (
+            line.primitive.inline == _INDEX and Ellipsis not in line.params["index"]
         )
-        self.names.update({"enter": enter, "ndarray": np.ndarray, "float64": np.float64, f"packing{k}": argument})
-        self._write(f"    {name} = a{k} if {fits} else enter(packing{k}, a{k})")
+        return text if is_scalar else f"as_value({text})"
+
+    # -- Other statements --
+
+    def zeros(self, zeros: Zeros) -> None:
+        """Write the array that terms are added to."""
+        (var,) = zeros.line.outputs
+        self.write(f"    {self.new_name(var)} = zeros({var.shape})")
+
+    def add(self, add: Add) -> None:
+        """Write an addition in place."""
+        self.write(f"    {self.name(add.array)}[{self.subscript(add.index)}] += {self.name(add.value)}")
+
+    def free(self, free: Free) -> None:
+        """Write that variables are deleted."""
+        self.write(f"    del {', '.join(map(self.name, free.variables))}")
+
+    def check(self, check: Check) -> None:
+        """Write the check of a decision, or the exit where it is not taken again."""
+        value, name = check.guard.value, self.name(check.guard.var)
+        if type(value) is bool:
+            test = f"{'not ' * value}{name}"
+        else:
+            test = f"int({name}) != {f'g{check.place}.value' if self.shared else value}"
+        if isinstance(check, Exit):
+            values = "locals()" if self.code.after is None else "{**v, **locals()}"
+            self.write(f"    if {test}: return e{self.exits}({values})")
+            self.exits += 1
+        else:
+            self.write(f"    if {test}:")
+            self.write(f"        fail_at(g{check.place}, {name})")
+
+    def take(self, take: Take) -> None:
+        """Write that values of earlier code are taken over."""
+        for name in map(self.name, take.variables):
+            self.write(f'    {name} = v["{name}"]')
+
+    def enter(self, enter: Enter) -> None:
+        """Write how an argument is unpacked, where that needs anything."""
+        argument, k = enter.argument, enter.place
+        if not self.packed:
+            for name in [self.name(atom) for atom in argument.atoms if atom in self.code.numbers]:
+                self.write(f"    {name} = float({name})")
+            return
+        name = self.name(argument.atoms[0]) if argument.whole else f"a{k}"
+        fits = f"ndarray and a{k}.shape == {argument.shape}" if argument.shape else "float64"
+        self.names[f"packing{k}"] = argument
+        self.write(f"    {name} = a{k} if type(a{k}) is {fits} else enter(packing{k}, a{k})")
         if not argument.whole:
             flat = name if len(argument.shape) == 1 else f"{name}.ravel()"
-            self._write(f"    ({self._listed(argument.atoms)}) = {flat}")
+            self.write(f"    ({self.listed(argument.atoms)}) = {flat}")
 
-    def _leave_packed(self) -> str:
-        program = self.code.program
-        self.names["array"] = np.array
-        written = []
-        for k, result in enumerate(program.results):
-            if result.whole:
-                written.append(self._name(result.atoms[0]))
-                continue
-            self.names[f"dtype{k}"] = result.dtype
-            flat = f"array(({self._listed(result.atoms)}), dtype{k})"
-            written.append(flat if len(result.shape) == 1 else f"{flat}.reshape({result.shape})")
-        return written[0] if program.single else f"({''.join([f'{text}, ' for text in written])})"
+    def check_finite(self, check: CheckFinite) -> None:
+        """Write the check of numbers."""
+        total = " + ".join(map(self.name, check.variables))
+        total = f"({total})" if len(check.variables) > 1 else total
+        self.write(f"    if {total} * 0.0 != 0.0: raise FloatingPointError")
+
+    # -- The result --
+
+    def returned(self) -> str:
+        """Return the expression of the result: of the form of the function's, of the Program's, or a tuple."""
+        code = self.code
+        if code.form is not None:
+            return self.built(code.form.structure, map(self.leaf, code.form.leaves))
+        if not self.packed:
+            return f"({self.listed(code.outputs)})"
+        parts = [self.packed_result(result, k) for k, result in enumerate(code.program.results)]
+        return parts[0] if code.program.single else f"({''.join([f'{part}, ' for part in parts])})"
+
+    def packed_result(self, result: Packing, k: int) -> str:
+        """Return the expression of one result as the Program lays it out."""
+        if result.whole:
+            return self.name(result.atoms[0])
+        self.names[f"dtype{k}"] = result.dtype
+        flat = f"array(({self.listed(result.atoms)}), dtype{k})"
+        return flat if len(result.shape) == 1 else f"{flat}.reshape({result.shape})"
+
+    def built(self, structure: Any, leaves: Iterator[str]) -> str:
+        """Return the expression of a tree."""
+        if structure.is_leaf():
+            return next(leaves)
+        if structure.type not in (tuple, list, dict):
+            parts = list(itertools.islice(leaves, structure.num_leaves))
+            return f"{self.constant(structure)}.unflatten([{', '.join(parts)}])" if structure.num_nodes > 1 else "None"
+        parts = [self.built(child, leaves) for child in structure.children()]
+        if structure.type is tuple:
+            return f"({''.join([f'{part}, ' for part in parts])})"
+        if structure.type is list:
+            return f"[{', '.join(parts)}]"
+        places = structure.one_level().unflatten(range(len(parts)))  # by key, in the order of insertion
+        return f"{{{', '.join([f'{self.constant(key)}: {parts[k]}' for key, k in places.items()])}}}"
+
+    def leaf(self, leaf: Leaf | Fixed) -> str:
+        """Return the expression of one leaf, of the type that the function returned."""
+        if isinstance(leaf, Fixed):
+            return self.constant(leaf.value) + '.copy("K")' * (type(leaf.value) is np.ndarray)
+        atom, kind = self.code.outputs[leaf.place], leaf.kind
+        name, is_number = self.name(atom), atom in self.code.numbers
+        if kind in ("float", "int", "bool", "complex"):
+            return name if is_number and kind == "float" else f"{kind}({name})"
+        if kind == "0-d array":
+            return f"array({name})"
+        if kind == "array":
+            is_own = atom in self.fresh
+            self.fresh.discard(atom)
+            return name if is_own else f'{name}.copy("K")'
+        if isinstance(atom, Var) and is_number:
+            return f"{'bool_' if atom.dtype == bool else 'float64'}({name})"
+        return name if isinstance(atom, Var) and atom not in self.code.inputs else f"as_value({name})"
 
 
-def _particulars(program: WengertList) -> list[Any]:
-    """Return the particulars of a Program: its constants and parameters in the order of the lines, and its guards."""
-    values: list[Any] = []
-    for line in program.lines:
-        values += [atom.value for atom in line.inputs if not isinstance(atom, Var)]
-        if line.params:
-            values.append(line.params)
-    values += [atom.value for atom in program.outputs if not isinstance(atom, Var)]
-    return [*values, *program.guards]
+_WRITTEN: Mapping[type, Callable[[_Printer, Any], None]] = {
+    Enter: _Printer.enter,
+    Take: _Printer.take,
+    Call: _Printer.call,
+    Zeros: _Printer.zeros,
+    Add: _Printer.add,
+    Check: _Printer.check,
+    Exit: _Printer.check,
+    CheckFinite: _Printer.check_finite,
+    Free: _Printer.free,
+}
+
+
+_INDEX, _ITEM = "{0}[{index}]", "{0}.item({index})"
+_GLOBALS: Mapping[str, Any] = {
+    "array": np.array,  # NumPy's own: another stands in its place while a trace runs
+    "zeros": np.zeros,
+    "ndarray": np.ndarray,
+    "float64": np.float64,
+    "bool_": np.bool_,
+    "as_value": as_value,
+    "fail_at": fail_at,
+    "enter": enter,
+    "type": type,
+    "float": float,
+    "int": int,
+    "bool": bool,
+    "complex": complex,
+    "locals": locals,
+    "FloatingPointError": FloatingPointError,
+}
+"""The names that all code may use."""
+
+
+def _literal(value: Any, in_index: bool = False) -> str | None:
+    """Write a short constant out, or a part of an index; None for one that must be a global."""
+    kind = type(value)
+    if kind in (int, bool, str) or value is None or (kind is float and math.isfinite(value)):
+        text = repr(value)
+        return f"({text})" if kind in (int, float) and text.startswith("-") and not in_index else text
+    if value is Ellipsis:
+        return "..."
+    if kind is tuple:
+        parts = [_literal(item, True) for item in value]
+        return None if None in parts else f"({', '.join(map(str, parts))}{',' * (len(parts) == 1)})"
+    if (
+        kind is slice
+        and in_index
+        and all(type(part) in (int, NoneType) for part in (value.start, value.stop, value.step))
+    ):
+        start, stop, step = ["" if part is None else str(part) for part in (value.start, value.stop, value.step)]
+        return f"{start}:{stop}{f':{step}' * bool(step)}"
+    return None
+
+
+def _takes_double(atom: Atom) -> bool:
+    """Return whether an operand computes in double precision with a Python number."""
+    value = atom if isinstance(atom, Var) else atom.value
+    dtype = getattr(value, "dtype", None)
+    return dtype is None or dtype in _DOUBLES or dtype.kind in "biu"

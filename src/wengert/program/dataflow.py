@@ -55,18 +55,6 @@ def live_lines(program: WengertList) -> list[Line]:
     return live[::-1]
 
 
-def last_reads(program: WengertList) -> dict[Line, list[Var]]:
-    """Return for each line the variables that it is the last to read, for lines that have such variables."""
-    last: dict[Line, list[Var]] = {}
-    seen: set[Var] = set()
-    for line in reversed(program.lines):
-        for atom in dict.fromkeys(line.inputs):
-            if isinstance(atom, Var) and atom not in seen:
-                seen.add(atom)
-                last.setdefault(line, []).append(atom)
-    return last
-
-
 def reached_by(program: WengertList, active: Sequence[bool]) -> set[Var]:
     """Return the variables that a path of derivatives joins to an active independent variable."""
     reached = {var for var, on in zip(program.inputs, active, strict=True) if on}

@@ -71,6 +71,9 @@ class Primitive:
     primitives whose pulls share work.  If NumPy *promotes* operands to a common dtype, the rules take them promoted: in
     a byte ``a * a`` overflows.  `formula_rule` is False for a rule that inspects values, to refuse some of them or to
     choose a method; a rule that is a formula is compiled once.
+    Three facets are for generated code: `inline` is the Python expression of a line, or a function of the line that
+    returns it, or None for a call; `adds` takes the parameters of a line that adds its operands up in zeros, and
+    returns the indices at which it does; `fresh` is True if the result is memory that nothing else shares.
     A primitive called on traced values records a line.  It is pickled as its `home`: a function that returns the
     primitive, with its arguments; or else its name in the table.
 
@@ -81,13 +84,16 @@ class Primitive:
     """
 
     __slots__ = (
+        "adds",
         "compute",
         "counts",
         "domain",
         "elementwise",
         "formula",
         "formula_rule",
+        "fresh",
         "home",
+        "inline",
         "jvp",
         "keeps",
         "keeps_all",
@@ -124,6 +130,9 @@ class Primitive:
         domain: tuple[tuple[float, float], ...] | None = None,
         kink: str = "",
         formula_rule: bool = True,
+        inline: str | Callable[..., str | None] | None = None,
+        adds: Callable[..., Sequence[tuple[Any, ...]] | None] | None = None,
+        fresh: bool | None = None,
         home: tuple[Any, ...] | None = None,
     ) -> None:
         self.name, self.numpy, self.partials = name, numpy, tuple(partials)
@@ -132,6 +141,8 @@ class Primitive:
         self.compute = operator or numpy  # Python's own operators are ten times as fast on scalars
         self.source, self.formula, self.counts, self.domain, self.kink = source, formula, counts, domain, kink
         self.formula_rule = formula_rule
+        self.inline, self.adds = inline, adds
+        self.fresh = self.is_ufunc if fresh is None else fresh
         self.home = home
         self.keeps = _reads_of(self.partials, variadic)
         self.keeps_all = bool(self.keeps) and all(self.keeps)
@@ -152,6 +163,11 @@ class Primitive:
             rule = self.partials[0]
             return None if rule is None else lambda *kept, **params: rule(position, *kept, **params)
         return self.partials[position] if position < len(self.partials) else None
+
+    @property
+    def is_ufunc(self) -> bool:
+        """True if NumPy computes it element by element: NumPy's scalars give one, and arrays a new array."""
+        return self.elementwise and isinstance(self.numpy, np.ufunc)
 
     @property
     def rules(self) -> tuple[Callable[..., Any], ...]:

@@ -31,12 +31,13 @@ from wengert.jacobians import (
     add_up,
     assemble,
     count_overlaps,
+    is_basic,
     product_counts,
     pull_diagonal,
     take,
 )
 from wengert.primitives.table import CALLS, define
-from wengert.program import Operand, Primitive, Recordable
+from wengert.program import Operand, Primitive, Recordable, Var
 
 # ---- Writing calls as NumPy source ----
 
@@ -84,6 +85,7 @@ reshape = define(
     lambda _y, _x, shape: Reshape(_x.shape, shape),
     elementwise=False,
     source=lambda args, params: f"np.reshape({args[0]}, {params['shape']})",
+    inline="{0}.reshape({shape})",
     counts=lambda *_args, **_params: {},
 )
 transpose = define(
@@ -94,6 +96,7 @@ transpose = define(
     source=lambda args, params: (
         f"{args[0]}.T" if params["axes"] == (1, 0) else f"np.transpose({args[0]}, {params['axes']})"
     ),
+    inline="{0}.transpose({axes})",
     counts=lambda *_args, **_params: {},
 )
 broadcast_to = define(
@@ -120,6 +123,7 @@ astype = define(
     lambda x, dtype: np.asarray(x).astype(dtype)[()],
     _astype_partial,
     elementwise=False,
+    fresh=True,
     source=lambda args, params: f"np.asarray({args[0]}).astype({params['dtype'].name!r})",
     counts=lambda *_args, **_params: {},
 )
@@ -197,6 +201,17 @@ def _pull_concatenated(bars: Sequence[Any], values: Any, batch: int, wanted: Seq
     return parts
 
 
+def _inline_stack(line: Any) -> str | None:
+    """Write a stack as np.array, which takes a third of the time; None where it would be another array."""
+    (out,), rows = line.outputs, [a if isinstance(a, Var) else a.value for a in line.inputs]
+    stacked = f"array(({''.join([f'{{{k}}}, ' for k in range(len(rows))])}))"
+    if len(out.shape) == 1:
+        return stacked if out.dtype == float and all(np.shape(row) == () for row in rows) else None
+    if len(out.shape) != 2 or any(getattr(row, "dtype", None) != out.dtype or len(row.shape) != 1 for row in rows):
+        return None
+    return stacked if line.params["axis"] == -2 else f"{stacked}.T.copy()"
+
+
 stack = define(
     "stack",
     lambda *xs, axis: np.stack(xs, axis) if getattr(xs[0], "ndim", 0) else _array(xs),
@@ -206,6 +221,8 @@ stack = define(
     jvp=lambda tangents, values, batch, axis: np.stack(_zeros_for(tangents, values, batch), axis),
     vjp=_pull_stack,
     source=_listed("stack"),
+    inline=_inline_stack,
+    fresh=True,
     counts=lambda *_args, **_params: {},
 )
 concatenate = define(
@@ -217,11 +234,12 @@ concatenate = define(
     jvp=lambda tangents, values, batch, axis: np.concatenate(_zeros_for(tangents, values, batch), axis),
     vjp=_pull_concatenated,
     source=_listed("concatenate"),
+    fresh=True,
     counts=lambda *_args, **_params: {},
 )
 
 
-alias = Primitive("alias", np.positive, (lambda _y, _x: 1,), operator=lambda x: x)
+alias = Primitive("alias", np.positive, (lambda _y, _x: 1,), operator=lambda x: x, fresh=False)
 """The same value under another name, so that its adjoint is summed separately; it is in no printed list."""
 
 # ---- Selecting ----
@@ -260,6 +278,7 @@ getitem = define(
     _getitem_partial,
     elementwise=False,
     source=lambda args, params: f"{args[0]}[{write_index(params['index'], args[1:])}]",
+    inline="{0}[{index}]",
     counts=lambda *_args, **_params: {},
 )
 
@@ -287,15 +306,27 @@ setitem = define(
     lambda _y, _value, _array, *operands, index: Erase(fill_index(index, operands), _array.shape),
     elementwise=False,
     jvp=_setitem_jvp,
+    fresh=True,
     source=lambda args, params: f"setitem({args[1]}, np.s_[{write_index(params['index'], args[2:])}], {args[0]})",
     counts=lambda *_args, **_params: {},
 )
+
+
+def _added_in_place(
+    indices: Sequence[tuple[Any, ...]], shape: Shape, batch: int = 0
+) -> Sequence[tuple[Any, ...]] | None:
+    """Return the indices of pieces that can be added in place, at integers and slices; None if some cannot."""
+    return [(slice(None),) * batch + tuple(index) for index in indices] if all(map(is_basic, indices)) else None
+
+
 put = define(
     "put",
     lambda *pieces, indices, shape, batch=0: assemble(pieces, indices, shape, batch=batch),
     _assemble_partial,
     elementwise=False,
     variadic=True,
+    fresh=True,
+    adds=_added_in_place,
     source=lambda args, params: _write_put(args, params),
     counts=lambda _y, *pieces, indices, shape, batch=0: {
         "additions": math.prod(pieces[0].shape[:batch]) * count_overlaps(indices, shape)
@@ -316,6 +347,7 @@ scatter = define(
     ),
     _scatter_partial,
     elementwise=False,
+    fresh=True,
     source=lambda args, params: _write_put(args[:1], params | {"indices": [params["index"]]}, args[1:]),
     counts=lambda _y, piece, *_operands, **_params: {"additions": math.prod(piece.shape)},
 )
@@ -392,6 +424,7 @@ where = define(
     _where_partial(True),
     _where_partial(False),
     elementwise=True,
+    fresh=True,
     counts="comparisons",
 )
 
@@ -407,6 +440,7 @@ sum_ = define(
     ),
     lambda _y, _x, axis, keepdims: Sum(_x.shape, axis, keepdims, _y.shape),
     elementwise=False,
+    fresh=True,
     source=_reduction("sum"),
     counts=lambda y, x, **_params: {"additions": math.prod(x.shape) - math.prod(y.shape)},
 )
@@ -429,6 +463,7 @@ cumsum = define(
         name="cumsum",
     ),
     elementwise=False,
+    fresh=True,
     source=lambda args, params: f"np.cumsum({args[0]}, {params['axis']})",
     counts=lambda _y, x, axis: _cumsum_counts(x, axis),
 )
@@ -710,6 +745,7 @@ matmul = define(
     lambda _y, _a, b: RightProduct(b, _a.shape, _y.shape),
     lambda _y, a, _b: LeftProduct(a, _b.shape, _y.shape),
     elementwise=False,
+    fresh=True,
     source="{0} @ {1}",
     counts=lambda y, a, _b: product_counts(y.shape, a.shape[-1]),
 )
