@@ -63,18 +63,6 @@ def run_of(held: Holding, operands: Sequence[Any]) -> Run:
     return _RUNS[type(held)](held, tuple(operands))
 
 
-def silently(code: Callable[..., Any], values: Sequence[Any]) -> Any:
-    """Run straight code; None if NumPy warns, since evaluation line by line names the user's line."""
-    context = current_context()
-    before, muted = context.alarms, context.muted
-    context.muted = True
-    try:
-        results = code(*values)
-    finally:
-        context.muted = muted
-    return results if context.alarms == before else None
-
-
 # ---- The sweeps of a step ----
 
 
@@ -252,14 +240,13 @@ class LoopRun(Run):
         return loop.values(self.constants, carry, self.xs, loop.index(s, self.count))
 
     def run(self, s: int, values: Values) -> Values:
-        return self._try(self.bodies, s, values, _run_line_by_line)  # type: ignore[no-any-return]
+        return self._try(self.bodies, s, values, lambda body, taken: body.run(*taken))  # type: ignore[no-any-return]
 
     def linearize(self, s: int, values: Values, active: Mask) -> tuple[Sequence[Any], Residuals]:
         def work(body: Body, values: Values) -> tuple[Sequence[Any], Residuals]:
             code = self._forward_pass(body, s, len(values), active)
-            made = None if code is None else silently(code, values)
-            if made is not None:
-                return made  # type: ignore[no-any-return]
+            if code is not None:
+                return code(*values)  # type: ignore[no-any-return]
             linearization = body.linearize(values, self._moving(active, len(values)))
             return linearization.values, linearization
 
@@ -392,7 +379,7 @@ class LoopRun(Run):
     def _straight_on(
         self, s: int, stop: int | None, carry: Values, store: AllResiduals | None, collects: Callable[..., None] | None
     ) -> tuple[int, Values]:
-        """Run steps by the code of the last body, as long as its decisions hold and NumPy does not warn.
+        """Run steps by the code of the last body, as long as its decisions hold.
 
         It stops before the step `stop`, or where the test fails.  Returns the number of the step that is next, and its
         carry.
@@ -404,16 +391,11 @@ class LoopRun(Run):
             return s, carry
         xs, counter, last = self.xs, loop.counter, self.count - 1 if loop.reversed else None
         test, takes = self.tests[0].run if stop is None else None, loop.test_takes
-        context = current_context()
-        before, muted = context.alarms, context.muted
-        context.muted = True
         try:
             while s != stop:
                 place = s if last is None else last - s
                 number = () if counter is None else (np.int64(counter[place]),)
                 results: Any = code(*carry, *number, *[x[place] for x in xs], *consts)
-                if context.alarms != before:
-                    break
                 if store is not None:
                     results, residuals = results
                     store.steps.append(residuals)
@@ -424,12 +406,10 @@ class LoopRun(Run):
                 if test is not None:
                     state = (*carry, *self.constants)
                     asked = state[: len(self.tests[0].sample)] if takes is None else [state[k] for k in takes]
-                    if not test(*asked)[0] or context.alarms != before:
-                        break  # it is asked again, aloud
+                    if not test(*asked)[0]:
+                        break
         except BranchError:
             pass
-        finally:
-            context.muted = muted
         return s, carry
 
     # -- Sweeps --
@@ -541,12 +521,6 @@ class LoopRun(Run):
             adjoints.passed(place, swept)
             swept = None
         return [g if on else None for g, on in zip(adjoints.of_operands(), wanted, strict=True)]
-
-
-def _run_line_by_line(body: Body, values: Values) -> Values:
-    """Run a step by its code; where NumPy warns, line by line, which names the user's line."""
-    results = silently(body.run, values)
-    return tuple(body.linearize(values, (False,) * len(values)).values) if results is None else results
 
 
 # ---- The run of a branch, and of a reverse sweep ----
