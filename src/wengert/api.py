@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.accumulation.dense import check_memory, of_its_own
+from wengert.accumulation.dense import check_memory, dimension, of_its_own
 from wengert.accumulation.orders import ORDERS
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.arguments import PLAIN, Argnames, Argnums, ArgnumsLike, Independents, ProgramTrees, Result, independent
@@ -91,7 +91,8 @@ def value_and_grad(
     callable
         Takes what `f` takes; returns the value (a scalar; with `has_aux` the pair) and the gradient, which has the
         structure of the argument, each array of its shape and dtype; a tuple of gradients if `argnums` is a sequence,
-        a dict of them if `argnames` is, and a pair of both if both are given.
+        a dict of them if `argnames` is, and a pair of both if both are given.  The gradient g of a complex argument is
+        that of ``df = Re(sum(g * dz))``, JAX's and the conjugate of PyTorch's (see ``docs/complex.md``).
 
     Raises
     ------
@@ -360,8 +361,8 @@ class LinearMap(Portable):
         return trace(function)(*self._primals)
 
     def __repr__(self) -> str:
-        n = sum(x.size for x in self._linearization.inputs)
-        return f"<LinearMap R^{n} -> R^{sum(y.size for y in self._linearization.values)}>"
+        n, m = dimension(self._linearization.inputs), dimension(self._linearization.values)
+        return f"<LinearMap R^{n} -> R^{m}>"
 
 
 def _linear(f: Function, primals: Sequence[Any], has_aux: bool) -> Any:
@@ -390,6 +391,14 @@ def _seed(given: Any, like: Any, what: str) -> Any:
                 caller(),
                 f"{what} has shape {seed.shape}, and {like.shape} is needed:",
                 "Give it the shape of the value it belongs to.",
+            )
+        )
+    if seed.dtype.kind == "c" and like.dtype.kind != "c":
+        raise ArgumentError(
+            explain_at(
+                caller(),
+                f"{what} is complex, and the value it belongs to is real:",
+                "Take its real and imaginary parts in turn: the derivative is linear.",
             )
         )
     if not isinstance(seed, Traced):
@@ -445,14 +454,15 @@ def jacobian(
         Takes what `f` takes; returns an array whose shape is that of the result followed by that of the argument
         (a tuple of them if `argnums` is a sequence).  For trees it has the structure of the result, and in the place
         of each array the structure of the argument.  With `has_aux`, a pair: this, and what `f` returned beside it.
-        Its method ``plan`` takes the same and returns the `Plan`.
+        Its method ``plan`` takes the same and returns the `Plan`.  For a complex argument of a real function it is
+        the J of ``dy = Re(J @ dz)``, as for a gradient.
 
     Raises
     ------
     ArgumentError
         If an argument is not a float or an array of them, or the mode is unknown.
     ResultError
-        If `f` returns something else than an array or a number.
+        If `f` returns something else than an array or a number, or is complex, of complex numbers and not holomorphic.
 
     Examples
     --------

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from wengert.accumulation.counting import ActiveRows, kind_of_constant
+from wengert.accumulation.dense import dimension
 from wengert.accumulation.orders import ORDERS, Order
 from wengert.cost import Cost, cost
 from wengert.display import as_text, paragraph, table
@@ -275,7 +276,7 @@ def count_orders(active: ActiveRows, function: Cost) -> tuple[Candidate, ...]:
 def plan_trace(linearization: Linearization, program: Program) -> Plan:
     """Plan the Jacobian of what was traced; `program` is that trace as it is printed."""
     function = cost(program)
-    n, m = sum(x.size for x in linearization.inputs), sum(y.size for y in linearization.values)
+    n, m = dimension(linearization.inputs), dimension(linearization.values)
     notes = tuple(dict.fromkeys(note for line in walk(program) if (note := line.held.note() if line.held else "")))
     return Plan(
         program.name, n, m, len(program.lines), function, count_orders(ActiveRows(linearization), function), notes

@@ -1,6 +1,7 @@
 """Dense Jacobians: unit seeds in blocks, and arrays for what the sweeps make of them.
 
-The block of all unit seeds of an array is an identity; a large one goes in parts, so that memory stays bounded.
+The block of all unit seeds of an array is an identity; a large one goes in parts, so that memory stays bounded.  A
+complex number is two real ones: it takes a seed along each axis, and the two derivatives become one complex number.
 
 >>> import numpy as np
 >>> [block.shape for block in unit_seeds(np.zeros((2, 3)), 4)]
@@ -9,13 +10,13 @@ The block of all unit seeds of an array is an identity; a large one goes in part
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from wengert.accumulation.sweeps import identity
-from wengert.errors import SizeError, caller, explain_at
+from wengert.errors import ResultError, SizeError, caller, explain_at
 from wengert.linearization import Linearization
 from wengert.memory import in_gib, quarter_of_memory
 from wengert.tracing import as_scalar, results_of
@@ -69,9 +70,56 @@ def unit_seeds(value: Any, most: int) -> Iterator[Array]:
         yield block.reshape((stop - start, *value.shape))
 
 
-def joined(blocks: Sequence[Array]) -> Array:
-    """Join what blocks of seeds have become."""
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+def dimension(values: Sequence[Any]) -> int:
+    """Return the number of real numbers in arrays: two for each complex one.
+
+    >>> dimension([np.zeros(3), np.zeros((2, 2), complex)])
+    11
+    """
+    return sum([x.size * (1 + (x.dtype.kind == "c")) for x in values])
+
+
+def unit_derivatives(
+    seeded: Any, others: Sequence[Any], sweep: Callable[[Array], Sequence[Array | None]], turn: complex, most: int
+) -> list[Array]:
+    """Sweep from the unit seeds of an array; return the derivatives for each of `others`, seeds along the first axis.
+
+    `turn` makes a seed along the imaginary axis of one along the real axis: 1j for tangents, -1j for adjoints.
+    """
+    blocks: list[list[Array]] = [[] for _ in others]
+    for seeds in unit_seeds(seeded, most):
+        swept = [sweep(seeds)] if seeded.dtype.kind != "c" else [sweep(seeds), sweep(turn * seeds)]
+        for block, other, *derivatives in zip(blocks, others, *swept, strict=True):
+            dtype = np.result_type(seeded.dtype, other.dtype)
+            along, *along_imaginary = (
+                np.zeros(seeds.shape[:1] + other.shape, dtype)
+                if d is None
+                else d
+                if d.dtype == dtype
+                else d.astype(dtype)
+                for d in derivatives
+            )
+            for d in along_imaginary:
+                along = _holomorphic(along, d / turn) if other.dtype.kind == "c" else along + d / turn
+            block.append(along)
+    return [block[0] if len(block) == 1 else np.concatenate(block) for block in blocks]
+
+
+def _holomorphic(along_real: Array, along_imaginary: Array) -> Array:
+    """Return the complex derivative if it is the same along both axes; raise ResultError if there is none."""
+    size = np.abs(along_real) + np.abs(along_imaginary)
+    tolerance = np.sqrt(np.finfo(along_real.dtype).eps)
+    if along_real.size and np.max(np.abs(along_real - along_imaginary)) > tolerance * np.max(size):
+        raise ResultError(
+            explain_at(
+                caller(),
+                "a complex function of complex numbers has no complex Jacobian here: it is not holomorphic, "
+                "its derivatives along the real and the imaginary axis differ:",
+                "Pass real and imaginary parts as two arguments, lambda a, b: f(a + 1j * b) with argnums=(0, 1); "
+                "or take products with wg.jvp or wg.vjp.",
+            )
+        )
+    return along_real
 
 
 def of_its_own(derivative: Array | None, value: Any) -> Array:

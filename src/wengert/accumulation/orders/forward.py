@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from wengert.accumulation.counting import count_forward
-from wengert.accumulation.dense import joined, of_its_own, seeds_in_a_block, unit_seeds
+from wengert.accumulation.dense import dimension, of_its_own, seeds_in_a_block, unit_derivatives
 from wengert.accumulation.orders.order import Order
 from wengert.accumulation.sweeps import forward
 from wengert.linearization import Linearization, active_rows
@@ -16,8 +16,8 @@ Array = Any
 
 
 def columns(linearization: Linearization) -> int:
-    """Return the number of independent variables."""
-    return sum([x.size for x in linearization.inputs])
+    """Return the number of independent variables, two for each complex number."""
+    return dimension(linearization.inputs)
 
 
 def accumulate(linearization: Linearization) -> list[list[Array]]:
@@ -33,16 +33,13 @@ def accumulate(linearization: Linearization) -> list[list[Array]]:
     )
     jacobians: list[list[Any]] = [[] for _ in values]
     for k, x in enumerate(linearization.inputs):
-        blocks: list[list[Any]] = [[] for _ in values]
-        for seeds in unit_seeds(x, most):
+
+        def push(seeds: Array, k: int = k) -> list[Array | None]:
             tangents = forward(linearization, {k: seeds}, batch=1)
-            for column, position, y in zip(blocks, outputs, values, strict=True):
-                tangent = tangents[position] if position >= 0 else None
-                if tangent is None:
-                    tangent = np.zeros(seeds.shape[:1] + y.shape, np.result_type(y.dtype, x.dtype))
-                column.append(tangent)
-        for row, column, y in zip(jacobians, blocks, values, strict=True):
-            jacobian = np.moveaxis(joined(column), 0, -1).reshape(y.shape + x.shape)
+            return [tangents[position] if position >= 0 else None for position in outputs]
+
+        for row, column, y in zip(jacobians, unit_derivatives(x, values, push, 1j, most), values, strict=True):
+            jacobian = np.moveaxis(column, 0, -1).reshape(y.shape + x.shape)
             row.append(of_its_own(jacobian, jacobian))
     return jacobians
 

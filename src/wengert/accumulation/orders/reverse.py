@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from wengert.accumulation.counting import count_reverse
-from wengert.accumulation.dense import joined, of_its_own, seeds_in_a_block, unit_seeds
+from wengert.accumulation.dense import dimension, of_its_own, seeds_in_a_block, unit_derivatives
 from wengert.accumulation.orders.order import Order
 from wengert.accumulation.sweeps import reverse
 from wengert.linearization import Linearization
@@ -16,8 +16,8 @@ Array = Any
 
 
 def rows(linearization: Linearization) -> int:
-    """Return the number of dependent variables."""
-    return sum([y.size for y in linearization.values])
+    """Return the number of dependent variables, two for each complex number."""
+    return dimension(linearization.values)
 
 
 def accumulate(linearization: Linearization) -> list[list[Array]]:
@@ -28,16 +28,14 @@ def accumulate(linearization: Linearization) -> list[list[Array]]:
         if position < 0:
             jacobians.append([np.zeros(y.shape + x.shape, np.result_type(y.dtype, x.dtype))[()] for x in inputs])
             continue
-        blocks: list[list[Any]] = [[] for _ in inputs]
-        for seeds in unit_seeds(y, most):
-            adjoints = reverse(linearization, {position: seeds}, batch=1)
-            for parts, adjoint, x in zip(blocks, adjoints, inputs, strict=True):
-                parts.append(np.zeros(seeds.shape[:1] + x.shape, x.dtype) if adjoint is None else adjoint)
-        row = []
-        for parts, x in zip(blocks, inputs, strict=True):
-            jacobian = joined(parts).reshape(y.shape + x.shape)
-            row.append(of_its_own(jacobian, jacobian))
-        jacobians.append(row)
+
+        def pull(seeds: Array, position: int = position) -> list[Array | None]:
+            return reverse(linearization, {position: seeds}, batch=1)
+
+        jacobians.append([
+            of_its_own(row := rows.reshape(y.shape + x.shape), row)
+            for rows, x in zip(unit_derivatives(y, inputs, pull, -1j, most), inputs, strict=True)
+        ])  # fmt: skip
     return jacobians
 
 
