@@ -2,33 +2,22 @@
 
 autograd runs the very same source, loaded a second time with `autograd.numpy` in the place of `numpy`.  What it cannot
 run, assignment into arrays, is rewritten for it below (marked *): parts in lists, stacked at the end; wengert still
-runs the example as it is.  Both run in turn, in one process, on one thread.  Times are the processor's for that thread,
-so that what else the machine does counts little; they are medians over rounds, and the ratio is the median of the
-rounds' ratios.  Memory is the peak that `tracemalloc` sees during one gradient (NumPy reports its arrays to it), at a
-size where arrays outweigh the record of them.
+runs the example as it is.  Memory is the peak of one gradient, at a size where arrays outweigh the record of them.
 
-Run:  python benchmarks/examples.py [--rounds 9] [--only fluid]     (needs the `bench` extra)
+Run:  python benchmarks/examples.py [--rounds 9] [--only fluid]     (needs autograd)
 """
 
 from __future__ import annotations
 
-import os
-
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[name] = "1"
-
-import argparse
-import gc
 import importlib.util
-import statistics
-import time
-import tracemalloc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import median
 from types import ModuleType
 from typing import Any
 
+import harness  # isort: skip  # before NumPy
 import numpy as np
 
 import wengert as wg
@@ -182,23 +171,14 @@ def for_autograd(name: str) -> ModuleType:
     return without_assignment(load(name, np=autograd.numpy, logsumexp=special.logsumexp, erf=special.erf))
 
 
-def seconds(call: Callable[[], Any], repeats: int) -> float:
-    start = time.thread_time()
-    for _ in range(repeats):
-        call()
-    return (time.thread_time() - start) / repeats
+def gradient(name: str, sizes: dict[str, int]) -> harness.Call:
+    """Return a call of the gradient of an example, at a size."""
+    function, args, argnums = load(name).problem(**sizes)
+    return partial(wg.grad(function, argnums), *args)
 
 
-def peak(call: Callable[[], Any]) -> int:
-    """Return the most memory, in bytes, that a call has held at once."""
-    call()
-    gc.collect()
-    tracemalloc.start()
-    try:
-        call()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+CALLS = {name: partial(gradient, name, {}) for name in SIZES}
+CALLS |= {f"{name}, large": partial(gradient, name, sizes) for name, sizes in SIZES.items()}
 
 
 def measure(name: str, rounds: int) -> tuple[str, ...]:
@@ -207,42 +187,25 @@ def measure(name: str, rounds: int) -> tuple[str, ...]:
     ours, theirs = load(name), for_autograd(name)
     cells = []
     for sizes in ({}, SIZES[name]):
-        function, args, argnums = ours.problem(**sizes)
-        other, other_args, _ = theirs.problem(**sizes)
-        gradients = wg.grad(function, argnums), autograd.grad(other, argnums)
-        calls = (partial(function, *args), partial(gradients[0], *args), partial(gradients[1], *other_args))
+        function, args, _ = ours.problem(**sizes)
+        other, other_args, argnums = theirs.problem(**sizes)
+        calls = partial(function, *args), gradient(name, sizes), partial(autograd.grad(other, argnums), *other_args)
         for mine, its in zip(leaves(calls[1]()), leaves(calls[2]()), strict=True):
             np.testing.assert_allclose(mine, its, rtol=1e-8, atol=1e-10 * max(1.0, np.max(np.abs(its))))
-        each = seconds(calls[2], 1)
-        repeats = max(1, int(0.02 / each))
-        times = [tuple(seconds(call, repeats) for call in calls) for _ in range(rounds if each < 1.0 else 3)]
-        f, g, h = (statistics.median(column) for column in zip(*times, strict=True))
-        ratio = statistics.median(b / c for _, b, c in times)
-        cells += [*(f"{value * 1e3:,.2f}" for value in (f, g, h)), f"{ratio:.2f}"]
-    memory = [peak(call) / 1e6 for call in calls[1:]]
-    return (
-        name + "*" * (name in REWRITTEN), *cells, *(f"{value:,.1f}" for value in memory), f"{memory[0] / memory[1]:.2f}"
-    )  # fmt: skip
+        each = harness.seconds(calls[2])
+        times = harness.in_turn(calls, rounds if each < 1.0 else 3, max(1, int(0.02 / each)))
+        cells += [*(f"{1e3 * median(column):,.2f}" for column in times), f"{harness.ratio(times[1], times[2]):.2f}"]
+    memory = [harness.peak(call) / 1e6 for call in calls[1:]]
+    label = name + "*" * (name in REWRITTEN)
+    return label, *cells, *(f"{value:,.1f}" for value in memory), f"{memory[0] / memory[1]:.2f}"
 
 
 def main() -> None:
-    from rich.console import Console
-    from rich.progress import track
-    from rich.table import Table
-
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--only", nargs="*", choices=SIZES, default=list(SIZES))
-    options = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    table = Table(title="gradients of the examples, nothing compiled: milliseconds a call, peak memory in MB")
+    options = harness.options(__doc__, *SIZES, rounds=9)
+    title = "gradients of the examples, nothing compiled: milliseconds a call, peak memory in MB"
     columns = ("NumPy", "wengert", "autograd", "ratio")
-    for column in ("example", *columns, *(f"large:\n{c}" for c in columns), *(f"memory:\n{c}" for c in columns[1:])):
-        table.add_column(column, justify="left" if column == "example" else "right")
-    for name in track(options.only, description="measuring", transient=True):
-        table.add_row(*measure(name, options.rounds))
-    Console(width=140).print(table)
+    columns = ("example", *columns, *(f"large:\n{c}" for c in columns), *(f"memory:\n{c}" for c in columns[1:]))
+    harness.show(title, columns, (measure(name, options.rounds) for name in options.only))
 
 
 if __name__ == "__main__":

@@ -1,39 +1,23 @@
 """What loops cost: `wg.scan`, `fori_loop`, `while_loop` beside a plain Python loop, HIPS autograd and JAX.
 
 Every library runs the same recurrence, interpreted by wengert and autograd, by JAX both as it is called first (traced
-and compiled) and compiled before.  Each row is the gradient with respect to one argument: medians over rounds in which
-all run in turn, in one process, on one thread, with the ratio to wengert's loop.  Memory is the peak that `tracemalloc`
-sees during one gradient (NumPy reports its arrays to it).
+and compiled) and compiled before.  Each row is the gradient with respect to one argument (or the function itself, or a
+tangent), with the ratio to wengert's `scan`.  Memory is the peak of one gradient.
 
-Run:  python benchmarks/loops.py [--rounds 7] [--steps 1000]     (needs the `bench` extra, and JAX)
+Run:  python benchmarks/loops.py [--rounds 7] [--steps 1000]
 """
 
 from __future__ import annotations
 
-import os
-
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[name] = "1"
-os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-
-import argparse
-import statistics
-import time
-import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from statistics import median
 from typing import Any
 
-import autograd
-import autograd.numpy as anp
-import jax
-import jax.numpy as jnp
+import harness  # isort: skip  # before NumPy
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 import wengert as wg
-
-jax.config.update("jax_enable_x64", True)
 
 rng = np.random.default_rng(0)
 W = rng.normal(size=(20, 20)) / 5
@@ -91,71 +75,6 @@ def cases(steps: int) -> list[Case]:
     ]
 
 
-def seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def peak(call: Callable[[], Any]) -> int:
-    call()
-    tracemalloc.start()
-    try:
-        call()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-
-def measure(case: Case, rounds: int, table: Table) -> None:
-    arg, xs = case.arg, case.xs
-    calls: dict[str, Callable[[], Any]] = {}
-    compiling: dict[str, float] = {}
-    sizes: dict[str, Callable[[], Any]] = {}
-    for form in ("scan", "fori_loop", "while_loop"):
-        ours = case.loop(form, np, wg, xs)
-        calls[f"{form}: function"] = lambda f=ours: f(arg)
-        calls[f"{form}: grad"] = sizes[f"{form}: grad"] = lambda f=ours: wg.grad(f)(arg)
-        calls[f"{form}: jvp"] = lambda f=ours: wg.jvp(f, (arg,), (np.ones_like(arg),))
-    few = case.loop("scan", np, _Checkpointed, xs)
-    calls["scan, 30 snapshots: grad"] = sizes["scan, 30 snapshots: grad"] = lambda: wg.grad(few)(arg)
-    plain = case.plain(np)
-    calls["Python loop: function"] = lambda: plain(arg)
-    calls["Python loop: grad"] = sizes["Python loop: grad"] = lambda: wg.grad(plain)(arg)
-    theirs = autograd.grad(case.plain(anp))
-    calls["autograd, Python loop: grad"] = sizes["autograd, Python loop: grad"] = lambda: theirs(arg)
-    for form in ("scan", "fori_loop"):
-        f = case.loop(form, jnp, jax.lax, jnp.asarray(xs))
-        jitted = jax.jit(jax.grad(f))
-        compiling[f"JAX {form}, compiled: grad"] = seconds(lambda g=jitted: jax.block_until_ready(g(arg)))
-        calls[f"JAX {form}, compiled: grad"] = lambda g=jitted: jax.block_until_ready(g(arg))
-        calls[f"JAX {form}: grad"] = lambda f=f: jax.block_until_ready(jax.grad(f)(arg))
-    f = case.loop("while_loop", jnp, jax.lax, jnp.asarray(xs))
-    calls["JAX while_loop: jvp"] = lambda f=f: jax.block_until_ready(jax.jvp(f, (arg,), (jnp.ones_like(arg),)))
-    expected = np.asarray(calls["Python loop: grad"]())
-    for name, call in calls.items():
-        found = call()
-        if name.endswith("grad"):
-            np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            times[name].append(seconds(call))
-    reference = times["scan: grad"]
-    for name, taken in times.items():
-        ratio = statistics.median(t / r for t, r in zip(taken, reference, strict=True))
-        table.add_row(
-            case.name,
-            name,
-            f"{1e3 * statistics.median(taken):.2f}",
-            f"{1e6 * statistics.median(taken) / len(xs):.2f}",
-            f"{ratio:.2f}",
-            f"{compiling[name]:.2f} s" if name in compiling else "",
-            f"{peak(sizes[name]) / 1e6:.2f} MB" if name in sizes else "",
-        )
-    table.add_section()
-
-
 class _Checkpointed:
     """`wg.scan` with 30 snapshots."""
 
@@ -164,17 +83,80 @@ class _Checkpointed:
         return wg.scan(f, init, xs, checkpoint=30)
 
 
+def calls_of(case: Case) -> dict[str, harness.Call]:
+    """Return the calls of wengert: each loop, its gradient, its tangent; and a Python loop."""
+    arg, xs = case.arg, case.xs
+    functions = {form: case.loop(form, np, wg, xs) for form in ("scan", "fori_loop", "while_loop")}
+    functions["scan, 30 snapshots"] = case.loop("scan", np, _Checkpointed, xs)
+    functions["Python loop"] = case.plain(np)
+    calls: dict[str, harness.Call] = {}
+    for form, f in functions.items():
+        if form != "scan, 30 snapshots":
+            calls[f"{form}: function"] = partial(f, arg)
+        calls[f"{form}: grad"] = partial(lambda f: wg.grad(f)(arg), f)
+        if form.endswith(("scan", "_loop")):
+            calls[f"{form}: jvp"] = partial(lambda f: wg.jvp(f, (arg,), (np.ones_like(arg),)), f)
+    return calls
+
+
+def call_of(number: int, name: str) -> harness.Call:
+    return calls_of(cases(1000)[number])[name]
+
+
+CALLS = {
+    f"{case.name}, {name}": partial(call_of, number, name)
+    for number, case in enumerate(cases(1))
+    for name in calls_of(case)
+}
+
+
+def calls_of_peers(case: Case) -> dict[str, harness.Call]:
+    """Return the calls of the libraries beside wengert that are installed."""
+    arg, xs = case.arg, case.xs
+    calls: dict[str, harness.Call] = {}
+    if autograd := harness.peer("autograd"):
+        import autograd.numpy as anp
+
+        calls["autograd, Python loop: grad"] = partial(autograd.grad(case.plain(anp)), arg)
+    if jax := harness.peer("jax"):
+        import jax.numpy as jnp
+
+        jax.config.update("jax_enable_x64", True)
+        wait = jax.block_until_ready
+        for form in ("scan", "fori_loop"):
+            f = case.loop(form, jnp, jax.lax, jnp.asarray(xs))
+            calls[f"JAX {form}, compiled: grad"] = partial(lambda g: wait(g(arg)), jax.jit(jax.grad(f)))
+            calls[f"JAX {form}: grad"] = partial(lambda f: wait(jax.grad(f)(arg)), f)
+        f = case.loop("while_loop", jnp, jax.lax, jnp.asarray(xs))
+        calls["JAX while_loop: jvp"] = lambda: wait(jax.jvp(f, (arg,), (jnp.ones_like(arg),)))
+    return calls
+
+
+def measure(case: Case, rounds: int) -> Iterator[tuple[str, ...]]:
+    calls = calls_of(case) | calls_of_peers(case)
+    first = {name: harness.seconds(call) for name, call in calls.items()}
+    expected = np.asarray(calls["Python loop: grad"]())
+    for name, call in calls.items():
+        if name.endswith("grad"):
+            np.testing.assert_allclose(call(), expected, rtol=1e-10, atol=1e-12)
+    times = dict(zip(calls, harness.in_turn(list(calls.values()), rounds), strict=True))
+    for name, taken in times.items():
+        yield (
+            case.name,
+            name,
+            f"{1e3 * median(taken):.2f}",
+            f"{1e6 * median(taken) / len(case.xs):.2f}",
+            f"{harness.ratio(taken, times['scan: grad']):.2f}",
+            f"{first[name]:.2f} s" if "compiled" in name else "",
+            f"{harness.peak(calls[name]) / 1e6:.2f} MB" if name.endswith("grad") and "JAX" not in name else "",
+        )
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure loops.")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=1000)
-    given = parser.parse_args()
-    table = Table(title=f"loops of {given.steps:,} steps")
-    for column in ("recurrence", "what", "ms", "us a step", "ratio", "compiling", "peak"):
-        table.add_column(column, justify="left" if column in ("recurrence", "what") else "right")
-    for case in cases(given.steps):
-        measure(case, given.rounds, table)
-    Console(width=120).print(table)
+    options = harness.options(__doc__, rounds=7, steps=1000)
+    columns = ("recurrence", "what", "ms", "us a step", "ratio", "compiling", "peak")
+    rows = (row for case in cases(options.steps) for row in measure(case, options.rounds))
+    harness.show(f"loops of {options.steps:,} steps", columns, rows, labels=2)
 
 
 if __name__ == "__main__":

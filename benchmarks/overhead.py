@@ -1,31 +1,20 @@
 """What differentiating costs beside the function itself: `wg.grad`, nothing compiled, against HIPS autograd's `grad`.
 
-Both run the very same code on the same small arguments, in turn, in one process, on one thread.  A row gives medians
-over rounds, and the median of the rounds' ratios, which holds when the machine's speed drifts.
+Both run the very same code on the same small arguments.  "worst" is the largest ratio of a round.
 
-Run:  python benchmarks/overhead.py [--rounds 15]     (needs the `bench` extra)
+Run:  python benchmarks/overhead.py [--rounds 15]
 """
 
 from __future__ import annotations
 
-import os
-
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[name] = "1"
-
-import argparse
-import statistics
-import time
 from collections.abc import Callable
+from functools import partial
+from statistics import median
 from typing import Any
 
-import autograd
-import autograd.numpy as anp
+import harness  # isort: skip  # before NumPy
 import functions
 import numpy as np
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
 import wengert as wg
 
@@ -46,45 +35,43 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], tuple[int, ...]]] = 
 CASES["1,600 statements"] = (statements, (np.linspace(0.1, 1.0, 10),), (0,))
 
 
-def seconds(call: Callable[[], Any], repeats: int) -> float:
-    start = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    return (time.perf_counter() - start) / repeats
+def scalar(name: str, np: Any) -> Callable[..., Any]:
+    """Return the sum of the elements of a case's result, computed in a namespace."""
+    function = CASES[name][0]
+    return lambda *args: np.sum(function(np, *args))
+
+
+def gradient(name: str) -> harness.Call:
+    """Return a call of the gradient."""
+    _, args, argnums = CASES[name]
+    return partial(wg.grad(scalar(name, np), argnums), *args)
+
+
+CALLS = {name: partial(gradient, name) for name in CASES}
 
 
 def measure(name: str, rounds: int) -> tuple[str, ...]:
-    function, args, argnums = CASES[name]
+    _, args, argnums = CASES[name]
+    calls = [partial(scalar(name, np), *args), gradient(name)]
+    if autograd := harness.peer("autograd"):
+        import autograd.numpy as anp
 
-    def scalar(namespace: Any) -> Callable[..., Any]:
-        return lambda *a: namespace.sum(function(namespace, *a))
-
-    plain, ours = scalar(np), wg.grad(scalar(np), argnums)
-    theirs = autograd.grad(scalar(anp), argnums)
-    for mine, other in zip(ours(*args), theirs(*args), strict=True):
-        np.testing.assert_allclose(mine, other, rtol=1e-10, atol=1e-12)
-    repeats = max(3, int(0.02 / seconds(lambda: theirs(*args), 3)))
-    times: list[tuple[float, float, float]] = []
-    for _ in range(rounds):
-        times.append(tuple(seconds(lambda call=call: call(*args), repeats) for call in (plain, ours, theirs)))
-    f, g, h = (statistics.median(column) for column in zip(*times, strict=True))
-    ratio = statistics.median(b / c for _, b, c in times)
-    worst = max(b / c for _, b, c in times)
-    return name, *(f"{value * 1e6:,.1f}" for value in (f, g, h)), f"{ratio:.2f}", f"{worst:.2f}"
+        calls.append(partial(autograd.grad(scalar(name, anp), argnums), *args))
+        for ours, theirs in zip(calls[1](), calls[2](), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+    times = harness.in_turn(calls, rounds, max(3, int(0.02 / harness.seconds(calls[-1], 3))))
+    cells = [f"{1e6 * median(column):,.1f}" for column in times]
+    if len(times) > 2:
+        worst = max(a / b for a, b in zip(times[1], times[2], strict=True))
+        cells += [f"{harness.ratio(times[1], times[2]):.2f}", f"{worst:.2f}"]
+    return name, *cells
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    table = Table(title="gradient, nothing compiled: microseconds a call", title_justify="left")
-    for column in ("function", "NumPy", "wengert", "autograd", "ratio", "worst"):
-        table.add_column(column, justify="left" if column == "function" else "right")
-    for name in track(CASES, description="measuring", transient=True):
-        table.add_row(*measure(name, rounds))
-    Console().print(table)
+    rounds = harness.options(__doc__, rounds=15).rounds
+    columns = ("function", "NumPy", "wengert", "autograd", "ratio", "worst")
+    title = "gradient, nothing compiled: microseconds a call"
+    harness.show(title, columns, (measure(name, rounds) for name in CASES))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ SMALL = {
     "jit": ["--rounds", "1"],
     "loops": ["--rounds", "1", "--steps", "10"],
     "checkpoints": ["--steps", "100", "--size", "3"],
+    "side_by_side": ["--before", str(FOLDER.parent), "--only", "rosenbrock", "--by", "time", "--rounds", "1"],
 }
 ROWS = {
     "overhead": "rosenbrock",
@@ -24,11 +25,12 @@ ROWS = {
     "jit": "reference: jacobian",
     "loops": "while_loop: grad",
     "checkpoints": "checkpoint=30",
+    "side_by_side": "overhead: rosenbrock",
 }
 
 
 def test_every_benchmark_is_run():
-    assert set(SMALL) == {path.stem for path in FOLDER.glob("*.py")} - {"functions"}
+    assert set(SMALL) == {path.stem for path in FOLDER.glob("*.py")} - {"functions", "harness"}
 
 
 @pytest.mark.parametrize("name", SMALL)
