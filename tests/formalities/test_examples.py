@@ -24,7 +24,8 @@ import wengert as wg
 from wengert.tracing import Tape, Traced, current_context
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-from examples import FOLDER, SIZES, leaves, load, peak, without_assignment
+from examples import FOLDER, SIZES, leaves, load, without_assignment
+from harness import peak
 
 jax.config.update("jax_enable_x64", True)
 
