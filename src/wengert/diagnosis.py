@@ -32,7 +32,7 @@ from wengert.errors import Location
 from wengert.jacobians import Diagonal, product_of_nonzeros, pull_diagonal
 from wengert.linearization import Linearization, by_position, edges
 from wengert.program import Line, Program, evaluate_all, value_of
-from wengert.tracing import current_context, outputs_of, results_of, watch
+from wengert.tracing import IGNORING, USUAL, current_context, outputs_of, results_of, under, watch
 from wengert.transformations import Transformed
 
 Array = Any
@@ -111,25 +111,27 @@ def why_nan(f: Callable[..., Any], argnums: ArgnumsLike = None) -> Callable[...,
     """
 
     def find(args: Any, kwargs: Any) -> Origin:
-        if _is_finite(f, args, kwargs, argnums):
+        if under(USUAL, watch, _is_finite, f, args, kwargs, argnums):
             return Origin("every value and derivative is finite")
-        with np.errstate(all="ignore"):
-            program, point = trace_at(f, args, kwargs, argnums)
-            return _in_arguments(program, point) or _in_function(program, point) or _in_derivative(program, point)
+        return watch(under, IGNORING, search, args, kwargs)  # type: ignore[no-any-return]
+
+    def search(args: Any, kwargs: Any) -> Origin:
+        program, point = trace_at(f, args, kwargs, argnums)
+        return _in_arguments(program, point) or _in_function(program, point) or _in_derivative(program, point)
 
     return Transformed(why_nan, f, find, argnums=argnums)
 
 
 def _is_finite(f: Callable[..., Any], args: Any, kwargs: Any, argnums: ArgnumsLike) -> bool:
     """Return whether one run of the function and one sweep meet finite numbers only; False for a loop, to look into."""
-    with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        linearization = watch(linearize_all, f, args, kwargs, argnums)
+        linearization = linearize_all(f, args, kwargs, argnums)
         values = [y for row in linearization.rows for _, y in results_of(row)]
         if any(row[0].multiple for row in linearization.rows) or not _all_finite([*linearization.inputs, *values]):
             return False
         ones = [np.ones(y.shape, y.dtype) for y in linearization.values]
-        bars = watch(reverse, linearization, by_position(linearization.outputs, ones))
+        bars = reverse(linearization, by_position(linearization.outputs, ones))
         return not current_context().alarms and _all_finite(bars)
 
 

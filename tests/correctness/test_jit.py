@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import itertools
 import math
 import pickle
@@ -748,6 +749,27 @@ def test_a_generator_that_is_not_made_is_no_harm():
     same(jitted(X, False), X)
     with pytest.raises(ImpureError, match="default_rng"):
         jitted(X, True)
+
+
+def test_a_clock_that_the_collector_reads_is_no_harm():
+    def f(x, noise):
+        x = np.exp(x)
+        return x + (np.random.default_rng().normal(size=3) if noise else 0.0)
+
+    read = []
+
+    def callback(phase, info):
+        read.append(time.perf_counter())
+
+    threshold = gc.get_threshold()
+    gc.callbacks.append(callback)
+    gc.set_threshold(1)
+    try:
+        same(wg.jit(f)(X, False), np.exp(X))
+    finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(callback)
+    assert read
 
 
 def test_a_list_that_is_passed_and_changed():

@@ -22,14 +22,13 @@ warn, and where anything is raised, the plain function runs instead: values, war
 
 from __future__ import annotations
 
-import contextvars
 import functools
+import gc
 import sys
 import threading
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,7 @@ from wengert.errors import (
     user_frame,
 )
 from wengert.program import Program, Var, walk
-from wengert.tracing import current_context, run
+from wengert.tracing import RAISING, current_context, run, under
 from wengert.transformations import Documentation, Transformed
 
 Function = Callable[..., Any]
@@ -259,7 +258,7 @@ class Jitted(Transformed):
         try:
             for branch in roots:
                 try:
-                    result = _raising(branch.run, values)
+                    result = under(RAISING, branch.run, *values)
                 except BranchError:  # a decision inside a loop
                     continue
                 if type(result) is not Exit:
@@ -268,6 +267,9 @@ class Jitted(Transformed):
                 break
         except Exception:
             return self._plain(args, kwargs)
+        except BaseException:
+            current_context().clear()
+            raise
         if len(signature.tree.branches) >= self.max_branches:
             self._tell_branches(leave)
             return self.function(*args, **kwargs)
@@ -303,9 +305,11 @@ class Jitted(Transformed):
         environment = signature.environment
         returned = Result(arguments, environment)
         before = environment.states()
-        with _overhearing(environment) as heard:
-            current_context().alarms = 0
-            trace = _raising(run, (self.function, args, kwargs, (), True, arguments, returned))
+        current_context().alarms = 0
+        heard: dict[str, RawLocation] = {}
+        trace = _overhear(
+            environment, heard, under, RAISING, run, self.function, args, kwargs, (), True, arguments, returned
+        )
         self._demand_pure(environment, before, heard, arguments)
         program = trace.program()
         result = returned.build([group.parts[0].value for group in trace.results])
@@ -483,26 +487,24 @@ def _agree(one: Any, other: Any) -> bool:
     )
 
 
-@contextmanager
-def _overhearing(environment: Environment) -> Iterator[dict[str, RawLocation]]:
-    """Note the places of calls of clocks and of ``print``, where the code names such."""
-    heard: dict[str, RawLocation] = {}
+def _overhear(environment: Environment, heard: dict[str, RawLocation], work: Callable[..., Any], *args: Any) -> Any:
+    """Call a function; note the places of calls of clocks and of ``print``, where the code names such."""
     if not environment.suspicious:
-        yield heard
-        return
+        return work(*args)
+    of_collector = {getattr(callback, "__code__", None) for callback in gc.callbacks}  # they may come at any moment
 
     def hear(frame: types.FrameType, event: str, called: Any) -> None:
         if event == "c_call" and (is_clock(called) or called in PRINTS):
             inner: types.FrameType | None = frame
             while inner is not None and inner.f_code not in environment.codes:
-                inner = inner.f_back
+                inner = None if inner.f_code in of_collector else inner.f_back
             if inner is not None:
                 heard.setdefault("prints" if called in PRINTS else "reads", (inner.f_code, inner.f_lasti))
 
     before = sys.getprofile()
-    sys.setprofile(hear)
     try:
-        yield heard
+        sys.setprofile(hear)
+        return work(*args)
     finally:
         sys.setprofile(before)
 
@@ -518,30 +520,3 @@ def _warn(message: str, place: RawLocation | None) -> None:
         warnings.warn(message, JitWarning, stacklevel=depth)
     else:
         warnings.warn_explicit(message, JitWarning, location.file, location.line)
-
-
-# ---- What NumPy reports ----
-
-_errors: Any = getattr(np._core.umath, "_extobj_contextvar", None)
-"""Where NumPy keeps what it does of infinities: setting it takes a tenth of what entering ``np.errstate`` takes."""
-
-
-def _usual_and_raising() -> tuple[Any, Any]:
-    with np.errstate(divide="raise", over="raise", invalid="raise"):
-        raising = _errors.get()
-    return _errors.get(), raising
-
-
-_usual, _raise = (None, None) if _errors is None else contextvars.Context().run(_usual_and_raising)
-
-
-def _raising(function: Callable[..., Any], args: Sequence[Any]) -> Any:
-    """Call a function so that NumPy raises FloatingPointError where it would warn of a value."""
-    if _errors is None or _errors.get() is not _usual:
-        with np.errstate(divide="raise", over="raise", invalid="raise"):
-            return function(*args)
-    before = _errors.set(_raise)
-    try:
-        return function(*args)
-    finally:
-        _errors.reset(before)

@@ -171,8 +171,8 @@ def explain(
     if mode not in MODES:
         raise ArgumentError(f"mode {mode!r} is unknown; the modes are {', '.join(map(repr, MODES))}.")
 
-    def explainer(args: Any, kwargs: Any) -> Explanation:
-        program, point, plan = watch(plan_at, f, args, kwargs, argnums)
+    def explanation(args: Any, kwargs: Any) -> Explanation:
+        program, point, plan = plan_at(f, args, kwargs, argnums)
         if any(v.dtype.kind == "c" for v in (*program.inputs, *[v for line in program.lines for v in line.outputs])):
             raise UnsupportedError(
                 f"{program.name} computes on complex numbers, and an explanation is of a function of real ones.\n"
@@ -195,6 +195,9 @@ def explain(
 
         derivation = derive_arrays(program, point, lines, mode, _names_of_constants(f, args), plan, step)
         return Explanation(program, derivation, compose_arrays)
+
+    def explainer(args: Any, kwargs: Any) -> Explanation:
+        return watch(explanation, args, kwargs)  # type: ignore[no-any-return]
 
     return Transformed(explain, f, explainer, argnums=argnums, mode=mode, step=step)
 

@@ -43,6 +43,7 @@ from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import structural as s
 from wengert.primitives.numpy.structural import write_index
 from wengert.program import Atom, Constant, Line, Program, Var, readable, value_of
+from wengert.tracing import IGNORING, under
 
 MOST_ROWS = 40
 """So many rows of one kind are written out, half of them from the beginning and half from the end."""
@@ -100,8 +101,7 @@ def derive_arrays(
 
 def compose_arrays(d: ArrayDerivation, notation: Notation) -> list[Block]:
     """Say the derivation in headings, sentences and equations."""
-    with np.errstate(all="ignore"):  # tracing has warned
-        return _Writer(d, notation).blocks()
+    return under(IGNORING, lambda: _Writer(d, notation).blocks())  # type: ignore[no-any-return]  # tracing has warned
 
 
 class _Writer:

@@ -43,6 +43,7 @@ from wengert.explanation.steps import (
 from wengert.linearization import edges
 from wengert.planning import Plan
 from wengert.program import Constant, Line, Program, Var, value_of
+from wengert.tracing import IGNORING, under
 
 WIDEST = 72
 """A formula that takes more characters than this in a line of text is left out, or called by name."""
@@ -50,8 +51,8 @@ WIDEST = 72
 
 def derive(program: Program, args: Sequence[Any], plan: Plan, mode: str = "both") -> Derivation:
     """Work a scalar Program through, line by line, at a point."""
-    with np.errstate(all="ignore"):  # what lies outside a domain prints as inf or nan; tracing has warned of it
-        return _Deriver(program, args).derivation(mode, plan)
+    # what lies outside a domain prints as inf or nan; tracing has warned of it
+    return under(IGNORING, lambda: _Deriver(program, args).derivation(mode, plan))  # type: ignore[no-any-return]
 
 
 class _Deriver:

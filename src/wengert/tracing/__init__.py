@@ -25,7 +25,7 @@ In the order of their imports:
 """
 
 from wengert.tracing.context import Context, at_place, current_context
-from wengert.tracing.errstate import watch
+from wengert.tracing.errstate import IGNORING, RAISING, USUAL, under, watch
 from wengert.tracing.fingerprints import Unchanged
 from wengert.tracing.layout import laid_like
 from wengert.tracing.methods import complete
@@ -48,6 +48,9 @@ complete()
 
 __all__ = [
     "COPIED",
+    "IGNORING",
+    "RAISING",
+    "USUAL",
     "Context",
     "Group",
     "Row",
@@ -73,6 +76,7 @@ __all__ = [
     "results_of",
     "run",
     "settled",
+    "under",
     "watch",
     "what_is_kept",
 ]

@@ -29,6 +29,12 @@ class Context:
         self.muted = False
         """True while a sweep runs for the first time: if it raises an alarm it runs again, carefully."""
 
+    def clear(self) -> None:
+        """Close every tape: what began outermost was interrupted."""
+        self.tapes.clear()
+        self.frozen = self.place = None
+        self.muted = False
+
 
 class _Threads(threading.local):
     def __init__(self) -> None:

@@ -137,30 +137,33 @@ _CAUGHT = (
 )
 _originals: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in _CAUGHT}
 patched = {name: _patch_maker(original) for name, original in _originals.items()}
+_namespace = vars(np)
 _lock = threading.Lock()
 _tracing: set[int] = set()
-"""The threads that trace.  A set, not a number: what Ctrl-C leaves behind is put right by the thread's next trace."""
+"""The threads that trace.  A set, not a number: what is left behind is put right by the thread's next trace."""
 
 
-def start_patching() -> None:
-    """Put the wrappers into NumPy, when the first thread begins to trace."""
-    with _lock:
-        first = not _tracing
-        _tracing.add(threading.get_ident())
-        if first:
-            if LATE:
-                _enter_late()
-            if len(CAUGHT) != len(_redirected):
-                _redirect_all()
-            vars(np).update(patched)  # in one step: this is done for every outermost trace
-
-
-def stop_patching() -> None:
-    """Take them out again, when the last thread has ended."""
-    with _lock:
-        _tracing.discard(threading.get_ident())
-        if not _tracing:
-            vars(np).update(_originals)
+def with_patches(call: Callable[..., Any], *args: Any) -> Any:
+    """Call a function while the wrappers are in NumPy: from when the first thread begins until the last has ended."""
+    thread = threading.get_ident()
+    try:
+        with _lock:
+            first = not _tracing
+            _tracing.add(thread)
+            if first:
+                if LATE:
+                    _enter_late()
+                if len(CAUGHT) != len(_redirected):
+                    _redirect_all()
+                _namespace.update(patched)  # in one step: this is done for every outermost trace
+        return call(*args)
+    finally:  # by calls of compiled code, each of which Ctrl-C finds done
+        with _lock:
+            try:
+                _tracing.discard(thread)
+            finally:
+                if not _tracing:
+                    _namespace.update(_originals)
 
 
 def _patch_call(original: Callable[..., Any], run: Callable[..., Any] | None = None) -> Callable[..., Any]:

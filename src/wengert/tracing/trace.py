@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ import numpy as np
 from wengert.errors import ResultError, WengertError, explain_at
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, as_value
 from wengert.tracing.context import threads
+from wengert.tracing.errstate import IGNORING, changed, error_state
 from wengert.tracing.fingerprints import Unchanged
-from wengert.tracing.patching import start_patching, stop_patching
+from wengert.tracing.patching import with_patches
 from wengert.tracing.tape import Row, Tape, escaped
 from wengert.tracing.traced import Traced, capture, holds_traced, join, variable
 from wengert.tracing.unsupported import translated
@@ -65,8 +65,7 @@ class Trace:
         return result.value if type(result) is Traced and result.tape is self.tape else result
 
 
-@contextlib.contextmanager
-def record(name: str, single: bool = False) -> Iterator[Trace]:
+class record:  # noqa: N801 - used as a function
     """Open a trace on which wengert itself records a Program: every value is kept, no function of the user's runs.
 
     The values have been computed before, by the user's own function, and NumPy has warned of them then: here it does
@@ -81,18 +80,28 @@ def record(name: str, single: bool = False) -> Iterator[Trace]:
     u_1 = cos(u_{-1})
     u_2 = u_1 * u_0    = y_dot
     """
-    context = threads.context
-    tape = Tape(context, keep_all=True)
-    place, alarms = context.place, context.alarms
-    try:
+
+    __slots__ = ("_alarms", "_errors", "_place", "_trace")
+
+    def __init__(self, name: str, single: bool = False) -> None:
+        self._trace = Trace(name, Tape(threads.context, keep_all=True), [], [], single)
+
+    def __enter__(self) -> Trace:
+        tape = self._trace.tape
+        context = tape.context
+        self._place, self._alarms, self._errors = context.place, context.alarms, error_state.get()
         context.alarms = 0
+        error_state.set(changed(self._errors, IGNORING))
         context.tapes.append(tape)
-        with np.errstate(all="ignore"):
-            yield Trace(name, tape, [], [], single)
-    finally:  # without a call, so that Ctrl-C does not come between
+        return self._trace
+
+    def __exit__(self, *_: object) -> None:  # if Ctrl-C comes before this, the outermost `watch` does it
+        tape = self._trace.tape
+        context = tape.context
         del context.tapes[tape.level :]
         tape.open = False
-        context.place, context.alarms = place, alarms
+        context.place, context.alarms = self._place, self._alarms
+        error_state.set(self._errors)
 
 
 def run(
@@ -137,22 +146,17 @@ def run(
         if body:
             context.frozen = {outer: outer.size for outer in context.tapes}
         context.tapes.append(tape)
-        if not level:
-            start_patching()
-        returned = _call(function, replaced, kwargs)
-        if unpack is None:
-            results = [("", _result(function, returned))]
+        if level:
+            results = _call(function, replaced, kwargs, unpack)
         else:
-            results = [(name, _result(function, part)) for name, part in unpack(returned)]
+            results = with_patches(_call, function, replaced, kwargs, unpack)
         if body:
             results = [(name, _captured(tape, part)) for name, part in results]
-    finally:  # at first without a call, so that Ctrl-C does not come between
+    finally:  # without a call, so that Ctrl-C does not come between
         del context.tapes[level:]
         context.frozen = frozen
         context.place = place
         tape.open = False
-        if not level:
-            stop_patching()
     if tape.unchanged is not None:
         tape.unchanged.check(tape.rows)
         if body:
@@ -166,10 +170,12 @@ def run(
     return Trace(getattr(function, "__name__", "f"), tape, arguments, groups, single)
 
 
-def _call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Call the user's function; raise errors of compiled code as errors about the user's line."""
+def _call(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], unpack: Any
+) -> list[tuple[str, Any]]:
+    """Call the user's function; return its named results.  Raise errors of compiled code as errors about its line."""
     try:
-        return function(*args, **kwargs)
+        returned = function(*args, **kwargs)
     except Exception as error:
         if isinstance(error, ValueError) and isinstance(error.__cause__, WengertError):
             raise error.__cause__ from None  # NumPy hides it: "setting an array element with a sequence"
@@ -177,6 +183,9 @@ def _call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
         if translation is not None:
             raise translation from error
         raise
+    if unpack is None:
+        return [("", _result(function, returned))]
+    return [(name, _result(function, part)) for name, part in unpack(returned)]
 
 
 def _name_results(arguments: Sequence[Group], results: Sequence[Group], single: bool) -> None:
