@@ -30,12 +30,14 @@ also the built-in exception that a NumPy user would expect in its place.
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib.util
 import linecache
 import os
 import pickle
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
@@ -53,6 +55,8 @@ LIBRARIES = (PACKAGE,) + tuple(
 
 SCIPY = None if _SCIPY is None or _SCIPY.origin is None else os.path.dirname(os.path.abspath(_SCIPY.origin)) + os.sep
 """The folder of SciPy's modules."""
+_parsing = threading.RLock()
+"""Held while source is parsed: CPython 3.11 counts the depth of all threads' trees in one place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,15 @@ class Location:
             return line.strip()
         raw = line.encode()  # columns count bytes of UTF-8
         return raw[self.columns[0] : self.columns[1]].decode(errors="replace")
+
+    @property
+    def expression(self) -> ast.expr | None:
+        """The expression, parsed; None if the source is not available, or is a statement."""
+        try:
+            with _parsing:
+                return ast.parse(self.segment, mode="eval").body
+        except SyntaxError:
+            return None
 
     def __str__(self) -> str:
         return f"{os.path.basename(self.file)}:{self.line}"

@@ -369,6 +369,23 @@ def test_random_loops(body, one, other):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
+def test_a_clock_read_while_memory_is_collected_is_not_read_by_the_function():
+    def measure(phase, info):
+        time.perf_counter()
+
+    def f(x):
+        if x is None:
+            print(x)
+        gc.collect()
+        return x * x
+
+    gc.callbacks.append(measure)
+    try:
+        assert wg.jit(f)(3.0) == 9.0
+    finally:
+        gc.callbacks.remove(measure)
+
+
 def test_the_number_of_branches_is_bounded_and_a_warning_names_the_line():
     def f(x):
         n = 0

@@ -82,7 +82,7 @@ ORDERS = {
     "passes": "simplification scalarization",
     "accumulation": "adjoints sweeps programs dense counting orders",
     "accumulation/orders": "order forward reverse",
-    "compilation": "cache surroundings linearized environment branches signatures jit",
+    "compilation": "cache environment linearized branches signatures jit",
     "control": (
         "revolve holding templates unrolling bodies branch closures checkpoints loop backward execution higher_order "
         "rerolling staging api"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from wengert.compilation.surroundings import is_settled, surroundings_of
+from wengert.compilation.environment import Environment, is_settled
 
 STATE = {"scale": 2.0}
 SCALE = 2.0
@@ -100,22 +100,27 @@ def test_a_rule_that_refuses_a_value_refuses_it_at_its_step(define, formula_rule
     assert seen
 
 
-def test_surroundings():
+def test_what_a_rule_reads_is_compared_or_said_to_be_unseen():
     def closed(k):
         return lambda y, x: k * x
 
-    assert surroundings_of(closed(2.0)) is not None
-    one = closed(2.0)
-    assert surroundings_of(one) == surroundings_of(one)
-    assert surroundings_of(lambda x: np.cos(x)) is not None
-    assert surroundings_of(lambda x: STATE["scale"] * x) is None
-    assert surroundings_of(functools.partial(closed, 1)) is None
-    assert surroundings_of(closed(np.ones(1000))) is None
-    assert surroundings_of(closed(object())) is None
+    seen = (2.0, np.ones(1000), {"scale": [2.0]}, object(), functools.partial(helper, 1))
+    for value in seen:
+        environment = Environment([closed(value)])
+        assert environment.is_complete, value
+        assert environment.unchanged(), value
+    for value in (iter([1.0]), np.random.default_rng(0), np.nditer(np.ones(2))):
+        assert not Environment([closed(value)]).is_complete, value
+    environment = Environment([lambda x: STATE["scale"] * x])
+    STATE["scale"] += 1.0
+    assert environment.is_complete
+    assert not environment.unchanged()
+    STATE["scale"] -= 1.0
+    assert environment.unchanged()
     assert is_settled(wg.grad)
     assert not is_settled(helper)
 
     def late():
         return lambda: later  # noqa: F821 - not there yet
 
-    assert surroundings_of(late()) is not None
+    assert Environment([late()]).is_complete

@@ -39,8 +39,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wengert.compilation.surroundings import with_inner
-from wengert.errors import RawLocation
+from wengert.errors import LIBRARIES, RawLocation
 from wengert.program import Primitive
 from wengert.program.structure import exactly
 from wengert.tracing.fingerprints import fingerprint, is_written_to
@@ -96,11 +95,13 @@ class Environment:
         The code of all functions of the user's that may run.
     generators
         The generators of random numbers, and iterators, that they may draw from.
+    is_complete
+        False if they can read what no comparison sees: what is drawn from a generator, memory of compiled types.
     """
 
     __slots__ = (
         "_absent", "_conditions", "_held", "_names", "_read_attributes", "_seen", "_words", "codes", "generators",
-        "unchanged",
+        "is_complete", "unchanged",
     )  # fmt: skip
 
     def __init__(self, roots: Iterable[Any]) -> None:
@@ -117,6 +118,7 @@ class Environment:
             self._absent: dict[str, dict[str, None]] = {}
             self.codes: dict[types.CodeType, None] = {}
             self.generators: list[Any] = []
+            self.is_complete = True
             self._follow_all(roots)
             for held, absent in self._absent.items():
                 reading = Reading(", ".join(absent), ", which was not there")
@@ -125,6 +127,7 @@ class Environment:
             if words <= self._words or not self._read_attributes:
                 break
         self._words = words
+        self.is_complete = self.is_complete and not self.generators and not self.too_many
         self.unchanged = self._compiled(list(self._conditions))
         self._seen, self._held, self._absent = {}, {}, {}
 
@@ -301,6 +304,7 @@ def _follow_object(to: Environment, value: Any, reading: Reading) -> Found:
         yield kind, Reading(kind.__name__, "")
     if hasattr(kind, "__next__"):
         to.generators.append(value)
+    to.is_complete = to.is_complete and all(base is object or base.__flags__ & _PYTHON for base in kind.__mro__)
     held = to._hold(value)
     attributes = getattr(value, "__dict__", None)
     by_name = not library and to._words.isdisjoint(_REFLECTIVE)
@@ -319,6 +323,8 @@ def _follow_object(to: Environment, value: Any, reading: Reading) -> Found:
             yield to._compare(f"{held}.{slot}", getattr(value, slot), what)
 
 
+_PYTHON = 1 << 9
+"""The flag of classes that are written in Python: all state of their objects is in attributes."""
 _REFLECTIVE = frozenset({"getattr", "vars", "__dict__", "__getattr__", "attrgetter"})
 """Who uses these may read any attribute."""
 
@@ -347,18 +353,23 @@ def _follow_array(to: Environment, values: np.ndarray[Any, Any], reading: Readin
         to._demand(f"{form} and {' and '.join(looks)}", reading)
 
 
+def _alike(items: str, others: str) -> str:
+    """Write the comparison of items: by identity, and numbers and strings by value where that fails."""
+    return f"(all(map(is_, {items}, {others})) or all(map(same, {items}, {others})))"
+
+
 def _follow_items(to: Environment, items: Any, reading: Reading) -> Found:
     held, inside = to._hold(items), tuple(items)
     if not isinstance(items, tuple):
-        to._demand(f"len({held}) == {len(inside)} and all(map(is_, {held}, {to._hold(inside)}))", reading)
+        to._demand(f"len({held}) == {len(inside)} and {_alike(held, to._hold(inside))}", reading)
     for k, item in enumerate(inside):
         yield item, Reading(f"{reading.name}[{k}]", reading.where)
 
 
 def _follow_dict(to: Environment, items: dict[Any, Any], reading: Reading) -> Found:
     held, keys, values = to._hold(items), to._hold(tuple(items)), to._hold(tuple(items.values()))
-    same = f"all(map(is_, {held}, {keys})) and all(map(is_, {held}.values(), {values}))"
-    to._demand(f"len({held}) == {len(items)} and {same}", reading)
+    alike = f"all(map(is_, {held}, {keys})) and {_alike(f'{held}.values()', values)}"
+    to._demand(f"len({held}) == {len(items)} and {alike}", reading)
     for key, item in items.items():
         yield item, Reading(f"{reading.name}[{key!r}]", reading.where)
 
@@ -426,6 +437,20 @@ _FOLLOWED: Sequence[tuple[Any, Callable[[Environment, Any, Reading], Iterable[tu
 # ---- Code ----
 
 
+def with_inner(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Yield the code of a function and of the functions written inside it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from with_inner(constant)
+
+
+def is_settled(function: Callable[..., Any]) -> bool:
+    """Return whether a function belongs to wengert, NumPy or SciPy, and so reads nothing that may change."""
+    code = getattr(function, "__code__", None)
+    return code is not None and code.co_filename.startswith(LIBRARIES)
+
+
 @functools.lru_cache(4096)
 def _words_of(code: types.CodeType) -> frozenset[str]:
     """Return all names of globals and attributes in a function's code, those of functions inside included.
@@ -486,8 +511,11 @@ def _place_of_change(codes: Sequence[types.CodeType], name: str) -> RawLocation 
 
 
 def _same(value: Any, other: Any) -> bool:
-    """Tell whether two numbers or strings cannot be told apart."""
-    return type(value) is type(other) and exactly(value) == exactly(other)
+    """Return whether two values are one object, or numbers or strings that cannot be told apart."""
+    if value is other:
+        return True
+    comparable = type(value) in _NUMBERS or isinstance(value, np.generic)
+    return comparable and type(value) is type(other) and exactly(value) == exactly(other)
 
 
 def _is_empty(cell: types.CellType) -> bool:

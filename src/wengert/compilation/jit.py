@@ -495,6 +495,8 @@ def _overhear(environment: Environment, heard: dict[str, RawLocation], work: Cal
 
     def hear(frame: types.FrameType, event: str, called: Any) -> None:
         if event == "c_call" and (is_clock(called) or called in PRINTS):
+            if any(getattr(callback, "__code__", None) is frame.f_code for callback in gc.callbacks):
+                return  # memory is being collected, which some tools measure
             inner: types.FrameType | None = frame
             while inner is not None and inner.f_code not in environment.codes:
                 inner = None if inner.f_code in of_collector else inner.f_back

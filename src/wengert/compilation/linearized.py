@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from wengert.accumulation.programs import enter_seed, pull, push
-from wengert.compilation.surroundings import is_settled, surroundings_of
+from wengert.compilation.environment import Environment, is_settled
 from wengert.jacobians import add_at, add_into, is_basic
 from wengert.linearization import Linearization
 from wengert.passes.simplification import simplify
@@ -38,6 +38,8 @@ Array = Any
 Mask = tuple[bool, ...]
 SWEEPS = 16
 """The number of sweeps that an outline keeps: there is one for each size of a block of seeds."""
+CHANGES = 8
+"""After so many changes of what the user's rules read, each body records sweeps of its own."""
 HELD = 1 << 14
 """The bytes of arrays up to which a sweep is shared: it may hold zeros or a unit matrix that a rule made."""
 
@@ -133,8 +135,8 @@ class Outline:
     """
 
     __slots__ = (
-        "arrays", "consts", "ends", "inputs", "kept", "outputs", "rows", "rules", "script", "size", "slots", "starts",
-        "sweeps", "with_complex",
+        "_changes", "_environment", "_sweeps", "arrays", "consts", "ends", "inputs", "kept", "outputs", "rows", "rules",
+        "script", "size", "slots", "starts", "with_complex",
     )  # fmt: skip
 
     def __init__(self, program: Program, reached: set[Var], consts: int) -> None:
@@ -179,8 +181,20 @@ class Outline:
         primitives = dict.fromkeys(program.lines[n].primitive for n, *_ in self.rows)
         self.rules = [rule for primitive in primitives for rule in primitive.rules if not is_settled(rule)]
         """The rules that the user wrote: the values they read beside their arguments may change."""
-        self.sweeps: dict[Any, Any] = {}
-        """The sweeps by seeds and surroundings; None if there is no code, `_ALONE` if each body needs its own."""
+        self._environment = Environment(self.rules)
+        self._changes = 0
+        self._sweeps: dict[Any, Any] = {}
+
+    @property
+    def sweeps(self) -> dict[Any, Any] | None:
+        """The sweeps by seeds, as long as what the user's rules read is unchanged; None if that cannot be told.
+
+        A sweep is None if there is no code for it, and `_ALONE` if each body needs its own.
+        """
+        if self.rules and self._changes < CHANGES and not self._environment.unchanged():
+            self._environment, self._sweeps = Environment(self.rules), {}
+            self._changes += 1
+        return self._sweeps if self._environment.is_complete and self._changes < CHANGES else None
 
 
 _ALONE = object()
@@ -192,13 +206,13 @@ class Kernel:
     The residuals of a step are a tuple: this kernel, then the values that the rules read, except constants.
     """
 
-    __slots__ = ("_program", "_surroundings", "_sweeps", "arrays", "inputs", "outline")
+    __slots__ = ("_program", "_shared", "_sweeps", "arrays", "inputs", "outline")
 
     def __init__(self, program: Program, outline: Outline) -> None:
         self._program, self.outline, self.inputs = program, outline, outline.inputs
         self.arrays = [program.lines[n].inputs[k].value for _, n, k in outline.arrays]  # type: ignore[union-attr]
         self._sweeps: dict[Any, Sweep | None] = {}
-        self._surroundings = [surroundings_of(rule) for rule in outline.rules]
+        self._shared = outline.sweeps
 
     def forward_pass(self) -> Callable[..., Any]:
         """Return a function that runs the step and returns its residuals, which hold this kernel."""
@@ -235,10 +249,10 @@ class Kernel:
 
         The sweep takes the residuals (without the kernel), all constants, and the seeds.
         """
-        key = (tangents, seeded, batch, *self._surroundings)
-        shared = self.outline.sweeps
-        sweep = _ALONE if None in self._surroundings else shared.get(key, self)
-        if sweep is self:
+        key = (tangents, seeded, batch)
+        shared = self._shared
+        sweep = _ALONE if shared is None else shared.get(key, self)
+        if shared is not None and sweep is self:
             sweep = self._record(tangents, seeded, kept, consts, batch, alone=False)
             if len(shared) >= SWEEPS:
                 shared.clear()

@@ -27,7 +27,6 @@ import operator
 import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -198,7 +197,7 @@ class _Printer:
         if text is None:
             text = f"c{len(self.constants)}"
             self.constants[text] = value
-        return text
+        return f"({text})" if text.startswith("-") else text
 
     def subscript(self, index: tuple[Any, ...]) -> str:
         """Return the expression of an index."""
@@ -458,20 +457,15 @@ def _literal(value: Any, in_index: bool = False) -> str | None:
     """Write a short constant out, or a part of an index; None for one that must be a global."""
     kind = type(value)
     if kind in (int, bool, str) or value is None or (kind is float and math.isfinite(value)):
-        text = repr(value)
-        return f"({text})" if kind in (int, float) and text.startswith("-") and not in_index else text
+        return repr(value)
     if value is Ellipsis:
         return "..."
     if kind is tuple:
-        parts = [_literal(item, True) for item in value]
+        parts = [_literal(item) for item in value]
         return None if None in parts else f"({', '.join(map(str, parts))}{',' * (len(parts) == 1)})"
-    if (
-        kind is slice
-        and in_index
-        and all(type(part) in (int, NoneType) for part in (value.start, value.stop, value.step))
-    ):
-        start, stop, step = ["" if part is None else str(part) for part in (value.start, value.stop, value.step)]
-        return f"{start}:{stop}{f':{step}' * bool(step)}"
+    if kind is slice and in_index:
+        parts = ["" if part is None else _literal(part) for part in (value.start, value.stop, value.step)]
+        return None if None in parts else f"{parts[0]}:{parts[1]}{f':{parts[2]}' * bool(parts[2])}"
     return None
 
 

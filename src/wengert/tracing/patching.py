@@ -106,9 +106,8 @@ def _calls_by_name(code: types.CodeType, offset: int, name: str) -> bool:
     location = Location.of((code, offset))
     if location is None or location.columns is None:
         return True
-    try:
-        node = ast.parse(location.segment, mode="eval").body
-    except SyntaxError:
+    node = location.expression
+    if node is None:
         return True
     function = node.func if isinstance(node, ast.Call) else node
     return getattr(function, "attr", getattr(function, "id", name)) == name
