@@ -369,6 +369,22 @@ def test_random_loops(body, one, other):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: np.float32(0.3) * x,
+        lambda x: np.float64(1.0) * (np.float32(0.3) * x) + 1.0,
+        lambda x: (x + np.float32(0.3)) / 3.0,
+        lambda x: np.sum(np.full(3, 0.3, np.float32) * x),
+    ],
+)
+def test_python_numbers_among_single_precision_stay_weak(f):
+    jitted = wg.jit(f)
+    for x in (0.5, 0.3, 0.7):  # 0.5 is the same in both precisions
+        expected, got = f(x), jitted(x)
+        assert (type(got), got) == (type(expected), expected)
+
+
 def test_a_clock_read_while_memory_is_collected_is_not_read_by_the_function():
     def measure(phase, info):
         time.perf_counter()

@@ -315,7 +315,7 @@ class Jitted(Transformed):
         result = returned.build([group.parts[0].value for group in trace.results])
         if any(type(value) in (float, complex) for value in arguments.values):
             plain = self.function(*args, **kwargs)  # on Python's own numbers: what is of which type?
-            if _is_mixed(program) or not _agree(result, plain):
+            if trace.tape.mixed or _is_mixed(program) or not _agree(result, plain):
                 signature.fixes_floats = True
                 return plain
             returned.take_types(plain)

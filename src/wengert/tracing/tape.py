@@ -51,7 +51,7 @@ class Tape:
     """The rows of one trace, as they are made."""
 
     __slots__ = (
-        "captures", "context", "guards", "keep_all", "level", "narrow", "open", "roots", "rows", "size",
+        "captures", "context", "guards", "keep_all", "level", "mixed", "narrow", "open", "roots", "rows", "size",
         "unchanged", "with_complex",
     )  # fmt: skip
 
@@ -67,6 +67,8 @@ class Tape:
         self.with_complex = False
         self.narrow = False
         """True once there has been a value that NumPy promotes to another dtype where it meets a float64."""
+        self.mixed = False
+        """True once a plain value of another precision has been brought to that of a result."""
         self.captures: dict[tuple[int, int], tuple[Any, Any]] | None = None
         """In the trace of a loop's body, the traced values of other traces that it read, and what stands for them."""
         self.unchanged: Unchanged | None = None

@@ -243,6 +243,7 @@ def _promoted(
             wanted = dtype if own.kind == "c" else real
             if parent >= 0 and primitive is e.multiply:
                 wanted = None  # its partial is the other operand as it is
+            tape.mixed = tape.mixed or parent < 0
         if wanted is None or (own == wanted and own.isnative):
             continue
         if parent < 0:
