@@ -148,3 +148,15 @@ def test_nested_transformations_agree_with_jax(names, last):
     assert_close(ours(X), theirs(X), 1e-10, "value")
     if len(names) < 3:  # a derivative of the fourth order takes JAX long
         assert_close(getattr(wg, last)(ours)(X), getattr(jax, last)(theirs)(X), 1e-9, last)
+
+
+def test_an_array_of_an_outer_trace_is_multiplied_in_place_in_an_inner_one():
+    def f(x, y):
+        a = np.zeros(3) + x
+        a[1:] *= y * 3.0
+        return np.sum(a)
+
+    point = np.float64(2.0), np.float64(5.0)
+    assert wg.jacobian(wg.grad(f, 1), 0)(*point) == 6.0
+    assert wg.trace(wg.grad(f, 1))(*point)(*point) == 12.0
+    assert wg.jit(wg.grad(f, 1))(*point) == 12.0

@@ -110,7 +110,10 @@ def record_on_innermost(primitive: Primitive, args: Sequence[Any], params: Mappi
     if tape.captures is not None:
         captured = [capture(tape, a) if type(a) is Traced and a.tape is not tape else a for a in args]
         return at_place(lambda: record_line(primitive, captured, params))
-    values = tuple(a.value if type(a) is Traced and a.tape is tape else a for a in args)
+    values = tuple(
+        a if type(a) is not Traced else a.value if a.tape is tape else Traced(a.value, a.tape, a.index)
+        for a in args  # an array of an outer trace may be assigned to later, and then stands for another value
+    )
     tape.narrow = True  # who knows
     parents = tuple(a.index if type(a) is Traced and a.tape is tape else -1 for a in args)
     remember_large(tape, args)
