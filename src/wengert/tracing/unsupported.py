@@ -140,7 +140,10 @@ _HOMES = {"SuperLU": "scipy.sparse.linalg"}
 def compiled_call(frame: FrameType, offset: int | None = None) -> str | None:
     """Return the name of the compiled function or class of SciPy that a line calls; None if it calls something else."""
     location = Location.of((frame.f_code, frame.f_lasti if offset is None else offset))
-    node = None if location is None else location.expression
+    try:
+        node = ast.parse(location.segment if location is not None else "", mode="eval").body
+    except SyntaxError:
+        return None
     if not isinstance(node, ast.Call):
         return None
     written = ast.unparse(node.func)
@@ -184,7 +187,7 @@ _STANDARD = str(Path(ast.__file__).parent)
 _REFUSALS = {
     "unhashable type: 'Traced'": (
         "what is called here does not take a traced value, which is unhashable (a key of a cache, a dict or a set):",
-        "Leave out the cache (functools.cache, lru_cache) of what is called here; take text or stop_gradient(x) as key",
+        "Leave out the cache (functools.cache, lru_cache) of what is called; let a key be text or stop_gradient(x).",
     ),
     "NPY_ITER_REFS_OK": (
         "np.nditer does not take a traced array:",
