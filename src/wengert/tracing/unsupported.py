@@ -140,10 +140,7 @@ _HOMES = {"SuperLU": "scipy.sparse.linalg"}
 def compiled_call(frame: FrameType, offset: int | None = None) -> str | None:
     """Return the name of the compiled function or class of SciPy that a line calls; None if it calls something else."""
     location = Location.of((frame.f_code, frame.f_lasti if offset is None else offset))
-    try:
-        node = ast.parse(location.segment if location is not None else "", mode="eval").body
-    except SyntaxError:
-        return None
+    node = None if location is None else location.expression
     if not isinstance(node, ast.Call):
         return None
     written = ast.unparse(node.func)
