@@ -161,7 +161,7 @@ def written_by_flat(x):
         (lambda x: RNG.poisson(x[0]) * x[1], "RNG.poisson(", "What RNG.poisson draws does not move"),
         (lambda x: x[RNG.choice(8, p=x / x.sum())], "RNG.choice(", "What RNG.choice draws does not move"),
         (cached, "return square(x[0])", "Leave out the cache"),
-        (lambda x: len({x[0], x[1]}) * x[0], "{x[0], x[1]}", "take text or"),
+        (lambda x: len({x[0], x[1]}) * x[0], "{x[0], x[1]}", "let a key be text"),
         (lambda x: statistics.mean(x), "statistics.mean(x)", "Write np.mean instead of statistics.mean"),
         (lambda x: statistics.stdev(x), "statistics.stdev(x)", "Write np.std with ddof=1"),
         (lambda x: sin(x[0]), "sin(x[0])", "Write np.sin instead of sin"),

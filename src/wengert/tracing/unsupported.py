@@ -184,7 +184,7 @@ _STANDARD = str(Path(ast.__file__).parent)
 _REFUSALS = {
     "unhashable type: 'Traced'": (
         "what is called here does not take a traced value, which is unhashable (a key of a cache, a dict or a set):",
-        "Leave out the cache (functools.cache, lru_cache) of what is called here; take text or stop_gradient(x) as key",
+        "Leave out the cache (functools.cache, lru_cache) of what is called; let a key be text or stop_gradient(x).",
     ),
     "NPY_ITER_REFS_OK": (
         "np.nditer does not take a traced array:",
