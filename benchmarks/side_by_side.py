@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import importlib
 import json
 import math
@@ -113,6 +114,8 @@ def work() -> None:
                 call = call_of(case)
                 for _ in range(3 * (case not in START)):
                     call()
+        gc.collect()
+        gc.freeze()  # so that what a collection takes does not hang on what was imported and run before
         getattr(os, MARK)()
         taken = harness.seconds(call, repeats) if call else math.nan
         getattr(os, MARK)()

@@ -121,7 +121,7 @@ def demand_positions(argnums: Any) -> None:
     """Raise ArgumentError if `argnums` is not a position or a sequence of them: the function's argument, probably."""
     if isinstance(argnums, (int, np.integer)):
         return
-    if not isinstance(argnums, Sequence) or not all(isinstance(k, (int, np.integer)) for k in argnums):
+    if not isinstance(argnums, (tuple, Sequence)) or not all(isinstance(k, (int, np.integer)) for k in argnums):
         _refuse(f"argnums is {_said(argnums)}, where the position of an argument is needed, or a sequence of them")
 
 

@@ -196,6 +196,14 @@ def test_traced_operands_of_two_precisions():
             np.testing.assert_allclose(J, expected, rtol=1e-14 if J.dtype == np.float64 else 1e-6)
 
 
+@pytest.mark.parametrize("made", [lambda: np.full(3, 7, np.float16), lambda: np.float16([7, 7, 7]), lambda: SEVENS])
+def test_half_precision_made_inside_does_not_spoil_partials(made):
+    x = np.array([0.1, 2.0, 3.0])
+    for f in (lambda x: x / made(), lambda x: wg.fori_loop(0, 1, lambda i, t: t / made(), x)):
+        np.testing.assert_allclose(wg.grad(lambda x, f=f: np.sum(f(x)))(x), np.full(3, 1 / 7), rtol=1e-15)
+
+
+SEVENS = np.full(3, 7, np.float16)
 IMAGE = np.array([120, 3, 100], np.uint8)
 
 

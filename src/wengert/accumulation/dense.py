@@ -129,7 +129,7 @@ def of_its_own(derivative: Array | None, value: Any) -> Array:
     if derivative.dtype != value.dtype:
         derivative = derivative.astype(value.dtype)
     if derivative.ndim == 0:
-        return as_scalar(derivative)
+        return derivative if isinstance(derivative, np.generic) else as_scalar(derivative)
     if type(derivative) is np.ndarray and not (derivative.flags.owndata and derivative.flags.writeable):
         return derivative.copy()
     return derivative

@@ -27,8 +27,8 @@ from wengert.tracing import (
     COPIED,
     Group,
     Trace,
-    Traced,
     build_program,
+    constant,
     current_context,
     holds_traced,
     innermost,
@@ -255,11 +255,11 @@ def lift(function: Function) -> Function | None:
     def is_array(value: Any) -> bool:
         return type(value) is np.ndarray and value.ndim > 0 and value.dtype.kind in "biufc"
 
-    def constant(value: Any) -> Any:
-        return Traced(value.copy() if value.size <= COPIED else value, tape, -1)  # as an operand would be
+    def lifted_value(value: Any) -> Any:
+        return constant(tape, value.copy() if value.size <= COPIED else value)  # as an operand would be
 
     names = {name: function.__globals__.get(name) for name in code.co_names if name not in stored}
-    found = {name: constant(value) for name, value in names.items() if is_array(value)}
+    found = {name: lifted_value(value) for name, value in names.items() if is_array(value)}
     cells = []
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         try:
@@ -267,7 +267,7 @@ def lift(function: Function) -> Function | None:
         except ValueError:  # it has no value yet
             value = None
         lifts = name not in stored and is_array(value)
-        cells.append(types.CellType(constant(value)) if lifts else cell)
+        cells.append(types.CellType(lifted_value(value)) if lifts else cell)
     if not found and all(a is b for a, b in zip(cells, function.__closure__ or (), strict=True)):
         return None
     variables = {**function.__globals__, **found} if found else function.__globals__

@@ -25,6 +25,7 @@ from wengert.tracing.traced import (
     all_constant,
     as_array,
     as_index,
+    constant,
     holds_traced,
     innermost,
     join,
@@ -103,7 +104,7 @@ def _write_in_place(target: Traced, part: Any, parent: int, template: tuple[Any,
 def _become(target: Traced, other: Any) -> None:
     """Replace the value of an array by that after an assignment; it stays where it lies in memory."""
     if type(other) is not Traced:
-        other = Traced(other, target.tape, -1)
+        other = constant(target.tape, other)
     if not hasattr(target, "link") and target.value.shape:
         other = relaid(other, innermost(target))
     target.value, target.tape, target.index = other.value, other.tape, other.index

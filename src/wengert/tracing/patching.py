@@ -23,7 +23,7 @@ from wengert.primitives.table import ALWAYS, CALLS, CAUGHT, HOLDERS, LATE
 from wengert.tracing.context import threads
 from wengert.tracing.results import finish
 from wengert.tracing.tape import NO_PARAMS, PLAIN
-from wengert.tracing.traced import Traced, all_constant, as_array, first_traced, join, plain, through
+from wengert.tracing.traced import Traced, all_constant, as_array, constant, first_traced, join, plain, through
 from wengert.tracing.unsupported import compiled_call, unsupported_call
 from wengert.tracing.views import laid_out, model_of
 
@@ -60,7 +60,7 @@ def _patch_maker(original: Callable[..., Any]) -> Callable[..., Any]:
             return made
         if not _calls_by_name(frame.f_code, frame.f_lasti, original.__name__):
             return made
-        return Traced(made, context.tapes[-1], -1)
+        return constant(context.tapes[-1], made)
 
     return create
 

@@ -92,7 +92,7 @@ def record_line(primitive: Primitive, args: Sequence[Any], params: Mapping[str, 
             return record_mixed(primitive, args, params)
     if large:
         remember_large(tape, args)
-    if narrow:
+    if narrow and primitive.promotes:
         tape.narrow = True
     return write_row(tape, primitive, tuple(values), tuple(parents), params, 3)
 
@@ -281,10 +281,11 @@ def _write_several(
     """Write the row of a line with several results, and return a traced value for each."""
     results = tuple(map(as_value, results))
     results = tuple(y.value if type(y) is Traced and y.tape is tape else y for y in results)
-    if any(y.dtype.kind == "c" for y in results):
-        tape.with_complex = True
+    if any(y.dtype is not FLOAT64 for y in results):
+        tape.with_complex = tape.with_complex or any(y.dtype.kind == "c" for y in results)
+        tape.narrow = True
     if max(parents, default=-1) < 0:
-        return tuple(Traced(y, tape, -1) if type(y) is ndarray and y.dtype.kind in "fc" else y for y in results)
+        return tuple(constant(tape, y) if type(y) is ndarray and y.dtype.kind in "fc" else y for y in results)
     read = results if tape.keep_all else tuple(y if y.size <= SMALL else Shaped(y.shape, y.dtype) for y in results)
     out = tuple(range(tape.size, tape.size + len(results)))
     tape.size += len(results)
@@ -615,12 +616,19 @@ def variable(tape: Tape, value: Any) -> Traced:
     return traced
 
 
+def constant(tape: Tape, array: np.ndarray[Any, Any]) -> Traced:
+    """Make a constant of a trace: an array that may be assigned to, but has not been yet."""
+    if array.dtype is not FLOAT64 and array.dtype is not INT64:
+        tape.narrow = True
+    return Traced(array, tape, -1)
+
+
 def capture(tape: Tape, other: Traced) -> Traced:
     """Make an independent variable of a traced value of another trace, which the body of a loop closes over."""
     assert tape.captures is not None
     value = innermost(other)
     if other.index < 0:
-        return Traced(value, tape, -1)
+        return constant(tape, value)
     key = (id(other.tape), other.index)
     captured = tape.captures.get(key)
     if captured is None:
