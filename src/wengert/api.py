@@ -254,7 +254,7 @@ def vjp(f: Function, *primals: Any, has_aux: bool = False) -> Any:
     >>> [float(bar) for bar in pull(1.0)]
     [3.0, 2.0]
     """
-    y, push, *aux = _linear(f, primals, has_aux)
+    y, push, *aux = _linear(f, primals, has_aux, is_kept=True)
     return y, push.pull, *aux
 
 
@@ -276,7 +276,7 @@ def linearize(f: Function, *primals: Any, has_aux: bool = False) -> Any:
     >>> print(push.graph)
     du_1/du_0 = 6.0
     """
-    return _linear(f, primals, has_aux)
+    return _linear(f, primals, has_aux, is_kept=True)
 
 
 class LinearMap(Portable):
@@ -365,7 +365,8 @@ class LinearMap(Portable):
         return f"<LinearMap R^{n} -> R^{m}>"
 
 
-def _linear(f: Function, primals: Sequence[Any], has_aux: bool) -> Any:
+def _linear(f: Function, primals: Sequence[Any], has_aux: bool, is_kept: bool = False) -> Any:
+    """Compute a function and its LinearMap, which is kept beside the value and may read it."""
     if not isinstance(primals, (list, tuple)):
         raise ArgumentError(
             explain_at(
@@ -379,7 +380,8 @@ def _linear(f: Function, primals: Sequence[Any], has_aux: bool) -> Any:
     linearization = Linearization.of_trace(trace)
     push = LinearMap(f, tuple(primals), linearization, independents, result)
     push._unchanged = trace.tape.unchanged
-    y = result.pack(linearization.values)
+    values = linearization.values
+    y = result.pack([v.copy("K") if type(v) is np.ndarray else v for v in values] if is_kept else values)
     return (y, push, result.aux) if has_aux else (y, push)
 
 

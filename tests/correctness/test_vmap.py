@@ -348,3 +348,10 @@ def test_errors():
     assert "different shapes: (), (2,)" in said(lambda: ragged(np.array([1.0, -1.0])), ShapeError)
     mixed = wg.vmap(lambda x: (x, x) if x > 0 else x)
     assert "different structures" in said(lambda: mixed(np.array([1.0, -1.0])), ResultError)
+
+
+@pytest.mark.parametrize("f", [lambda x: x, lambda x: x[::-1], lambda x: x.reshape(2, 1), lambda x: (x, x + 1.0)[0]])
+def test_what_comes_back_is_not_the_argument(f):
+    x = np.arange(6.0).reshape(3, 2)
+    wg.vmap(f)(x)[...] = 7.0
+    np.testing.assert_array_equal(x, np.arange(6.0).reshape(3, 2))

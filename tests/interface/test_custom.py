@@ -405,3 +405,22 @@ def test_elementwise_grad():
         f = wg.elementwise_grad(f)
     t = np.tanh(x)
     assert_close(f(x), (1 - t**2) * (6 * t**2 - 2), 1e-12)
+
+
+def test_a_gradient_inside_leaves_the_makers_to_the_trace_outside():
+    @wg.custom_derivative
+    def root(a):
+        t = 1.0
+        for _ in range(20):
+            t = t - (t**3 - a) / wg.grad(lambda s: s**3 - a)(t)
+        return t
+
+    root.def_partial(lambda y, a: 1 / (3 * y * y))
+
+    def f(x):
+        r = root(x[0])
+        b = np.zeros(2)
+        b[0], b[1] = r, x[1]
+        return np.sum(b)
+
+    np.testing.assert_allclose(wg.grad(f)(np.array([8.0, 2.0])), [1 / 12, 1.0], rtol=1e-12)

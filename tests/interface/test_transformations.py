@@ -170,3 +170,16 @@ def test_integers_are_taken_as_floats_where_scipy_calls():
         wg.jacobian(f)(np.array([1, 1]))
     with pytest.raises(wg.errors.ArgumentError, match=re.escape("Pass x.astype(float)")):
         scipy_optimize.fsolve(f, [1, 1], fprime=lambda x: wg.jacobian(f)(x))
+
+
+@pytest.mark.parametrize(
+    "f", [np.exp, lambda x: x, lambda x: {"y": np.exp(x), "x": x}], ids=["exp", "identity", "tree"]
+)
+def test_a_value_that_is_changed_in_place_does_not_change_the_derivative(f):
+    x = np.array([0.5, 1.5])
+    for y, derivative, seed in ((*wg.vjp(f, x), f(x)), (*wg.linearize(f, x), x)):
+        expected = derivative(seed)
+        for leaf in y.values() if isinstance(y, dict) else [y]:
+            leaf -= 1.0
+        np.testing.assert_equal(derivative(seed), expected)
+    np.testing.assert_array_equal(x, [0.5, 1.5])

@@ -1,7 +1,7 @@
 """Ctrl-C at every bytecode at which CPython can deliver it, one after the other; and what must hold afterwards.
 
 CPython looks for signals where a function begins or resumes, after a call, and where a loop jumps back, and nowhere
-else.  `interrupted` runs a call and raises KeyboardInterrupt at the k-th such moment, so that nothing hangs on clocks.
+else.  `interrupt` runs a call once for each such moment and raises KeyboardInterrupt there, so nothing hangs on clocks.
 
     python tests/support/interruptions.py --most 100000 [name...]
 
@@ -54,45 +54,69 @@ def _moments_of(code):
     return _moments[code]
 
 
-class _Interrupter:
-    """Counts the moments of a run; raises KeyboardInterrupt at one of them."""
+class _Moments:
+    """Notes every moment of a run: by the number of the entry into a frame, and of the moment since then."""
 
-    def __init__(self, at):
-        self.at, self.count, self.place = at, 0, None
+    def __init__(self):
+        self.moments, self.entries = [], 0
 
     def __call__(self, frame, event, _):
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        moments, yields = _moments_of(frame.f_code)
+        offsets, yields = _moments_of(frame.f_code)
+        entry = self.entries = self.entries + 1
+        count = 0
         if frame.f_lasti not in yields:  # else a generator is closed
-            self.step(frame)  # the function begins, or resumes
+            self.moments.append((entry, 0))  # the function begins, or resumes
 
         def local(frame, event, _):
-            if event == "opcode" and frame.f_lasti in moments:
+            nonlocal count
+            if event == "opcode" and frame.f_lasti in offsets:
+                count += 1
+                self.moments.append((entry, count))
+            return local
+
+        return local
+
+
+class _Interruption:
+    """Raises KeyboardInterrupt at one moment of a run; all frames but one run at full speed."""
+
+    def __init__(self, moment):
+        self.entry, self.count = moment
+        self.place = None
+
+    def __call__(self, frame, event, _):
+        self.entry -= 1
+        if self.entry:
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        offsets, _ = _moments_of(frame.f_code)
+        self.step(frame)
+
+        def local(frame, event, _):
+            if event == "opcode" and frame.f_lasti in offsets:
                 self.step(frame)
             return local
 
-        return local if moments else None
+        return local
 
     def step(self, frame):
-        self.count += 1
-        if self.count == self.at:
+        if not self.count:
             self.place = f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}"
             raise KeyboardInterrupt
+        self.count -= 1
 
 
-def interrupted(call, at):
-    """Run a call, interrupted at its moment of this number; return the interrupter, and the exception or the result."""
-    interrupter = _Interrupter(at)
+def traced(call, tracer):
+    """Run a call under a trace function; return its result, or the interruption."""
     before = sys.gettrace()
-    sys.settrace(interrupter)
-    result = None
+    sys.settrace(tracer)
     try:
-        result = call()
+        return call()
     except (KeyboardInterrupt, SystemError) as interruption:  # SystemError: it came in what compiled code had called
-        result = interruption
+        return interruption
     finally:
         sys.settrace(before)
-    return interrupter, result
 
 
 def faults():
@@ -207,16 +231,19 @@ def interrupt(name, most):
     call = CALLS[name]
     expected = call()
     call()
-    count = interrupted(call, -1)[0].count
+    recorder = _Moments()
+    traced(call, recorder)
+    moments = recorder.moments
     found = Counter()
     done = 0
     gc.collect()
     gc.disable()  # JAX, where it is there, is called by the collector, and would swallow the interruption
     try:
-        for at in np.unique(np.linspace(1, count, min(most, count)).astype(int)):
+        for k in np.unique(np.linspace(0, len(moments) - 1, min(most, len(moments))).astype(int)):
             faulthandler.dump_traceback_later(60, exit=True)
-            interrupter, result = interrupted(call, int(at))
-            place = interrupter.place
+            interruption = _Interruption(moments[k])
+            result = traced(call, interruption)
+            place = interruption.place
             if place is None:
                 continue  # caches make a run shorter than the first
             done += 1
@@ -235,7 +262,7 @@ def interrupt(name, most):
     finally:
         faulthandler.cancel_dump_traceback_later()
         gc.enable()
-    return done, count, found
+    return done, len(moments), found
 
 
 def _repair():

@@ -96,7 +96,7 @@ def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callab
             groups.append((remaining[kept], results, result))
             remaining = np.delete(remaining, kept)
             if not remaining.size:
-                return _collect(groups, batch.size, out_axes)
+                return _collect(groups, batch, out_axes)
 
     return Transformed(vmap, f, mapped, in_axes=in_axes, out_axes=out_axes)
 
@@ -240,7 +240,7 @@ def _first_axis(leaf: Any, axis: int | None, name: str) -> Any:
 
 
 def _collect(
-    groups: Sequence[tuple[np.ndarray[Any, Any], list[tuple[Any, bool]], Result]], size: int, out_axes: Axes
+    groups: Sequence[tuple[np.ndarray[Any, Any], list[tuple[Any, bool]], Result]], batch: _Batch, out_axes: Axes
 ) -> Any:
     """Put the groups' results in the order of the members again, and the axis of the members where it belongs."""
     first = groups[0][2]
@@ -279,6 +279,8 @@ def _collect(
                 )
             )
         result = whole[0] if order is None else np.concatenate(whole)[order]
+        if type(result) is np.ndarray and any(np.may_share_memory(result, leaf) for leaf in batch.leaves):
+            result = result.copy("K")  # what a member returns is its own, stacked
         leaves.append(np.moveaxis(result, 0, axis) if axis else result)
     return first.pack(leaves)
 

@@ -144,8 +144,11 @@ _tracing: set[int] = set()
 
 def with_patches(call: Callable[..., Any], *args: Any) -> Any:
     """Call a function while the wrappers are in NumPy: from when the first thread begins until the last has ended."""
-    thread = threading.get_ident()
+    context, thread = threads.context, threading.get_ident()
+    if context.patched:
+        return call(*args)
     try:
+        context.patched = True
         with _lock:
             first = not _tracing
             _tracing.add(thread)
@@ -157,6 +160,7 @@ def with_patches(call: Callable[..., Any], *args: Any) -> Any:
                 _namespace.update(patched)  # in one step: this is done for every outermost trace
         return call(*args)
     finally:  # by calls of compiled code, each of which Ctrl-C finds done
+        context.patched = False
         with _lock:
             try:
                 _tracing.discard(thread)

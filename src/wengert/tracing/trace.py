@@ -146,10 +146,7 @@ def run(
         if body:
             context.frozen = {outer: outer.size for outer in context.tapes}
         context.tapes.append(tape)
-        if level:
-            results = _call(function, replaced, kwargs, unpack)
-        else:
-            results = with_patches(_call, function, replaced, kwargs, unpack)
+        results = with_patches(_call, function, replaced, kwargs, unpack)
         if body:
             results = [(name, _captured(tape, part)) for name, part in results]
     finally:  # without a call, so that Ctrl-C does not come between
