@@ -349,7 +349,7 @@ def strip(tree: Any) -> Any:
     def plain(leaf: Any) -> Any:
         if type(leaf) is not Traced and holds_traced(leaf):
             leaf = join(leaf)
-        return leaf.value if type(leaf) is Traced and leaf.tape is tape else leaf
+        return leaf._value if type(leaf) is Traced and leaf._tape is tape else leaf
 
     return plain(tree) if type(tree) in PLAIN else trees.map_leaves(plain, tree)
 

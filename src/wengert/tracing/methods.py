@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import operator
 import sys
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ from wengert.primitives.numpy.structural import getitem, reshape, transpose
 from wengert.primitives.table import CALLS
 from wengert.program import Primitive
 from wengert.tracing.assignment import assign, out_position, overwrite, set_out_aside, write_out, write_ufunc
-from wengert.tracing.callers import names_attribute, takes_objects
+from wengert.tracing.callers import asks_for_attribute, names_attribute, takes_objects
 from wengert.tracing.context import at_place, threads
 from wengert.tracing.layout import numbered
 from wengert.tracing.results import CALLBACKS, finish
@@ -75,7 +76,7 @@ def _augmented(operation: Callable[..., Any]) -> Callable[[Any, Any], Any]:
         overwrite(self, result)
 
     def method(self: Any, other: Any) -> Any:
-        if not self.value.shape and type(innermost(self)) is not ndarray:
+        if not self._value.shape and type(innermost(self)) is not ndarray:
             return operation(self, other)  # scalars do not change
         through(self, change, (self, other), NO_PARAMS)
         return self
@@ -148,6 +149,7 @@ def _refusing(name: str) -> Callable[..., Any]:
             "Leave it out, or take it of the result of the differentiated function.",
         )
 
+    method.__name__ = name
     return method
 
 
@@ -156,13 +158,13 @@ class ArrayMethods(Traced):
 
     __slots__ = ()
 
-    def record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
-        if self.tape.context.place is None:
+    def _record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        if self._tape.context.place is None:
             return at_place(lambda: record_line(primitive, args, params))
         if "index" in params:
-            remember_large(self.tape, params["index"])
+            remember_large(self._tape, params["index"])
         if len(args) == 1:
-            result = write_row(self.tape, primitive, (self.value,), (self.index,), params, 2)
+            result = write_row(self._tape, primitive, (self._value,), (self._index,), params, 2)
             return link_view(result, self, primitive, params) if primitive in VIEWS else result
         return record_line(primitive, args, params)
 
@@ -170,8 +172,10 @@ class ArrayMethods(Traced):
 
     @property
     def T(self) -> Any:
-        axes = {"axes": tuple(range(self.value.ndim))[::-1]}
-        return link_view(write_row(self.tape, transpose, (self.value,), (self.index,), axes, 2), self, transpose, axes)
+        axes = {"axes": tuple(range(self._value.ndim))[::-1]}
+        return link_view(
+            write_row(self._tape, transpose, (self._value,), (self._index,), axes, 2), self, transpose, axes
+        )
 
     @property
     def mT(self) -> Any:
@@ -187,7 +191,7 @@ class ArrayMethods(Traced):
 
     @property
     def base(self) -> Any:
-        return self.link[0] if hasattr(self, "link") else None
+        return self._link[0] if hasattr(self, "_link") else None
 
     @property
     def device(self) -> str:
@@ -227,7 +231,7 @@ class ArrayMethods(Traced):
 
     @property
     def __len__(self) -> Callable[[], int]:
-        shape = self.value.shape
+        shape = self._value.shape
         if not shape:
             kind = type(innermost(self))
             if kind is ndarray:
@@ -237,13 +241,13 @@ class ArrayMethods(Traced):
 
     @property
     def __iter__(self) -> Callable[[], Iterator[Any]]:
-        shape = self.value.shape
+        shape = self._value.shape
         if not shape and type(innermost(self)) is not ndarray and names_attribute(_getframe(1), "__iter__"):
             raise MissingError(f"'numpy.{type(innermost(self)).__name__}' object has no attribute '__iter__'")
         return self._elements_in_turn
 
     def _elements_in_turn(self) -> Iterator[Any]:
-        shape = self.value.shape
+        shape = self._value.shape
         if not shape:
             kind = type(innermost(self))
             if kind is ndarray:
@@ -256,14 +260,16 @@ class ArrayMethods(Traced):
     def __getitem__(self, index: Any) -> Any:
         if type(index) is int:
             params = {"index": (index,)}
-            item = write_row(self.tape, getitem, (self.value,), (self.index,), params, 2)
-            return item if self.value.ndim == 1 else link_view(item, self, getitem, params)
+            item = write_row(self._tape, getitem, (self._value,), (self._index,), params, 2)
+            return item if self._value.ndim == 1 else link_view(item, self, getitem, params)
         template, operands = as_index(index)
-        remember_large(self.tape, template)
+        remember_large(self._tape, template)
         params = {"index": template}
         if operands:
             return record_line(getitem, (self, *operands), params)
-        return link_view(write_row(self.tape, getitem, (self.value,), (self.index,), params, 2), self, getitem, params)
+        return link_view(
+            write_row(self._tape, getitem, (self._value,), (self._index,), params, 2), self, getitem, params
+        )
 
     def __setitem__(self, index: Any, value: Any) -> None:
         through(self, assign, (self, index, value), NO_PARAMS)
@@ -289,8 +295,8 @@ class ArrayMethods(Traced):
 
     def _decided(self) -> np.ndarray[Any, Any]:
         """Return the values of integers or booleans; that they are these is one decision, however many they are."""
-        values = _copy(_asarray(self.value))
-        if self.tape.keep_all:
+        values = _copy(_asarray(self._value))
+        if self._tape.keep_all:
             at_place(lambda: bool((self == values).all()))
         return values
 
@@ -299,7 +305,7 @@ class ArrayMethods(Traced):
 
         The last is what ``np.mean([a, b])`` makes of a list; NumPy then computes on the elements by their operators.
         """
-        if self.index >= 0:
+        if self._index >= 0:
             if self.dtype.kind in "biu" and dtype is None:
                 return self._decided()
             if (
@@ -309,7 +315,7 @@ class ArrayMethods(Traced):
             ):
                 return _elements(self)
             raise lost()
-        constant = np.asarray(self.value, dtype).view()
+        constant = np.asarray(self._value, dtype).view()
         constant.flags.writeable = False  # what is written into it behind our back would be lost
         return constant
 
@@ -329,12 +335,12 @@ class ArrayMethods(Traced):
         if method == "__call__" and not kwargs:
             if type(handler) is Primitive:
                 if len(inputs) == 1:
-                    if handler is e.square and self.index in self.tape.roots:
+                    if handler is e.square and self._index in self._tape.roots:
                         return squared(self)
                     if handler is e.sqrt:
                         return root_of(self)
-                    return write_row(self.tape, handler, (self.value,), (self.index,), NO_PARAMS, 2)
-                if self.tape.roots and inputs[0] is self and self.index in self.tape.roots:
+                    return write_row(self._tape, handler, (self._value,), (self._index,), NO_PARAMS, 2)
+                if self._tape.roots and inputs[0] is self and self._index in self._tape.roots:
                     if handler is e.multiply and inputs[1] is self:
                         return squared(self)
                     if handler is e.power and type(inputs[1]) in SCALARS and inputs[1] == 2:
@@ -372,7 +378,7 @@ class ArrayMethods(Traced):
                 return through(self, write_out, (target, result, func.__name__), NO_PARAMS)
         if func in CALLBACKS:
             args, kwargs = _by_users(args), _by_users(kwargs)
-        if self.tape.context.place is not None:
+        if self._tape.context.place is not None:
             return handler(*args, **kwargs)
         if is_usual:
             return finish(func, args, kwargs, through(self, handler, args, kwargs))
@@ -390,13 +396,13 @@ class ArrayMethods(Traced):
     sum, mean, prod = _method_of(np.sum), _method_of(np.mean), _method_of(np.prod)
     std, var, cumsum = _method_of(np.std), _method_of(np.var), _method_of(np.cumsum)
     max, min, argmax, argmin = _method_of(np.max), _method_of(np.min), _method_of(np.argmax), _method_of(np.argmin)
-    all, any, ptp, clip = _method_of(np.all), _method_of(np.any), _method_of(np.ptp), _method_of(np.clip)
+    all, any, clip = _method_of(np.all), _method_of(np.any), _method_of(np.clip)
     dot, trace, diagonal = _method_of(np.dot), _method_of(np.trace), _method_of(np.diagonal)
     squeeze, swapaxes = _method_of(np.squeeze), _method_of(np.swapaxes)
     take, repeat, choose = _method_of(np.take), _method_of(np.repeat), _method_of(np.choose)
     argsort, argpartition = _method_of(np.argsort), _method_of(np.argpartition)
     searchsorted, nonzero = _method_of(np.searchsorted), _method_of(np.nonzero)
-    cumprod, round, sign = _method_of(np.cumprod), _method_of(np.round), _method_of(np.sign)
+    cumprod, round = _method_of(np.cumprod), _method_of(np.round)
 
     def ravel(self, order: str = "C") -> Any:
         """Return the elements one after the other: a view where they lie so in memory."""
@@ -419,17 +425,17 @@ class ArrayMethods(Traced):
         return flat.__copy__() if type(flat) is Traced else flat
 
     def copy(self, order: str = "C") -> Any:
-        return laid_out(self, order) if self.value.shape else self.__copy__()
+        return laid_out(self, order) if self._value.shape else self.__copy__()
 
     def reshape(self, *shape: Any, **kwargs: Any) -> Any:
         wanted = shape[0] if len(shape) == 1 else shape
-        if not kwargs and type(self.value) is ndarray:
+        if not kwargs and type(self._value) is ndarray:
             try:
-                params = {"shape": self.value.reshape(wanted).shape}
+                params = {"shape": self._value.reshape(wanted).shape}
             except (ValueError, TypeError):
                 pass  # it is raised below, with the user's line
             else:
-                made = write_row(self.tape, reshape, (self.value,), (self.index,), params, 2)
+                made = write_row(self._tape, reshape, (self._value,), (self._index,), params, 2)
                 return link_view(made, self, reshape, params)
         if "order" in kwargs:
             kwargs["order"] = order_in_memory(self, kwargs["order"])
@@ -445,9 +451,6 @@ class ArrayMethods(Traced):
 
     def __round__(self, ndigits: int | None = None) -> Any:
         return int(np.rint(self)) if ndigits is None else np.round(self, ndigits)
-
-    def is_integer(self) -> Any:
-        return self == np.floor(self)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise LostGradientError(
@@ -466,9 +469,9 @@ class ArrayMethods(Traced):
         self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
     ) -> Any:
         made = through(self, functions.astype, (self, dtype, order, casting), NO_PARAMS)
-        if type(made) is not Traced or not self.value.shape or (made is self and not copy):
+        if type(made) is not Traced or not self._value.shape or (made is self and not copy):
             made = made.__copy__() if copy and made is self else made
-            return as_array(made) if not self.value.shape and type(innermost(self)) is ndarray else made
+            return as_array(made) if not self._value.shape and type(innermost(self)) is ndarray else made
         return laid_out(made, order)
 
 
@@ -503,13 +506,34 @@ class Flat:
         functions.in_place.put(self.base, np.arange(self.base.size)[index], value)
 
 
-_REFUSED = ("tobytes", "tofile", "dump", "dumps", "getfield", "setfield", "byteswap", "hex", "as_integer_ratio")
+class MethodOfSome:
+    """A method that some traced values have, and that for all others is no attribute at all."""
+
+    __slots__ = ("has", "method")
+
+    def __init__(self, method: Callable[..., Any], has: Callable[[Any], bool]) -> None:
+        self.method, self.has = method, has
+
+    def __get__(self, traced: Any, owner: Any = None) -> Any:
+        if not self.has(traced):
+            kind, name = type(innermost(traced)).__name__, self.method.__name__
+            raise AttributeError(f"'numpy.{kind}' object has no attribute {name!r}")
+        return types.MethodType(self.method, traced)
+
+
+def _is_integer(self: Any) -> Any:
+    return self == np.floor(self)
+
+
+_is_integer.__name__ = "is_integer"
+_REFUSED = ("tobytes", "tofile", "dump", "dumps", "getfield", "setfield", "byteswap")
+_OF_SCALARS = (_is_integer, *map(_refusing, _TAKEN))
 _BY_NAME = (
     np.exp, np.exp2, np.expm1, np.log, np.log2, np.log10, np.log1p, np.sqrt, np.cbrt, np.square, np.reciprocal,
     np.sin, np.cos, np.tan, np.arcsin, np.arccos, np.arctan, np.sinh, np.cosh, np.tanh, np.arcsinh, np.arccosh,
     np.arctanh, np.degrees, np.radians, np.rad2deg, np.deg2rad, np.fabs, np.rint,
 )  # fmt: skip
-"""Ufuncs that NumPy calls by name on the elements of an array of objects."""
+"""Ufuncs that NumPy calls by name on the elements of an array of objects; nobody else sees them."""
 
 
 def complete() -> None:
@@ -519,5 +543,9 @@ def complete() -> None:
             setattr(Traced, name, method)
     for name in _REFUSED:
         setattr(Traced, name, _refusing(name))
+    for method in _OF_SCALARS:
+        setattr(Traced, method.__name__, MethodOfSome(method, lambda traced: not traced.shape))
     for ufunc in _BY_NAME:
-        setattr(Traced, ufunc.__name__, unary(CALLS[ufunc]))  # type: ignore[arg-type]
+        method = unary(CALLS[ufunc])  # type: ignore[arg-type]
+        method.__name__ = ufunc.__name__
+        setattr(Traced, ufunc.__name__, MethodOfSome(method, lambda _: not asks_for_attribute(_getframe(2))))

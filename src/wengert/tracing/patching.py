@@ -78,7 +78,7 @@ def _convert(name: str, traced: Traced, args: Any, kwargs: Any, frame: types.Fra
     order = _ORDERS.get(name, kwargs.get("order"))
     if type(value) is Traced and (copies or order in ("C", "F")):
         lies = model_of(value).flags
-        if not value.value.shape:
+        if not value._value.shape:
             value = value.__copy__() if copies else value
         elif copies or not (lies.c_contiguous if order == "C" else lies.f_contiguous):
             value = laid_out(value, order or "K")

@@ -58,11 +58,11 @@ class Trace:
 
     def position(self, result: Any) -> int:
         """Return the position of a result on the tape, -1 if it is a constant."""
-        return result.index if type(result) is Traced and result.tape is self.tape else -1
+        return result._index if type(result) is Traced and result._tape is self.tape else -1
 
     def value(self, result: Any) -> Any:
         """Return the value of a result."""
-        return result.value if type(result) is Traced and result.tape is self.tape else result
+        return result._value if type(result) is Traced and result._tape is self.tape else result
 
 
 class record:  # noqa: N801 - used as a function
@@ -199,12 +199,12 @@ def _name_results(arguments: Sequence[Group], results: Sequence[Group], single: 
 
 def _captured(tape: Tape, result: Any) -> Any:
     """Return a result of a loop's body as a value of its own trace."""
-    return capture(tape, result) if type(result) is Traced and result.tape is not tape else result
+    return capture(tape, result) if type(result) is Traced and result._tape is not tape else result
 
 
 def _result(function: Callable[..., Any], returned: Any) -> Any:
     if type(returned) is Traced:
-        if not returned.tape.open:  # the body of a loop put it into a list, say: its derivative would be zero
+        if not returned._tape.open:  # the body of a loop put it into a list, say: its derivative would be zero
             raise escaped(None)
         return returned
     if isinstance(returned, np.ndarray) and holds_traced(returned):
@@ -266,7 +266,7 @@ def build_program(trace: Trace) -> Program:
     number = 1 - sum(len(group.parts) for group in trace.arguments)
     for group in trace.arguments:
         for part in group.parts:
-            variables[part.index] = Var(number, part.shape, part.dtype)
+            variables[part._index] = Var(number, part.shape, part.dtype)
             number += 1
     number = 0
     lines: list[Line] = []
@@ -297,7 +297,7 @@ def build_program(trace: Trace) -> Program:
         guards.setdefault((position, type(value)), Guard(variables[position], value, place))
     return Program(
         "f" if trace.name == "<lambda>" else trace.name,
-        tuple(Packing(g.name, g.shape, g.dtype, tuple(variables[p.index] for p in g.parts)) for g in trace.arguments),
+        tuple(Packing(g.name, g.shape, g.dtype, tuple(variables[p._index] for p in g.parts)) for g in trace.arguments),
         tuple(lines),
         tuple(Packing(g.name, g.shape, g.dtype, tuple(map(atom, g.parts))) for g in trace.results),
         tuple(guards.values()),
