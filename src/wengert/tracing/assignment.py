@@ -32,7 +32,7 @@ from wengert.tracing.traced import (
     plain,
     remember_large,
 )
-from wengert.tracing.unsupported import scipy_call, unsupported_call
+from wengert.tracing.unsupported import written_into_plain
 from wengert.tracing.views import relaid
 
 ndarray = np.ndarray
@@ -211,16 +211,7 @@ def write_out(target: Any, result: Any, name: str, broadcasts: bool = False) -> 
         ):
             target[...] = plain(result) if all_constant(result) else _asarray(result)  # positions and decisions
             return target
-        if (foreign := scipy_call()) is not None:
-            raise unsupported_call(foreign, caller())
-        raise LostGradientError(
-            explain_at(
-                caller(),
-                f"{name} would write a traced result into a plain array in place:",
-                "Write the operation out, a = a + b instead of a += b, without out=; "
-                "or make the array inside the function.",
-            )
-        )
+        raise written_into_plain()
     if not np.can_cast(result.dtype, target.dtype, "same_kind"):
         raise TypeError(
             f"Cannot cast {name} output from {result.dtype!r} to {target.dtype!r} with casting rule 'same_kind'"

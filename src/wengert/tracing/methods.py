@@ -29,8 +29,9 @@ from wengert.primitives.numpy import functions
 from wengert.primitives.numpy.structural import getitem, reshape, transpose
 from wengert.primitives.table import CALLS
 from wengert.program import Primitive
+from wengert.tracing.adoption import adopt_for_call, adopt_for_operation, write_into_plain
 from wengert.tracing.assignment import assign, out_position, overwrite, set_out_aside, write_out, write_ufunc
-from wengert.tracing.callers import asks_for_attribute, names_attribute, takes_objects
+from wengert.tracing.callers import asks_for_attribute, formats, names_attribute, takes_objects
 from wengert.tracing.context import at_place, threads
 from wengert.tracing.layout import numbered
 from wengert.tracing.results import CALLBACKS, finish
@@ -50,7 +51,7 @@ from wengert.tracing.traced import (
     unary,
     write_row,
 )
-from wengert.tracing.unsupported import lost, unsupported
+from wengert.tracing.unsupported import lost, unsupported, written_into_plain
 from wengert.tracing.views import VIEWS, laid_out, link_view, model_of, order_in_memory
 
 _getframe = sys._getframe
@@ -151,6 +152,28 @@ def _refusing(name: str) -> Callable[..., Any]:
 
     method.__name__ = name
     return method
+
+
+WRITERS = frozenset({np.copyto, np.put, np.putmask, np.place, np.fill_diagonal, np.put_along_axis})
+"""Functions of NumPy that write into their first argument."""
+
+
+def _write_by_call(function: Any, handler: Any, args: Any, kwargs: Any, frame: types.FrameType) -> Any:
+    """Call a function that writes into its first argument, a plain array, with traced values among the others."""
+    target, *others = args
+    values: list[Any] = [value for value in (*others, *kwargs.values()) if type(value) is Traced]
+    if all_constant((others, kwargs)):
+        return function(target, *plain(others), **plain(kwargs))
+    del target
+    adopted = adopt_for_call(function, args, kwargs, frame)
+    if adopted is not None:
+        return through(adopted, handler, (adopted, *others), kwargs, 3)
+    target = args[0]
+    if target.dtype.kind in "biu" and all(value.dtype.kind in "biu" for value in values):
+        decided = {id(value): value._decided() for value in values}
+        others = [decided.get(id(value), value) for value in others]
+        return function(target, *others, **{name: decided.get(id(value), value) for name, value in kwargs.items()})
+    raise written_into_plain()
 
 
 class ArrayMethods(Traced):
@@ -291,7 +314,31 @@ class ArrayMethods(Traced):
     def partition(self, kth: Any, axis: int = -1, kind: Any = "introselect", order: Any = None) -> None:
         self[...] = np.partition(self, kth, axis, kind, order)
 
-    # -- Becoming a plain array --
+    # -- Becoming a plain number or array --
+
+    def __int__(self) -> int:
+        if self._index >= 0 and (mark := write_into_plain(self, _getframe(1))) is not None:
+            return int(mark)
+        return self._decide(int(self._value))
+
+    def __float__(self) -> float:
+        if self.dtype.kind in "biu":
+            return float(int(self))
+        frame = _getframe(1)
+        if self._index < 0 or formats(frame):
+            return float(innermost(self))
+        mark = write_into_plain(self, frame)
+        if mark is None:
+            raise lost()
+        return float(mark)
+
+    def __complex__(self) -> complex:
+        if self._index < 0:
+            return complex(self._value)
+        mark = write_into_plain(self, _getframe(1))
+        if mark is None:
+            raise lost()
+        return complex(mark)
 
     def _decided(self) -> np.ndarray[Any, Any]:
         """Return the values of integers or booleans; that they are these is one decision, however many they are."""
@@ -306,7 +353,9 @@ class ArrayMethods(Traced):
         The last is what ``np.mean([a, b])`` makes of a list; NumPy then computes on the elements by their operators.
         """
         if self._index >= 0:
-            if self.dtype.kind in "biu" and dtype is None:
+            if (marks := write_into_plain(self, _getframe(1))) is not None:
+                return marks  # type: ignore[no-any-return]
+            if self.dtype.kind in "biu" and (dtype is None or np.dtype(dtype).kind in "biufc"):
                 return self._decided()
             if (
                 (dtype is None or np.dtype(dtype).hasobject)
@@ -357,6 +406,14 @@ class ArrayMethods(Traced):
     def _apply_ufunc(self, ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a ufunc with arguments by keyword, or one of its methods."""
         outs = kwargs.get("out")
+        if method == "at" and type(inputs[0]) is ndarray:
+            call = functools.partial(functions.ufuncs.METHODS[method], ufunc)
+            return _write_by_call(getattr(ufunc, method), call, inputs, kwargs, _getframe(2))
+        if outs is not None and type(outs[0]) is ndarray and not all_constant(inputs):
+            adopted = adopt_for_operation(outs[0], _getframe(2))
+            if adopted is not None:
+                outs = (adopted,)
+                kwargs = {**kwargs, "out": outs}
         if outs is None:
             made = through(self, functions.ufuncs.METHODS[method], (ufunc, *inputs), kwargs, 3)
             return finish(getattr(ufunc, method), inputs, kwargs, made)
@@ -370,6 +427,8 @@ class ArrayMethods(Traced):
             if all_constant((args, kwargs)):
                 return func(*plain(args), **plain(kwargs))
             raise unsupported(getattr(func, "__name__", str(func)))
+        if args and type(args[0]) is ndarray and func in WRITERS:
+            return _write_by_call(func, handler, args, kwargs, _getframe(1))
         out_at, is_usual = _how_called(func)
         if "out" in kwargs or (out_at is not None and len(args) > out_at):
             target, args, kwargs = set_out_aside(out_at, args, kwargs)

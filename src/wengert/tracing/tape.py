@@ -51,7 +51,7 @@ class Tape:
     """The rows of one trace, as they are made."""
 
     __slots__ = (
-        "captures", "context", "guards", "keep_all", "level", "narrow", "open", "roots", "rows", "size",
+        "adopted", "captures", "context", "guards", "keep_all", "level", "narrow", "open", "roots", "rows", "size",
         "unchanged", "with_complex",
     )  # fmt: skip
 
@@ -69,6 +69,8 @@ class Tape:
         """True once there has been a value that NumPy promotes to another dtype where it meets a float64."""
         self.captures: dict[tuple[int, int], tuple[Any, Any]] | None = None
         """In the trace of a loop's body, the traced values of other traces that it read, and what stands for them."""
+        self.adopted: list[tuple[Any, Any, RawLocation]] = []
+        """The plain arrays that traced ones have taken the place of, and what NumPy is to have written into them."""
         self.unchanged: Unchanged | None = None
         """The large plain arrays that rows have read; None until there is one."""
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from wengert.errors import ResultError, WengertError, explain_at
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, as_value
+from wengert.tracing.adoption import check_adopted
 from wengert.tracing.context import threads
 from wengert.tracing.errstate import IGNORING, changed, error_state
 from wengert.tracing.fingerprints import Unchanged
@@ -157,17 +158,24 @@ def run(
         context.frozen = frozen
         context.place = place
         tape.open = False
-    if tape.unchanged is not None:
-        tape.unchanged.check(tape.rows)
-        if body:
-            outer = context.tapes[-1]
-            outer.unchanged = outer.unchanged or Unchanged()
-            tape.unchanged.pass_on(outer.unchanged)
+    _check(tape, body)
     groups = [Group(name, result.shape, result.dtype, [result]) for name, result in results]
     single = unpack is None or unpack.structure is None
     if keep_all and not body:
         _name_results(arguments, groups, single)
     return Trace(getattr(function, "__name__", "f"), tape, arguments, groups, single)
+
+
+def _check(tape: Tape, body: bool) -> None:
+    """Raise an error if an array is not as the rows of a trace that has ended take it to be."""
+    if tape.adopted:
+        check_adopted(tape)
+    if tape.unchanged is not None:
+        tape.unchanged.check(tape.rows)
+        if body:
+            outer = tape.context.tapes[-1]
+            outer.unchanged = outer.unchanged or Unchanged()
+            tape.unchanged.pass_on(outer.unchanged)
 
 
 def _call(

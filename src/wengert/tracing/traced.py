@@ -38,11 +38,11 @@ from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import functions
 from wengert.primitives.numpy.structural import astype, concatenate, getitem, matmul, stack
 from wengert.program import SMALL, Operand, Primitive, Recordable, Shaped, as_value, computes_lines
-from wengert.tracing.callers import asks_inside, formats, shuffles
+from wengert.tracing.callers import asks_inside, shuffles
 from wengert.tracing.context import at_place
 from wengert.tracing.layout import laid_like
 from wengert.tracing.tape import COPIED, FLOAT64, INT64, NO_PARAMS, PLAIN, Tape, escaped, shape_error, what_is_kept
-from wengert.tracing.unsupported import Text, lost, unsupported_call
+from wengert.tracing.unsupported import Text, unsupported_call
 
 _getframe = sys._getframe
 _asarray = np.asarray  # NumPy's own, whatever stands in its place while a trace runs
@@ -579,9 +579,6 @@ class Traced(Recordable):
             self._tape.guards.append((self._index, value, caller()))
         return value
 
-    def __int__(self) -> int:
-        return self._decide(int(self._value))
-
     def __index__(self) -> int:
         return self._decide(operator.index(self._value))
 
@@ -593,16 +590,6 @@ class Traced(Recordable):
 
     def __ceil__(self: Any) -> int:
         return int(np.ceil(self))
-
-    def __float__(self) -> float:
-        if self.dtype.kind in "biu":
-            return float(int(self))
-        if self._index < 0 or formats(_getframe(1)):
-            return float(innermost(self))
-        raise lost()
-
-    def __complex__(self) -> complex:
-        return complex(self._value) if self._index < 0 else complex(float(self))
 
 
 def variable(tape: Tape, value: Any) -> Traced:

@@ -16,6 +16,7 @@ import ast
 import builtins
 import contextlib
 import difflib
+import dis
 import itertools
 import re
 import sys
@@ -332,12 +333,19 @@ def _instead_of(segment: str, frame: FrameType, instead: str) -> str:
                 )
         if isinstance(called, type) and issubclass(called, (float, complex, np.inexact)) and f"{word}(" in segment:
             return f"Leave out {word}(...): a traced scalar can be used wherever a float can."
-    if "=" in segment or "[" in segment or ".fill(" in segment:
-        instead = instead or (
-            "If it is written into a plain array, make that array inside the function and by its full name: "
-            "np.zeros(...), np.array([...]) or np.copy(x)."
-        )
-    return instead
+    is_stored = dis.opname[frame.f_code.co_code[frame.f_lasti]] == "STORE_SUBSCR"
+    return instead or (_INTO_ANOTHER if is_stored or re.search(r"\.(fill|put)\(", segment) else "")
+
+
+_INTO_ANOTHER = (
+    "Others may see that array: write y[i] = v into one of the function's own, y = np.array(y), and y = y + v for "
+    "y += v or out=y; of a list, write np.array([...])."
+)
+
+
+def written_into_plain() -> LostGradientError | UnsupportedError:
+    """Make the error for a traced value that is written into a plain array which more holds than variables."""
+    return lost("a traced value is written into a plain array, which would lose its derivative:", _INTO_ANOTHER)
 
 
 class Text(str):
