@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
 import pickle
+import warnings
 
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.stats
 from support.truth import differences
 
 import wengert as wg
-from wengert.errors import LostGradientError
+from wengert.errors import LostGradientError, UnsupportedError
 from wengert.tracing import Traced
 
 X = np.array([1.0, 2.0])
@@ -357,3 +362,235 @@ def test_methods_of_plain_arrays_stay_what_they_are():
     assert np.ma.array(DATA, mask=DATA > 3).dot(DATA) == 14.0
     with pytest.raises(LostGradientError, match="File"):
         wg.grad(lambda x: DATA.sum(initial=x[0]))(X)
+
+
+# ---- An error that the function itself catches is raised all the same ----
+
+
+def number(value):
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return 0.0
+
+
+def penalized(x):
+    try:
+        return scipy.optimize.brentq(lambda t: t**3 - x[0], 0, 3)
+    except Exception:
+        return 1e6
+
+
+def suppressed(x):
+    with contextlib.suppress(TypeError):
+        return float(x[0]) ** 2
+    return x[1]
+
+
+def in_a_default(x):
+    return next((math.exp(value) for value in x[:1] if value > 9), 0.0) + number(x[0]) * x[1]
+
+
+def by_another_name(x):
+    try:
+        return math.exp(x[0])
+    except NotImplementedError:
+        return x[0]
+    except TypeError:
+        return x[1]
+
+
+def in_a_helper_of_a_class(x):
+    class Model:
+        def value(self):
+            try:
+                return json.dumps(float(x[0]))
+            except TypeError:
+                return None
+
+    return x[0] if Model().value() is None else x[1]
+
+
+def without_a_rule(x):
+    try:
+        return np.sum(np.sort_complex(x).real)
+    except NotImplementedError:
+        return np.sum(x)
+
+
+def at_the_end(x):
+    try:
+        return float(np.sum(x**2))
+    finally:
+        number(x[0])
+
+
+def caught_twice(x):
+    return number(x[0]) + number(x[1]) + np.sum(x)
+
+
+def while_writing(x):
+    with contextlib.suppress(TypeError):
+        SHARED[0] = x[0]
+    return np.sum(x * SHARED[:2])
+
+
+CATCHING = [
+    lambda x: number(x[0]) ** 2 + x[1], penalized, suppressed, in_a_default, by_another_name, in_a_helper_of_a_class,
+    without_a_rule, at_the_end, caught_twice, while_writing,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("f", CATCHING)
+def test_an_error_that_the_function_catches_is_raised_when_it_returns(f):
+    for derivative in (wg.grad(f), wg.jacobian(f), wg.trace(f), wg.hessian(f), lambda x: wg.jvp(f, (x,), (x,))):
+        with pytest.raises((LostGradientError, UnsupportedError), match="File"):
+            derivative(X)
+    assert wg.grad(lambda x: np.sum(x**2))(X).tolist() == [2.0, 4.0]  # nothing is left behind
+
+
+def test_errors_that_numpy_raises_too_may_be_caught():
+    def f(x):
+        try:
+            return np.sum(np.linalg.inv(np.outer(x, x)))
+        except np.linalg.LinAlgError:
+            return np.sum(x**2)
+
+    def g(x):
+        try:
+            return np.sum(x + np.ones(3))
+        except ValueError:
+            return np.sum(x**3)
+
+    np.testing.assert_allclose(wg.grad(f)(X), 2 * X)
+    np.testing.assert_allclose(wg.grad(g)(X), 3 * X**2)
+
+
+def test_an_error_of_an_inner_derivative_may_be_caught():
+    def f(x):
+        try:
+            inner = wg.grad(lambda t: float(t) * x[0])(1.0)  # this raises without an outer derivative, too
+        except LostGradientError:
+            inner = x[1]
+        return inner * x[0]
+
+    assert f(X) == 2.0
+    np.testing.assert_allclose(wg.grad(f)(X), [2.0, 1.0])
+
+
+# ---- Arrays that mean more than their elements ----
+
+MASKED = np.ma.array([1.0, 2.0, 3.0], mask=[False, True, False])
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    SQUARE = np.matrix([[1.0, 2.0], [3.0, 4.0]])
+
+
+class Length(np.ndarray):
+    """Lengths in kilometres: their products are in metres."""
+
+    def __mul__(self, other):
+        return 1000.0 * np.asarray(self) * other
+
+    __rmul__ = __mul__
+
+
+class Named(np.ndarray):
+    """An array that carries a name, and computes as any other."""
+
+    def __array_finalize__(self, other):
+        self.name = getattr(other, "name", "")
+
+
+class Labelled:
+    """Elements with labels, as a column of a table has them: it is no ndarray, and takes ufuncs into its own hands."""
+
+    def __init__(self, elements):
+        self.elements = elements
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.elements, dtype)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        plain = [x.elements if isinstance(x, Labelled) else x for x in inputs]
+        return Labelled(getattr(ufunc, method)(*plain, **kwargs))
+
+    def __mul__(self, other):
+        return Labelled(self.elements * other)
+
+    __rmul__ = __mul__
+
+    def sum(self):
+        return self.elements[self.elements > 1.5].sum()
+
+
+KILOMETRES, TABLE = np.array([1.0, 2.0, 3.0]).view(Length), Labelled(np.array([1.0, 2.0, 3.0]))
+THREE = np.array([0.5, 1.5, 2.5])
+
+NAMED = {
+    "x * masked": (lambda x: np.sum(x * MASKED), "numpy.ma.MaskedArray"),
+    "masked * x": (lambda x: np.sum(MASKED * x), "numpy.ma.MaskedArray"),
+    "mean of masked": (lambda x: ((x - MASKED) ** 2).mean(), "numpy.ma.MaskedArray"),
+    "maximum of masked": (lambda x: np.maximum(x, MASKED).sum(), "numpy.ma.MaskedArray"),
+    "inner product": (lambda x: np.inner(x, MASKED), "numpy.ma.MaskedArray"),
+    "masked where": (lambda x: np.ma.masked_where(x > 1, x).sum(), "numpy.ma.MaskedArray"),
+    "masked index": (lambda x: x[np.ma.array([0, 1], mask=[False, True])].sum(), "numpy.ma.MaskedArray"),
+    "a mask of a comparison": (lambda x: np.sum(x * (MASKED > 1.5)), "numpy.ma.MaskedArray"),
+    "matrix * x": (lambda x: np.sum(SQUARE * x[:2].reshape(2, 1)), "numpy.matrix"),
+    "x * matrix": (lambda x: np.sum(x[:2].reshape(1, 2) * SQUARE), "numpy.matrix"),
+    "matrix @ x": (lambda x: np.sum(SQUARE @ x[:2].reshape(2, 1)), "numpy.matrix"),
+    "dot of a matrix": (lambda x: np.dot(SQUARE, x[:2].reshape(2, 1)).sum(), "numpy.matrix"),
+    "units": (lambda x: np.sum(x * KILOMETRES), "Length"),
+    "labels": (lambda x: (x * TABLE).sum(), "Labelled"),
+    "labels of a ufunc": (lambda x: (np.exp(x) + TABLE).sum(), "Labelled"),
+}
+
+
+@pytest.mark.parametrize(("f", "name"), NAMED.values(), ids=NAMED.keys())
+def test_a_class_of_arrays_that_means_more_is_named(f, name):
+    for derivative in (wg.grad(f), wg.trace(f)):
+        with pytest.raises(UnsupportedError, match=rf"(?s){name}.*File"):
+            derivative(THREE)
+
+
+@pytest.mark.parametrize("array", [MASKED, SQUARE, KILOMETRES])
+def test_an_argument_that_means_more_is_refused(array):
+    for transformation in (wg.grad, wg.jacobian, wg.trace, wg.vmap):
+        with pytest.raises(UnsupportedError, match=type(array).__name__):
+            transformation(lambda x: np.sum(x * x))(array)
+
+
+def test_arrays_that_compute_as_any_other_are_taken(tmp_path):
+    mapped = np.memmap(tmp_path / "data", dtype=float, mode="w+", shape=3)
+    mapped[:] = [1.0, 2.0, 3.0]
+    named = np.array([1.0, 2.0, 3.0]).view(Named)
+    for data in (mapped, named):
+        assert wg.grad(lambda x, data=data: np.sum(x * data) + np.dot(data, x))(THREE).tolist() == [2.0, 4.0, 6.0]
+        assert wg.grad(lambda q: np.sum(q * q))(data).tolist() == [2.0, 4.0, 6.0]
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_the_number_is_numpys_where_the_class_does_without_wengert():
+    for f in (
+        lambda x: MASKED.sum() * x[0],
+        lambda x: (np.ones(3) * MASKED).sum() * x[0],
+        lambda x: (SQUARE * np.ones((2, 1))).sum() * x[0],
+        lambda x: (np.ones((1, 2)) * SQUARE).sum() * x[0],
+        lambda x: np.multiply(np.ones((2, 2)), SQUARE).sum() * x[0],
+        lambda x: (np.ones(3) * TABLE).sum() * x[0],
+        lambda x: (TABLE * x).sum(),
+        lambda x: np.sum(KILOMETRES * x),
+        lambda x: np.sum(x[MASKED.mask]),
+        lambda x: np.where(MASKED.mask, 0.0, x * MASKED.data).sum(),
+    ):
+        np.testing.assert_allclose(wg.grad(f)(THREE), differences(f, (THREE,), 0, 1e-3), rtol=1e-9, atol=1e-9)
+
+
+def test_elements_are_copied_into_an_array():
+    def f(x):
+        y = np.zeros(3)
+        y[:] = MASKED
+        y += KILOMETRES
+        return np.sum(y * x)
+
+    np.testing.assert_allclose(wg.grad(f)(THREE), [2.0, 4.0, 6.0])

@@ -44,6 +44,7 @@ from wengert.tracing.traced import (
     record_results,
     settled,
 )
+from wengert.tracing.unsupported import means_more, refuse_kind
 
 complete()
 
@@ -68,12 +69,14 @@ __all__ = [
     "innermost",
     "join",
     "laid_like",
+    "means_more",
     "outputs_of",
     "parameter_names",
     "patched",
     "plain",
     "record",
     "record_results",
+    "refuse_kind",
     "results_of",
     "run",
     "settled",

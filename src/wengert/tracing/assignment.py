@@ -19,7 +19,7 @@ from wengert.primitives.numpy import functions
 from wengert.primitives.numpy.structural import fill_index, getitem, reshape, setitem, transpose
 from wengert.primitives.table import CALLS
 from wengert.program import SMALL, Shaped
-from wengert.tracing.tape import SCALARS
+from wengert.tracing.tape import PLAIN, SCALARS
 from wengert.tracing.traced import (
     Traced,
     all_constant,
@@ -32,7 +32,7 @@ from wengert.tracing.traced import (
     plain,
     remember_large,
 )
-from wengert.tracing.unsupported import written_into_plain
+from wengert.tracing.unsupported import means_more, written_into_plain
 from wengert.tracing.views import relaid
 
 ndarray = np.ndarray
@@ -55,6 +55,8 @@ def assign(target: Traced, index: Any, value: Any) -> None:
         return  # a[i] += b has changed a through the view a[i] already
     if isinstance(value, (list, tuple)) or (type(value) is ndarray and value.dtype.hasobject):
         value = join(value) if holds_traced(value) else np.asarray(value)
+    elif type(value) not in PLAIN and means_more(type(value)):
+        value = np.asarray(value)  # NumPy copies its elements
     if getattr(value, "ndim", 0) > 1 and value.shape[0] == 1:
         slot = np.broadcast_to(0.0, target.shape)[fill_index(template, [innermost(k) for k in operands])].ndim
         while value.ndim > slot and value.shape[0] == 1:  # NumPy leaves them out

@@ -51,7 +51,7 @@ from wengert.tracing.traced import (
     unary,
     write_row,
 )
-from wengert.tracing.unsupported import lost, unsupported, written_into_plain
+from wengert.tracing.unsupported import lost, refuse_kind, unsupported, which_means_more, written_into_plain
 from wengert.tracing.views import VIEWS, laid_out, link_view, model_of, order_in_memory
 
 _getframe = sys._getframe
@@ -152,6 +152,13 @@ def _refusing(name: str) -> Callable[..., Any]:
 
     method.__name__ = name
     return method
+
+
+def _call_plain(function: Any, args: Any, kwargs: Any, kind: type | None) -> Any:
+    """Call a function that has no rule (or none for a class of arrays) if all is constant, else raise an error."""
+    if all_constant((args, kwargs)):
+        return function(*plain(args), **plain(kwargs))
+    raise unsupported(getattr(function, "__name__", str(function))) if kind is None else refuse_kind(kind)
 
 
 WRITERS = frozenset({np.copyto, np.put, np.putmask, np.place, np.fill_diagonal, np.put_along_axis})
@@ -423,10 +430,9 @@ class ArrayMethods(Traced):
 
     def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         handler = CALLS.get(func)
-        if handler is None:
-            if all_constant((args, kwargs)):
-                return func(*plain(args), **plain(kwargs))
-            raise unsupported(getattr(func, "__name__", str(func)))
+        kind = which_means_more(types)
+        if handler is None or kind is not None:
+            return _call_plain(func, args, kwargs, kind)
         if args and type(args[0]) is ndarray and func in WRITERS:
             return _write_by_call(func, handler, args, kwargs, _getframe(1))
         out_at, is_usual = _how_called(func)
@@ -522,6 +528,11 @@ class ArrayMethods(Traced):
 
     def view(self, *args: Any, **kwargs: Any) -> Any:
         """Return the same elements under another name; as another type they would be taken by their bytes."""
+        kind = which_means_more(value for value in (*args, *kwargs.values()) if isinstance(value, type))
+        if kind is not None and self._index < 0:
+            return self.__array__().view(*args, **kwargs)
+        if kind is not None:
+            raise refuse_kind(kind)
         return _refusing("view")(self) if args or kwargs else self[...]
 
     def astype(

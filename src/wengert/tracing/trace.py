@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import ResultError, WengertError, explain_at
+from wengert.errors import ResultError, WengertError, explain_at, refusals
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, as_value
 from wengert.tracing.adoption import check_adopted
 from wengert.tracing.context import threads
@@ -142,6 +142,7 @@ def run(
         arguments = [Group(name, x.shape, x.dtype, [x.__copy__()]) for name, x in zip(names, inputs, strict=True)]
         replaced, kwargs = spread.rebuild(inputs)
     place, level = context.place, tape.level
+    refused, refusals.first = refusals.first, None
     try:
         context.place = None
         if body:
@@ -157,6 +158,7 @@ def run(
         del context.tapes[level:]
         context.frozen = frozen
         context.place = place
+        refusals.first = refused if level else None
         tape.open = False
     _check(tape, body)
     groups = [Group(name, result.shape, result.dtype, [result]) for name, result in results]
@@ -191,6 +193,9 @@ def _call(
         if translation is not None:
             raise translation from error
         raise
+    if refusals.first is not None:
+        refusals.first.add_note("The function has caught this error and gone on, which NumPy's own value would not do.")
+        raise refusals.first
     if unpack is None:
         return [("", _result(function, returned))]
     return [(name, _result(function, part)) for name, part in unpack(returned)]

@@ -42,7 +42,7 @@ from wengert.tracing.callers import asks_inside, shuffles
 from wengert.tracing.context import at_place
 from wengert.tracing.layout import laid_like
 from wengert.tracing.tape import COPIED, FLOAT64, INT64, NO_PARAMS, PLAIN, Tape, escaped, shape_error, what_is_kept
-from wengert.tracing.unsupported import Text, unsupported_call
+from wengert.tracing.unsupported import Text, means_more, refuse_kind, unsupported_call
 
 _getframe = sys._getframe
 _asarray = np.asarray  # NumPy's own, whatever stands in its place while a trace runs
@@ -353,6 +353,8 @@ def as_scalar(value: Any) -> Any:
 
 def record_mixed(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
     """Record with operands of other kinds: lists, NumPy scalars, object arrays that hold traced values."""
+    if all_constant(args) and any(means_more(type(a)) for a in args):
+        return primitive.numpy(*plain(args), **params)
     return at_place(lambda: primitive(*[a if type(a) is Traced else operand(a) for a in args], **params))
 
 
@@ -362,6 +364,8 @@ def operand(value: Any) -> Any:
         return join(value)
     if isinstance(value, (float, int, bool, complex)) and not isinstance(value, np.generic):
         return value + 0
+    if means_more(type(value)):
+        raise refuse_kind(type(value))
     array = np.asarray(value)
     if array.dtype.hasobject or array.dtype.kind not in "biufc":
         if type(value).__module__.startswith("scipy.sparse"):
@@ -376,6 +380,11 @@ def operand(value: Any) -> Any:
     return array[()] if array.ndim == 0 and type(array[()]) in PLAIN else array
 
 
+def _has_operations(traced: Any, kind: type) -> bool:
+    """Return whether an operand has the operation from the left: a sparse matrix, and to a constant others, too."""
+    return kind.__module__.startswith("scipy.sparse") or (traced._index < 0 and means_more(kind))
+
+
 def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
     def method(self: Any, other: Any) -> Any:
         kind = type(other)
@@ -386,8 +395,8 @@ def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
                 )
         elif kind is float or kind is int or kind is float64:
             return write_row(self._tape, primitive, (self._value, other), (self._index, -1), NO_PARAMS, 2)
-        if kind is not ndarray and kind.__module__.startswith("scipy.sparse"):
-            return NotImplemented  # it has the operation from the left
+        if kind is not ndarray and _has_operations(self, kind):
+            return NotImplemented
         return record_line(primitive, (self, other), NO_PARAMS)
 
     return method
@@ -404,8 +413,8 @@ def _multiply(self: Any, other: Any) -> Any:
             )
     elif kind is float or kind is int or kind is float64:
         return write_row(self._tape, e.multiply, (self._value, other), (self._index, -1), NO_PARAMS, 2)
-    if kind is not ndarray and kind.__module__.startswith("scipy.sparse"):
-        return NotImplemented  # it has a product from the left
+    if kind is not ndarray and _has_operations(self, kind):
+        return NotImplemented
     return record_line(e.multiply, (self, other), NO_PARAMS)
 
 
@@ -423,6 +432,8 @@ def _reflected(primitive: Primitive) -> Callable[[Any, Any], Any]:
         kind = type(other)
         if kind is float or kind is int:
             return write_row(self._tape, primitive, (other, self._value), (-1, self._index), NO_PARAMS, 2)
+        if self._index < 0 and means_more(kind):
+            return primitive.compute(other, plain(self))
         return record_line(primitive, (other, self), NO_PARAMS)
 
     return method
@@ -560,8 +571,8 @@ class Traced(Recordable):
         ndim = self._value.ndim
         if (ndim == 1 or ndim == 2) and (type(other) is Traced or type(other) is ndarray) and 0 < other.ndim < 3:
             return record_line(matmul, (self, other), NO_PARAMS)
-        if type(other).__module__.startswith("scipy.sparse"):
-            return NotImplemented  # it has a product from the left
+        if _has_operations(self, type(other)):
+            return NotImplemented
         return through(self, functions.matmul, (self, other), NO_PARAMS)
 
     def __rmatmul__(self, other: Any) -> Any:
@@ -669,6 +680,8 @@ def _index_part(item: Any, operands: list[Any]) -> Any:
         return slice(_position(item.start), _position(item.stop), _position(item.step))
     if isinstance(item, np.integer):
         return int(item)
+    if type(item) is not ndarray and (isinstance(item, ndarray) or means_more(type(item))):
+        item = operand(item)
     return item.copy("K") if type(item) is ndarray and item.size <= COPIED else item
 
 
