@@ -675,7 +675,7 @@ def plan_at(
 
 
 def _point(recorded: Trace) -> list[Any]:
-    return [part.value for group in recorded.arguments for part in group.parts]
+    return [part._value for group in recorded.arguments for part in group.parts]
 
 
 def _as_printed(program: Program, point: Sequence[Any], fold: bool = True) -> Program:

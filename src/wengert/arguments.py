@@ -17,7 +17,16 @@ import numpy as np
 from wengert import trees
 from wengert.errors import ArgumentError, ResultError, caller, explain_at, is_called_by_scipy
 from wengert.program import Trees
-from wengert.tracing import Traced, current_context, holds_traced, join, laid_like, parameter_names
+from wengert.tracing import (
+    Traced,
+    current_context,
+    holds_traced,
+    join,
+    laid_like,
+    means_more,
+    parameter_names,
+    refuse_kind,
+)
 from wengert.transformations import demand_positions
 
 ArgnumsLike = int | Sequence[int] | None
@@ -41,11 +50,7 @@ def independent(value: Any, name: int | str, copy: bool = False) -> Any:
     if kind is complex:
         return np.complex128(value)
     if dtype is not None and dtype.kind in "fc":
-        if kind is np.ndarray:
-            if copy and not value.flags.c_contiguous:
-                return laid_like(value, value)
-            return value.copy() if copy or value.ndim == 0 else value
-        return value
+        return _settled(value, copy) if isinstance(value, np.ndarray) else value
     if dtype is not None and dtype.kind == "O" and holds_traced(value):
         return join(value)
     what = f"argument {name}" if isinstance(name, int) else name
@@ -62,6 +67,17 @@ def independent(value: Any, name: int | str, copy: bool = False) -> Any:
     if dtype is not None:
         which = f"of dtype {dtype}"
     raise ArgumentError(explain_at(caller(), f"{what} is {which}, not a number or an array of numbers:", f"{instead}."))
+
+
+def _settled(array: Any, copy: bool) -> Any:
+    """Return an array as a plain one, a copy that lies as it does if the function may write to it."""
+    if type(array) is not np.ndarray:
+        if means_more(type(array)):
+            raise refuse_kind(type(array))
+        array = np.asarray(array)
+    if copy and not array.flags.c_contiguous:
+        return laid_like(array, array)
+    return array.copy() if copy or array.ndim == 0 else array
 
 
 def is_real(value: Any) -> bool:
@@ -349,7 +365,7 @@ def strip(tree: Any) -> Any:
     def plain(leaf: Any) -> Any:
         if type(leaf) is not Traced and holds_traced(leaf):
             leaf = join(leaf)
-        return leaf.value if type(leaf) is Traced and leaf.tape is tape else leaf
+        return leaf._value if type(leaf) is Traced and leaf._tape is tape else leaf
 
     return plain(tree) if type(tree) in PLAIN else trees.map_leaves(plain, tree)
 

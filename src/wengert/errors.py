@@ -41,7 +41,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -176,8 +176,27 @@ def explain_at(raw: RawLocation | None, happened: str, instead: str) -> str:
     return f"{happened}{where}\n{instead}"
 
 
+class _Refusals(threading.local):
+    first: WengertError | None = None
+    """The first error, in the trace that runs on this thread, that plain NumPy would not have raised."""
+
+
+refusals = _Refusals()
+
+
 class WengertError(Exception):
     """The base of every exception that wengert raises on purpose."""
+
+    is_refusal: ClassVar[bool] = False
+    """Whether plain NumPy would go on: a function that catches the error goes where NumPy does not.
+
+    So the first such error is remembered, and raised again when the function that is traced returns.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        if self.is_refusal and refusals.first is None:
+            refusals.first = self
 
 
 class ArgumentError(WengertError, TypeError):
@@ -191,9 +210,13 @@ class ResultError(WengertError, TypeError):
 class UnsupportedError(WengertError, NotImplementedError):
     """A function that has no rule was called on a traced value."""
 
+    is_refusal = True
+
 
 class LostGradientError(WengertError, TypeError):
     """A traced value was about to become a plain number, and the derivative would have been lost without a word."""
+
+    is_refusal = True
 
 
 class EscapedError(WengertError, RuntimeError):

@@ -80,7 +80,7 @@ class Linearization:
                 position = trace.position(part)
                 outputs.append(position)
                 values.append(trace.value(part))
-        inputs = [part.value for group in trace.arguments for part in group.parts]
+        inputs = [part._value for group in trace.arguments for part in group.parts]
         return cls(trace.tape.rows, inputs, outputs, values, trace.tape.size, trace.tape.with_complex)
 
     @classmethod

@@ -51,7 +51,7 @@ RULES = {
     "with what may change unseen": lambda _y, x: STATE["scale"] * np.cos(x),
     "with a default": lambda _y, x, k=0.5: k * np.cos(x),
     "that decides": lambda _y, x: np.cos(x) if x > 0.4 else 3.0 * np.cos(x),
-    "of plain numbers": lambda _y, x: np.cos(float(getattr(x, "value", x)) if not isinstance(x, float) else x),
+    "of plain numbers": lambda _y, x: np.cos(float(getattr(x, "_value", x)) if not isinstance(x, float) else x),
     "of floats alone": lambda _y, x: np.cos(float(x)),
 }
 
@@ -89,7 +89,7 @@ def test_a_rule_that_refuses_a_value_refuses_it_at_its_step(define, formula_rule
 
     def rule(_y, x):
         if x < 0.4:
-            seen.append(float(getattr(x, "value", x)))
+            seen.append(float(getattr(x, "_value", x)))
             raise ArithmeticError("too small")
         return np.cos(x)
 

@@ -163,7 +163,7 @@ def _key_of(params: Mapping[str, Any]) -> Hashable:
 def _plain(value: Any) -> Any:
     """Return a value as it is, whatever traces it takes part in."""
     while isinstance(value, Recordable):
-        value = value.value  # type: ignore[attr-defined]
+        value = value._value  # type: ignore[attr-defined]
     if isinstance(value, Shaped):
         return np.broadcast_to(np.zeros((), value.dtype), value.shape)
     return value

@@ -102,7 +102,7 @@ def _finite(result: list[Any], positions: Iterable[int]) -> bool:
     for position in positions:
         value = result[position] if position >= 0 else None
         while isinstance(value, Recordable):
-            value = value.value  # type: ignore[attr-defined]
+            value = value._value  # type: ignore[attr-defined]
         if value is not None and not np.all(np.isfinite(value)):
             return False
     return True

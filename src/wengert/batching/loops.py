@@ -94,7 +94,7 @@ def _grouped(
     pred: Any = operands[0]
     known: Any = pred
     while isinstance(known, Traced):
-        known = known.value
+        known = known._value
     if isinstance(pred, Recordable):  # who takes which branch is a decision of the trace around this one
         bool(np.all(pred == known))
     inner: Any = held.inner if isinstance(held, ReverseOf) else held

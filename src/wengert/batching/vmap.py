@@ -33,8 +33,10 @@ from wengert.tracing import (
     holds_traced,
     innermost,
     join,
+    means_more,
     outputs_of,
     parameter_names,
+    refuse_kind,
     run,
 )
 from wengert.transformations import Transformed
@@ -226,6 +228,8 @@ def _first_axis(leaf: Any, axis: int | None, name: str) -> Any:
                 "Give it None in in_axes.",
             )
         )
+    if means_more(type(leaf)):
+        raise refuse_kind(type(leaf))
     array: Any = leaf if isinstance(leaf, Recordable) else np.asarray(leaf)
     ndim = array.ndim
     if axis is None or not -ndim <= axis < ndim:

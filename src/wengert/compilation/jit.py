@@ -312,7 +312,7 @@ class Jitted(Transformed):
         )
         self._demand_pure(environment, before, heard, arguments)
         program = trace.program()
-        result = returned.build([group.parts[0].value for group in trace.results])
+        result = returned.build([group.parts[0]._value for group in trace.results])
         if any(type(value) in (float, complex) for value in arguments.values):
             plain = self.function(*args, **kwargs)  # on Python's own numbers: what is of which type?
             if trace.tape.mixed or _is_mixed(program) or not _agree(result, plain):

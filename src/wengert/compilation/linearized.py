@@ -326,7 +326,7 @@ def _terms_of(tape: Tape, value: Any) -> list[tuple[Any, ...]]:
     waiting: list[Any] = [value]
     while waiting:
         term = waiting.pop()
-        row = rows.get(term.index) if type(term) is Traced else None
+        row = rows.get(term._index) if type(term) is Traced else None
         operands = [] if row is None else [enter(v, parent) for v, parent in zip(row[2][1:], row[1], strict=True)]
         if row is not None and row[0] is add and all(a.shape == term.shape for a in operands):
             waiting += operands

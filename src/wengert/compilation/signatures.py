@@ -148,7 +148,7 @@ class Arguments:
     def changed(self) -> str | None:
         """Name an argument that the function has changed in place; None if it has changed none."""
         for position, traced in enumerate(self._inputs):
-            if traced.index != position:
+            if traced._index != position:
                 return self.name_of(self._places[position])
         flat, structure = trees.flatten(self._passed)
         if structure != self.structure:
@@ -214,7 +214,7 @@ class Result:
         kind = type(value)
         if kind is Traced or (kind is ndarray and value.dtype.hasobject and holds_traced(value)):
             value = join(value)
-            if value.index >= 0:
+            if value._index >= 0:
                 traced.append(("", value))
                 is_scalar = type(innermost(value)) is not ndarray
                 return Leaf(len(traced) - 1, "array" if value.shape else "scalar" if is_scalar else "0-d array")

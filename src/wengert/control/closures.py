@@ -111,7 +111,7 @@ class Captured:
 
     def place(self, outer: Any) -> int:
         """Return the place of a captured value among the constants."""
-        key = self._key(outer.tape, outer.index, {})
+        key = self._key(outer._tape, outer._index, {})
         if key not in self._places:
             self._places[key] = len(self.traced)
             self.traced.append(outer)
@@ -223,10 +223,10 @@ class Draft:
 class _Unread:
     """What stands in a trace for a constant of the loop that this body does not read."""
 
-    __slots__ = ("dtype", "index", "shape")
+    __slots__ = ("_index", "dtype", "shape")
 
     def __init__(self, place: int, like: Packing) -> None:
-        self.index, self.shape, self.dtype = -2 - place, like.shape, like.dtype
+        self._index, self.shape, self.dtype = -2 - place, like.shape, like.dtype
 
 
 def draft_body(

@@ -352,7 +352,7 @@ class EachStep:
 
 def active_among(values: Sequence[Any]) -> tuple[bool, ...]:
     """Return which values are traced real or complex numbers, so that derivatives reach them."""
-    return tuple(isinstance(v, Traced) and v.index >= 0 and v.dtype.kind in "fc" for v in values)
+    return tuple(isinstance(v, Traced) and v._index >= 0 and v.dtype.kind in "fc" for v in values)
 
 
 def _run(

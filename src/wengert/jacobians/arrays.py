@@ -288,7 +288,7 @@ def traced_item(index: Any) -> Any:
 def index_values(index: Any) -> Any:
     """Return an index with its traced parts replaced by their values."""
     while traced_item(index) is not None:
-        index = tuple(getattr(item, "value", item) for item in index)
+        index = tuple(getattr(item, "_value", item) for item in index)
     return index
 
 

@@ -150,7 +150,7 @@ def _guard(tape: Tape, guard: Guard, value: Any) -> None:
     """Move a guard to the scalar that replaces the guarded variable, which may be an array of one element."""
     scalar = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
     if type(scalar) is Traced:
-        tape.guards.append((scalar.index, guard.value, guard.place))
+        tape.guards.append((scalar._index, guard.value, guard.place))
 
 
 def _spread(shape: tuple[int, ...], parts: Sequence[Traced]) -> Any:

@@ -29,7 +29,7 @@ class Recordable:
 
     __slots__ = ()
 
-    def record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+    def _record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         """Write a line on the innermost list that any of `args` belongs to, and return its traced value."""
         raise NotImplementedError
 
@@ -154,7 +154,7 @@ class Primitive:
     def __call__(self, *args: Any, **params: Any) -> Any:
         for a in args:
             if isinstance(a, Recordable):
-                return a.record(self, args, params)
+                return a._record(self, args, params)
         return self.numpy(*args, **params)
 
     def partial(self, position: int) -> Partial | None:

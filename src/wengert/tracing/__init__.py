@@ -18,6 +18,7 @@ In the order of their imports:
 - `views`: which traced arrays share memory with another;
 - `results`: results of NumPy's functions are views, or lie in memory, as NumPy's own;
 - `assignment`: ``a[i] = v``, ``a += b``, ``out=``;
+- `adoption`: plain arrays that the function has made, once a traced value is written into them;
 - `methods`: what else an array has;
 - `patching`: calls that NumPy's protocols do not bring here (``np.array([...])``, ``np.zeros``, SciPy's functions);
 - `errstate`: warnings that name the user's line;
@@ -44,6 +45,7 @@ from wengert.tracing.traced import (
     record_results,
     settled,
 )
+from wengert.tracing.unsupported import means_more, refuse_kind
 
 complete()
 
@@ -69,12 +71,14 @@ __all__ = [
     "innermost",
     "join",
     "laid_like",
+    "means_more",
     "outputs_of",
     "parameter_names",
     "patched",
     "plain",
     "record",
     "record_results",
+    "refuse_kind",
     "results_of",
     "run",
     "settled",

@@ -19,7 +19,7 @@ from wengert.primitives.numpy import functions
 from wengert.primitives.numpy.structural import fill_index, getitem, reshape, setitem, transpose
 from wengert.primitives.table import CALLS
 from wengert.program import SMALL, Shaped
-from wengert.tracing.tape import SCALARS
+from wengert.tracing.tape import PLAIN, SCALARS
 from wengert.tracing.traced import (
     Traced,
     all_constant,
@@ -33,7 +33,7 @@ from wengert.tracing.traced import (
     plain,
     remember_large,
 )
-from wengert.tracing.unsupported import scipy_call, unsupported_call
+from wengert.tracing.unsupported import means_more, written_into_plain
 from wengert.tracing.views import relaid
 
 ndarray = np.ndarray
@@ -45,22 +45,24 @@ def assign(target: Traced, index: Any, value: Any) -> None:
 
     A view writes through to the array it is a view of, and every other view of that array sees it, as in NumPy.
     """
-    if target.tape.context.frozen is not None:
+    if target._tape.context.frozen is not None:
         _refuse_outer(target)
     if not target.shape and type(innermost(target)) is not ndarray:
         raise TypeError(f"'numpy.{type(innermost(target)).__name__}' object does not support item assignment")
     template, operands = as_index(index)
-    remember_large(target.tape, template)
-    link = getattr(value, "link", None) if type(value) is Traced else None
+    remember_large(target._tape, template)
+    link = getattr(value, "_link", None) if type(value) is Traced else None
     if link is not None and link[0] is target and link[1] is getitem and _same_index(link[2]["index"], template):
         return  # a[i] += b has changed a through the view a[i] already
     if isinstance(value, (list, tuple)) or (type(value) is ndarray and value.dtype.hasobject):
         value = join(value) if holds_traced(value) else np.asarray(value)
+    elif type(value) not in PLAIN and means_more(type(value)):
+        value = np.asarray(value)  # NumPy copies its elements
     if getattr(value, "ndim", 0) > 1 and value.shape[0] == 1:
         slot = np.broadcast_to(0.0, target.shape)[fill_index(template, [innermost(k) for k in operands])].ndim
         while value.ndim > slot and value.shape[0] == 1:  # NumPy leaves them out
             value = value[0]
-    link = getattr(target, "link", None)
+    link = getattr(target, "_link", None)
     if link is None:
         _write(target, value, template, operands)
     else:
@@ -71,49 +73,54 @@ def assign(target: Traced, index: Any, value: Any) -> None:
 
 def _write(target: Traced, value: Any, template: tuple[Any, ...], operands: list[Any]) -> None:
     """Assign to an array that is no view; in place where nobody else holds its value, else to a copy."""
-    is_here = type(value) is Traced and value.tape is target.tape
-    part = value.value if is_here else value
+    is_here = type(value) is Traced and value._tape is target._tape
+    part = value._value if is_here else value
     if not operands and type(part) is not Traced and _is_held_alone(target):
-        _write_in_place(target, part if is_here else operand(part), value.index if is_here else -1, template)
+        _write_in_place(target, part if is_here else operand(part), value._index if is_here else -1, template)
     else:
         _become(target, setitem(value, target, *operands, index=template))
 
 
 def _is_held_alone(target: Traced) -> bool:
     """Return whether no row, view or caller holds the value of a large array."""
-    if type(target.value) is not ndarray or target.value.size <= SMALL or target.tape.keep_all or not target.tape.open:
+    if (
+        type(target._value) is not ndarray
+        or target._value.size <= SMALL
+        or target._tape.keep_all
+        or not target._tape.open
+    ):
         return False
     # the attribute and the argument of getrefcount itself
-    return sys.getrefcount(target.value) <= 2 and target.value.flags.owndata
+    return sys.getrefcount(target._value) <= 2 and target._value.flags.owndata
 
 
 def _write_in_place(target: Traced, part: Any, parent: int, template: tuple[Any, ...]) -> None:
     """Assign to the value of an array itself, and write the row if the part or the array depends on an input."""
-    tape = target.tape
-    target.value[template] = part
-    if parent < 0 and target.index < 0:
+    tape = target._tape
+    target._value[template] = part
+    if parent < 0 and target._index < 0:
         return
-    shape = Shaped(target.value.shape, target.value.dtype)
+    shape = Shaped(target._value.shape, target._value.dtype)
     part = part if type(part) in SCALARS else Shaped(np.shape(part), np.asarray(part).dtype)
     place, params = tape.context.place or caller(), {"index": template}
-    tape.rows.append((setitem, (parent, target.index), (shape, part, shape), params, place, tape.size))
-    target.index = tape.size
+    tape.rows.append((setitem, (parent, target._index), (shape, part, shape), params, place, tape.size))
+    target._index = tape.size
     tape.size += 1
 
 
 def _become(target: Traced, other: Any) -> None:
     """Replace the value of an array by that after an assignment; it stays where it lies in memory."""
     if type(other) is not Traced:
-        other = constant(target.tape, other)
-    if not hasattr(target, "link") and target.value.shape:
+        other = constant(target._tape, other)
+    if not hasattr(target, "_link") and target._value.shape:
         other = relaid(other, innermost(target))
-    target.value, target.tape, target.index = other.value, other.tape, other.index
+    target._value, target._tape, target._index = other._value, other._tape, other._index
 
 
 def _write_through(base: Any, made_by: Any, params: Mapping[str, Any], changed: Any) -> None:
     """Assign the changed value of a view to the array it is a view of."""
     if made_by is getitem:
-        if not hasattr(base, "link"):
+        if not hasattr(base, "_link"):
             _write(base, changed, params["index"], [])
             return
         result = setitem(changed, base, index=params["index"])
@@ -131,8 +138,8 @@ def _write_through(base: Any, made_by: Any, params: Mapping[str, Any], changed: 
     else:
         axes = params["axes"]
         result = transpose(changed, axes=tuple(sorted(range(len(axes)), key=axes.__getitem__)))
-    if hasattr(base, "link"):
-        root, maker, its_params = base.link
+    if hasattr(base, "_link"):
+        root, maker, its_params = base._link
         _write_through(root, maker, its_params, result)
     else:
         _become(base, result)
@@ -140,11 +147,11 @@ def _write_through(base: Any, made_by: Any, params: Mapping[str, Any], changed: 
 
 def overwrite(target: Traced, result: Any) -> None:
     """Replace the value of an array, and of what it is a view of, by a result of the same shape, cast to its dtype."""
-    if target.tape.context.frozen is not None:
+    if target._tape.context.frozen is not None:
         _refuse_outer(target)
     result = as_array(functions.astype(result, target.dtype))
-    if hasattr(target, "link"):
-        _write_through(*target.link, result)
+    if hasattr(target, "_link"):
+        _write_through(*target._link, result)
     else:
         _become(target, result)
     _refresh(target)
@@ -153,11 +160,11 @@ def overwrite(target: Traced, result: Any) -> None:
 def _refuse_outer(target: Traced) -> None:
     """Refuse to change, in the body of a loop, an array from outside of it: it would change once, not at every step."""
     root = _root(target)
-    frozen = root.tape.context.frozen
-    if frozen is not None and root.tape in frozen and root.index < frozen[root.tape]:
+    frozen = root._tape.context.frozen
+    if frozen is not None and root._tape in frozen and root._index < frozen[root._tape]:
         raise LostGradientError(
             explain_at(
-                root.tape.context.place or caller(),
+                root._tape.context.place or caller(),
                 "the body of a loop changes an array from outside of it:",
                 "Carry the array through the loop: return the changed array from the body.",
             )
@@ -166,8 +173,8 @@ def _refuse_outer(target: Traced) -> None:
 
 def _root(target: Traced) -> Traced:
     """Return the array that a view is a view of, and itself for what is no view."""
-    while hasattr(target, "link"):
-        target = target.link[0]
+    while hasattr(target, "_link"):
+        target = target._link[0]
     return target
 
 
@@ -207,16 +214,7 @@ def write_out(target: Any, result: Any, name: str, broadcasts: bool = False) -> 
         ):
             target[...] = plain(result) if all_constant(result) else _asarray(result)  # positions and decisions
             return target
-        if (foreign := scipy_call()) is not None:
-            raise unsupported_call(foreign, caller())
-        raise LostGradientError(
-            explain_at(
-                caller(),
-                f"{name} would write a traced result into a plain array in place:",
-                "Write the operation out, a = a + b instead of a += b, without out=; "
-                "or make the array inside the function.",
-            )
-        )
+        raise written_into_plain()
     if not np.can_cast(result.dtype, target.dtype, "same_kind"):
         raise TypeError(
             f"Cannot cast {name} output from {result.dtype!r} to {target.dtype!r} with casting rule 'same_kind'"
@@ -261,11 +259,11 @@ def _refresh(target: Traced) -> None:
 
 
 def _refresh_views(base: Traced) -> None:
-    for reference in getattr(base, "views", ()):
+    for reference in getattr(base, "_views", ()):
         view = reference()
         if view is None:
             continue
-        _, made_by, params = view.link
+        _, made_by, params = view._link
         _become(view, made_by(base, **params))
         _refresh_views(view)
 

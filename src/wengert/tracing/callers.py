@@ -55,6 +55,19 @@ def names_attribute(frame: types.FrameType, attribute: str) -> bool:
     return attribute in code.co_consts or attribute in code.co_names
 
 
+def asks_for_attribute(frame: types.FrameType) -> bool:
+    """Return whether code asks for an attribute, ``x.exp`` or ``hasattr(x, "exp")``; a loop of NumPy's does not."""
+    code, offset = frame.f_code, frame.f_lasti
+    if dis.opname[code.co_code[offset]] in ("LOAD_ATTR", "LOAD_METHOD"):
+        return True
+    location = Location.of((code, offset))
+    text = "" if location is None else location.segment
+    return text.startswith(_ASKING) if text else any(f"{name}(" in _ASKING for name in code.co_names)
+
+
+_ASKING = ("hasattr(", "getattr(")
+
+
 _STORE = dis.opmap["STORE_SUBSCR"]
 _FORMAT = next((i.opcode, i.arg) for i in dis.get_instructions(lambda a, b: a % b) if i.opname == "BINARY_OP")
 

@@ -32,7 +32,7 @@ def _warn(kind: str, flag: int) -> None:
     primitive, place, operands = line
     what = f"the derivative of {primitive.name}" if operands is None else primitive.name
     if operands and all(np.ndim(v) == 0 for v in operands):
-        what += f" of {', '.join(str(getattr(v, 'value', v)) for v in operands)}"
+        what += f" of {', '.join(str(getattr(v, '_value', v)) for v in operands)}"
     location = Location.of(place)
     if location is None:
         warnings.warn(f"{kind} in {what}", DomainWarning, stacklevel=2)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import operator
 import sys
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,8 +29,9 @@ from wengert.primitives.numpy import functions
 from wengert.primitives.numpy.structural import getitem, reshape, transpose
 from wengert.primitives.table import CALLS
 from wengert.program import Primitive
+from wengert.tracing.adoption import adopt_for_call, adopt_for_operation, write_into_plain
 from wengert.tracing.assignment import assign, out_position, overwrite, set_out_aside, write_out, write_ufunc
-from wengert.tracing.callers import names_attribute, takes_objects
+from wengert.tracing.callers import asks_for_attribute, formats, names_attribute, takes_objects
 from wengert.tracing.context import at_place, threads
 from wengert.tracing.layout import numbered
 from wengert.tracing.results import CALLBACKS, finish
@@ -49,7 +51,7 @@ from wengert.tracing.traced import (
     unary,
     write_row,
 )
-from wengert.tracing.unsupported import lost, unsupported
+from wengert.tracing.unsupported import lost, refuse_kind, unsupported, which_means_more, written_into_plain
 from wengert.tracing.views import VIEWS, laid_out, link_view, model_of, order_in_memory
 
 _getframe = sys._getframe
@@ -75,7 +77,7 @@ def _augmented(operation: Callable[..., Any]) -> Callable[[Any, Any], Any]:
         overwrite(self, result)
 
     def method(self: Any, other: Any) -> Any:
-        if not self.value.shape and type(innermost(self)) is not ndarray:
+        if not self._value.shape and type(innermost(self)) is not ndarray:
             return operation(self, other)  # scalars do not change
         through(self, change, (self, other), NO_PARAMS)
         return self
@@ -148,7 +150,37 @@ def _refusing(name: str) -> Callable[..., Any]:
             "Leave it out, or take it of the result of the differentiated function.",
         )
 
+    method.__name__ = name
     return method
+
+
+def _call_plain(function: Any, args: Any, kwargs: Any, kind: type | None) -> Any:
+    """Call a function that has no rule (or none for a class of arrays) if all is constant, else raise an error."""
+    if all_constant((args, kwargs)):
+        return function(*plain(args), **plain(kwargs))
+    raise unsupported(getattr(function, "__name__", str(function))) if kind is None else refuse_kind(kind)
+
+
+WRITERS = frozenset({np.copyto, np.put, np.putmask, np.place, np.fill_diagonal, np.put_along_axis})
+"""Functions of NumPy that write into their first argument."""
+
+
+def _write_by_call(function: Any, handler: Any, args: Any, kwargs: Any, frame: types.FrameType) -> Any:
+    """Call a function that writes into its first argument, a plain array, with traced values among the others."""
+    target, *others = args
+    values: list[Any] = [value for value in (*others, *kwargs.values()) if type(value) is Traced]
+    if all_constant((others, kwargs)):
+        return function(target, *plain(others), **plain(kwargs))
+    del target
+    adopted = adopt_for_call(function, args, kwargs, frame)
+    if adopted is not None:
+        return through(adopted, handler, (adopted, *others), kwargs, 3)
+    target = args[0]
+    if target.dtype.kind in "biu" and all(value.dtype.kind in "biu" for value in values):
+        decided = {id(value): value._decided() for value in values}
+        others = [decided.get(id(value), value) for value in others]
+        return function(target, *others, **{name: decided.get(id(value), value) for name, value in kwargs.items()})
+    raise written_into_plain()
 
 
 class ArrayMethods(Traced):
@@ -156,13 +188,13 @@ class ArrayMethods(Traced):
 
     __slots__ = ()
 
-    def record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
-        if self.tape.context.place is None:
+    def _record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        if self._tape.context.place is None:
             return at_place(lambda: record_line(primitive, args, params))
         if "index" in params:
-            remember_large(self.tape, params["index"])
+            remember_large(self._tape, params["index"])
         if len(args) == 1:
-            result = write_row(self.tape, primitive, (self.value,), (self.index,), params, 2)
+            result = write_row(self._tape, primitive, (self._value,), (self._index,), params, 2)
             return link_view(result, self, primitive, params) if primitive in VIEWS else result
         return record_line(primitive, args, params)
 
@@ -170,8 +202,10 @@ class ArrayMethods(Traced):
 
     @property
     def T(self) -> Any:
-        axes = {"axes": tuple(range(self.value.ndim))[::-1]}
-        return link_view(write_row(self.tape, transpose, (self.value,), (self.index,), axes, 2), self, transpose, axes)
+        axes = {"axes": tuple(range(self._value.ndim))[::-1]}
+        return link_view(
+            write_row(self._tape, transpose, (self._value,), (self._index,), axes, 2), self, transpose, axes
+        )
 
     @property
     def mT(self) -> Any:
@@ -187,7 +221,7 @@ class ArrayMethods(Traced):
 
     @property
     def base(self) -> Any:
-        return self.link[0] if hasattr(self, "link") else None
+        return self._link[0] if hasattr(self, "_link") else None
 
     @property
     def device(self) -> str:
@@ -227,7 +261,7 @@ class ArrayMethods(Traced):
 
     @property
     def __len__(self) -> Callable[[], int]:
-        shape = self.value.shape
+        shape = self._value.shape
         if not shape:
             kind = type(innermost(self))
             if kind is ndarray:
@@ -237,13 +271,13 @@ class ArrayMethods(Traced):
 
     @property
     def __iter__(self) -> Callable[[], Iterator[Any]]:
-        shape = self.value.shape
+        shape = self._value.shape
         if not shape and type(innermost(self)) is not ndarray and names_attribute(_getframe(1), "__iter__"):
             raise MissingError(f"'numpy.{type(innermost(self)).__name__}' object has no attribute '__iter__'")
         return self._elements_in_turn
 
     def _elements_in_turn(self) -> Iterator[Any]:
-        shape = self.value.shape
+        shape = self._value.shape
         if not shape:
             kind = type(innermost(self))
             if kind is ndarray:
@@ -256,14 +290,16 @@ class ArrayMethods(Traced):
     def __getitem__(self, index: Any) -> Any:
         if type(index) is int:
             params = {"index": (index,)}
-            item = write_row(self.tape, getitem, (self.value,), (self.index,), params, 2)
-            return item if self.value.ndim == 1 else link_view(item, self, getitem, params)
+            item = write_row(self._tape, getitem, (self._value,), (self._index,), params, 2)
+            return item if self._value.ndim == 1 else link_view(item, self, getitem, params)
         template, operands = as_index(index)
-        remember_large(self.tape, template)
+        remember_large(self._tape, template)
         params = {"index": template}
         if operands:
             return record_line(getitem, (self, *operands), params)
-        return link_view(write_row(self.tape, getitem, (self.value,), (self.index,), params, 2), self, getitem, params)
+        return link_view(
+            write_row(self._tape, getitem, (self._value,), (self._index,), params, 2), self, getitem, params
+        )
 
     def __setitem__(self, index: Any, value: Any) -> None:
         through(self, assign, (self, index, value), NO_PARAMS)
@@ -285,12 +321,36 @@ class ArrayMethods(Traced):
     def partition(self, kth: Any, axis: int = -1, kind: Any = "introselect", order: Any = None) -> None:
         self[...] = np.partition(self, kth, axis, kind, order)
 
-    # -- Becoming a plain array --
+    # -- Becoming a plain number or array --
+
+    def __int__(self) -> int:
+        if self._index >= 0 and (mark := write_into_plain(self, _getframe(1))) is not None:
+            return int(mark)
+        return self._decide(int(self._value))
+
+    def __float__(self) -> float:
+        if self.dtype.kind in "biu":
+            return float(int(self))
+        frame = _getframe(1)
+        if self._index < 0 or formats(frame):
+            return float(innermost(self))
+        mark = write_into_plain(self, frame)
+        if mark is None:
+            raise lost()
+        return float(mark)
+
+    def __complex__(self) -> complex:
+        if self._index < 0:
+            return complex(self._value)
+        mark = write_into_plain(self, _getframe(1))
+        if mark is None:
+            raise lost()
+        return complex(mark)
 
     def _decided(self) -> np.ndarray[Any, Any]:
         """Return the values of integers or booleans; that they are these is one decision, however many they are."""
-        values = _copy(_asarray(self.value))
-        if self.tape.keep_all:
+        values = _copy(_asarray(self._value))
+        if self._tape.keep_all:
             at_place(lambda: bool((self == values).all()))
         return values
 
@@ -299,8 +359,10 @@ class ArrayMethods(Traced):
 
         The last is what ``np.mean([a, b])`` makes of a list; NumPy then computes on the elements by their operators.
         """
-        if self.index >= 0:
-            if self.dtype.kind in "biu" and dtype is None:
+        if self._index >= 0:
+            if (marks := write_into_plain(self, _getframe(1))) is not None:
+                return marks  # type: ignore[no-any-return]
+            if self.dtype.kind in "biu" and (dtype is None or np.dtype(dtype).kind in "biufc"):
                 return self._decided()
             if (
                 (dtype is None or np.dtype(dtype).hasobject)
@@ -309,7 +371,7 @@ class ArrayMethods(Traced):
             ):
                 return _elements(self)
             raise lost()
-        constant = np.asarray(self.value, dtype).view()
+        constant = np.asarray(self._value, dtype).view()
         constant.flags.writeable = False  # what is written into it behind our back would be lost
         return constant
 
@@ -329,12 +391,12 @@ class ArrayMethods(Traced):
         if method == "__call__" and not kwargs:
             if type(handler) is Primitive:
                 if len(inputs) == 1:
-                    if handler is e.square and self.index in self.tape.roots:
+                    if handler is e.square and self._index in self._tape.roots:
                         return squared(self)
                     if handler is e.sqrt:
                         return root_of(self)
-                    return write_row(self.tape, handler, (self.value,), (self.index,), NO_PARAMS, 2)
-                if self.tape.roots and inputs[0] is self and self.index in self.tape.roots:
+                    return write_row(self._tape, handler, (self._value,), (self._index,), NO_PARAMS, 2)
+                if self._tape.roots and inputs[0] is self and self._index in self._tape.roots:
                     if handler is e.multiply and inputs[1] is self:
                         return squared(self)
                     if handler is e.power and type(inputs[1]) in SCALARS and inputs[1] == 2:
@@ -351,6 +413,14 @@ class ArrayMethods(Traced):
     def _apply_ufunc(self, ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a ufunc with arguments by keyword, or one of its methods."""
         outs = kwargs.get("out")
+        if method == "at" and type(inputs[0]) is ndarray:
+            call = functools.partial(functions.ufuncs.METHODS[method], ufunc)
+            return _write_by_call(getattr(ufunc, method), call, inputs, kwargs, _getframe(2))
+        if outs is not None and type(outs[0]) is ndarray and not all_constant(inputs):
+            adopted = adopt_for_operation(outs[0], _getframe(2))
+            if adopted is not None:
+                outs = (adopted,)
+                kwargs = {**kwargs, "out": outs}
         if outs is None:
             made = through(self, functions.ufuncs.METHODS[method], (ufunc, *inputs), kwargs, 3)
             return finish(getattr(ufunc, method), inputs, kwargs, made)
@@ -360,10 +430,11 @@ class ArrayMethods(Traced):
 
     def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         handler = CALLS.get(func)
-        if handler is None:
-            if all_constant((args, kwargs)):
-                return func(*plain(args), **plain(kwargs))
-            raise unsupported(getattr(func, "__name__", str(func)))
+        kind = which_means_more(types)
+        if handler is None or kind is not None:
+            return _call_plain(func, args, kwargs, kind)
+        if args and type(args[0]) is ndarray and func in WRITERS:
+            return _write_by_call(func, handler, args, kwargs, _getframe(1))
         out_at, is_usual = _how_called(func)
         if "out" in kwargs or (out_at is not None and len(args) > out_at):
             target, args, kwargs = set_out_aside(out_at, args, kwargs)
@@ -372,7 +443,7 @@ class ArrayMethods(Traced):
                 return through(self, write_out, (target, result, func.__name__), NO_PARAMS)
         if func in CALLBACKS:
             args, kwargs = _by_users(args), _by_users(kwargs)
-        if self.tape.context.place is not None:
+        if self._tape.context.place is not None:
             return handler(*args, **kwargs)
         if is_usual:
             return finish(func, args, kwargs, through(self, handler, args, kwargs))
@@ -390,13 +461,13 @@ class ArrayMethods(Traced):
     sum, mean, prod = _method_of(np.sum), _method_of(np.mean), _method_of(np.prod)
     std, var, cumsum = _method_of(np.std), _method_of(np.var), _method_of(np.cumsum)
     max, min, argmax, argmin = _method_of(np.max), _method_of(np.min), _method_of(np.argmax), _method_of(np.argmin)
-    all, any, ptp, clip = _method_of(np.all), _method_of(np.any), _method_of(np.ptp), _method_of(np.clip)
+    all, any, clip = _method_of(np.all), _method_of(np.any), _method_of(np.clip)
     dot, trace, diagonal = _method_of(np.dot), _method_of(np.trace), _method_of(np.diagonal)
     squeeze, swapaxes = _method_of(np.squeeze), _method_of(np.swapaxes)
     take, repeat, choose = _method_of(np.take), _method_of(np.repeat), _method_of(np.choose)
     argsort, argpartition = _method_of(np.argsort), _method_of(np.argpartition)
     searchsorted, nonzero = _method_of(np.searchsorted), _method_of(np.nonzero)
-    cumprod, round, sign = _method_of(np.cumprod), _method_of(np.round), _method_of(np.sign)
+    cumprod, round = _method_of(np.cumprod), _method_of(np.round)
 
     def ravel(self, order: str = "C") -> Any:
         """Return the elements one after the other: a view where they lie so in memory."""
@@ -419,17 +490,17 @@ class ArrayMethods(Traced):
         return flat.__copy__() if type(flat) is Traced else flat
 
     def copy(self, order: str = "C") -> Any:
-        return laid_out(self, order) if self.value.shape else self.__copy__()
+        return laid_out(self, order) if self._value.shape else self.__copy__()
 
     def reshape(self, *shape: Any, **kwargs: Any) -> Any:
         wanted = shape[0] if len(shape) == 1 else shape
-        if not kwargs and type(self.value) is ndarray:
+        if not kwargs and type(self._value) is ndarray:
             try:
-                params = {"shape": self.value.reshape(wanted).shape}
+                params = {"shape": self._value.reshape(wanted).shape}
             except (ValueError, TypeError):
                 pass  # it is raised below, with the user's line
             else:
-                made = write_row(self.tape, reshape, (self.value,), (self.index,), params, 2)
+                made = write_row(self._tape, reshape, (self._value,), (self._index,), params, 2)
                 return link_view(made, self, reshape, params)
         if "order" in kwargs:
             kwargs["order"] = order_in_memory(self, kwargs["order"])
@@ -446,9 +517,6 @@ class ArrayMethods(Traced):
     def __round__(self, ndigits: int | None = None) -> Any:
         return int(np.rint(self)) if ndigits is None else np.round(self, ndigits)
 
-    def is_integer(self) -> Any:
-        return self == np.floor(self)
-
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise LostGradientError(
             explain_at(
@@ -460,15 +528,20 @@ class ArrayMethods(Traced):
 
     def view(self, *args: Any, **kwargs: Any) -> Any:
         """Return the same elements under another name; as another type they would be taken by their bytes."""
+        kind = which_means_more(value for value in (*args, *kwargs.values()) if isinstance(value, type))
+        if kind is not None and self._index < 0:
+            return self.__array__().view(*args, **kwargs)
+        if kind is not None:
+            raise refuse_kind(kind)
         return _refusing("view")(self) if args or kwargs else self[...]
 
     def astype(
         self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
     ) -> Any:
         made = through(self, functions.astype, (self, dtype, order, casting), NO_PARAMS)
-        if type(made) is not Traced or not self.value.shape or (made is self and not copy):
+        if type(made) is not Traced or not self._value.shape or (made is self and not copy):
             made = made.__copy__() if copy and made is self else made
-            return as_array(made) if not self.value.shape and type(innermost(self)) is ndarray else made
+            return as_array(made) if not self._value.shape and type(innermost(self)) is ndarray else made
         return laid_out(made, order)
 
 
@@ -503,13 +576,34 @@ class Flat:
         functions.in_place.put(self.base, np.arange(self.base.size)[index], value)
 
 
-_REFUSED = ("tobytes", "tofile", "dump", "dumps", "getfield", "setfield", "byteswap", "hex", "as_integer_ratio")
+class MethodOfSome:
+    """A method that some traced values have, and that for all others is no attribute at all."""
+
+    __slots__ = ("has", "method")
+
+    def __init__(self, method: Callable[..., Any], has: Callable[[Any], bool]) -> None:
+        self.method, self.has = method, has
+
+    def __get__(self, traced: Any, owner: Any = None) -> Any:
+        if not self.has(traced):
+            kind, name = type(innermost(traced)).__name__, self.method.__name__
+            raise AttributeError(f"'numpy.{kind}' object has no attribute {name!r}")
+        return types.MethodType(self.method, traced)
+
+
+def _is_integer(self: Any) -> Any:
+    return self == np.floor(self)
+
+
+_is_integer.__name__ = "is_integer"
+_REFUSED = ("tobytes", "tofile", "dump", "dumps", "getfield", "setfield", "byteswap")
+_OF_SCALARS = (_is_integer, *map(_refusing, _TAKEN))
 _BY_NAME = (
     np.exp, np.exp2, np.expm1, np.log, np.log2, np.log10, np.log1p, np.sqrt, np.cbrt, np.square, np.reciprocal,
     np.sin, np.cos, np.tan, np.arcsin, np.arccos, np.arctan, np.sinh, np.cosh, np.tanh, np.arcsinh, np.arccosh,
     np.arctanh, np.degrees, np.radians, np.rad2deg, np.deg2rad, np.fabs, np.rint,
 )  # fmt: skip
-"""Ufuncs that NumPy calls by name on the elements of an array of objects."""
+"""Ufuncs that NumPy calls by name on the elements of an array of objects; nobody else sees them."""
 
 
 def complete() -> None:
@@ -519,5 +613,9 @@ def complete() -> None:
             setattr(Traced, name, method)
     for name in _REFUSED:
         setattr(Traced, name, _refusing(name))
+    for method in _OF_SCALARS:
+        setattr(Traced, method.__name__, MethodOfSome(method, lambda traced: not traced.shape))
     for ufunc in _BY_NAME:
-        setattr(Traced, ufunc.__name__, unary(CALLS[ufunc]))  # type: ignore[arg-type]
+        method = unary(CALLS[ufunc])  # type: ignore[arg-type]
+        method.__name__ = ufunc.__name__
+        setattr(Traced, ufunc.__name__, MethodOfSome(method, lambda _: not asks_for_attribute(_getframe(2))))

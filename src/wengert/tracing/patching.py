@@ -7,7 +7,9 @@ constants that can be assigned to.  Functions of SciPy ask first whether an argu
 from __future__ import annotations
 
 import ast
+import ctypes
 import functools
+import gc
 import inspect
 import sys
 import threading
@@ -23,8 +25,18 @@ from wengert.primitives.table import ALWAYS, CALLS, CAUGHT, HOLDERS, LATE
 from wengert.tracing.context import threads
 from wengert.tracing.results import finish
 from wengert.tracing.tape import NO_PARAMS, PLAIN
-from wengert.tracing.traced import Traced, all_constant, as_array, constant, first_traced, join, plain, through
-from wengert.tracing.unsupported import compiled_call, unsupported_call
+from wengert.tracing.traced import (
+    Traced,
+    all_constant,
+    as_array,
+    constant,
+    first_traced,
+    holds_traced,
+    join,
+    plain,
+    through,
+)
+from wengert.tracing.unsupported import compiled_call, unsupported_call, written_into_plain
 from wengert.tracing.views import laid_out, model_of
 
 _getframe = sys._getframe
@@ -78,7 +90,7 @@ def _convert(name: str, traced: Traced, args: Any, kwargs: Any, frame: types.Fra
     order = _ORDERS.get(name, kwargs.get("order"))
     if type(value) is Traced and (copies or order in ("C", "F")):
         lies = model_of(value).flags
-        if not value.value.shape:
+        if not value._value.shape:
             value = value.__copy__() if copies else value
         elif copies or not (lies.c_contiguous if order == "C" else lies.f_contiguous):
             value = laid_out(value, order or "K")
@@ -153,6 +165,8 @@ def with_patches(call: Callable[..., Any], *args: Any) -> Any:
             first = not _tracing
             _tracing.add(thread)
             if first:
+                if isinstance(vars(ndarray)["dot"], types.MethodDescriptorType):
+                    _patch_methods()
                 if LATE:
                     _enter_late()
                 if len(CAUGHT) != len(_redirected):
@@ -167,6 +181,34 @@ def with_patches(call: Callable[..., Any], *args: Any) -> Any:
             finally:
                 if not _tracing:
                     _namespace.update(_originals)
+
+
+_METHODS = "choose", "dot", "searchsorted"
+"""Methods of arrays that would take a traced argument apart, and compute with each of its elements by itself."""
+
+
+def _patch_methods() -> None:
+    """Make methods of plain arrays ask first whether an argument is traced, for good.
+
+    The class is compiled, and Python lets nobody set its attributes: they are set in its dictionary.
+    """
+    methods = gc.get_referents(vars(ndarray))[0]
+    methods.update({name: _patch_method(methods[name], getattr(np, name)) for name in _METHODS})
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(ndarray))
+
+
+def _patch_method(original: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if threads.context.tapes and (traced := first_traced((*args, *kwargs.values()))) is not None:
+            if kwargs.get("out") is None:
+                args = (self, *[join(a) if holds_traced(a) else a for a in args])
+                return finish(function, args, kwargs, through(traced, CALLS[function], args, kwargs))
+            raise written_into_plain()
+        return original(self, *args, **kwargs)
+
+    method.__module__ = "numpy"
+    return method
 
 
 def _patch_call(original: Callable[..., Any], run: Callable[..., Any] | None = None) -> Callable[..., Any]:

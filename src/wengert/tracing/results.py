@@ -66,7 +66,7 @@ def finish(function: Callable[..., Any], args: Any, kwargs: Any, result: Any, by
     Most results lie row by row if the arguments do; where `by_rows` is False (other libraries' functions), NumPy is
     asked always.
     """
-    value = result.value if type(result) is Traced else None
+    value = result._value if type(result) is Traced else None
     if type(value) is float64 and function not in LAID_OTHERWISE:
         return result
     if threads.context.place is not None:
@@ -74,7 +74,7 @@ def finish(function: Callable[..., Any], args: Any, kwargs: Any, result: Any, by
     if type(value) is Traced:
         value = innermost(value)
     if value is not None and by_rows and function not in _SPECIAL:  # most
-        if type(value) is ndarray and args and result is not args[0] and not hasattr(result, "link"):
+        if type(value) is ndarray and args and result is not args[0] and not hasattr(result, "_link"):
             ndim = value.ndim
             if ndim and value.flags.c_contiguous and (ndim == 1 or function in LAID_BY_NUMPY or _lie_by_rows(args)):
                 return result
@@ -102,7 +102,7 @@ def _finish_traced(function: Callable[..., Any], args: Any, kwargs: Any, result:
         spec, base = renaming
         maker = ViewMaker(lambda x: CALLS[np.einsum](spec, x), lambda x: np.einsum(spec, x))
         return _link_made(result, base, maker)
-    if hasattr(result, "link") or (args and result is args[0]):
+    if hasattr(result, "_link") or (args and result is args[0]):
         is_view = _makes_views(function, kwargs) and (np.ndim(value) or function not in LAID_OTHERWISE)
         if is_view or function is np.diff:
             return result  # a difference of order 0 is the array itself
@@ -114,7 +114,7 @@ def _finish_traced(function: Callable[..., Any], args: Any, kwargs: Any, result:
 
 def _finish_several(function: Callable[..., Any], args: Any, kwargs: Any, results: Any, by_rows: bool) -> Any:
     """Finish a list, tuple or named tuple of results, which are no views."""
-    parts = [part.__copy__() if type(part) is Traced and hasattr(part, "link") else part for part in results]
+    parts = [part.__copy__() if type(part) is Traced and hasattr(part, "_link") else part for part in results]
     by_rows = by_rows and function not in LAID_OTHERWISE and all(getattr(part, "ndim", 1) for part in parts)
     if not (by_rows and _lie_by_rows(parts) and _lie_by_rows(args)):
         parts = _laid_as_numpys(function, args, kwargs, parts)
@@ -152,17 +152,17 @@ def _link_other(function: Callable[..., Any], args: Any, kwargs: Any, result: An
     base = args[0] if args else None
     if type(result) is not Traced or type(base) is not Traced or result is base:
         return result
-    if not result.value.shape:
+    if not result._value.shape:
         return as_array(result)
     if function is np.diag and base.ndim == 1:
-        return result.__copy__() if hasattr(result, "link") else result
+        return result.__copy__() if hasattr(result, "_link") else result
     rest = args[1:]
     maker = ViewMaker(lambda x: written(x, *rest, **kwargs), lambda x: function(x, *rest, **kwargs))
     return _link_made(result, base, maker)
 
 
 def _link_made(view: Any, base: Any, made_by: ViewMaker) -> Any:
-    if type(view) is Traced and type(base) is Traced and view.tape is base.tape and view.value.shape:
+    if type(view) is Traced and type(base) is Traced and view._tape is base._tape and view._value.shape:
         view = made_by.laid(view if view is not base else base.__copy__(), base)
         link(view, base, made_by, NO_PARAMS)
     return view
@@ -235,8 +235,8 @@ def _laid(part: Any, layout: Layout | None) -> Any:
 def _as_scalar(value: Any) -> Any:
     if type(value) is not Traced:
         return value[()]
-    inner = _as_scalar(value.value)
-    return value if inner is value.value else Traced(inner, value.tape, value.index)
+    inner = _as_scalar(value._value)
+    return value if inner is value._value else Traced(inner, value._tape, value._index)
 
 
 def _lying(value: Any) -> Any:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import ResultError, WengertError, explain_at
+from wengert.errors import ResultError, WengertError, explain_at, refusals
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, as_value
+from wengert.tracing.adoption import check_adopted
 from wengert.tracing.context import threads
 from wengert.tracing.errstate import IGNORING, changed, error_state
 from wengert.tracing.fingerprints import Unchanged
@@ -58,11 +59,11 @@ class Trace:
 
     def position(self, result: Any) -> int:
         """Return the position of a result on the tape, -1 if it is a constant."""
-        return result.index if type(result) is Traced and result.tape is self.tape else -1
+        return result._index if type(result) is Traced and result._tape is self.tape else -1
 
     def value(self, result: Any) -> Any:
         """Return the value of a result."""
-        return result.value if type(result) is Traced and result.tape is self.tape else result
+        return result._value if type(result) is Traced and result._tape is self.tape else result
 
 
 class record:  # noqa: N801 - used as a function
@@ -141,6 +142,7 @@ def run(
         arguments = [Group(name, x.shape, x.dtype, [x.__copy__()]) for name, x in zip(names, inputs, strict=True)]
         replaced, kwargs = spread.rebuild(inputs)
     place, level = context.place, tape.level
+    refused, refusals.first = refusals.first, None
     try:
         context.place = None
         if body:
@@ -153,18 +155,26 @@ def run(
         del context.tapes[level:]
         context.frozen = frozen
         context.place = place
+        refusals.first = refused if level else None
         tape.open = False
-    if tape.unchanged is not None:
-        tape.unchanged.check(tape.rows)
-        if body:
-            outer = context.tapes[-1]
-            outer.unchanged = outer.unchanged or Unchanged()
-            tape.unchanged.pass_on(outer.unchanged)
+    _check(tape, body)
     groups = [Group(name, result.shape, result.dtype, [result]) for name, result in results]
     single = unpack is None or unpack.structure is None
     if keep_all and not body:
         _name_results(arguments, groups, single)
     return Trace(getattr(function, "__name__", "f"), tape, arguments, groups, single)
+
+
+def _check(tape: Tape, body: bool) -> None:
+    """Raise an error if an array is not as the rows of a trace that has ended take it to be."""
+    if tape.adopted:
+        check_adopted(tape)
+    if tape.unchanged is not None:
+        tape.unchanged.check(tape.rows)
+        if body:
+            outer = tape.context.tapes[-1]
+            outer.unchanged = outer.unchanged or Unchanged()
+            tape.unchanged.pass_on(outer.unchanged)
 
 
 def _call(
@@ -180,6 +190,9 @@ def _call(
         if translation is not None:
             raise translation from error
         raise
+    if refusals.first is not None:
+        refusals.first.add_note("The function has caught this error and gone on, which NumPy's own value would not do.")
+        raise refusals.first
     if unpack is None:
         return [("", _result(function, returned))]
     return [(name, _result(function, part)) for name, part in unpack(returned)]
@@ -196,12 +209,12 @@ def _name_results(arguments: Sequence[Group], results: Sequence[Group], single: 
 
 def _captured(tape: Tape, result: Any) -> Any:
     """Return a result of a loop's body as a value of its own trace."""
-    return capture(tape, result) if type(result) is Traced and result.tape is not tape else result
+    return capture(tape, result) if type(result) is Traced and result._tape is not tape else result
 
 
 def _result(function: Callable[..., Any], returned: Any) -> Any:
     if type(returned) is Traced:
-        if not returned.tape.open:  # the body of a loop put it into a list, say: its derivative would be zero
+        if not returned._tape.open:  # the body of a loop put it into a list, say: its derivative would be zero
             raise escaped(None)
         return returned
     if isinstance(returned, np.ndarray) and holds_traced(returned):
@@ -263,7 +276,7 @@ def build_program(trace: Trace) -> Program:
     number = 1 - sum(len(group.parts) for group in trace.arguments)
     for group in trace.arguments:
         for part in group.parts:
-            variables[part.index] = Var(number, part.shape, part.dtype)
+            variables[part._index] = Var(number, part.shape, part.dtype)
             number += 1
     number = 0
     lines: list[Line] = []
@@ -294,7 +307,7 @@ def build_program(trace: Trace) -> Program:
         guards.setdefault((position, type(value)), Guard(variables[position], value, place))
     return Program(
         "f" if trace.name == "<lambda>" else trace.name,
-        tuple(Packing(g.name, g.shape, g.dtype, tuple(variables[p.index] for p in g.parts)) for g in trace.arguments),
+        tuple(Packing(g.name, g.shape, g.dtype, tuple(variables[p._index] for p in g.parts)) for g in trace.arguments),
         tuple(lines),
         tuple(Packing(g.name, g.shape, g.dtype, tuple(map(atom, g.parts))) for g in trace.results),
         tuple(guards.values()),

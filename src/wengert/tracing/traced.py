@@ -38,11 +38,11 @@ from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import functions
 from wengert.primitives.numpy.structural import astype, concatenate, getitem, matmul, stack
 from wengert.program import SMALL, Operand, Primitive, Recordable, Shaped, as_value, computes_lines
-from wengert.tracing.callers import asks_inside, formats, shuffles
+from wengert.tracing.callers import asks_inside, shuffles
 from wengert.tracing.context import at_place
 from wengert.tracing.layout import laid_like
 from wengert.tracing.tape import COPIED, FLOAT64, INT64, NO_PARAMS, PLAIN, Tape, escaped, shape_error, what_is_kept
-from wengert.tracing.unsupported import Text, lost, unsupported_call
+from wengert.tracing.unsupported import Text, means_more, refuse_kind, unsupported_call
 
 _getframe = sys._getframe
 _asarray = np.asarray  # NumPy's own, whatever stands in its place while a trace runs
@@ -67,12 +67,12 @@ def record_line(primitive: Primitive, args: Sequence[Any], params: Mapping[str, 
     for a in args:
         kind = type(a)
         if kind is Traced:
-            if a.tape is not tape:
+            if a._tape is not tape:
                 if tape is not None:
                     return record_on_innermost(primitive, args, params)
-                tape = a.tape
-            values.append(a.value)
-            parents.append(a.index)
+                tape = a._tape
+            values.append(a._value)
+            parents.append(a._index)
         elif kind is ndarray and not a.dtype.hasobject:
             if a.size <= COPIED:
                 lies_by_rows = a.flags.c_contiguous
@@ -106,16 +106,16 @@ def remember_large(tape: Tape, values: Sequence[Any]) -> None:
 
 def record_on_innermost(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
     """Record where values of several traces meet: the innermost writes the row, the others' are constants to it."""
-    tape = max((a.tape for a in args if type(a) is Traced), key=lambda tape: tape.level)
+    tape = max((a._tape for a in args if type(a) is Traced), key=lambda tape: tape.level)
     if tape.captures is not None:
-        captured = [capture(tape, a) if type(a) is Traced and a.tape is not tape else a for a in args]
+        captured = [capture(tape, a) if type(a) is Traced and a._tape is not tape else a for a in args]
         return at_place(lambda: record_line(primitive, captured, params))
     values = tuple(
-        a if type(a) is not Traced else a.value if a.tape is tape else Traced(a.value, a.tape, a.index)
+        a if type(a) is not Traced else a._value if a._tape is tape else Traced(a._value, a._tape, a._index)
         for a in args  # an array of an outer trace may be assigned to later, and then stands for another value
     )
     tape.narrow = True  # who knows
-    parents = tuple(a.index if type(a) is Traced and a.tape is tape else -1 for a in args)
+    parents = tuple(a._index if type(a) is Traced and a._tape is tape else -1 for a in args)
     remember_large(tape, args)
     return at_place(lambda: write_row(tape, primitive, values, parents, params, 3))
 
@@ -152,7 +152,9 @@ def write_row(  # noqa: C901 - the hottest function of tracing: no more calls
     if kind is not float64 and kind is not ndarray:
         if kind is tuple:
             return _write_several(tape, primitive, y, values, parents, params, place)
-        y = as_value(y) if kind is not Traced else y.value if y.tape is tape else y  # made by the user's own primitive
+        y = (
+            as_value(y) if kind is not Traced else y._value if y._tape is tape else y
+        )  # made by the user's own primitive
         kind = type(y)
     if kind is not float64 and y.dtype is not FLOAT64:
         if y.dtype.kind == "c":
@@ -197,20 +199,20 @@ def squared(root: Traced) -> Any:
     array([[2., 0.],
            [0., 2.]])
     """
-    primitive, parents, kept, params, _, _ = root.tape.roots[root.index]
+    primitive, parents, kept, params, _, _ = root._tape.roots[root._index]
     assert primitive.squared is not None
-    return write_row(root.tape, primitive.squared, (root.value, *kept[1:]), (root.index, *parents), params, 3)
+    return write_row(root._tape, primitive.squared, (root._value, *kept[1:]), (root._index, *parents), params, 3)
 
 
 def root_of(power: Traced) -> Any:
     """Take the root of a power: that of ``x**4`` is ``x**2``, which is smooth at 0."""
-    rows = power.tape.rows
-    if rows and rows[-1][5] == power.index and rows[-1][0] is e.power and power.dtype.kind == "f":
+    rows = power._tape.rows
+    if rows and rows[-1][5] == power._index and rows[-1][0] is e.power and power.dtype.kind == "f":
         _, parents, kept, _, _, _ = rows[-1]
         if parents[1] < 0 and type(kept[2]) in (int, float) and kept[2] in _EVEN and parents[0] >= 0:
-            operands, positions = (power.value, kept[1]), (power.index, parents[0])
-            return write_row(power.tape, e.root_of_power, operands, positions, {"half": int(kept[2]) // 2}, 3)
-    return write_row(power.tape, e.sqrt, (power.value,), (power.index,), NO_PARAMS, 3)
+            operands, positions = (power._value, kept[1]), (power._index, parents[0])
+            return write_row(power._tape, e.root_of_power, operands, positions, {"half": int(kept[2]) // 2}, 3)
+    return write_row(power._tape, e.sqrt, (power._value,), (power._index,), NO_PARAMS, 3)
 
 
 _EVEN = frozenset({4, 6, 8})
@@ -258,7 +260,7 @@ def _promoted(
             wide = write_row(tape, astype, (value,), (parent,), {"dtype": wanted}, 1)
         finally:
             context.place = before
-        converted[k], positions[k] = wide.value, wide.index
+        converted[k], positions[k] = wide._value, wide._index
     return tuple(converted), tuple(positions)
 
 
@@ -280,7 +282,7 @@ def _write_several(
 ) -> tuple[Any, ...]:
     """Write the row of a line with several results, and return a traced value for each."""
     results = tuple(map(as_value, results))
-    results = tuple(y.value if type(y) is Traced and y.tape is tape else y for y in results)
+    results = tuple(y._value if type(y) is Traced and y._tape is tape else y for y in results)
     if any(y.dtype is not FLOAT64 for y in results):
         tape.with_complex = tape.with_complex or any(y.dtype.kind == "c" for y in results)
         tape.narrow = True
@@ -304,7 +306,7 @@ def record_results(
 
     A row that is to be swept has the parameters `swept` beside its own.  The operands are `settled`.
     """
-    tape = max((a.tape for a in args if type(a) is Traced), key=lambda tape: tape.level, default=None)
+    tape = max((a._tape for a in args if type(a) is Traced), key=lambda tape: tape.level, default=None)
     if tape is None:
         return tuple(results)
     context = tape.context
@@ -312,9 +314,9 @@ def record_results(
     if not tape.open:
         raise escaped(place)
     if tape.captures is not None:
-        args = [capture(tape, a) if type(a) is Traced and a.tape is not tape else a for a in args]
-    values = tuple(a.value if type(a) is Traced and a.tape is tape else a for a in args)
-    parents = tuple(a.index if type(a) is Traced and a.tape is tape else -1 for a in args)
+        args = [capture(tape, a) if type(a) is Traced and a._tape is not tape else a for a in args]
+    values = tuple(a._value if type(a) is Traced and a._tape is tape else a for a in args)
+    parents = tuple(a._index if type(a) is Traced and a._tape is tape else -1 for a in args)
     remember_large(tape, values)
     if tape.captures is None:
         results = record_results(primitive, values, params, results, swept)
@@ -331,7 +333,7 @@ def settled(value: Any) -> Any:
 def innermost(value: Any) -> Any:
     """Return the plain value that a traced value stands for, through all traces."""
     while type(value) is Traced:
-        value = value.value
+        value = value._value
     return value
 
 
@@ -339,16 +341,16 @@ def as_array(value: Any) -> Any:
     """Make an array without dimensions of a scalar: it is the same number, but it can be assigned to."""
     if type(value) is not Traced:
         return value if type(value) is ndarray else _asarray(value)
-    is_one = value.value.shape or type(innermost(value)) is ndarray
-    return value if is_one else Traced(as_array(value.value), value.tape, value.index)
+    is_one = value._value.shape or type(innermost(value)) is ndarray
+    return value if is_one else Traced(as_array(value._value), value._tape, value._index)
 
 
 def as_scalar(value: Any) -> Any:
     """Make a scalar of an array without dimensions, as ``value[()]`` does; any other value stays what it is."""
     if type(value) is not Traced:
         return value[()] if type(value) is ndarray and not value.shape else value
-    is_one = value.value.shape or type(innermost(value)) is not ndarray
-    return value if is_one else Traced(as_scalar(value.value), value.tape, value.index)
+    is_one = value._value.shape or type(innermost(value)) is not ndarray
+    return value if is_one else Traced(as_scalar(value._value), value._tape, value._index)
 
 
 # ---- Operators ----
@@ -356,6 +358,8 @@ def as_scalar(value: Any) -> Any:
 
 def record_mixed(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
     """Record with operands of other kinds: lists, NumPy scalars, object arrays that hold traced values."""
+    if all_constant(args) and any(means_more(type(a)) for a in args):
+        return primitive.numpy(*plain(args), **params)
     return at_place(lambda: primitive(*[a if type(a) is Traced else operand(a) for a in args], **params))
 
 
@@ -365,6 +369,8 @@ def operand(value: Any) -> Any:
         return join(value)
     if isinstance(value, (float, int, bool, complex)) and not isinstance(value, np.generic):
         return value + 0
+    if means_more(type(value)):
+        raise refuse_kind(type(value))
     array = np.asarray(value)
     if array.dtype.hasobject or array.dtype.kind not in "biufc":
         if type(value).__module__.startswith("scipy.sparse"):
@@ -379,18 +385,23 @@ def operand(value: Any) -> Any:
     return array[()] if array.ndim == 0 and type(array[()]) in PLAIN else array
 
 
+def _has_operations(traced: Any, kind: type) -> bool:
+    """Return whether an operand has the operation from the left: a sparse matrix, and to a constant others, too."""
+    return kind.__module__.startswith("scipy.sparse") or (traced._index < 0 and means_more(kind))
+
+
 def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
     def method(self: Any, other: Any) -> Any:
         kind = type(other)
         if kind is Traced:
-            if other.tape is self.tape:
+            if other._tape is self._tape:
                 return write_row(
-                    self.tape, primitive, (self.value, other.value), (self.index, other.index), NO_PARAMS, 2
+                    self._tape, primitive, (self._value, other._value), (self._index, other._index), NO_PARAMS, 2
                 )
         elif kind is float or kind is int or kind is float64:
-            return write_row(self.tape, primitive, (self.value, other), (self.index, -1), NO_PARAMS, 2)
-        if kind is not ndarray and kind.__module__.startswith("scipy.sparse"):
-            return NotImplemented  # it has the operation from the left
+            return write_row(self._tape, primitive, (self._value, other), (self._index, -1), NO_PARAMS, 2)
+        if kind is not ndarray and _has_operations(self, kind):
+            return NotImplemented
         return record_line(primitive, (self, other), NO_PARAMS)
 
     return method
@@ -399,23 +410,25 @@ def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
 def _multiply(self: Any, other: Any) -> Any:
     kind = type(other)
     if kind is Traced:
-        if other.tape is self.tape:
-            if other is self and self.index in self.tape.roots:
+        if other._tape is self._tape:
+            if other is self and self._index in self._tape.roots:
                 return squared(self)
-            return write_row(self.tape, e.multiply, (self.value, other.value), (self.index, other.index), NO_PARAMS, 2)
+            return write_row(
+                self._tape, e.multiply, (self._value, other._value), (self._index, other._index), NO_PARAMS, 2
+            )
     elif kind is float or kind is int or kind is float64:
-        return write_row(self.tape, e.multiply, (self.value, other), (self.index, -1), NO_PARAMS, 2)
-    if kind is not ndarray and kind.__module__.startswith("scipy.sparse"):
-        return NotImplemented  # it has a product from the left
+        return write_row(self._tape, e.multiply, (self._value, other), (self._index, -1), NO_PARAMS, 2)
+    if kind is not ndarray and _has_operations(self, kind):
+        return NotImplemented
     return record_line(e.multiply, (self, other), NO_PARAMS)
 
 
 def _power(self: Any, other: Any) -> Any:
     kind = type(other)
     if kind is int or kind is float or kind is float64:
-        if other == 2 and self.index in self.tape.roots:
+        if other == 2 and self._index in self._tape.roots:
             return squared(self)
-        return write_row(self.tape, e.power, (self.value, other), (self.index, -1), NO_PARAMS, 2)
+        return write_row(self._tape, e.power, (self._value, other), (self._index, -1), NO_PARAMS, 2)
     return record_line(e.power, (self, other), NO_PARAMS)
 
 
@@ -423,7 +436,9 @@ def _reflected(primitive: Primitive) -> Callable[[Any, Any], Any]:
     def method(self: Any, other: Any) -> Any:
         kind = type(other)
         if kind is float or kind is int:
-            return write_row(self.tape, primitive, (other, self.value), (-1, self.index), NO_PARAMS, 2)
+            return write_row(self._tape, primitive, (other, self._value), (-1, self._index), NO_PARAMS, 2)
+        if self._index < 0 and means_more(kind):
+            return primitive.compute(other, plain(self))
         return record_line(primitive, (other, self), NO_PARAMS)
 
     return method
@@ -433,14 +448,14 @@ def unary(primitive: Primitive) -> Callable[[Any], Any]:
     """Make the method that applies a primitive of one operand."""
 
     def method(self: Any) -> Any:
-        return write_row(self.tape, primitive, (self.value,), (self.index,), NO_PARAMS, 2)
+        return write_row(self._tape, primitive, (self._value,), (self._index,), NO_PARAMS, 2)
 
     return method
 
 
 def through(traced: Traced, written: Callable[..., Any], args: Any, kwargs: Any, depth: int = 2) -> Any:
     """Run a function that is written in terms of primitives; the rows it makes carry the place of its caller."""
-    context = traced.tape.context
+    context = traced._tape.context
     if context.place is not None:
         return written(*args, **kwargs) if kwargs else written(*args)
     frame = _getframe(depth)
@@ -466,17 +481,17 @@ class Traced(Recordable):
     stands for that from then on (see `assignment`).  An index of -1 marks an array that depends on no input yet.
     """
 
-    index: int
-    tape: Tape
-    value: Any
-    link: tuple[Traced, Any, Mapping[str, Any]]
-    views: list[weakref.ref[Traced]]
+    _index: int
+    _tape: Tape
+    _value: Any
+    _link: tuple[Traced, Any, Mapping[str, Any]]
+    _views: list[weakref.ref[Traced]]
 
-    __slots__ = ("__weakref__", "index", "link", "tape", "value", "views")
+    __slots__ = ("__weakref__", "_index", "_link", "_tape", "_value", "_views")
     __hash__ = None  # type: ignore[assignment]  # as arrays: == compares elements
 
     def __init__(self, value: Any, tape: Tape, index: int) -> None:
-        self.value, self.tape, self.index = value, tape, index  # link and views are set when they are first needed
+        self._value, self._tape, self._index = value, tape, index  # link and views are set when they are first needed
 
     # -- What it is --
 
@@ -489,7 +504,7 @@ class Traced(Recordable):
         frame = _getframe(1)
         asking = frame.f_back
         if asking is not None and frame.f_globals.get("__name__") == "abc" and shuffles(asking):
-            if len(self.value.shape) == 1:
+            if len(self._value.shape) == 1:
                 return list  # which is shuffled element by element
             raise LostGradientError(
                 explain_at(
@@ -502,39 +517,39 @@ class Traced(Recordable):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.value.shape  # type: ignore[no-any-return]
+        return self._value.shape  # type: ignore[no-any-return]
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self.value.dtype  # type: ignore[no-any-return]
+        return self._value.dtype  # type: ignore[no-any-return]
 
     @property
     def ndim(self) -> int:
-        return self.value.ndim  # type: ignore[no-any-return]
+        return self._value.ndim  # type: ignore[no-any-return]
 
     @property
     def size(self) -> int:
-        return self.value.size  # type: ignore[no-any-return]
+        return self._value.size  # type: ignore[no-any-return]
 
     @property
     def nbytes(self) -> int:
-        return self.value.nbytes  # type: ignore[no-any-return]
+        return self._value.nbytes  # type: ignore[no-any-return]
 
     @property
     def itemsize(self) -> int:
-        return self.value.itemsize  # type: ignore[no-any-return]
+        return self._value.itemsize  # type: ignore[no-any-return]
 
     def __copy__(self) -> Traced:
-        return Traced(self.value, self.tape, self.index)
+        return Traced(self._value, self._tape, self._index)
 
     def __deepcopy__(self, memo: Any) -> Traced:
         return self.__copy__()
 
     def __repr__(self) -> str:
-        return f"Traced({self.value!r})"
+        return f"Traced({self._value!r})"
 
     def __format__(self, spec: str) -> str:
-        return Text(format(self.value, spec)) if self.index >= 0 else format(self.value, spec)
+        return Text(format(self._value, spec)) if self._index >= 0 else format(self._value, spec)
 
     # -- Arithmetic --
 
@@ -558,33 +573,30 @@ class Traced(Recordable):
         return self // other, self % other
 
     def __matmul__(self, other: Any) -> Any:
-        ndim = self.value.ndim
+        ndim = self._value.ndim
         if (ndim == 1 or ndim == 2) and (type(other) is Traced or type(other) is ndarray) and 0 < other.ndim < 3:
             return record_line(matmul, (self, other), NO_PARAMS)
-        if type(other).__module__.startswith("scipy.sparse"):
-            return NotImplemented  # it has a product from the left
+        if _has_operations(self, type(other)):
+            return NotImplemented
         return through(self, functions.matmul, (self, other), NO_PARAMS)
 
     def __rmatmul__(self, other: Any) -> Any:
-        if type(other) is ndarray and 0 < other.ndim < 3 and 0 < self.value.ndim < 3:
+        if type(other) is ndarray and 0 < other.ndim < 3 and 0 < self._value.ndim < 3:
             return record_line(matmul, (other, self), NO_PARAMS)
         return through(self, functions.matmul, (other, self), NO_PARAMS)
 
     # -- Becoming a plain number --
 
     def __bool__(self) -> bool:
-        return bool(self._decide(bool(self.value)))
+        return bool(self._decide(bool(self._value)))
 
     def _decide(self, value: int) -> int:
-        if self.tape.keep_all and self.index >= 0:
-            self.tape.guards.append((self.index, value, caller()))
+        if self._tape.keep_all and self._index >= 0:
+            self._tape.guards.append((self._index, value, caller()))
         return value
 
-    def __int__(self) -> int:
-        return self._decide(int(self.value))
-
     def __index__(self) -> int:
-        return self._decide(operator.index(self.value))
+        return self._decide(operator.index(self._value))
 
     def __trunc__(self) -> int:
         return int(self)
@@ -594,16 +606,6 @@ class Traced(Recordable):
 
     def __ceil__(self: Any) -> int:
         return int(np.ceil(self))
-
-    def __float__(self) -> float:
-        if self.dtype.kind in "biu":
-            return float(int(self))
-        if self.index < 0 or formats(_getframe(1)):
-            return float(innermost(self))
-        raise lost()
-
-    def __complex__(self) -> complex:
-        return complex(self.value) if self.index < 0 else complex(float(self))
 
 
 def variable(tape: Tape, value: Any) -> Traced:
@@ -627,9 +629,9 @@ def capture(tape: Tape, other: Traced) -> Traced:
     """Make an independent variable of a traced value of another trace, which the body of a loop closes over."""
     assert tape.captures is not None
     value = innermost(other)
-    if other.index < 0:
+    if other._index < 0:
         return constant(tape, value)
-    key = (id(other.tape), other.index)
+    key = (id(other._tape), other._index)
     captured = tape.captures.get(key)
     if captured is None:
         captured = tape.captures[key] = (other.__copy__(), variable(tape, value))
@@ -642,7 +644,7 @@ def capture(tape: Tape, other: Traced) -> Traced:
 def all_constant(value: Any) -> bool:
     """Return whether no traced value in nested lists, tuples and dicts depends on an input."""
     if type(value) is Traced:
-        return value.index < 0 and all_constant(value.value)
+        return value._index < 0 and all_constant(value._value)
     if isinstance(value, dict):
         return all(all_constant(item) for item in value.values())
     return all(all_constant(item) for item in value) if isinstance(value, (list, tuple)) else True
@@ -651,7 +653,7 @@ def all_constant(value: Any) -> bool:
 def plain(value: Any) -> Any:
     """Replace traced constants in nested lists, tuples and dicts by their values."""
     if type(value) is Traced:
-        return plain(value.value)
+        return plain(value._value)
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if type(value) in (list, tuple):
@@ -679,7 +681,7 @@ def _index_part(item: Any, operands: list[Any]) -> Any:
     """Bring one part of an index into its form; a traced one is added to the operands."""
     if isinstance(item, list):
         item = join(item) if holds_traced(item) else np.asarray(item, dtype=None if item else np.intp)
-    if type(item) is Traced and item.index < 0:
+    if type(item) is Traced and item._index < 0:
         item = plain(item)
     if type(item) is Traced:
         if item.dtype.kind == "b":
@@ -690,6 +692,8 @@ def _index_part(item: Any, operands: list[Any]) -> Any:
         return slice(_position(item.start), _position(item.stop), _position(item.step))
     if isinstance(item, np.integer):
         return int(item)
+    if type(item) is not ndarray and (isinstance(item, ndarray) or means_more(type(item))):
+        item = operand(item)
     return item.copy("K") if type(item) is ndarray and item.size <= COPIED else item
 
 
@@ -728,7 +732,7 @@ def join(value: Any) -> Any:
     if not holds_traced(value):
         return _asarray(value)
     for item in value:
-        if not (type(item) is Traced and not item.value.shape) and type(item) is not float:
+        if not (type(item) is Traced and not item._value.shape) and type(item) is not float:
             return functions.stack([join(item) for item in value])
     return record_line(stack, value, _ALONG_LAST)  # a list of numbers, as most are
 

@@ -16,10 +16,12 @@ import ast
 import builtins
 import contextlib
 import difflib
+import dis
+import functools
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType, FunctionType, TracebackType
 from typing import Any
@@ -40,6 +42,7 @@ from wengert.errors import (
     user_frame,
 )
 from wengert.primitives.table import CALLS
+from wengert.program import Recordable
 from wengert.tracing.context import threads
 
 _STEPS = "Write the steps in NumPy: a loop of Runge-Kutta steps is traced; wg.scan and wg.while_loop write it short."
@@ -254,6 +257,55 @@ def _closed_over(functions: Sequence[Any]) -> Iterator[Any]:
                 yield cell.cell_contents
 
 
+# ---- An array that is more than its elements ----
+
+_HARMLESS = frozenset({
+    "__array_finalize__", "__array_wrap__", "__array_priority__", "__getitem__", "__new__", "__init__", "__del__",
+    "__doc__", "__module__", "__dict__", "__weakref__", "__slots__", "__annotations__", "__repr__", "__str__",
+    "__reduce__", "__setstate__", "__init_subclass__", "__class_getitem__", "__getattr__", "__getattribute__", "view",
+})  # fmt: skip
+"""What a subclass of ndarray may define and still compute as ndarray does: `np.memmap`, arrays that carry a name."""
+_ELEMENTS = {
+    "numpy.ma": "Compute with the elements and the mask: np.where(m.mask, 0.0, x * m.data).",
+    "numpy": "Take np.asarray(M), and M @ x for the product of matrices.",
+    "pandas": "Take its elements, s.to_numpy(), outside of the function or in front of the operation.",
+}
+"""How to come by plain arrays, by the beginning of a class's module."""
+
+
+def _means_more(kind: type) -> bool:
+    """Return whether arrays of a class mean more than their elements: masked, labelled, with units, matrices.
+
+    >>> means_more(np.ma.MaskedArray), means_more(np.memmap), means_more(np.ndarray), means_more(list)
+    (True, False, False, False)
+    """
+    if not issubclass(kind, np.ndarray):
+        return getattr(kind, "__array_ufunc__", None) is not None and not issubclass(kind, Recordable)
+    classes = kind.__mro__[: kind.__mro__.index(np.ndarray)]
+    return any(hasattr(np.ndarray, name) and name not in _HARMLESS for part in classes for name in vars(part))
+
+
+means_more: Callable[[Any], bool] = functools.cache(_means_more)
+
+
+def which_means_more(kinds: Iterable[type]) -> type | None:
+    """Return the first of some classes whose arrays mean more than their elements; None if there is none."""
+    return next((kind for kind in kinds if kind is not np.ndarray and means_more(kind)), None)
+
+
+def refuse_kind(kind: type) -> UnsupportedError:
+    """Make the error for an array that means more than its elements where these alone would be used."""
+    name = f"{kind.__module__.removesuffix('.core').removesuffix('.matrixlib.defmatrix')}.{kind.__qualname__}"
+    fits = (text for module, text in _ELEMENTS.items() if f"{kind.__module__}.".startswith(f"{module}."))
+    return UnsupportedError(
+        explain_at(
+            caller(),
+            f"a {name} meets a traced value, and what it means beyond its elements would be lost:",
+            next(fits, "Take its elements: np.asarray(a), or a.value in the units that you want."),
+        )
+    )
+
+
 # ---- A float that would lose its derivative ----
 
 _IN_NUMPY = {
@@ -332,12 +384,23 @@ def _instead_of(segment: str, frame: FrameType, instead: str) -> str:
                 )
         if isinstance(called, type) and issubclass(called, (float, complex, np.inexact)) and f"{word}(" in segment:
             return f"Leave out {word}(...): a traced scalar can be used wherever a float can."
-    if "=" in segment or "[" in segment or ".fill(" in segment:
-        instead = instead or (
-            "If it is written into a plain array, make that array inside the function and by its full name: "
-            "np.zeros(...), np.array([...]) or np.copy(x)."
-        )
-    return instead
+    is_stored = dis.opname[frame.f_code.co_code[frame.f_lasti]] == "STORE_SUBSCR"
+    return instead or (_INTO_ANOTHER if is_stored or re.search(r"\.(fill|put)\(", segment) else "")
+
+
+_INTO_ANOTHER = (
+    "Others may see that array: make that array inside the function, y = np.array(y), and write y[i] = v into it; of a "
+    "list, write np.array([...])."
+)
+
+
+def written_into_plain() -> LostGradientError | UnsupportedError:
+    """Make the error for a traced result that is written into a plain array which more holds than variables."""
+    return lost(
+        "a traced value is written into a plain array, which would lose its derivative:",
+        "Write the operation out, a = a + b instead of a += b, without out=; or make the array inside the function, "
+        "a = np.array(a).",
+    )
 
 
 class Text(str):

@@ -33,7 +33,7 @@ VIEWS = frozenset({getitem, reshape, transpose, e.real, e.imag})
 
 def model_of(traced: Traced) -> Any:
     """Return a plain array that lies in memory as NumPy's own would: the value itself may have been copied since."""
-    link = getattr(traced, "link", None)
+    link = getattr(traced, "_link", None)
     if link is None:
         return innermost(traced)
     base, made_by, params = link
@@ -50,8 +50,8 @@ def model_of(traced: Traced) -> Any:
 def relaid(value: Any, model: Any) -> Any:
     """Return a traced or plain array whose elements lie in memory as those of another plain one do."""
     if type(value) is Traced:
-        inner = relaid(value.value, model)
-        return value if inner is value.value else Traced(inner, value.tape, value.index)
+        inner = relaid(value._value, model)
+        return value if inner is value._value else Traced(inner, value._tape, value._index)
     return laid_like(value, model) if type(value) is ndarray and not lie_alike(value, model) else value
 
 
@@ -115,7 +115,7 @@ class ViewMaker:
 
 def link_view(view: Any, base: Traced, made_by: Primitive, params: Mapping[str, Any]) -> Any:
     """Remember that one traced array is a view of another, where NumPy made it one."""
-    if type(view) is not Traced or view.tape is not base.tape:
+    if type(view) is not Traced or view._tape is not base._tape:
         return view
     value = innermost(view)
     if type(value) is not ndarray:
@@ -124,7 +124,7 @@ def link_view(view: Any, base: Traced, made_by: Primitive, params: Mapping[str, 
         is_view = is_basic(params["index"])  # NumPy made one, which may have been copied since
     elif made_by is not reshape:
         is_view = True
-    elif hasattr(base, "link"):
+    elif hasattr(base, "_link"):
         model = model_of(base)
         is_view = np.may_share_memory(model.reshape(params["shape"]), model)
     else:
@@ -137,7 +137,7 @@ def link_view(view: Any, base: Traced, made_by: Primitive, params: Mapping[str, 
 
 def link(view: Traced, base: Traced, made_by: Any, params: Mapping[str, Any]) -> None:
     """Remember that one traced array is a view of another, and how it is made of it."""
-    view.link = (base, made_by, params)
-    views = getattr(base, "views", [])
-    base.views = views = [r for r in views if r() is not None] if len(views) > 64 else views
+    view._link = (base, made_by, params)
+    views = getattr(base, "_views", [])
+    base._views = views = [r for r in views if r() is not None] if len(views) > 64 else views
     views.append(weakref.ref(view))

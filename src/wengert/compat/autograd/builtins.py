@@ -24,7 +24,7 @@ __all__ = ["dict", "isinstance", "list", "tuple", "type"]
 def type(value: Any) -> Any:
     """Return the type of a value; of a traced one, that of what it stands for."""
     while builtins.type(value) is Traced:
-        value = value.value
+        value = value._value
     return builtins.type(value)
 
 
@@ -35,7 +35,7 @@ def isinstance(value: Any, kinds: Any) -> bool:
     True
     """
     while builtins.type(value) is Traced:
-        value = value.value
+        value = value._value
     if builtins.isinstance(value, numpy.float64) and kinds is numpy.ndarray:
         return False
     return builtins.isinstance(value, kinds)

@@ -17,7 +17,7 @@ def getval(x: Any) -> Any:
     2.0
     """
     while type(x) is Traced:
-        x = x.value
+        x = x._value
     return x
 
 

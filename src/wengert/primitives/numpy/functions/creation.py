@@ -184,7 +184,7 @@ common_type.__name__ = "common_type"
 def _shown(function: Callable[..., Any]) -> Callable[..., Any]:
     def show(a: Any, *args: Any, **kwargs: Any) -> str:
         while isinstance(a, Recordable):
-            a = a.value  # type: ignore[attr-defined]
+            a = a._value  # type: ignore[attr-defined]
         return str(function(a, *args, **kwargs))
 
     show.__name__ = function.__name__

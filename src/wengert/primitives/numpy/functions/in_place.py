@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import LostGradientError
 from wengert.jacobians import assemble
 from wengert.primitives.numpy.functions.manipulation import astype, resize
 from wengert.primitives.numpy.functions.operands import UNSET, as_operand, is_traced, pick
@@ -15,27 +14,17 @@ from wengert.primitives.numpy.functions.selecting import flatnonzero
 from wengert.primitives.table import calls
 
 
-def _target(a: Any, name: str) -> Any:
-    """Return the array to write to; raise an error if the written values would be lost."""
-    if not is_traced(a):
-        raise LostGradientError(
-            f"np.{name} would write a traced value into a plain array that was made before the trace, "
-            "which would lose its derivative. Copy the array inside the function first."
-        )
-    return a
-
-
 @calls(np.copyto)
 def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
     src = as_operand(src)
-    if not np.can_cast(src.dtype, _target(dst, "copyto").dtype, casting):  # type: ignore[arg-type]
+    if not np.can_cast(src.dtype, dst.dtype, casting):  # type: ignore[arg-type]
         raise TypeError(f"Cannot cast array data from {src.dtype!r} to {dst.dtype!r} according to the rule {casting!r}")
     dst[...] = src if where is True else np.where(where, src, dst)
 
 
 @calls(np.put)
 def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
-    size = _target(a, "put").size
+    size = a.size
     ind = np.ravel(ind)
     if mode != "raise":
         ind = np.clip(ind, 0, size - 1) if mode == "clip" else ind % size
@@ -46,7 +35,7 @@ def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
 
 @calls(np.putmask)
 def putmask(a: Any, /, mask: Any, values: Any) -> None:
-    _target(a, "putmask")[...] = np.where(mask, resize(values, a.shape), a)
+    a[...] = np.where(mask, resize(values, a.shape), a)
 
 
 @calls(np.place)
@@ -55,12 +44,12 @@ def place(arr: Any, mask: Any, vals: Any) -> None:
     if len(chosen):
         if not as_operand(vals).size:
             raise ValueError("Cannot insert from an empty array!")
-        put(_target(arr, "place"), chosen, vals)
+        put(arr, chosen, vals)
 
 
 @calls(np.fill_diagonal)
 def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
-    if _target(a, "fill_diagonal").ndim < 2:
+    if a.ndim < 2:
         raise ValueError("array must be at least 2-d")
     if a.ndim > 2 and len(set(a.shape)) > 1:
         raise ValueError("All dimensions of input must be of equal length")
@@ -71,7 +60,6 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
 
 @calls(np.put_along_axis)
 def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None) -> None:
-    _target(arr, "put_along_axis")
     if axis is None:
         put(arr, indices, values)
         return
@@ -85,7 +73,6 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None) -> Non
 
 def add_at(a: Any, indices: Any, b: Any, sign: int) -> None:
     """Implement ``np.add.at``: values at the same position are added."""
-    _target(a, "add.at")
     index = indices if isinstance(indices, tuple) else (indices,)
     index = tuple(np.asarray(k) if isinstance(k, list) else k for k in index)
     shape = np.empty(a.shape, bool)[index].shape if not is_traced(*index) else pick(a, index).shape
@@ -103,9 +90,8 @@ def _decided(index: Any) -> Any:
     return np.reshape([kind(k) for k in np.ravel(index)], index.shape)
 
 
-def combine_at(operation: Callable[..., Any], name: str, a: Any, indices: Any, b: Any = UNSET) -> None:
+def combine_at(operation: Callable[..., Any], a: Any, indices: Any, b: Any = UNSET) -> None:
     """Implement ``np.multiply.at`` and similar methods in rounds that write to each position at most once."""
-    _target(a, name)
     index = indices if isinstance(indices, tuple) else (indices,)
     index = tuple(_decided(k) if is_traced(k) else k for k in index)
     places = np.arange(a.size).reshape(a.shape)[tuple(np.asarray(k) if isinstance(k, list) else k for k in index)]

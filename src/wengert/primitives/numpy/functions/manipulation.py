@@ -301,7 +301,8 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
     for k, x in zip(order, xi, strict=True):
         shape[k] = size_of(x)
     apart = [np.reshape(x, tuple(-1 if j == k else 1 for j in range(ndim))) for k, x in zip(order, xi, strict=True)]
-    return tuple(apart if sparse else [np.broadcast_to(x, tuple(shape)) for x in apart])
+    grids = apart if sparse else [np.broadcast_to(x, tuple(shape)) for x in apart]
+    return tuple(x.copy() if copy and type(x) is np.ndarray else x for x in grids)
 
 
 @calls(np.ix_)

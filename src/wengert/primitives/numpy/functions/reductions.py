@@ -51,7 +51,7 @@ def sum(
     if dtype is not None:
         a = astype(as_operand(a), dtype)
     params = {"axis": negative_axes(ndim_of(a), axis), "keepdims": keepdims is not UNSET and bool(keepdims)}
-    total = a.record(p.sum_, (a,), params) if isinstance(a, Recordable) else p.sum_(a, **params)
+    total = a._record(p.sum_, (a,), params) if isinstance(a, Recordable) else p.sum_(a, **params)
     return total if initial is UNSET else total + initial
 
 

@@ -202,7 +202,7 @@ def at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = UNSET) -> None:
     if ufunc in (np.add, np.subtract):
         in_place.add_at(a, indices, b, 1 if ufunc is np.add else -1)
     else:
-        in_place.combine_at(functools.partial(call, ufunc), f"{ufunc.__name__}.at", a, indices, b)
+        in_place.combine_at(functools.partial(call, ufunc), a, indices, b)
 
 
 METHODS: dict[str, Callable[..., Any]] = {

@@ -1,0 +1,596 @@
+"""Seams: where plain NumPy meets a traced value, that is the array it stands for, or an error says what to write."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import scipy.optimize
+import scipy.stats
+from support.truth import differences
+
+import wengert as wg
+from wengert.errors import LostGradientError, UnsupportedError
+from wengert.tracing import Traced
+
+X = np.array([1.0, 2.0])
+
+# ---- A traced value shows the attributes of an array, nothing more ----
+
+
+def strip(q):
+    return q.value if hasattr(q, "value") else q
+
+
+def test_code_that_takes_quantities_keeps_the_derivative():
+    def f(x):
+        return np.sum(strip(x) ** 2)
+
+    assert wg.grad(f)(X).tolist() == [2.0, 4.0]
+    assert wg.hessian(f)(X).tolist() == [[2.0, 0.0], [0.0, 2.0]]
+    assert wg.jvp(f, (X,), (X,))[1] == 10.0
+    assert wg.grad(lambda x: getattr(x[0], "value", x[0]) ** 2)(X).tolist() == [2.0, 0.0]
+
+
+@pytest.mark.parametrize("scalar", [False, True])
+def test_public_attributes_are_those_of_an_array(scalar):
+    plain = np.float64(1.0) if scalar else X.copy()
+    names = {name for name in [*vars(Traced), *dir(Traced)] if not name.startswith("_")}
+
+    def f(x):
+        traced = x[0] if scalar else x
+        shown.extend(name for name in sorted(names) if name not in ("mT",) and hasattr(traced, name))
+        return np.sum(x)
+
+    shown: list[str] = []
+    wg.grad(f)(X)
+    wg.trace(f)(X)
+    methods_of_arrays = {"dot", "partition", "argpartition"}  # which NumPy gives to its scalars, too, under other names
+    assert [name for name in shown if not hasattr(plain, name) and name not in methods_of_arrays] == []
+
+
+def test_elements_of_object_arrays_have_the_functions_that_numpy_calls():
+    def f(x):
+        elements = np.empty(2, object)
+        elements[0], elements[1] = x[0], x[1]
+        return np.exp(elements).sum()
+
+    np.testing.assert_allclose(wg.grad(f)(X), np.exp(X))
+    with pytest.raises(AttributeError, match=r"'numpy\.ndarray' object has no attribute 'exp'"):
+        wg.grad(lambda x: x.exp())(X)
+
+
+# ---- Arrays that the function itself has made take traced values ----
+
+DATA = np.arange(6.0) + 1.0
+MATRIX = DATA.reshape(2, 3)
+WEIGHTS = np.array([0.5, -1.0, 2.0, 1.5, -0.5, 3.0])
+
+MAKERS = {
+    "copy": lambda: DATA.copy(),
+    "astype": lambda: DATA.astype(np.float64),
+    "product": lambda: DATA * 1.0,
+    "negative": lambda: -DATA,
+    "matmul": lambda: np.eye(6) @ DATA,
+    "where": lambda: np.where(DATA > 2, DATA, 0.0),
+    "linspace": lambda: np.linspace(0, 1, 6),
+    "geomspace": lambda: np.geomspace(1, 2, 6),
+    "r_": lambda: np.r_[1.0, 2, 3, 4:7],
+    "c_": lambda: np.c_[DATA, DATA][:, 0],
+    "tri": lambda: np.tri(6)[2],
+    "sort": lambda: np.sort(DATA),
+    "cumsum": lambda: DATA.cumsum(),
+    "random": lambda: np.random.default_rng(0).normal(size=6),
+    "mask": lambda: DATA[DATA > 0],
+    "concatenate": lambda: np.concatenate([DATA[:2], DATA[2:]]),
+    "tile": lambda: np.tile(DATA[:3], 2),
+    "fromiter": lambda: np.fromiter(range(6), float),
+    "frombuffer copied": lambda: np.frombuffer(DATA.tobytes()).copy(),
+    "diff": lambda: np.diff(DATA, prepend=0.0),
+    "outer": lambda: np.multiply.outer(DATA, np.ones(1)).ravel(),
+    "complex": lambda: np.exp(1j * DATA),
+    "meshgrid": lambda: np.meshgrid(DATA, np.ones(1))[0][0],
+    "polyfit": lambda: np.polynomial.polynomial.polyfromroots(DATA[:5]),
+}
+
+
+@pytest.mark.parametrize("maker", MAKERS.values(), ids=MAKERS.keys())
+def test_an_array_made_inside_takes_traced_values(maker):
+    def f(x):
+        y = maker()
+        y[1] = x[0] ** 2
+        y[2:4] *= x
+        y[5] += x[1]
+        return np.sum(WEIGHTS * np.abs(y) ** 2)
+
+    expected = differences(f, (X,), 0)
+    np.testing.assert_allclose(wg.grad(f)(X), expected, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(wg.grad(wg.trace(f)(X))(X), expected, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose([wg.jvp(f, (X,), (e,))[1] for e in np.eye(2)], expected, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(wg.vmap(wg.grad(f))(np.stack([X, 2 * X]))[0], expected, rtol=1e-8, atol=1e-9)
+
+
+def in_parts(x):
+    y = MATRIX + 0.0
+    y[0] = x[0]
+    y[1][2] = x[1]
+    y.T[1] = x
+    y.flat[3] = x[0] * x[1]
+    y[:, len(x)] -= x
+    return np.sum(WEIGHTS * y.ravel() ** 2)
+
+
+def under_two_names(x):
+    y = DATA + 0.0
+    z = y
+    y[0] = x[0]
+    z[1] = x[1] * y[0]
+    return np.sum(WEIGHTS * z**2)
+
+
+def by_a_helper(x):
+    def set_ends(values, first, last):
+        values[0], values[-1] = first, last
+
+    y = DATA + 0.0
+    set_ends(y, x[0], x[1])
+    return np.sum(WEIGHTS * y**2)
+
+
+def by_a_closure(x):
+    def set_first(value):
+        y[0] = value
+
+    y = DATA + 0.0
+    set_first(x[0])
+    return np.sum(WEIGHTS * y**2)
+
+
+def in_a_loop(x):
+    total = 0.0
+    for k in range(3):
+        y = DATA * k
+        y[k] = x[0] * k
+        y[k - 1] -= x[1]
+        y *= x[0]
+        total = total + np.sum(WEIGHTS * y**2)
+    return total
+
+
+def by_functions(x):
+    y, z = DATA + 0.0, DATA[:2] + 0.0
+    np.put(y, [0, 1], x)
+    np.put_along_axis(y, np.array([2, 3]), 2.0 * x, axis=0)
+    np.add.at(y, [4, 4, 5], x[0])
+    np.copyto(z, x)
+    np.putmask(y, y > 6.5, y * 3.0)
+    return np.sum(WEIGHTS * y**2) + np.sum(z**3)
+
+
+def one_dimensional_lists(x):
+    y = DATA + 0.0
+    y[0:2] = np.array([x[0], 3.0 * x[1]])
+    return np.sum(WEIGHTS * y**2)
+
+
+@pytest.mark.parametrize(
+    "f", [in_parts, under_two_names, by_a_helper, by_a_closure, in_a_loop, by_functions, one_dimensional_lists]
+)
+def test_all_variables_that_hold_an_array_see_what_is_written(f):
+    expected = differences(f, (X,), 0)
+    np.testing.assert_allclose(wg.grad(f)(X), expected, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(wg.grad(wg.trace(f)(X))(X), expected, rtol=1e-8, atol=1e-9)
+
+
+SHARED = DATA.copy()
+
+
+def through_a_view(x):
+    y = DATA + 0.0
+    part = y[1:]
+    y[1] = x[0]
+    return np.sum(part**2)
+
+
+def held_in_a_list(x):
+    rows = [DATA + 0.0]
+    y = rows[0]
+    y[0] = x[0]
+    return np.sum(rows[0] ** 2)
+
+
+def while_it_is_walked_along(x):
+    y = MATRIX + 0.0
+    for row in y:
+        row[0] = x[0]
+    return np.sum(y**2)
+
+
+def of_a_global(x):
+    SHARED[0] = x[0]
+    return np.sum(SHARED**2)
+
+
+def of_a_view_of_a_global(x):
+    part = SHARED[:3]
+    part[0] = x[0]
+    return np.sum(SHARED**2)
+
+
+def of_a_global_in_place(x):
+    part = SHARED[:2]
+    part *= x
+    return np.sum(SHARED**2)
+
+
+def a_list(x):
+    y = DATA + 0.0
+    y[:2] = [x[0], 2.0]
+    return np.sum(y**2)
+
+
+def a_list_of_rows(x):
+    y = MATRIX[:, :2] + 0.0
+    y[:] = [x, X]  # with the same values
+    return np.sum(y**2 * np.arange(4.0).reshape(2, 2))
+
+
+def an_array_of_objects(x):
+    elements = np.empty(2, object)
+    elements[0], elements[1] = x[0], 1.0
+    y = DATA + 0.0
+    y[:2] = elements
+    return np.sum(y**2)
+
+
+def filled(x):
+    y = DATA + 0.0
+    y.fill(x[0])
+    return np.sum(y**2)
+
+
+REFUSED = [
+    through_a_view, held_in_a_list, while_it_is_walked_along, of_a_global, of_a_view_of_a_global, of_a_global_in_place,
+    a_list, a_list_of_rows, an_array_of_objects, filled,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("f", REFUSED)
+def test_a_write_that_others_may_see_is_refused(f):
+    before = SHARED.copy()
+    try:
+        for derivative in (wg.grad(f), wg.trace(f)):
+            with pytest.raises(LostGradientError, match=r"(?s)File .*np\.array"):
+                derivative(X)
+    finally:
+        SHARED[...] = before
+
+
+# ---- Positions, of which there is no derivative ----
+
+
+def ranks(x):
+    r = np.zeros(4, int).copy()
+    r[:] = np.argsort(x)
+    return np.sum(r * x)
+
+
+def ranks_along(x):
+    r = np.zeros(4, int)
+    np.put_along_axis(r, np.argsort(x), np.arange(4), axis=0)
+    return np.sum(r * x)
+
+
+INTEGERS = np.zeros(4, int)
+
+
+def ranks_in_a_global(x):
+    INTEGERS[:] = np.argsort(x)
+    return np.sum(INTEGERS * x)
+
+
+def ranks_of_scipy(x):
+    return np.sum(scipy.stats.rankdata(x) * x)
+
+
+def counted(x):
+    counts = np.zeros(3, int)
+    for k in range(3):
+        counts[k] = np.sum(x > k)
+    return np.sum(counts * x[:3])
+
+
+@pytest.mark.parametrize("f", [ranks, ranks_along, ranks_in_a_global, ranks_of_scipy, counted])
+def test_positions_are_written_into_plain_arrays(f):
+    x = np.array([0.5, 1.5, 2.5, 0.2])
+    expected = differences(f, (x,), 0, 1e-3)
+    np.testing.assert_allclose(wg.grad(f)(x), expected, rtol=1e-8, atol=1e-9)
+    program = wg.trace(f)(x)
+    assert program(x) == f(x)
+    np.testing.assert_allclose(wg.grad(program)(x), expected, rtol=1e-8, atol=1e-9)
+    assert "passes" in str(wg.plan(f)(x))
+    np.testing.assert_allclose(wg.vmap(f)(np.stack([x, x])), [f(x)] * 2)
+
+
+@pytest.mark.parametrize("f", [ranks, ranks_along, ranks_of_scipy])
+def test_members_of_a_batch_may_be_ranked_otherwise(f):
+    x = np.array([[0.5, 1.5, 2.5, 0.2], [3.0, 1.0, 2.0, 0.0]])
+    np.testing.assert_allclose(wg.vmap(f)(x), [f(row) for row in x])
+
+
+# ---- Methods of plain arrays with traced arguments ----
+
+METHODS = {
+    "dot of a vector": lambda x: MATRIX[:, :2].dot(x),
+    "dot of a matrix": lambda x: MATRIX[:, :2].dot(np.outer(x, x)),
+    "dot of numbers": lambda x: MATRIX[:, :2].dot([x[0], 3.0]),
+    "dot of a scalar": lambda x: MATRIX.dot(x[0]),
+    "dot of complex numbers": lambda x: np.abs((MATRIX[:, :2] + 1j).dot(x)),
+    "clip": lambda x: MATRIX.clip(x[0] + 0.5, x[1] + 1.5),
+    "clip from below": lambda x: MATRIX.clip(min=x[1] + 0.5),
+    "choose": lambda x: np.array([0, 1]).choose([x, x**2]),
+    "searchsorted": lambda x: DATA.searchsorted(x + 0.5) * x,
+    "take": lambda x: DATA.take(np.argsort(-x)) * x,
+    "compress": lambda x: MATRIX[:, :2].compress(x > 1.5, axis=1) * x[0],
+    "sum where": lambda x: MATRIX[:, :2].sum(axis=0, where=x > 1.5) * x,
+    "matmul": lambda x: MATRIX[:, :2].__matmul__(x),
+}
+
+
+@pytest.mark.parametrize("f", METHODS.values(), ids=METHODS.keys())
+def test_methods_of_plain_arrays_take_traced_arguments(f):
+    def g(x):
+        return np.sum(np.sin(f(x)))
+
+    x = np.array([1.1, 2.3])
+    np.testing.assert_allclose(wg.grad(g)(x), differences(g, (x,), 0, 1e-3), rtol=1e-7, atol=1e-9)
+    program = wg.trace(f)(x)
+    np.testing.assert_allclose(program(x), f(x))
+    assert len(program.lines) < 10
+
+
+def test_methods_of_plain_arrays_stay_what_they_are():
+    wg.grad(lambda x: DATA[:2].dot(x))(X)
+    assert DATA.dot(DATA) == np.sum(DATA**2)
+    assert np.ndarray.dot.__name__ == "dot"
+    assert pickle.loads(pickle.dumps(np.ndarray.dot)) is np.ndarray.dot
+    assert np.ma.array(DATA, mask=DATA > 3).dot(DATA) == 14.0
+    with pytest.raises(LostGradientError, match="File"):
+        wg.grad(lambda x: DATA.sum(initial=x[0]))(X)
+
+
+# ---- An error that the function itself catches is raised all the same ----
+
+
+def number(value):
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return 0.0
+
+
+def penalized(x):
+    try:
+        return scipy.optimize.brentq(lambda t: t**3 - x[0], 0, 3)
+    except Exception:
+        return 1e6
+
+
+def suppressed(x):
+    with contextlib.suppress(TypeError):
+        return float(x[0]) ** 2
+    return x[1]
+
+
+def in_a_default(x):
+    return next((math.exp(value) for value in x[:1] if value > 9), 0.0) + number(x[0]) * x[1]
+
+
+def by_another_name(x):
+    try:
+        return math.exp(x[0])
+    except NotImplementedError:
+        return x[0]
+    except TypeError:
+        return x[1]
+
+
+def in_a_helper_of_a_class(x):
+    class Model:
+        def value(self):
+            try:
+                return json.dumps(float(x[0]))
+            except TypeError:
+                return None
+
+    return x[0] if Model().value() is None else x[1]
+
+
+def without_a_rule(x):
+    try:
+        return np.sum(np.sort_complex(x).real)
+    except NotImplementedError:
+        return np.sum(x)
+
+
+def at_the_end(x):
+    try:
+        return float(np.sum(x**2))
+    finally:
+        number(x[0])
+
+
+def caught_twice(x):
+    return number(x[0]) + number(x[1]) + np.sum(x)
+
+
+def while_writing(x):
+    with contextlib.suppress(TypeError):
+        SHARED[0] = x[0]
+    return np.sum(x * SHARED[:2])
+
+
+CATCHING = [
+    lambda x: number(x[0]) ** 2 + x[1], penalized, suppressed, in_a_default, by_another_name, in_a_helper_of_a_class,
+    without_a_rule, at_the_end, caught_twice, while_writing,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("f", CATCHING)
+def test_an_error_that_the_function_catches_is_raised_when_it_returns(f):
+    for derivative in (wg.grad(f), wg.jacobian(f), wg.trace(f), wg.hessian(f), lambda x: wg.jvp(f, (x,), (x,))):
+        with pytest.raises((LostGradientError, UnsupportedError), match="File"):
+            derivative(X)
+    assert wg.grad(lambda x: np.sum(x**2))(X).tolist() == [2.0, 4.0]  # nothing is left behind
+
+
+def test_errors_that_numpy_raises_too_may_be_caught():
+    def f(x):
+        try:
+            return np.sum(np.linalg.inv(np.outer(x, x)))
+        except np.linalg.LinAlgError:
+            return np.sum(x**2)
+
+    def g(x):
+        try:
+            return np.sum(x + np.ones(3))
+        except ValueError:
+            return np.sum(x**3)
+
+    np.testing.assert_allclose(wg.grad(f)(X), 2 * X)
+    np.testing.assert_allclose(wg.grad(g)(X), 3 * X**2)
+
+
+def test_an_error_of_an_inner_derivative_may_be_caught():
+    def f(x):
+        try:
+            inner = wg.grad(lambda t: float(t) * x[0])(1.0)  # this raises without an outer derivative, too
+        except LostGradientError:
+            inner = x[1]
+        return inner * x[0]
+
+    assert f(X) == 2.0
+    np.testing.assert_allclose(wg.grad(f)(X), [2.0, 1.0])
+
+
+# ---- Arrays that mean more than their elements ----
+
+MASKED = np.ma.array([1.0, 2.0, 3.0], mask=[False, True, False])
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    SQUARE = np.matrix([[1.0, 2.0], [3.0, 4.0]])
+
+
+class Length(np.ndarray):
+    """Lengths in kilometres: their products are in metres."""
+
+    def __mul__(self, other):
+        return 1000.0 * np.asarray(self) * other
+
+    __rmul__ = __mul__
+
+
+class Named(np.ndarray):
+    """An array that carries a name, and computes as any other."""
+
+    def __array_finalize__(self, other):
+        self.name = getattr(other, "name", "")
+
+
+class Labelled:
+    """Elements with labels, as a column of a table has them: it is no ndarray, and takes ufuncs into its own hands."""
+
+    def __init__(self, elements):
+        self.elements = elements
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.elements, dtype)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        plain = [x.elements if isinstance(x, Labelled) else x for x in inputs]
+        return Labelled(getattr(ufunc, method)(*plain, **kwargs))
+
+    def __mul__(self, other):
+        return Labelled(self.elements * other)
+
+    __rmul__ = __mul__
+
+    def sum(self):
+        return self.elements[self.elements > 1.5].sum()
+
+
+KILOMETRES, TABLE = np.array([1.0, 2.0, 3.0]).view(Length), Labelled(np.array([1.0, 2.0, 3.0]))
+THREE = np.array([0.5, 1.5, 2.5])
+
+NAMED = {
+    "x * masked": (lambda x: np.sum(x * MASKED), "numpy.ma.MaskedArray"),
+    "masked * x": (lambda x: np.sum(MASKED * x), "numpy.ma.MaskedArray"),
+    "mean of masked": (lambda x: ((x - MASKED) ** 2).mean(), "numpy.ma.MaskedArray"),
+    "maximum of masked": (lambda x: np.maximum(x, MASKED).sum(), "numpy.ma.MaskedArray"),
+    "inner product": (lambda x: np.inner(x, MASKED), "numpy.ma.MaskedArray"),
+    "masked where": (lambda x: np.ma.masked_where(x > 1, x).sum(), "numpy.ma.MaskedArray"),
+    "masked index": (lambda x: x[np.ma.array([0, 1], mask=[False, True])].sum(), "numpy.ma.MaskedArray"),
+    "a mask of a comparison": (lambda x: np.sum(x * (MASKED > 1.5)), "numpy.ma.MaskedArray"),
+    "matrix * x": (lambda x: np.sum(SQUARE * x[:2].reshape(2, 1)), "numpy.matrix"),
+    "x * matrix": (lambda x: np.sum(x[:2].reshape(1, 2) * SQUARE), "numpy.matrix"),
+    "matrix @ x": (lambda x: np.sum(SQUARE @ x[:2].reshape(2, 1)), "numpy.matrix"),
+    "dot of a matrix": (lambda x: np.dot(SQUARE, x[:2].reshape(2, 1)).sum(), "numpy.matrix"),
+    "units": (lambda x: np.sum(x * KILOMETRES), "Length"),
+    "labels": (lambda x: (x * TABLE).sum(), "Labelled"),
+    "labels of a ufunc": (lambda x: (np.exp(x) + TABLE).sum(), "Labelled"),
+}
+
+
+@pytest.mark.parametrize(("f", "name"), NAMED.values(), ids=NAMED.keys())
+def test_a_class_of_arrays_that_means_more_is_named(f, name):
+    for derivative in (wg.grad(f), wg.trace(f)):
+        with pytest.raises(UnsupportedError, match=rf"(?s){name}.*File"):
+            derivative(THREE)
+
+
+@pytest.mark.parametrize("array", [MASKED, SQUARE, KILOMETRES])
+def test_an_argument_that_means_more_is_refused(array):
+    for transformation in (wg.grad, wg.jacobian, wg.trace, wg.vmap):
+        with pytest.raises(UnsupportedError, match=type(array).__name__):
+            transformation(lambda x: np.sum(x * x))(array)
+
+
+def test_arrays_that_compute_as_any_other_are_taken(tmp_path):
+    mapped = np.memmap(tmp_path / "data", dtype=float, mode="w+", shape=3)
+    mapped[:] = [1.0, 2.0, 3.0]
+    named = np.array([1.0, 2.0, 3.0]).view(Named)
+    for data in (mapped, named):
+        assert wg.grad(lambda x, data=data: np.sum(x * data) + np.dot(data, x))(THREE).tolist() == [2.0, 4.0, 6.0]
+        assert wg.grad(lambda q: np.sum(q * q))(data).tolist() == [2.0, 4.0, 6.0]
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_the_number_is_numpys_where_the_class_does_without_wengert():
+    for f in (
+        lambda x: MASKED.sum() * x[0],
+        lambda x: (np.ones(3) * MASKED).sum() * x[0],
+        lambda x: (SQUARE * np.ones((2, 1))).sum() * x[0],
+        lambda x: (np.ones((1, 2)) * SQUARE).sum() * x[0],
+        lambda x: np.multiply(np.ones((2, 2)), SQUARE).sum() * x[0],
+        lambda x: (np.ones(3) * TABLE).sum() * x[0],
+        lambda x: (TABLE * x).sum(),
+        lambda x: np.sum(KILOMETRES * x),
+        lambda x: np.sum(x[MASKED.mask]),
+        lambda x: np.where(MASKED.mask, 0.0, x * MASKED.data).sum(),
+    ):
+        np.testing.assert_allclose(wg.grad(f)(THREE), differences(f, (THREE,), 0, 1e-3), rtol=1e-9, atol=1e-9)
+
+
+def test_elements_are_copied_into_an_array():
+    def f(x):
+        y = np.zeros(3)
+        y[:] = MASKED
+        y += KILOMETRES
+        return np.sum(y * x)
+
+    np.testing.assert_allclose(wg.grad(f)(THREE), [2.0, 4.0, 6.0])
