@@ -1,11 +1,12 @@
-"""Environment: what a function can read beside its arguments, and one quick question whether it is as it was.
+"""Environment: the values that a function can read beside its arguments, and whether they have changed.
 
-A trace holds for what the function has read: its closure, globals, defaults, the attributes of objects, and the same of
-the functions that it calls.  The names in the code of all these functions say what that can be.  What a name stands for
-is compared by identity, numbers and strings by value; small arrays by their bytes, large ones by two fingerprints,
-lists, dicts and sets by their items.  The comparisons are one generated function.
+A trace is valid while the values that the function has read are the same: its closure, globals, defaults, the
+attributes of objects, and those of the functions that it calls.  The names in the code of these functions bound the
+values that can be read.  A value is compared by identity, a number or string by value; a small array by its bytes, a
+large one by two fingerprints, a list, dict or set by its items.  The comparisons are one generated function.  `jit`
+keeps a trace as long as they hold, and a loop the sweeps of a rule that the user wrote.
 
-The code of libraries (Python's own, and all that is installed) is not followed, but what user code hands to it is.
+Functions of libraries (Python's own, and installed packages) are not followed, but their closures are.
 
 >>> scale = [2.0]
 >>> environment = Environment([eval("lambda x: scale[0] * x", {"scale": scale})])
@@ -46,28 +47,28 @@ from wengert.tracing.fingerprints import fingerprint, is_written_to
 from wengert.transformations import Transformed
 
 BYTES = 1 << 15
-"""Arrays of up to so many bytes are compared as they are, larger ones by fingerprints."""
+"""The number of bytes up to which an array is compared by all of them; a larger one is compared by fingerprints."""
 MOST = 20_000
-"""So many comparisons are made at a call; who reads more is not to be watched."""
+"""The number of comparisons at a call up to which an environment is compared."""
 
 _ATOMS = frozenset({
     int, float, complex, bool, str, bytes, type(None), type(...), type(NotImplemented), range, slice, types.CodeType,
     re.Pattern, np.ufunc, types.MethodDescriptorType, types.WrapperDescriptorType, types.GetSetDescriptorType,
     types.MemberDescriptorType, types.ClassMethodDescriptorType, types.MethodWrapperType,
 })  # fmt: skip
-"""Types of values that do not change, so that their identity says all."""
+"""Types of values that cannot change, and so are compared by identity alone."""
 _NUMBERS = frozenset({int, float, complex, bool, str, bytes})
-"""Types of values that are compared by value: the user may set the same one again."""
+"""Types of values that are compared by value: the user may set an equal one again."""
 _LIBRARIES = frozenset({"numpy", "scipy", "wengert", "optree"}) | sys.stdlib_module_names
 _CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time",
            "process_time_ns", "localtime", "gmtime", "ctime")  # fmt: skip
 CLOCKS = frozenset({getattr(time, name) for name in _CLOCKS} | {os.urandom, builtins.input, os.getpid})
-"""Functions that answer something else at each call."""
+"""Functions that return another value at each call."""
 PRINTS = frozenset({builtins.print, builtins.open})
-"""Functions that have an effect outside."""
+"""Functions that have an outside effect."""
 _SUSPICIOUS = frozenset({*_CLOCKS, "urandom", "input", "getpid", "print", "open", "now", "today", "utcnow", "uuid4",
                          "uuid1", "default_rng", "RandomState", "SeedSequence"})  # fmt: skip
-"""What suggests one of these in the code: then a trace is listened to, which takes time."""
+"""Names in the code that suggest one of these: only then `jit` listens to the calls of a trace, which takes time."""
 
 
 _DRAWING = frozenset({name for kind in (np.random.Generator, np.random.RandomState, random.Random) for name in dir(kind)
@@ -75,7 +76,7 @@ _DRAWING = frozenset({name for kind in (np.random.Generator, np.random.RandomSta
 
 
 class Reading(NamedTuple):
-    """Something that is read: its name in the code, and where it stands."""
+    """A value that is read: its name in the code, and where that stands."""
 
     name: str
     where: str
@@ -85,22 +86,23 @@ class Reading(NamedTuple):
 
 
 class Environment:
-    """What some functions can read beside their arguments, as it was.
+    """The values that some functions can read beside their arguments.
 
     Attributes
     ----------
     unchanged
-        Tells whether all of it is as it was.
+        Returns whether all of them are the same.
     codes
-        The code of all functions of the user's that may run.
+        The code of all user functions that may run.
     generators
         The generators of random numbers, and iterators, that they may draw from.
     is_complete
-        False if they can read what no comparison sees: what is drawn from a generator, memory of compiled types.
+        False if the functions can read a value that cannot be compared: one drawn from a generator, or memory of a
+        compiled type.
     """
 
     __slots__ = (
-        "_absent", "_conditions", "_held", "_names", "_read_attributes", "_seen", "_words", "codes", "generators",
+        "_absent", "_conditions", "_globals_of", "_names", "_read_attributes", "_seen", "_words", "codes", "generators",
         "is_complete", "unchanged",
     )  # fmt: skip
 
@@ -114,7 +116,7 @@ class Environment:
             self._names: dict[str, Any] = {"all": all, "map": map, "len": len, "is_": operator.is_, "same": _same,
                                            "fingerprint": fingerprint, "is_empty": _is_empty}  # fmt: skip
             self._seen: dict[int, Any] = {}
-            self._held: dict[int, str] = {}
+            self._globals_of: dict[int, str] = {}
             self._absent: dict[str, dict[str, None]] = {}
             self.codes: dict[types.CodeType, None] = {}
             self.generators: list[Any] = []
@@ -122,31 +124,31 @@ class Environment:
             self._follow_all(roots)
             for held, absent in self._absent.items():
                 reading = Reading(", ".join(absent), ", which was not there")
-                self._demand(f"{held}.keys().isdisjoint({self._hold(tuple(absent))})", reading)
+                self._require(f"{held}.keys().isdisjoint({self._global(tuple(absent))})", reading)
             words = frozenset(word for code in self.codes for word in _words_of(code))
             if words <= self._words or not self._read_attributes:
                 break
         self._words = words
         self.is_complete = self.is_complete and not self.generators and not self.too_many
         self.unchanged = self._compiled(list(self._conditions))
-        self._seen, self._held, self._absent = {}, {}, {}
+        self._seen, self._globals_of, self._absent = {}, {}, {}
 
     @property
     def too_many(self) -> bool:
-        """True if it is more than can be compared at each call."""
+        """True if there are too many values to compare at each call."""
         return len(self._conditions) > MOST
 
     @property
     def suspicious(self) -> bool:
-        """True if the code names a clock, or a function with an effect outside."""
+        """True if the code names a clock, or a function with an outside effect."""
         return not self._words.isdisjoint(_SUSPICIOUS)
 
     def changes(self) -> list[Reading]:
-        """Return what is not as it was."""
+        """Return the values that have changed."""
         return [reading for condition, reading in self._conditions.items() if not self._compiled([condition])()]
 
     def place_of_change(self, reading: Reading) -> RawLocation | None:
-        """Return the place in the code that changes something, as far as its name tells."""
+        """Return the place in the code that changes a value, found by its name."""
         return _place_of_change(list(self.codes), reading.name)
 
     def unseeded(self) -> RawLocation | None:
@@ -169,7 +171,7 @@ class Environment:
         return None
 
     def states(self) -> list[Any]:
-        """Return the states of the generators, and of NumPy's and Python's own where the code names what draws."""
+        """Return the states of the generators; NumPy's and Python's global ones are included if the code may draw."""
         everyones = [] if self._words.isdisjoint(_DRAWING) else [random._inst, np.random.mtrand._rand]
         return [_state(generator) for generator in (*everyones, *self.generators)]
 
@@ -185,26 +187,26 @@ class Environment:
         exec(compile(text, "<wengert environment>", "exec"), self._names)
         return self._names.pop("unchanged")  # type: ignore[no-any-return]
 
-    def _hold(self, value: Any) -> str:
-        name = self._held.get(id(value))
+    def _global(self, value: Any) -> str:
+        name = self._globals_of.get(id(value))
         if name is None:
-            self._held[id(value)] = name = f"v{len(self._names)}"
+            self._globals_of[id(value)] = name = f"v{len(self._names)}"
             self._names[name] = value
         return name
 
-    def _demand(self, condition: str, reading: Reading) -> None:
+    def _require(self, condition: str, reading: Reading) -> None:
         self._conditions.setdefault(condition, reading)
 
     def _compare(self, expression: str, value: Any, reading: Reading) -> tuple[Any, Reading]:
-        """Demand that an expression stands for a value, which is to be followed."""
-        name = self._hold(value)
+        """Require that an expression has a value, and return the value to be followed."""
+        name = self._global(value)
         condition = f"{expression} is {name}"
         if type(value) in _NUMBERS or isinstance(value, np.generic):
             condition = f"({condition} or same({expression}, {name}))"
-        self._demand(condition, reading)
+        self._require(condition, reading)
         return value, reading
 
-    # -- What is read --
+    # -- Following --
 
     def _follow_all(self, roots: Sequence[Any]) -> None:
         stack: list[tuple[Any, Reading]] = [(root, Reading(getattr(root, "__name__", "f"), "")) for root in roots]
@@ -217,116 +219,122 @@ class Environment:
             stack.extend(self._follow(kind, value, reading))
 
     def _follow(self, kind: type, value: Any, reading: Reading) -> Iterable[tuple[Any, Reading]]:
-        """Demand that a value be as it is, and return what it leads to."""
+        """Require that a value stays the same, and return the values that it leads to."""
         for types_, follow in _FOLLOWED:
             if issubclass(kind, types_):
                 return follow(self, value, reading)
         return _follow_object(self, value, reading)
 
 
-Found = Iterator[tuple[Any, Reading]]
+Followed = Iterator[tuple[Any, Reading]]
 
 
-def _follow_function(to: Environment, function: types.FunctionType, reading: Reading) -> Found:
+def _follow_function(environment: Environment, function: types.FunctionType, reading: Reading) -> Followed:
     library = _is_library(function.__globals__.get("__name__"))
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
-    if library:  # what it was made of may be the user's
+    if library:  # its closure may hold user functions
         for name, cell in cells:
             if not _is_empty(cell):
                 yield cell.cell_contents, Reading(name, "")
         return
     code = function.__code__
-    to.codes.update(dict.fromkeys(with_inner(code)))
-    name = to._hold(function)
-    to._demand(f"{name}.__code__ is {to._hold(code)}", Reading(function.__name__, ", whose code was replaced"))
-    to._demand(f"len({name}.__dict__) == {len(vars(function))}", Reading(function.__name__, ", in its attributes"))
-    to._read_attributes |= bool(vars(function))
-    for word in to._words & vars(function).keys():
+    environment.codes.update(dict.fromkeys(with_inner(code)))
+    name = environment._global(function)
+    environment._require(
+        f"{name}.__code__ is {environment._global(code)}", Reading(function.__name__, ", whose code was replaced")
+    )
+    environment._require(
+        f"len({name}.__dict__) == {len(vars(function))}", Reading(function.__name__, ", in its attributes")
+    )
+    environment._read_attributes |= bool(vars(function))
+    for word in environment._words & vars(function).keys():
         what = Reading(f"{function.__name__}.{word}", "")
-        yield to._compare(f"{name}.__dict__[{word!r}]", vars(function)[word], what)
+        yield environment._compare(f"{name}.__dict__[{word!r}]", vars(function)[word], what)
     for attribute in ("__defaults__", "__kwdefaults__"):
         defaults = getattr(function, attribute)
         if defaults is not None:
-            yield to._compare(f"{name}.{attribute}", defaults, Reading(function.__name__, ", in its defaults"))
+            yield environment._compare(f"{name}.{attribute}", defaults, Reading(function.__name__, ", in its defaults"))
     for free, cell in cells:
-        held, what = to._hold(cell), Reading(free, f", from the closure of {function.__name__}")
+        held, what = environment._global(cell), Reading(free, f", from the closure of {function.__name__}")
         if _is_empty(cell):
-            to._demand(f"is_empty({held})", what)
+            environment._require(f"is_empty({held})", what)
         else:
-            yield to._compare(f"{held}.cell_contents", cell.cell_contents, what)
-    yield from _follow_globals(to, function)
+            yield environment._compare(f"{held}.cell_contents", cell.cell_contents, what)
+    yield from _follow_globals(environment, function)
 
 
-def _follow_globals(to: Environment, function: types.FunctionType) -> Found:
+def _follow_globals(environment: Environment, function: types.FunctionType) -> Followed:
     around = function.__globals__
     words = _words_of(function.__code__)
-    held = to._hold(around)
+    held = environment._global(around)
     where = f", a global of {around.get('__name__', 'the module')}"
-    absent = to._absent.setdefault(held, {})
+    absent = environment._absent.setdefault(held, {})
     for word in words:
         if word in around:
-            yield to._compare(f"{held}[{word!r}]", around[word], Reading(word, where))
+            yield environment._compare(f"{held}[{word!r}]", around[word], Reading(word, where))
         else:
             absent[word] = None
             if word in sys.modules and not _is_library(word):  # imported where it is used
                 yield sys.modules[word], Reading(word, "")
 
 
-def _follow_module(to: Environment, module: types.ModuleType, reading: Reading) -> Found:
+def _follow_module(environment: Environment, module: types.ModuleType, reading: Reading) -> Followed:
     if _is_library(module.__name__):
         return
-    to._read_attributes = True
-    held, attributes = to._hold(vars(module)), vars(module)
-    for word in to._words & attributes.keys():
+    environment._read_attributes = True
+    held, attributes = environment._global(vars(module)), vars(module)
+    for word in environment._words & attributes.keys():
         what = Reading(f"{reading.name}.{word}", "")
-        yield to._compare(f"{held}[{word!r}]", attributes[word], what)
+        yield environment._compare(f"{held}[{word!r}]", attributes[word], what)
 
 
-def _follow_class(to: Environment, cls: type, reading: Reading) -> Found:
+def _follow_class(environment: Environment, cls: type, reading: Reading) -> Followed:
     for base in cls.__mro__:
         if _is_library(base.__module__):
             continue
-        to._read_attributes = True
-        held, attributes = to._hold(base), vars(base)
+        environment._read_attributes = True
+        held, attributes = environment._global(base), vars(base)
         for name, value in attributes.items():
             special = name.startswith("__") and name.endswith("__")
-            if name in to._words or (special and isinstance(value, types.FunctionType)):
+            if name in environment._words or (special and isinstance(value, types.FunctionType)):
                 what = Reading(f"{base.__name__}.{name}", "")
-                yield to._compare(f"{held}.__dict__[{name!r}]", value, what)
+                yield environment._compare(f"{held}.__dict__[{name!r}]", value, what)
 
 
-def _follow_object(to: Environment, value: Any, reading: Reading) -> Found:
+def _follow_object(environment: Environment, value: Any, reading: Reading) -> Followed:
     """Follow an object: by the attributes that are named in the code, or all if it belongs to a library."""
     kind = type(value)
     library = _is_library(kind.__module__)
     if not library:
-        to._read_attributes = True
+        environment._read_attributes = True
         yield kind, Reading(kind.__name__, "")
     if hasattr(kind, "__next__"):
-        to.generators.append(value)
-    to.is_complete = to.is_complete and all(base is object or base.__flags__ & _PYTHON for base in kind.__mro__)
-    held = to._hold(value)
+        environment.generators.append(value)
+    environment.is_complete = environment.is_complete and all(
+        base is object or base.__flags__ & _PYTHON for base in kind.__mro__
+    )
+    held = environment._global(value)
     attributes = getattr(value, "__dict__", None)
-    by_name = not library and to._words.isdisjoint(_REFLECTIVE)
+    by_name = not library and environment._words.isdisjoint(_REFLECTIVE)
     if isinstance(attributes, dict):
-        words = to._words & attributes.keys() if by_name else list(attributes)
+        words = environment._words & attributes.keys() if by_name else list(attributes)
         for word in words:
             what = Reading(f"{reading.name}.{word}", reading.where)
-            yield to._compare(f"{held}.__dict__[{word!r}]", attributes[word], what)
+            yield environment._compare(f"{held}.__dict__[{word!r}]", attributes[word], what)
         if not library:
-            absent = tuple(word for word in to._words if word not in attributes)
-            condition = f"{held}.__dict__.keys().isdisjoint({to._hold(absent)})"
-            to._demand(condition, Reading(f"{reading.name}.…", reading.where))
+            absent = tuple(word for word in environment._words if word not in attributes)
+            condition = f"{held}.__dict__.keys().isdisjoint({environment._global(absent)})"
+            environment._require(condition, Reading(f"{reading.name}.…", reading.where))
     for slot in {name for base in kind.__mro__ for name in _slots_of(base)}:
-        if (slot in to._words or not by_name) and hasattr(value, slot):
+        if (slot in environment._words or not by_name) and hasattr(value, slot):
             what = Reading(f"{reading.name}.{slot}", reading.where)
-            yield to._compare(f"{held}.{slot}", getattr(value, slot), what)
+            yield environment._compare(f"{held}.{slot}", getattr(value, slot), what)
 
 
 _PYTHON = 1 << 9
 """The flag of classes that are written in Python: all state of their objects is in attributes."""
 _REFLECTIVE = frozenset({"getattr", "vars", "__dict__", "__getattr__", "attrgetter"})
-"""Who uses these may read any attribute."""
+"""Code with one of these names may read any attribute."""
 
 
 def _slots_of(cls: type) -> Sequence[str]:
@@ -334,23 +342,23 @@ def _slots_of(cls: type) -> Sequence[str]:
     return (slots,) if isinstance(slots, str) else [s for s in slots if s not in ("__dict__", "__weakref__")]
 
 
-def _follow_array(to: Environment, values: np.ndarray[Any, Any], reading: Reading) -> Found:
-    held = to._hold(values)
+def _follow_array(environment: Environment, values: np.ndarray[Any, Any], reading: Reading) -> Followed:
+    held = environment._global(values)
     if values.dtype.hasobject:
         items = values.ravel().tolist()
-        to._demand(f"all(map(is_, {held}.ravel().tolist(), {to._hold(items)}))", reading)
+        environment._require(f"all(map(is_, {held}.ravel().tolist(), {environment._global(items)}))", reading)
         for item in items:
             yield item, reading
         return
     if not (values.flags.writeable or is_written_to(values.base)):
-        to._demand(f"not {held}.flags.writeable", reading)
+        environment._require(f"not {held}.flags.writeable", reading)
         return
-    form = f"{held}.shape == {values.shape} and {held}.dtype is {to._hold(values.dtype)}"
+    form = f"{held}.shape == {values.shape} and {held}.dtype is {environment._global(values.dtype)}"
     if values.nbytes <= BYTES:
-        to._demand(f"{form} and {held}.tobytes() == {to._hold(values.tobytes())}", reading)
+        environment._require(f"{form} and {held}.tobytes() == {environment._global(values.tobytes())}", reading)
     else:
         looks = [f"fingerprint({held}, {turn}) == {fingerprint(values, turn)}" for turn in (0, 1)]
-        to._demand(f"{form} and {' and '.join(looks)}", reading)
+        environment._require(f"{form} and {' and '.join(looks)}", reading)
 
 
 def _alike(items: str, others: str) -> str:
@@ -358,44 +366,48 @@ def _alike(items: str, others: str) -> str:
     return f"(all(map(is_, {items}, {others})) or all(map(same, {items}, {others})))"
 
 
-def _follow_items(to: Environment, items: Any, reading: Reading) -> Found:
-    held, inside = to._hold(items), tuple(items)
+def _follow_items(environment: Environment, items: Any, reading: Reading) -> Followed:
+    held, inside = environment._global(items), tuple(items)
     if not isinstance(items, tuple):
-        to._demand(f"len({held}) == {len(inside)} and {_alike(held, to._hold(inside))}", reading)
+        environment._require(f"len({held}) == {len(inside)} and {_alike(held, environment._global(inside))}", reading)
     for k, item in enumerate(inside):
         yield item, Reading(f"{reading.name}[{k}]", reading.where)
 
 
-def _follow_dict(to: Environment, items: dict[Any, Any], reading: Reading) -> Found:
-    held, keys, values = to._hold(items), to._hold(tuple(items)), to._hold(tuple(items.values()))
+def _follow_dict(environment: Environment, items: dict[Any, Any], reading: Reading) -> Followed:
+    held, keys, values = (
+        environment._global(items),
+        environment._global(tuple(items)),
+        environment._global(tuple(items.values())),
+    )
     alike = f"all(map(is_, {held}, {keys})) and {_alike(f'{held}.values()', values)}"
-    to._demand(f"len({held}) == {len(items)} and {alike}", reading)
+    environment._require(f"len({held}) == {len(items)} and {alike}", reading)
     for key, item in items.items():
         yield item, Reading(f"{reading.name}[{key!r}]", reading.where)
 
 
-def _follow_bytes(to: Environment, data: Any, reading: Reading) -> Found:
-    to._demand(f"bytes({to._hold(data)}) == {to._hold(bytes(data))}", reading)
+def _follow_bytes(environment: Environment, data: Any, reading: Reading) -> Followed:
+    environment._require(f"bytes({environment._global(data)}) == {environment._global(bytes(data))}", reading)
     return iter(())
 
 
-def _follow_set(to: Environment, items: Any, reading: Reading) -> Found:
-    to._demand(f"{to._hold(items)} == {to._hold(frozenset(items))}", reading)
+def _follow_set(environment: Environment, items: Any, reading: Reading) -> Followed:
+    environment._require(f"{environment._global(items)} == {environment._global(frozenset(items))}", reading)
     for item in items:
         yield item, reading
 
 
-def _follow_generator(to: Environment, generator: Any, reading: Reading) -> Found:
-    to.generators.append(generator)
+def _follow_generator(environment: Environment, generator: Any, reading: Reading) -> Followed:
+    environment.generators.append(generator)
     return iter(())
 
 
-def _follow_builtin(to: Environment, function: Any, reading: Reading) -> Found:
+def _follow_builtin(environment: Environment, function: Any, reading: Reading) -> Followed:
     yield function.__self__, reading  # rng.normal, history.append; of a plain function, its module
 
 
-def _follow_parts(*names: str) -> Callable[[Environment, Any, Reading], Found]:
-    def follow(to: Environment, value: Any, reading: Reading) -> Found:
+def _follow_parts(*names: str) -> Callable[[Environment, Any, Reading], Followed]:
+    def follow(environment: Environment, value: Any, reading: Reading) -> Followed:
         for name in names:
             part = getattr(value, name, None)
             if part is not None:
@@ -405,7 +417,7 @@ def _follow_parts(*names: str) -> Callable[[Environment, Any, Reading], Found]:
     return follow
 
 
-def _follow_primitive(to: Environment, primitive: Primitive, reading: Reading) -> Found:
+def _follow_primitive(environment: Environment, primitive: Primitive, reading: Reading) -> Followed:
     for function in (primitive.numpy, primitive.jvp, primitive.vjp, primitive.shared_partials, *primitive.partials):
         if isinstance(function, types.FunctionType) and not _is_library(function.__module__):
             yield function, Reading(function.__name__, "")
@@ -464,7 +476,7 @@ def _words_of(code: types.CodeType) -> frozenset[str]:
 
 @functools.lru_cache(4096)
 def _is_library(name: str | None) -> bool:
-    """Tell whether a module belongs to Python or is installed: code of others that nobody edits while it runs."""
+    """Return whether a module belongs to Python or is installed: nobody edits such code while it runs."""
     top = (name or "").partition(".")[0]
     if top in _LIBRARIES:
         return True
@@ -482,7 +494,7 @@ _CHANGERS = frozenset({"append", "extend", "insert", "pop", "remove", "clear", "
 
 
 def _place_of_change(codes: Sequence[types.CodeType], name: str) -> RawLocation | None:
-    """Return the place that changes something of a name (``self.history``, ``cache['a']``), as far as can be told.
+    """Return the likely place of the change of a name (``self.history``, ``cache['a']``).
 
     An assignment to the name is the surest sign, then a method that changes it or an assignment to a part of it.
     """
@@ -527,7 +539,7 @@ def _is_empty(cell: types.CellType) -> bool:
 
 
 def _state(value: Any) -> Any:
-    """Return what tells whether random numbers have been drawn, or an iterator has gone on."""
+    """Return a value that differs once random numbers have been drawn, or an iterator has advanced."""
     if isinstance(value, np.random.Generator):
         return pickle.dumps(value.bit_generator.state)
     if isinstance(value, np.random.RandomState):
@@ -541,7 +553,7 @@ def _state(value: Any) -> Any:
 
 
 def is_clock(call: Any) -> bool:
-    """Tell whether a builtin function answers something else at each call: a clock, the system's random numbers."""
+    """Return whether a builtin function returns another value at each call: a clock, the system's random numbers."""
     if call.__name__ in ("now", "today", "utcnow"):
         return isinstance(call.__self__, type) and issubclass(call.__self__, datetime.date)
     return call in CLOCKS

@@ -46,7 +46,6 @@ from wengert.errors import (
     RawLocation,
     caller,
     explain_at,
-    user_frame,
 )
 from wengert.program import Program, Var, walk
 from wengert.tracing import RAISING, current_context, run, under
@@ -56,11 +55,11 @@ Function = Callable[..., Any]
 ndarray, float64 = np.ndarray, np.float64
 
 MOST_SIGNATURES = 256
-"""So many signatures are kept, of those that were met first; who has more gives way to new ones."""
+"""The number of signatures that are kept; the next one clears them."""
 LONGEST_WAIT = 1023
-"""For so many calls no trace is tried, at most, where NumPy warns in all of them."""
+"""The largest number of calls without an attempt to trace, if NumPy has warned in every attempt."""
 ENVIRONMENTS = 4
-"""So many states of the environment are kept, each with its traces: a flag may go back and forth."""
+"""The number of states of the environment that are kept with their traces: a flag may go back and forth."""
 
 
 def jit(f: Function | None = None, *, max_branches: int = 32) -> Any:
@@ -112,9 +111,9 @@ def jit(f: Function | None = None, *, max_branches: int = 32) -> Any:
 
 
 class Jitted(Transformed):
-    """What `jit` returns."""
+    """A function that `jit` has returned."""
 
-    __slots__ = ("_lock", "_restarts", "_states", "_told", "declined", "max_branches")
+    __slots__ = ("_lock", "_restarts", "_states", "_warned", "declined", "max_branches")
 
     def __init__(self, function: Function, max_branches: int) -> None:
         super().__init__(jit, function, self._compute, max_branches=max_branches)
@@ -124,9 +123,9 @@ class Jitted(Transformed):
         self._states: list[_State] = []
         self._lock = threading.Lock()
         self._restarts = 0
-        self._told: set[Any] = set()
+        self._warned: set[Any] = set()
         self.declined = 0
-        """In how many calls the code was begun, and the plain function ran because NumPy would have warned."""
+        """The number of calls in which the plain function ran because NumPy would have warned in the code."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if current_context().tapes:
@@ -154,10 +153,10 @@ class Jitted(Transformed):
     def _compute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self(*args, **kwargs)
 
-    # -- What has been traced --
+    # -- States and signatures --
 
     def _state(self) -> _State | None:
-        """Return the state of the environment as it is; None if it is never the same."""
+        """Return the present state of the environment; None if it changes too often."""
         states = self._states
         if states and states[0].environment.unchanged():
             return states[0]
@@ -168,11 +167,11 @@ class Jitted(Transformed):
                     return state
             if self._restarts > self.max_branches:
                 if self._states:
-                    self._tell_changes(self._states[0].environment)
+                    self._warn_of_changes(self._states[0].environment)
                 return None
             environment = Environment([self.function])
             if environment.too_many:
-                self._tell(
+                self._warn_once(
                     "too much",
                     f"{self._name} reads too much beside its arguments to compare it at each call:",
                     caller(),
@@ -185,10 +184,10 @@ class Jitted(Transformed):
             self._states = [state, *self._states[: ENVIRONMENTS - 1]]
             return state
 
-    def _tell_changes(self, environment: Environment) -> None:
+    def _warn_of_changes(self, environment: Environment) -> None:
         changes = environment.changes()
         names = ", ".join(map(str, changes[:3]))
-        self._tell(
+        self._warn_once(
             "changes",
             f"{self._name} reads {names}, which has changed {self.max_branches} times between its calls:",
             environment.place_of_change(changes[0]) if changes else None,
@@ -200,7 +199,7 @@ class Jitted(Transformed):
         return str(getattr(self, "__name__", "f"))
 
     def _signature(self, state: _State, arguments: Arguments) -> _Signature | None:
-        """Return the signature of a call; None if it would be one of too many that differ only in what is no array."""
+        """Return the signature of a call; None if too many differ from it only in arguments that are not arrays."""
         signature = state.signatures.get(arguments.key)
         if signature is not None and signature.holds():
             return signature
@@ -210,11 +209,11 @@ class Jitted(Transformed):
                 return signature
             alike = [s for s in state.signatures.values() if s.arrays == arguments.arrays]
             if arguments.statics and len(alike) >= self.max_branches:
-                self._tell_statics(alike, arguments)
+                self._warn_of_values(alike, arguments)
                 return None
             restarts = 0 if signature is None else signature.restarts + 1
             if restarts > self.max_branches:
-                self._tell_changes(signature.environment)  # type: ignore[union-attr]
+                self._warn_of_changes(signature.environment)  # type: ignore[union-attr]
                 return None
             environment = state.environment
             if arguments.objects:
@@ -225,10 +224,10 @@ class Jitted(Transformed):
             state.signatures[arguments.key] = signature
             return signature
 
-    def _tell_statics(self, alike: Sequence[_Signature], arguments: Arguments) -> None:
+    def _warn_of_values(self, alike: Sequence[_Signature], arguments: Arguments) -> None:
         values = {k: {s.statics[k] for s in alike if k in s.statics} for k in arguments.statics}
         name = arguments.name_of(max(values, key=lambda k: len(values[k])))
-        self._tell(
+        self._warn_once(
             ("values", name),
             f"{self._name} has been traced for {len(alike)} values of {name}, which is no array:",
             caller(),
@@ -236,10 +235,10 @@ class Jitted(Transformed):
             "where the value is new, the plain function runs.",
         )
 
-    def _tell(self, topic: Any, happened: str, place: RawLocation | None, instead: str) -> None:
-        """Warn once of something."""
-        if topic not in self._told:
-            self._told.add(topic)
+    def _warn_once(self, topic: Any, happened: str, place: RawLocation | None, instead: str) -> None:
+        """Warn, unless a warning on the same topic has been given."""
+        if topic not in self._warned:
+            self._warned.add(topic)
             _warn(explain_at(place, happened, instead), place)
 
     # -- Running --
@@ -271,7 +270,7 @@ class Jitted(Transformed):
             current_context().clear()
             raise
         if len(signature.tree.branches) >= self.max_branches:
-            self._tell_branches(leave)
+            self._warn_of_branches(leave)
             return self.function(*args, **kwargs)
         if signature.waits:
             signature.waits -= 1
@@ -279,15 +278,15 @@ class Jitted(Transformed):
         arguments = arguments or Arguments(args, kwargs, self.function, signature.floats_are_fixed)
         try:
             result = self._trace(signature, leave, count, arguments, args, kwargs)
-        except FloatingPointError:  # there is something to warn of, and what is traced then fits few other points
+        except FloatingPointError:  # NumPy would warn, and a trace made there fits few other points
             signature.waits = signature.waited = min(2 * signature.waited + 1, LONGEST_WAIT)
             return self._plain(args, kwargs)
         signature.waited = 0
         return result
 
-    def _tell_branches(self, leave: Exit | None) -> None:
+    def _warn_of_branches(self, leave: Exit | None) -> None:
         place = None if leave is None else leave.statement.guard.place
-        self._tell(
+        self._warn_once(
             ("branches", place),
             f"{self._name} takes more than {self.max_branches} branches; here one more:",
             place,
@@ -300,21 +299,21 @@ class Jitted(Transformed):
     ) -> Any:
         """Trace a branch, keep it, and return the result of this call.
 
-        It continues where another was left, or else is a root beside those that there were.
+        The branch continues where another was left; if none was, it is a root beside the others.
         """
         environment = signature.environment
         returned = Result(arguments, environment)
         before = environment.states()
         current_context().alarms = 0
-        heard: dict[str, RawLocation] = {}
-        trace = _overhear(
-            environment, heard, under, RAISING, run, self.function, args, kwargs, (), True, arguments, returned
+        calls: dict[str, RawLocation] = {}
+        trace = _listen(
+            environment, calls, under, RAISING, run, self.function, args, kwargs, (), True, arguments, returned
         )
-        self._demand_pure(environment, before, heard, arguments)
+        self._check_purity(environment, before, calls, arguments)
         program = trace.program()
         result = returned.build([group.parts[0]._value for group in trace.results])
         if any(type(value) in (float, complex) for value in arguments.values):
-            plain = self.function(*args, **kwargs)  # on Python's own numbers: what is of which type?
+            plain = self.function(*args, **kwargs)  # on Python's own numbers: gives the types of the results
             if trace.tape.mixed or _is_mixed(program) or not _agree(result, plain):
                 signature.fixes_floats = True
                 return plain
@@ -326,8 +325,8 @@ class Jitted(Transformed):
                 tree.add(program, returned.form, leave)  # or else another thread has been faster
         return result
 
-    def _demand_pure(
-        self, environment: Environment, before: Sequence[Any], heard: Mapping[str, Any], arguments: Arguments
+    def _check_purity(
+        self, environment: Environment, before: Sequence[Any], calls: Mapping[str, Any], arguments: Arguments
     ) -> None:
         """Raise ImpureError if the function did more than compute, and warn if it prints."""
         name = self._name
@@ -335,12 +334,12 @@ class Jitted(Transformed):
         def refuse(place: RawLocation | None, what: str, instead: str) -> ImpureError:
             return ImpureError(explain_at(place, f"{name} is traced once, and {what}:", instead))
 
-        if "prints" in heard:
+        if "prints" in calls:
             happened = f"{name} prints (or opens a file) only while it is traced:"
-            self._tell("prints", happened, heard["prints"], "Return what is to be printed, and print it outside.")
-        if "reads" in heard:
+            self._warn_once("prints", happened, calls["prints"], "Return what is to be printed, and print it outside.")
+        if "reads" in calls:
             what = "what it reads here would never be read again"
-            raise refuse(heard["reads"], what, "Pass the time, or whatever this reads, as an argument.")
+            raise refuse(calls["reads"], what, "Pass the time, or whatever this reads, as an argument.")
         place = environment.unseeded()
         if place is not None or environment.states() != before:
             what = "what it draws at random would be the same at every call"
@@ -400,11 +399,11 @@ def _counted(n: int, one: str, many: str) -> str:
     return f"{n} {one if n == 1 else many}"
 
 
-# ---- What is kept ----
+# ---- States and signatures ----
 
 
 class _State:
-    """The environment as it was, and what has been traced in it."""
+    """A state of the environment, and the signatures that were traced in it."""
 
     __slots__ = ("environment", "latest", "signatures")
 
@@ -412,23 +411,23 @@ class _State:
         self.environment = environment
         self.signatures: dict[Any, _Signature] = {}
         self.latest: _Signature | None = None
-        """The one that was called last with arrays alone: most calls have it again."""
+        """The signature of the latest call with arrays alone: most calls repeat it."""
 
 
 class _Signature:
-    """The branches for arguments of one structure, of some shapes and dtypes, and of some values of what is no array.
+    """The branches for one tree structure of arguments, their shapes and dtypes, and the values of other leaves.
 
     Attributes
     ----------
     holds
-        Tells whether the objects among the arguments are as they were.
+        Returns whether the objects among the arguments are unchanged.
     restarts
-        How often they were not.
+        The number of times that they were not.
     fixes_floats
         True if Python's own floats are taken by their values, in another signature: among numbers of single precision
         they must not become double.
     waits
-        In how many calls no trace is tried, since the last ones ended where NumPy warns.
+        The number of calls until the next attempt to trace, after attempts that ended in a warning of NumPy's.
     """
 
     def __init__(self, arguments: Arguments, environment: Environment, restarts: int) -> None:
@@ -443,7 +442,7 @@ class _Signature:
         self.waits = self.waited = 0
 
     def fits(self, *args: Any) -> bool:
-        """Tell whether arguments, arrays and floats alone, are of this signature."""
+        """Return whether arguments, arrays and floats alone, have this signature."""
         text, names = self._test
         self.fits = eval(text, names)  # type: ignore[method-assign]  # compiled when it is first asked
         return bool(self.fits(*args))
@@ -470,14 +469,14 @@ _SINGLE = frozenset(map(np.dtype, (np.float16, np.float32, np.complex64, np.long
 
 
 def _is_mixed(program: Program) -> bool:
-    """Tell whether a Program computes in another than double precision."""
+    """Return whether a Program computes in another precision than double."""
     inner = [atom for line in walk(program) for atom in (*line.inputs, *line.outputs)]
     values = [*program.inputs, *(a if isinstance(a, Var) else np.asarray(a.value) for a in inner)]
     return any(value.dtype in _SINGLE for value in values)
 
 
 def _agree(one: Any, other: Any) -> bool:
-    """Tell whether two results are the same, but for rounding and the types of numbers."""
+    """Return whether two results are equal up to rounding and the types of numbers."""
     (ones, structure), (others, other_structure) = trees.flatten(one), trees.flatten(other)
     return structure == other_structure and all(
         np.shape(a) == np.shape(b) and (a is b or np.all(np.isclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True)))
@@ -487,38 +486,31 @@ def _agree(one: Any, other: Any) -> bool:
     )
 
 
-def _overhear(environment: Environment, heard: dict[str, RawLocation], work: Callable[..., Any], *args: Any) -> Any:
-    """Call a function; note the places of calls of clocks and of ``print``, where the code names such."""
+def _listen(environment: Environment, calls: dict[str, RawLocation], work: Callable[..., Any], *args: Any) -> Any:
+    """Call a function, and note its calls of clocks and of ``print`` if the user's code names any."""
     if not environment.suspicious:
         return work(*args)
     of_collector = {getattr(callback, "__code__", None) for callback in gc.callbacks}  # they may come at any moment
 
-    def hear(frame: types.FrameType, event: str, called: Any) -> None:
+    def listen(frame: types.FrameType, event: str, called: Any) -> None:
         if event == "c_call" and (is_clock(called) or called in PRINTS):
-            if any(getattr(callback, "__code__", None) is frame.f_code for callback in gc.callbacks):
-                return  # memory is being collected, which some tools measure
             inner: types.FrameType | None = frame
             while inner is not None and inner.f_code not in environment.codes:
                 inner = None if inner.f_code in of_collector else inner.f_back
             if inner is not None:
-                heard.setdefault("prints" if called in PRINTS else "reads", (inner.f_code, inner.f_lasti))
+                calls.setdefault("prints" if called in PRINTS else "reads", (inner.f_code, inner.f_lasti))
 
     before = sys.getprofile()
     try:
-        sys.setprofile(hear)
+        sys.setprofile(listen)
         return work(*args)
     finally:
         sys.setprofile(before)
 
 
 def _warn(message: str, place: RawLocation | None) -> None:
-    location = Location.of(place)
+    location = Location.of(place or caller())
     if location is None:
-        frame = user_frame(sys._getframe(1))
-        depth = 1
-        inner: types.FrameType | None = sys._getframe(0)
-        while inner is not None and inner is not frame:
-            inner, depth = inner.f_back, depth + 1
-        warnings.warn(message, JitWarning, stacklevel=depth)
+        warnings.warn(message, JitWarning, stacklevel=2)
     else:
         warnings.warn_explicit(message, JitWarning, location.file, location.line)

@@ -1,7 +1,7 @@
-"""Signatures: the arguments and the result of a call, taken apart to what is traced and what is fixed.
+"""Signatures: the arguments and the result of a call, split into traced leaves and fixed ones.
 
-Arrays and numbers are traced; whatever else is passed belongs to the signature, by its value, or an object by its
-identity (its attributes are watched: `wengert.compilation.environment`).
+Arrays and numbers are traced.  Every other leaf belongs to the signature: by its value, or an object by its identity
+(its attributes are compared: `wengert.compilation.environment`).
 
 >>> arguments = Arguments(({"w": np.ones(2)}, 3.0, "tanh"), {"n": 2}, lambda params, x, kind, n: x)
 >>> arguments.names(), arguments.statics
@@ -42,9 +42,9 @@ class Arguments:
         self._identifiers: list[str] | None = None
         self.function, self._count = function, len(args)
         self.values: list[Any] = []
-        """The leaves that are traced, as they were passed."""
+        """The traced leaves, as they were passed."""
         self.statics: dict[int, Any] = {}
-        """By their numbers, the leaves that are not traced: what stands for them in the key."""
+        """The keys of the leaves that are not traced, by their numbers."""
         self.objects: list[Any] = []
         self.holds_traced = False
         self.flat, self._places = flat, []
@@ -69,7 +69,7 @@ class Arguments:
             self._places.append(k)
             self.values.append(leaf)
         self.arrays = self.structure, tuple(described)
-        """What the signatures of calls have in common that differ only in what is no array."""
+        """The part of the key that describes arrays: calls that differ only in other leaves have it in common."""
         self.key = self.arrays, tuple(self.statics.items())
         self.are_arrays = not kwargs and not self.statics and all(type(a) in _FAST for a in args)
         """True if all arguments are arrays or floats, by position."""
@@ -77,7 +77,7 @@ class Arguments:
         self._passed: Any = ()
 
     def test(self) -> tuple[str, dict[str, Any]]:
-        """Write a function that tells whether other arguments, arrays or floats, are like these, and its names."""
+        """Write a function that returns whether other arguments, arrays or floats, have this key; and its globals."""
         if not self.are_arrays:
             return "lambda *_: False", {}
         names: dict[str, Any] = {"ndarray": ndarray}
@@ -102,7 +102,7 @@ class Arguments:
         return self._names[k]
 
     def _static(self, leaf: Any) -> Any:
-        """Return what stands for a leaf that is no array: its type and value, or an object by its identity."""
+        """Return the key of a leaf that is not traced: its type and its value, or its identity."""
         kind = type(leaf)
         if kind in _BY_VALUE:
             return kind, leaf
@@ -242,7 +242,7 @@ class Result:
         return trees.unflatten(self.form.structure, [v.copy("K") if type(v) is ndarray else v for v in leaves])
 
     def take_types(self, result: Any) -> None:
-        """Let the numbers of the result be of the types that the plain function returned."""
+        """Set the types of numbers in the result to those that the plain function returned."""
         leaves: list[Leaf | Fixed] = []
         for leaf, value in zip(self.form.leaves, trees.flatten(result)[0], strict=True):
             if type(value) in (float, complex, bool, int):
