@@ -16,6 +16,7 @@ SMALL = {
     "examples": ["--rounds", "1", "--only", "black_scholes"],
     "jit": ["--rounds", "1"],
     "loops": ["--rounds", "1", "--steps", "10"],
+    "nested": ["--rounds", "1", "--steps", "3"],
     "checkpoints": ["--steps", "100", "--size", "3"],
     "side_by_side": ["--before", str(FOLDER.parent), "--only", "rosenbrock", "--by", "time", "--rounds", "1"],
 }
@@ -24,6 +25,7 @@ ROWS = {
     "examples": "black_scholes",
     "jit": "reference: jacobian",
     "loops": "while_loop: grad",
+    "nested": "while_loop",
     "checkpoints": "checkpoint=30",
     "side_by_side": "overhead: rosenbrock",
 }

@@ -84,8 +84,8 @@ ORDERS = {
     "accumulation/orders": "order forward reverse",
     "compilation": "cache environment linearized branches signatures jit",
     "control": (
-        "revolve holding templates unrolling bodies branch closures checkpoints loop backward execution higher_order "
-        "rerolling staging api"
+        "revolve holding templates unrolling bodies branch closures checkpoints loop backward execution nested "
+        "higher_order rerolling staging api"
     ),
     "batching": "loops vmap",
     "explanation": "steps notation document formulas derivation bodies arrays text latex markdown",

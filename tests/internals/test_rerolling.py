@@ -406,6 +406,30 @@ def test_the_gradient_of_a_loop_is_two_loops_however_many_steps_it_has():
     assert count < 40
 
 
+@pytest.mark.parametrize("inner", [12, 60])
+def test_the_gradient_of_a_loop_in_a_loop_by_two_arguments(inner):
+    """Of 12 outer steps; the derivatives of both arguments are sums over all steps of both loops."""
+    us, vs = np.linspace(0.9, 1.1, 12), np.linspace(-1.0, 1.0, inner)
+
+    def f(c, w):
+        for u in us:
+            for v in vs:
+                c = np.sin(c * w) + v * u
+            c = c * u
+        return c
+
+    program = wg.trace(wg.grad(f, (0, 1)))(0.3, 1.1)
+    check(program)
+    assert held(program)
+    assert len(program.lines) < 12 * inner * 3 / 2
+    for point in ((0.3, 1.1), (0.4, 0.9)):
+        h = 1e-6
+        c, w = point
+        slopes = [(f(c + h, w) - f(c - h, w)) / (2 * h), (f(c, w + h) - f(c, w - h)) / (2 * h)]
+        np.testing.assert_allclose(program(*point), wg.grad(f, (0, 1))(*point), rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(program(*point), slopes, rtol=1e-5, atol=1e-8)
+
+
 def test_results_that_are_read_backwards_are_a_part_of_what_is_collected():
     program = wg.trace(wg.grad(logistic(100)))(3.5)
     forward, _ = [line for line in program.lines if line.held is not None]

@@ -29,7 +29,8 @@ from wengert.linearization import Linearization
 from wengert.passes.simplification import simplify
 from wengert.primitives.numpy.elementwise import add
 from wengert.primitives.numpy.structural import fill_index, put, scatter
-from wengert.program import SMALL, Program, Var, as_value
+from wengert.program import SMALL, Program, Var, as_value, reached_by
+from wengert.program.code import For
 from wengert.program.compiled import Script, straight
 from wengert.program.lines import Operand
 from wengert.tracing import Tape, Traced, record, what_is_kept
@@ -85,6 +86,11 @@ class _Parts:
     def __init__(self, indices: Sequence[Any], shape: tuple[int, ...], batch: int) -> None:
         self.indices, self.shape, self.batch = indices, shape, batch
 
+    @property
+    def count(self) -> int:
+        """The number of values that they are read from."""
+        return sum(1 + sum(type(item) is Operand for item in index or ()) for index in self.indices)
+
     def read(self, values: Iterator[Any]) -> Pieces:
         """Take the terms and the operands of their indices from the results of the code."""
         terms = []
@@ -98,17 +104,22 @@ class _Parts:
 class Sweep:
     """A sweep as straight code: the positions of its nonzero results, and the function."""
 
-    __slots__ = ("alone", "count", "parts", "places", "run")
+    __slots__ = ("_program", "_repeated", "alone", "count", "parts", "places", "run")
 
-    def __init__(
-        self, run: Callable[..., tuple[Any, ...]], results: Sequence[Any], parts: dict[int, _Parts], alone: bool
-    ) -> None:
-        self.run, self.count = run, len(results)
+    def __init__(self, program: Program, results: Sequence[Any], parts: dict[int, _Parts], alone: bool) -> None:
+        self._program, self.run, self.count = program, straight(program), len(results)
+        self._repeated: dict[For, Callable[..., Any]] = {}
         self.places = tuple(k for k, v in enumerate(results) if v is not None)
         self.parts = parts
         """The results that are made of pieces."""
         self.alone = alone
         """True if it was written for one body, whose constants stand in it."""
+
+    def repeated(self, repeat: For) -> Callable[..., Any]:
+        """Return the sweep over many steps as one function; see `Script`."""
+        if repeat not in self._repeated:
+            self._repeated[repeat] = Script(self._program, repeat=repeat).of(self._program)
+        return self._repeated[repeat]
 
     def __call__(self, kept: Sequence[Any], consts: Sequence[Any], seeds: Sequence[Any]) -> list[Any]:
         """Return all results, None for zero."""
@@ -135,24 +146,32 @@ class Outline:
     """
 
     __slots__ = (
-        "_changes", "_environment", "_sweeps", "arrays", "consts", "ends", "inputs", "kept", "outputs", "rows", "rules",
-        "script", "size", "slots", "starts", "with_complex",
+        "_changes", "_environment", "_sweeps", "arrays", "consts", "ends", "inputs", "kept", "outputs", "repeated",
+        "rows", "rules", "script", "size", "slots", "starts", "with_complex",
     )  # fmt: skip
+
+    @classmethod
+    def of(cls, program: Program, active: Mask, consts: int) -> Outline | None:
+        """Return the outline of a Program for some active arguments; None if a rule that sweeps call is no formula.
+
+        (Such a rule inspects values, to refuse some of them.)
+        """
+        reached = reached_by(program, active)
+        lines = [line for line in program.lines if not reached.isdisjoint(line.outputs)]
+        return cls(program, reached, consts) if all(line.primitive.formula_rule for line in lines) else None
 
     def __init__(self, program: Program, reached: set[Var], consts: int) -> None:
         self.inputs = len(program.inputs)
-        slots: dict[Var, int] = {var: k for k, var in enumerate(program.inputs)}
-        for line in program.lines:
-            slots[line.outputs[0]] = len(slots)
+        variables = _variables(program)
+        slots: dict[Var, int] = {var: k for k, var in enumerate(variables)}
         stands: list[Any] = [_Stand(var, slot) for var, slot in slots.items()]
         places: dict[int, tuple[int, int]] = {}  # of the constants that are arrays: line and operand
-        variables = list(slots)
         self.size = len(slots)
         self.rows: list[Any] = []
         needed: dict[int, None] = {}
         for n, line in enumerate(program.lines):
-            (var,) = line.outputs
-            if var not in reached or not line.primitive.keeps:
+            var = line.outputs[0]
+            if reached.isdisjoint(line.outputs) or not line.primitive.keeps:
                 continue
             operands: list[Any] = []
             for k, a in enumerate(line.inputs):
@@ -165,6 +184,11 @@ class Outline:
                 else:
                     operands.append(a.value)
             parents = tuple(slots[a] if isinstance(a, Var) and a in reached else -1 for a in line.inputs)
+            if line.primitive.multiple:  # a loop, whose last result is what its sweeps read
+                outs = tuple([slots[v] for v in line.outputs])
+                self.rows.append((n, parents, (tuple([stands[k] for k in outs]), *operands), outs))
+                needed[outs[-1]] = None
+                continue
             kept = what_is_kept(line.primitive, parents, stands[slots[var]], tuple(operands))
             self.rows.append((n, parents, kept, slots[var]))
             needed.update((value.slot, None) for value in kept if type(value) is _Stand)
@@ -178,6 +202,7 @@ class Outline:
         self.ends = [(packing.shape, packing.dtype) for packing in program.results]
         self.with_complex = any(var.dtype.kind == "c" for var in slots)
         self.script = Script(program, self.kept)
+        self.repeated: dict[For, Script] = {}
         primitives = dict.fromkeys(program.lines[n].primitive for n, *_ in self.rows)
         self.rules = [rule for primitive in primitives for rule in primitive.rules if not is_settled(rule)]
         """The rules that the user wrote: the values they read beside their arguments may change."""
@@ -195,6 +220,10 @@ class Outline:
             self._environment, self._sweeps = Environment(self.rules), {}
             self._changes += 1
         return self._sweeps if self._environment.is_complete and self._changes < CHANGES else None
+
+
+def _variables(program: Program) -> list[Var]:
+    return [*program.inputs, *[var for line in program.lines for var in line.outputs]]
 
 
 _ALONE = object()
@@ -218,6 +247,14 @@ class Kernel:
         """Return a function that runs the step and returns its residuals, which hold this kernel."""
         return self.outline.script.of(self._program, self)
 
+    def forward_passes(self, repeat: For) -> Callable[..., Any]:
+        """Return a function that runs many steps and hands the residuals of each on; see `Script`."""
+        scripts = self.outline.repeated
+        if repeat not in scripts:
+            variables = _variables(self._program)
+            scripts[repeat] = Script(self._program, [variables[slot] for slot in self.outline.slots], repeat=repeat)
+        return scripts[repeat].of(self._program, self)
+
     def linearization(self, kept: Sequence[Any], consts: Sequence[Any]) -> Linearization:
         """Build the linearization for careful sweeps from the residuals of a step."""
         return self._linearization(kept, consts, self.arrays)
@@ -233,8 +270,11 @@ class Kernel:
         rows = []
         for n, parents, read, out in outline.rows:
             line = self._program.lines[n]
-            read = tuple([values[v.slot] if type(v) is _Stand else v for v in read])
             params = {name: _private(v) for name, v in line.params.items()} if private else line.params
+            if line.primitive.multiple:
+                params = {**params, "run": values[out[-1]]}
+            else:
+                read = tuple([values[v.slot] if type(v) is _Stand else v for v in read])
             rows.append((line.primitive, parents, read, params, line.place, out))
         nothing = [None] * self.inputs
         return Linearization(rows, nothing, outline.outputs, [], outline.size, outline.with_complex)
@@ -307,7 +347,7 @@ class Kernel:
         written = simplify(trace.program())
         if not alone and _bytes_in(written) > HELD:
             return _ALONE
-        return Sweep(straight(written), results, parts, alone)
+        return Sweep(written, results, parts, alone)
 
 
 def _terms_of(tape: Tape, value: Any) -> list[tuple[Any, ...]]:
@@ -357,13 +397,3 @@ def _bytes_in(program: Program) -> int:
 
 def _bytes_of(value: Any) -> int:
     return sum(map(_bytes_of, value)) if isinstance(value, (tuple, list)) else getattr(value, "nbytes", 0)
-
-
-def is_plain(program: Program, reached: set[Var]) -> bool:
-    """Return whether all rules that a sweep may call are formulas: none inspects values, to refuse some of them."""
-    for line in program.lines:
-        if line.primitive.multiple:
-            return False
-        if line.outputs[0] in reached and not line.primitive.formula_rule:
-            return False
-    return True

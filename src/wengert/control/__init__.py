@@ -9,6 +9,7 @@ holds the Program of one step; print, cost, explanation and derivatives go into 
 - `checkpoints`: what a loop keeps of its steps for the reverse sweep;
 - `backward`: tangents and reverse sweeps of loops and branches, as data;
 - `execution`: runs of them on plain values, with their sweeps;
+- `nested`: a long loop inside a step, as lines of the code of that step;
 - `higher_order`: the primitive of such lines, differentiated to any order;
 - `templates`, `rerolling`: steps that are alike as one step, and what differs between them as slices;
 - `closures`: the user's function as a body, and what it closes over;

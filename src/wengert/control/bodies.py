@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from wengert.accumulation.programs import Slot, adjoint_program, tangent_program
 from wengert.compilation.cache import Form, form_of
-from wengert.compilation.linearized import Kernel, Outline, is_plain
+from wengert.compilation.linearized import Kernel, Outline
 from wengert.control.unrolling import unrolled
 from wengert.linearization import Linearization
 from wengert.program import (
@@ -160,11 +161,11 @@ class Body:
             outline = outlines.get((active, consts), self)
             if outline is self and few and not self._met:
                 outline = None
-            elif outline is self:
-                reached = reached_by(self.unrolled, active)
-                outline = Outline(self.unrolled, reached, consts) if is_plain(self.unrolled, reached) else None
+            program = None if outline is None else with_forward_passes(self.unrolled, active)
+            if outline is self:
+                outline = None if program is None else Outline.of(program, active, consts)
                 outlines[active, consts] = outline
-            kernel = None if outline is None else Kernel(self.unrolled, outline)
+            kernel = None if outline is None or program is None else Kernel(program, outline)
             self._kernels[key] = None if kernel is None else (kernel, kernel.forward_pass())
         return self._kernels[key]
 
@@ -296,6 +297,23 @@ def _heed(heeded: Sequence[tuple[int, list[Guard]]], env: Sequence[Any]) -> None
         for guard in guards:
             if guard.value != type(guard.value)(env[position]):
                 fail_at(guard, env[position])
+
+
+def with_forward_passes(program: Program, active: tuple[bool, ...]) -> Program | None:
+    """Return a Program whose loops keep what sweeps over `active` arguments read (`wengert.control.nested`).
+
+    None where the line of a loop or branch cannot do that.
+    """
+    if not any(line.primitive.multiple for line in program.lines):
+        return program
+    reached = reached_by(program, active)
+    lines: list[Any] = []
+    for line in program.lines:
+        if line.primitive.multiple and not reached.isdisjoint(line.outputs):
+            primitive: Any = line.primitive
+            line = primitive.forward_pass(line, tuple([isinstance(a, Var) and a in reached for a in line.inputs]))
+        lines.append(line)
+    return None if None in lines else replace(program, lines=tuple(lines))
 
 
 # ---- The same Program with other arguments ----

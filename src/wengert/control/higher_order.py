@@ -26,6 +26,7 @@ import numpy as np
 from wengert.control.backward import ReverseOf, Tangent, tangent_of
 from wengert.control.execution import ReverseRun, Run, run_of
 from wengert.control.holding import Holding, Mask, Values
+from wengert.control.nested import forward_pass_of
 from wengert.program import Line, Primitive, Recordable, as_value
 from wengert.tracing import innermost, record_results, settled
 
@@ -63,6 +64,10 @@ class HigherOrder(Primitive):
         """Compute the results, and return with them the parameters of a row that is to be swept."""
         run = run_of(held, operands)
         return run.evaluate(active), {"held": held, "run": run}
+
+    def forward_pass(self, line: Line, active: Mask) -> Line | None:
+        """Return the line that also keeps what sweeps over `active` operands read; None if there is none."""
+        return forward_pass_of(line, active)
 
 
 _primitives: dict[str, HigherOrder] = {}

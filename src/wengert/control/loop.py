@@ -17,7 +17,7 @@ How a loop runs is in `wengert.control.execution`, what it keeps for the reverse
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,7 @@ from wengert.cost import Cost, cost
 from wengert.errors import BranchError
 from wengert.primitives.numpy.structural import alias, getitem, stack
 from wengert.program import Atom, Constant, Program, Shaped, Var, as_value, made_from, make_again
+from wengert.program.code import For
 
 CODE, CODE_OF_A_LINE = 40_000, 20_000
 """Bytes that tracing a body and writing its sweeps takes, at its peak: for any, and for each line."""
@@ -131,6 +132,54 @@ class Loop(Holding):
         # where each step takes the branch that holds for it, the first stands for all
         taken = [self.steps * (k == 0) for k in bodies] if self.which is None else map(self.which.count, bodies)
         return (*((self.steps + 1) * (k == 0) for k in range(len(self.tests))), *taken)
+
+    # -- As compiled code --
+
+    @property
+    def is_simple(self) -> bool:
+        """True if all steps are one Program, whose residuals are all kept."""
+        bodies, tests = self.bodies, self.tests
+        one = len(bodies) == 1 and len(bodies[0].sample) == self.own + self.consts
+        return one and self.policy.checkpoint == "none" and (not tests or (len(tests) == 1 and not self.sliced))
+
+    @property
+    def kinds_of_arguments(self) -> list[str]:
+        """What each argument of a step is: ``"carry"``, ``"number"``, ``"slice"`` or ``"const"``."""
+        number = ["number"] * (self.counter is not None)
+        return ["carry"] * self.carried + number + ["slice"] * self.sliced + ["const"] * self.consts
+
+    @property
+    def kinds_of_results(self) -> list[str]:
+        """What each result of a step is: ``"carry"``, or ``"slice"`` of what is collected."""
+        return ["carry"] * self.carried + ["slice"] * self.collected
+
+    @property
+    def repeat(self) -> For:
+        """The way in which the step is repeated."""
+        asks = None
+        if self.tests:
+            asked = [*range(self.carried), *range(self.own, self.own + self.consts)]
+            asks = tuple(asked if self.test_takes is None else [asked[k] for k in self.test_takes])
+        inputs = tuple([kind if kind in ("carry", "const") else "each" for kind in self.kinds_of_arguments])
+        return For(inputs, (*range(self.carried), *["collect"] * self.collected), (), asks)
+
+    def started(self, keep: Callable[..., None] | None, operands: Sequence[Any]) -> list[Any]:
+        """Return the arguments of the code that repeats the step, but for the arrays that results go to."""
+        consts, carry, xs = self.split(operands)
+        places: Any = range(self.steps)
+        number = [] if self.counter is None else [np.arange(self.counter.start, self.counter.stop)]
+        slices = [*number, *xs]
+        if self.reversed:
+            places, slices = places[::-1], [x[::-1] for x in slices]
+        return [places, keep, self.tests[0].run if self.tests else None, *carry, *slices, *consts]
+
+    def empty(self) -> list[Any]:
+        """Return arrays for what is collected."""
+        return [np.empty((self.length, *y.shape), y.dtype) for y in self.bodies[0].program.results[self.carried :]]
+
+    def empty_results(self) -> list[Any]:
+        """Return arrays like the results."""
+        return [*[np.empty(y.shape, y.dtype) for y in self.bodies[0].program.results[: self.carried]], *self.empty()]
 
     # -- The wiring --
 

@@ -180,6 +180,31 @@ class ResultForm(NamedTuple):
     leaves: tuple[Leaf | Fixed, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class For:
+    """A way to repeat the statements of a Program: what its arguments and results are from step to step.
+
+    Attributes
+    ----------
+    inputs
+        For each independent variable: ``"carry"`` if a step passes it on to the next, ``"each"`` if it is the next
+        element of an iterable, ``"kept"`` if it is one of the values that an earlier run kept of the step, ``"const"``.
+    outputs
+        For each dependent variable: the independent variable that it is carried to; ``"collect"`` if it is put into an
+        array at the place of the step, ``"sum"`` if it is added to a sum, ``"pieces"`` if it goes, with the others
+        after it that are ``"more"``, to an accumulator.
+    resets
+        Carried independent variables that no result is carried to: they are zero after the first step.
+    asks
+        The independent variables that the test of a ``while`` takes; None for a loop over places.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[int | str, ...]
+    resets: tuple[int, ...] = ()
+    asks: tuple[int, ...] | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Code:
     """A Program as statements, from its arguments to its results.
@@ -200,6 +225,8 @@ class Code:
         The variables that are numbers, those of the code that this one continues included.
     after
         The code that this one continues, and where it was left; None for code that begins with the arguments.
+    repeat
+        How the statements are repeated, if they are.
     """
 
     program: WengertList
@@ -209,6 +236,7 @@ class Code:
     form: ResultForm | None = None
     numbers: frozenset[Var] = frozenset()
     after: tuple[Code, Exit] | None = None
+    repeat: For | None = None
 
     @property
     def exits(self) -> list[Exit]:

@@ -27,13 +27,29 @@ import operator
 import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from wengert.program.code import Add, Call, Check, CheckFinite, Code, Enter, Exit, Fixed, Free, Leaf, Take, Zeros, lower
+from wengert.program.code import (
+    Add,
+    Call,
+    Check,
+    CheckFinite,
+    Code,
+    Enter,
+    Exit,
+    Fixed,
+    For,
+    Free,
+    Leaf,
+    Take,
+    Zeros,
+    lower,
+)
 from wengert.program.interpretation import fail_at
-from wengert.program.lines import Atom, Line, Packing, Var, WengertList
+from wengert.program.lines import Atom, Line, Operand, Packing, Var, WengertList
 from wengert.program.primitive import Primitive, Recordable, as_value
 from wengert.program.provenance import ORIGIN
 
@@ -80,13 +96,33 @@ class Script:
     With `kept` variables, the function returns two tuples: the results, and its argument `mark` followed by the values
     of these variables.  With `packed`, the function takes and returns the arguments and results of the Program instead
     of single variables.
+
+    With `repeat`, the function runs the Program again and again.  It takes the places of the steps; what keeps the kept
+    values of a step, or has them of each; the test; the variables, iterables for those that are another one each time;
+    the arrays, sums and accumulators that results go to; and the zeros of resets.  It returns what is carried, then the
+    sums.
+
+    >>> import wengert as wg
+    >>> total = wg.trace(lambda c, x: c + x)(0.0, 1.0)
+    >>> script = Script(total, repeat=For(("carry", "each"), (0,)))
+    >>> script.of(total)(range(3), None, None, 1.0, [1.0, 2.0, 3.0])
+    (7.0,)
+    >>> print(script.text)
+    def step(p, r, q, x0, a1):
+        for x1 in a1:
+            u1 = x0 + x1
+            x0 = u1
+        return (x0,)
     """
 
     __slots__ = ("_code", "_globals", "_names", "lines", "text")
 
-    def __init__(self, program: WengertList, kept: Sequence[Var] | None = None, packed: bool = False) -> None:
+    def __init__(
+        self, program: WengertList, kept: Sequence[Var] | None = None, packed: bool = False, repeat: For | None = None
+    ) -> None:
         names = {var: f"x{k}" for k, var in enumerate(program.inputs)}
-        printer = _Printer(lower(program, kept or ()), names, True, packed, kept is not None)
+        code = replace(lower(program, kept or ()), repeat=repeat)
+        printer = _Printer(code, names, True, packed, kept is not None)
         self.text = "\n".join(printer.text)
         """The source of the function."""
         self.lines = tuple(printer.lines)
@@ -176,17 +212,22 @@ class _Printer:
         arguments = ["v"] if code.after else list(map(called.__getitem__, code.inputs))
         if packed:
             arguments = [f"a{k}" for k in range(len(code.program.arguments))]
-        self.write(f"def {'step' if shared else 'branch'}({', '.join(arguments)}):")
+        self.indent = ""
+        if code.repeat is None:
+            self.write(f"def {'step' if shared else 'branch'}({', '.join(arguments)}):")
+        else:
+            self.begin(code.repeat)
         for statement in code.statements:
             _WRITTEN[type(statement)](self, statement)
-        returned = self.returned()
-        if with_kept:
-            returned += f", (mark, {self.listed(code.kept)})"
-        self.write(f"    return {returned}")
+        kept = f"(mark, {self.listed(code.kept)})" if with_kept else ""
+        if code.repeat is None:
+            self.write(f"    return {self.returned()}{f', {kept}' * with_kept}")
+        else:
+            self.end(code.repeat, kept)
 
     def write(self, text: str, place: int | None = None, operands: Sequence[str] = ()) -> None:
         """Write one line, which computes the line of the Program at `place`."""
-        self.text.append(text)
+        self.text.append(self.indent + text)
         self.lines.append((place, tuple(operands)))
 
     # -- Names --
@@ -267,6 +308,9 @@ class _Printer:
             return None if line.params else operator
         if primitive.inline is None or callable(primitive.inline):
             return primitive.inline and primitive.inline(line)
+        if primitive.inline == _INDEX and len(line.inputs) > 1 and self.shared:
+            index = line.params["index"]
+            return f"{{0}}[{', '.join([f'{{{i.k + 1}}}' for i in index])}]" if _is_computed(first, index) else None
         if len(line.inputs) != 1 or not isinstance(first, Var) or not first.shape:
             return None  # it is a method of arrays, or an index without computed parts
         if primitive.inline == _INDEX and line.outputs[0] in self.code.numbers:
@@ -364,6 +408,59 @@ class _Printer:
         total = " + ".join(map(self.name, check.variables))
         total = f"({total})" if len(check.variables) > 1 else total
         self.write(f"    if {total} * 0.0 != 0.0: raise FloatingPointError")
+
+    # -- Steps --
+
+    def begin(self, repeat: For) -> None:
+        """Write the head of the function, and of the loop in it."""
+        program = self.code.program
+        read = {*program.outputs, *self.code.kept, *[guard.var for guard in program.guards]}
+        read.update(a for line in program.lines for a in line.inputs)
+        arguments, kept, sources = [], [], {}
+        for k, (var, kind) in enumerate(zip(program.inputs, repeat.inputs, strict=True)):
+            if kind == "kept":
+                kept.append(self.name(var))
+            else:
+                arguments.append(f"a{k}" if kind == "each" else self.name(var))
+                if kind == "each" and var in read:
+                    sources[self.name(var)] = f"a{k}"
+        arguments += [f"t{k}" for k, kind in enumerate(repeat.outputs) if kind in ("collect", "sum", "pieces")]
+        arguments += [f"z{k}" for k in repeat.resets]
+        self.write(f"def step({', '.join(['p', 'r', 'q', *arguments])}):")
+        if repeat.asks is not None:
+            asked = [self.name(program.inputs[k]) for k in repeat.asks]
+            self.write(f"    while q({', '.join(asked)})[0]:")
+        else:
+            if kept:
+                sources[f"({', '.join(['_', *kept])})"] = "r"
+            if "collect" in repeat.outputs or not sources:
+                sources["s"] = "p"
+            values = ", ".join(sources.values())
+            self.write(f"    for {', '.join(sources)} in {f'zip({values})' if len(sources) > 1 else values}:")
+        self.indent = "    "
+
+    def end(self, repeat: For, kept: str) -> None:
+        """Write what is done with the results of a step, and what the function returns."""
+        results = list(map(self.name, self.code.outputs))
+        names = list(map(self.name, self.code.inputs))
+        if kept:
+            self.write(f"    r({kept})")
+        for k, (kind, value) in enumerate(zip(repeat.outputs, results, strict=True)):
+            if kind == "collect":
+                self.write(f"    t{k}[s] = {value}")
+            elif kind == "sum":
+                self.write(f"    t{k} += {value}")
+            elif kind == "pieces":
+                more = itertools.takewhile(lambda n: repeat.outputs[n] == "more", range(k + 1, len(results)))
+                self.write(f"    t{k}.add(({''.join([f'{results[n]}, ' for n in (k, *more)])}))")
+        carried = {names[k]: value for k, value in zip(repeat.outputs, results, strict=True) if type(k) is int}
+        carried.update((names[k], f"z{k}") for k in repeat.resets)
+        if carried:
+            self.write(f"    {', '.join(carried)} = {', '.join(carried.values())}")
+        self.indent = ""
+        left = [name for name, kind in zip(names, repeat.inputs, strict=True) if kind == "carry"]
+        left += [f"t{k}" for k, kind in enumerate(repeat.outputs) if kind == "sum"]
+        self.write(f"    return ({''.join([f'{name}, ' for name in left]).removesuffix(' ')})")
 
     # -- The result --
 
@@ -467,6 +564,13 @@ def _literal(value: Any, in_index: bool = False) -> str | None:
         parts = ["" if part is None else _literal(part) for part in (value.start, value.stop, value.step)]
         return None if None in parts else f"{parts[0]}:{parts[1]}{f':{parts[2]}' * bool(parts[2])}"
     return None
+
+
+def _is_computed(array: Atom | None, index: tuple[Any, ...]) -> bool:
+    """Return whether an index into an array has computed parts alone."""
+    if array is None or array.shape == () or (not isinstance(array, Var) and type(array.value) is not np.ndarray):
+        return False
+    return all(type(item) is Operand for item in index)
 
 
 def _takes_double(atom: Atom) -> bool:
