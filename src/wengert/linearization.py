@@ -46,7 +46,7 @@ class Linearization:
         False if no value is complex, so that a sweep need not look.
     """
 
-    __slots__ = ("inputs", "outputs", "rows", "size", "values", "with_complex")
+    __slots__ = ("_active", "inputs", "outputs", "rows", "size", "values", "with_complex")
 
     def __init__(
         self,
@@ -59,6 +59,14 @@ class Linearization:
     ) -> None:
         self.rows, self.inputs, self.outputs, self.values, self.size = rows, inputs, outputs, values, size
         self.with_complex = with_complex
+        self._active: Linearization | None = None
+
+    def active(self) -> Linearization:
+        """Return the linearized graph of the active rows alone (see `active_rows`); it is made once."""
+        if self._active is None:
+            rows = active_rows(self)
+            self._active = Linearization(rows, self.inputs, self.outputs, self.values, self.size, self.with_complex)
+        return self._active
 
     def __getstate__(self) -> tuple[Any, ...]:
         rows = [

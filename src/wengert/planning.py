@@ -297,7 +297,7 @@ def choose(linearization: Linearization) -> Order:
     if remembered is not None and remembered.fits(rows):
         return remembered.order
     chosen = order_named(count_orders(ActiveRows(linearization, operations_only=True), Cost())[0].name)
-    if len(rows) <= MOST_ROWS // 4 and not any(row[0].multiple or _holds_arrays(row[3]) for row in rows):
+    if len(rows) <= MOST_ROWS // 4 and not _holds_arrays(rows):
         _REMEMBERED.pop(key, None)
         _REMEMBERED[key] = _Remembered(rows, chosen)
         while sum([len(trace.parents) for trace in _REMEMBERED.values()]) > MOST_ROWS or len(_REMEMBERED) > MOST_TRACES:
@@ -305,13 +305,15 @@ def choose(linearization: Linearization) -> Order:
     return chosen
 
 
-def _holds_arrays(params: Mapping[str, Any]) -> bool:
-    """Tell whether arrays are among the parameters of a row: they would have to be kept, and compared."""
-    return any(
-        isinstance(item, np.ndarray)
-        for value in params.values()
-        for item in (value if type(value) is tuple else (value,))
-    )
+def _holds_arrays(rows: Sequence[Row]) -> bool:
+    """Return whether rows have arrays or Programs among their parameters: they would have to be kept, and compared."""
+    for row in rows:
+        if row[0].multiple:
+            return True
+        for value in row[3].values():
+            if type(value) is np.ndarray or (type(value) is tuple and np.ndarray in map(type, value)):
+                return True
+    return False
 
 
 MOST_ROWS, MOST_TRACES = 1 << 17, 256

@@ -29,7 +29,7 @@ from wengert.accumulation.sweeps import forward, reverse
 from wengert.cost import Cost, line_cost
 from wengert.errors import DegenerateError
 from wengert.jacobians import count_overlaps
-from wengert.linearization import Linearization, active_rows
+from wengert.linearization import Linearization
 from wengert.passes.scalarization import has_scalar_form
 from wengert.primitives.numpy.structural import fill_index, getitem
 from wengert.program import Atom, Constant, Line, Packing, Primitive, Program, Recordable, Shaped
@@ -265,7 +265,7 @@ def _edges(row: Row, active: int, one_pass: Cost) -> int:
 
 
 class ActiveRows:
-    """The rows of a linearization that are active (see `active_rows`), and the kind of each: what orders count.
+    """The active rows of a linearization, and the kind of each: what orders count.
 
     With `operations_only`, what a sweep keeps and reads is not looked for.
     """
@@ -273,7 +273,11 @@ class ActiveRows:
     __slots__ = ("kinds", "linearization", "operations_only", "rows")
 
     def __init__(self, linearization: Linearization, operations_only: bool = False) -> None:
-        self.linearization, self.rows, self.operations_only = linearization, active_rows(linearization), operations_only
+        self.linearization, self.rows, self.operations_only = (
+            linearization,
+            linearization.active().rows,
+            operations_only,
+        )
         with_complex = linearization.with_complex
         self.kinds = [None if row[0] is getitem else _kind_of(row, with_complex) for row in self.rows]
 
@@ -381,7 +385,8 @@ def count_reverse(active: ActiveRows, given: Sequence[bool] | None = None) -> Sw
             sweep = kind.reverse[seeded]
             adjoints.add(row[1], row[2], sweep.reaches)
         times[sweep] = times.get(sweep, 0) + 1
-        reads.append((sweep, row))
+        if not active.operations_only:
+            reads.append((sweep, row))
     for position in list(adjoints.pieces):
         adjoints.put_together(position, inputs[position])
     partials, one_pass, inside = _total(times)

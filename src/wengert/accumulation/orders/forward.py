@@ -10,7 +10,7 @@ from wengert.accumulation.counting import count_forward
 from wengert.accumulation.dense import dimension, of_its_own, seeds_in_a_block, unit_derivatives
 from wengert.accumulation.orders.order import Order
 from wengert.accumulation.sweeps import forward
-from wengert.linearization import Linearization, active_rows
+from wengert.linearization import Linearization
 
 Array = Any
 
@@ -23,14 +23,7 @@ def columns(linearization: Linearization) -> int:
 def accumulate(linearization: Linearization) -> list[list[Array]]:
     """Push the unit tangents of each argument through the linearized graph."""
     outputs, values, most = linearization.outputs, linearization.values, seeds_in_a_block(linearization)
-    linearization = Linearization(
-        active_rows(linearization),
-        linearization.inputs,
-        outputs,
-        values,
-        linearization.size,
-        linearization.with_complex,
-    )
+    linearization = linearization.active()
     jacobians: list[list[Any]] = [[] for _ in values]
     for k, x in enumerate(linearization.inputs):
 
