@@ -2,7 +2,7 @@
 
 The search goes through the list in order, to the first line with finite operands and a result that is not finite.  If
 all values are finite, it accumulates the derivative outside-in, edge by edge, to the first local partial that is not
-finite (and meets an adjoint that is not zero).
+finite, or product of partials; a branch that is not taken contributes nothing.
 
 >>> import numpy as np, wengert as wg
 >>> print(wg.why_nan(lambda x: np.sqrt(x[0]) * x[1])(np.array([0.0, 1.0])).summary)
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert.accumulation.masks import Mask, both, chosen, either, only, pulled, summed
 from wengert.accumulation.sweeps import reverse
 from wengert.api import linearize_all, trace_at
 from wengert.arguments import ArgnumsLike
@@ -29,7 +30,7 @@ from wengert.control.holding import Holding
 from wengert.control.loop import Loop
 from wengert.display import code, paragraph
 from wengert.errors import Location
-from wengert.jacobians import Diagonal, product_of_nonzeros, pull_diagonal
+from wengert.jacobians import Diagonal, pull_diagonal, scale
 from wengert.linearization import Linearization, by_position, edges
 from wengert.program import Line, Program, evaluate_all, value_of
 from wengert.tracing import IGNORING, USUAL, current_context, outputs_of, results_of, under, watch
@@ -199,6 +200,7 @@ def _in_derivative(program: Program, point: list[Any]) -> Origin:
 def _backward(program: Program, linearization: Linearization, bars: dict[int, Any]) -> Origin:
     """Accumulate outside-in, edge by edge; leave the adjoints of the independent variables in `bars`."""
     lines = {p: line for row, line in zip(linearization.rows, program.lines, strict=True) for p in outputs_of(row)}
+    masks: dict[int, Mask | None] = {}
     for row in reversed(linearization.rows):
         adjoints = {position: bars.pop(position) for position in outputs_of(row) if position in bars}
         if not adjoints:
@@ -209,15 +211,20 @@ def _backward(program: Program, linearization: Linearization, bars: dict[int, An
             origin = _in_steps(held, kept[1:], [adjoints.get(position) for position in outputs_of(row)])
             if origin:
                 return origin
-        for k, (parent, out, J) in enumerate(edges(row)):
+        moving = [k for k, parent in enumerate(row[1]) if parent >= 0 and row[0].partial(k) is not None]
+        for n, (parent, out, J) in enumerate(edges(row)):
             if out not in adjoints:
                 continue
-            g = adjoints[out]
-            if isinstance(J, Diagonal):
-                full = product_of_nonzeros(J.c, g)
+            g, mask = adjoints[out], masks.get(out)
+            k = moving[n] if row[0].elementwise else n
+            if isinstance(J, Diagonal) and row[0].elementwise:
+                mask = both(mask, chosen(row, k))
+                full = only(mask, scale(J.c, g))
                 part = pull_diagonal(1, full, J.in_shape, 0)
+                mask = summed(mask, J.in_shape, J.out_shape)
             else:
-                full = part = J.pull(g)
+                mask = pulled(J, mask)
+                full = part = only(mask, J.pull(g))
             index = _first(full)
             if index is not None:
                 element = np.asarray(full)[index]
@@ -229,6 +236,7 @@ def _backward(program: Program, linearization: Linearization, bars: dict[int, An
                 said = f" where {_described(elements)}" if elements else ""
                 text = f"the derivative of {row[0].name}{which} is {c}{said}"
                 return _origin(text, "derivative", lines[out], elements, c)
+            masks[parent] = either(masks.get(parent), mask) if parent in bars else mask
             bars[parent] = bars[parent] + part if parent in bars else part
     return Origin("every value and derivative is finite")
 

@@ -94,6 +94,118 @@ def test_conventions_at_edges(f, x, expected):
     np.testing.assert_array_equal(forward, expected)
 
 
+# ---- Zeros of structure, and zeros that are numbers ----
+
+
+def assigned(x):
+    y = np.sqrt(x)
+    y[:2] = [1.0, 2.0]
+    return y
+
+
+GUARDS = [
+    lambda x: np.sqrt(np.maximum(x, 0.0) + (x <= 0)) * (x > 0),
+    lambda x: (x > 0) * np.sqrt(np.abs(x)),
+    lambda x: np.where(x > 0, np.where(x > 1, np.log(x), x * np.log(x)), 0.0),
+    lambda x: np.select([x > 1, x > 0], [np.sqrt(x), x * np.log(x)], 0.0),
+    lambda x: np.array([0.0, 0.0, 1.0]) * np.sqrt(np.abs(x)),
+    lambda x: np.concatenate([x[:2], np.sqrt(x)[2:]]),
+    lambda x: np.where(x > 0, np.cumsum(np.where(x > 0, np.sqrt(x), 0.0)), 0.0),
+    lambda x: np.where(x > 0, np.linalg.norm(np.log(np.where(x > 0, x, 1.0))) + np.log(x), 0.0),
+    assigned,
+]
+
+
+@pytest.mark.parametrize("f", GUARDS)
+def test_guards_hold_in_every_entry(f):
+    total = lambda x: np.sum(f(x))  # noqa: E731
+    gradient = quietly(lambda: wg.grad(total)(EDGE))
+    assert np.all(np.isfinite(gradient))
+    h = 1e-5 * np.array([0.0, 0.0, 1.0])
+    with np.errstate(all="ignore"):
+        difference = (np.sum(f(EDGE + h)) - np.sum(f(EDGE - h))) / 2e-5
+    np.testing.assert_allclose(gradient[2], difference, rtol=1e-6)
+    for call in (
+        lambda: np.sum(wg.jacobian(f, mode="forward")(EDGE), axis=0),
+        lambda: np.sum(wg.jacobian(f, mode="reverse")(EDGE), axis=0),
+        lambda: wg.vmap(wg.grad(total))(EDGE[None])[0],
+        lambda: wg.jit(wg.grad(total))(EDGE),
+        lambda: wg.trace(wg.grad(total))(EDGE)(EDGE),
+    ):
+        with np.errstate(all="ignore"):
+            np.testing.assert_allclose(call(), gradient, rtol=1e-13)
+    assert np.all(np.isfinite(quietly(lambda: wg.hessian(total)(EDGE))))
+
+
+def test_zeros_of_a_constant_matrix_are_of_structure():
+    gradient = wg.grad(lambda x: np.sum(np.sqrt(np.abs(x)) @ np.diag([0.0, 0.0, 1.0])))(EDGE)
+    np.testing.assert_allclose(gradient, [0.0, 0.0, 0.5 / np.sqrt(2)])
+
+
+UNIT_VECTOR = np.array([1.0, 0.0, 0.0])
+LIMITS = [
+    (lambda x: np.arccos(x) ** 2, 1.0, -2.0),
+    (lambda x: np.arccosh(x) ** 2, 1.0, 2.0),
+    (lambda x: np.cos(np.sqrt(x)), 0.0, -0.5),
+    (lambda x: np.log(np.cosh(np.sqrt(x))), 0.0, 0.5),
+    (lambda x: np.sqrt(x) ** 2, 0.0, 1.0),
+    (lambda x: (x**0.25) ** 4, 0.0, 1.0),
+    (lambda x: np.cbrt(x) ** 3, 0.0, 1.0),
+    (lambda x: x * np.sqrt(x), 0.0, 0.0),
+    (lambda x: np.sum(np.arccos(x) ** 2), UNIT_VECTOR, [-2.0, -np.pi, -np.pi]),
+    (lambda v: np.arccos(np.dot(UNIT_VECTOR, v) / np.linalg.norm(v)) ** 2, UNIT_VECTOR, [0.0, 0.0, 0.0]),
+    (lambda v: np.arccos(np.dot(UNIT_VECTOR, v)) ** 2, UNIT_VECTOR, [-2.0, 0.0, 0.0]),
+]
+
+
+@pytest.mark.parametrize(("f", "x", "expected"), LIMITS)
+def test_zero_times_infinity_has_its_limit(f, x, expected):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DomainWarning)
+        np.testing.assert_allclose(wg.grad(f)(x), expected, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(wg.jacobian(f, mode="forward")(x), expected, rtol=1e-12, atol=1e-12)
+
+
+SECOND = [
+    (lambda x: (np.linalg.norm(x) / 2) ** 2, np.eye(2) / 2),
+    (lambda x: (np.sqrt(np.sum(x**2)) / 2) ** 2, np.eye(2) / 2),
+    (lambda x: np.exp(-((np.linalg.norm(x) / 3) ** 2) / 2), -np.eye(2) / 9),
+    (lambda x: (1 + np.linalg.norm(x)) * np.exp(-np.linalg.norm(x)), -np.eye(2)),
+    (lambda x: (2 * np.std(x)) ** 2, [[2.0, -2.0], [-2.0, 2.0]]),
+    (lambda x: np.hypot(x[0], x[1]) ** 3, np.zeros((2, 2))),
+    (lambda x: np.sum(np.sqrt(x**4)), 2 * np.eye(2)),
+]
+
+
+@pytest.mark.parametrize(("f", "expected"), SECOND)
+def test_second_derivatives_at_kinks_of_what_is_smooth(f, expected):
+    np.testing.assert_allclose(quietly(lambda: wg.hessian(f)(np.zeros(2))), expected, rtol=1e-9, atol=1e-12)
+
+
+UNKNOWN = [
+    (lambda x: wg.grad(lambda x: x**x)(x), 0.0),
+    (lambda x: wg.grad(lambda x: x * np.log(x))(x), 0.0),
+    (lambda x: wg.grad(lambda x: np.log(1 + np.exp(x)))(x), 800.0),
+    (lambda x: wg.grad(lambda x: np.sqrt(np.abs(x)))(x), 0.0),
+    (lambda x: np.diag(wg.hessian(np.linalg.norm)(x)), np.zeros(2)),
+    (lambda x: np.diag(wg.hessian(lambda x: np.sqrt(np.sum(x**2)))(x)), np.zeros(2)),
+    (lambda x: np.diag(wg.hessian(np.std)(x)), np.ones(3)),
+    (lambda x: np.diag(wg.hessian(lambda x: np.hypot(x[0], x[1]))(x)), np.zeros(2)),
+    (lambda x: wg.grad(lambda x: wg.fori_loop(0, 1, lambda i, c: np.sqrt(c), x) ** 2 + 0.0 * x)(x), 0.0),
+]
+
+
+@pytest.mark.parametrize(("derivative", "x"), UNKNOWN)
+def test_what_has_no_limit_is_not_quietly_zero(derivative, x):
+    with pytest.warns(DomainWarning):
+        assert not np.any(np.isfinite(derivative(x)))
+
+
+@pytest.mark.parametrize("f", [lambda x: np.arccos(x) ** 2, lambda x: np.cos(np.sqrt(1 - x))])
+def test_the_diagnosis_finds_a_product_of_zero_and_infinity(f):
+    assert wg.why_nan(f)(1.0).where == "derivative"
+
+
 # ---- why_nan ----
 
 

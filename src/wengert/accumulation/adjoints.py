@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert.accumulation.masks import Mask, assembled, either, is_nowhere
 from wengert.jacobians import Array, Shape, add_into, assemble, is_basic
 from wengert.program import SMALL
 
@@ -118,6 +119,65 @@ class Adjoints:
         self.totals[position] = assembled
         if plain:
             self.owned.add(position)
+
+
+class MaskedAdjoints(Adjoints):
+    """Adjoints with their masks: where anything contributes to them (`wengert.accumulation.masks`).
+
+    Attributes
+    ----------
+    masks
+        The masks of the totals, by position; none where there are contributions everywhere.
+    piece_masks
+        Those of the pieces, by the position of the array.
+    wild
+        The positions whose adjoints may be infinite at other points, which lie behind a function with a pole.
+    sparing
+        True for a sweep that is recorded for other points: only the masks of choices between values are kept.
+    """
+
+    __slots__ = ("masks", "piece_masks", "sparing", "wild")
+
+    def __init__(self, size: int, batch: int = 0, recorded: bool = False, sparing: bool = False) -> None:
+        super().__init__(size, batch, recorded)
+        self.masks: dict[int, Mask] = {}
+        self.piece_masks: dict[int, list[Mask | None]] = {}
+        self.wild: set[int] = set()
+        self.sparing = sparing
+
+    def take_masked(self, position: int) -> tuple[Array | None, Mask | None]:
+        """Remove and return an adjoint and its mask; None for one that is zero everywhere by structure."""
+        total = self.take(position)
+        mask = self.masks.pop(position, None)
+        return (None, None) if not self.sparing and is_nowhere(mask) else (total, mask)
+
+    def add_masked(self, position: int, part: Array, mask: Mask | None) -> None:
+        """Add a contribution where its mask is True; it is zero elsewhere."""
+        if self.totals[position] is not None:
+            mask = either(self.masks.pop(position, None), mask)
+        if mask is not None:
+            self.masks[position] = mask
+        self.add(position, part)
+
+    def add_masked_piece(self, position: int, index: Any, part: Array, shape: Shape, mask: Mask | None) -> None:
+        """Add a contribution to the elements at an index, where its mask is True."""
+        self.piece_masks.setdefault(position, []).append(mask)
+        self.add_piece(position, index, part, shape)
+
+    def put_together(self, position: int) -> None:
+        masks = self.piece_masks.pop(position)
+        pieces = [
+            (index, np.shape(part)[self.batch :], mask)
+            for (index, part), mask in zip(self.pieces[position], masks, strict=True)
+        ]
+        mask = self.masks.pop(position, None)
+        if not self.sparing or any(m is not None for m in masks):
+            mask = assembled(pieces, self.shapes[position], mask, self.totals[position] is None)
+        else:
+            mask = None
+        if mask is not None:
+            self.masks[position] = mask
+        super().put_together(position)
 
 
 def _fit(pieces: Sequence[tuple[Any, Array]], total: Array) -> bool:

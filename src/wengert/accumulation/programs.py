@@ -40,7 +40,6 @@ def tangent_program(
     takes: Sequence[Slot] | None = None,
     gives: Sequence[Slot] | None = None,
     batch: int | None = None,
-    careful: bool = False,
 ) -> Program:
     """Return the Program that evaluates a Program and sweeps forward: the values and their tangents.
 
@@ -54,8 +53,6 @@ def tangent_program(
         The order of the arguments and results of the tangent program; None for values first, then tangents.
     batch
         The number of tangents that come as one block, on a leading axis; None for one tangent.
-    careful
-        True if zero times infinity shall be zero (`wengert.accumulation.sweeps`).
     """
     count, results = len(program.arguments), len(program.results)
     active = [True] * count if active is None else active
@@ -72,7 +69,7 @@ def tangent_program(
             else:
                 dots[k] = enter_seed(trace, program.arguments[k], "dot", batch)
         linearization = Linearization.of_variables(program, [x for k in range(count) for x in xs[k]])
-        tangents = push(linearization, [dots.get(k) for k in range(count)], program.arguments, batch, careful)
+        tangents = push(linearization, [dots.get(k) for k in range(count)], program.arguments, batch)
         values = _grouped(linearization.values, program.results)
         pushed = _grouped(tangents, program.results)
         for kind, k in gives:
@@ -132,11 +129,10 @@ def push(
     seeds: Sequence[list[Any] | None],
     arguments: Sequence[Packing],
     batch: int | None = None,
-    careful: bool = False,
 ) -> list[Any]:
     """Sweep forward from the parts of the arguments' tangents (None for zero); return the tangents of the results."""
     parts = _by_variable(seeds, arguments)
-    dots = forward(linearization, by_position(range(len(parts)), parts), int(batch is not None), careful)
+    dots = forward(linearization, by_position(range(len(parts)), parts), int(batch is not None))
     return [dots[position] if position >= 0 else None for position in linearization.outputs]
 
 

@@ -10,13 +10,30 @@ On traced values a sweep writes a Program; the rows it makes carry the place of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from sys import getrefcount
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from wengert.accumulation.adjoints import Adjoints
+from wengert.accumulation.adjoints import Adjoints, MaskedAdjoints
+from wengert.accumulation.limits import find_limits
+from wengert.accumulation.masks import (
+    LINEAR,
+    Mask,
+    both,
+    broadcast,
+    chosen,
+    either,
+    is_nowhere,
+    joined,
+    mixed,
+    of_seed,
+    only,
+    pulled,
+    pushed,
+    summed,
+)
 from wengert.errors import DegenerateError
 from wengert.jacobians import (
     LARGE,
@@ -28,40 +45,32 @@ from wengert.jacobians import (
     Shape,
     contract,
     is_basic,
-    product_of_nonzeros,
     pull_diagonal,
     pull_large,
     push_diagonal,
     scale,
 )
 from wengert.linearization import Linearization
-from wengert.primitives.numpy.structural import getitem
+from wengert.primitives.numpy.elementwise import multiply
+from wengert.primitives.numpy.structural import getitem, where
 from wengert.program import SMALL, Primitive, Recordable, computes_lines
 from wengert.tracing import Row, current_context
 
 ndarray, float64 = np.ndarray, np.float64
 _MULTIPLIERS = frozenset({ndarray, np.float64, float, int})
 """Partials by which a large adjoint may be multiplied in place."""
+_NUMBERS = frozenset({float, int, complex})
 
 
-def forward(
-    linearization: Linearization, seeds: Mapping[int, Array], batch: int = 0, careful: bool = False
-) -> list[Array | None]:
+def forward(linearization: Linearization, seeds: Mapping[int, Array], batch: int = 0) -> list[Array | None]:
     """Accumulate inside-out: from tangents at positions, the tangent at every position (None where it is zero).
 
-    Follows ``u_i_dot = sum over j of (du_i/du_j) u_j_dot`` in the order of the list.  A sweep is `careful` (zero times
-    infinity is zero) if an infinity or NaN came out without it, or on request.
+    Follows ``u_i_dot = sum over j of (du_i/du_j) u_j_dot`` in the order of the list.
     """
     try:
-        if careful:
-            return _forward(linearization, seeds, batch, True)
         return _twice_if_need_be(_forward, linearization, seeds, batch)
-    except DegenerateError:  # perhaps of vectors that no result reads, as in np.linalg.svd(A)[1]
-        undetermined: list[DegenerateError] = []
-        dot = _forward(linearization, seeds, batch, True, undetermined)
-        if not _finite(dot, linearization.outputs):
-            raise undetermined[0] from None
-        return dot
+    except DegenerateError:
+        return _forward_where_determined(linearization, seeds, _masks_of(seeds), batch)
 
 
 def reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: int = 0) -> list[Array | None]:
@@ -72,35 +81,67 @@ def reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: int
     return _twice_if_need_be(_reverse, linearization, seeds, batch)
 
 
+def sweep_once(linearization: Linearization, seeds: Mapping[int, Array], batch: int, back: bool) -> list[Array | None]:
+    """Sweep once, forward or back: part of a larger sweep, which is repeated as a whole if need be."""
+    if back:
+        return _reverse(linearization, seeds, batch, False)
+    try:
+        return _forward(linearization, seeds, batch, False)
+    except DegenerateError:
+        return _forward_where_determined(linearization, seeds, {}, batch)
+
+
+def sweep_carefully(
+    linearization: Linearization, seeds: Mapping[int, Array], masks: Mapping[int, Mask], batch: int, back: bool
+) -> tuple[list[Array | None], list[Mask | None]]:
+    """Sweep, and say where anything contributes to what comes out, from seeds with masks."""
+    sweep = _reverse_carefully if back else _forward_carefully
+    return sweep(linearization, seeds, masks, batch)
+
+
+def _masks_of(seeds: Mapping[int, Array]) -> dict[int, Mask]:
+    """Return masks of seeds that have zeros."""
+    masks = {position: of_seed(seed) for position, seed in seeds.items()}
+    return {position: mask for position, mask in masks.items() if mask is not None}
+
+
 def _twice_if_need_be(
     sweep: Callable[..., list[Any]], linearization: Linearization, seeds: Mapping[int, Array], batch: int
 ) -> list[Any]:
     """Run a sweep; if an infinity or NaN comes out, run it again, carefully.
 
-    In a careful sweep zero times anything is zero: the branch of ``where`` that was not taken contributes nothing,
-    whatever its partials are.  It costs twice as much, so it runs only if needed.  If NumPy has reported nothing on the
-    way, the results are not inspected; a Program that is being recorded is for other points too, so a report is enough
-    to sweep carefully.
+    In a careful sweep zeros of structure win: the branch of ``where`` that was not taken contributes nothing, whatever
+    its partials are (`masks`).  It costs twice as much, so it runs only if needed.  If NumPy has reported nothing on
+    the way, the results are not inspected; a Program that is being recorded is for other points too, so a report is
+    enough to sweep carefully.
     """
     context = current_context()
     positions = linearization.outputs if sweep is _forward else range(len(linearization.inputs))
+
+    def is_right(result: list[Any]) -> bool:
+        return is_finite([result[position] for position in positions if position >= 0])
+
     before, context.muted = context.muted, True
     try:
         result = sweep(linearization, seeds, batch, False)
-        if context.alarms and (context.tapes or not _finite(result, positions)):
+        if context.alarms and (context.tapes or not is_right(result)):
             result = sweep(linearization, seeds, batch, True)
-            if not _finite(result, positions):
-                context.muted = before  # there is something to warn of: this time the warnings are heard
-                result = sweep(linearization, seeds, batch, True)
+            if not is_right(result):
+                well = False
+                if not context.tapes:
+                    result, well = find_limits(linearization, seeds, batch, sweep is _reverse, result)
+                if not well:
+                    context.muted = before  # there is something to warn of: this time the warnings are heard
+                    heard = sweep(linearization, seeds, batch, True)
+                    result = heard if context.tapes else result
     finally:
         context.muted = before
     return result
 
 
-def _finite(result: list[Any], positions: Iterable[int]) -> bool:
-    """Return whether a sweep's results are free of infinities and NaN."""
-    for position in positions:
-        value = result[position] if position >= 0 else None
+def is_finite(values: Iterable[Any]) -> bool:
+    """Return whether derivatives (None for zero) are free of infinities and NaN."""
+    for value in values:
         while isinstance(value, Recordable):
             value = value._value  # type: ignore[attr-defined]
         if value is not None and not np.all(np.isfinite(value)):
@@ -111,51 +152,182 @@ def _finite(result: list[Any], positions: Iterable[int]) -> bool:
 # ---- Forward ----
 
 
-@computes_lines(lambda variables: (variables["primitive"], variables["place"], None))
-def _forward(
-    linearization: Linearization,
-    seeds: Mapping[int, Array],
-    batch: int,
-    careful: bool,
-    undetermined: list[DegenerateError] | None = None,
-) -> list[Array | None]:
-    """Push tangents through all lines; with `undetermined`, a missing derivative is NaN and its error is listed."""
-    context = current_context()
-    recording = bool(context.tapes)
+_pushes_rows = computes_lines(lambda variables: (variables["primitive"], variables["place"], None))
+
+
+def _forward(linearization: Linearization, seeds: Mapping[int, Array], batch: int, careful: bool) -> list[Array | None]:
+    """Push tangents through all lines."""
+    if careful:
+        return _forward_carefully(linearization, seeds, _masks_of(seeds), batch)[0]
+    if current_context().tapes:
+        return _forward_carefully(linearization, seeds, {}, batch, sparing=True)[0]
+    return _forward_plainly(linearization, seeds, batch)
+
+
+@_pushes_rows
+def _forward_plainly(linearization: Linearization, seeds: Mapping[int, Array], batch: int) -> list[Array | None]:
     with_complex = linearization.with_complex
-    product = product_of_nonzeros if careful else scale
-    before = context.place
     dot: list[Any] = [None] * linearization.size
     for position, seed in seeds.items():
         dot[position] = seed
+    for primitive, parents, kept, params, place, out in linearization.rows:  # noqa: B007 - a warning names the place
+        if primitive.jvp is not None:
+            total = _push_jointly(primitive, parents, kept, params, batch, dot)
+            if primitive.multiple:
+                for position, t in zip(out, total or (), strict=False):
+                    dot[position] = t
+                continue
+        else:
+            total = None
+            for k, parent in enumerate(parents):
+                t = dot[parent] if parent >= 0 else None
+                rule = None if t is None else primitive.partial(k)
+                if rule is None:
+                    continue
+                c = rule(*kept, **params) if params else rule(*kept)
+                if c is None:
+                    continue
+                if isinstance(c, LocalJacobian):
+                    part = c.push(t, batch)
+                else:
+                    part = push_diagonal(c, t, kept[k + 1].shape, kept[0].shape, batch)
+                total = part if total is None else total + part
+        dot[out] = _as_real(total, kept[0]) if with_complex else total
+    return dot
+
+
+@_pushes_rows
+def _forward_carefully(
+    linearization: Linearization,
+    seeds: Mapping[int, Array],
+    masks: Mapping[int, Mask],
+    batch: int,
+    sparing: bool = False,
+    undetermined: list[DegenerateError] | None = None,
+) -> tuple[list[Array | None], list[Mask | None]]:
+    """Push tangents and their masks; with `undetermined`, a missing derivative is NaN and its error is listed."""
+    context = current_context()
+    recording, before = bool(context.tapes), context.place
+    tangents = _Pushing(batch, sparing, undetermined, set())
+    dot: list[Any] = [None] * linearization.size
+    dot_masks: list[Mask | None] = [None] * linearization.size
+    for position, seed in seeds.items():
+        dot[position], dot_masks[position] = seed, masks.get(position)
     try:
-        for primitive, parents, kept, params, place, out in linearization.rows:
+        for row in linearization.rows:
+            primitive, parents, kept, params, place, out = row
             if recording:
                 context.place = place
+            if primitive.multiple:
+                dots, masks_of_dots = _push_several(row, batch, dot, dot_masks, recording)
+                for position, t, mask in zip(out, dots, masks_of_dots, strict=False):
+                    dot[position], dot_masks[position] = t, mask
+                continue
+            total, mask = None, None
             if primitive.jvp is not None:
                 total = _push_jointly(primitive, parents, kept, params, batch, dot)
-                if primitive.multiple:
-                    for position, t in zip(out, total or (), strict=False):
-                        dot[position] = t
-                    continue
+                if total is not None and (mask := _mask_of_joint(row, dot, dot_masks, sparing)) is not None:
+                    total = total if sparing and primitive in LINEAR else only(mask, total)
             else:
-                total = None
-                for k, parent in enumerate(parents):
-                    t = dot[parent] if parent >= 0 else None
-                    rule = None if t is None else primitive.partial(k)
-                    if rule is None:
+                has_pole = primitive.elementwise and primitive.domain is not None
+                for k, parent, c in _partials_of(row, sparing):
+                    if dot[parent] is None:
                         continue
-                    c = rule(*kept, **params) if params else rule(*kept)
-                    if c is None:
-                        continue
-                    if isinstance(c, LocalJacobian):
-                        part = c.push(t, batch) if undetermined is None else _push_or_nan(c, t, batch, undetermined)
-                    else:
-                        part = push_diagonal(c, t, kept[k + 1].shape, kept[0].shape, batch, product)
+                    push = _push_diagonal_carefully if primitive.elementwise else _push_structure_carefully
+                    part, its_mask = push(row, k, c, dot[parent], dot_masks[parent], tangents)
+                    if has_pole or parent in tangents.wild:
+                        tangents.wild.add(out)
+                    mask = its_mask if total is None else either(mask, its_mask)
                     total = part if total is None else total + part
-            dot[out] = _as_real(total, kept[0]) if with_complex else total
+            if not sparing and is_nowhere(mask):
+                total = mask = None
+            dot[out] = _as_real(total, kept[0]) if linearization.with_complex else total
+            dot_masks[out] = mask
     finally:
         context.place = before
+    return dot, dot_masks
+
+
+class _Pushing(NamedTuple):
+    """How tangents are pushed carefully; `wild` are positions whose tangents may be infinite at other points."""
+
+    batch: int
+    sparing: bool
+    undetermined: list[DegenerateError] | None
+    wild: set[int]
+
+
+def _push_structure_carefully(
+    row: Row, k: int, c: LocalJacobian, t: Any, mask: Mask | None, how: _Pushing
+) -> tuple[Any, Mask | None]:
+    """Push the tangent of an operand through a local Jacobian, where anything contributes."""
+    part = c.push(t, how.batch) if how.undetermined is None else _push_or_nan(c, t, how.batch, how.undetermined)
+    if mask is None and how.sparing:
+        return part, None
+    mask = pushed(c, mask, _is_constant(row[1], k))
+    return part if how.sparing and c.moves else only(mask, part), mask
+
+
+def _push_diagonal_carefully(
+    row: Row, k: int, c: Any, t: Any, mask: Mask | None, how: _Pushing
+) -> tuple[Any, Mask | None]:
+    """Multiply the tangent of an operand of an elementwise function by a partial, where anything contributes."""
+    kept, batch, sparing = row[2], how.batch, how.sparing
+    shape, out_shape = kept[k + 1].shape, kept[0].shape
+    choice = chosen(row, k, sparing and row[0] is not where)
+    mask = both(broadcast(mask, shape, out_shape), choice)
+    part = c.push(t, batch) if type(c) is RealLinear else push_diagonal(c, t, shape, out_shape, batch)
+    return only(mask, part) if not sparing or _is_masked(row, c, choice, row[1][k] in how.wild) else part, mask
+
+
+def _is_masked(row: Row, c: Any, choice: Mask | None, wild: bool) -> bool:
+    """Return whether a Program needs a line for the mask of a product, which may be infinite at other points."""
+    if choice is not None:
+        return wild or row[0] is where or row[0] is multiply
+    return type(c) not in _NUMBERS and not (type(c) in _MULTIPLIERS and bool(np.all(np.isfinite(c))))
+
+
+def _is_constant(parents: Sequence[int], k: int) -> bool:
+    """Return whether the other factor of a product of matrices is a constant."""
+    return len(parents) == 2 and parents[1 - k] < 0
+
+
+def _mask_of_joint(row: Row, dot: Sequence[Any], dot_masks: Sequence[Mask | None], sparing: bool) -> Mask | None:
+    """Return the mask of what a line makes of the tangents of all its operands."""
+    parents, kept = row[1], row[2]
+    tangents = [dot[parent] if parent >= 0 else None for parent in parents]
+    masks = [dot_masks[parent] if parent >= 0 else None for parent in parents]
+    if sparing and all(mask is None for mask in masks):
+        return None
+    if row[0] in LINEAR:
+        return joined(row, tangents, masks)
+    moving = [k for k, t in enumerate(tangents) if t is not None]
+    return mixed([masks[k] for k in moving], [np.shape(kept[k + 1]) for k in moving], kept[0].shape)
+
+
+def _push_several(
+    row: Row, batch: int, dot: Sequence[Any], dot_masks: Sequence[Mask | None], recording: bool
+) -> tuple[Sequence[Any], Sequence[Mask | None]]:
+    """Push the tangents of all operands of a line through it, to all its results."""
+    primitive, parents, kept, params, _, out = row
+    tangents = [dot[parent] if parent >= 0 else None for parent in parents]
+    nothing = [None] * len(out)
+    if all(t is None for t in tangents):
+        return nothing, nothing
+    if recording:
+        return primitive.jvp(tangents, kept[1:], batch, **params), nothing  # type: ignore[misc]
+    masks = [dot_masks[parent] if parent >= 0 else None for parent in parents]
+    return primitive.jvp(tangents, kept[1:], batch, masks=masks, **params)  # type: ignore[misc, no-any-return]
+
+
+def _forward_where_determined(
+    linearization: Linearization, seeds: Mapping[int, Array], masks: Mapping[int, Mask], batch: int
+) -> list[Array | None]:
+    """Push tangents through lines whose derivatives may not exist where no result reads them, as in svd(A)[1]."""
+    undetermined: list[DegenerateError] = []
+    dot, _ = _forward_carefully(linearization, seeds, masks, batch, False, undetermined)
+    if not is_finite([dot[position] for position in linearization.outputs if position >= 0]):
+        raise undetermined[0] from None
     return dot
 
 
@@ -190,18 +362,43 @@ def _as_real(derivative: Array | None, value: Array) -> Array | None:
 
 
 def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: int, careful: bool) -> list[Array | None]:
-    context = current_context()
-    before = context.place
-    adjoints = Adjoints(linearization.size, batch, bool(context.tapes))
+    if careful:
+        return _reverse_carefully(linearization, seeds, _masks_of(seeds), batch)[0]
+    if current_context().tapes:
+        return _reverse_carefully(linearization, seeds, {}, batch, sparing=True)[0]
+    adjoints = Adjoints(linearization.size, batch)
     for position, seed in seeds.items():
         adjoints.totals[position] = seed
+    if batch or linearization.with_complex:
+        _sweep_back(linearization, adjoints)
+    else:
+        _sweep_back_plainly(linearization, adjoints)
+    return _of_inputs(linearization, adjoints)
+
+
+def _reverse_carefully(
+    linearization: Linearization,
+    seeds: Mapping[int, Array],
+    masks: Mapping[int, Mask],
+    batch: int,
+    sparing: bool = False,
+) -> tuple[list[Array | None], list[Mask | None]]:
+    context = current_context()
+    before = context.place
+    adjoints = MaskedAdjoints(linearization.size, batch, bool(context.tapes), sparing)
+    for position, seed in seeds.items():
+        adjoints.totals[position] = seed
+    adjoints.masks.update(masks)
     try:
-        if adjoints.recorded or careful or batch or linearization.with_complex:
-            _sweep_back(linearization, adjoints, careful)
-        else:
-            _sweep_back_plainly(linearization, adjoints)
+        _sweep_back_carefully(linearization, adjoints)
     finally:
         context.place = before
+    bars = _of_inputs(linearization, adjoints)
+    return bars, [adjoints.masks.get(position) for position in range(len(bars))]
+
+
+def _of_inputs(linearization: Linearization, adjoints: Adjoints) -> list[Array | None]:
+    """Return the adjoints of the independent variables."""
     count = len(linearization.inputs)
     for position in [position for position in adjoints.pieces if position < count]:
         adjoints.put_together(position)
@@ -268,14 +465,12 @@ def _sweep_back_plainly(linearization: Linearization, adjoints: Adjoints) -> Non
 
 
 @_pulls_rows
-def _sweep_back(linearization: Linearization, adjoints: Adjoints, careful: bool) -> None:
-    """Sweep back over any values: also traced or complex values, with blocks of seeds, or carefully."""
-    context, with_complex = current_context(), linearization.with_complex
+def _sweep_back(linearization: Linearization, adjoints: Adjoints) -> None:
+    """Sweep back over any plain values: also complex ones, and with blocks of seeds."""
+    with_complex = linearization.with_complex
     for row in reversed(linearization.rows):
-        primitive, parents, kept, params, place, out = row
+        primitive, parents, kept, params, _, out = row
         if primitive.multiple:
-            if adjoints.recorded:
-                context.place = place
             _pull_several(row, adjoints)
             continue
         if out in adjoints.pieces:
@@ -284,13 +479,117 @@ def _sweep_back(linearization: Linearization, adjoints: Adjoints, careful: bool)
             continue
         if primitive is getitem and len(parents) == 1:
             adjoints.add_piece(parents[0], params["index"], adjoints.take(out), kept[1].shape)
+        elif primitive.elementwise:
+            _pull_diagonals(row, adjoints, with_complex)
+        else:
+            _pull_structures(row, adjoints.take(out), adjoints, with_complex)
+
+
+@_pulls_rows
+def _sweep_back_carefully(linearization: Linearization, adjoints: MaskedAdjoints) -> None:
+    """Sweep back with masks: over traced values too, which writes the sweep down."""
+    context, with_complex = current_context(), linearization.with_complex
+    for row in reversed(linearization.rows):
+        primitive, parents, kept, params, place, out = row
+        if primitive.multiple:
+            if adjoints.recorded:
+                context.place = place
+            _pull_several_carefully(row, adjoints)
+            continue
+        g, mask = adjoints.take_masked(out)
+        if g is None:
+            continue
+        if primitive is getitem and len(parents) == 1:
+            adjoints.add_masked_piece(parents[0], params["index"], g, kept[1].shape, mask)
             continue
         if adjoints.recorded:
             context.place = place
-        if primitive.elementwise:
-            _pull_diagonals(row, adjoints, careful, with_complex)
+        wild = out in adjoints.wild or (primitive.elementwise and primitive.domain is not None)
+        pull = _pull_diagonal_carefully if primitive.elementwise else _pull_structure_carefully
+        for k, parent, c in _partials_of(row, adjoints.sparing):
+            if wild:
+                adjoints.wild.add(parent)
+            if type(c) is Select:
+                adjoints.add_masked_piece(parent, c.index, g, c.in_shape, mask)
+                continue
+            part, its_mask = pull(row, k, c, g, mask, adjoints)
+            adjoints.add_masked(parent, _as_real(part, kept[k + 1]) if with_complex else part, its_mask)
+
+
+def _pull_structure_carefully(
+    row: Row, k: int, c: LocalJacobian, g: Any, mask: Mask | None, adjoints: MaskedAdjoints
+) -> tuple[Any, Mask | None]:
+    """Pull the adjoint of a line's result through a local Jacobian, where anything contributes."""
+    part = c.pull(g, adjoints.batch)
+    if mask is None and adjoints.sparing:
+        return part, None
+    mask = pulled(c, mask, _is_constant(row[1], k))
+    return part if adjoints.sparing and c.moves else only(mask, part), mask
+
+
+def _partials_of(row: Row, sparing: bool) -> Iterator[tuple[int, int, Any]]:
+    """Yield the local Jacobians of a line: the number of the operand, its position, and the partial.
+
+    In a Program the branches of ``where`` are masked, which takes one line, instead of multiplied by ones and zeros;
+    so is the other factor of a computed mask.
+    """
+    primitive, parents, kept, params, _, _ = row
+    if sparing and primitive is where:
+        yield from ((k, parent, 1) for k, parent in enumerate(parents) if k and parent >= 0)
+        return
+    shared = None if primitive.shared_partials is None else primitive.shared_partials(*kept, **params)
+    for k, parent in enumerate(parents):
+        if parent < 0:
+            continue
+        if shared is not None:
+            c = shared[k]
+        elif sparing and primitive is multiply and chosen(row, k, True) is not None:
+            c = 1
         else:
-            _pull_structures(row, adjoints.take(out), adjoints, with_complex)
+            rule = primitive.partial(k)
+            c = None if rule is None else rule(*kept, **params)
+        if c is not None:
+            yield k, parent, c
+
+
+def _pull_diagonal_carefully(
+    row: Row, k: int, c: Any, g: Any, mask: Mask | None, adjoints: MaskedAdjoints
+) -> tuple[Any, Mask | None]:
+    """Multiply the adjoint of the result of an elementwise function by a partial, where anything contributes.
+
+    In a Program a line is written for that only where the product may be infinite.
+    """
+    kept, batch, sparing = row[2], adjoints.batch, adjoints.sparing
+    shape, out_shape = kept[k + 1].shape, kept[0].shape
+    choice = chosen(row, k, sparing and row[0] is not where)
+    mask = both(mask, choice)
+    if type(c) is RealLinear:
+        mask = summed(mask, shape, out_shape)
+        return only(mask, c.pull(g, batch)), mask
+    part = scale(c, g)
+    if not sparing or _is_masked(row, c, choice, row[5] in adjoints.wild):
+        part = only(mask, part)
+    if batch or part.shape != shape:
+        part = pull_diagonal(1, part, shape, batch)
+    return part, summed(mask, shape, out_shape)
+
+
+def _pull_several_carefully(row: Row, adjoints: MaskedAdjoints) -> None:
+    """Pull the adjoints of a line's several results back to its operands."""
+    primitive, parents, kept, params, _, out = row
+    pairs = [adjoints.take_masked(position) for position in out]
+    bars, masks = [g for g, _ in pairs], [mask for _, mask in pairs]
+    if all(g is None for g in bars):
+        return
+    wanted = [parent >= 0 for parent in parents]
+    if adjoints.recorded:
+        parts = primitive.vjp(bars, kept[1:], adjoints.batch, wanted, **params)  # type: ignore[misc]
+        their_masks = [None] * len(parts)
+    else:
+        parts, their_masks = primitive.vjp(bars, kept[1:], adjoints.batch, wanted, masks=masks, **params)  # type: ignore[misc]
+    for parent, part, mask in zip(parents, parts, their_masks, strict=True):
+        if parent >= 0 and part is not None:
+            adjoints.add_masked(parent, part, mask)
 
 
 def _pull_several(row: Row, adjoints: Adjoints) -> None:
@@ -314,12 +613,12 @@ def _pull_jointly(row: Row, bars: list[Any], adjoints: Adjoints) -> None:
                 adjoints.add(parent, part)
 
 
-def _pull_diagonals(row: Row, adjoints: Adjoints, careful: bool = False, with_complex: bool = False) -> None:
+def _pull_diagonals(row: Row, adjoints: Adjoints, with_complex: bool = False) -> None:
     """Multiply the adjoint of the result of an elementwise function by its partials."""
     primitive, parents, kept, params, _, out = row
     partials, batch = primitive.partials, adjoints.batch
     g: Any = adjoints.take(out)
-    large = type(g) is ndarray and g.size > LARGE and not (adjoints.recorded or careful)
+    large = type(g) is ndarray and g.size > LARGE
     for k, parent in enumerate(parents):
         rule = partials[k] if parent >= 0 and k < len(partials) else None
         if rule is None:
@@ -334,7 +633,7 @@ def _pull_diagonals(row: Row, adjoints: Adjoints, careful: bool = False, with_co
         elif large and kind in _MULTIPLIERS:
             part = _multiply_large(c, g, shape, batch, parents[k + 1 :])
         else:
-            part = product_of_nonzeros(c, g) if careful else scale(c, g)
+            part = scale(c, g)
         if batch or part.shape != shape:
             part = pull_diagonal(1, part, shape, batch)
         adjoints.add(parent, _as_real(part, kept[k + 1]) if with_complex else part, fresh)

@@ -15,7 +15,6 @@ where its operands are and whether anything that is differentiated reaches it.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -54,17 +53,12 @@ class Body:
     """
 
     __slots__ = (
-        "_careful", "_form", "_kernels", "_met", "_record_careful", "_reverses", "_run", "_tables", "_tangents",
-        "_unrolled", "program",
-        "sample",
+        "_form", "_kernels", "_met", "_reverses", "_run", "_tables", "_tangents", "_unrolled", "program", "sample",
     )  # fmt: skip
 
-    def __init__(
-        self, program: Program, sample: Sequence[Any], record_careful: Callable[[], Body] | None = None
-    ) -> None:
+    def __init__(self, program: Program, sample: Sequence[Any]) -> None:
         self.program, self.sample = program, tuple(sample)
         self._run: Callable[..., tuple[Any, ...]] | None = None
-        self._record_careful, self._careful = record_careful, None  # type: tuple[Any, Body | None]
         self._unrolled: Program | None = None
         self._form: Form | None = None
         self._met = False
@@ -74,7 +68,7 @@ class Body:
         self._reverses: dict[Any, Program] = {}
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return self.program, self.sample, self._record_careful
+        return self.program, self.sample
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.__init__(*state)  # type: ignore[misc]
@@ -108,15 +102,6 @@ class Body:
                 form.run = Script(self.unrolled)
             self._run = form.run.of(self.unrolled)
         return self._run
-
-    @property
-    def careful(self) -> Body:
-        """The same Program with products in which zero times infinity is zero; itself if it has none."""
-        if self._record_careful is None:
-            return self
-        if self._careful is None:
-            self._careful = self._record_careful()
-        return self._careful
 
     def reaches(self, active: tuple[bool, ...]) -> tuple[bool, ...]:
         """Return which results depend, by derivatives, on the arguments that are `active`."""
@@ -184,10 +169,15 @@ class Body:
         """
         key = (active, wanted, tuple(takes), tuple(gives), batch)
         if key not in self._tangents:
-            alone = Body(self.program, self.sample)  # or else the two would hold each other
-            record_tangent = functools.partial(_tangent, alone, active, takes, gives, batch)
-            body = self._tangents[key] = record_tangent(False)
-            body._record_careful = functools.partial(record_tangent, True)
+            leading = () if batch is None else (batch,)
+            sample = [
+                self.sample[k]
+                if what == "x"
+                else as_value(np.ones(leading + np.shape(self.sample[k]), self.sample[k].dtype))
+                for what, k in takes
+            ]
+            program = tangent_program(self.program, self.sample, active, takes, gives, batch)
+            self._tangents[key] = Body(program, sample)
         return self._tangents[key]
 
     def reverse(self, given: tuple[bool, ...], wanted: tuple[bool, ...]) -> Program:
@@ -204,18 +194,6 @@ class Body:
 def is_few(steps: int | None) -> bool:
     """Return whether a loop makes too few steps for its sweeps to be written down at first sight."""
     return steps is not None and steps <= FEW
-
-
-def _tangent(
-    body: Body, active: Sequence[bool], takes: Sequence[Slot], gives: Sequence[Slot], batch: int | None, careful: bool
-) -> Body:
-    """Return a Program with its tangents, and a sample for it."""
-    leading = () if batch is None else (batch,)
-    sample = [
-        body.sample[k] if what == "x" else as_value(np.ones(leading + np.shape(body.sample[k]), body.sample[k].dtype))
-        for what, k in takes
-    ]
-    return Body(tangent_program(body.program, body.sample, active, takes, gives, batch, careful), sample)
 
 
 class _Table:

@@ -17,7 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wengert.accumulation.sweeps import forward, reverse
+from wengert.accumulation.masks import Mask as Where
+from wengert.accumulation.masks import as_numbers
+from wengert.accumulation.sweeps import is_finite, sweep_carefully, sweep_once
 from wengert.compilation.linearized import Pieces
 from wengert.control.backward import ReverseOf, ReverseSweep
 from wengert.control.bodies import Body, is_few
@@ -48,6 +50,21 @@ class Run:
     def vjp(self, bars: Sequence[Any], batch: int, wanted: Mask) -> list[Any]:
         """Carry adjoints of the results (None where zero) back: one for each operand that is wanted, else None."""
         raise NotImplementedError
+
+    def sweep_steps(self, seeds: Sequence[Any], batch: int, wanted: Mask | None, sweeps: StepSweeps) -> list[Any]:
+        """Carry tangents forward, or adjoints back to the operands that are `wanted`, by these sweeps of the steps."""
+        raise NotImplementedError
+
+    def carefully(
+        self, seeds: Sequence[Any], masks: Sequence[Where | None], batch: int, wanted: Mask | None = None
+    ) -> tuple[list[Any], list[Where | None]]:
+        """Carry tangents (or adjoints, to the operands that are `wanted`) with their masks."""
+        blocks = [None if t is None else with_mask(t, mask, batch) for t, mask in zip(seeds, masks, strict=True)]
+        swept = [(None, None) if t is None else without_mask(t) for t in self.sweep_steps(blocks, 1, wanted, _CAREFUL)]
+        return [t if t is None or batch else t[0] for t, _ in swept], [
+            mask if mask is None or batch else Where(lambda mask=mask: None if mask() is None else mask()[0])  # type: ignore[misc]
+            for _, mask in swept
+        ]
 
     def programs(self) -> Iterator[tuple[str, Program, Values]]:
         """Go through the Programs that are run: what each is, in words, and the values of its arguments."""
@@ -103,9 +120,7 @@ class StepSweeps:
             if self.fast and (tangents := self._by_kernel(True, residuals, dots, consts, batch)) is not None:
                 return tangents
             residuals = residuals[0].linearization(residuals, consts)
-        seeds = {k: t for k, t in enumerate(dots) if t is not None}
-        swept = forward(residuals, seeds, batch)  # type: ignore[arg-type]
-        return [None if position < 0 else swept[position] for position in residuals.outputs]  # type: ignore[union-attr]
+        return self.push(residuals, dots, batch)  # type: ignore[arg-type]
 
     def vjp(self, residuals: Residuals, bars: Sequence[Any], consts: Values, own: int, batch: int) -> list[Any]:
         """Return the adjoints of a step's arguments, from those of its results."""
@@ -115,7 +130,53 @@ class StepSweeps:
             if self.fast and (adjoints := self._by_kernel(False, residuals, bars, consts, batch)) is not None:
                 return adjoints
             residuals = residuals[0].linearization(residuals, consts)
-        return reverse(residuals, by_position(residuals.outputs, bars), batch)  # type: ignore[union-attr, arg-type]
+        return self.pull(residuals, bars, batch)  # type: ignore[arg-type]
+
+    def push(self, linearization: Linearization, dots: Sequence[Any], batch: int) -> list[Any]:
+        """Push tangents through a step line by line."""
+        swept = sweep_once(linearization, by_position(range(len(dots)), dots), batch, back=False)
+        return [None if position < 0 else swept[position] for position in linearization.outputs]
+
+    def pull(self, linearization: Linearization, bars: Sequence[Any], batch: int) -> list[Any]:
+        """Pull adjoints through a step line by line."""
+        return sweep_once(linearization, by_position(linearization.outputs, bars), batch, back=True)
+
+
+class _CarefulSweeps(StepSweeps):
+    """The sweeps of the steps with masks: each block has one more for each seed, of where anything contributes."""
+
+    __slots__ = ()
+
+    def push(self, linearization: Linearization, dots: Sequence[Any], batch: int) -> list[Any]:
+        swept = self._sweep(linearization, by_position(range(len(dots)), dots), back=False)
+        return [None if position < 0 else swept[position] for position in linearization.outputs]
+
+    def pull(self, linearization: Linearization, bars: Sequence[Any], batch: int) -> list[Any]:
+        return self._sweep(linearization, by_position(linearization.outputs, bars), back=True)
+
+    def _sweep(self, linearization: Linearization, blocks: dict[int, Any], back: bool) -> list[Any]:
+        pairs = {position: without_mask(block) for position, block in blocks.items()}
+        seeds = {position: seed for position, (seed, _) in pairs.items()}
+        masks = {position: mask for position, (_, mask) in pairs.items() if mask is not None}
+        swept = sweep_carefully(linearization, seeds, masks, 1, back)
+        return [None if t is None else with_mask(t, mask, 1) for t, mask in zip(*swept, strict=True)]
+
+
+_CAREFUL = _CarefulSweeps(False)
+
+
+def with_mask(t: Any, mask: Where | None, batch: int) -> Any:
+    """Return a tangent or adjoint as a block, with its mask as as many more, of ones and zeros."""
+    values = t if batch else t[None]
+    ones = as_numbers(mask, t.shape[batch:])
+    return np.concatenate([values, np.broadcast_to(ones, values.shape)]).astype(t.dtype, copy=False)
+
+
+def without_mask(block: Any) -> tuple[Any, Where | None]:
+    """Split such a block into the values and their mask."""
+    half = len(block) // 2
+    there = block[half:] != 0
+    return block[:half], None if there.all() else Where(lambda: there)
 
 
 class Adjoints:
@@ -325,11 +386,7 @@ class LoopRun(Run):
         if active is not None:
             self.store = self._new_store(active)
             return self.first_sweep(self.store)
-        before = current_context().alarms
-        results = self.first_sweep(None)
-        if current_context().alarms > before and self._has_careful:
-            results = self._carefully().first_sweep(None)
-        return results
+        return self.first_sweep(None)
 
     def _new_store(self, active: Mask) -> Any:
         kept = self.loop.decide(self.operands, self._moving(active, self.loop.own + len(self.constants)))
@@ -425,39 +482,27 @@ class LoopRun(Run):
         return 0 if store is None else store.most * (PLACE + int(state))
 
     def jvp(self, tangents: Sequence[Any], batch: int) -> list[Any]:
-        active = tuple(t is not None for t in tangents)
-        return self._swept(lambda run, sweeps: run._jvp(tangents, batch, active, sweeps))
+        return self._swept(tangents, batch, None)
 
     def vjp(self, bars: Sequence[Any], batch: int, wanted: Mask) -> list[Any]:
-        return self._swept(lambda run, sweeps: run._vjp(bars, batch, wanted, sweeps))
+        return self._swept(bars, batch, wanted)
 
-    def _swept(self, sweep: Callable[[LoopRun, StepSweeps], list[Any]]) -> list[Any]:
-        """Sweep by kernels; where that meets an infinity or NaN, line by line; and at last with careful bodies."""
+    def _swept(self, seeds: Sequence[Any], batch: int, wanted: Mask | None) -> list[Any]:
+        """Sweep by kernels; where that meets an infinity or NaN, line by line, which names the user's line."""
         context = current_context()
-        before = context.alarms
-        swept: list[Any] | None = None
-        if not before:
+        if not context.alarms:
             sweeps = StepSweeps(True)
             muted, context.muted = context.muted, True
             try:
-                swept = sweep(self, sweeps)
+                swept = self.sweep_steps(seeds, batch, wanted, sweeps)
             finally:
                 context.muted = muted
-            if context.alarms and sweeps.by_kernels:
-                swept = None
-        if swept is None:
-            swept = sweep(self, StepSweeps(False))
-        if context.alarms > before and self._has_careful:
-            return sweep(self._carefully(), StepSweeps(False))
-        return swept
+            if not (context.alarms and sweeps.by_kernels):
+                return swept
+        return self.sweep_steps(seeds, batch, wanted, StepSweeps(False))
 
-    @property
-    def _has_careful(self) -> bool:
-        return self.bodies[0].careful is not self.bodies[0]
-
-    def _carefully(self) -> LoopRun:
-        """Return a run of the same loop with bodies in which zero times infinity is zero."""
-        return LoopRun(self.loop, self.operands, [body.careful for body in self.bodies])
+    def sweep_steps(self, seeds: Sequence[Any], batch: int, wanted: Mask | None, sweeps: StepSweeps) -> list[Any]:
+        return self._jvp(seeds, batch, sweeps) if wanted is None else self._vjp(seeds, batch, wanted, sweeps)
 
     def _stored(self, active: Mask) -> Any:
         """Return the store, if it has what is asked for; or else a new one, from a first sweep."""
@@ -483,8 +528,9 @@ class LoopRun(Run):
             s += 1
         self.count = s
 
-    def _jvp(self, tangents: Sequence[Any], batch: int, active: Mask, sweeps: StepSweeps) -> list[Any]:
+    def _jvp(self, tangents: Sequence[Any], batch: int, sweeps: StepSweeps) -> list[Any]:
         loop, carried = self.loop, self.carried
+        active = tuple(t is not None for t in tangents)
         consts = tuple(self.constants)
         const_dots, carry_dots, xs_dots = loop.split(tangents)
         first = loop.own - loop.sliced
@@ -539,9 +585,7 @@ class BranchRun(Run):
             self.linearization = self._linearize(active)
             return tuple(self.linearization.values)
         body, values = self.held.choose(self.operands)
-        before = current_context().alarms
-        results = body(*values)
-        return body.careful(*values) if current_context().alarms > before and body.careful is not body else results
+        return body(*values)
 
     def programs(self) -> Iterator[tuple[str, Program, Values]]:
         held = self.held
@@ -553,20 +597,19 @@ class BranchRun(Run):
         if self.linearization is not None:
             return self.linearization
         body, values = self.held.choose(self.operands)
-        if current_context().alarms:
-            body = body.careful
         return body.linearize(values, active[self.held.leading :])
 
     def jvp(self, tangents: Sequence[Any], batch: int) -> list[Any]:
-        linearization = self._linearize(tuple(t is not None for t in tangents))
-        dots = tangents[self.held.leading :]
-        swept = forward(linearization, {k: t for k, t in enumerate(dots) if t is not None}, batch)
-        return [None if position < 0 else swept[position] for position in linearization.outputs]
+        return self.sweep_steps(tangents, batch, None, StepSweeps(False))
 
     def vjp(self, bars: Sequence[Any], batch: int, wanted: Mask) -> list[Any]:
-        linearization = self._linearize(wanted)
-        swept = reverse(linearization, by_position(linearization.outputs, bars), batch)
-        adjoints = [*[None] * self.held.leading, *swept]
+        return self.sweep_steps(bars, batch, wanted, StepSweeps(False))
+
+    def sweep_steps(self, seeds: Sequence[Any], batch: int, wanted: Mask | None, sweeps: StepSweeps) -> list[Any]:
+        if wanted is None:
+            linearization = self._linearize(tuple(t is not None for t in seeds))
+            return sweeps.push(linearization, seeds[self.held.leading :], batch)
+        adjoints = [*[None] * self.held.leading, *sweeps.pull(self._linearize(wanted), seeds, batch)]
         return [g if on else None for g, on in zip(adjoints, wanted, strict=True)]
 
     def kept_bytes(self) -> int:
@@ -588,6 +631,8 @@ class ReverseRun(Run):
     def evaluate(self, active: Mask | None = None) -> Values:
         xs, bars = self.held.split(self.operands)
         adjoints = self.inner.vjp(bars, 0, self.held.wanted)
+        if current_context().alarms and not is_finite(adjoints):
+            adjoints, _ = self.inner.carefully(bars, [None] * len(bars), 0, self.held.wanted)
         return tuple(
             as_value(np.zeros(np.shape(x), x.dtype)) if g is None else g
             for x, g, on in zip(map(as_value, xs), adjoints, self.held.wanted, strict=True)

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert.accumulation.masks import Mask as Where
 from wengert.control.backward import ReverseOf, Tangent, tangent_of
 from wengert.control.execution import ReverseRun, Run, run_of
 from wengert.control.holding import Holding, Mask, Values
@@ -31,6 +32,7 @@ from wengert.program import Line, Primitive, Recordable, as_value
 from wengert.tracing import innermost, record_results, settled
 
 Array = Any
+Masks = Sequence[Where | None]
 
 
 class HigherOrder(Primitive):
@@ -108,12 +110,20 @@ def write(run: Run, held: Holding, operands: Sequence[Any], results: Sequence[An
 # ---- Derivatives ----
 
 
-def _jvp(tangents: Sequence[Any], operands: Sequence[Any], batch: int, held: Holding, run: Run | None = None) -> Any:
-    """Carry tangents through a line: by its run, or by the line of its tangent."""
+def _jvp(
+    tangents: Sequence[Any], operands: Sequence[Any], batch: int, held: Holding, run: Run | None = None,
+    masks: Masks | None = None,
+) -> Any:  # fmt: skip
+    """Carry tangents through a line: by its run, or by the line of its tangent.
+
+    With masks, where anything contributes to them, it is done carefully, and masks are returned with the tangents.
+    """
     if isinstance(held, ReverseOf):
-        return _jvp_of_reverse(tangents, operands, batch, held)
+        dots = _jvp_of_reverse(tangents, operands, batch, held, masks is not None)
+        return dots if masks is None else (dots, [None] * len(dots))
     if not is_traced([*tangents, *operands]):
-        return (run or run_of(held, operands)).jvp(tangents, batch)
+        run = run or run_of(held, operands)
+        return run.jvp(tangents, batch) if masks is None else run.carefully(tangents, masks, batch)
     size = next(t for t in tangents if t is not None).shape[0] if batch else None
     active = tuple(t is not None for t in tangents)
     tangent = tangent_of(held, active, size)
@@ -123,21 +133,24 @@ def _jvp(tangents: Sequence[Any], operands: Sequence[Any], batch: int, held: Hol
 
 def _vjp(
     bars: Sequence[Any], operands: Sequence[Any], batch: int, wanted: Sequence[bool], held: Holding,
-    run: Run | None = None,
-) -> list[Any]:  # fmt: skip
-    """Carry adjoints back through a line: by its run, or by the line of its reverse."""
+    run: Run | None = None, masks: Masks | None = None,
+) -> Any:  # fmt: skip
+    """Carry adjoints back through a line: by its run, or by the line of its reverse; with masks, as `_jvp`."""
     asked = tuple(on and x.dtype.kind in "fc" for on, x in zip(wanted, map(as_value, operands), strict=True))
+    nothing: list[Any] = [None] * len(operands)
     if not any(asked):
-        return [None] * len(operands)
+        return nothing if masks is None else (nothing, nothing)
     if isinstance(held, ReverseOf):
-        return _vjp_of_reverse(bars, operands, batch, asked, held)
+        adjoints = _vjp_of_reverse(bars, operands, batch, asked, held, masks is not None)
+        return adjoints if masks is None else (adjoints, nothing)
     if not is_traced([*bars, *operands]):
-        return (run or run_of(held, operands)).vjp(bars, batch, asked)
+        run = run or run_of(held, operands)
+        return run.vjp(bars, batch, asked) if masks is None else run.carefully(bars, masks, batch, asked)
     if batch:
         return one_by_one(lambda *one: _vjp(one, operands, 0, wanted, held, run), bars)
     reverse = ReverseOf(held, tuple(g is not None for g in bars), asked)  # type: ignore[arg-type]
-    adjoints = iter(call(reverse, [*operands, *(g for g in bars if g is not None)], run))
-    return [next(adjoints) if on else None for on in asked]
+    back = iter(call(reverse, [*operands, *(g for g in bars if g is not None)], run))
+    return [next(back) if on else None for on in asked]
 
 
 def one_by_one(work: Callable[..., Sequence[Any]], blocks: Sequence[Any]) -> list[Any]:
@@ -147,28 +160,30 @@ def one_by_one(work: Callable[..., Sequence[Any]], blocks: Sequence[Any]) -> lis
     return [None if column[0] is None else np.stack(column) for column in zip(*rows, strict=True)]
 
 
-def _jvp_of_reverse(tangents: Sequence[Any], operands: Sequence[Any], batch: int, held: ReverseOf) -> list[Any]:
+def _jvp_of_reverse(
+    tangents: Sequence[Any], operands: Sequence[Any], batch: int, held: ReverseOf, careful: bool = False
+) -> list[Any]:
     """Carry tangents through a reverse sweep, on plain or traced values: by the reverse sweep over the tangent."""
     if batch:
-        return one_by_one(lambda *one: _jvp_of_reverse(one, operands, 0, held), tangents)
+        return one_by_one(lambda *one: _jvp_of_reverse(one, operands, 0, held, careful), tangents)
     xs, bars = held.split(operands)
     x_dots, bar_dots = held.split(tangents)
     if all(t is None for t in x_dots):  # it is linear in the adjoints
-        adjoints = _vjp(bar_dots, xs, 0, held.wanted, held.inner)
+        adjoints = _back(bar_dots, xs, held.wanted, held.inner, careful)
     else:
         tangent = tangent_of(held.inner, tuple(t is not None for t in x_dots), None)
         seeds = _seeds_of_tangents(tangent, bars)
         seeds.update((tangent.value(k), bar_dot) for k, bar_dot in enumerate(bar_dots) if bar_dot is not None)
-        adjoints = _back_through(tangent, xs, x_dots, seeds)
+        adjoints = _back_through(tangent, xs, x_dots, seeds, careful)
     return [g for g, on in zip(adjoints, held.wanted, strict=True) if on]
 
 
 def _vjp_of_reverse(
-    bars: Sequence[Any], operands: Sequence[Any], batch: int, wanted: Mask, held: ReverseOf
+    bars: Sequence[Any], operands: Sequence[Any], batch: int, wanted: Mask, held: ReverseOf, careful: bool = False
 ) -> list[Any]:
     """Carry adjoints back through a reverse sweep, on plain or traced values: by the tangent, and its reverse sweep."""
     if batch:
-        return one_by_one(lambda *one: _vjp_of_reverse(one, operands, 0, wanted, held), bars)
+        return one_by_one(lambda *one: _vjp_of_reverse(one, operands, 0, wanted, held, careful), bars)
     xs, given = held.split(operands)
     weights = iter(bars)
     x_dots = [next(weights) if on else None for on in held.wanted]
@@ -176,7 +191,7 @@ def _vjp_of_reverse(
     of_xs, of_bars = held.split(wanted)
     adjoints: list[Any] = [None] * len(xs)
     if any(of_xs):
-        back = _back_through(tangent, xs, x_dots, _seeds_of_tangents(tangent, given))
+        back = _back_through(tangent, xs, x_dots, _seeds_of_tangents(tangent, given), careful)
         adjoints = [g if on else None for g, on in zip(back, of_xs, strict=True)]
     dots: list[Any] = [None] * len(given)
     if any(of_bars):
@@ -190,10 +205,21 @@ def _seeds_of_tangents(tangent: Tangent, bars: Sequence[Any]) -> dict[int, Any]:
     return {place: bar for place, bar in places if place is not None and bar is not None}
 
 
-def _back_through(tangent: Tangent, xs: Sequence[Any], x_dots: Sequence[Any], seeds: dict[int, Any]) -> list[Any]:
+def _back(
+    bars: Sequence[Any], operands: Sequence[Any], wanted: Sequence[bool], held: Holding, careful: bool
+) -> list[Any]:
+    """Carry adjoints back through a line, carefully on request."""
+    if not careful:
+        return _vjp(bars, operands, 0, wanted, held)  # type: ignore[no-any-return]
+    return _vjp(bars, operands, 0, wanted, held, masks=[None] * len(bars))[0]  # type: ignore[no-any-return]
+
+
+def _back_through(
+    tangent: Tangent, xs: Sequence[Any], x_dots: Sequence[Any], seeds: dict[int, Any], careful: bool
+) -> list[Any]:
     """Pull adjoints of the tangent's results, by their places, back to the operands of the line."""
     joined = tangent.join(xs, x_dots)
     bars = [seeds.get(n) for n in range(len(tangent.gives))]
     wanted = [k in tangent.operands for k in range(len(joined))]
-    adjoints = _vjp(bars, joined, 0, wanted, tangent.held)
+    adjoints = _back(bars, joined, wanted, tangent.held, careful)
     return [adjoints[place] for place in tangent.operands]

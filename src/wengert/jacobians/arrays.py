@@ -14,7 +14,7 @@ array([4., 6.])
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,27 +33,11 @@ def scale(c: Array, t: Array) -> Array:
     return t * c if type(c) is complex else c * t  # complex * float64 would be Python's, without a shape
 
 
-def product_of_nonzeros(c: Array, t: Array) -> Array:
-    """Multiply two arrays; the product is zero where a factor is zero, even if the other is infinite or NaN.
-
-    A factor is replaced only where it is infinite or NaN, since the product may be differentiated, and its derivative
-    is the other factor, at a zero too.
-
-    >>> float(product_of_nonzeros(np.array(np.inf), np.array(0.0)))
-    0.0
-    """
-    if type(c) is int:
-        return scale(c, t)
-    return np.where((t == 0) & ~np.isfinite(c), 0.0, c) * np.where((c == 0) & ~np.isfinite(t), 0.0, t)
-
-
-def push_diagonal(
-    c: Array, t: Array, in_shape: Shape, out_shape: Shape, batch: int, product: Callable[[Array, Array], Array] = scale
-) -> Array:
+def push_diagonal(c: Array, t: Array, in_shape: Shape, out_shape: Shape, batch: int) -> Array:
     """Multiply a tangent by a diagonal partial, broadcasting it as the line itself broadcast its operand."""
     if batch and len(in_shape) < len(out_shape):
         t = t.reshape(t.shape[:batch] + (1,) * (len(out_shape) - len(in_shape)) + in_shape)
-    pushed = product(c, t)
+    pushed = scale(c, t)
     full = t.shape[:batch] + out_shape
     return pushed if pushed.shape == full else np.broadcast_to(pushed, full)
 

@@ -52,6 +52,8 @@ class LocalJacobian:
     __slots__ = ("in_shape", "out_shape")
     in_shape: Shape
     out_shape: Shape
+    moves = False
+    """True if elements are only moved, chosen and added, so that every zero of the matrix is one of structure."""
 
     def push(self, t: Array, batch: int = 0) -> Array:
         """Carry a tangent (or, with ``batch=1``, a block of them) forward."""
@@ -158,6 +160,7 @@ class Zero(LocalJacobian):
     """``y_dot = 0``: no path leads from `x` to `y`."""
 
     __slots__ = ()
+    moves = True
 
     def __init__(self, in_shape: Shape, out_shape: Shape) -> None:
         self.in_shape, self.out_shape = in_shape, out_shape
@@ -180,6 +183,7 @@ class Select(LocalJacobian):
     """``y_dot = x_dot[index]``: rows of the identity."""
 
     __slots__ = ("index",)
+    moves = True
 
     def __init__(self, index: Any, in_shape: Shape, out_shape: Shape | None = None) -> None:
         self.index, self.in_shape = index, in_shape
@@ -206,6 +210,7 @@ class Place(LocalJacobian):
     """``y_dot[index] = x_dot``, zero elsewhere: the value in an assignment to part of an array, with broadcasting."""
 
     __slots__ = ("index",)
+    moves = True
 
     def __init__(self, index: Any, in_shape: Shape, out_shape: Shape) -> None:
         self.index, self.in_shape, self.out_shape = index, in_shape, out_shape
@@ -244,6 +249,7 @@ class Erase(LocalJacobian):
     """``y_dot = x_dot`` with zeros at `index`: the array in an assignment to part of it."""
 
     __slots__ = ("index",)
+    moves = True
 
     def __init__(self, index: Any, in_shape: Shape) -> None:
         self.index, self.in_shape, self.out_shape = index, in_shape, in_shape
@@ -297,6 +303,7 @@ class Sum(LocalJacobian):
     """``y_dot = x_dot.sum(axis)``: rows of ones.  Axes count from the end (negative)."""
 
     __slots__ = ("axis", "keepdims")
+    moves = True
 
     def __init__(self, in_shape: Shape, axis: Shape, keepdims: bool, out_shape: Shape | None = None) -> None:
         self.in_shape, self.axis, self.keepdims = in_shape, axis, keepdims
@@ -345,6 +352,7 @@ class Reshape(LocalJacobian):
     """``y_dot = x_dot.reshape(out_shape)``: the identity, folded differently."""
 
     __slots__ = ()
+    moves = True
 
     def __init__(self, in_shape: Shape, out_shape: Shape) -> None:
         self.in_shape, self.out_shape = in_shape, out_shape
@@ -367,6 +375,7 @@ class Permute(LocalJacobian):
     """``y_dot = x_dot.transpose(axes)``: a permutation of axes."""
 
     __slots__ = ("axes",)
+    moves = True
 
     def __init__(self, in_shape: Shape, axes: Shape, out_shape: Shape | None = None) -> None:
         self.in_shape, self.axes = in_shape, axes
@@ -501,7 +510,7 @@ class Dense(LocalJacobian):
 class Map(LocalJacobian):
     """A linear map given by its two actions, each a function of a block of arrays (leading axes free)."""
 
-    __slots__ = ("_counts", "_pull", "_push", "name")
+    __slots__ = ("_counts", "_pull", "_push", "moves", "name")
 
     def __init__(
         self,
@@ -511,8 +520,9 @@ class Map(LocalJacobian):
         pull: Callable[[Array], Array],
         counts: Counts | Callable[[], Counts] | None = None,
         name: str = "J",
+        moves: bool = False,
     ) -> None:
-        self.in_shape, self.out_shape = in_shape, out_shape
+        self.in_shape, self.out_shape, self.moves = in_shape, out_shape, moves
         self._push, self._pull, self._counts, self.name = push, pull, counts or {}, name
 
     def push(self, t: Array, batch: int = 0) -> Array:
@@ -541,6 +551,10 @@ class Transposed(LocalJacobian):
 
     def pull(self, g: Array, batch: int = 0) -> Array:
         return self.of.push(g, batch)
+
+    @property
+    def moves(self) -> bool:  # type: ignore[override]
+        return self.of.moves
 
     def counts(self) -> Counts:
         return self.of.counts()
@@ -571,6 +585,10 @@ class Composed(LocalJacobian):
 
     def pull(self, g: Array, batch: int = 0) -> Array:
         return self.inner.pull(self.outer.pull(g, batch), batch)
+
+    @property
+    def moves(self) -> bool:  # type: ignore[override]
+        return self.outer.moves and self.inner.moves
 
     @property
     def T(self) -> LocalJacobian:
@@ -606,6 +624,10 @@ class Added(LocalJacobian):
 
     def pull(self, g: Array, batch: int = 0) -> Array:
         return self.left.pull(g, batch) + self.right.pull(g, batch)
+
+    @property
+    def moves(self) -> bool:  # type: ignore[override]
+        return self.left.moves and self.right.moves
 
     @property
     def T(self) -> LocalJacobian:

@@ -70,7 +70,8 @@ class Primitive:
     than one argument after the other; `shared_partials` returns the partials with respect to all arguments, for
     primitives whose pulls share work.  If NumPy *promotes* operands to a common dtype, the rules take them promoted: in
     a byte ``a * a`` overflows.  `formula_rule` is False for a rule that inspects values, to refuse some of them or to
-    choose a method; a rule that is a formula is compiled once.
+    choose a method; a rule that is a formula is compiled once.  Of a function that chooses between its operands,
+    ``chosen[k]`` takes what a rule takes and returns where it has chosen the k-th.
     Three facets are for generated code: `inline` is the Python expression of a line, or a function of the line that
     returns it, or None for a call; `adds` takes the parameters of a line that adds its operands up in zeros, and
     returns the indices at which it does; `fresh` is True if the result is memory that nothing else shares.
@@ -85,6 +86,7 @@ class Primitive:
 
     __slots__ = (
         "adds",
+        "chosen",
         "compute",
         "counts",
         "domain",
@@ -133,6 +135,7 @@ class Primitive:
         inline: str | Callable[..., str | None] | None = None,
         adds: Callable[..., Sequence[tuple[Any, ...]] | None] | None = None,
         fresh: bool | None = None,
+        chosen: Sequence[Callable[..., Any] | None] = (),
         home: tuple[Any, ...] | None = None,
     ) -> None:
         self.name, self.numpy, self.partials = name, numpy, tuple(partials)
@@ -143,6 +146,7 @@ class Primitive:
         self.formula_rule = formula_rule
         self.inline, self.adds = inline, adds
         self.fresh = self.is_ufunc if fresh is None else fresh
+        self.chosen = tuple(chosen)
         self.home = home
         self.keeps = _reads_of(self.partials, variadic)
         self.keeps_all = bool(self.keeps) and all(self.keeps)

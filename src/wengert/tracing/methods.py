@@ -45,7 +45,6 @@ from wengert.tracing.traced import (
     plain,
     record_line,
     remember_large,
-    root_of,
     squared,
     through,
     unary,
@@ -393,8 +392,6 @@ class ArrayMethods(Traced):
                 if len(inputs) == 1:
                     if handler is e.square and self._index in self._tape.roots:
                         return squared(self)
-                    if handler is e.sqrt:
-                        return root_of(self)
                     return write_row(self._tape, handler, (self._value,), (self._index,), NO_PARAMS, 2)
                 if self._tape.roots and inputs[0] is self and self._index in self._tape.roots:
                     if handler is e.multiply and inputs[1] is self:

@@ -204,20 +204,6 @@ def squared(root: Traced) -> Any:
     return write_row(root._tape, primitive.squared, (root._value, *kept[1:]), (root._index, *parents), params, 3)
 
 
-def root_of(power: Traced) -> Any:
-    """Take the root of a power: that of ``x**4`` is ``x**2``, which is smooth at 0."""
-    rows = power._tape.rows
-    if rows and rows[-1][5] == power._index and rows[-1][0] is e.power and power.dtype.kind == "f":
-        _, parents, kept, _, _, _ = rows[-1]
-        if parents[1] < 0 and type(kept[2]) in (int, float) and kept[2] in _EVEN and parents[0] >= 0:
-            operands, positions = (power._value, kept[1]), (power._index, parents[0])
-            return write_row(power._tape, e.root_of_power, operands, positions, {"half": int(kept[2]) // 2}, 3)
-    return write_row(power._tape, e.sqrt, (power._value,), (power._index,), NO_PARAMS, 3)
-
-
-_EVEN = frozenset({4, 6, 8})
-
-
 def _promoted(
     tape: Tape,
     primitive: Primitive,

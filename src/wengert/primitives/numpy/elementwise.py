@@ -28,6 +28,7 @@ LN10 = math.log(10.0)
 POSITIVE = ((0.0, INF),)
 UNIT = ((-1.0, 1.0),)
 _FLOAT64 = np.dtype(np.float64)
+CHOSEN = (lambda y, a, _b: a == y, lambda y, _a, b: b == y)
 ADD, MULTIPLY, DIVIDE, COMPARE = "additions", "multiplications", "divisions", "comparisons"
 
 
@@ -51,11 +52,11 @@ def _base_partial(_y: Any, x: Any, p: Any) -> Any:
     return p * x ** np.where(p == 0, 1, p - 1)
 
 
-def _exponent_partial(y: Any, x: Any, _p: Any) -> Any:
-    """x^p log(x); zero where x = 0, the limit for p > 0."""
+def _exponent_partial(y: Any, x: Any, p: Any) -> Any:
+    """x^p log(x); zero where x = 0 and p > 0, its limit."""
     if type(x) in (int, float) and x > 0:
         return y * math.log(x)  # a Python number: single precision stays
-    return y * np.log(np.where(x == 0, 1, x))
+    return y * np.log(np.where((x == 0) & (p > 0), 1, x))
 
 
 def _power_counts(y: Any, _x: Any, p: Any) -> dict[str, int]:
@@ -82,11 +83,10 @@ logaddexp2 = elementwise(np.logaddexp2, lambda y, a, _b: np.exp2(_less(a, y)), l
 
 # ---- Roots ----
 
-sqrt = elementwise(np.sqrt, lambda y, _x: 0.5 / y, squared=(lambda _y, _root, _x: 1,), formula="sqrt", domain=POSITIVE, kink="at 0 the derivative is infinite, as NumPy's own division gives it, with a warning")
-root_of_power = define("root_of_power", lambda p, _x, half: np.sqrt(p), None, lambda _y, _p, x, half: half * x * np.abs(x) ** (half - 2), source="np.sqrt({0})", counts="calls")
+sqrt = elementwise(np.sqrt, lambda y, _x: 0.5 / y, squared=(lambda _y, _root, _x: 1,), formula="sqrt", domain=POSITIVE, kink="at 0 the derivative is infinite, with a warning; second: NaN; of what is smooth in x, as its square: exact")
 inverse = define("inverse", lambda y: 1 / np.where(y == 0, np.inf, y), lambda y, n: -y / n, source="1 / np.where({0} == 0, np.inf, {0})", counts=DIVIDE, formula=lambda y: 1 / y, domain=POSITIVE, kink="at 0: 0, of a vector that is 0, too; its derivative does not exist there: infinite or NaN, with a warning")
 unit = define("unit", lambda a, y: a / np.where(y == 0, 1, y), lambda _y, _a, n: 1 / n, lambda y, _a, n: -y / n, source="{0} / np.where({1} == 0, 1, {1})", counts=DIVIDE, formula=lambda a, y: a / y, domain=(ALL, (0.0, INF)), kink="at (0, 0): 0, the middle of the directions; its derivative does not exist there: infinite or NaN, with a warning")
-root = define("root", np.sqrt, lambda y, _x: 0.5 * inverse(y), squared=(lambda _y, _root, _x: 1,), source="np.sqrt({0})", counts="calls", formula="sqrt", domain=POSITIVE, kink="at 0: 0 (the square root in np.std, whose operand is a sum of squares); second: infinite, with a warning; of its square: exact")
+root = define("root", np.sqrt, lambda y, _x: 0.5 * inverse(y), squared=(lambda _y, _root, _x: 1,), source="np.sqrt({0})", counts="calls", formula="sqrt", domain=POSITIVE, kink="at 0: 0 (the square root in np.std, whose operand is a sum of squares); second: NaN, with a warning; of its square: exact")
 cbrt = elementwise(np.cbrt, lambda y, _x: 1 / (3 * y * y), formula=lambda x: _sympy().cbrt(x), domain=POSITIVE)
 
 # ---- Trigonometric ----
@@ -98,7 +98,7 @@ arcsin = elementwise(np.arcsin, lambda _y, x: 1 / np.sqrt((1 - x) * (1 + x)), fo
 arccos = elementwise(np.arccos, lambda _y, x: -1 / np.sqrt((1 - x) * (1 + x)), formula="acos", domain=UNIT)
 arctan = elementwise(np.arctan, lambda _y, x: 1 / (1 + x * x), formula="atan")
 arctan2 = elementwise(np.arctan2, lambda _y, a, b: b / _squares(a, b), lambda _y, a, b: -a / _squares(a, b), formula="atan2")
-hypot = elementwise(np.hypot, lambda y, a, _b: unit(a, y), lambda y, _a, b: unit(b, y), squared=(lambda _y, _root, a, _b: 2 * a, lambda _y, _root, _a, b: 2 * b), formula=lambda a, b: _sympy().sqrt(a**2 + b**2), kink="at (0, 0): 0, the subgradient of least norm; second: infinite or NaN, with a warning; of its square: exact")
+hypot = elementwise(np.hypot, lambda y, a, _b: unit(a, y), lambda y, _a, b: unit(b, y), squared=(lambda _y, _root, a, _b: 2 * a, lambda _y, _root, _a, b: 2 * b), formula=lambda a, b: _sympy().sqrt(a**2 + b**2), kink="at (0, 0): 0, the subgradient of least norm; second: NaN, with a warning; of its square: exact")
 degrees = elementwise(np.degrees, lambda _y, _x: 180 / math.pi, counts=MULTIPLY, formula=lambda x: x * 180 / _sympy().pi)
 radians = elementwise(np.radians, lambda _y, _x: math.pi / 180, counts=MULTIPLY, formula=lambda x: x * _sympy().pi / 180)
 rad2deg = elementwise(np.rad2deg, lambda _y, _x: 180 / math.pi, counts=MULTIPLY, formula=lambda x: x * 180 / _sympy().pi)
@@ -130,10 +130,10 @@ arctanh = elementwise(np.arctanh, lambda _y, x: 1 / ((1 - x) * (1 + x)), formula
 
 absolute = elementwise(np.absolute, lambda y, x: _modulus_partial(y, x), squared=(lambda _y, _root, x: 2 * x if x.dtype.kind != "c" else RealLinear(np.conj(x), x, x.shape, _root.shape),), formula="Abs", counts=COMPARE, source="np.abs({0})", kink="at 0: 0, the middle of [-1, 1]; second: 0, of complex numbers infinite or NaN, with a warning; of its square: exact")
 fabs = elementwise(np.fabs, lambda _y, x: np.sign(x), squared=(lambda _y, _root, x: 2 * x,), formula="Abs", counts=COMPARE, kink="at 0: 0, the middle of [-1, 1]; of its square: exact")
-maximum = elementwise(np.maximum, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), formula="Max", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
-minimum = elementwise(np.minimum, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), formula="Min", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
-fmax = elementwise(np.fmax, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), formula="Max", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
-fmin = elementwise(np.fmin, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), formula="Min", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
+maximum = elementwise(np.maximum, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), chosen=CHOSEN, formula="Max", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
+minimum = elementwise(np.minimum, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), chosen=CHOSEN, formula="Min", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
+fmax = elementwise(np.fmax, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), chosen=CHOSEN, formula="Max", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
+fmin = elementwise(np.fmin, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), chosen=CHOSEN, formula="Min", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
 copysign = elementwise(np.copysign, lambda _y, a, b: np.copysign(1.0, a) * np.copysign(1.0, b), None, counts=COMPARE)
 remainder = elementwise(np.remainder, lambda _y, _a, _b: 1, lambda _y, a, b: -np.floor_divide(a, b), source="{0} % {1}", counts=DIVIDE, domain=(ALL, (0.0, INF)), kink="at multiples: the derivative from the right")
 fmod = elementwise(np.fmod, lambda _y, _a, _b: 1, lambda _y, a, b: -np.trunc(a / b), counts=DIVIDE, domain=(ALL, (0.0, INF)), kink="at multiples: the derivative from the right")

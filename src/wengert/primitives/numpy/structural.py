@@ -115,7 +115,7 @@ def _astype_partial(_y: Any, _x: Any, dtype: Any) -> LocalJacobian | None:
     if dtype.kind == "c" or _x.dtype.kind == "c":
         return Diagonal(1, _x.shape, _x.shape)
     dtype_of_x = _x.dtype if _x.dtype.kind == "f" else dtype
-    return Map(_x.shape, _x.shape, lambda t: t.astype(dtype), lambda g: g.astype(dtype_of_x), name="astype")
+    return Map(_x.shape, _x.shape, lambda t: t.astype(dtype), lambda g: g.astype(dtype_of_x), name="astype", moves=True)
 
 
 astype = define(
@@ -151,6 +151,7 @@ diagonal = define(
         lambda t: np.diagonal(t, offset, -2, -1),
         lambda g: _put_on_diagonal(g, _x.shape[-2:], offset),
         name="diagonal",
+        moves=True,
     ),
     elementwise=False,
     source=lambda args, params: f"np.diagonal({args[0]}, {params['offset']}, -2, -1)",
@@ -268,6 +269,7 @@ def _assemble_partial(k: int, _y: Any, *_pieces: Any, indices: Any, shape: Shape
             lambda t: assemble([t], [indices[k]], shape, batch=len(t.shape) - len(_pieces[k].shape) + batch),
             lambda g: take(g, indices[k], shape, len(g.shape) - len(shape)),
             name="put",
+            moves=True,
         )
     return Select(free + tuple(indices[k]), out_shape, _pieces[k].shape).T
 
@@ -423,6 +425,7 @@ where = define(
     None,
     _where_partial(True),
     _where_partial(False),
+    chosen=(None, lambda _y, condition, _a, _b: condition, lambda _y, condition, _a, _b: np.logical_not(condition)),
     elementwise=True,
     fresh=True,
     counts="comparisons",
@@ -461,6 +464,7 @@ cumsum = define(
         lambda g: np.flip(np.cumsum(np.flip(g, axis), axis), axis),
         _cumsum_counts(_x, axis),
         name="cumsum",
+        moves=True,
     ),
     elementwise=False,
     fresh=True,
@@ -476,6 +480,7 @@ class Chosen(Composed):
     """The sum over axes of the chosen elements, in equal shares: ``y_dot = (x_dot * share).sum(axis)``."""
 
     __slots__ = ("_axis", "_chosen", "_count", "_keepdims", "_kept")
+    moves = True
 
     def __init__(self, y: Any, x: Any, axis: Shape, keepdims: bool) -> None:
         self.in_shape, self.out_shape, self._axis, self._keepdims = x.shape, y.shape, axis, keepdims
@@ -637,6 +642,7 @@ roll = define(
         lambda t: _roll(t, shift, axis),
         lambda g: _roll(g, tuple(-by for by in shift), axis),
         name="roll",
+        moves=True,
     ),
     elementwise=False,
     source=lambda args, params: f"np.roll({args[0]}, {params['shift']}, {params['axis']})",
@@ -670,7 +676,7 @@ def _add_reduceat_partial(_y: Any, _x: Any, indices: tuple[int, ...], axis: int)
         index = (slice(None),) * (len(shape) + axis) + (positions, *rest)
         return assemble([g[(Ellipsis, owners, *rest)]], [index], shape, batch=len(g.shape) - len(shape))
 
-    return Map(shape, _y.shape, lambda t: np.add.reduceat(t, indices, axis), pull, name="reduceat")
+    return Map(shape, _y.shape, lambda t: np.add.reduceat(t, indices, axis), pull, name="reduceat", moves=True)
 
 
 add_reduceat = define(

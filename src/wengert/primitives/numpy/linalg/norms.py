@@ -62,7 +62,7 @@ norm_ = define(
     ),
     counts=lambda _y, x, **_params: {"multiplications": x.size, "additions": x.size, "calls": 1},
     squared=(_squared_norm_partial,),
-    kink="at 0: 0, the subgradient of least norm; second: infinite or NaN, with a warning; of its square: exact",
+    kink="at 0: 0, the subgradient of least norm; second: NaN, with a warning; of its square: exact",
 )
 
 

@@ -1,0 +1,278 @@
+"""Masks: the elements of a tangent or adjoint to which anything contributes at all.
+
+A zero is one of two.  It may be the value of what contributes, as the derivative of ``x**2`` at 0.  Or nothing does:
+the element was not chosen, by ``where``, ``maximum``, an index or an assignment, or it is multiplied by a constant zero
+or by a mask.  Only the second is a zero *of structure*, and zero times infinity is zero for it alone
+(`docs/design/0004-careful-sweeps.md`).
+
+A mask is True where something contributes, and None stands for everywhere.  It has the shape of its value, with or
+without the leading axis of a block.
+
+>>> import numpy as np
+>>> from wengert.jacobians import Select
+>>> mask = pulled(Select((0,), (3,)), None)
+>>> mask().tolist()
+[True, False, False]
+>>> only(mask, np.array([2.0, np.nan, np.nan])).tolist()
+[2.0, 0.0, 0.0]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.jacobians import (
+    Array,
+    LeftProduct,
+    LocalJacobian,
+    RightProduct,
+    Shape,
+    assemble,
+    pull_diagonal,
+    push_diagonal,
+)
+from wengert.primitives.numpy.elementwise import multiply
+from wengert.primitives.numpy.structural import concatenate, setitem, stack
+from wengert.program import Recordable
+from wengert.tracing import Row
+
+_PLAIN = frozenset({np.ndarray, np.bool_})
+LINEAR = frozenset({stack, concatenate, setitem})
+"""Primitives whose joint push moves elements, and puts zeros where nothing comes."""
+
+
+class Mask:
+    """A mask that is computed when it is first asked for, as few are."""
+
+    __slots__ = ("_compute", "_mask")
+
+    def __init__(self, compute: Callable[[], Array | None]) -> None:
+        self._compute: Callable[[], Array | None] | None = compute
+        self._mask: Array | None = None
+
+    def __call__(self) -> Array | None:
+        """Return the mask; None if it is True everywhere."""
+        if self._compute is not None:
+            mask: Any = self._compute()
+            self._mask = None if type(mask) in _PLAIN and mask.all() else mask
+            self._compute = None
+        return self._mask
+
+
+def both(a: Mask | None, b: Mask | None) -> Mask | None:
+    """Return the mask of what two masks have in common."""
+    if a is None or b is None:
+        return b if a is None else a
+
+    def compute() -> Array | None:
+        one, other = a(), b()
+        return other if one is None else one if other is None else np.logical_and(one, other)
+
+    return Mask(compute)
+
+
+def either(a: Mask | None, b: Mask | None) -> Mask | None:
+    """Return the mask of a sum."""
+    if a is None or b is None:
+        return None
+
+    def compute() -> Array | None:
+        one, other = a(), b()
+        return None if one is None or other is None else np.logical_or(one, other)
+
+    return Mask(compute)
+
+
+def only(mask: Mask | None, part: Array) -> Array:
+    """Return a contribution where there is one, and zero elsewhere, whatever was computed there."""
+    m = None if mask is None else mask()
+    if m is None:
+        return part
+    masked = np.where(m, part, 0.0)
+    return masked[()] if type(masked) is np.ndarray else masked
+
+
+def is_nowhere(mask: Mask | None) -> bool:
+    """Return whether a mask is known to be False everywhere."""
+    m = None if mask is None else mask()
+    return type(m) in _PLAIN and not m.any()  # type: ignore[union-attr]
+
+
+def of_seed(seed: Array) -> Mask | None:
+    """Return the mask of a plain seed: a zero in it asks for no contribution."""
+    return None if isinstance(seed, Recordable) or np.all(seed) else Mask(lambda: np.asarray(seed != 0))
+
+
+def as_numbers(mask: Mask | None, shape: Shape) -> Array:
+    """Return a mask as an array of ones and zeros, of `shape` or a block of these."""
+    m = None if mask is None else mask()
+    if m is None:
+        return np.ones(shape)
+    ones = np.where(m, 1.0, 0.0)
+    return ones if len(ones.shape) > len(shape) or ones.shape == shape else np.broadcast_to(ones, shape)
+
+
+# ---- Masks of lines ----
+
+
+def chosen(row: Row, k: int, sparing: bool = False) -> Mask | None:
+    """Return at which elements of its result an elementwise line uses its k-th operand.
+
+    If `sparing`, only where that depends on traced values, so that it may be otherwise at another point.
+    """
+    primitive, parents, kept, params, _, _ = row
+    shape = kept[0].shape
+    if sparing and not any(isinstance(v, Recordable) for v in kept[1:]):
+        return None
+    if primitive.chosen and (rule := primitive.chosen[k]) is not None:
+        return Mask(lambda: _of_shape(rule(*kept, **params), shape))
+    if primitive is not multiply:
+        return None
+    factor = kept[2 - k]
+    mask = factor.dtype.kind == "b" if hasattr(factor, "dtype") else type(factor) is bool
+    if mask or (not sparing and parents[1 - k] < 0 and not isinstance(factor, Recordable) and not np.all(factor)):
+        return Mask(lambda: _of_shape(factor if mask else factor != 0, shape))
+    return None
+
+
+def _of_shape(mask: Array, shape: Shape) -> Array:
+    return mask if np.shape(mask) == shape else np.broadcast_to(mask, shape)
+
+
+def broadcast(mask: Mask | None, in_shape: Shape, out_shape: Shape) -> Mask | None:
+    """Return the mask of a tangent that an elementwise line broadcasts."""
+    if mask is None or in_shape == out_shape:
+        return mask
+
+    def compute() -> Array | None:
+        m = mask()
+        return None if m is None else push_diagonal(1, m, in_shape, out_shape, m.ndim - len(in_shape))
+
+    return Mask(compute)
+
+
+def summed(mask: Mask | None, in_shape: Shape, out_shape: Shape) -> Mask | None:
+    """Return the mask of an adjoint that is summed to the shape of an operand which was broadcast."""
+    if mask is None or in_shape == out_shape:
+        return mask
+
+    def compute() -> Array | None:
+        if mask() is None:
+            return None
+        numbers = as_numbers(mask, out_shape)
+        return pull_diagonal(1, numbers, in_shape, numbers.ndim - len(out_shape)) != 0
+
+    return Mask(compute)
+
+
+def pulled(c: LocalJacobian, mask: Mask | None, constant: bool = False) -> Mask | None:
+    """Return the mask of an adjoint that was pulled through a local Jacobian.
+
+    The zeros of a product with a matrix are of structure if the matrix is `constant`.
+    """
+    return _carried(c, mask, constant, c.out_shape, c.in_shape, lambda J, ones, block: J.pull(ones, block))
+
+
+def pushed(c: LocalJacobian, mask: Mask | None, constant: bool = False) -> Mask | None:
+    """Return the mask of a tangent that was pushed through a local Jacobian."""
+    return _carried(c, mask, constant, c.in_shape, c.out_shape, lambda J, ones, block: J.push(ones, block))
+
+
+def _carried(
+    c: LocalJacobian,
+    mask: Mask | None,
+    constant: bool,
+    start: Shape,
+    end: Shape,
+    carry: Callable[[LocalJacobian, Array, int], Array],
+) -> Mask | None:
+    product = isinstance(c, (LeftProduct, RightProduct))
+    if mask is None and not (constant if product else c.moves):
+        return None
+
+    def compute() -> Array | None:
+        if mask is not None and mask() is None and not c.moves:
+            return None
+        ones = as_numbers(mask, start)
+        block = ones.ndim - len(start)
+        if product:
+            return carry(_pattern(c, constant), ones, block) != 0
+        if c.moves:
+            return carry(c, ones, block) != 0
+        return _anywhere(ones, start, end)
+
+    return Mask(compute)
+
+
+def _pattern(c: Any, constant: bool) -> LocalJacobian:
+    """Return a product with the pattern of a constant matrix, or with ones for one that is computed."""
+    matrix = c.A if isinstance(c, LeftProduct) else c.B
+    pattern = (matrix != 0) * 1.0 if constant and not isinstance(matrix, Recordable) else np.ones(matrix.shape)
+    structure: LocalJacobian = type(c)(pattern, c.in_shape, c.out_shape)
+    return structure
+
+
+def _anywhere(ones: Array, start: Shape, end: Shape) -> Array:
+    """Return the mask behind a line that mixes all elements: True everywhere if anything comes at all."""
+    lead = ones.shape[: ones.ndim - len(start)]
+    anything = np.max(ones, axis=tuple(range(-len(start), 0))) != 0 if start else ones != 0
+    return np.broadcast_to(np.reshape(anything, lead + (1,) * len(end)), lead + end)
+
+
+def mixed(masks: Sequence[Mask | None], starts: Sequence[Shape], end: Shape) -> Mask | None:
+    """Return the mask behind a line of which no more is known than from where something comes to it."""
+    total: Mask | None = None
+    for n, (mask, start) in enumerate(zip(masks, starts, strict=True)):
+        if mask is None:
+            return None
+        part = Mask(lambda mask=mask, start=start: _anywhere(as_numbers(mask, start), start, end))  # type: ignore[misc]
+        total = either(total, part) if n else part
+    return total
+
+
+def joined(row: Row, tangents: Sequence[Any], masks: Sequence[Mask | None]) -> Mask | None:
+    """Return the mask of what a line of `LINEAR` makes of the tangents of its operands (None where zero)."""
+    primitive, _, kept, params, _, _ = row
+    if all(t is not None for t in tangents) and all(mask is None for mask in masks) and primitive is not setitem:
+        return None
+
+    def compute() -> Array:
+        shapes = [np.shape(v) for v in kept[1:]]
+        ones = [
+            None if t is None else as_numbers(mask, shape)
+            for t, mask, shape in zip(tangents, masks, shapes, strict=True)
+        ]
+        block = _in_blocks(ones, shapes)
+        return primitive.jvp(ones, kept[1:], block, **params) != 0  # type: ignore[misc]
+
+    return Mask(compute)
+
+
+def assembled(
+    pieces: Sequence[tuple[Any, Shape, Mask | None]], shape: Shape, others: Mask | None, alone: bool
+) -> Mask | None:
+    """Return the mask of pieces (index, shape, mask) in an array of `shape`, `alone` or added to what has a mask."""
+
+    def compute() -> Array:
+        ones = [as_numbers(mask, size) for _, size, mask in pieces]
+        block = _in_blocks(ones, [size for _, size, _ in pieces])
+        return assemble(ones, [index for index, _, _ in pieces], shape, batch=block) != 0
+
+    mask = Mask(compute)
+    return mask if alone else either(others, mask)
+
+
+def _in_blocks(ones: list[Array | None], shapes: Sequence[Shape]) -> int:
+    """Give all of some masks the axis of the block that some have, in place; return the number of such axes."""
+    lead: Shape = ()
+    for n, shape in zip(ones, shapes, strict=True):
+        if n is not None and len(n.shape) > len(shape):
+            lead = n.shape[: len(n.shape) - len(shape)]
+    if lead:
+        for k, (n, shape) in enumerate(zip(ones, shapes, strict=True)):
+            if n is not None and len(n.shape) == len(shape):
+                ones[k] = np.broadcast_to(n, lead + shape)
+    return len(lead)
