@@ -27,7 +27,6 @@ from wengert.program import (
     Line,
     Program,
     Recordable,
-    Shaped,
     Var,
     as_value,
     check_guard,
@@ -40,7 +39,7 @@ from wengert.tracing import Traced, record
 Array = Any
 Flags = Sequence[bool]
 Evaluate = Callable[..., Any]
-"""Evaluates a line (primitive, operands, which of them have members, params, shapes) for all members."""
+"""Evaluates a line for so many members; each operand comes with whether it has an axis of members."""
 
 
 class MembersDiffer(Exception):  # noqa: N818 - not an error: members are to be taken one by one
@@ -57,10 +56,10 @@ def several(
 ) -> tuple[list[Any], np.ndarray[Any, Any]]:
     """Evaluate a line for all members: its results, stacked, and who stays (not those that take another branch).
 
-    `results` are those of one member, for their shapes.
+    `results` are variables of the shapes of one member's results.
     """
     if not size:
-        return [np.zeros((0, *np.shape(r)), r.dtype) for r in results], np.ones(0, bool)
+        return [np.zeros((0, *r.shape), r.dtype) for r in results], np.ones(0, bool)
     inner = held.inner if isinstance(held, ReverseOf) else held
     if isinstance(inner, Branches) and len(inner.bodies) > 1 and batched[0]:
         return _grouped(held, operands, batched, size, results, evaluate)
@@ -221,9 +220,7 @@ class _Together:
         def apply(line: Line, operands: list[tuple[Any, bool]]) -> Any:
             has_members = any(on for _, on in operands)
             if has_members:
-                shapes = [Shaped(a.shape, a.dtype) if isinstance(a, Var) else None for a in line.inputs]
-                like = [Shaped(var.shape, var.dtype) for var in line.outputs]
-                result = self.evaluate(line.primitive, operands, shapes, line.params, like, self.size)
+                result = self.evaluate(line, operands, self.size)
             else:
                 result = evaluate_line(line, [value for value, _ in operands])
             return [(one, has_members) for one in result] if line.primitive.multiple else (result, has_members)

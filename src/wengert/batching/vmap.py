@@ -13,7 +13,7 @@ written down, and derivatives of batches, batches of derivatives and batches of 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,16 +25,14 @@ from wengert.errors import ArgumentError, ResultError, ShapeError, caller, expla
 from wengert.jacobians import take
 from wengert.primitives.numpy import structural as s
 from wengert.primitives.table import PRIMITIVES
-from wengert.program import Operand, Primitive, Recordable, as_value, computes_lines
+from wengert.program import Guard, Line, Operand, Primitive, Program, Recordable, Var, as_value, interpret
 from wengert.tracing import (
-    Row,
     Trace,
     current_context,
     holds_traced,
     innermost,
     join,
     means_more,
-    outputs_of,
     parameter_names,
     refuse_kind,
     run,
@@ -94,7 +92,8 @@ def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callab
             result = Result()
             trace = batch.trace(int(remaining[0]) if batch.size else None, result)
             every = remaining.size == batch.size
-            kept, results = _evaluate(trace, batch.leaves if every else batch.at(remaining), remaining.size)
+            leaves = batch.leaves if every else batch.at(remaining)
+            kept, results = _evaluate(trace.program(), leaves, remaining.size)
             groups.append((remaining[kept], results, result))
             remaining = np.delete(remaining, kept)
             if not remaining.size:
@@ -292,97 +291,80 @@ def _collect(
 # ---- Evaluating the lines for all members ----
 
 
-@computes_lines(lambda variables: (variables["primitive"], variables["place"], ()))
-def _evaluate(trace: Trace, leaves: Sequence[Any], size: int) -> tuple[np.ndarray[Any, Any], list[tuple[Any, bool]]]:
+class _Batched:
+    """A value of all members, stacked on a leading axis, as it was when members had left so many `times`."""
+
+    __slots__ = ("times", "value")
+    ndim = 1
+
+    def __init__(self, value: Any, times: int) -> None:
+        self.value, self.times = value, times
+
+
+def _evaluate(
+    program: Program, leaves: Sequence[Any], size: int
+) -> tuple[np.ndarray[Any, Any], list[tuple[Any, bool]]]:
     """Evaluate what was traced for one member for all; return who took its branches, and the results for these.
 
     A result is a value, and whether it has an axis of members.
     """
-    tape = trace.tape
-    results = [(trace.position(part), trace.value(part)) for group in trace.results for part in group.parts]
-    rows = _live(tape.rows, {position for position, _ in results} | {position for position, _, _ in tape.guards})
-    guards: dict[int, list[Any]] = {}
-    for position, decision, _ in tape.guards:
-        guards.setdefault(position, []).append(decision)
-    kept = np.arange(size)
-    values: dict[int, Any] = dict(enumerate(leaves))
+    members = np.arange(size)
+    stayed: list[np.ndarray[Any, Any]] = []
     context = current_context()
     before = context.place
 
-    def leave(position: int) -> None:
-        nonlocal kept, values
-        if position not in guards or not size:
-            return
-        staying = _decided(values[position], guards[position])
+    def leave(staying: np.ndarray[Any, Any]) -> None:
+        nonlocal members
         if not staying.all():
-            at = np.flatnonzero(staying)
-            kept = kept[at]
-            values = {k: v[at] for k, v in values.items()}
+            stayed.append(np.flatnonzero(staying))
+            members = members[stayed[-1]]
+
+    def present(batched: _Batched) -> Any:
+        """Return a value for the members that are still there."""
+        for places in stayed[batched.times :]:
+            batched.value = batched.value[places]
+        batched.times = len(stayed)
+        return batched.value
+
+    def apply(line: Line, operands: list[Any]) -> Any:
+        if context.tapes and line.place is not None:
+            context.place = line.place
+        pairs = [(present(a), True) if type(a) is _Batched else (a, False) for a in operands]
+        if not line.primitive.multiple:
+            return _Batched(_Line(line, pairs, len(members)).evaluate(), len(stayed))
+        results, staying = _Line(line, pairs, len(members)).several()
+        leave(staying)
+        return [_Batched(y, len(stayed)) for y in results]
+
+    def on_guard(guard: Guard, batched: _Batched) -> None:
+        if size:
+            leave(_decided(present(batched), guard.value))
 
     try:
-        for position in range(len(leaves)):
-            leave(position)
-        for primitive, parents, operands, params, place, out in rows:
-            if context.tapes and place is not None:
-                context.place = place
-            line = _Line(primitive, parents, operands, params, values, len(kept))
-            if primitive.multiple:
-                found, staying = line.several()
-                if not staying.all():  # in a body they take a branch that was not traced
-                    at = np.flatnonzero(staying)
-                    kept = kept[at]
-                    values = {k: v[at] for k, v in values.items()}
-                values.update(zip(out, found, strict=True))
-                for position in out:
-                    leave(position)
-                continue
-            values[out] = line.evaluate()
-            leave(out)
+        values = interpret(program, [_Batched(leaf, 0) for leaf in leaves], apply, on_guard)
     finally:
         context.place = before
-    return kept, [(values[position], True) if position >= 0 else (value, False) for position, value in results]
+    return members, [(present(values[a]), True) if isinstance(a, Var) else (a.value, False) for a in program.outputs]
 
 
-def _evaluate_line(
-    primitive: Primitive,
-    operands: Sequence[tuple[Any, bool]],
-    like: Sequence[Any],
-    params: Mapping[str, Any],
-    out: Sequence[Any],
-    size: int,
-) -> Any:
-    """Evaluate a line of a body; `like` has the shapes of operands for one member, `out` those of the results."""
-    parents = [k if batched else -1 for k, (_, batched) in enumerate(operands)]
-    member = [like[k] if batched else value for k, (value, batched) in enumerate(operands)]
-    values = {k: value for k, (value, batched) in enumerate(operands) if batched}
-    line = _Line(primitive, parents, [out if primitive.multiple else out[0], *member], params, values, size)
-    if not primitive.multiple:
-        return line.evaluate()
-    found, staying = line.several()
+def _evaluate_line(line: Line, operands: Sequence[tuple[Any, bool]], size: int) -> Any:
+    """Evaluate a line of a body for all members; each operand comes with whether it has an axis of members."""
+    batched = _Line(line, operands, size)
+    if not line.primitive.multiple:
+        return batched.evaluate()
+    results, staying = batched.several()
     if not staying.all():
         raise MembersDiffer
-    return found
+    return results
 
 
-def _live(rows: Sequence[Row], needed: set[int]) -> list[Row]:
-    live = []
-    for row in reversed(rows):
-        if not needed.isdisjoint(outputs_of(row)):
-            needed.update(row[1])
-            live.append(row)
-    return live[::-1]
-
-
-def _decided(value: Any, decisions: Sequence[bool | int]) -> np.ndarray[Any, Any]:
-    """Tell for each member whether it decides as the first does."""
+def _decided(value: Any, decision: bool | int) -> np.ndarray[Any, Any]:
+    """Return for each member whether it decides as the first does."""
     members = np.reshape(value, (-1,))
-    staying = np.ones(members.shape, bool)
-    for decision in decisions:
-        decided = members != 0 if isinstance(decision, bool) else np.trunc(members)
-        agree = decided == decision
-        staying &= innermost(agree)
-        if isinstance(agree, Recordable):  # which members decide so is itself a decision of the trace around this one
-            bool(np.all(agree == innermost(agree)))
+    agree = (members != 0 if isinstance(decision, bool) else np.trunc(members)) == decision
+    staying: np.ndarray[Any, Any] = innermost(agree).copy()
+    if isinstance(agree, Recordable):  # which members decide so is itself a decision of the trace around this one
+        bool(np.all(agree == staying))
     staying[0] = True  # it is the one that was traced, whatever rounding says
     return staying
 
@@ -390,23 +372,13 @@ def _decided(value: Any, decisions: Sequence[bool | int]) -> np.ndarray[Any, Any
 class _Line:
     """One line for all members: each operand with an axis of members in front, or shared by all."""
 
-    __slots__ = ("batched", "ndims", "operands", "out", "out_shape", "params", "primitive", "size")
+    __slots__ = ("batched", "ndims", "operands", "out_shape", "outputs", "params", "primitive", "size")
 
-    def __init__(
-        self,
-        primitive: Primitive,
-        parents: Sequence[int],
-        member: Sequence[Any],
-        params: Mapping[str, Any],
-        values: Mapping[int, Any],
-        size: int,
-    ) -> None:
-        self.primitive, self.params, self.size = primitive, params, size
-        self.batched = [parent >= 0 for parent in parents]
-        self.operands = [values[p] if p >= 0 else v for p, v in zip(parents, member[1:], strict=True)]
-        self.ndims = [np.ndim(v) for v in member[1:]]
-        self.out = member[0]
-        self.out_shape: Shape = () if primitive.multiple else np.shape(member[0])
+    def __init__(self, line: Line, operands: Sequence[tuple[Any, bool]], size: int) -> None:
+        self.primitive, self.params, self.size = line.primitive, line.params, size
+        self.operands, self.batched = [value for value, _ in operands], [on for _, on in operands]
+        self.ndims = [np.ndim(value) - on for value, on in operands]
+        self.outputs, self.out_shape = line.outputs, line.outputs[0].shape
 
     def evaluate(self) -> Any:
         """Evaluate the line by the rule of its primitive, or else member by member."""
@@ -450,7 +422,7 @@ class _Line:
 
     def several(self) -> tuple[list[Any], Any]:
         """Evaluate a line with several results (a loop): these, stacked, and which members stay."""
-        return several(self.params["held"], self.operands, self.batched, self.size, self.out, _evaluate_line)
+        return several(self.params["held"], self.operands, self.batched, self.size, self.outputs, _evaluate_line)
 
     def call(self, *operands: Any, **params: Any) -> Any:
         """Call the primitive on operands for all members."""
