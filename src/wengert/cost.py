@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wengert.program import Line, Primitive, Program
+from wengert.program import Primitive, Program
 
 WORDS = {
     "multiplications": "multiplication",
@@ -113,11 +113,5 @@ def line_cost(primitive: Primitive, y: Any, inputs: Iterable[Any], params: Mappi
 
 def cost(program: Program) -> Cost:
     """Count a Program; one that a line holds is counted as often as it runs."""
-    total = Cost()
-    for line in program.lines:
-        total += _of(line)
-    return total
-
-
-def _of(line: Line) -> Cost:
-    return line_cost(line.primitive, line.outputs[0], line.inputs, line.params)
+    costs = [line_cost(line.primitive, line.outputs[0], line.inputs, line.params) for line in program.lines]
+    return sum(costs, Cost())

@@ -218,7 +218,7 @@ def _row(name: str, times: int | None, counts: Cost) -> list[str]:
 
 
 def _edges(candidates: Sequence[Candidate]) -> str:
-    """Say how many products each order takes: ``8 edges: forward 3 x 8 = 24 products, reverse 2 x 8 = 16``."""
+    """Write how many products each order takes: ``8 edges: forward 3 x 8 = 24 products, reverse 2 x 8 = 16``."""
     names = [order.name for order in ORDERS]
     candidates = sorted(candidates, key=lambda c: names.index(c.name))
     along = {c.one_pass.products for c in candidates}
@@ -338,7 +338,7 @@ class _Remembered:
         ]
 
     def fits(self, rows: Sequence[Row]) -> bool:
-        """Tell whether a trace does the same: then all shapes are the same as well, and every count."""
+        """Return whether a trace does the same: then all shapes are the same as well, and every count."""
         try:
             if (
                 list(map(_parents, rows)) != self.parents

@@ -32,9 +32,10 @@ from wengert.jacobians import count_overlaps
 from wengert.linearization import Linearization
 from wengert.passes.scalarization import has_scalar_form
 from wengert.primitives.numpy.structural import fill_index, getitem
-from wengert.program import Atom, Constant, Line, Packing, Primitive, Program, Recordable, Shaped
+from wengert.program import Constant, Primitive, Program, Shaped
+from wengert.program.dataflow import substitute
 from wengert.program.structure import exactly
-from wengert.tracing import COPIED, Row, outputs_of, record, results_of
+from wengert.tracing import COPIED, Row, innermost, outputs_of, record, results_of
 
 Mask = tuple[bool, ...]
 
@@ -105,7 +106,7 @@ MOST_KINDS = 4096
 
 
 def _kind_of(row: Row, with_complex: bool) -> _Kind:
-    """Look a row's kind up: what the sweeps over it do depends on nothing else."""
+    """Return the kind of a row: what the sweeps over it do depends on nothing else."""
     primitive, parents, kept, params, _, _ = row
     parts: list[Any] = [primitive]
     single = len(parents) == 1
@@ -161,9 +162,8 @@ def _key_of(params: Mapping[str, Any]) -> Hashable:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as it is, whatever traces it takes part in."""
-    while isinstance(value, Recordable):
-        value = value._value  # type: ignore[attr-defined]
+    """Return the value behind all traces; zeros where only a shape was kept."""
+    value = innermost(value)
     if isinstance(value, Shaped):
         return np.broadcast_to(np.zeros((), value.dtype), value.shape)
     return value
@@ -172,11 +172,11 @@ def _plain(value: Any) -> Any:
 def _row_cost(row: Row) -> Cost:
     primitive, parents, kept, params, _, _ = row
     operands = [Constant(v) if p < 0 else v for p, v in zip(parents, kept[1:], strict=True)]
-    return line_cost(primitive, kept[0], operands, {name: value for name, value in params.items() if name != "run"})
+    return line_cost(primitive, kept[0], operands, params)
 
 
 def _is_computed_with(primitive: Primitive, constant: Any) -> bool:
-    """Tell whether what rules compute from a constant counts: not from a number that the user wrote, nor an index."""
+    """Return whether what rules compute from a constant counts: not of a number that the user wrote, nor an index."""
     if not primitive.elementwise or type(constant) in (int, float, complex, bool):
         return False
     return constant.dtype.kind in "fcb"
@@ -226,7 +226,7 @@ def _sweep_row(row: Row, seeded: Mask, backward: bool, with_complex: bool) -> _R
 
 
 def _reads(primitive: Primitive, k: int) -> bool:
-    """Tell whether the rules of a primitive read the elements of the k-th operand."""
+    """Return whether the rules of a primitive read the elements of the k-th operand."""
     return bool(primitive.keeps) and primitive.keeps[min(k + 1, len(primitive.keeps) - 1)]
 
 
@@ -273,11 +273,8 @@ class ActiveRows:
     __slots__ = ("kinds", "linearization", "operations_only", "rows")
 
     def __init__(self, linearization: Linearization, operations_only: bool = False) -> None:
-        self.linearization, self.rows, self.operations_only = (
-            linearization,
-            linearization.active().rows,
-            operations_only,
-        )
+        self.linearization, self.operations_only = linearization, operations_only
+        self.rows = linearization.active().rows
         with_complex = linearization.with_complex
         self.kinds = [None if row[0] is getitem else _kind_of(row, with_complex) for row in self.rows]
 
@@ -478,7 +475,9 @@ def count_sweep(
 
     Only the active arguments are differentiated, and only the `given` results have adjoints.
     """
-    rows = ActiveRows(Linearization.of_program(_of_active(program, args, active), *_where(active, args)))
+    constants = {x: Constant(value) for x, value, on in zip(program.inputs, args, active, strict=True) if not on}
+    program = substitute(program, constants, _where(active, program.arguments))
+    rows = ActiveRows(Linearization.of_program(program, *_where(active, args)))
     if mode == "forward":
         return count_forward(rows)
     able = [r.dtype.kind in "fc" and (given is None or given[k]) for k, r in enumerate(program.results)]
@@ -491,18 +490,3 @@ def count_sweep(
 
 def _where(active: Sequence[bool], values: Iterable[Any]) -> list[Any]:
     return [value for value, on in zip(values, active, strict=True) if on]
-
-
-def _of_active(program: Program, args: Sequence[Any], active: Sequence[bool]) -> Program:
-    """Return a Program of the active arguments alone, the others constant."""
-    fixed = {a.atoms[0]: v for a, v, on in zip(program.arguments, args, active, strict=True) if not on}
-
-    def bound(atom: Atom) -> Atom:
-        return Constant(fixed[atom]) if atom in fixed else atom
-
-    lines = tuple(
-        Line(line.primitive, tuple(map(bound, line.inputs)), line.outputs, line.params, line.place)
-        for line in program.lines
-    )
-    results = tuple(Packing(r.name, r.shape, r.dtype, tuple(map(bound, r.atoms))) for r in program.results)
-    return Program(program.name, tuple(_where(active, program.arguments)), lines, results, (), False)
