@@ -27,7 +27,7 @@ from wengert.linearization import Graph, Linearization, by_position, write_graph
 from wengert.passes.scalarization import is_scalar, scalarize
 from wengert.planning import Plan, choose, order_named, plan_trace
 from wengert.program import Portable, Program
-from wengert.tracing import Trace, Traced, Unchanged, parameter_names, run, watch
+from wengert.tracing import Trace, Traced, Unchanged, parameter_names, run, warn_of_decisions, watch
 from wengert.transformations import Documentation, Transformed, is_global
 
 Array = Any
@@ -148,6 +148,8 @@ def _pull_back(trace: Trace, independents: Independents | None, chosen: Argnums)
         raise ResultError(explain_at(caller(), happened, instead))
     seeds = {position: value.dtype.type(1.0)} if position >= 0 else {}
     bars = reverse(linearization, seeds)
+    if trace.tape.decisions and any(bar is None for bar in bars):
+        warn_of_decisions(trace)
     gradients = [of_its_own(bar, x) for bar, x in zip(bars, linearization.inputs, strict=True)]
     if independents is None and chosen.single:
         return value, gradients[0]
@@ -380,6 +382,8 @@ def _linear(f: Function, primals: Sequence[Any], has_aux: bool, is_kept: bool = 
     linearization = Linearization.of_trace(trace)
     push = LinearMap(f, tuple(primals), linearization, independents, result)
     push._unchanged = trace.tape.unchanged
+    if trace.tape.decisions:
+        warn_of_decisions(trace)
     values = linearization.values
     y = result.pack([v.copy("K") if type(v) is np.ndarray else v for v in values] if is_kept else values)
     return (y, push, result.aux) if has_aux else (y, push)
@@ -532,7 +536,10 @@ def _jacobians(
     result = Result(has_aux)
     trace, independents = _record(f, args, kwargs, chosen, result=result)
     linearization = Linearization.of_trace(trace)
-    check_memory(linearization, *_PRODUCTS[getattr(f, "transformation", None) is grad])
+    is_hessian = getattr(f, "transformation", None) is grad
+    check_memory(linearization, *_PRODUCTS[is_hessian])
+    if trace.tape.decisions and not is_hessian:
+        warn_of_decisions(trace)
     order = choose(linearization) if mode is None else order_named(mode)
     rows = order.accumulate(linearization)
     packed = [chosen.pack(row if independents is None else independents.collect(row)) for row in rows]

@@ -22,6 +22,7 @@
      `-- LoadError        (ImportError)          a file or function named on the command line cannot be found
 
     DomainWarning (RuntimeWarning)               a function was evaluated outside its domain
+    DecisionWarning (RuntimeWarning)             the result depends on an argument through comparisons alone
     JitWarning    (RuntimeWarning)               a jitted function prints, or takes too many branches to keep them all
 
 Every message has three parts: the fault with its value, the line of the user's code, and the remedy.  Each class is
@@ -286,6 +287,10 @@ class LoadError(WengertError, ImportError):
 
 class DomainWarning(RuntimeWarning):
     """A function was evaluated outside its domain; the value is NumPy's own (NaN or infinity)."""
+
+
+class DecisionWarning(RuntimeWarning):
+    """A result depends on an argument through comparisons, counts or positions alone: its derivative is zero."""
 
 
 class JitWarning(RuntimeWarning):

@@ -15,7 +15,7 @@ import scipy.stats
 from support.truth import differences
 
 import wengert as wg
-from wengert.errors import LostGradientError, UnsupportedError
+from wengert.errors import DecisionWarning, LostGradientError, UnsupportedError
 from wengert.tracing import Traced
 
 X = np.array([1.0, 2.0])
@@ -594,3 +594,107 @@ def test_elements_are_copied_into_an_array():
         return np.sum(y * x)
 
     np.testing.assert_allclose(wg.grad(f)(THREE), [2.0, 4.0, 6.0])
+
+
+# ---- Results that depend on an argument through decisions alone ----
+
+
+def bisected(c):
+    low, high = 0.0, 3.0
+    for _ in range(50):
+        middle = 0.5 * (low + high)
+        if middle**3 < c:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def counted_in_a_loop(c):
+    n, total = 0, 0.0
+    while total < c:
+        n, total = n + 1, total + 0.1
+    return n * 0.1
+
+
+def halved(c):
+    n = 0
+    while c > 1.0:
+        c = c / 2.0
+        n += 1
+    return float(n)
+
+
+DECIDED = {
+    "bisection": (bisected, 2.0, "if middle**3 < c:"),
+    "counter": (counted_in_a_loop, 2.0, "while total < c:"),
+    "halvings": (halved, 9.0, "while c > 1.0:"),
+    "branches": (lambda c: 1.0 if c > 0 else 2.0, 1.0, "c > 0"),
+    "argmax": (lambda x: 0.5 * np.argmax(x), X, "np.argmax(x)"),
+    "argmax method": (lambda x: 0.5 * x.argmax(), X, "x.argmax()"),
+    "argsort": (lambda x: np.sum(np.argsort(x) * 0.5), X, "np.argsort(x)"),
+    "searchsorted": (lambda x: DATA[np.searchsorted(DATA, x[0])], X, "np.searchsorted(DATA, x[0])"),
+    "share of a mask": (lambda x: np.mean(x > 1.5), X, "x > 1.5"),
+    "steps": (lambda x: np.sum(np.where(x > 1.5, 1.0, 2.0)), X, "x > 1.5"),
+    "table": (lambda c: DATA[int(c)], 2.5, "int(c)"),
+    "first of": (lambda x: next(k for k in range(5) if k > x[0]) * 1.0, X, "k > x[0]"),
+    "grid search": (lambda c: min(np.linspace(0, 1, 11).tolist(), key=lambda t: (t - c) ** 2 > 0.1), 0.5, "> 0.1"),
+}
+
+
+@pytest.mark.parametrize(("f", "x", "line"), DECIDED.values(), ids=DECIDED.keys())
+def test_a_result_that_depends_through_decisions_alone_warns(f, x, line):
+    for derivative in (wg.grad(f), wg.jacobian(f), lambda x: wg.jvp(f, (x,), (np.ones_like(x),))[1]):
+        with pytest.warns(DecisionWarning) as caught:
+            assert np.all(derivative(x) == 0.0)
+        (warning,) = caught
+        assert line in str(warning.message)
+        assert warning.filename == __file__
+
+
+def test_the_argument_that_moves_nothing_else_is_seen_beside_others():
+    def f(a, c):
+        return a * bisected(c)
+
+    with pytest.warns(DecisionWarning, match=r"if middle\*\*3 < c"):
+        assert wg.grad(f, (0, 1))(2.0, 3.0)[1] == 0.0
+    wg.grad(f, 0)(2.0, 3.0)
+
+
+def test_it_warns_once():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            wg.grad(bisected)(2.0)
+    assert len(caught) == 1
+
+
+QUIET = {
+    "relu": lambda x: np.sum(np.where(x > 1.5, x, 0.0)),
+    "a branch": lambda x: x[0] ** 2 if x[1] > 0 else x[1],
+    "a check": lambda x: np.sum(x) if np.all(x > 0) else np.nan,
+    "Newton's method": lambda x: newton(x[0]),
+    "an index": lambda x: x[np.argmax(x)],
+    "a constant": lambda x: 3.0,
+    "a step function": lambda x: np.sum(np.floor(x) + np.sign(x)),
+    "sorted": lambda x: x[np.argsort(x)][0],
+    "maximum": lambda x: np.max(x),
+    "a mask": lambda x: np.sum(x[x > 1.5]),
+}
+
+
+def newton(c):
+    y = c
+    while abs(y * y - c) > 1e-12:
+        y = 0.5 * (y + c / y)
+    return y
+
+
+@pytest.mark.parametrize("f", QUIET.values(), ids=QUIET.keys())
+def test_other_results_do_not_warn(f):
+    x = np.array([1.2, 2.3])
+    wg.grad(f)(x)
+    wg.jacobian(f)(x)
+    wg.hessian(f)(x)
+    wg.jvp(f, (x,), (x,))
+    wg.vmap(wg.grad(f))(x[None])

@@ -32,7 +32,7 @@ from wengert.tracing.layout import laid_like
 from wengert.tracing.methods import complete
 from wengert.tracing.patching import patched
 from wengert.tracing.tape import COPIED, Row, Tape, outputs_of, results_of, what_is_kept
-from wengert.tracing.trace import Group, Trace, build_program, parameter_names, record, run
+from wengert.tracing.trace import Group, Trace, build_program, parameter_names, record, run, warn_of_decisions
 from wengert.tracing.traced import (
     Traced,
     all_constant,
@@ -83,6 +83,7 @@ __all__ = [
     "run",
     "settled",
     "under",
+    "warn_of_decisions",
     "watch",
     "what_is_kept",
 ]

@@ -51,8 +51,8 @@ class Tape:
     """The rows of one trace, as they are made."""
 
     __slots__ = (
-        "adopted", "captures", "context", "guards", "keep_all", "level", "mixed", "narrow", "open", "roots", "rows",
-        "size", "unchanged", "with_complex",
+        "adopted", "captures", "context", "decisions", "guards", "keep_all", "level", "mixed", "narrow", "open", "roots",
+        "rows", "size", "unchanged", "with_complex",
     )  # fmt: skip
 
     def __init__(self, context: Context, keep_all: bool) -> None:
@@ -71,6 +71,8 @@ class Tape:
         """True once a plain value of another precision has been brought to that of a result."""
         self.captures: dict[tuple[int, int], tuple[Any, Any]] | None = None
         """In the trace of a loop's body, the traced values of other traces that it read, and what stands for them."""
+        self.decisions: dict[tuple[int, ...], RawLocation | None] = {}
+        """Where values were compared, counted or searched: by the positions of the operands, the first such place."""
         self.adopted: list[tuple[Any, Any, RawLocation]] = []
         """The plain arrays that traced ones have taken the place of, and what NumPy is to have written into them."""
         self.unchanged: Unchanged | None = None

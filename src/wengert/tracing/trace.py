@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import functools
 import types
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from wengert.errors import ResultError, WengertError, explain_at, refusals
+from wengert.errors import DecisionWarning, Location, ResultError, WengertError, explain_at, refusals
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, as_value
 from wengert.tracing.adoption import check_adopted
 from wengert.tracing.context import threads
 from wengert.tracing.errstate import IGNORING, changed, error_state
 from wengert.tracing.fingerprints import Unchanged
 from wengert.tracing.patching import with_patches
-from wengert.tracing.tape import Row, Tape, escaped
+from wengert.tracing.tape import Row, Tape, escaped, outputs_of
 from wengert.tracing.traced import Traced, capture, holds_traced, join, variable
 from wengert.tracing.unsupported import translated
 
@@ -196,6 +197,53 @@ def _call(
     if unpack is None:
         return [("", _result(function, returned))]
     return [(name, _result(function, part)) for name, part in unpack(returned)]
+
+
+def warn_of_decisions(trace: Trace) -> None:
+    """Warn if the results depend on an argument through decisions alone: a bisection does, or a count.
+
+    >>> import wengert as wg
+    >>> def root(c):
+    ...     low, high = 0.0, 3.0
+    ...     while high - low > 1e-9:
+    ...         middle = 0.5 * (low + high)
+    ...         low, high = (middle, high) if middle**3 < c else (low, middle)
+    ...     return low
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     float(wg.grad(root)(2.0))
+    0.0
+    >>> print(str(caught[0].message).splitlines()[0])
+    the result depends on an argument through decisions alone, and the derivative is zero:
+    """
+    tape = trace.tape
+    inputs = {part._index for group in trace.arguments for part in group.parts}
+    reached = {trace.position(part) for group in trace.results for part in group.parts}
+    if len(inputs) == 1 and max(reached) >= 0:
+        return
+    for row in reversed(tape.rows):
+        if not reached.isdisjoint(outputs_of(row)):
+            reached.update(row[1])
+    moved = inputs - reached
+    if not moved:
+        return
+    for row in tape.rows:
+        if not moved.isdisjoint(row[1]):
+            moved.update(outputs_of(row))
+    places = [place for parents, place in tape.decisions.items() if not moved.isdisjoint(parents)]
+    location = Location.of(places[0]) if places else None
+    if location is None:
+        return
+    message = (
+        "the result depends on an argument through decisions alone, and the derivative is zero:\n"
+        f"{location.excerpt()}\n"
+        "If that is not meant, differentiate what the decisions find: a root by the implicit function theorem "
+        "(wg.custom_derivative), a count or position by a smooth function in its place."
+    )
+    warnings.warn_explicit(message, DecisionWarning, location.file, location.line, registry=_warned)
+
+
+_warned: dict[Any, Any] = {}
+"""The warnings that have been shown, as Python's filters note them."""
 
 
 def _name_results(arguments: Sequence[Group], results: Sequence[Group], single: bool) -> None:

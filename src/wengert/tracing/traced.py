@@ -171,6 +171,8 @@ def write_row(  # noqa: C901 - the hottest function of tracing: no more calls
     if tape.keep_all:
         kept = (y, *values)
     elif not primitive.keeps:
+        if y.dtype is not FLOAT64 and y.dtype.kind in "biu" and context.tapes[-1] is tape:
+            tape.decisions.setdefault(parents, place)
         return y  # no derivative: nobody will ask for this row
     elif (primitive.elementwise or primitive in _JOINS) and (kind is float64 or y.size <= SMALL):
         kept = (y, *values)  # no operand is larger than the result
@@ -577,8 +579,11 @@ class Traced(Recordable):
         return bool(self._decide(bool(self._value)))
 
     def _decide(self, value: int) -> int:
-        if self._tape.keep_all and self._index >= 0:
-            self._tape.guards.append((self._index, value, caller()))
+        if self._index >= 0:
+            if self._tape.keep_all:
+                self._tape.guards.append((self._index, value, caller()))
+            else:
+                self._tape.decisions.setdefault((self._index,), caller())
         return value
 
     def __index__(self) -> int:
