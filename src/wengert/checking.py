@@ -168,7 +168,7 @@ class Report:
 
     @property
     def heading(self) -> str:
-        """What was checked."""
+        """The name of the function and its dimensions."""
         return f"{self.function}: R^{self.n:,} -> R^{self.m:,}"
 
     @property
@@ -325,11 +325,11 @@ class _Point:
     def measure_precision(self) -> None:
         """Set the precision of the function: of its least precise value on the way from float64 arguments."""
         dtypes = [d for d in (np.asarray(self.y).dtype, *[x.dtype for x in self.inputs]) if d.kind in "fc"]
-        given = float(max(np.finfo(d).eps for d in dtypes))
-        exact = self.map if given == EPS else linearize(self.f, *self.split(self.x))[1]
+        outer = float(max(np.finfo(d).eps for d in dtypes))
+        exact = self.map if outer == EPS else linearize(self.f, *self.split(self.x))[1]
         inner = {y.dtype for row in exact._linearization.rows for _, y in results_of(row) if y.dtype.kind == "f"}
         self.precision = float(max([np.finfo(d).eps for d in inner], default=EPS))
-        self.eps = max(given, self.precision)
+        self.eps = max(outer, self.precision)
 
     def split(self, x: Array, cast: bool = False) -> list[Any]:
         """Split a flat vector into arrays of the arguments' shapes; with `cast`, in the arguments' dtypes."""
@@ -601,7 +601,7 @@ class _Examination:
             yield "The values of stop_gradient were held fixed in the truth: they are constants of the derivative."
         if kinks := int(truth.kink.sum()):
             yield f"{kinks} of them at a kink, where anything between the derivatives from both sides passes."
-        if edges := int(truth.one_sided.sum()):
+        if edges := int((truth.one_sided & (truth.tolerance <= 0.1 * np.abs(truth.value))).sum()):
             yield f"{edges} of them at the edge of the domain, where differences from one side were taken."
         for what, name, values in (
             ("The argument", point.input_name, point.x),
@@ -793,7 +793,7 @@ def _ladder(
         best, error = np.full(f0.shape, np.nan), np.full(f0.shape, np.inf)
         plain: list[Array] = []
         gaps: list[Array] = []
-        before: list[Array] = []
+        coarser: list[Array] = []
         settled = False
         for k in range(rungs):
             if settled and k < rungs - 3:
@@ -805,14 +805,14 @@ def _ladder(
             gaps.append(np.abs(above - 2 * f0 + below) / step)
             noise = 8 * eps * (np.fmax(np.abs(above), np.abs(below)) + far * np.abs(row[0])) / step
             for j in range(0 if settled else k):
-                better = row[j] + (row[j] - before[j]) / (ratio ** (width * (j + 1)) - 1)
+                better = row[j] + (row[j] - coarser[j]) / (ratio ** (width * (j + 1)) - 1)
                 row.append(better)
-                same_order = before[min(j + 1, k - 1)]
-                apart = [np.abs(better - other) for other in (row[j], before[j], same_order)]
+                same_order = coarser[min(j + 1, k - 1)]
+                apart = [np.abs(better - other) for other in (row[j], coarser[j], same_order)]
                 estimate = np.max([*apart, noise], axis=0)
                 take = estimate < error  # never, if it is NaN
                 best, error = np.where(take, better, best), np.where(take, estimate, error)
-            before, settled = row, settled or (k > 2 and bool(np.all(error <= 1e-9 * np.abs(best))))
+            coarser, settled = row, settled or (k > 2 and bool(np.all(error <= 1e-9 * np.abs(best))))
         contradiction = np.abs(plain[-1] - best)
         error = np.where((contradiction > error) & (contradiction > 16 * noise), contradiction, error)
         for k in probes:  # too small a step to be accurate, small enough to see a jump that the others straddle

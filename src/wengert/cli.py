@@ -22,6 +22,7 @@ import contextlib
 import difflib
 import inspect
 import json
+import operator
 import os
 import re
 import sys
@@ -47,7 +48,7 @@ Exit codes:
 
 
 class Failure(click.ClickException):
-    """What ends a command: a message without a traceback, and an exit code."""
+    """The end of a command: a message without a traceback, and an exit code."""
 
     def show(self, file: Any = None) -> None:
         first, newline, rest = self.message.partition("\n")
@@ -71,7 +72,7 @@ class CannotDifferentiate(Failure):
 
 
 def is_number(token: str) -> bool:
-    """Tell whether a word on the command line is a number or a JSON list of them."""
+    """Return whether a word on the command line is a number or a JSON list of them."""
     if token.startswith("["):
         return True
     try:
@@ -86,25 +87,25 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         gathered: list[str] = []
-        rest = list(args)
-        while rest:
-            word = rest.pop(0)
-            given = word.partition("=")[2] if word.startswith("--at=") else ""
-            if word != "--at" and not given:
+        words = list(args)
+        while words:
+            word = words.pop(0)
+            option, _, attached = word.partition("=")  # --at=0.5,2
+            if option != "--at":
                 gathered.append(word)
                 continue
-            numbers = given.replace(",", " ").split() if given and not given.startswith("[") else [given] * bool(given)
-            while rest and is_number(rest[0]):
-                numbers.append(rest.pop(0))
+            numbers = [attached] if attached.startswith("[") else attached.replace(",", " ").split()
+            while words and is_number(words[0]):
+                numbers.append(words.pop(0))
             if not numbers:
-                found = f", not {rest[0]!r}" if rest else ""
-                raise click.UsageError(f"--at takes numbers{found}: --at 0.5 2 3", ctx)
+                instead = f", not {words[0]!r}" if words else ""
+                raise click.UsageError(f"--at takes numbers{instead}: --at 0.5 2 3", ctx)
             gathered += ["--at", " ".join(numbers)]
         return super().parse_args(ctx, gathered)
 
 
 def parse_at(groups: Sequence[str]) -> list[Any]:
-    """Turn what followed each ``--at`` into a number (one), a vector (several) or an array (a JSON list)."""
+    """Return the argument after each ``--at``: a number, a vector of several, or the array of a JSON list."""
     import numpy as np
 
     values: list[Any] = []
@@ -147,16 +148,14 @@ def loaded(target: str) -> Iterator[tuple[Callable[..., Any], dict[str, Any], st
     module = types.ModuleType("__main__")
     module.__file__ = path
     module.__dict__["__builtins__"] = __builtins__
-    before = sys.modules.get("__main__"), sys.argv, list(sys.path)
+    main, argv, path_before = sys.modules["__main__"], sys.argv, list(sys.path)
     sys.modules["__main__"], sys.argv = module, [name]
     sys.path.insert(0, os.path.dirname(path))
     try:
         execute(path, module.__dict__)
         yield find(module.__dict__, function, name), module.__dict__, name
     finally:
-        if before[0] is not None:
-            sys.modules["__main__"] = before[0]
-        sys.argv, sys.path[:] = before[1], before[2]
+        sys.modules["__main__"], sys.argv, sys.path[:] = main, argv, path_before
 
 
 def execute(path: str, names: dict[str, Any]) -> None:
@@ -187,18 +186,16 @@ def find(names: Mapping[str, Any], function: str, file: str) -> Callable[..., An
             return names[here[0]]  # type: ignore[no-any-return]
         usage = f"Name one of them: {file}:{here[0]}" if here else "Write one: def f(x): ..."
         raise LoadError(f"{file} does not say which function.\n{listing} {usage}")
-    first, *rest = function.split(".")
+    first, _, attributes = function.partition(".")
     try:
-        found = names[first]
-        for name in rest:
-            found = getattr(found, name)
+        value = operator.attrgetter(attributes)(names[first]) if attributes else names[first]
     except (KeyError, AttributeError):
         near = difflib.get_close_matches(function, here, n=1, cutoff=0.5)
         hint = f"Did you mean {file}:{near[0]}? " if near else ""
         raise LoadError(f"{file} has no function {function}.\n{hint}{listing}") from None
-    if not callable(found):
-        raise LoadError(f"{function} in {file} is of type {type(found).__name__}, not a function.\n{listing}")
-    return found  # type: ignore[no-any-return]
+    if not callable(value):
+        raise LoadError(f"{function} in {file} is of type {type(value).__name__}, not a function.\n{listing}")
+    return value  # type: ignore[no-any-return]
 
 
 def trimmed(error: BaseException) -> str:
@@ -215,7 +212,7 @@ def trimmed(error: BaseException) -> str:
 
 
 class Parameters(NamedTuple):
-    """What positional arguments a function takes."""
+    """The positional arguments that a function takes."""
 
     function: str
     names: tuple[str, ...] = ()
@@ -228,16 +225,16 @@ class Parameters(NamedTuple):
         """Read the signature of a function."""
         name = getattr(f, "__name__", type(f).__name__)
         try:
-            found = inspect.signature(f).parameters.values()
+            parameters = inspect.signature(f).parameters.values()
         except (TypeError, ValueError):
             return cls(name)
         kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        named = [p for p in found if p.kind in kinds]
+        named = [p for p in parameters if p.kind in kinds]
         required = sum(p.default is p.empty for p in named)
-        return cls(name, tuple(p.name for p in named), required, any(p.kind is p.VAR_POSITIONAL for p in found))
+        return cls(name, tuple(p.name for p in named), required, any(p.kind is p.VAR_POSITIONAL for p in parameters))
 
     def take(self, count: int) -> bool:
-        """Tell whether it can be called with so many."""
+        """Return whether the function can be called with so many."""
         return self.required <= count and (self.more or count <= len(self.names))
 
     def __str__(self) -> str:
@@ -250,40 +247,40 @@ def arguments(
     """Return the arguments to call the function with, from ``--at``, ``--args`` or the file's example."""
     if at and data is not None:
         raise click.UsageError("Give either --at or --args, not both.")
-    known = Parameters.of(f)
+    parameters = Parameters.of(f)
     if at:
-        return from_command_line(known, parse_at(at))
+        return from_command_line(parameters, parse_at(at))
     if data is not None:
-        return fitted(known, read(data), data)
-    examples = {f"{known.function}.example": getattr(f, "example", None)}
+        return fitted(parameters, read(data), data)
+    examples = {f"{parameters.function}.example": getattr(f, "example", None)}
     examples |= {name: names.get(name) for name in ("example", "EXAMPLE")}
     for name, value in examples.items():
         if value is not None and not callable(value):
-            return fitted(known, value, f"{name} in {file}")
+            return fitted(parameters, value, f"{name} in {file}")
     raise click.UsageError(
-        f"{known} is to be evaluated somewhere.\n"
+        f"{parameters} is to be evaluated somewhere.\n"
         f"Give its arguments with --at NUMBERS or --args FILE, or write  example = (...)  in {file}."
     )
 
 
-def from_command_line(known: Parameters, values: list[Any]) -> list[Any]:
+def from_command_line(parameters: Parameters, values: list[Any]) -> list[Any]:
     """Fit what followed ``--at`` to the function: several, or one for its one parameter, or a number for each."""
     import numpy as np
 
     if len(values) > 1:
-        if known.take(len(values)):
+        if parameters.take(len(values)):
             return values
-        raise click.UsageError(f"{known} does not take {len(values)} arguments, one for each --at.")
+        raise click.UsageError(f"{parameters} does not take {len(values)} arguments, one for each --at.")
     (value,) = values
     vector = np.ndim(value) == 1
-    if known.take(1) and (known.names or not vector):
+    if parameters.take(1) and (parameters.names or not vector):
         return values
-    if vector and known.take(len(value)):
+    if vector and parameters.take(len(value)):
         return [float(number) for number in value]
     size = int(np.size(value))
-    given = "one array" if np.ndim(value) > 1 else "1 number" if size == 1 else f"{size} numbers"
+    numbers = "one array" if np.ndim(value) > 1 else "1 number" if size == 1 else f"{size} numbers"
     raise click.UsageError(
-        f"{known} takes {known.required} arguments, and --at gives {given}.\n"
+        f"{parameters} takes {parameters.required} arguments, and --at gives {numbers}.\n"
         "Give a number for each, or one --at for each: --at 0.5 2 --at 3."
     )
 
@@ -314,30 +311,30 @@ def read(path: str) -> Any:
 
 
 def from_json(value: Any) -> Any:
-    """Turn lists of numbers into arrays of floats; leave single numbers (an exponent, say) as they are."""
+    """Convert lists of numbers to arrays of floats; leave single numbers (an exponent, say) as they are."""
     import numpy as np
 
     return np.array(value, dtype=float) if isinstance(value, list) else value
 
 
-def fitted(known: Parameters, value: Any, origin: str) -> list[Any]:
+def fitted(parameters: Parameters, value: Any, origin: str) -> list[Any]:
     """Fit read or example arguments to the function: a tuple in order, a dict by name, else the only one."""
     if isinstance(value, dict):
-        names = known.names or tuple(value)
+        names = parameters.names or tuple(value)
         strange = [name for name in value if name not in names]
-        missing = [name for name in names[: known.required] if name not in value]
+        missing = [name for name in names[: parameters.required] if name not in value]
         if strange or missing:
             what = f"names {', '.join(strange)}" if strange else f"does not name {', '.join(missing)}"
-            raise LoadError(f"{origin} {what}, and the function is {known}.")
+            raise LoadError(f"{origin} {what}, and the function is {parameters}.")
         present = [name for name in names if name in value]
         if tuple(present) != names[: len(present)]:
             gap = next(name for name in names if name not in value)
             raise LoadError(f"{origin} leaves out {gap}, which stands before {present[-1]}: give it too.")
         return [value[name] for name in present]
     values = list(value) if isinstance(value, tuple) else [value]
-    if not known.take(len(values)):
+    if not parameters.take(len(values)):
         counted = f"{len(values)} argument{'s' * (len(values) != 1)}"
-        raise LoadError(f"{origin} gives {counted}, and the function is {known}.")
+        raise LoadError(f"{origin} gives {counted}, and the function is {parameters}.")
     return values
 
 
@@ -346,19 +343,18 @@ def fitted(known: Parameters, value: Any, origin: str) -> list[Any]:
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """Turn what goes wrong in the function into an error message, and domain warnings into one line each."""
-
-    said: set[str] = set()
+    """End a command that fails in the function with a message, and print each domain warning once."""
+    printed: set[str] = set()
 
     def warn(message: Any, category: type[Warning], *place: Any, **options: Any) -> None:
         if issubclass(category, DomainWarning):
-            if str(message) not in said:
+            if str(message) not in printed:
                 click.echo(click.style("warning: ", fg="yellow", bold=True) + str(message), err=True)
-            said.add(str(message))
+            printed.add(str(message))
         else:
-            before(message, category, *place, **options)
+            usual(message, category, *place, **options)
 
-    before, warnings.showwarning = warnings.showwarning, warn
+    usual, warnings.showwarning = warnings.showwarning, warn
     try:
         yield
     except (click.ClickException, BrokenPipeError):
@@ -368,7 +364,7 @@ def guarded() -> Iterator[None]:
     except Exception as error:
         raise CannotDifferentiate(f"the function cannot be evaluated there:\n{trimmed(error)}") from error
     finally:
-        warnings.showwarning = before
+        warnings.showwarning = usual
 
 
 @contextlib.contextmanager
@@ -405,7 +401,7 @@ COLORS = (
     (r"\(\d+(?: x \d+)*\)(?=\s|$)", "magenta"),
     (r"(?<=\S) +# .*$", "dim"),
 )
-"""What is colored in plain text: headings, variables, results, shapes, places."""
+"""The colors of plain text: headings, variables, results, shapes, places."""
 
 
 def colored(text: str) -> Any:

@@ -233,8 +233,8 @@ def _backward(program: Program, linearization: Linearization, bars: dict[int, An
                 elements = _operands_at(kept[1:], index, shape) if elementwise else ()
                 c = np.broadcast_to(np.asarray(J.c), shape)[index] if isinstance(J, Diagonal) else element
                 which = f" with respect to operand {k + 1}" if len(row[1]) > 1 else ""
-                said = f" where {_described(elements)}" if elements else ""
-                text = f"the derivative of {row[0].name}{which} is {c}{said}"
+                where = f" where {_described(elements)}" if elements else ""
+                text = f"the derivative of {row[0].name}{which} is {c}{where}"
                 return _origin(text, "derivative", lines[out], elements, c)
             masks[parent] = either(masks.get(parent), mask) if parent in bars else mask
             bars[parent] = bars[parent] + part if parent in bars else part

@@ -561,3 +561,44 @@ def test_every_function_of_numpys_own_namespace_on_the_page_has_cases():
     around = {np.isscalar, np.full, np.arange, np.tril_indices_from, np.triu_indices_from, np.diag_indices_from}
     missing = {f.__name__ for f in own - listed - writing - around if f not in (np.amax, np.amin, np.around)}
     assert not missing, f"give these functions cases in numpy_surface.CASES: {sorted(missing)}"
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: np.delete(x, np.flatnonzero(x < 0)),
+        lambda x: np.delete(x, np.argmin(x)),
+        lambda x: np.delete(x, x < 0),
+        lambda x: np.insert(x, np.argmin(x), 7.0),
+        lambda x: np.insert(x, np.flatnonzero(x < 0), x[0]),
+        lambda x: np.array_split(x, np.array([1, 1]) + np.argmin(x))[0],
+        lambda x: np.repeat(x, (x > 0).astype(int)),
+        lambda x: np.tril(np.outer(x, x), np.argmin(x)),
+        lambda x: np.diag(x, np.argmin(x)),
+    ],
+)
+def test_positions_and_counts_that_are_computed_are_decisions(f):
+    x = np.array([0.5, -1.5, 2.5])
+    program = wg.trace(f)(x)
+    np.testing.assert_array_equal(program(1.5 * x), f(1.5 * x))
+    with pytest.raises(BranchError):
+        program(-x)
+    assert wg.check_derivatives(f)(x)
+
+
+def test_truth_values_are_summed_as_numpy_does():
+    x = np.array([0.5, 1.5, -0.3])
+    for f in (
+        lambda x: 1.0 * np.einsum("i->", x > -9) + 0 * x[0],
+        lambda x: 1.0 * np.einsum("i,i->", x > 0, x > -9) + 0 * x[0],
+        lambda x: 1.0 * (x > -9).dot(x > -9) + 0 * x[0],
+    ):
+        assert wg.trace(f)(x)(x) == f(x)
+        np.testing.assert_array_equal(wg.vmap(f)(np.stack([x, x])), [f(x)] * 2)
+
+
+def test_hypot_of_one_element_is_its_modulus():
+    for x in (np.array([-1.2]), np.array([[-1.2], [3.0]])):
+        value, push = wg.linearize(lambda x: np.hypot.reduce(x, axis=-1), x)
+        np.testing.assert_array_equal(value, np.hypot.reduce(x, axis=-1))
+        np.testing.assert_array_equal(push.T(np.ones(value.shape)), np.sign(x))

@@ -537,3 +537,26 @@ def test_source_gives_the_same_values_and_slopes(primitive):
         names = {}
         exec(program.source(), names)
         assert float(names[program.name](*point)) == pytest.approx(float(program(*point)), rel=1e-14)
+
+
+# ---- Where a rule meets its own zero, or the end of the range ----
+
+
+def test_second_derivatives_of_binomials_and_rising_powers_where_they_are_zero():
+    for n, expected in ((0.0, -1.0), (1.0, 0.0), (2.0, 1.0)):  # n (n - 1) (n - 2) / 6
+        assert wg.grad(wg.grad(lambda t: sc.binom(t, 3.0)))(n) == pytest.approx(expected, abs=1e-13)
+    for z in (0.0, -1.0, -2.0):  # z (z + 1) (z + 2)
+        assert wg.grad(wg.grad(lambda t: sc.poch(t, 3.0)))(z) == pytest.approx(6 * z + 6, abs=1e-12)
+
+
+def test_slopes_at_the_ends_of_the_range():
+    assert wg.grad(sc.i1e)(1e10) == pytest.approx(-1.99471140e-16, rel=1e-8)
+    assert wg.grad(sc.i1e)(-1e10) == pytest.approx(-1.99471140e-16, rel=1e-8)
+    assert wg.grad(lambda t: sc.agm(t, 1.5))(1e-8) == pytest.approx(576731.4563, rel=1e-8)
+    both = wg.jacobian(sc.agm, argnums=(0, 1))(1.5, 1.5)
+    assert both == pytest.approx((0.5, 0.5))
+
+
+def test_other_byte_orders():
+    x = np.array([0.5, 1.5, -0.3])
+    np.testing.assert_allclose(wg.grad(sc.logsumexp)(x.astype(">f8")), wg.grad(sc.logsumexp)(x), rtol=1e-15)

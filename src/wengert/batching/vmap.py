@@ -494,7 +494,8 @@ def _argument(line: _Line) -> Any:
 def _matmul(line: _Line) -> Any:
     (a, b), (m, n) = line.operands, line.ndims
     if n == 1 and m == 1 and all(line.batched):
-        return s.sum_(a * b, axis=(-1,), keepdims=False)
+        products = a * b
+        return (np.any if products.dtype == bool else np.sum)(products, axis=-1)
     if n == 1 and m <= 2 and not line.batched[0]:
         return s.matmul(b, a if m == 1 else np.transpose(a))  # A b for many b is one product of matrices
     if m == 1 and n <= 2 and not line.batched[1]:

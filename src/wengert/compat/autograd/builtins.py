@@ -29,7 +29,7 @@ def type(value: Any) -> Any:
 
 
 def isinstance(value: Any, kinds: Any) -> bool:
-    """Tell whether a value is of one of the types; a traced one counts as what it stands for.
+    """Return whether a value is of one of the types; a traced one counts as the value it stands for.
 
     >>> isinstance(1.0, (float, int))
     True

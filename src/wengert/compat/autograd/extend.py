@@ -37,7 +37,7 @@ __all__ = [
 
 
 class primitive(custom_derivative):  # noqa: N801 - a decorator
-    """Make a function a line of the list, whose rules `defvjp` and `defjvp` give.
+    """Enter a function as a line of the list; `defvjp` and `defjvp` define its rules.
 
     >>> double = primitive(lambda x: 2 * x)
     >>> defjvp(double, lambda g, ans, x: 2 * g)
@@ -52,7 +52,7 @@ class primitive(custom_derivative):  # noqa: N801 - a decorator
         self._known: dict[str, Callable[[int], Rule | None]] = {}
 
     def _check(self, kind: str, known: Callable[[int], Rule | None]) -> None:
-        """Let a missing rule be an error, not a zero."""
+        """Raise an error where a rule is missing, instead of taking it for zero."""
         self._known[kind] = known
         rules = self.rules
         assert rules is not None
@@ -133,7 +133,7 @@ def _define_pushes(fun: primitive, known: Callable[[int], Rule | None]) -> None:
 
 
 def defvjp(fun: primitive, *vjpmakers: Rule | None, argnums: Sequence[int] | None = None) -> None:
-    """Give a reverse rule for each argument: ``lambda ans, *args: lambda g: ...``, None for zero.
+    """Define a reverse rule for each argument: ``lambda ans, *args: lambda g: ...``, None for zero.
 
     >>> square = primitive(lambda x: x * x)
     >>> defvjp(square, lambda ans, x: lambda g: 2 * g * x)
@@ -142,7 +142,7 @@ def defvjp(fun: primitive, *vjpmakers: Rule | None, argnums: Sequence[int] | Non
 
 
 def defvjp_argnum(fun: primitive, vjpmaker: Rule) -> None:
-    """Give a reverse rule that takes the position: ``lambda argnum, ans, args, kwargs: lambda g: ...``.
+    """Define a reverse rule that takes the position: ``lambda argnum, ans, args, kwargs: lambda g: ...``.
 
     >>> square = primitive(lambda x: x * x)
     >>> defvjp_argnum(square, lambda argnum, ans, args, kwargs: lambda g: 2 * g * args[0])
@@ -151,7 +151,7 @@ def defvjp_argnum(fun: primitive, vjpmaker: Rule) -> None:
 
 
 def defvjp_argnums(fun: primitive, vjpmaker: Rule) -> None:
-    """Give a reverse rule for several: ``lambda argnums, ans, args, kwargs: lambda g: [...]``.
+    """Define a reverse rule for several: ``lambda argnums, ans, args, kwargs: lambda g: [...]``.
 
     >>> times = primitive(lambda a, b: a * b)
     >>> defvjp_argnums(times, lambda argnums, ans, args, kwargs: lambda g: [g * args[1 - k] for k in argnums])
@@ -168,7 +168,7 @@ def defvjp_argnums(fun: primitive, vjpmaker: Rule) -> None:
 
 
 def defjvp(fun: primitive, *jvpfuns: Rule | str | None, argnums: Sequence[int] | None = None) -> None:
-    """Give a forward rule for each argument: ``lambda g, ans, *args: ...``, None for zero, "same" where it is linear.
+    """Define a forward rule for each argument: ``lambda g, ans, *args: ...``; None is zero, "same" a linear function.
 
     >>> square = primitive(lambda x: x * x)
     >>> defjvp(square, lambda g, ans, x: 2 * g * x)
@@ -185,7 +185,7 @@ def defjvp(fun: primitive, *jvpfuns: Rule | str | None, argnums: Sequence[int] |
 
 
 def defjvp_argnum(fun: primitive, jvpmaker: Rule) -> None:
-    """Give a forward rule that takes the position: ``lambda argnum, g, ans, args, kwargs: ...``.
+    """Define a forward rule that takes the position: ``lambda argnum, g, ans, args, kwargs: ...``.
 
     >>> square = primitive(lambda x: x * x)
     >>> defjvp_argnum(square, lambda argnum, g, ans, args, kwargs: 2 * g * args[0])
@@ -194,7 +194,7 @@ def defjvp_argnum(fun: primitive, jvpmaker: Rule) -> None:
 
 
 def defjvp_argnums(fun: primitive, jvpmaker: Rule) -> None:
-    """Give a forward rule for several: ``lambda argnums, gs, ans, args, kwargs: ...``.
+    """Define a forward rule for several: ``lambda argnums, gs, ans, args, kwargs: ...``.
 
     >>> square = primitive(lambda x: x * x)
     >>> defjvp_argnums(square, lambda argnums, gs, ans, args, kwargs: 2 * gs[0] * args[0])
@@ -203,7 +203,7 @@ def defjvp_argnums(fun: primitive, jvpmaker: Rule) -> None:
 
 
 def def_linear(fun: primitive) -> None:
-    """Say that a function is linear in each argument.
+    """Define the rules of a function that is linear in each argument.
 
     >>> times = primitive(lambda a, b: a * b)
     >>> def_linear(times)
@@ -212,7 +212,7 @@ def def_linear(fun: primitive) -> None:
 
 
 def notrace_primitive(f: Rule) -> Rule:
-    """Make a function whose derivative is zero.
+    """Return a function whose derivative is zero.
 
     >>> from wengert.compat.autograd import grad
     >>> import numpy as np

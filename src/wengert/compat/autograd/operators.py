@@ -17,7 +17,7 @@ Argnum = int | Sequence[int]
 
 
 def _scalar(fun: Function) -> Function:
-    """Let an array of one element count as a scalar, as autograd does."""
+    """Return a function whose result of one element is a scalar, as autograd takes it."""
 
     @functools.wraps(fun)
     def scalar(*args: Any, **kwargs: Any) -> Any:

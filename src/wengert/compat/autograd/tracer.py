@@ -22,7 +22,7 @@ def getval(x: Any) -> Any:
 
 
 def isbox(x: Any) -> bool:
-    """Tell whether a value is being traced.
+    """Return whether a value is traced.
 
     >>> isbox(2.0)
     False

@@ -126,7 +126,9 @@ def _binomial(y: Any, n: Any, k: Any, rising: bool) -> Any:
     low, high = np.where(zero, k, 0.5) + 1, np.where(zero, n - k, 0.5) + 1
     first, second = sc.rgamma(low), sc.rgamma(high)
     slope = first * _rgamma_partial(second, high)
-    if not rising:
+    if rising:
+        slope = slope + sc.psi(np.where(zero, n, 1.0) + 1) * first * second  # zero, but its derivative is not
+    else:
         slope = _rgamma_partial(first, low) * second - slope
     return np.where(zero, sc.gamma(np.where(zero, n, 1.0) + 1) * slope, usual)
 
@@ -136,7 +138,9 @@ def _poch_partial(y: Any, z: Any, m: Any) -> Any:
     zero = y == 0
     safe = np.where(zero, 1.0, z)
     pole = np.where(zero, z, 1.0)
-    return np.where(zero, sc.gamma(pole + m) * _rgamma_partial(sc.rgamma(pole), pole), y * (sc.psi(safe + m) - sc.psi(safe)))
+    reciprocal = sc.rgamma(pole)  # zero, but its derivative is not
+    slope = _rgamma_partial(reciprocal, pole) + sc.psi(np.where(zero, pole + m, 1.0)) * reciprocal
+    return np.where(zero, sc.gamma(pole + m) * slope, y * (sc.psi(safe + m) - sc.psi(safe)))
 
 
 def _as_operand(compute: Callable[..., Any]) -> Callable[..., Any]:
@@ -368,6 +372,15 @@ yn = special(sc.yn, refuse("yn", "n"), lambda _y, n, x: _difference(sc.yv, n, x)
 kn = special(sc.kn, refuse("kn", "n"), lambda _y, n, x: -_mean(sc.kv, n, x), formula="besselk", domain=(ALL, POSITIVE))
 CALLS[sc.jve], CALLS[sc.yve] = jv, yv  # the same on real arguments
 
+
+def _i1e_partial(y: Any, x: Any) -> Any:
+    """Where SciPy's ive has ended in NaN, and the difference in roundings, by the asymptotic series (DLMF 10.40.1)."""
+    far = np.abs(x) > 1e7
+    near, large = np.where(far, 1.0, x), np.where(far, x, 1.0)
+    series = y * (0.375 / np.abs(large) - 0.5) / large
+    return np.where(far, series, 0.5 * (sc.i0e(near) + sc.ive(2, near)) - np.sign(near) * y)
+
+
 j0 = special(sc.j0, lambda _y, x: -sc.j1(x), formula=lambda x: _sympy().besselj(0, x))
 j1 = special(sc.j1, lambda _y, x: 0.5 * (sc.j0(x) - sc.jv(2, x)), formula=lambda x: _sympy().besselj(1, x))
 y0 = special(sc.y0, lambda _y, x: -sc.y1(x), formula=lambda x: _sympy().bessely(0, x), domain=(POSITIVE,))
@@ -377,7 +390,7 @@ i1 = special(sc.i1, lambda _y, x: 0.5 * (sc.i0(x) + sc.iv(2, x)), formula=lambda
 k0 = special(sc.k0, lambda _y, x: -sc.k1(x), formula=lambda x: _sympy().besselk(0, x), domain=(POSITIVE,))
 k1 = special(sc.k1, lambda _y, x: -0.5 * (sc.k0(x) + sc.kv(2, x)), formula=lambda x: _sympy().besselk(1, x), domain=(POSITIVE,))
 i0e = special(sc.i0e, lambda y, x: sc.i1e(x) - np.sign(x) * y, kink="at 0: 0, the middle of the two sides")
-i1e = special(sc.i1e, lambda y, x: 0.5 * (sc.i0e(x) + sc.ive(2, x)) - np.sign(x) * y)
+i1e = special(sc.i1e, _i1e_partial)
 k0e = special(sc.k0e, lambda y, x: y - sc.k1e(x), domain=(POSITIVE,))
 k1e = special(sc.k1e, lambda y, x: y - 0.5 * (sc.k0e(x) + sc.kve(2, x)), domain=(POSITIVE,))
 
@@ -535,7 +548,8 @@ def _logsumexp_partial(y: Any, a: Any, *, axis: Any, keepdims: bool) -> Composed
 
 
 def _logsumexp(a: Any, *, axis: Any, keepdims: bool) -> Any:
-    a = a if type(a) is np.ndarray else np.asarray(a)
+    a = np.asarray(a)
+    a = a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("="))
     if a.size == 0 or a.ndim == 0:
         with np.errstate(divide="ignore"):
             return np.log(np.sum(np.exp(a), axis=axis, keepdims=keepdims)) if a.ndim else a[()]
@@ -692,7 +706,9 @@ def ellipj(u: Any, m: Any) -> tuple[Any, ...]:
 @calls(sc.agm)
 def agm(a: Any, b: Any) -> Any:
     """Gauss's own formula for the arithmetic-geometric mean of positive numbers (DLMF 19.8.5)."""
-    return PI * a / (2 * sc.ellipkm1((b / a) ** 2))
+    swapped = a < b
+    high, low = np.where(swapped, b, a), np.where(swapped, a, b)
+    return PI * high / (2 * sc.ellipkm1((low / high) ** 2))
 
 
 @calls(sc.chdtr)

@@ -13,6 +13,7 @@ from wengert.primitives.numpy.functions.manipulation import astype, atleast_3d
 from wengert.primitives.numpy.functions.operands import (
     along,
     as_operand,
+    decided,
     ndim_of,
     only,
     shape_of,
@@ -111,7 +112,7 @@ def block(arrays: Any) -> Any:
 
 @calls(np.insert)
 def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
-    arr, values = as_operand(arr), as_operand(values)
+    arr, values, obj = as_operand(arr), as_operand(values), decided(obj)
     if axis is None:
         arr, axis = np.ravel(arr), 0
     axis = normalize_axis_index(axis, arr.ndim)
@@ -140,7 +141,7 @@ def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
     if axis is None:
         arr, axis = np.ravel(arr), 0
     axis = normalize_axis_index(axis, arr.ndim)
-    return along(arr, axis, np.delete(np.arange(arr.shape[axis]), obj))
+    return along(arr, axis, np.delete(np.arange(arr.shape[axis]), decided(obj)))
 
 
 # ---- Apart ----
@@ -149,7 +150,7 @@ def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
 @calls(np.array_split)
 def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
     axis = normalize_axis_index(axis, ndim_of(ary))
-    pieces = np.array_split(np.arange(shape_of(ary)[axis]), indices_or_sections)
+    pieces = np.array_split(np.arange(shape_of(ary)[axis]), decided(indices_or_sections))
     bounds = [slice(int(k[0]), int(k[-1]) + 1) if k.size else slice(0, 0) for k in pieces]
     return [ary[(slice(None),) * axis + (bound,)] for bound in bounds]
 

@@ -16,6 +16,7 @@ from wengert.primitives.numpy.functions.operands import (
     Axis,
     along,
     as_operand,
+    decided,
     is_traced,
     ndim_of,
     negative_axis,
@@ -278,7 +279,7 @@ def tile(A: Any, reps: Any) -> Any:
 @calls(np.repeat)
 def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
     a, axis = on_axis(as_operand(a), axis)
-    times = np.asarray(repeats).astype(np.intp)  # NumPy itself cuts off fractions
+    times = np.asarray(decided(repeats)).astype(np.intp)  # NumPy itself cuts off fractions
     if times.size == 1:
         by = int(times.item())
         if by < 0:
@@ -346,7 +347,7 @@ def diag(v: Any, k: int = 0) -> Any:
         return diagonal(v, k)
     if ndim_of(v) != 1:
         raise ValueError("Input must be 1- or 2-d.")
-    positions = np.arange(shape_of(v)[0])
+    positions, k = np.arange(shape_of(v)[0]), int(k)
     size = positions.size + abs(k)
     return assemble([v], [(positions - min(k, 0), positions + max(k, 0))], (size, size))
 
@@ -369,7 +370,7 @@ def triu(m: Any, k: int = 0) -> Any:
 def _triangle(m: Any, k: int, lower: bool) -> Any:
     m = as_operand(m)
     rows, columns = (m.shape * 2)[-2:]  # a vector stands for equal rows, as in NumPy
-    mask = np.tri(rows, columns, k, dtype=bool)
+    mask = np.tri(rows, columns, int(k), dtype=bool)
     zero = m.dtype.type(0)
     return np.where(mask, m, zero) if lower else np.where(mask, zero, m)
 

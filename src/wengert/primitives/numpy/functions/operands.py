@@ -91,6 +91,11 @@ def masked(where: Any) -> bool:
     return where is not UNSET and where is not True
 
 
+def decided(positions: Any) -> Any:
+    """Return the values of computed positions, counts or a mask, as one decision; plain ones unchanged."""
+    return positions.__array__() if is_traced(positions) else positions
+
+
 def pick(a: Any, index: tuple[Any, ...]) -> Any:
     """Index an array at positions that may themselves be computed."""
     template, operands = p.set_aside(index)

@@ -192,6 +192,8 @@ def einsum(
     """
     only(out=out)
     subscripts, arrays = _subscripts(operands)
+    if dtype is None and all(a.dtype == bool for a in arrays):
+        return np.einsum(*operands, optimize=optimize, dtype=int) != 0  # whether any product is true
     if dtype is not None:
         arrays = [astype(a, dtype, casting=casting) for a in arrays]
     elif len(arrays) > 2:  # two plain operands may be multiplied with each other, and in a byte products overflow

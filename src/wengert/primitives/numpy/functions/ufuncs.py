@@ -120,6 +120,8 @@ def reduce(  # noqa: C901 - NumPy's arguments, one by one
     if 0 in [array.shape[k] for k in axes] and identity is None and (initial is UNSET or initial is None):
         raise ValueError(f"zero-size array to reduction operation {ufunc.__name__} which has no identity")
     pair = functools.partial(call, ufunc)
+    if ufunc is np.hypot and all(array.shape[k] == 1 for k in axes):
+        array = np.abs(array)  # NumPy begins with hypot(0, x)
     if ufunc in ASSOCIATIVE:
         result = reductions.fold(pair, array, axis, bool(keepdims), identity if identity is not None else initial)
         return result if initial is UNSET or initial is None else pair(result, initial)
