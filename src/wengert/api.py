@@ -28,7 +28,7 @@ from wengert.passes.scalarization import is_scalar, scalarize
 from wengert.planning import Plan, choose, order_named, plan_trace
 from wengert.program import Portable, Program
 from wengert.tracing import Trace, Traced, Unchanged, parameter_names, run, warn_of_decisions, watch
-from wengert.transformations import Documentation, Transformed, is_global
+from wengert.transformations import Documentation, Transformed, demand_function, is_global
 
 Array = Any
 Function = Callable[..., Any]
@@ -97,7 +97,8 @@ def value_and_grad(
     Raises
     ------
     ArgumentError
-        If an argument is not a float or an array of them, or a tree of such.
+        If an argument is not a float or an array of them, or a tree of such.  Integers are refused, too, but taken as
+        floats where SciPy calls with its starting point as it was given: ``fsolve(f, [1, 1], fprime=jacobian(f))``.
     ResultError
         If `f` does not return a real scalar.
 
@@ -235,7 +236,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], *, has_aux
     >>> float(y), float(y_dot)
     (0.0, 2.0)
     """
-    y, push, *aux = _linear(f, primals, has_aux)
+    y, push, *aux = _linear("jvp", f, primals, has_aux)
     return y, push(*tangents), *aux
 
 
@@ -256,7 +257,7 @@ def vjp(f: Function, *primals: Any, has_aux: bool = False) -> Any:
     >>> [float(bar) for bar in pull(1.0)]
     [3.0, 2.0]
     """
-    y, push, *aux = _linear(f, primals, has_aux, is_kept=True)
+    y, push, *aux = _linear("vjp", f, primals, has_aux)
     return y, push.pull, *aux
 
 
@@ -278,7 +279,7 @@ def linearize(f: Function, *primals: Any, has_aux: bool = False) -> Any:
     >>> print(push.graph)
     du_1/du_0 = 6.0
     """
-    return _linear(f, primals, has_aux, is_kept=True)
+    return _linear("linearize", f, primals, has_aux)
 
 
 class LinearMap(Portable):
@@ -367,8 +368,9 @@ class LinearMap(Portable):
         return f"<LinearMap R^{n} -> R^{m}>"
 
 
-def _linear(f: Function, primals: Sequence[Any], has_aux: bool, is_kept: bool = False) -> Any:
-    """Compute a function and its LinearMap, which is kept beside the value and may read it."""
+def _linear(name: str, f: Function, primals: Sequence[Any], has_aux: bool) -> Any:
+    """Compute a function and its LinearMap, for what users call by this name."""
+    demand_function(f, name)
     if not isinstance(primals, (list, tuple)):
         raise ArgumentError(
             explain_at(
@@ -385,7 +387,9 @@ def _linear(f: Function, primals: Sequence[Any], has_aux: bool, is_kept: bool = 
     if trace.tape.decisions:
         warn_of_decisions(trace)
     values = linearization.values
-    y = result.pack([v.copy("K") if type(v) is np.ndarray else v for v in values] if is_kept else values)
+    if name != "jvp":  # the map outlives this call, and reads the values
+        values = [y.copy("K") if type(y) is np.ndarray else y for y in values]
+    y = result.pack(values)
     return (y, push, result.aux) if has_aux else (y, push)
 
 
@@ -564,6 +568,7 @@ def hessian(
     array([[6., 2.],
            [2., 0.]])
     """
+    demand_function(f, "hessian")
     gradient = grad(f, argnums, argnames=argnames, has_aux=has_aux)
     second = jacobian(gradient, argnums, argnames=argnames, has_aux=has_aux, mode="forward")
     return Transformed(hessian, f, second.compute, argnums=argnums, argnames=argnames, has_aux=has_aux)
@@ -586,6 +591,7 @@ def hvp(f: Function) -> Transformed:
     >>> float(wg.hvp(lambda x, a: a * x**2)(1.0, 3.0, 2.0))
     12.0
     """
+    demand_function(f, "hvp")
     gradient = grad(f)
 
     def product(x: Any, v: Any, *args: Any, **kwargs: Any) -> Any:

@@ -28,7 +28,7 @@ from wengert.jacobians import Dense, Diagonal, LocalJacobian
 from wengert.linearization import Linearization
 from wengert.program import Primitive, Recordable, as_value
 from wengert.tracing import all_constant, at_place, current_context, holds_traced, innermost, join, plain, run
-from wengert.transformations import demand_picklable, is_global
+from wengert.transformations import demand_function, demand_picklable, demand_positions, is_global
 
 Array = Any
 Rule = Callable[..., Any]
@@ -171,6 +171,8 @@ class custom_derivative:  # noqa: N801 - a decorator
     """
 
     def __init__(self, f: Callable[..., Any], nondiff_argnums: int | Sequence[int] = ()) -> None:
+        demand_function(f, "custom_derivative")
+        demand_positions(nondiff_argnums, "nondiff_argnums")
         self.f = f
         self.nondiff = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
         self.name = getattr(f, "__name__", "f")

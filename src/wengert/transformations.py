@@ -72,8 +72,7 @@ class Transformed:
         compute: Callable[[tuple[Any, ...], dict[str, Any]], Any],
         **options: Any,
     ) -> None:
-        if not callable(function):
-            _refuse(f"{transformation.__name__} takes a function, and was given {_said(function)}")
+        demand_function(function, transformation.__name__)
         if type(argnums := options.get("argnums")) is not int and argnums is not None:
             demand_positions(argnums)
         self.transformation, self.function, self.options, self.compute = transformation, function, options, compute
@@ -117,20 +116,31 @@ def _transform(transformation: Function, function: Function, options: dict[str, 
 # ---- What transformations are called with ----
 
 
-def demand_positions(argnums: Any) -> None:
+def demand_function(function: Any, transformation: str) -> None:
+    """Raise ArgumentError if a transformation is given something else than a function: what it returned, probably."""
+    if not callable(function):
+        refuse(f"{transformation} takes a function, and was given {said(function)}")
+
+
+def demand_positions(argnums: Any, name: str = "argnums") -> None:
     """Raise ArgumentError if `argnums` is not a position or a sequence of them: the function's argument, probably."""
-    if isinstance(argnums, (int, np.integer)):
-        return
-    if not isinstance(argnums, (tuple, Sequence)) or not all(isinstance(k, (int, np.integer)) for k in argnums):
-        _refuse(f"argnums is {_said(argnums)}, where the position of an argument is needed, or a sequence of them")
+    several = isinstance(argnums, (tuple, Sequence)) and not isinstance(argnums, str)
+    if not all(_is_position(k) for k in (argnums if several else [argnums])):
+        refuse(f"{name} is {said(argnums)}, where the position of an argument is needed, or a sequence of them")
 
 
-def _refuse(happened: str) -> NoReturn:
+def _is_position(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def refuse(happened: str) -> NoReturn:
+    """Raise ArgumentError for a transformation that is called as the function would be."""
     instead = "What a transformation returns is called with the arguments: write wg.grad(f)(x), wg.explain(f)(x)."
     raise ArgumentError(explain_at(caller(), f"{happened}:", instead))
 
 
-def _said(value: Any) -> str:
+def said(value: Any) -> str:
+    """Name a value as a message does: ``an array of shape (2,)``, ``the number 2.0``, ``a str``."""
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and shape:
         return f"an array of shape {shape}"

@@ -7,10 +7,12 @@ import operator
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import truth
 from agreement import assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nestings import Reference, Wengert, disagreements, nesting, numbers, points
 
 import wengert as wg
 
@@ -133,6 +135,21 @@ TRANSFORMATIONS = {
 STOP = {wg: wg.stop_gradient, jax: jax.lax.stop_gradient}
 
 
+@pytest.mark.parametrize("seed", [*range(20), 102, 130])  # 102, 130: members go on where the first has ended
+def test_random_nestings_agree_with_their_definition(seed):
+    """Loops and branches, too, in each other and in transformations; `nestings` tries as many as one likes."""
+    name, wrong = disagreements(seed)
+    assert not wrong, name
+
+
+def test_the_definition_is_one():
+    """Second derivatives of a number that carries infinitesimals are those of the function."""
+    x = numbers(np.array([0.3, -0.7]))
+    hessian = Reference.hessian(lambda x: np.sin(x[0]) * np.exp(x[1]) + x[0] ** 3)(x)
+    s, c, e = np.sin(0.3), np.cos(0.3), np.exp(-0.7)
+    np.testing.assert_allclose(hessian.astype(float), [[-s * e + 1.8, c * e], [c * e, s * e]], rtol=1e-14)
+
+
 @settings(max_examples=12)  # JAX takes a second for each
 @given(
     st.lists(st.sampled_from(sorted(TRANSFORMATIONS)), min_size=1, max_size=3), st.sampled_from(["jacfwd", "jacrev"])
@@ -160,3 +177,13 @@ def test_an_array_of_an_outer_trace_is_multiplied_in_place_in_an_inner_one():
     assert wg.jacobian(wg.grad(f, 1), 0)(*point) == 6.0
     assert wg.trace(wg.grad(f, 1))(*point)(*point) == 12.0
     assert wg.jit(wg.grad(f, 1))(*point) == 12.0
+
+
+def test_a_program_of_a_loop_that_goes_on_asks_to_be_traced_again():
+    f = nesting(102)[1](Wengert(0))
+    first, longer, other = points(102)
+    program = wg.trace(f)(first)
+    for x in (first, other):
+        np.testing.assert_allclose(program(x), f(x))
+    with pytest.raises(wg.errors.BranchError, match=r"(?s)goes on here after \d steps.*Trace the function again"):
+        program(longer)

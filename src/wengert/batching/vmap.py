@@ -37,7 +37,7 @@ from wengert.tracing import (
     refuse_kind,
     run,
 )
-from wengert.transformations import Transformed
+from wengert.transformations import Transformed, refuse, said
 
 Array = Any
 Shape = tuple[int, ...]
@@ -82,6 +82,10 @@ def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callab
     >>> wg.vmap(wg.grad(lambda x: x**2 if x > 0 else -x))(np.array([-1.0, 1.0, 3.0]))
     array([-1.,  2.,  6.])
     """
+
+    for axes, name in ((in_axes, "in_axes"), (out_axes, "out_axes")):
+        if isinstance(axes, (float, np.ndarray, np.inexact)):
+            refuse(f"{name} is {said(axes)}, where an axis is needed, or a sequence of them")
 
     def mapped(args: Any, kwargs: Any) -> Any:
         batch = _Batch(f, args, kwargs, in_axes)

@@ -103,10 +103,6 @@ def jit(f: Function | None = None, *, max_branches: int = 32) -> Any:
     """
     if f is None:
         return functools.partial(jit, max_branches=max_branches)
-    if not callable(f):
-        raise ArgumentError(
-            explain_at(caller(), f"jit takes a function, not a {type(f).__name__}:", "Write wg.jit(f).")
-        )
     return Jitted(f, max_branches)
 
 

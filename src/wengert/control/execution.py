@@ -260,7 +260,7 @@ class LoopRun(Run):
     """
 
     __slots__ = (
-        "_code", "_last", "bodies", "carried", "constants", "count", "loop", "once", "retrace", "store",
+        "_code", "_last", "bodies", "carried", "constants", "count", "loop", "most", "once", "retrace", "store",
         "tests", "xs",
     )  # fmt: skip
 
@@ -280,6 +280,9 @@ class LoopRun(Run):
         self.constants: Sequence[Any] = own if constants is None else constants
         self.count = loop.length or 0
         """The number of steps that were made."""
+        traced = loop.which or (self.xs[0] if self.xs else ())
+        self.most = len(traced) if loop.length is None and len(traced) else None
+        """The most steps of a loop with a test; those that there were, if each was traced by itself."""
         self.once = loop.policy.checkpoint == "auto"
         self.store: Any = None
         self._last = 0
@@ -363,7 +366,13 @@ class LoopRun(Run):
         values = (*carry, *self.constants)
         if loop.test_takes is not None:
             values = tuple(values[k] for k in loop.test_takes)
-        return bool(self._try(self.tests, s, values, lambda body, taken: body.run(*taken))[0])
+        holds = bool(self._try(self.tests, s, values, lambda body, taken: body.run(*taken))[0])
+        if holds and s == self.most:
+            raise BranchError(
+                f"{loop.name} goes on here after {s:,} steps; where it was traced it made no more, "
+                "and each did something else.\nTrace the function again at this point."
+            )
+        return holds
 
     def steps(self) -> Iterator[Step]:
         """Run the loop step by step, with nothing kept."""
@@ -406,7 +415,7 @@ class LoopRun(Run):
 
         collects = take if loop.collected and collect else None
         while self._goes_on(s, carry):
-            if loop.which is None and (store is None or type(store) is AllResiduals):
+            if loop.which is None and self.most is None and (store is None or type(store) is AllResiduals):
                 start = s
                 s, carry = self._straight_on(s, loop.length, carry, store, collects)
                 if s > start:

@@ -51,8 +51,8 @@ class Tape:
     """The rows of one trace, as they are made."""
 
     __slots__ = (
-        "adopted", "captures", "context", "decisions", "guards", "keep_all", "level", "mixed", "narrow", "open", "roots",
-        "rows", "size", "unchanged", "with_complex",
+        "adopted", "captures", "context", "decisions", "guards", "keep_all", "level", "mixed", "narrow", "open",
+        "roots", "rows", "size", "unchanged", "with_complex",
     )  # fmt: skip
 
     def __init__(self, context: Context, keep_all: bool) -> None:
