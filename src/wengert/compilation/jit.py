@@ -222,7 +222,7 @@ class Jitted(Transformed):
 
     def _warn_of_values(self, alike: Sequence[_Signature], arguments: Arguments) -> None:
         values = {k: {s.statics[k] for s in alike if k in s.statics} for k in arguments.statics}
-        name = arguments.name_of(max(values, key=lambda k: len(values[k])))
+        name = arguments.leaf_names[max(values, key=lambda k: len(values[k]))]
         self._warn_once(
             ("values", name),
             f"{self._name} has been traced for {len(alike)} values of {name}, which is no array:",
@@ -432,7 +432,7 @@ class _Signature:
         self.restarts = restarts
         self.tree = Tree()
         self.names = arguments.names()
-        self._fixed = {arguments.name_of(k): value for k, (_, value) in arguments.statics.items()}
+        self._fixed = {arguments.leaf_names[k]: value for k, (_, value) in arguments.statics.items()}
         self._test = arguments.test()
         self.fixes_floats, self.floats_are_fixed = False, arguments.fixes_floats
         self.waits = self.waited = 0

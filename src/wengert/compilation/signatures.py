@@ -10,6 +10,7 @@ Arrays and numbers are traced.  Every other leaf belongs to the signature: by it
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
@@ -38,8 +39,6 @@ class Arguments:
     ) -> None:
         self.fixes_floats = fixes_floats
         flat, self.structure = trees.flatten((tuple(args), dict(kwargs)))
-        self._names: list[str] | None = None
-        self._identifiers: list[str] | None = None
         self.function, self._count = function, len(args)
         self.values: list[Any] = []
         """The traced leaves, as they were passed."""
@@ -92,14 +91,13 @@ class Arguments:
         parameters = ", ".join(f"a{k}" for k in range(len(self.values)))
         return f"lambda {parameters}: {' and '.join(tests) or 'True'}", names
 
-    def name_of(self, k: int) -> str:
-        """Name a leaf as it is reached: ``params['w'][0]``."""
-        if self._names is None:
-            positional = parameter_names(self.function, self._count)
-            args, kwargs = trees.unflatten(self.structure, self.flat)
-            named = [*zip(positional, args, strict=True), *sorted(kwargs.items())]
-            self._names = [name for parameter, value in named for name in _paths(value, parameter)]
-        return self._names[k]
+    @functools.cached_property
+    def leaf_names(self) -> list[str]:
+        """The name of each leaf, as it is reached: ``params['w'][0]``."""
+        positional = parameter_names(self.function, self._count)
+        args, kwargs = trees.unflatten(self.structure, self.flat)
+        named = [*zip(positional, args, strict=True), *sorted(kwargs.items())]
+        return [name for parameter, value in named for name in _paths(value, parameter)]
 
     def _static(self, leaf: Any) -> Any:
         """Return the key of a leaf that is not traced: its type and its value, or its identity."""
@@ -123,14 +121,9 @@ class Arguments:
 
     def names(self, _function: Function | None = None) -> list[str]:
         """Name each traced leaf by an identifier."""
-        if self._identifiers is None:
-            self._identifiers = self._made_identifiers()
-        return self._identifiers
-
-    def _made_identifiers(self) -> list[str]:
         names: list[str] = []
         for k in self._places:
-            name = re.sub(r"\W+", "_", self.name_of(k)).strip("_")
+            name = re.sub(r"\W+", "_", self.leaf_names[k]).strip("_")
             while name in names:
                 name += "_"
             names.append(name)
@@ -149,7 +142,7 @@ class Arguments:
         """Name an argument that the function has changed in place; None if it has changed none."""
         for position, traced in enumerate(self._inputs):
             if traced._index != position:
-                return self.name_of(self._places[position])
+                return self.leaf_names[self._places[position]]
         flat, structure = trees.flatten(self._passed)
         if structure != self.structure:
             args, kwargs = trees.unflatten(self.structure, self.flat)
@@ -159,7 +152,7 @@ class Arguments:
         before = list(self.flat)
         for k, traced in zip(self._places, self._inputs, strict=True):
             before[k] = traced
-        return next((self.name_of(k) for k, leaf in enumerate(flat) if leaf is not before[k]), None)
+        return next((self.leaf_names[k] for k, leaf in enumerate(flat) if leaf is not before[k]), None)
 
 
 def _paths(value: Any, name: str) -> list[str]:

@@ -37,7 +37,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -71,13 +71,21 @@ class Enter:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Take:
-    """Take over variables that the code which this one continues has computed."""
+class _OfVariables:
+    """A statement about some variables."""
 
     variables: tuple[Var, ...]
+    verb: ClassVar[str]
 
     def __str__(self) -> str:
-        return f"take over {', '.join(map(str, self.variables))}"
+        return f"{self.verb} {', '.join(map(str, self.variables))}"
+
+
+class Take(_OfVariables):
+    """Take over variables that the code which this one continues has computed."""
+
+    __slots__ = ()
+    verb = "take over"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,24 +142,18 @@ class Exit(Check):
         return f"leave unless {self.guard.var} is {self.guard.value}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CheckFinite:
+class CheckFinite(_OfVariables):
     """Check that numbers are finite."""
 
-    variables: tuple[Var, ...]
-
-    def __str__(self) -> str:
-        return f"check finite {', '.join(map(str, self.variables))}"
+    __slots__ = ()
+    verb = "check finite"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Free:
+class Free(_OfVariables):
     """Free values that no later statement reads."""
 
-    variables: tuple[Var, ...]
-
-    def __str__(self) -> str:
-        return f"free {', '.join(map(str, self.variables))}"
+    __slots__ = ()
+    verb = "free"
 
 
 Statement = Enter | Take | Call | Zeros | Add | Check | CheckFinite | Free
@@ -246,15 +248,15 @@ class Code:
     @property
     def inputs(self) -> tuple[Var, ...]:
         """The independent variables: those of the code that begins with the arguments."""
-        return self.program.inputs if self.after is None else self.after[0].inputs
+        *_, first = self.continued()
+        return first.program.inputs
 
-    def lines(self) -> Iterator[Line]:
-        """Yield the lines, those of the code that this one continues first."""
-        if self.after is not None:
-            yield from self.after[0].lines()
-        for statement in self.statements:
-            if isinstance(statement, (Call, Zeros)):
-                yield statement.line
+    def continued(self) -> Iterator[Code]:
+        """Yield this code, the code that it continues, and so on."""
+        code: Code | None = self
+        while code is not None:
+            yield code
+            code = None if code.after is None else code.after[0]
 
 
 # ---- The lowering ----
@@ -390,19 +392,17 @@ class _Branch:
 
     def _continue(self, code: Code, exit_: Exit) -> None:
         """Go on with what another code has come to before it was left."""
-        self._replay(code, exit_)
+        chain = list(code.continued())[::-1]
+        left_by = [later.after[1] for later in chain[1:] if later.after is not None]
+        for earlier, until in zip(chain, [*left_by, exit_], strict=True):
+            for statement in earlier.statements:
+                if statement is until:
+                    break
+                self._note(statement)
         self.numbers = set(code.numbers)
         guard = exit_.guard
         if type(guard.value) is bool:  # the one decision that was not the other is this one
             self.decided.add((guard.var, bool, not guard.value))
-
-    def _replay(self, code: Code, until: Exit) -> None:
-        if code.after is not None:
-            self._replay(*code.after)
-        for statement in code.statements:
-            if statement is until:
-                return
-            self._note(statement)
 
     def _note(self, statement: Statement) -> None:
         """Note what is known after a statement."""

@@ -165,19 +165,10 @@ def enter(packing: Packing, value: Any) -> Any:
 def write_branch(code: Code, names: dict[Var, str]) -> tuple[str, Callable[..., Callable[..., Any]]]:
     """Write the code of one branch of a function.
 
-    Parameters
-    ----------
-    names
-        The names of the variables of all branches; those of this one are entered.
-
-    Returns
-    -------
-    text
-        The source of a function of the arguments, or of the values by name where other code was left.
-    compile_
-        Compiles it: takes the exits, each a function of the values by name, and returns a function that returns the
-        result, or else what the exit returns by which it is left.  It raises FloatingPointError if NumPy would have
-        warned of a number.
+    Takes the names of the variables of all branches, and enters those of this one.  Returns the source, and a function
+    that compiles it for exits, which take the values computed so far by name.  The code takes the arguments, or such
+    values; it returns the result, or what the exit returns by which it is left; it raises FloatingPointError if NumPy
+    would have warned of a number.
     """
     if code.after is None:
         names.update((var, f"x{k}") for k, var in enumerate(code.inputs))
@@ -206,8 +197,9 @@ class _Printer:
         self.lines: list[tuple[int | None, tuple[str, ...]]] = []
         self.names: dict[str, Any] = dict(_GLOBALS)
         self.constants: dict[str, Any] = {}
-        self.exits = 0
-        self.fresh = {var for line in code.lines() if line.primitive.fresh for var in line.outputs}
+        self.exits, self.count = 0, len(code.inputs)
+        computed = [s.line for part in code.continued() for s in part.statements if isinstance(s, (Call, Zeros))]
+        self.fresh = {var for line in computed if line.primitive.fresh for var in line.outputs}
         """The results that are memory of their own; one that has been returned is taken out."""
         arguments = ["v"] if code.after else list(map(called.__getitem__, code.inputs))
         if packed:
@@ -255,7 +247,7 @@ class _Printer:
 
     def new_name(self, var: Var) -> str:
         """Name the result of a line."""
-        self.called[var] = name = f"u{len(self.called) - len(self.code.inputs) + 1}"
+        self.called[var] = name = f"u{len(self.called) - self.count + 1}"
         return name
 
     def function(self, primitive: Primitive) -> str:
@@ -348,10 +340,8 @@ class _Printer:
         """Return the expression of a scalar result of NumPy's as a number or NumPy scalar."""
         if var in self.code.numbers:
             return f"float({text})"
-        is_scalar = line.primitive.is_ufunc or (
-            line.primitive.inline == _INDEX and Ellipsis not in line.params["index"]
-        )
-        return text if is_scalar else f"as_value({text})"
+        is_element = line.primitive.inline == _INDEX and all(type(i) in (int, Operand) for i in line.params["index"])
+        return text if line.primitive.is_ufunc or is_element else f"as_value({text})"
 
     # -- Other statements --
 
@@ -531,21 +521,12 @@ _WRITTEN: Mapping[type, Callable[[_Printer, Any], None]] = {
 
 _INDEX, _ITEM = "{0}[{index}]", "{0}.item({index})"
 _GLOBALS: Mapping[str, Any] = {
-    "array": np.array,  # NumPy's own: another stands in its place while a trace runs
-    "zeros": np.zeros,
+    **{f.__name__: f for f in (as_value, fail_at, enter, type, float, int, bool, complex, locals, FloatingPointError)},
+    "array": np.array,
+    "zeros": np.zeros,  # NumPy's own: while a trace runs, others stand in their places
     "ndarray": np.ndarray,
     "float64": np.float64,
     "bool_": np.bool_,
-    "as_value": as_value,
-    "fail_at": fail_at,
-    "enter": enter,
-    "type": type,
-    "float": float,
-    "int": int,
-    "bool": bool,
-    "complex": complex,
-    "locals": locals,
-    "FloatingPointError": FloatingPointError,
 }
 """The names that all code may use."""
 
