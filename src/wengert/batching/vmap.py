@@ -89,9 +89,8 @@ def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callab
 
     def mapped(args: Any, kwargs: Any) -> Any:
         batch = _Batch(f, args, kwargs, in_axes)
-        whole = np.arange(batch.size)
         groups: list[tuple[np.ndarray[Any, Any], list[tuple[Any, bool]], Result]] = []
-        remaining = whole
+        remaining = np.arange(batch.size)
         while True:
             result = Result()
             trace = batch.trace(int(remaining[0]) if batch.size else None, result)
@@ -145,12 +144,12 @@ class _Batch:
         self.size = sizes[0]
         if len(set(sizes)) > 1:
             odd = next(k for k, size in enumerate(sizes) if size != self.size)
-            at = axes[self._mapped[odd]]
+            axis_of_odd = axes[self._mapped[odd]]
             raise ArgumentError(
                 explain_at(
                     caller(),
                     f"{self.names_[0]} has {self.size} members along axis {axes[self._mapped[0]]}, "
-                    f"and {self.names_[odd]} has {sizes[odd]} along axis {at}:",
+                    f"and {self.names_[odd]} has {sizes[odd]} along axis {axis_of_odd}:",
                     "Mapped axes must have one size; give in_axes None for an argument that all members share.",
                 )
             )
@@ -166,10 +165,10 @@ class _Batch:
 
     def rebuild(self, leaves: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
         """Return the arguments with other leaves in the place of the mapped ones."""
-        whole = list(self._leaves)
+        all_leaves = list(self._leaves)
         for k, leaf in zip(self._mapped, leaves, strict=True):
-            whole[k] = leaf
-        args, kwargs = trees.unflatten(self._structure, whole)
+            all_leaves[k] = leaf
+        args, kwargs = trees.unflatten(self._structure, all_leaves)
         return list(args), kwargs
 
 
@@ -189,7 +188,7 @@ class _Member:
 
 
 def spread_axes(axes: Axes, tree: Any, what: str) -> list[int | None]:
-    """Give each leaf of a tree its axis: that of the whole, or of the part of the tree that it lies in.
+    """Return an axis for each leaf of a tree: that of the tree, or of the part of it that the leaf lies in.
 
     >>> spread_axes((0, {"a": None, "b": 1}), ([1.0, 2.0], {"a": 1.0, "b": 2.0}), "in_axes")
     [0, 0, None, 1]
@@ -197,7 +196,7 @@ def spread_axes(axes: Axes, tree: Any, what: str) -> list[int | None]:
     count = len(trees.flatten(tree)[0])
     if axes is None or isinstance(axes, (int, np.integer)):
         return [axes if axes is None else int(axes)] * count
-    found: list[int | None] = []
+    spread: list[int | None] = []
     leaves, structure = trees.optree().tree_flatten(axes, none_is_leaf=True, namespace=trees.NAMESPACE)
     try:
         parts = structure.flatten_up_to(tree)
@@ -212,8 +211,8 @@ def spread_axes(axes: Axes, tree: Any, what: str) -> list[int | None]:
     for axis, part in zip(leaves, parts, strict=True):
         if axis is not None and not isinstance(axis, (int, np.integer)):
             raise ArgumentError(explain_at(caller(), f"{what} holds {axis!r}:", "An axis is an integer, or None."))
-        found += spread_axes(axis, part, what)
-    return found
+        spread += spread_axes(axis, part, what)
+    return spread
 
 
 def _first_axis(leaf: Any, axis: int | None, name: str) -> Any:
@@ -275,8 +274,8 @@ def _collect(
                 )
             leaves.append(parts[0][0])
             continue
-        whole = [_all(v, batched, len(g[0])) for (v, batched), g in zip(parts, groups, strict=True)]
-        shapes = {np.shape(w)[1:] for w in whole}
+        batches = [_all(v, batched, len(g[0])) for (v, batched), g in zip(parts, groups, strict=True)]
+        shapes = {np.shape(b)[1:] for b in batches}
         if len(shapes) > 1:
             raise ShapeError(
                 explain_at(
@@ -285,7 +284,7 @@ def _collect(
                     "Return the same shape in every branch; a batch is one array.",
                 )
             )
-        result = whole[0] if order is None else np.concatenate(whole)[order]
+        result = batches[0] if order is None else np.concatenate(batches)[order]
         if type(result) is np.ndarray and any(np.may_share_memory(result, leaf) for leaf in batch.leaves):
             result = result.copy("K")  # what a member returns is its own, stacked
         leaves.append(np.moveaxis(result, 0, axis) if axis else result)
@@ -449,7 +448,7 @@ def _all(value: Any, batched: bool, size: int) -> Any:
     return s.broadcast_to(value, shape=shape) if isinstance(value, Recordable) else np.broadcast_to(value, shape).copy()
 
 
-def _raised(value: Any, batched: bool, ndim: int, to: int) -> Any:
+def _aligned(value: Any, batched: bool, ndim: int, to: int) -> Any:
     """Give a batched operand axes of length one behind that of the members, so that others broadcast against it."""
     if not batched or ndim >= to:
         return value
@@ -462,7 +461,7 @@ def _raised(value: Any, batched: bool, ndim: int, to: int) -> Any:
 
 def _elementwise(line: _Line) -> Any:
     to = len(line.out_shape)
-    operands = [_raised(v, b, n, to) for v, b, n in zip(line.operands, line.batched, line.ndims, strict=True)]
+    operands = [_aligned(v, b, n, to) for v, b, n in zip(line.operands, line.batched, line.ndims, strict=True)]
     return line.call(*operands)
 
 
@@ -485,7 +484,7 @@ def _transpose(line: _Line) -> Any:
 
 def _broadcast_to(line: _Line) -> Any:
     shape = line.params["shape"]
-    return line.call(_raised(line.operands[0], True, line.ndims[0], len(shape)), shape=(line.size, *shape))
+    return line.call(_aligned(line.operands[0], True, line.ndims[0], len(shape)), shape=(line.size, *shape))
 
 
 def _argument(line: _Line) -> Any:
@@ -512,8 +511,8 @@ def _matmul(line: _Line) -> Any:
     if n == 1:
         right = s.reshape(right, shape=(line.size, *line.shape(1), 1))
     to = max(m, n, 2)
-    left = _raised(left, line.batched[0] or m == 1, max(m, 2), to)
-    right = _raised(right, line.batched[1] or n == 1, max(n, 2), to)
+    left = _aligned(left, line.batched[0] or m == 1, max(m, 2), to)
+    right = _aligned(right, line.batched[1] or n == 1, max(n, 2), to)
     return s.reshape(s.matmul(left, right), shape=(line.size, *line.out_shape))
 
 
@@ -523,7 +522,7 @@ def _solve(line: _Line) -> Any:
     if n == 1:
         right = s.reshape(right, shape=(*np.shape(right), 1))
     to = max(m, n, 2)
-    solved = line.call(_raised(left, True, m, to), _raised(right, True, max(n, 2), to))
+    solved = line.call(_aligned(left, True, m, to), _aligned(right, True, max(n, 2), to))
     return s.reshape(solved, shape=(line.size, *line.out_shape))
 
 
@@ -537,11 +536,13 @@ def _getitem(line: _Line) -> Any:
         return None
     # integers alone: the members count as one index more
     to = max(line.ndims[1:])
-    at = [_raised(v, b, n, to) for v, b, n in zip(line.operands[1:], line.batched[1:], line.ndims[1:], strict=True)]
+    indices = [
+        _aligned(v, b, n, to) for v, b, n in zip(line.operands[1:], line.batched[1:], line.ndims[1:], strict=True)
+    ]
     if not line.batched[0]:
-        return s.getitem(line.operands[0], *at, index=index)
+        return s.getitem(line.operands[0], *indices, index=index)
     members = np.arange(line.size).reshape((line.size,) + (1,) * to)
-    return s.getitem(line.operands[0], *at, index=(members, *index))
+    return s.getitem(line.operands[0], *indices, index=(members, *index))
 
 
 def _setitem(line: _Line) -> Any:
@@ -551,7 +552,7 @@ def _setitem(line: _Line) -> Any:
     ):
         return None
     selected = np.empty(line.shape(1))[index].ndim
-    value = _raised(line.operands[0], line.batched[0], line.ndims[0], selected)
+    value = _aligned(line.operands[0], line.batched[0], line.ndims[0], selected)
     return line.call(value, line.all(1), index=(slice(None), *index))
 
 
