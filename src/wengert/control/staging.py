@@ -372,7 +372,7 @@ def _run(
     if loop.length is None or (loop.consts, len(loop.bodies)) != (len(captured.values), len(run.bodies)):
         loop = replace(
             loop, consts=len(captured.values), executed=run.count,
-            bodies=tuple(widened(body, loop.own, captured) for body in run.bodies),
+            bodies=tuple(widened(body, loop.first_const, captured) for body in run.bodies),
             tests=tuple(widened(test, loop.carried, captured) for test in run.tests),
         )  # fmt: skip
     operands += captured.traced
