@@ -1,7 +1,7 @@
 """Loops of a batch: a line that holds Programs (a loop, a branch, a checkpoint) for all members of a batch at once.
 
-The body is written anew with each of its lines evaluated for all members, as `wengert.batching` does with the lines of
-any trace, and the loop runs that.  Members that share an operand go on sharing it.  Where members decide differently
+The body is recorded anew, each of its lines evaluated for all members as `wengert.batching.vmap` does it with the lines
+of any trace, and the loop runs that.  Members that share an operand go on sharing it.  Where members decide differently
 inside a body (an ``if`` on a value, another number of steps of ``while_loop``) the line is run member by member, and
 members that take a branch that was not traced leave the batch; the members of a `cond` go in two groups.
 """
@@ -34,7 +34,7 @@ from wengert.program import (
     interpret,
 )
 from wengert.program.dataflow import depending_on
-from wengert.tracing import Traced, record
+from wengert.tracing import innermost, record
 
 Array = Any
 Flags = Sequence[bool]
@@ -75,9 +75,8 @@ def _one_by_one(
     rows = []
     staying = np.zeros(size, bool)
     for k in range(size):
-        own = [v[k] if on else v for v, on in zip(operands, batched, strict=True)]
         try:
-            rows.append(call(held, own))
+            rows.append(call(held, [v[k] if on else v for v, on in zip(operands, batched, strict=True)]))
         except BranchError:
             if k == 0:
                 raise
@@ -91,26 +90,27 @@ def _grouped(
 ) -> tuple[list[Any], np.ndarray[Any, Any]]:
     """Evaluate a branch for the members that take it, and the other one for the others."""
     pred: Any = operands[0]
-    known: Any = pred
-    while isinstance(known, Traced):
-        known = known._value
+    taken = innermost(pred)
     if isinstance(pred, Recordable):  # who takes which branch is a decision of the trace around this one
-        bool(np.all(pred == known))
+        bool(np.all(pred == taken))
     inner: Any = held.inner if isinstance(held, ReverseOf) else held
     parts, members = [], []
-    for at in dict.fromkeys([int(known[0]), 0, 1]):
-        chosen = np.flatnonzero(np.asarray(known, bool) == bool(at))
-        if not chosen.size or inner.bodies[at] is None:
+    for branch in dict.fromkeys([int(taken[0]), 0, 1]):
+        chosen = np.flatnonzero(np.asarray(taken, bool) == bool(branch))
+        if not chosen.size or inner.bodies[branch] is None:
             continue
-        mine = [np.bool_(at), *[v[chosen] if on else v for v, on in zip(operands[1:], batched[1:], strict=True)]]
+        selected = [
+            np.bool_(branch),
+            *[v[chosen] if on else v for v, on in zip(operands[1:], batched[1:], strict=True)],
+        ]
         flags = [False, *batched[1:]]
         try:
-            found, stays = several(held, mine, flags, len(chosen), results, evaluate)
+            part, stays = several(held, selected, flags, len(chosen), results, evaluate)
         except BranchError:
             if chosen[0] == 0:
                 raise
             continue
-        parts.append(found)
+        parts.append(part)
         members.append(chosen[stays])
     order = np.argsort(np.concatenate(members))
     staying = np.zeros(size, bool)
@@ -134,14 +134,14 @@ class _Together:
         if isinstance(held, ReverseOf):
             count = len(held.wanted)
             # each member has its own adjoint, of what is shared too
-            own = [on or wanted for on, wanted in zip(batched[:count], held.wanted, strict=True)]
-            inner = self._of(held.inner, own)
-            given = tuple(on and self.out[k] for k, on in enumerate(held.given))
+            with_adjoints = [on or wanted for on, wanted in zip(batched[:count], held.wanted, strict=True)]
+            inner = self._of(held.inner, with_adjoints)
+            seeded = tuple(on and self.out[k] for k, on in enumerate(held.given))
             bars = [k for k, on in enumerate(held.given) if on]
-            self.kept = [*range(count), *(count + n for n, k in enumerate(bars) if given[k])]
-            self.flags = [*self.flags, *(True for on in given if on)]
-            self.axes = [*self.axes, *(self.out_axes[k] for k, on in enumerate(given) if on)]
-            self.held: Holding = ReverseOf(inner, given, held.wanted)
+            self.kept = [*range(count), *(count + n for n, k in enumerate(bars) if seeded[k])]
+            self.flags = [*self.flags, *(True for on in seeded if on)]
+            self.axes = [*self.axes, *(self.out_axes[k] for k, on in enumerate(seeded) if on)]
+            self.held: Holding = ReverseOf(inner, seeded, held.wanted)
             self.out = [True] * sum(held.wanted)
             self.out_axes = [self.axes[k] for k, on in enumerate(held.wanted) if on]
         else:
@@ -158,17 +158,17 @@ class _Together:
                     value = np.moveaxis(value, 0, axis)
             entered.append(value)
         results = call(self.held, entered)
-        found = []
+        stacked = []
         for value, on, axis in zip(results, self.out, self.out_axes, strict=True):
             if not on:
                 value = all_members(value, False, self.size)
             elif axis:
                 value = np.moveaxis(value, axis, 0)
-            found.append(value)
-        return found
+            stacked.append(value)
+        return stacked
 
     def _of(self, held: Holding, batched: Flags) -> Loop | Branches:
-        """Settle which operands and results have members; write what is held for all of them."""
+        """Determine which operands and results have members, and return the holding for all of them."""
         if isinstance(held, Branches):
             moving = list(batched[held.leading :])
             depends = [_depends(body.program, moving) for body in held.traced]
@@ -192,9 +192,9 @@ class _Together:
             carry = more
         out[:carried] = carry
         if held.tests:
-            given = [*carry, *rest[sliced:]]
-            takes = held.test_takes or range(len(given))
-            if any(any(_depends(t.program, [given[k] for k in takes][: len(t.sample)])) for t in held.tests):
+            asked = [*carry, *rest[sliced:]]
+            takes = held.test_takes or range(len(asked))
+            if any(any(_depends(t.program, [asked[k] for k in takes][: len(t.sample)])) for t in held.tests):
                 raise MembersDiffer
         self.flags, self.out = [*carry, *rest], out
         self.axes = [0] * carried + [1] * sliced + [0] * held.consts
@@ -209,8 +209,8 @@ class _Together:
                 value = as_value(np.repeat(np.asarray(value)[None], self.size, axis=0)) if on else value
                 sample.append(value)
                 values.append(trace.argument(packing.name, value))
-            found = self._lines(body.program, values, batched)
-            for packing, (value, on), wanted in zip(body.program.results, found, out, strict=True):
+            results = self._lines(body.program, values, batched)
+            for packing, (value, on), wanted in zip(body.program.results, results, out, strict=True):
                 trace.result(packing.name, all_members(value, on, self.size) if wanted else value)
         return Body(simplify(trace.program()), sample)
 
@@ -225,16 +225,16 @@ class _Together:
                 result = evaluate_line(line, [value for value, _ in operands])
             return [(one, has_members) for one in result] if line.primitive.multiple else (result, has_members)
 
-        def on_guard(guard: Guard, known: tuple[Any, bool]) -> None:
-            value, has_members = known
+        def on_guard(guard: Guard, pair: tuple[Any, bool]) -> None:
+            value, has_members = pair
             if has_members:
                 raise MembersDiffer
             check_guard(guard, value)
 
-        found = interpret(
+        pairs = interpret(
             program, list(zip(values, batched, strict=True)), apply, on_guard, lambda value: (value, False)
         )
-        return [found[a] if isinstance(a, Var) else (a.value, False) for a in program.outputs]
+        return [pairs[a] if isinstance(a, Var) else (a.value, False) for a in program.outputs]
 
 
 def all_members(value: Any, batched: bool, size: int) -> Any:
@@ -242,8 +242,8 @@ def all_members(value: Any, batched: bool, size: int) -> Any:
     if batched:
         return value
     shape = (size, *np.shape(value))
-    whole = np.broadcast_to(value, shape)
-    return whole if isinstance(whole, Recordable) else whole.copy()
+    repeated = np.broadcast_to(value, shape)
+    return repeated if isinstance(repeated, Recordable) else repeated.copy()
 
 
 def _depends(program: Program, batched: Flags) -> list[bool]:

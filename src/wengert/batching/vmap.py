@@ -1,13 +1,17 @@
-"""`vmap`: a function of one member, evaluated for a whole batch of them at once.
+"""`vmap`: a function of one member, evaluated for all members of a batch at once.
 
-The function is traced for the first member, with every decision that it takes on a value; then the lines are evaluated
-for all members together, each by a *batching rule* of its primitive: elementwise lines align the axes of their
-operands, lines whose parameters count axes from the end carry one more in front, and any other line goes through the
-members one by one and stacks what comes out, which is always right.
+The function is traced for the first member, with every decision on a value.  Then each line is evaluated for all
+members together, by the *batching rule* of its primitive: operands of elementwise lines are broadcast against each
+other, lines whose parameters count axes from the end take one more axis in front, and any other line is evaluated for
+each member and the results are stacked, which is always right.
 
-Where a decision is another one for some members, those leave the batch, and the first of them is traced anew: members
-are grouped by the branch they take.  Lines are evaluated by calling primitives, so on traced values all of this is
-written down, and derivatives of batches, batches of derivatives and batches of batches need nothing more.
+Members for which a decision differs leave the batch, and the first of them is traced anew: members are grouped by the
+branch that they take.  Lines are evaluated by calling primitives, so on traced values all of this is recorded, and
+derivatives of batches, batches of derivatives and batches of batches need no code of their own.
+
+>>> import numpy as np, wengert as wg
+>>> wg.vmap(lambda x: x * x if x > 0 else -x)(np.array([-2.0, 3.0]))
+array([2., 9.])
 """
 
 from __future__ import annotations
@@ -89,9 +93,8 @@ def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callab
 
     def mapped(args: Any, kwargs: Any) -> Any:
         batch = _Batch(f, args, kwargs, in_axes)
-        whole = np.arange(batch.size)
         groups: list[tuple[np.ndarray[Any, Any], list[tuple[Any, bool]], Result]] = []
-        remaining = whole
+        remaining = np.arange(batch.size)
         while True:
             result = Result()
             trace = batch.trace(int(remaining[0]) if batch.size else None, result)
@@ -107,7 +110,7 @@ def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callab
 
 
 class _Batch:
-    """The arguments of a call: which leaves are mapped, and the members."""
+    """The arguments of a call: the leaves that are mapped, with the members along the first axis, and the others."""
 
     def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], in_axes: Axes) -> None:
         self.f = f
@@ -145,18 +148,18 @@ class _Batch:
         self.size = sizes[0]
         if len(set(sizes)) > 1:
             odd = next(k for k, size in enumerate(sizes) if size != self.size)
-            at = axes[self._mapped[odd]]
+            axis_of_odd = axes[self._mapped[odd]]
             raise ArgumentError(
                 explain_at(
                     caller(),
                     f"{self.names_[0]} has {self.size} members along axis {axes[self._mapped[0]]}, "
-                    f"and {self.names_[odd]} has {sizes[odd]} along axis {at}:",
+                    f"and {self.names_[odd]} has {sizes[odd]} along axis {axis_of_odd}:",
                     "Mapped axes must have one size; give in_axes None for an argument that all members share.",
                 )
             )
 
     def trace(self, member: int | None, result: Result) -> Trace:
-        """Trace the function for one member (for one of ones, if there is none)."""
+        """Trace the function for one member; for a member of ones if the batch is empty."""
         independents = _Member(self, member)
         return run(self.f, (), {}, (), True, independents, result)
 
@@ -165,16 +168,16 @@ class _Batch:
         return [leaf[members] for leaf in self.leaves]
 
     def rebuild(self, leaves: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Return the arguments with other leaves in the place of the mapped ones."""
-        whole = list(self._leaves)
+        """Return the arguments with the mapped leaves replaced."""
+        all_leaves = list(self._leaves)
         for k, leaf in zip(self._mapped, leaves, strict=True):
-            whole[k] = leaf
-        args, kwargs = trees.unflatten(self._structure, whole)
+            all_leaves[k] = leaf
+        args, kwargs = trees.unflatten(self._structure, all_leaves)
         return list(args), kwargs
 
 
 class _Member:
-    """One member of a batch, as `tracing.run` takes arguments apart."""
+    """One member of a batch, in the form in which `tracing.run` takes arguments."""
 
     def __init__(self, batch: _Batch, member: int | None) -> None:
         self.rebuild = batch.rebuild
@@ -189,7 +192,7 @@ class _Member:
 
 
 def spread_axes(axes: Axes, tree: Any, what: str) -> list[int | None]:
-    """Give each leaf of a tree its axis: that of the whole, or of the part of the tree that it lies in.
+    """Return an axis for each leaf of a tree: that of the tree, or of the part of it that the leaf lies in.
 
     >>> spread_axes((0, {"a": None, "b": 1}), ([1.0, 2.0], {"a": 1.0, "b": 2.0}), "in_axes")
     [0, 0, None, 1]
@@ -197,7 +200,7 @@ def spread_axes(axes: Axes, tree: Any, what: str) -> list[int | None]:
     count = len(trees.flatten(tree)[0])
     if axes is None or isinstance(axes, (int, np.integer)):
         return [axes if axes is None else int(axes)] * count
-    found: list[int | None] = []
+    spread: list[int | None] = []
     leaves, structure = trees.optree().tree_flatten(axes, none_is_leaf=True, namespace=trees.NAMESPACE)
     try:
         parts = structure.flatten_up_to(tree)
@@ -212,8 +215,8 @@ def spread_axes(axes: Axes, tree: Any, what: str) -> list[int | None]:
     for axis, part in zip(leaves, parts, strict=True):
         if axis is not None and not isinstance(axis, (int, np.integer)):
             raise ArgumentError(explain_at(caller(), f"{what} holds {axis!r}:", "An axis is an integer, or None."))
-        found += spread_axes(axis, part, what)
-    return found
+        spread += spread_axes(axis, part, what)
+    return spread
 
 
 def _first_axis(leaf: Any, axis: int | None, name: str) -> Any:
@@ -249,7 +252,7 @@ def _first_axis(leaf: Any, axis: int | None, name: str) -> Any:
 def _collect(
     groups: Sequence[tuple[np.ndarray[Any, Any], list[tuple[Any, bool]], Result]], batch: _Batch, out_axes: Axes
 ) -> Any:
-    """Put the groups' results in the order of the members again, and the axis of the members where it belongs."""
+    """Return the results of all groups in the order of the members, with the axis of the members where it belongs."""
     first = groups[0][2]
     if any(g[2].structure != first.structure for g in groups):
         raise ResultError(
@@ -275,8 +278,8 @@ def _collect(
                 )
             leaves.append(parts[0][0])
             continue
-        whole = [_all(v, batched, len(g[0])) for (v, batched), g in zip(parts, groups, strict=True)]
-        shapes = {np.shape(w)[1:] for w in whole}
+        batches = [_all(v, batched, len(g[0])) for (v, batched), g in zip(parts, groups, strict=True)]
+        shapes = {np.shape(b)[1:] for b in batches}
         if len(shapes) > 1:
             raise ShapeError(
                 explain_at(
@@ -285,7 +288,7 @@ def _collect(
                     "Return the same shape in every branch; a batch is one array.",
                 )
             )
-        result = whole[0] if order is None else np.concatenate(whole)[order]
+        result = batches[0] if order is None else np.concatenate(batches)[order]
         if type(result) is np.ndarray and any(np.may_share_memory(result, leaf) for leaf in batch.leaves):
             result = result.copy("K")  # what a member returns is its own, stacked
         leaves.append(np.moveaxis(result, 0, axis) if axis else result)
@@ -296,7 +299,7 @@ def _collect(
 
 
 class _Batched:
-    """A value of all members, stacked on a leading axis, as it was when members had left so many `times`."""
+    """A value for all members that were in the batch after members had left it so many `times`, on a leading axis."""
 
     __slots__ = ("times", "value")
     ndim = 1
@@ -308,7 +311,7 @@ class _Batched:
 def _evaluate(
     program: Program, leaves: Sequence[Any], size: int
 ) -> tuple[np.ndarray[Any, Any], list[tuple[Any, bool]]]:
-    """Evaluate what was traced for one member for all; return who took its branches, and the results for these.
+    """Evaluate for all members what was traced for one; return the members that take its branches, and their results.
 
     A result is a value, and whether it has an axis of members.
     """
@@ -324,7 +327,7 @@ def _evaluate(
             members = members[stayed[-1]]
 
     def present(batched: _Batched) -> Any:
-        """Return a value for the members that are still there."""
+        """Return a value for the members that are still in the batch."""
         for places in stayed[batched.times :]:
             batched.value = batched.value[places]
         batched.times = len(stayed)
@@ -363,7 +366,7 @@ def _evaluate_line(line: Line, operands: Sequence[tuple[Any, bool]], size: int) 
 
 
 def _decided(value: Any, decision: bool | int) -> np.ndarray[Any, Any]:
-    """Return for each member whether it decides as the first does."""
+    """Return for each member whether its decision is that of the first one."""
     members = np.reshape(value, (-1,))
     agree = (members != 0 if isinstance(decision, bool) else np.trunc(members)) == decision
     staying: np.ndarray[Any, Any] = innermost(agree).copy()
@@ -425,7 +428,7 @@ class _Line:
         return np.stack(results)
 
     def several(self) -> tuple[list[Any], Any]:
-        """Evaluate a line with several results (a loop): these, stacked, and which members stay."""
+        """Evaluate a line of several results (a loop); return the stacked results, and which members stay."""
         return several(self.params["held"], self.operands, self.batched, self.size, self.outputs, _evaluate_line)
 
     def call(self, *operands: Any, **params: Any) -> Any:
@@ -449,8 +452,8 @@ def _all(value: Any, batched: bool, size: int) -> Any:
     return s.broadcast_to(value, shape=shape) if isinstance(value, Recordable) else np.broadcast_to(value, shape).copy()
 
 
-def _raised(value: Any, batched: bool, ndim: int, to: int) -> Any:
-    """Give a batched operand axes of length one behind that of the members, so that others broadcast against it."""
+def _aligned(value: Any, batched: bool, ndim: int, to: int) -> Any:
+    """Insert axes of length one after that of the members, so that a batched operand broadcasts against others."""
     if not batched or ndim >= to:
         return value
     shape = np.shape(value)
@@ -462,12 +465,12 @@ def _raised(value: Any, batched: bool, ndim: int, to: int) -> Any:
 
 def _elementwise(line: _Line) -> Any:
     to = len(line.out_shape)
-    operands = [_raised(v, b, n, to) for v, b, n in zip(line.operands, line.batched, line.ndims, strict=True)]
+    operands = [_aligned(v, b, n, to) for v, b, n in zip(line.operands, line.batched, line.ndims, strict=True)]
     return line.call(*operands)
 
 
 def _same(line: _Line) -> Any:
-    """Parameters count axes from the end, and leading axes are free."""
+    """Call the primitive as it is: its parameters count axes from the end."""
     return line.call(*line.operands, **line.params) if len(line.operands) == 1 else None
 
 
@@ -485,7 +488,7 @@ def _transpose(line: _Line) -> Any:
 
 def _broadcast_to(line: _Line) -> Any:
     shape = line.params["shape"]
-    return line.call(_raised(line.operands[0], True, line.ndims[0], len(shape)), shape=(line.size, *shape))
+    return line.call(_aligned(line.operands[0], True, line.ndims[0], len(shape)), shape=(line.size, *shape))
 
 
 def _argument(line: _Line) -> Any:
@@ -512,8 +515,8 @@ def _matmul(line: _Line) -> Any:
     if n == 1:
         right = s.reshape(right, shape=(line.size, *line.shape(1), 1))
     to = max(m, n, 2)
-    left = _raised(left, line.batched[0] or m == 1, max(m, 2), to)
-    right = _raised(right, line.batched[1] or n == 1, max(n, 2), to)
+    left = _aligned(left, line.batched[0] or m == 1, max(m, 2), to)
+    right = _aligned(right, line.batched[1] or n == 1, max(n, 2), to)
     return s.reshape(s.matmul(left, right), shape=(line.size, *line.out_shape))
 
 
@@ -523,7 +526,7 @@ def _solve(line: _Line) -> Any:
     if n == 1:
         right = s.reshape(right, shape=(*np.shape(right), 1))
     to = max(m, n, 2)
-    solved = line.call(_raised(left, True, m, to), _raised(right, True, max(n, 2), to))
+    solved = line.call(_aligned(left, True, m, to), _aligned(right, True, max(n, 2), to))
     return s.reshape(solved, shape=(line.size, *line.out_shape))
 
 
@@ -537,11 +540,13 @@ def _getitem(line: _Line) -> Any:
         return None
     # integers alone: the members count as one index more
     to = max(line.ndims[1:])
-    at = [_raised(v, b, n, to) for v, b, n in zip(line.operands[1:], line.batched[1:], line.ndims[1:], strict=True)]
+    indices = [
+        _aligned(v, b, n, to) for v, b, n in zip(line.operands[1:], line.batched[1:], line.ndims[1:], strict=True)
+    ]
     if not line.batched[0]:
-        return s.getitem(line.operands[0], *at, index=index)
+        return s.getitem(line.operands[0], *indices, index=index)
     members = np.arange(line.size).reshape((line.size,) + (1,) * to)
-    return s.getitem(line.operands[0], *at, index=(members, *index))
+    return s.getitem(line.operands[0], *indices, index=(members, *index))
 
 
 def _setitem(line: _Line) -> Any:
@@ -551,7 +556,7 @@ def _setitem(line: _Line) -> Any:
     ):
         return None
     selected = np.empty(line.shape(1))[index].ndim
-    value = _raised(line.operands[0], line.batched[0], line.ndims[0], selected)
+    value = _aligned(line.operands[0], line.batched[0], line.ndims[0], selected)
     return line.call(value, line.all(1), index=(slice(None), *index))
 
 
@@ -576,7 +581,7 @@ RULES: dict[Primitive, Callable[[_Line], Any]] = {
     s.argmin: _argument,
     **dict.fromkeys([s.astype, s.diagonal, s.sum_, s.cumsum, s.max_, s.min_, s.all_, s.any_], _same),
 }
-"""How a line of a primitive is evaluated for all members; None from a rule means that it does not know this case."""
+"""The batching rule of each primitive: it evaluates a line for all members, or returns None where it does not apply."""
 
 _STACKED: dict[str, Callable[[_Line], Any]] = {
     "solve": _solve,
@@ -588,4 +593,4 @@ _STACKED: dict[str, Callable[[_Line], Any]] = {
         _same,
     ),
 }
-"""Primitives for which stacks of matrices or signals are what they take anyway."""
+"""The batching rules of primitives that take stacks of matrices or signals anyway, by name."""

@@ -104,8 +104,8 @@ def scan(
 
 def _policy(checkpoint: Checkpoint, memory: int | None) -> Policy:
     """Return what is to be checkpointed, or raise ArgumentError saying what there is."""
-    whole = isinstance(checkpoint, (int, np.integer)) and not isinstance(checkpoint, bool)
-    if (whole and int(checkpoint) > 0) or checkpoint in ("none", "all", "auto"):
+    is_number = isinstance(checkpoint, (int, np.integer)) and not isinstance(checkpoint, bool)
+    if (is_number and int(checkpoint) > 0) or checkpoint in ("none", "all", "auto"):
         if memory is not None and checkpoint not in ("none", "auto"):
             raise ArgumentError(
                 explain_at(
@@ -124,17 +124,17 @@ def _policy(checkpoint: Checkpoint, memory: int | None) -> Policy:
     )
 
 
-def _whole(name: str, what: str, given: Any, least: int | None = None) -> int:
+def _integer(name: str, what: str, value: Any, least: int | None = None) -> int:
     """Return a whole number, or raise ArgumentError."""
     try:
-        number = operator.index(given)
+        number = operator.index(value)
     except TypeError:
         number = None
     if number is None or (least is not None and number < least):
         raise ArgumentError(
             explain_at(
                 caller(),
-                f"{name}: {what} is {given!r}, and a whole number is needed"
+                f"{name}: {what} is {value!r}, and a whole number is needed"
                 + (":" if least is None else ", 0 or more:"),
                 "Count the steps by an int.",
             )
@@ -154,7 +154,7 @@ def _length(name: str, slices: Sequence[Any], xs: Any, length: int | None) -> in
             )
     sizes = {x.shape[0] for x in slices}
     if length is not None:
-        sizes.add(_whole(name, "length", length, 0))
+        sizes.add(_integer(name, "length", length, 0))
     if len(sizes) > 1:
         paths = trees.paths(xs, "xs")
         said = [f"{path} has {x.shape[0]}" for path, x in zip(paths, slices, strict=True)]
@@ -210,7 +210,7 @@ def fori_loop(
 
     Source: the form is that of ``jax.lax.fori_loop``.
     """
-    counter = range(_whole("fori_loop", "lower", lower), _whole("fori_loop", "upper", upper))
+    counter = range(_integer("fori_loop", "lower", lower), _integer("fori_loop", "upper", upper))
     start, of_carry = leaves_of(init_val, "init_val")
     _, nothing = trees.flatten(None)
 

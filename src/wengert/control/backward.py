@@ -220,13 +220,13 @@ class ReverseSweep:
             block = [f"states.append(({write_tuple(state)}))", f"{targets} = {step}"]
             code += loop.write_steps(names[:tests], [*state, *consts], bool(slices), block)
         # and backward
-        first = loop.own - loop.sliced
+        first = loop.first_const - loop.sliced
         places = [*range(loop.carried), *range(first, len(arguments))]
         target = dict(zip((k for k, on in zip(places, wanted, strict=True) if on), left, strict=True))
         carried = [k for k in range(loop.carried) if self.received[k]]
         code += [f"{bar_of[k]} = {bars[k] or _zeros(arguments[k])}" for k in carried]
         for k, name in target.items():
-            if first <= k < loop.own:
+            if first <= k < loop.first_const:
                 code.append(f"{name} = np.zeros_like({slices[k - first]})")
             elif k not in carried:
                 code.append(f"{name} = {_zeros(arguments[k])}")

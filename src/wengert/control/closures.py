@@ -43,7 +43,7 @@ Function = Callable[..., Any]
 def leaves_of(tree: Any, what: str) -> tuple[list[Any], Any]:
     """Flatten a tree of numbers and arrays; raise ArgumentError naming a leaf that is neither."""
     leaves, structure = trees.flatten(tree)
-    found = []
+    values = []
     for k, leaf in enumerate(leaves):
         if not isinstance(leaf, Recordable) and holds_traced(leaf):
             leaf = join(leaf)
@@ -58,8 +58,8 @@ def leaves_of(tree: Any, what: str) -> tuple[list[Any], Any]:
                     )
                 )
             leaf = as_value(leaf)
-        found.append(leaf)
-    return found, structure
+        values.append(leaf)
+    return values, structure
 
 
 class Pattern:
@@ -171,49 +171,50 @@ class _Arguments:
 class Draft:
     """A body as it was traced, before its Program is written: most steps are traced to see that they do the same."""
 
-    __slots__ = ("_body", "_captured", "_own", "_values", "found", "places", "results", "trace")
+    __slots__ = ("_body", "_captured", "_first_const", "_sample", "places", "results", "trace", "values")
 
     def __init__(self, trace: Trace, values: Sequence[Any], captured: Captured) -> None:
         self.trace, self.results = trace, trace.results
-        self._own, self._captured = len(trace.arguments), captured
+        self._first_const, self._captured = len(trace.arguments), captured
         captures = list((trace.tape.captures or {}).values())
         trace.tape.captures = {}  # or else the tape would hold itself
         self.places = [captured.place(outer) for outer, _ in captures]
         """Where each constant that it reads stands among those of the loop, in the order in which it reads them."""
         trace.arguments += [Group("outer", inner.shape, inner.dtype, [inner]) for _, inner in captures]
-        self.found = tuple([innermost(trace.value(part)) for group in trace.results for part in group.parts])
-        self._values = (*values, *captured.values)
+        self.values = tuple([innermost(trace.value(part)) for group in trace.results for part in group.parts])
+        self._sample = (*values, *captured.values)
         self._body: Body | None = None
 
     @property
     def body(self) -> Body:
         """The body: of the leaves of its arguments, and of all constants that were captured when it was traced."""
         if self._body is None:
-            self._body = Body(self._written(), self._values)
+            self._body = Body(self._written(), self._sample)
         return self._body
 
     def _written(self) -> Program:
-        own, packings = self._own, self._captured.packings[: len(self._values) - self._own]
+        first = self._first_const
+        packings = self._captured.packings[: len(self._sample) - first]
         read: dict[int, Group] = {}
         merged: dict[int, int] = {}
-        for k, place in enumerate(self.places, own):
+        for k, place in enumerate(self.places, first):
             if place in read:
-                merged[k] = own + place
+                merged[k] = first + place
             else:
                 read[place] = self.trace.arguments[k]
         if merged:
-            order = [*range(own), *packings]
-            for k, place in enumerate(self.places, own):
+            order = [*range(first), *packings]
+            for k, place in enumerate(self.places, first):
                 if k not in merged:
-                    order[own + place] = k
+                    order[first + place] = k
             program = rearranged(build_program(self.trace), order, merged)
         else:
-            self.trace.arguments[own:] = [
+            self.trace.arguments[first:] = [
                 read.get(place) or Group(p.name, p.shape, p.dtype, [_Unread(place, p)])
                 for place, p in enumerate(packings)
             ]
             program = build_program(self.trace)
-        return _named(program, own, self._captured)
+        return _named(program, first, self._captured)
 
     def does_as(self, other: Draft) -> bool:
         """Return whether another trace wrote the same rows, with the same constants; no Program is written for that."""
@@ -259,7 +260,7 @@ def lift(function: Function) -> Function | None:
         return constant(tape, value.copy() if value.size <= COPIED else value)  # as an operand would be
 
     names = {name: function.__globals__.get(name) for name in code.co_names if name not in stored}
-    found = {name: lifted_value(value) for name, value in names.items() if is_array(value)}
+    globals_ = {name: lifted_value(value) for name, value in names.items() if is_array(value)}
     cells = []
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         try:
@@ -268,33 +269,35 @@ def lift(function: Function) -> Function | None:
             value = None
         lifts = name not in stored and is_array(value)
         cells.append(types.CellType(lifted_value(value)) if lifts else cell)
-    if not found and all(a is b for a, b in zip(cells, function.__closure__ or (), strict=True)):
+    if not globals_ and all(a is b for a, b in zip(cells, function.__closure__ or (), strict=True)):
         return None
-    variables = {**function.__globals__, **found} if found else function.__globals__
+    variables = {**function.__globals__, **globals_} if globals_ else function.__globals__
     lifted = types.FunctionType(code, variables, function.__name__, function.__defaults__, tuple(cells))
     lifted.__kwdefaults__ = function.__kwdefaults__
     return lifted
 
 
-def widened(body: Body, own: int, captured: Captured) -> Body:
+def widened(body: Body, first_const: int, captured: Captured) -> Body:
     """Return a body with arguments more, for the constants that other branches have captured since."""
-    known = len(body.program.arguments) - own
-    if known == len(captured.values):
+    count = len(body.program.arguments) - first_const
+    if count == len(captured.values):
         return body
-    order = [*range(len(body.program.arguments)), *captured.packings[known:]]
-    return Body(rearranged(body.program, order), (*body.sample, *captured.values[known:]))
+    order = [*range(len(body.program.arguments)), *captured.packings[count:]]
+    return Body(rearranged(body.program, order), (*body.sample, *captured.values[count:]))
 
 
 def without_number(program: Program, number: int | None) -> Program:
-    """Drop the decisions that hang on the number of a step alone: where each step is traced, they are known."""
+    """Drop the decisions that depend on the number of a step alone: where each step is traced, these are fixed."""
     others = depending_on(program, [var for k, var in enumerate(program.inputs) if k != number])
     return replace(program, guards=tuple(guard for guard in program.guards if guard.var in others))
 
 
-def _named(program: Program, own: int, captured: Captured) -> Program:
+def _named(program: Program, first_const: int, captured: Captured) -> Program:
     """Name the constants of a body as captured."""
     arguments = tuple(
-        packing if k < own else Packing(captured.packings[k - own].name, packing.shape, packing.dtype, packing.atoms)
+        packing
+        if k < first_const
+        else Packing(captured.packings[k - first_const].name, packing.shape, packing.dtype, packing.atoms)
         for k, packing in enumerate(program.arguments)
     )
     return replace(program, arguments=arguments, single=False)
@@ -348,18 +351,18 @@ def check_structure(
     name: str,
     step: int | None,
     function: Function,
-    wanted: Any,
-    given: Any,
+    needed: Any,
+    returned: Any,
     what: str = "the carry",
     again: Callable[[], Any] | None = None,
 ) -> None:
     """Raise ResultError if a step returns a carry of another structure than it was given."""
     when = "" if step is None else f"at step {step} "
-    if wanted != given:
+    if returned != needed:
         raise ResultError(
             explain_at(
                 place_of(function, again),
-                f"{name}: {when}{what} has the structure {_structure(given)}, where {_structure(wanted)} is needed:",
+                f"{name}: {when}{what} has the structure {_structure(returned)}, where {_structure(needed)} is needed:",
                 "Return the same structure every time, leaf for leaf.",
             )
         )
@@ -376,12 +379,12 @@ def place_of(function: Function, again: Callable[[], Any] | None = None) -> Any:
         return caller()
     returns = [instruction.offset for instruction in dis.get_instructions(code) if "RETURN" in instruction.opname]
     returns = [k for k in returns if Location.of((code, k)) is not None] or [0]
-    found = [returns[-1]]
+    offsets = [returns[-1]]
     if again is not None and len(returns) > 1:
 
         def watch(frame: Any, event: str, _returned: Any) -> None:
             if event == "return" and frame.f_code is code:
-                found.append(frame.f_lasti)
+                offsets.append(frame.f_lasti)
 
         before = sys.getprofile()
         sys.setprofile(watch)
@@ -391,7 +394,7 @@ def place_of(function: Function, again: Callable[[], Any] | None = None) -> Any:
             pass  # there is an error to tell of already
         finally:
             sys.setprofile(before)
-    return code, found[-1]
+    return code, offsets[-1]
 
 
 def _said(value: Any) -> str:

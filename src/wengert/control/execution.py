@@ -101,32 +101,32 @@ class StepSweeps:
         kernel, mask, sweep = self._last
         nonzero = [g for g in seeds if g is not None]
         if kernel is not kept[0] or not self._steady:
-            given = tuple([g is not None for g in seeds])
-            self._steady = kernel is kept[0] and mask == given and sweep is not None
+            seeded = tuple([g is not None for g in seeds])
+            self._steady = kernel is kept[0] and mask == seeded and sweep is not None
             if not self._steady:
                 block = nonzero[0].shape[0] if batch and nonzero else None
                 takes = kept[0].takes(tangents, seeds)
-                sweep = kept[0].sweep(tangents, given, kept, consts, block) if takes else None
-                self._last = kept[0], given, sweep
+                sweep = kept[0].sweep(tangents, seeded, kept, consts, block) if takes else None
+                self._last = kept[0], seeded, sweep
         if sweep is None:
             return None
         self.by_kernels = True
         return sweep(kept, consts, nonzero)  # type: ignore[no-any-return]
 
-    def jvp(self, residuals: Residuals, dots: Sequence[Any], consts: Values, own: int, batch: int) -> list[Any]:
+    def jvp(self, residuals: Residuals, dots: Sequence[Any], consts: Values, first_const: int, batch: int) -> list[Any]:
         """Return the tangents of a step's results, from those of its arguments."""
         if type(residuals) is tuple:
-            consts, dots = consts[: residuals[0].inputs - own], dots[: residuals[0].inputs]
+            consts, dots = consts[: residuals[0].inputs - first_const], dots[: residuals[0].inputs]
             if self.fast and (tangents := self._by_kernel(True, residuals, dots, consts, batch)) is not None:
                 return tangents
             residuals = residuals[0].linearization(residuals, consts)
         return self.push(residuals, dots, batch)  # type: ignore[arg-type]
 
-    def vjp(self, residuals: Residuals, bars: Sequence[Any], consts: Values, own: int, batch: int) -> list[Any]:
+    def vjp(self, residuals: Residuals, bars: Sequence[Any], consts: Values, first_const: int, batch: int) -> list[Any]:
         """Return the adjoints of a step's arguments, from those of its results."""
         if type(residuals) is tuple:
-            if len(consts) > residuals[0].inputs - own:
-                consts = consts[: residuals[0].inputs - own]
+            if len(consts) > residuals[0].inputs - first_const:
+                consts = consts[: residuals[0].inputs - first_const]
             if self.fast and (adjoints := self._by_kernel(False, residuals, bars, consts, batch)) is not None:
                 return adjoints
             residuals = residuals[0].linearization(residuals, consts)
@@ -187,7 +187,7 @@ class Adjoints:
     def __init__(
         self, loop: Loop, sweep: ReverseSweep, bars: Sequence[Any], operands: Sequence[Any], batch: int = 0
     ) -> None:
-        carried, first = loop.carried, loop.own - loop.sliced
+        carried, first = loop.carried, loop.first_const - loop.sliced
         self._batch = batch
         self._carry: list[Any] = list(bars[:carried])
         self._collected = list(bars[carried:])
@@ -198,7 +198,7 @@ class Adjoints:
         self._owned = [False] * loop.consts
         """The sums that were made here, so that more can be added in place."""
         self._like = [(x.shape, x.dtype) for x in operands[carried : carried + loop.sliced]]
-        self._steps = first, loop.own
+        self._steps = first, loop.first_const
 
     def received(self, place: int) -> list[Any]:
         """Return the adjoints of the results of the step at a place in the arrays."""
@@ -209,21 +209,21 @@ class Adjoints:
 
     def passed(self, place: int, adjoints: list[Any]) -> None:
         """Pass on the adjoints of the arguments of that step."""
-        first, own = self._steps
+        first, first_const = self._steps
         self._carry = adjoints[: len(self._carry)]
         for k in self._slices:
             g = adjoints[k]
             if g is not None:
-                whole = self._xs[k - first]
-                if whole is None:
+                stack = self._xs[k - first]
+                if stack is None:
                     shape, dtype = self._like[k - first]
-                    whole = self._xs[k - first] = np.zeros((*g.shape[: self._batch], *shape), dtype)
-                whole[(slice(None), place) if self._batch else place] = g
+                    stack = self._xs[k - first] = np.zeros((*g.shape[: self._batch], *shape), dtype)
+                stack[(slice(None), place) if self._batch else place] = g
         for k in self._sums:
             g = adjoints[k] if k < len(adjoints) else None
             if g is None:
                 continue
-            n = k - own
+            n = k - first_const
             total = self._consts[n]
             if type(g) is Pieces:
                 self._consts[n] = g.add_into(total if self._owned[n] or total is None else total.copy())
@@ -276,8 +276,8 @@ class LoopRun(Run):
         self.bodies = list(loop.bodies if bodies is None else bodies)
         self.tests = list(loop.tests)
         self.retrace = retrace
-        own, _, self.xs = loop.split(operands)
-        self.constants: Sequence[Any] = own if constants is None else constants
+        consts, _, self.xs = loop.split(operands)
+        self.constants: Sequence[Any] = consts if constants is None else constants
         self.count = loop.length or 0
         """The number of steps that were made."""
         traced = loop.which or (self.xs[0] if self.xs else ())
@@ -322,7 +322,7 @@ class LoopRun(Run):
         early = self.loop.length is None and is_few(s)
         if last[0] is not body or last[1] is not active or last[2] != count or last[3] is not early:
             few = early or is_few(self.loop.length)
-            kernel = body.kernel(self._moving(active, count), count - self.loop.own, few)
+            kernel = body.kernel(self._moving(active, count), count - self.loop.first_const, few)
             self._code = last = body, active, count, early, None if kernel is None else kernel[1]
         return last[4]  # type: ignore[no-any-return]
 
@@ -398,7 +398,7 @@ class LoopRun(Run):
         return self.first_sweep(None)
 
     def _new_store(self, active: Mask) -> Any:
-        kept = self.loop.decide(self.operands, self._moving(active, self.loop.own + len(self.constants)))
+        kept = self.loop.decide(self.operands, self._moving(active, self.loop.first_const + len(self.constants)))
         return kept.store(active, self.loop.length)
 
     def first_sweep(self, store: Any, collect: bool = True) -> Values:
@@ -410,8 +410,8 @@ class LoopRun(Run):
         def take(place: int, row: Sequence[Any]) -> None:
             if not ys:
                 ys.extend(np.empty((loop.length, *y.shape), y.dtype) for y in row)
-            for whole, y in zip(ys, row, strict=True):
-                whole[place] = y
+            for stack, y in zip(ys, row, strict=True):
+                stack[place] = y
 
         collects = take if loop.collected and collect else None
         while self._goes_on(s, carry):
@@ -451,7 +451,7 @@ class LoopRun(Run):
         carry.
         """
         loop, carried, body = self.loop, self.carried, self.bodies[self._last]
-        consts = tuple(self.constants[: len(body.sample) - loop.own])
+        consts = tuple(self.constants[: len(body.sample) - loop.first_const])
         code = body.run if store is None else self._forward_pass(body, s, len(body.sample), store.active)
         if code is None:
             return s, carry
@@ -542,18 +542,18 @@ class LoopRun(Run):
         active = tuple(t is not None for t in tangents)
         consts = tuple(self.constants)
         const_dots, carry_dots, xs_dots = loop.split(tangents)
-        first = loop.own - loop.sliced
+        first = loop.first_const - loop.sliced
         dots: list[Any] = list(carry_dots)
         ys: list[Any] = [None] * loop.collected
         sliced = [(k, t) for k, t in enumerate(xs_dots, first) if t is not None]
-        here: list[Any] = [*dots, *[None] * (loop.own - carried), *const_dots]
+        here: list[Any] = [*dots, *[None] * (loop.first_const - carried), *const_dots]
         for s, residuals in self._forward(active):
             place = loop.index(s, self.count)
             at: Any = (slice(None), place) if batch else place
             here[:carried] = dots
             for k, t in sliced:
                 here[k] = t[at]
-            out = sweeps.jvp(residuals, here, consts, loop.own, batch)
+            out = sweeps.jvp(residuals, here, consts, loop.first_const, batch)
             residuals = None  # type: ignore[assignment]  # not to be held while the next step is run
             dots = out[:carried]
             for k, t in enumerate(out[carried:]):
@@ -568,10 +568,10 @@ class LoopRun(Run):
         store = self._stored(wanted)
         sweep = ReverseSweep.over(loop, tuple(g is not None for g in bars), wanted)
         adjoints = Adjoints(loop, sweep, bars, self.operands, batch)
-        own, last = loop.own, self.count - 1 if loop.reversed else None
+        first_const, last = loop.first_const, self.count - 1 if loop.reversed else None
         for s, residuals in store.backward(self):
             place = s if last is None else last - s
-            swept: Any = sweeps.vjp(residuals, adjoints.received(place), consts, own, batch)
+            swept: Any = sweeps.vjp(residuals, adjoints.received(place), consts, first_const, batch)
             residuals = None  # not to be held while the next step is run again
             adjoints.passed(place, swept)
             swept = None

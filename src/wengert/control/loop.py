@@ -102,8 +102,8 @@ class Loop(Holding):
         )
 
     @property
-    def own(self) -> int:
-        """The number of arguments that a step has beside the constants."""
+    def first_const(self) -> int:
+        """The position of the first constant among the arguments of a step."""
         return self.carried + self.sliced + (self.counter is not None)
 
     @property
@@ -139,7 +139,7 @@ class Loop(Holding):
     def is_simple(self) -> bool:
         """True if all steps are one Program, whose residuals are all kept."""
         bodies, tests = self.bodies, self.tests
-        one = len(bodies) == 1 and len(bodies[0].sample) == self.own + self.consts
+        one = len(bodies) == 1 and len(bodies[0].sample) == self.first_const + self.consts
         return one and self.policy.checkpoint == "none" and (not tests or (len(tests) == 1 and not self.sliced))
 
     @property
@@ -158,7 +158,7 @@ class Loop(Holding):
         """The way in which the step is repeated."""
         asks = None
         if self.tests:
-            asked = [*range(self.carried), *range(self.own, self.own + self.consts)]
+            asked = [*range(self.carried), *range(self.first_const, self.first_const + self.consts)]
             asks = tuple(asked if self.test_takes is None else [asked[k] for k in self.test_takes])
         inputs = tuple([kind if kind in ("carry", "const") else "each" for kind in self.kinds_of_arguments])
         return For(inputs, (*range(self.carried), *["collect"] * self.collected), (), asks)
@@ -305,7 +305,7 @@ class Loop(Holding):
         body = self.bodies[0]
         arguments = arguments[: len(body.sample)]
         state = PLACE + sum(v.nbytes + ARRAY for v in body.sample[: self.carried])
-        kernel = None if is_few(self.length) else body.kernel(arguments, len(body.sample) - self.own)
+        kernel = None if is_few(self.length) else body.kernel(arguments, len(body.sample) - self.first_const)
         if kernel is not None:
             residuals = PLACE + sum(_bytes_of(var) + ARRAY for var in kernel[0].outline.kept)
         else:
@@ -356,7 +356,7 @@ class Loop(Holding):
 
         From one step to the next goes what has reached the carry; `start` says what the first one is given.
         """
-        carried, first = self.carried, self.own
+        carried, first = self.carried, self.first_const
         counted: dict[Any, Sweep] = {}
         here, s, before = start, 0, None
         steps = self.steps if steps is None else steps

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from wengert.accumulation.masks import Mask as Where
 from wengert.compilation.linearized import Kernel, Sweep
 from wengert.control.backward import ReverseSweep
 from wengert.control.checkpoints import AllResiduals
@@ -34,6 +35,7 @@ from wengert.program import Line, Primitive, Recordable, Var, as_value
 from wengert.program.code import For
 from wengert.tracing import innermost, record_results
 
+Masks = Sequence[Where | None]
 Ends = Sequence[Any]
 """Tangents or adjoints of the operands or results of a line; None where zero."""
 
@@ -79,7 +81,7 @@ class Kept:
         return len(self.steps) * sum(int(v.nbytes) + ARRAY for v in self.steps[0][1:]) if self.steps else 0
 
     def run(self) -> LoopRun:
-        """Return the run of the loop, whose sweeps are repeated carefully where they meet an infinity."""
+        """Return the run of the loop, which is swept step by step."""
         run = LoopRun(self.nested.loop, self.operands)
         run.count, run.store = len(self.steps), AllResiduals(self.nested.active)
         run.store.steps = list(self.steps)
@@ -290,19 +292,27 @@ def _forward_pass(*operands: Any, nested: Nested) -> tuple[Any, ...]:
     return (*carry, *ys, Kept(nested, operands, steps))
 
 
-def _jvp(tangents: Ends, _operands: Values, batch: int, nested: Nested, run: Any) -> Ends:
-    """Carry tangents of the operands through the line of a forward pass."""
+def _jvp(tangents: Ends, _operands: Values, batch: int, nested: Nested, run: Any, masks: Masks | None = None) -> Any:
+    """Carry tangents of the operands through the line of a forward pass; with masks, carefully (`higher_order`)."""
+    if masks is not None:
+        dots, masks_of_dots = run.run().carefully(tangents, masks, batch)
+        return [*dots, None], [*masks_of_dots, None]
     if not isinstance(run, Recordable):
         return [*run.run().jvp(tangents, batch), None]
     left = nested.loop.reached(tuple([t is not None for t in tangents]))[1]
     return [*_write_line(run, True, tangents, batch, left), None]
 
 
-def _vjp(bars: Ends, _operands: Values, batch: int, _wanted: Sequence[bool], nested: Nested, run: Any) -> Ends:
-    """Carry adjoints of the results back through the line of a forward pass."""
+def _vjp(
+    bars: Ends, _operands: Values, batch: int, _wanted: Sequence[bool], nested: Nested, run: Any,
+    masks: Masks | None = None,
+) -> Any:  # fmt: skip
+    """Carry adjoints of the results back through the line of a forward pass; with masks, carefully."""
     bars, loop, active = bars[:-1], nested.loop, nested.active
+    if masks is not None:
+        return run.run().carefully(bars, masks[:-1], batch, active)
     if not isinstance(run, Recordable):
-        return run.run().vjp(bars, batch, active)  # type: ignore[no-any-return]
+        return run.run().vjp(bars, batch, active)
     passed = ReverseSweep.over(loop, tuple([g is not None for g in bars]), active).passed
     left = tuple([to is not None for to, kind in zip(passed, loop.kinds_of_arguments, strict=True) if kind != "number"])
     return _write_line(run, False, bars, batch, left)

@@ -1,30 +1,30 @@
 """Schedules: which states of a chain of steps to keep, so that its reverse sweep fits into bounded memory.
 
 A chain of T steps goes through the states 0 .. T: step t starts from state t and makes state t + 1.  Its reverse sweep
-needs the steps backwards, and of each one its insides.  To keep them all takes memory in proportion to T.  A schedule
-keeps a few states instead, as *snapshots*, and runs the steps in between again when their turn comes::
+takes the steps backwards, and needs the residuals of each.  Keeping all of them takes memory in proportion to T.  A
+schedule keeps a few states instead, as *snapshots*, and runs the steps between them again when they are needed::
 
-    schedule ::= Store onward reverse (Restore onward reverse)*     of one step: reverse
-    onward   ::= (Advance Store)* Advance?                          up to the last state whose step is not reversed
+    schedule ::= Store forward reverse (Restore forward reverse)*   of one step: reverse
+    forward  ::= (Advance Store)* Advance?                          up to the last state whose step is not reversed
     reverse  ::= Discard? Reverse                                   that step; its state is not needed any more
 
     Store(state)          keep the current state as a snapshot
     Advance(start, stop)  run the steps start .. stop - 1; state stop becomes the current one
     Restore(state)        make a snapshot the current state (the snapshot stays)
-    Discard(state)        give up a snapshot
-    Reverse(step)         run a step from the current state with its insides kept, and reverse it at once
+    Discard(state)        free a snapshot
+    Reverse(step)         run a step from the current state, keep its residuals, and reverse it at once
 
 What a schedule does before its first `Reverse` is the *first sweep*, the rest is the *reversal*.
 
-**What is counted.**  State 0 is given and is one of the s snapshots.  Beside these an executor holds the current state,
-and the state or the insides that it makes from it.  The results of a chain are needed before any adjoint is known, so
-the first sweep of a whole chain runs all T steps, the last one too; but then state T - 1 stays the current one, to
-begin the reversal from.  `evaluations` counts all steps that are run without their insides, in the first sweep and
-again.  The T runs of `Reverse`, one a step, come on top whatever the schedule is.  (The literature runs the last step
-only once, with its insides: one evaluation less.)
+**What is counted.**  State 0 is the input and is one of the s snapshots.  Beside these an executor holds the current
+state, and the state or the residuals computed from it.  The results of a chain are needed before any adjoint is known,
+so the first sweep over a chain runs all T steps, including the last; state T - 1 then stays current, and the reversal
+begins from it.  `evaluations` counts all steps that are run without keeping residuals, in the first sweep and again.
+Every schedule adds the T runs of `Reverse`, one for each step.  (The literature runs the last step only once, with its
+residuals: one evaluation less.)
 
-**The theorem.**  With s snapshots, and no step run forward more than t times, C(s + t, s) steps can be reversed and not
-one more (`reach`).  For memory and time that both grow with the logarithm of T, s and t grow together.
+**The theorem.**  With s snapshots, and no step run forward more than t times, at most C(s + t, s) steps can be reversed
+(`reach`).  If s and t grow together, memory and time both grow with the logarithm of T.
 
 Sources: Griewank & Walther (2000), "Algorithm 799: revolve"; Griewank & Walther (2008), *Evaluating Derivatives*,
 chapter 12.  Where T is not known in advance: Wang, Moin & Iaccarino (2009), "Minimal repetition dynamic checkpointing
@@ -76,7 +76,7 @@ from wengert.errors import ArgumentError, caller, explain_at
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """Run the steps start .. stop - 1 without their insides; the current state goes from `start` to `stop`."""
+    """Run the steps start .. stop - 1 and keep no residuals; the current state goes from `start` to `stop`."""
 
     start: int
     stop: int
@@ -98,30 +98,30 @@ class Restore:
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """Give up a snapshot.  (The current state may be the same one; it stays current.)"""
+    """Free a snapshot.  (The current state may be the same one; it stays current.)"""
 
     state: int
 
 
 @dataclass(frozen=True, slots=True)
 class Reverse:
-    """Run a step from the current state with its insides kept, and reverse it at once."""
+    """Run a step from the current state, keep its residuals, and reverse it at once."""
 
     step: int
 
 
 Action = Advance | Store | Restore | Discard | Reverse
-"""What an executor is told to do.  Not tuples, which would compare equal across kinds: ``Store(3) != Restore(3)``."""
+"""An instruction to the executor.  Not a tuple, which would compare equal across kinds: ``Store(3) != Restore(3)``."""
 
 
 # ---- The theorem ----
 
 
 def reach(snapshots: int, repeats: int) -> int:
-    """Return how many steps can be reversed where none is run forward more than `repeats` times: C(s + t, s).
+    """Return how many steps can be reversed if none is run forward more than `repeats` times: C(s + t, s).
 
-    Its reason is the recursion of Pascal's triangle: up to the second snapshot lie the ``reach(s, t - 1)`` steps that
-    are reversed last, with all s snapshots and one run already spent; behind it ``reach(s - 1, t)`` more.
+    This is the recursion of Pascal's triangle: before the second snapshot lie the ``reach(s, t - 1)`` steps that are
+    reversed last, with all s snapshots and one run already spent; after it lie ``reach(s - 1, t)`` more.
 
     >>> [[reach(s, t) for t in range(1, 6)] for s in (1, 2, 3)]
     [[2, 3, 4, 5, 6], [3, 6, 10, 15, 21], [4, 10, 20, 35, 56]]
@@ -130,10 +130,10 @@ def reach(snapshots: int, repeats: int) -> int:
 
 
 def repeats(steps: int, snapshots: int) -> int:
-    """Return the least t with ``reach(snapshots, t) >= steps``: how often a step is run forward, at most.
+    """Return the least t with ``reach(snapshots, t) >= steps``: the most often that a step is run forward.
 
-    A step is run once more with its insides when it is reversed, so this counts what is repeated.  (For a chain of one
-    step it is 0, as in the literature, although that step is run for its result.)
+    When a step is reversed it is run once more, with its residuals, which is not counted.  (For a chain of one step the
+    number is 0, as in the literature, although that step is run for its result.)
 
     >>> [repeats(steps, 3) for steps in (1, 2, 4, 5, 10, 11, 20, 10**6)]
     [0, 1, 1, 2, 2, 3, 3, 180]
@@ -179,7 +179,7 @@ def evaluations(steps: int, snapshots: int) -> int:
 
 
 def first_sweep(steps: int, snapshots: int) -> tuple[int, ...]:
-    """Name the states to keep while the chain is run for its results, in the order in which they are reached.
+    """Return the states to keep while the chain is run for its results, in the order in which they are reached.
 
     State steps - 1 stays the current one and is not among them.  As many snapshots as steps keep every other state,
     and nothing is run again.
@@ -192,7 +192,7 @@ def first_sweep(steps: int, snapshots: int) -> tuple[int, ...]:
 
 
 def reversal(steps: int, snapshots: int) -> Iterator[Action]:
-    """Yield the actions that reverse a chain, from what its first sweep left: its snapshots, and state steps - 1.
+    """Yield the actions that reverse a chain after its first sweep, from the snapshots and state steps - 1.
 
     >>> list(reversal(3, 2))
     [Reverse(step=2), Restore(state=1), Discard(state=1), Reverse(step=1), Restore(state=0), Discard(state=0), \
@@ -203,10 +203,10 @@ Reverse(step=0)]
 
 
 def binomial(steps: int, snapshots: int, start: int = 0) -> Iterator[Action]:
-    """Yield an optimal schedule for the steps start .. start + steps - 1, from the current state `start`: both sweeps.
+    """Yield an optimal schedule of both sweeps over steps start .. start + steps - 1, from the current state `start`.
 
-    It is for a chain whose adjoint is known beforehand, such as a part of a longer one.  So the last step is not run
-    for its results, and the steps that it advances are one fewer than `evaluations` counts.
+    The adjoint of the last state must be known beforehand, as for a part of a longer chain.  So the last step is not
+    run for its results, and the schedule advances one step fewer than `evaluations` counts.
 
     >>> list(binomial(2, 1, start=5))
     [Store(state=5), Advance(start=5, stop=6), Reverse(step=6), Restore(state=5), Discard(state=5), Reverse(step=5)]
@@ -225,7 +225,7 @@ def _binomial(start: int, steps: int, snapshots: int) -> Iterator[Action]:
 
 
 def _forward(kept: list[int], stop: int, snapshots: int) -> Iterator[Action]:
-    """Go on from the last snapshot, which is current, to state stop - 1; set snapshots on the way while they last."""
+    """Advance from the last snapshot, which is current, to state stop - 1; store snapshots while some are free."""
     current = kept[-1]
     for state in _places(current, stop, snapshots - len(kept) + 1):
         yield Advance(current, state)
@@ -239,8 +239,8 @@ def _forward(kept: list[int], stop: int, snapshots: int) -> Iterator[Action]:
 def _backward(kept: list[int], start: int, stop: int, snapshots: int) -> Iterator[Action]:
     """Reverse the steps stop - 1 .. start; state stop - 1 is current.
 
-    `kept` is the stack of the snapshots that are held, and all that is remembered: what lies between the last one and
-    `stop` is a chain of its own, for which it and the free snapshots are there.
+    `kept` is the stack of the snapshots that are held, and the only memory: the steps between the last one and `stop`
+    are a chain of their own, which uses that snapshot and the free ones.
     """
     while stop > start:
         stop -= 1
@@ -253,7 +253,7 @@ def _backward(kept: list[int], start: int, stop: int, snapshots: int) -> Iterato
 
 
 def _places(start: int, stop: int, snapshots: int) -> Iterator[int]:
-    """Yield the states behind `start` where snapshots are set; `start` is the first of the snapshots that there are."""
+    """Yield the states after `start` to store; `start` itself is the first of the snapshots."""
     while snapshots > 1:
         start += _stretch(stop - start, snapshots)
         if start >= stop - 1:
@@ -263,7 +263,7 @@ def _places(start: int, stop: int, snapshots: int) -> Iterator[int]:
 
 
 def _stretch(steps: int, snapshots: int) -> int:
-    """Return how far to go to the next snapshot: the farthest that is optimal.
+    """Return the distance to the next snapshot: the largest that is optimal.
 
     A stretch of m steps is optimal where both parts lie between the same two columns of the triangle,
     ``reach(s, t - 2) <= m <= reach(s, t - 1)`` and ``reach(s - 1, t - 1) <= steps - m <= reach(s - 1, t)``.
@@ -278,13 +278,13 @@ def _stretch(steps: int, snapshots: int) -> int:
 
 
 class Online:
-    """Snapshots of a chain whose end is not known: at any moment a good choice for the steps made so far.
+    """Snapshots of a chain of unknown length: at any moment a good choice for the steps made so far.
 
     The algorithm of Wang, Moin & Iaccarino (2009).  Every snapshot has a *level*, and is spare as soon as a later one
-    has a higher level: then the later one will stand for both.  A state takes a free place or that of a spare snapshot,
-    at level 0.  Where there is neither, it is passed over and the state after it stands one level higher, which makes
+    has a higher level: the later one then replaces both.  A state takes a free place or that of a spare snapshot, at
+    level 0.  If there is neither, the state is not stored, and the next one gets a level higher by one, which makes
     others spare.  (The paper keeps the current state among its snapshots.  Here it is held anyway, so a state is stored
-    when it is certain that it stays.)
+    only when it is certain to stay.)
 
     Whenever the chain ends, no step is run forward more often than `repeats` says of the best schedule that knew the
     end beforehand: minimal repetition is what the paper proves.  So at most ``(1 + 1/s) t / (t - 1)`` times as many
@@ -313,11 +313,11 @@ class Online:
 
     @property
     def held(self) -> tuple[int, ...]:
-        """The states that are snapshots now, in their order."""
+        """The states that are snapshots now, in order."""
         return tuple(sorted(self._kept + self._spare))
 
     def step(self, t: int) -> tuple[Action, ...]:
-        """Say what to do with state t, which is current, before step t is run: to store it or not, in whose place."""
+        """Return the actions for state t, which is current, before step t runs: whether to store it, in whose place."""
         if t != self._steps:
             raise ArgumentError(
                 explain_at(
@@ -348,7 +348,7 @@ class Online:
     def reversal(self, steps: int) -> Iterator[Action]:
         """Yield the actions that reverse the chain, now that it has ended; state steps - 1 is current.
 
-        Between the snapshots the schedules are optimal.  It may be asked for again: each starts from those `held` now.
+        Between the snapshots the schedules are optimal.  Every call starts from the snapshots that are `held` now.
         """
         if steps != self._steps:
             raise ArgumentError(
@@ -365,10 +365,10 @@ class Online:
 
 
 def snapshots_within(budget_bytes: int, state_bytes: int, step_bytes: int = 0, steps: int | None = None) -> int:
-    """Return how many snapshots fit into a budget of bytes; no more than `steps`, where that is known.
+    """Return how many snapshots fit into a budget of bytes; no more than `steps`, if that is known.
 
-    Beside the snapshots an executor holds the current state, and either the next state or `step_bytes`: all that the
-    reversal of one step needs (its insides, and adjoints if they are to count).
+    Beside the snapshots an executor holds the current state, and either the next state or `step_bytes`: the bytes that
+    the reversal of one step needs (its residuals, and adjoints if they are to count).
 
     >>> snapshots_within(10_000, state_bytes=800, step_bytes=2_000), snapshots_within(10_000, 800, steps=6)
     (9, 6)
@@ -388,7 +388,7 @@ def snapshots_within(budget_bytes: int, state_bytes: int, step_bytes: int = 0, s
 
 
 def _checked(steps: int, snapshots: int) -> tuple[int, int]:
-    """Return both as plain integers, or refuse them: a chain has no fewer than 0 steps, a schedule one snapshot."""
+    """Return both as plain integers; raise ArgumentError for fewer than 0 steps or 1 snapshot."""
     try:
         steps, snapshots = operator.index(steps), operator.index(snapshots)
     except TypeError:

@@ -50,17 +50,17 @@ Drawn = TypeVar("Drawn", Body, Draft)
 
 def names_of(f: Function, structures: Sequence[Any]) -> list[list[str]]:
     """Name the leaves of each argument by the parameters of the user's function."""
-    found, taken = [], set()
+    names: list[list[str]] = []
+    taken: set[str] = set()
     for name, structure in zip(parameter_names(f, len(structures)), structures, strict=True):
         labels = [name] if structure.is_leaf() else trees.identifiers(structure, name)
-        own = []
+        names.append([])
         for label in labels:
             while label in taken:
                 label += "_"
             taken.add(label)
-            own.append(label)
-        found.append(own)
-    return found
+            names[-1].append(label)
+    return names
 
 
 # ---- A known number of steps ----
@@ -95,7 +95,7 @@ class Scan:
         count = len(carry)
         return trees.unflatten(self.of_carry, results[:count]), trees.unflatten(self.of_ys, results[count:])
 
-    def _apart(self, returned: tuple[Any, Any], again: Callable[[], Any]) -> list[Any]:
+    def _split(self, returned: tuple[Any, Any], again: Callable[[], Any]) -> list[Any]:
         """Flatten what a step returned, and check the structures."""
         leaves, structure = leaves_of(returned[0], "the carry")
         check_structure(self.name, self.at_step, self.f, self.of_carry, structure, "the carry", again)
@@ -111,17 +111,17 @@ class Scan:
         number = () if self.counter is None else (values[count],)
         carry = trees.unflatten(self.of_carry, list(values[:count]))
         xs = trees.unflatten(self.of_xs, list(values[count + len(number) :]))
-        whole = (self.f, carry, number[0] if number else None, xs)
-        return self._apart(self.step(*whole), lambda: self.step(*whole))
+        arguments = self.f, carry, number[0] if number else None, xs
+        return self._split(self.step(*arguments), lambda: self.step(*arguments))
 
     def _values(self, carry: Sequence[Any], slices: Sequence[Any], s: int) -> list[Any]:
         """Return the leaves of the arguments of the s-th step (of ones, if there is no step)."""
         if not self.steps:
             number: tuple[Any, ...] = () if self.counter is None else (np.int64(self.counter.start),)
             return [*carry, *number, *[as_value(np.ones(x.shape[1:], x.dtype)) for x in slices]]
-        at = self.steps - 1 - s if self.reverse else s
-        number = () if self.counter is None else (np.int64(self.counter[at]),)
-        return [*carry, *number, *[as_value(x[at]) for x in slices]]
+        place = self.steps - 1 - s if self.reverse else s
+        number = () if self.counter is None else (np.int64(self.counter[place]),)
+        return [*carry, *number, *[as_value(x[place]) for x in slices]]
 
     def _loop(self, carry: Sequence[Any], slices: Sequence[Any]) -> list[Any]:
         """Run the loop in plain Python.  A body may write into what it is given, so it is given copies."""
@@ -132,10 +132,10 @@ class Scan:
             return [*carry, *[np.empty((0, *y.shape), y.dtype) for y in ys]]
         carry = [c.copy() for c in carry]
         results = self._checked_step(carry, [v.copy() for v in self._values(carry, slices, 0)], 0, [])
-        wholes = [np.empty((self.steps, *y.shape), y.dtype) for y in results[count:]]
+        stacks = [np.empty((self.steps, *y.shape), y.dtype) for y in results[count:]]
         first = self.steps - 1 if self.reverse else 0
-        for whole, y in zip(wholes, results[count:], strict=True):
-            whole[first] = y
+        for stack, y in zip(stacks, results[count:], strict=True):
+            stack[first] = y
         of_carry, of_ys = Pattern(results[:count], self.of_carry), Pattern(results[count:], self.of_ys)
         state = trees.unflatten(self.of_carry, results[:count])
         f, step, counter, number = self.f, self.step, self.counter, None
@@ -143,40 +143,40 @@ class Scan:
         copies = one is not None and one.ndim > 1
         nothing = trees.unflatten(self.of_xs, []) if not slices else None
         for s in range(1, self.steps):
-            at = self.steps - 1 - s if self.reverse else s
+            place = self.steps - 1 - s if self.reverse else s
             if counter is not None:
-                number = np.int64(counter[at])
+                number = np.int64(counter[place])
             if one is not None:
-                x = one[at].copy() if copies else one[at]
+                x = one[place].copy() if copies else one[place]
             else:
-                x = trees.unflatten(self.of_xs, [a[at].copy() for a in slices]) if slices else nothing
+                x = trees.unflatten(self.of_xs, [a[place].copy() for a in slices]) if slices else nothing
             returned = step(f, state, number, x)
             collected = of_ys.leaves(returned[1])
             if collected is None or of_carry.leaves(returned[0]) is None:  # of another type, or wrong
-                given = [*trees.flatten(state)[0], *([] if number is None else [number]), *trees.flatten(x)[0]]
-                results = self._checked_step(given[:count], given, s, wholes, returned)
+                arguments = [*trees.flatten(state)[0], *([] if number is None else [number]), *trees.flatten(x)[0]]
+                results = self._checked_step(arguments[:count], arguments, s, stacks, returned)
                 state, collected = trees.unflatten(self.of_carry, results[:count]), results[count:]
             else:
                 state = returned[0]
-            for whole, y in zip(wholes, collected, strict=True):
-                whole[at] = y
-        return [*trees.flatten(state)[0], *wholes]
+            for stack, y in zip(stacks, collected, strict=True):
+                stack[place] = y
+        return [*trees.flatten(state)[0], *stacks]
 
     def _checked_step(
         self,
         carry: Sequence[Any],
         values: Sequence[Any],
         s: int,
-        wholes: Sequence[Any],
+        stacks: Sequence[Any],
         returned: Any = None,
     ) -> list[Any]:
         """Run a step (if that has not been done) and check all that it returns."""
         self.at_step = s
         again = functools.partial(self._call, values)
-        results = again() if returned is None else self._apart(returned, again)
+        results = again() if returned is None else self._split(returned, again)
         check_carry(self.name, s, self.f, self.names[0], carry, results[: len(carry)], again=again)
-        if wholes:
-            before = [whole[0] for whole in wholes]
+        if stacks:
+            before = [stack[0] for stack in stacks]
             names = trees.identifiers(self.of_ys, "y")
             check_collected(self.name, s, self.f, names, before, results[len(carry) :], again)
         return results
@@ -217,7 +217,7 @@ class Scan:
         if self.steps > 1:
 
             def then(draft: Draft) -> Draft:
-                return trace(draft.found[:count], 1)
+                return trace(draft.values[:count], 1)
 
             second = then(first)
             if not same_step(first, second):
@@ -243,13 +243,15 @@ class Scan:
 
         The first steps have been `traced` (and would draw other random numbers the second time).
         """
-        count, own = len(carry), self.of_carry.num_leaves + (self.counter is not None) + len(slices)
-        each = EachStep(own, None if self.counter is None else count, captured)
+        count = len(carry)
+        each = EachStep(
+            count + (self.counter is not None) + len(slices), None if self.counter is None else count, captured
+        )
         state = [innermost(c) for c in carry]
         for s in range(self.steps):
             draft = traced[s] if s < len(traced) else trace(state, s)
             each.add(draft.body)
-            state = list(draft.found[:count])
+            state = list(draft.values[:count])
         bodies, arrays = each.bodies()
         if self.reverse:
             arrays = [a[::-1] for a in arrays]
@@ -293,7 +295,7 @@ def _lifted(
     try:
         one = again()
         two = then(one)
-        same = all_same((*first.found, *second.found), (*one.found, *two.found))
+        same = all_same((*first.values, *second.values), (*one.values, *two.values))
         if same and same_step(one, two):
             return one
     except Exception:
@@ -308,8 +310,8 @@ class EachStep:
     That is what a body needs that draws random numbers, or reads a plain array at the number of the step.
     """
 
-    def __init__(self, own: int, number: int | None, captured: Captured) -> None:
-        self.own, self.number, self.captured = own, number, captured
+    def __init__(self, first_const: int, number: int | None, captured: Captured) -> None:
+        self.first_const, self.number, self.captured = first_const, number, captured
         self.which: list[int] = []
         self._templates: list[tuple[Template, Body]] = []
         self._rows: list[dict[int, list[Any]]] = []
@@ -317,8 +319,8 @@ class EachStep:
     def add(self, body: Body) -> None:
         """Add the next step."""
         program = without_number(body.program, self.number)
-        found = ((n, template.read(program)) for n, (template, _) in enumerate(self._templates))
-        n, row = next(((n, row) for n, row in found if row is not None), (len(self._templates), None))
+        rows = ((n, template.read(program)) for n, (template, _) in enumerate(self._templates))
+        n, row = next(((n, row) for n, row in rows if row is not None), (len(self._templates), None))
         if row is None:
             template = Template(program)
             self._templates.append((template, body))
@@ -329,24 +331,23 @@ class EachStep:
         self.which.append(n)
 
     def bodies(self) -> tuple[list[Body], list[Any]]:
-        """Return the bodies, which take what differs after their own arguments, and these arrays."""
+        """Return the bodies, which take what differs before their constants, and the arrays of it."""
         steps = range(len(self.which))
-        folded = []
+        first, folded = self.first_const, []
         for (template, body), rows in zip(self._templates, self._rows, strict=True):
             some = next(iter(rows.values()))
-            folded.append((body, *template.fold([rows.get(s, some) for s in steps], self.own)))
-        arrays = [array for _, _, own in folded for array in own]
-        more = [p.arguments[self.own + k] for _, p, own in folded for k in range(len(own))]
-        bodies, at = [], 0
-        for n, (body, program, own) in enumerate(folded):
-            places: list[Any] = list(more)
-            places[at : at + len(own)] = range(self.own, self.own + len(own))
-            consts = range(self.own + len(own), len(program.arguments))
-            whole = rearranged(program, [*range(self.own), *places, *consts])
+            folded.append((body, *template.fold([rows.get(s, some) for s in steps], first)))
+        arrays = [array for _, _, stacks in folded for array in stacks]
+        new = [program.arguments[first + k] for _, program, stacks in folded for k in range(len(stacks))]
+        bodies, start = [], 0
+        for n, (body, program, stacks) in enumerate(folded):
+            stop = first + len(stacks)
+            order: list[Any] = [*range(first), *new, *range(stop, len(program.arguments))]
+            order[first + start : stop + start] = range(first, stop)
             s = next(iter(self._rows[n]))
-            sample = (*body.sample[: self.own], *[as_value(a[s]) for a in arrays], *body.sample[self.own :])
-            bodies.append(widened(Body(whole, sample), self.own + len(arrays), self.captured))
-            at += len(own)
+            sample = (*body.sample[:first], *[as_value(a[s]) for a in arrays], *body.sample[first:])
+            bodies.append(widened(Body(rearranged(program, order), sample), first + len(arrays), self.captured))
+            start += len(stacks)
         return bodies, arrays
 
 
@@ -363,20 +364,20 @@ def _run(
     retrace: Callable[[bool, Values, int], Body] | None = None,
 ) -> list[Any]:
     """Run a loop at plain values, with branches traced as steps take them, and write its line."""
-    own = [*map(settled, carry), *map(settled, slices)]
-    plain = tuple(map(innermost, own))
+    operands = [*map(settled, carry), *map(settled, slices)]
+    plain = tuple(map(innermost, operands))
     run = LoopRun(loop, (*plain, *captured.values), retrace=retrace, constants=captured.values)
-    active = active_among([*own, *captured.traced])
+    active = active_among([*operands, *captured.traced])
     results = run.evaluate(active if any(active) and not current_context().tapes[0].keep_all else None)
     if loop.length is None or (loop.consts, len(loop.bodies)) != (len(captured.values), len(run.bodies)):
         loop = replace(
             loop, consts=len(captured.values), executed=run.count,
-            bodies=tuple(widened(body, loop.own, captured) for body in run.bodies),
+            bodies=tuple(widened(body, loop.first_const, captured) for body in run.bodies),
             tests=tuple(widened(test, loop.carried, captured) for test in run.tests),
         )  # fmt: skip
-    whole = [*own, *captured.traced]
-    run.settle(loop, (*plain, *captured.values), active_among(whole))
-    return list(write(run, loop, whole, results))
+    operands += captured.traced
+    run.settle(loop, (*plain, *captured.values), active_among(operands))
+    return list(write(run, loop, operands, results))
 
 
 def not_a_pair(name: str, f: Function, returned: Any) -> ResultError:
@@ -458,9 +459,9 @@ def write_while(cond_fun: Function, body_fun: Function, carry: list[Any], of_car
     body_of = SimpleNamespace(f=body_fun)
 
     def step(values: Sequence[Any]) -> list[Any]:
-        given = trees.unflatten(of_carry, list(values))
-        after, structure = leaves_of(body_of.f(given), "the value")
-        again = functools.partial(body_of.f, given)
+        value = trees.unflatten(of_carry, list(values))
+        after, structure = leaves_of(body_of.f(value), "the value")
+        again = functools.partial(body_of.f, value)
         check_structure("while_loop", at_step, body_fun, of_carry, structure, "the value", again)
         return after
 
@@ -478,14 +479,14 @@ def write_while(cond_fun: Function, body_fun: Function, carry: list[Any], of_car
         return draft
 
     test_draft = trace(True, plain_carry, 0)
-    if not test_draft.found[0]:
+    if not test_draft.values[0]:
         # no step: as with Python's own while, the decision alone is recorded
         bool(truth(cond_fun, cond_fun(trees.unflatten(of_carry, carry))))
         return trees.unflatten(of_carry, carry)
     first = trace(False, plain_carry, 0)
 
     def then(draft: Draft) -> Draft:
-        return trace(False, draft.found, 1)
+        return trace(False, draft.values, 1)
 
     second = _if_it_can_be(lambda: then(first))
     if second is not None and not same_step(first, second):
@@ -527,13 +528,13 @@ def _write_each_while(
         else:
             draft = trace(True, state, 0)
             tests.append(draft.body)
-            holds = draft.found[0]
+            holds = draft.values[0]
         if not holds:
             break
         s = len(each.which)
         draft = traced[s] if s < len(traced) else trace(False, state, s)
         each.add(draft.body)
-        state = list(draft.found)
+        state = list(draft.values)
     bodies, arrays = each.bodies()
     loop = Loop(
         "while_loop", tuple(bodies), len(carry), len(arrays), 0, len(captured.values), policy=policy,
@@ -552,18 +553,21 @@ def write_cond(pred: Any, true_fun: Function, false_fun: Function, operands: Seq
     values = [innermost(leaf) for leaf in leaves]
     taken = int(bool(innermost(pred)))
     captured = Captured()
-    made: dict[int, Any] = {}
+    of_results: dict[int, Any] = {}
 
-    def trace(at: int) -> Body:
-        function = true_fun if at else false_fun
+    def trace(branch: int) -> Body:
+        function = true_fun if branch else false_fun
 
-        def run(given: Sequence[Any]) -> list[Any]:
-            found, made[at] = leaves_of(function(*trees.unflatten(structure, list(given))), "the result")
-            return found
+        def run(values: Sequence[Any]) -> list[Any]:
+            result = function(*trees.unflatten(structure, list(values)))
+            parts, of_results[branch] = leaves_of(result, "the result")
+            return parts
 
-        unpack = Unpacking(lambda returned: [*zip(_labels(made[at]), returned, strict=True)])
+        unpack = Unpacking(lambda returned: [*zip(_labels(of_results[branch]), returned, strict=True)])
         names = names_of(function, [trees.flatten(o)[1] for o in operands])
-        return draft_body(function, run, values, [n for own in names for n in own], unpack, captured).body
+        return draft_body(
+            function, run, values, [name for of_operand in names for name in of_operand], unpack, captured
+        ).body
 
     bodies: list[Body | None] = [None, None]
     bodies[taken] = first = trace(taken)
@@ -571,15 +575,15 @@ def write_cond(pred: Any, true_fun: Function, false_fun: Function, operands: Seq
     if second is not None:
         name = "cond, the branch that is not taken"
         function = false_fun if taken else true_fun
-        check_structure(name, None, function, made[taken], made[1 - taken], "the result")
+        check_structure(name, None, function, of_results[taken], of_results[1 - taken], "the result")
         results = first.program.results, second.program.results
-        check_carry(name, None, function, _labels(made[taken]), *results, "the result")
+        check_carry(name, None, function, _labels(of_results[taken]), *results, "the result")
     bodies = [None if b is None else widened(b, len(values), captured) for b in bodies]
     held = Branches("cond", tuple(bodies), ("where false", "where true"), True, taken)
     truth = pred if pred.dtype.kind == "b" else pred != 0
-    whole = [truth.reshape(()) if truth.shape else truth, *map(settled, leaves), *captured.traced]
-    run = BranchRun(held, tuple(map(innermost, whole)))
-    return trees.unflatten(made[taken], list(write(run, held, whole, run.evaluate(active_among(whole)))))
+    inputs = [truth.reshape(()) if truth.shape else truth, *map(settled, leaves), *captured.traced]
+    run = BranchRun(held, tuple(map(innermost, inputs)))
+    return trees.unflatten(of_results[taken], list(write(run, held, inputs, run.evaluate(active_among(inputs)))))
 
 
 def _labels(structure: Any) -> list[str]:
@@ -589,7 +593,7 @@ def _labels(structure: Any) -> list[str]:
 def _if_it_can_be(trace: Callable[[], Drawn]) -> Drawn | None:
     """Trace a branch that is not taken; None where it fails.  No decision that it takes binds the trace around it."""
     context = current_context()
-    known = [(tape, len(tape.guards)) for tape in context.tapes]
+    guards_before = [(tape, len(tape.guards)) for tape in context.tapes]
     muted, context.muted = context.muted, True
     alarms = context.alarms
     try:
@@ -599,8 +603,8 @@ def _if_it_can_be(trace: Callable[[], Drawn]) -> Drawn | None:
         return None
     finally:
         context.muted, context.alarms = muted, alarms
-        for tape, guards in known:
-            del tape.guards[guards:]
+        for tape, count in guards_before:
+            del tape.guards[count:]
 
 
 # ---- Checkpoints ----
@@ -613,24 +617,24 @@ def write_checkpoint(f: Function, args: Any, kwargs: Any) -> Any:
     moving = [k for k, leaf in enumerate(leaves) if isinstance(leaf, Recordable)]
     values = [innermost(leaves[k]) for k in moving]
     captured = Captured()
-    made: list[Any] = []
+    of_result: Any = None
 
-    def run(given: Sequence[Any]) -> list[Any]:
-        whole = list(leaves)
-        for k, value in zip(moving, given, strict=True):
-            whole[k] = value
-        inner_args, inner_kwargs = trees.unflatten(structure, whole)
-        found, of_result = leaves_of(f(*inner_args, **inner_kwargs), "the result")
-        made[:] = [of_result]
-        return found
+    def run(values: Sequence[Any]) -> list[Any]:
+        nonlocal of_result
+        inner_leaves = list(leaves)
+        for k, value in zip(moving, values, strict=True):
+            inner_leaves[k] = value
+        inner_args, inner_kwargs = trees.unflatten(structure, inner_leaves)
+        parts, of_result = leaves_of(f(*inner_args, **inner_kwargs), "the result")
+        return parts
 
-    unpack = Unpacking(lambda returned: [*zip(_labels(made[0]), returned, strict=True)])
+    unpack = Unpacking(lambda returned: [*zip(_labels(of_result), returned, strict=True)])
     of_args = names_of(f, [trees.flatten(a)[1] for a in args])
-    labels = [name for own in of_args for name in own]
+    labels = [name for of_arg in of_args for name in of_arg]
     for key in sorted(kwargs):
         of_value = trees.flatten(kwargs[key])[1]
         labels += [key] if of_value.is_leaf() else trees.identifiers(of_value, key)
     names = [labels[k] for k in moving]
     body = draft_body(f, run, values, names, unpack, captured).body
     held = Branches("checkpoint", (body,), ("inside",), False, 0)
-    return trees.unflatten(made[0], list(call(held, [*(leaves[k] for k in moving), *captured.traced])))
+    return trees.unflatten(of_result, list(call(held, [*(leaves[k] for k in moving), *captured.traced])))
