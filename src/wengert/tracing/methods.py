@@ -427,7 +427,7 @@ class ArrayMethods(Traced):
 
     def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         handler = CALLS.get(func)
-        kind = which_means_more(types)
+        kind = which_means_more(types) if len(types) > 1 else None
         if handler is None or kind is not None:
             return _call_plain(func, args, kwargs, kind)
         if args and type(args[0]) is ndarray and func in WRITERS:
