@@ -22,7 +22,7 @@ from wengert.accumulation.sweeps import forward, reverse
 from wengert.arguments import PLAIN, Argnames, Argnums, ArgnumsLike, Independents, ProgramTrees, Result, independent
 from wengert.arguments import positions as _positions
 from wengert.control.rerolling import folded_of, reroll
-from wengert.errors import ArgumentError, ResultError, caller, explain_at
+from wengert.errors import ArgumentError, ResultError
 from wengert.linearization import Graph, Linearization, by_position, write_graph
 from wengert.passes.scalarization import is_scalar, scalarize
 from wengert.planning import Plan, choose, order_named, plan_trace
@@ -43,14 +43,14 @@ def _record(
 ) -> tuple[Trace, Independents | None]:  # fmt: skip
     """Trace a function of its chosen arguments; the second result is None if all arguments and results are arrays."""
     if chosen.single:  # by far the most frequent
-        at: Any = chosen.argnums
-        if -1 < at < len(args) and type(args[at]) in PLAIN:
+        position: Any = chosen.argnums
+        if -1 < position < len(args) and type(args[position]) in PLAIN:
             replaced = list(args)
-            replaced[at] = independent(args[at], at, copy)
-            return run(f, replaced, kwargs, (at,), keep_all, None, result), None
+            replaced[position] = independent(args[position], position, copy)
+            return run(f, replaced, kwargs, (position,), keep_all, None, result), None
     if chosen.argnames is None:
-        fixed = chosen.fixed
-        positions = fixed if fixed and max(fixed) < len(args) else _positions(chosen.argnums, args)
+        counted = chosen.from_the_first
+        positions = counted if counted and max(counted) < len(args) else _positions(chosen.argnums, args)
         for k in positions:
             if type(args[k]) not in PLAIN:
                 break
@@ -146,7 +146,7 @@ def _pull_back(trace: Trace, independents: Independents | None, chosen: Argnums)
         what = f"an array of shape {value.shape}" if value.shape else "a number"
         instead = _REAL_SCALARS.get("" if value.shape else value.dtype.kind, _REAL_SCALARS["b"])
         happened = f"{trace.name} returned {what} of dtype {value.dtype}, and a gradient is that of a real scalar:"
-        raise ResultError(explain_at(caller(), happened, instead))
+        raise ResultError.at_caller(happened, instead)
     seeds = {position: value.dtype.type(1.0)} if position >= 0 else {}
     bars = reverse(linearization, seeds)
     if trace.tape.decisions and any(bar is None for bar in bars):
@@ -315,9 +315,9 @@ class LinearMap(Portable):
             raise ArgumentError(
                 f"{len(self._primals)} tangents are needed, one for each argument, not {len(tangents)}."
             )
-        given = tangents if self._independents is None else self._independents.split(tangents, "tangent")
+        leaves = tangents if self._independents is None else self._independents.split(tangents, "tangent")
         seeds = {
-            k: _seed(t, x, f"tangent {k}") for k, (t, x) in enumerate(zip(given, linearization.inputs, strict=True))
+            k: _seed(t, x, f"tangent {k}") for k, (t, x) in enumerate(zip(leaves, linearization.inputs, strict=True))
         }
         dots = watch(forward, linearization, seeds)
         return self._result.pack(
@@ -336,8 +336,8 @@ class LinearMap(Portable):
     def pull(self, adjoint: Any) -> tuple[Any, ...]:
         """Multiply an adjoint by the Jacobian from the left: one product for each argument."""
         linearization = self._demand_unchanged()
-        given = self._result.split(adjoint, "the adjoint")
-        adjoints = [_seed(g, value, "the adjoint") for g, value in zip(given, linearization.values, strict=True)]
+        leaves = self._result.split(adjoint, "the adjoint")
+        adjoints = [_seed(g, value, "the adjoint") for g, value in zip(leaves, linearization.values, strict=True)]
         bars = watch(reverse, linearization, by_position(linearization.outputs, adjoints))
         products = [of_its_own(bar, x) for bar, x in zip(bars, linearization.inputs, strict=True)]
         return tuple(products if self._independents is None else self._independents.collect(products))
@@ -372,12 +372,9 @@ def _linear(name: str, f: Function, primals: Sequence[Any], has_aux: bool) -> An
     """Compute a function and its LinearMap, for what users call by this name."""
     demand_function(f, name)
     if not isinstance(primals, (list, tuple)):
-        raise ArgumentError(
-            explain_at(
-                caller(),
-                "the primals and tangents of a jvp are sequences, one value for each argument:",
-                "Write wg.jvp(f, (x,), (x_dot,)).",
-            )
+        raise ArgumentError.at_caller(
+            "the primals and tangents of a jvp are sequences, one value for each argument:",
+            "Write wg.jvp(f, (x,), (x_dot,)).",
         )
     result = Result(has_aux)
     trace, independents = watch(_record, f, primals, {}, Argnums(range(len(primals)), None), False, True, result)
@@ -393,23 +390,19 @@ def _linear(name: str, f: Function, primals: Sequence[Any], has_aux: bool) -> An
     return (y, push, result.aux) if has_aux else (y, push)
 
 
-def _seed(given: Any, like: Any, what: str) -> Any:
-    seed = given if isinstance(given, Traced) else np.asarray(given)
+def _seed(seed: Any, like: Any, what: str) -> Any:
+    """Return a tangent or adjoint as an array of the dtype of its value; raise ArgumentError if it does not fit."""
+    if not isinstance(seed, Traced):
+        seed = np.asarray(seed)
     if seed.shape != like.shape:
-        raise ArgumentError(
-            explain_at(
-                caller(),
-                f"{what} has shape {seed.shape}, and {like.shape} is needed:",
-                "Give it the shape of the value it belongs to.",
-            )
+        raise ArgumentError.at_caller(
+            f"{what} has shape {seed.shape}, and {like.shape} is needed:",
+            "Give it the shape of the value it belongs to.",
         )
     if seed.dtype.kind == "c" and like.dtype.kind != "c":
-        raise ArgumentError(
-            explain_at(
-                caller(),
-                f"{what} is complex, and the value it belongs to is real:",
-                "Take its real and imaginary parts in turn: the derivative is linear.",
-            )
+        raise ArgumentError.at_caller(
+            f"{what} is complex, and the value it belongs to is real:",
+            "Take its real and imaginary parts in turn: the derivative is linear.",
         )
     if not isinstance(seed, Traced):
         seed = seed.astype(like.dtype)[()]

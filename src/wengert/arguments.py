@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from wengert import trees
-from wengert.errors import ArgumentError, ResultError, caller, explain_at, is_called_by_scipy
+from wengert.errors import ArgumentError, ResultError, is_called_by_scipy
 from wengert.program import Trees
 from wengert.tracing import (
     Traced,
@@ -59,14 +59,14 @@ def independent(value: Any, name: int | str, copy: bool = False) -> Any:
             return value.astype(np.float64)
         which = f"is of integer dtype ({value!r})" if np.ndim(value) == 0 else f"is an array of {dtype}"
         instead = f"Pass {float(value)!r}" if np.ndim(value) == 0 else "Pass x.astype(float)"
-        raise ArgumentError(explain_at(caller(), f"{what} {which}, and derivatives need real numbers:", f"{instead}."))
+        raise ArgumentError.at_caller(f"{what} {which}, and derivatives need real numbers:", f"{instead}.")
     instead = "Pass a float or a NumPy array"
     if isinstance(name, str):
         instead += "; what is not differentiated belongs into another argument (see argnums)"
     which = "None" if value is None else f"a {kind.__name__}"
     if dtype is not None:
         which = f"of dtype {dtype}"
-    raise ArgumentError(explain_at(caller(), f"{what} is {which}, not a number or an array of numbers:", f"{instead}."))
+    raise ArgumentError.at_caller(f"{what} is {which}, not a number or an array of numbers:", f"{instead}.")
 
 
 def _settled(array: Any, copy: bool) -> Any:
@@ -126,12 +126,9 @@ def positions(argnums: ArgnumsLike, args: Sequence[Any]) -> tuple[int, ...]:
     chosen = (int(argnums),) if isinstance(argnums, (int, np.integer)) else tuple(argnums)
     for k in chosen:
         if not -len(args) <= k < len(args):
-            raise ArgumentError(
-                explain_at(
-                    caller(),
-                    f"argnums names argument {k}, and the function is called with {len(args)} positional arguments:",
-                    "Pass the arguments to differentiate by position, and count them from 0; or name them in argnames.",
-                )
+            raise ArgumentError.at_caller(
+                f"argnums names argument {k}, and the function is called with {len(args)} positional arguments:",
+                "Pass the arguments to differentiate by position, and count them from 0; or name them in argnames.",
             )
     return tuple(k % len(args) for k in chosen)
 
@@ -149,7 +146,7 @@ class Argnums:
     (1.0, (1.0, 2.0), {'a': 1.0})
     """
 
-    __slots__ = ("argnames", "argnums", "fixed", "real_only", "single")
+    __slots__ = ("argnames", "argnums", "from_the_first", "real_only", "single")
 
     def __init__(self, argnums: ArgnumsLike, argnames: Argnames, real_only: bool = False) -> None:
         self.real_only = real_only  # leave the leaves of a tree that are not real as they are
@@ -162,8 +159,8 @@ class Argnums:
         self.argnames = argnames if argnames is None or isinstance(argnames, str) else tuple(argnames)
         self.single = isinstance(argnums, int) and argnames is None
         counted = argnums if isinstance(argnums, tuple) else ()
-        self.fixed = counted if argnames is None and all(type(k) is int and k >= 0 for k in counted) else ()
-        """The positions, where they do not depend on the call."""
+        self.from_the_first = counted if argnames is None and all(type(k) is int and k >= 0 for k in counted) else ()
+        """The positions, if all are counted from the first argument, and so are the same in every call."""
 
     def keys(self, f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[int | str]:
         """Return the keys of the chosen arguments in a call: positions, and names of keyword arguments."""
@@ -194,12 +191,9 @@ def _key_of(name: str, f: Callable[..., Any], args: Sequence[Any], kwargs: Mappi
     if name in names[: len(args)]:
         return names.index(name)
     passed = ", ".join([*names[: len(args)], *kwargs])
-    raise ArgumentError(
-        explain_at(
-            caller(),
-            f"argnames names {name!r}, and the function is called without it:",
-            f"It is called with {passed}; pass {name}=.",
-        )
+    raise ArgumentError.at_caller(
+        f"argnames names {name!r}, and the function is called without it:",
+        f"It is called with {passed}; pass {name}=.",
     )
 
 
@@ -328,12 +322,9 @@ class Result:
         """Flatten a result into named leaves while its trace is still open."""
         if self.has_aux:
             if not isinstance(returned, tuple) or len(returned) != 2:
-                raise ResultError(
-                    explain_at(
-                        caller(),
-                        "with has_aux=True a function returns a pair, (result, what else it has to say):",
-                        "Return a pair, or leave out has_aux.",
-                    )
+                raise ResultError.at_caller(
+                    "with has_aux=True a function returns a pair, (result, what else it has to say):",
+                    "Return a pair, or leave out has_aux.",
                 )
             returned, aux = returned
             self.aux = strip(aux)

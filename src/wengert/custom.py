@@ -23,7 +23,7 @@ import numpy as np
 
 from wengert import trees
 from wengert.accumulation.sweeps import reverse
-from wengert.errors import ArgumentError, LostGradientError, ShapeError, UnsupportedError, caller, explain_at
+from wengert.errors import ArgumentError, LostGradientError, ShapeError, UnsupportedError
 from wengert.jacobians import Dense, Diagonal, LocalJacobian
 from wengert.linearization import Linearization
 from wengert.program import Primitive, Recordable, as_value
@@ -250,12 +250,9 @@ class custom_derivative:  # noqa: N801 - a decorator
         if not any(isinstance(leaf, Recordable) for leaf in leaves):
             return self.f(*args, **kwargs)
         if self.rules is None:
-            raise UnsupportedError(
-                explain_at(
-                    caller(),
-                    f"{self.name} has no derivative yet:",
-                    f"Give it one by {self.name}.def_partial, {self.name}.defjvp or {self.name}.defvjp.",
-                )
+            raise UnsupportedError.at_caller(
+                f"{self.name} has no derivative yet:",
+                f"Give it one by {self.name}.def_partial, {self.name}.defjvp or {self.name}.defvjp.",
             )
         call = _Call(self, structure, leaves)
         operands = [leaves[k] for k in call.moving]
@@ -363,13 +360,10 @@ def _moves(leaf: Any) -> bool:
 
 
 def _wrong(call: _Call, kind: str, shape: Any, expected: Any) -> ShapeError:
-    return ShapeError(
-        explain_at(
-            caller(),
-            f"the rule of {call.custom.name} gives a {kind} of shape {shape}, and {expected} is needed:",
-            "A tangent has the shape of its result, an adjoint that of its argument; a partial that of the result, "
-            "or that followed by the argument's.",
-        )
+    return ShapeError.at_caller(
+        f"the rule of {call.custom.name} gives a {kind} of shape {shape}, and {expected} is needed:",
+        "A tangent has the shape of its result, an adjoint that of its argument; a partial that of the result, "
+        "or that followed by the argument's.",
     )
 
 
@@ -398,12 +392,9 @@ def _compute(*operands: Any, call: _Call) -> Any:
 def _untraced(call: _Call, y: Any) -> Any:
     """Return a result as a plain value; raise LostGradientError if it was computed from traced values."""
     if not all_constant(join(y) if holds_traced(y) else y):
-        raise LostGradientError(
-            explain_at(
-                caller(),
-                f"{call.custom.name} computes with a traced value that is not among its arguments:",
-                "Pass it as an argument, so that the rule can give its derivative.",
-            )
+        raise LostGradientError.at_caller(
+            f"{call.custom.name} computes with a traced value that is not among its arguments:",
+            "Pass it as an argument, so that the rule can give its derivative.",
         )
     return as_value(plain(y))
 

@@ -42,7 +42,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -193,6 +193,11 @@ class WengertError(Exception):
 
     So the first such error is remembered, and raised again when the function that is traced returns.
     """
+
+    @classmethod
+    def at_caller(cls, happened: str, instead: str) -> Self:
+        """Make the error of three parts: the fault, the line of the user's code that called, and the remedy."""
+        return cls(explain_at(caller(), happened, instead))
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

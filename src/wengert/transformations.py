@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from wengert.errors import ArgumentError, PickleError, caller, explain_at
+from wengert.errors import ArgumentError, PickleError
 
 Function = Callable[..., Any]
 _ASSIGNED = tuple(name for name in functools.WRAPPER_ASSIGNMENTS if name != "__doc__")
@@ -136,7 +136,7 @@ def _is_position(value: Any) -> bool:
 def refuse(happened: str) -> NoReturn:
     """Raise ArgumentError for a transformation that is called as the function would be."""
     instead = "What a transformation returns is called with the arguments: write wg.grad(f)(x), wg.explain(f)(x)."
-    raise ArgumentError(explain_at(caller(), f"{happened}:", instead))
+    raise ArgumentError.at_caller(f"{happened}:", instead)
 
 
 def said(value: Any) -> str:

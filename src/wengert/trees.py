@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from wengert.errors import ArgumentError, caller, explain_at
+from wengert.errors import ArgumentError
 
 Structure = Any
 NAMESPACE = "wengert"
@@ -121,12 +121,9 @@ def flatten_as(structure: Structure, tree: Any, what: str) -> list[Any]:
         return list(structure.flatten_up_to(tree))
     except (ValueError, TypeError) as error:
         wanted = str(structure).removeprefix("PyTreeSpec(").partition(", namespace=")[0].removesuffix(")")
-        raise ArgumentError(
-            explain_at(
-                caller(),
-                f"{what} does not have the structure {wanted}: {str(error).partition(';')[0]}:",
-                "Give it the structure of what it belongs to.",
-            )
+        raise ArgumentError.at_caller(
+            f"{what} does not have the structure {wanted}: {str(error).partition(';')[0]}:",
+            "Give it the structure of what it belongs to.",
         ) from error
 
 

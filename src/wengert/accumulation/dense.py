@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from wengert.accumulation.sweeps import identity
-from wengert.errors import ResultError, SizeError, caller, explain_at
+from wengert.errors import ResultError, SizeError
 from wengert.linearization import Linearization
 from wengert.memory import in_gib, quarter_of_memory
 from wengert.tracing import as_scalar, results_of
@@ -36,13 +36,10 @@ def check_memory(linearization: Linearization, name: str, instead: str) -> None:
     if size < BLOCK_BYTES or size <= (most := quarter_of_memory()):
         return
     n, m = sum([x.size for x in inputs]), sum([y.size for y in values])
-    raise SizeError(
-        explain_at(
-            caller(),
-            f"{name} has {m:,} rows and {n:,} columns, which take {in_gib(size)}; "
-            f"a quarter of this machine's memory is {in_gib(most)}:",
-            instead,
-        )
+    raise SizeError.at_caller(
+        f"{name} has {m:,} rows and {n:,} columns, which take {in_gib(size)}; "
+        f"a quarter of this machine's memory is {in_gib(most)}:",
+        instead,
     )
 
 
@@ -110,14 +107,11 @@ def _holomorphic(along_real: Array, along_imaginary: Array) -> Array:
     size = np.abs(along_real) + np.abs(along_imaginary)
     tolerance = np.sqrt(np.finfo(along_real.dtype).eps)
     if along_real.size and np.max(np.abs(along_real - along_imaginary)) > tolerance * np.max(size):
-        raise ResultError(
-            explain_at(
-                caller(),
-                "a complex function of complex numbers has no complex Jacobian here: it is not holomorphic, "
-                "its derivatives along the real and the imaginary axis differ:",
-                "Pass real and imaginary parts as two arguments, lambda a, b: f(a + 1j * b) with argnums=(0, 1); "
-                "or take products with wg.jvp or wg.vjp.",
-            )
+        raise ResultError.at_caller(
+            "a complex function of complex numbers has no complex Jacobian here: it is not holomorphic, "
+            "its derivatives along the real and the imaginary axis differ:",
+            "Pass real and imaginary parts as two arguments, lambda a, b: f(a + 1j * b) with argnums=(0, 1); "
+            "or take products with wg.jvp or wg.vjp.",
         )
     return along_real
 
