@@ -676,6 +676,7 @@ QUIET = {
     "Newton's method": lambda x: newton(x[0]),
     "an index": lambda x: x[np.argmax(x)],
     "a constant": lambda x: 3.0,
+    "outside of a domain": lambda x: -np.inf if x[0] > 1 else np.sum(x),
     "a step function": lambda x: np.sum(np.floor(x) + np.sign(x)),
     "sorted": lambda x: x[np.argsort(x)][0],
     "maximum": lambda x: np.max(x),
@@ -698,3 +699,47 @@ def test_other_results_do_not_warn(f):
     wg.hessian(f)(x)
     wg.jvp(f, (x,), (x,))
     wg.vmap(wg.grad(f))(x[None])
+
+
+def rounded(x):
+    r = np.zeros(4, int).copy()
+    r[:] = np.round(x)
+    return np.sum(r * x)
+
+
+def cut_off(x):
+    r = np.zeros(4, int)
+    r[:2] = 2.0 * x[:2]
+    r[3] = x[3] * 9.0
+    return np.sum(r * x)
+
+
+def masked_by_a_plain_mask(x):
+    mask = np.zeros(4, bool)
+    mask[0] = x[0] > 1.0
+    mask[1:] = x[1:] > 1.0
+    return np.sum(x[mask] ** 2)
+
+
+def histogram(x):
+    counts = np.zeros(4, np.int8)
+    np.add.at(counts, np.digitize(x, [1.0, 2.0]), 1)
+    counts[np.argmax(x)] += 1
+    return np.sum(counts * x)
+
+
+def inverse_permutation(x):
+    places = np.empty(4, np.intp)
+    places[np.argsort(x)] = np.arange(4)
+    return np.sum(x[places] * np.arange(4.0))
+
+
+@pytest.mark.parametrize("f", [rounded, cut_off, masked_by_a_plain_mask, histogram, inverse_permutation])
+def test_what_is_cut_off_moves_no_more(f):
+    x = np.array([[0.53, 1.53, 2.53, 0.23], [3.1, 1.1, 2.2, 0.2]])
+    expected = differences(f, (x[0],), 0, 1e-4)
+    np.testing.assert_allclose(wg.grad(f)(x[0]), expected, rtol=1e-7)
+    program = wg.trace(f)(x[0])
+    assert program(x[0]) == f(x[0])
+    np.testing.assert_allclose(wg.grad(program)(x[0]), expected, rtol=1e-7)
+    np.testing.assert_allclose(wg.vmap(f)(x), [f(row) for row in x])

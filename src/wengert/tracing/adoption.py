@@ -184,7 +184,7 @@ def write_into_plain(value: Traced, frame: FrameType) -> Any:
         return None
     name, part, key = target
     array = frame.f_locals.get(name)
-    if type(array) is not ndarray or array.dtype.kind not in ("fc" if value.dtype.kind in "fc" else "iufc"):
+    if type(array) is not ndarray or array.dtype.kind not in "iufc":
         return None
     held = _holders(array, frame)
     scope = {**frame.f_globals, **frame.f_locals, "_index_": np.s_}

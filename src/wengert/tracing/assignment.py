@@ -58,6 +58,8 @@ def assign(target: Traced, index: Any, value: Any) -> None:
         value = join(value) if holds_traced(value) else np.asarray(value)
     elif type(value) not in PLAIN and means_more(type(value)):
         value = np.asarray(value)  # NumPy copies its elements
+    if type(value) is Traced and target.dtype.kind in "biu" and value.dtype.kind in "fc":
+        value = functions.astype(value, target.dtype)  # it is cut off, and moves no more
     if getattr(value, "ndim", 0) > 1 and value.shape[0] == 1:
         slot = np.broadcast_to(0.0, target.shape)[fill_index(template, [innermost(k) for k in operands])].ndim
         while value.ndim > slot and value.shape[0] == 1:  # NumPy leaves them out

@@ -18,7 +18,7 @@ from wengert.tracing.errstate import IGNORING, changed, error_state
 from wengert.tracing.fingerprints import Unchanged
 from wengert.tracing.patching import with_patches
 from wengert.tracing.tape import Row, Tape, escaped, outputs_of
-from wengert.tracing.traced import Traced, capture, holds_traced, join, variable
+from wengert.tracing.traced import Traced, capture, holds_traced, innermost, join, variable
 from wengert.tracing.unsupported import translated
 
 
@@ -216,6 +216,8 @@ def warn_of_decisions(trace: Trace) -> None:
     the result depends on an argument through decisions alone, and the derivative is zero:
     """
     tape = trace.tape
+    if not all(np.all(np.isfinite(innermost(part))) for group in trace.results for part in group.parts):
+        return  # a penalty outside of a domain
     inputs = {part._index for group in trace.arguments for part in group.parts}
     reached = {trace.position(part) for group in trace.results for part in group.parts}
     if len(inputs) == 1 and max(reached) >= 0:
