@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import io
 import itertools
 import logging
@@ -256,10 +257,14 @@ def quiet() -> Iterator[None]:
 def check_derivatives(f: Callable[..., Any], argnums: ArgnumsLike = None, *, seed: int = 0) -> Callable[..., Report]:
     """Return a function that checks the derivatives of `f` at a point, in both modes.
 
+    `f` runs some tens of times, on plain numbers but for once; what it prints, logs and warns of in that first run is
+    heard, and nothing of the others.  The values that `stop_gradient` returns are held fixed.  Complex arguments and
+    results are checked by their real and imaginary parts.
+
     Parameters
     ----------
     f
-        A function of real numbers, arrays or trees of them that returns such, and the same each time.
+        A function of numbers, arrays or trees of them that returns such, and the same each time.
     argnums
         The positions of the arguments to differentiate with respect to; None for all that are real.
     seed
@@ -294,12 +299,41 @@ def check_derivatives(f: Callable[..., Any], argnums: ArgnumsLike = None, *, see
 
     def check(args: Any, kwargs: Any) -> Report:
         function, leaves, names = of_arrays(f, args, kwargs, argnums)
-        point = _Point(function, leaves, names)
+        point = _Point(*_in_real_parts(function, leaves, names))
         rng = np.random.default_rng(seed)
         with quiet():
             return _check(point, rng)
 
     return Transformed(check_derivatives, f, check, argnums=argnums, seed=seed)
+
+
+def _in_real_parts(
+    f: Callable[..., Any], leaves: Sequence[Any], names: Sequence[str]
+) -> tuple[Callable[..., Any], list[Any], list[str]]:
+    """Return a function of the real and imaginary parts of complex arguments, to those of a complex result."""
+    is_complex = [_is_complex(leaf) for leaf in leaves]
+    parts: list[Any] = []
+    for leaf, apart in zip(leaves, is_complex, strict=True):
+        parts += [np.real(leaf), np.imag(leaf)] if apart else [leaf]
+    suffixes = [("_real", "_imag") if apart else ("",) for apart in is_complex]
+    named = [name + suffix for name, two in zip(names, suffixes, strict=True) for suffix in two]
+
+    result_is_complex = False
+
+    @functools.wraps(f)
+    def of_parts(*parts: Any) -> Any:
+        nonlocal result_is_complex
+        remaining = iter(parts)
+        y = f(*[next(remaining) + 1j * next(remaining) if apart else next(remaining) for apart in is_complex])
+        if not any(_is_complex(part) for part in parts):  # but in a complex step
+            result_is_complex = _is_complex(y)
+        return np.concatenate([np.ravel(np.real(y)), np.ravel(np.imag(y))]) if result_is_complex else y
+
+    return of_parts, parts, named
+
+
+def _is_complex(value: Any) -> bool:
+    return isinstance(value, complex) or getattr(getattr(value, "dtype", None), "kind", "") == "c"
 
 
 class _Point:
@@ -483,7 +517,7 @@ def _check_same_value(point: _Point) -> Array:
     """Return the value of the function at the point; raise ResultError if it is another one the second time."""
     first, second = point.value(point.x), point.value(point.x)
     if first.dtype.kind not in "biuf":
-        raise ResultError(f"{point.name} returns values of dtype {first.dtype}; derivatives are checked of real ones.")
+        raise ResultError(f"{point.name} returns values of dtype {first.dtype}; derivatives are checked of numbers.")
     if not np.array_equal(first, second, equal_nan=True):
         raise ResultError(
             explain_at(

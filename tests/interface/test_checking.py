@@ -315,6 +315,30 @@ def test_at_the_edge_of_the_domain_one_side_is_enough(plant):
         assert all(c.checked == c.total for c in report.comparisons)
 
 
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda z: np.sum(np.abs(z) ** 2),
+        lambda z: np.real(z * z * np.conj(z)),
+        lambda z: np.exp(z) * z[0],
+        lambda z: np.sum(z.real * z.imag),
+    ],
+)
+def test_complex_arguments_and_results_are_checked_by_their_parts(f):
+    z = np.array([0.5 + 0.3j, 2.0 - 1.1j])
+    report = wg.check_derivatives(f)(z)
+    assert report, str(report)
+    assert report.n == 4
+    assert all(c.checked == c.total for c in report.comparisons)
+    assert wg.check_derivatives(lambda x: np.fft.fft(x))(np.array([0.5, 2.0, 0.1])).m == 6
+
+
+def test_a_wrong_rule_in_the_imaginary_direction_is_found(plant):
+    square = plant("complex_square", lambda z: z * z, lambda _y, z: 2 * np.conj(z))
+    assert not wg.check_derivatives(lambda z: np.real(square(z)))(0.5 + 0.3j)
+
+
+@pytest.mark.filterwarnings("ignore::wengert.errors.DecisionWarning")
 @pytest.mark.parametrize("f", [lambda x: x > 0.3, lambda x: np.floor(x).astype(int), np.argmax])
 def test_results_that_are_no_floats_have_derivatives_that_are_zero(f):
     assert wg.check_derivatives(f)(np.array([0.5, 1.2]))

@@ -181,6 +181,18 @@ def test_the_users_line_is_named_with_what_to_write_instead(f, line, instead):
     assert "Traced" not in message
 
 
+def test_lines_of_installed_packages_are_passed_over():
+    names = {}
+    exec(compile("def sine(x):\n    return float(x)", "/lib/site-packages/foreign/functions.py", "exec"), names)
+    sine = names["sine"]
+    with pytest.raises(LostGradientError) as caught:
+        wg.grad(lambda x: sine(x[0]))(X)
+    assert "sine(x[0])" in str(caught.value)
+    assert "site-packages" not in str(caught.value)
+    with pytest.raises(LostGradientError, match="site-packages"):
+        wg.grad(sine)(0.5)  # no other line but that of the package
+
+
 def test_a_method_of_a_plain_array_takes_traced_bounds():
     x = np.array([0.5, 1.5])
     np.testing.assert_array_equal(wg.grad(lambda x: np.arange(3.0).clip(x[0], x[1]).sum())(x), [1.0, 1.0])

@@ -205,10 +205,10 @@ _REFUSALS = {
 """The fault and the remedy, by a part of the message that compiled code gives of a traced value."""
 
 
-def _is_standard(frame: FrameType) -> bool:
-    """Return whether code is Python's own library."""
+def _is_installed(frame: FrameType) -> bool:
+    """Return whether code is Python's own library, or a package that is installed beside it."""
     file = frame.f_code.co_filename
-    return file.startswith(("<frozen", _STANDARD)) and "site-packages" not in file
+    return file.startswith(("<frozen", "<string>", _STANDARD)) or "site-packages" in file
 
 
 def translated(error: Exception, holds_traced: Callable[[Any], bool]) -> WengertError | None:
@@ -224,7 +224,7 @@ def translated(error: Exception, holds_traced: Callable[[Any], bool]) -> Wengert
     users = [k for k, (frame, _) in enumerate(entries) if not frame.f_code.co_filename.startswith(LIBRARIES)]
     if not users:
         return None
-    frame, offset = entries[next((k for k in reversed(users) if not _is_standard(entries[k][0])), users[-1])]
+    frame, offset = entries[next((k for k in reversed(users) if not _is_installed(entries[k][0])), users[-1])]
     inner = [f for f, _ in entries[users[-1] + 1 :]]
     name = public_name(inner)
     message = str(error).partition("\n")[0][:100]
@@ -355,9 +355,12 @@ def lost(happened: str = _DEFAULT, instead: str = "") -> LostGradientError | Uns
     if foreign is not None:
         return unsupported_call(foreign, caller())
     frame = innermost = user_frame(sys._getframe(1))
-    while frame is not None and _is_standard(frame):
-        frame = user_frame(frame.f_back)
-    frame = frame or innermost
+    while frame is not None and _is_installed(frame):
+        frame = frame.f_back
+    if frame is None or frame.f_code.co_filename.startswith(PACKAGE):  # the differentiated function is in a package
+        frame = innermost
+    elif frame is not innermost:
+        instead = instead or "Write it with NumPy's functions; or give it stop_gradient(x), if no derivative is wanted."
     place = None if frame is None else (frame.f_code, frame.f_lasti)
     location = Location.of(place)
     if frame is not None and location is not None:
