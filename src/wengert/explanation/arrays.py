@@ -13,6 +13,7 @@ factor.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from wengert.explanation.document import (
     note_of,
     space,
 )
-from wengert.explanation.formulas import Algebra, in_order
+from wengert.explanation.formulas import Algebra, in_order, whole
 from wengert.explanation.notation import PRODUCT, Latex, Notation, Text, Written
 from wengert.explanation.steps import Expr
 from wengert.jacobians import Composed, Diagonal, LocalJacobian, Permute, Reshape, Select, Sum, Transposed
@@ -42,9 +43,11 @@ from wengert.planning import Plan
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import structural as s
 from wengert.primitives.numpy.structural import write_index
-from wengert.program import Atom, Constant, Line, Program, Var, readable, value_of
+from wengert.program import Atom, Constant, Line, Program, Var, reached_by, readable, value_of
 from wengert.tracing import IGNORING, under
 
+MOST_LINES = 60
+"""A function of more scalar lines than this is explained by its array lines."""
 MOST_ROWS = 40
 """So many rows of one kind are written out, half of them from the beginning and half from the end."""
 
@@ -101,7 +104,10 @@ def derive_arrays(
 
 def compose_arrays(d: ArrayDerivation, notation: Notation) -> list[Block]:
     """Say the derivation in headings, sentences and equations."""
-    return under(IGNORING, lambda: _Writer(d, notation).blocks())  # type: ignore[no-any-return]  # tracing has warned
+    computed = {var for line in d.program.lines for var in line.outputs}
+    still = computed - reached_by(d.program, [True] * len(d.program.inputs)) - set(d.program.outputs)
+    writer = _Writer(d, notation, still=frozenset(still))
+    return under(IGNORING, writer.blocks)  # type: ignore[no-any-return]  # tracing has warned
 
 
 class _Writer:
@@ -131,7 +137,7 @@ class _Writer:
         self.latex = not notation.slashes
         self.users: dict[Var, list[Line]] = {var: [] for var in self.names}
         for line in self.program.lines:
-            if any(var.dtype.kind == "f" for var in line.outputs):
+            if any(var.dtype.kind in "fc" for var in line.outputs):
                 for var in dict.fromkeys(a for a in line.inputs if isinstance(a, Var)):
                     self.users[var].append(line)
         self.results: dict[Var, list[str]] = {}
@@ -170,9 +176,10 @@ class _Writer:
         bodies = self.bodies.blocks()
         # the constants are known when every formula has been written
         blocks += [Heading(2, "Decomposition"), self._cut([*self._given(), *definitions])]
-        kinks = sorted({f"{p.name} ({p.kink})" for p in (line.primitive for line in program.lines) if p.kink})
-        if kinks:
-            blocks.append(Sentence(f"Where a derivative does not exist: {', '.join(kinks)}."))
+        primitives = {line.primitive for line in program.lines if line.primitive.kink}
+        if primitives:
+            conventions = sorted(f"{p.name} ({p.kink.partition(';')[0]})" for p in primitives)
+            blocks.append(Sentence(f"Conventions where a derivative is not unique: {', '.join(conventions)}."))
         if d.mode != "reverse":
             blocks += [Heading(2, "Forward accumulation mode (inside-out)"), Sentence(self._about_forward())]
             blocks.append(self._cut(tangents))
@@ -206,19 +213,27 @@ class _Writer:
 
     def moves(self, atom: Atom) -> bool:
         """Tell whether an operand has a tangent and an adjoint."""
-        return isinstance(atom, Var) and atom.dtype.kind == "f" and atom not in self.still
+        return isinstance(atom, Var) and atom.dtype.kind in "fc" and atom not in self.still
 
     def _why(self, variables: int) -> str:
-        scalars = self.d.scalar_lines
+        scalars, lines = self.d.scalar_lines, self.program.lines
+        which, has, stand, they = "some of which", "have", "stand", "they are"
+        if len(lines) == 1:
+            which, has, stand, they = "which", "has", "stands", "it is"
         if any(line.held is not None for line in self.program.lines):
             return "; what stands inside of a line is explained once, below"
-        if all(line.outputs[0].shape == () for line in self.program.lines):
-            return ": too many to write every formula out, so each line refers to those before it"
+        if any(var.dtype.kind == "c" for var in self.names):
+            return f", {which} {has} complex values, so each refers to those before it"
+        if not lines:
+            return f": it only moves its {counted(variables, 'variable')}"
         if scalars is None:
-            return ", some of which have no scalar form, so they are explained array by array"
+            return f", {which} {has} no scalar form, so {they} explained array by array"
+        if all(var.shape == () for var in self.names):
+            return ": too many to write every formula out, so each line refers to those before it"
         return (
-            f", which stand for {counted(scalars, 'line')} of scalars: too many to read, "
-            "so they are taken together, array by array"
+            f", which {stand} for {counted(scalars, 'line')} of scalars"
+            f"{f' on {variables:,} variables' if scalars <= MOST_LINES else ''}: "
+            "too many to read, so they are taken together, array by array"
         )
 
     def _about_forward(self) -> str:
@@ -302,9 +317,9 @@ class _Writer:
         extras = [
             f"{key}={self._param(value)}"
             for key, value in params.items()
-            if key not in {"axis", *shapes} and value is not False
+            if key not in {"axis", *shapes} and value is not False and value is not None and not callable(value)
         ]
-        if "axis" in params:
+        if params.get("axis") is not None:
             ndim = len(line.outputs[0].shape) if primitive is s.stack else max(len(a.shape) for a in line.inputs)
             given = params["axis"]
             axes = tuple(k % ndim for k in (given if isinstance(given, tuple) else (given,)))
@@ -322,7 +337,9 @@ class _Writer:
         primitive = line.primitive
         dots = [self._d(self._atom(a)) if self.moves(a) else None for a in line.inputs]
         terms: list[str] = []
-        if primitive in _MOVING:
+        if not any(dots):
+            terms = []
+        elif primitive in _MOVING or self._is_linear(line):
             kept = [
                 d
                 if d is not None
@@ -342,14 +359,27 @@ class _Writer:
                 terms += self._scaled(line, k, dot)
         return self._row(self._d(self._atom(var)), _sum(terms), var)
 
-    def _scaled(self, line: Line, position: int, operand: str) -> list[str]:
+    def _scaled(self, line: Line, position: int, operand: str, reverse: bool = False) -> list[str]:
         """Write the product of a local partial and a tangent or adjoint; nothing where it is zero."""
         atom = line.inputs[position]
         assert isinstance(atom, Var)
         if not line.primitive.elementwise:
             of = self.notation.ratio(self._atom(line.outputs[0]), self._atom(atom))
             return [f"{of} {operand}"]
-        partial = self._partial(line, atom)
+        local = self.algebra.partial(line, atom)
+        if local.of_conjugate is None:
+            return self._product(self._partial(line, atom), line, operand)
+        # not holomorphic: dz -> a dz + b conj(dz); an adjoint stands for dL = Re(z_bar dz)
+        re, conj = (functools.partial(self.notation.call, name, extras=[]) for name in ("re", "conj"))
+        if line.outputs[0].dtype.kind == "f":
+            terms = self._product(whole(2 * local.formula), line, operand)
+            return terms if reverse else [re(operands=[term]) for term in terms]
+        terms = self._product(local.formula, line, operand)
+        if reverse:
+            return terms + [conj(operands=[term]) for term in self._product(local.of_conjugate, line, operand)]
+        return terms + self._product(local.of_conjugate, line, conj(operands=[operand]))
+
+    def _product(self, partial: Expr, line: Line, operand: str) -> list[str]:
         if partial == 0:
             return []
         coefficient, rest = partial.as_coeff_Mul()
@@ -385,18 +415,33 @@ class _Writer:
         import sympy
 
         if line.primitive in (e.maximum, e.minimum, e.fmax, e.fmin) and line.outputs[0].shape:
-            a, b = (self.algebra._atom(x, self.algebra.symbols) for x in line.inputs)
+            a, b = (self.algebra.atom(x) for x in line.inputs)
             here, other = (a, b) if line.inputs[0] is var else (b, a)
             condition = here > other if line.primitive in (e.maximum, e.fmax) else here < other
             return sympy.Piecewise((1, condition), (0, True))
         if line.primitive is s.where and line.outputs[0].shape:
-            chosen = self.algebra._atom(line.inputs[0], self.algebra.symbols)
+            chosen = self.algebra.atom(line.inputs[0])
             value = (
                 sum(int(atom is var) for atom in line.inputs[1:2]),
                 sum(int(atom is var) for atom in line.inputs[2:]),
             )
             return sympy.Piecewise((value[0], chosen), (value[1], True))
-        return self.algebra.partial(line, var)
+        return self.algebra.partial(line, var).formula
+
+    def _is_linear(self, line: Line) -> bool:
+        """Tell whether a line is linear in its one operand, as transforms and filters are."""
+        if line.primitive.elementwise or len(line.inputs) != 1 or not line.inputs[0].size:
+            return False
+        x, y = (value_of(a, self.algebra.environment) for a in (line.inputs[0], line.outputs[0]))
+        rule = line.primitive.partial(0)
+        jacobian = None if rule is None else rule(y, x, **line.params)
+        if jacobian is None:
+            return False
+        other = np.multiply(x, -1 - np.arange(np.size(x)).reshape(np.shape(x)) % 7 / 8, dtype=x.dtype)
+        try:
+            return bool(np.allclose(line.primitive(other, **line.params), jacobian.push(other), equal_nan=False))
+        except (ArithmeticError, ValueError):  # a factorization of what is no such matrix
+            return False
 
     # ---- Reverse ----
 
@@ -415,10 +460,14 @@ class _Writer:
                     term for k, atom in enumerate(line.inputs) if atom is var for term in self.bodies.pulled(line, k)
                 ]
                 continue
+            pulled = []
             for k, atom in enumerate(line.inputs):
                 # the partial of an elementwise line with a repeated operand is the sum over its places already
                 if atom is var and not (line.primitive.elementwise and atom in line.inputs[:k]):
-                    terms += self._pulled(line, k)
+                    pulled += self._pulled(line, k)
+            if var.dtype.kind != "c" and line.outputs[0].dtype.kind == "c":
+                pulled = [self.notation.call("re", [term], []) for term in pulled]
+            terms += pulled
         return self._row(left, _sum(terms), var)
 
     def _adjoint_of(self, var: Var) -> str:
@@ -435,7 +484,7 @@ class _Writer:
         g = self._adjoint_of(out)
         T = self.notation.transposed
         if line.primitive.elementwise:
-            return [self._summed(term, atom.shape, out.shape) for term in self._scaled(line, position, g)]
+            return [self._summed(term, atom.shape, out.shape) for term in self._scaled(line, position, g, reverse=True)]
         if line.primitive is s.matmul:
             other = self._atom(line.inputs[1 - position])
             ndims = len(line.inputs[0].shape), len(line.inputs[1].shape)
@@ -512,7 +561,7 @@ class _Writer:
     def _atom(self, atom: Atom) -> str:
         if isinstance(atom, Var):
             return self.notation.name(self.names[atom])
-        return self._expression(self.algebra._atom(atom, {}))[0] if isinstance(atom, Constant) else str(atom)
+        return self._expression(self.algebra.atom(atom))[0] if isinstance(atom, Constant) else str(atom)
 
     def _d(self, name: str) -> str:
         return f"d{name}"

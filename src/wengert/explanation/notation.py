@@ -15,6 +15,7 @@ A sum begins with a positive term, variables come in the order of their numbers,
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,7 +28,8 @@ SUM, PRODUCT, POWER, ATOM = range(4)
 Written = tuple[str, int]
 
 _NUMPY_NAMES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2", "asinh": "arcsinh",
-                "acosh": "arccosh", "atanh": "arctanh", "Max": "max", "Min": "min", "ceiling": "ceil"}  # fmt: skip
+                "acosh": "arccosh", "atanh": "arctanh", "Max": "max", "Min": "min", "ceiling": "ceil",
+                "ITE": "where", "conjugate": "conj", "Xor": "logical_xor"}  # fmt: skip
 _LATEX_FUNCTIONS = frozenset(
     {"log", "exp", "sin", "cos", "tan", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan", "max", "min"}
 )
@@ -85,15 +87,20 @@ class Notation:
 
     def _ordered(self, e: Expr, names: Mapping[Expr, Derivative] | None) -> Written:
         # SymPy orders by the names of symbols, and u_{-2} would come after u_10: for the walk they are called by rank
+        symbols = sorted(getattr(e, "free_symbols", ()), key=lambda s: _natural(s.name))
+        named = tuple((s, names[s]) for s in symbols if s in names) if names else ()
+        written = {s.name: (self._name(s.name), ATOM) for s in symbols}
+        written |= {s.name: (self.derivative(derivative, names), POWER) for s, derivative in named}
+        return self._ranked(e, tuple(symbols), tuple(written.values()))
+
+    @functools.lru_cache(maxsize=4096)  # noqa: B019 - two notations live for ever, those of arrays are small
+    def _ranked(self, e: Expr, symbols: tuple[Expr, ...], written: tuple[Written, ...]) -> Written:
         import sympy
 
-        symbols = sorted(e.free_symbols, key=lambda s: _natural(s.name)) if hasattr(e, "free_symbols") else []
+        if [s.name for s in symbols] == sorted(s.name for s in symbols):
+            return self._write(e, {s.name: w for s, w in zip(symbols, written, strict=True)})
         ranked = {s: sympy.Symbol(f"_{k:06d}", **s.assumptions0) for k, s in enumerate(symbols)}
-        written = {
-            r.name: ((self.derivative(names[s], names), POWER) if names and s in names else (self._name(s.name), ATOM))
-            for s, r in ranked.items()
-        }
-        return self._write(e.xreplace(ranked) if ranked else e, written)
+        return self._write(e.xreplace(ranked), {r.name: w for r, w in zip(ranked.values(), written, strict=True)})
 
     def _write(self, e: Expr, symbols: Mapping[str, Written]) -> Written:  # noqa: C901 - a kind of expression after the other
         import sympy
@@ -105,7 +112,7 @@ class Notation:
             return self._number(e)
         if e.is_Add:
             return self._sum(e, symbols)
-        if e.is_Mul or (e.is_Pow and _is_negative(e.exp)):
+        if e.is_Mul or (e.is_Pow and e.exp.is_number and _is_negative(e.exp)):
             return self._product(e, symbols)
         if e.is_Pow:
             return self._power(e.base, e.exp, symbols)
@@ -119,12 +126,17 @@ class Notation:
             return self._pieces([(self._write(a, symbols)[0], self._condition(c, symbols)) for a, c in e.args]), ATOM
         if isinstance(e, (Relational, sympy.And, sympy.Or, sympy.Not)) or e in (sympy.true, sympy.false):
             return self._condition(e, symbols), SUM
-        arguments = [self._write(a, symbols)[0] for a in e.args]
+        name = _NUMPY_NAMES.get(e.func.__name__, e.func.__name__)
+        operands = list(e.args)
+        if name in ("max", "min"):
+            for k in range(len(operands) - 1, -1, -1):  # max(max(a, b), c) is max(a, b, c)
+                operands[k : k + 1] = operands[k].args if operands[k].func == e.func else [operands[k]]
+        arguments = [self._write(a, symbols)[0] for a in operands]
         if isinstance(e, sympy.exp):
             return self._exp(arguments[0])
         if isinstance(e, sympy.Abs):
             return f"|{arguments[0]}|", ATOM
-        return self._call(_NUMPY_NAMES.get(e.func.__name__, e.func.__name__), "", arguments), ATOM
+        return self._call(name, "", arguments), ATOM
 
     def _sum(self, e: Expr, symbols: Mapping[str, Written]) -> Written:
         terms = e.as_ordered_terms()
@@ -190,9 +202,12 @@ class Notation:
 
     def _condition(self, c: Expr, symbols: Mapping[str, Written]) -> str:
         import sympy
+        from sympy.core.function import AppliedUndef
         from sympy.core.relational import Relational
 
         if isinstance(c, Relational):
+            if c.rel_op == "!=" and c.rhs == 0 and isinstance(c.lhs, AppliedUndef):
+                return self._write(c.lhs, symbols)[0]  # isnan(x)
             return f"{self._write(c.lhs, symbols)[0]} {self.relations[c.rel_op]} {self._write(c.rhs, symbols)[0]}"
         if isinstance(c, (sympy.And, sympy.Or)):
             return f" {self.relations[type(c).__name__]} ".join(
@@ -279,7 +294,7 @@ class Text(Notation):
         return text, PRODUCT if "/" in text else SUM if text.startswith("-") else ATOM
 
     def _constant(self, name: str) -> str:
-        return {"pi": "π", "E": "e", "oo": "∞", "-oo": "-∞"}.get(name, name)
+        return {"pi": "π", "E": "e", "I": "i", "oo": "∞", "-oo": "-∞"}.get(name, name)
 
     def _pieces(self, pieces: Sequence[tuple[str, str]]) -> str:
         text = pieces[-1][0] if pieces[-1][1] == "True" else "undefined"
@@ -350,7 +365,7 @@ class Latex(Notation):
         return sign + text, SUM if sign else ATOM if "^" not in text else PRODUCT
 
     def _constant(self, name: str) -> str:
-        return {"pi": r"\pi", "E": "e", "oo": r"\infty", "-oo": r"-\infty"}.get(name, rf"\mathrm{{{name}}}")
+        return {"pi": r"\pi", "E": "e", "I": "i", "oo": r"\infty", "-oo": r"-\infty"}.get(name, rf"\mathrm{{{name}}}")
 
     def _pieces(self, pieces: Sequence[tuple[str, str]]) -> str:
         rows = [
@@ -403,7 +418,7 @@ def short(e: Any) -> str:
 
 
 def _CONSTANTS(sympy: Any) -> tuple[Any, ...]:
-    return (sympy.pi, sympy.E, sympy.oo, -sympy.oo, sympy.nan, sympy.zoo, sympy.EulerGamma)
+    return (sympy.pi, sympy.E, sympy.I, sympy.oo, -sympy.oo, sympy.nan, sympy.zoo, sympy.EulerGamma)
 
 
 def _natural(name: str) -> tuple[str, tuple[int, ...], str]:
