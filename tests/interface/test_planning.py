@@ -344,7 +344,7 @@ def named_in(comparison):
     return name
 
 
-def several(f, x, split):
+def of_arguments(f, x, split):
     """Return a function of one or of two vectors that a random program makes, its arguments, and their positions."""
     if 0 < split < len(x):
         return lambda a, b: f(np.concatenate([a, b])), (x[:split], x[split:]), (0, 1)
@@ -358,7 +358,7 @@ def several(f, x, split):
 def test_plan_jacobian_and_explanation_agree_on_random_functions(f, x, split):
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        f, args, argnums = several(f, x, split)
+        f, args, argnums = of_arguments(f, x, split)
         plan = agree(f, args, argnums)
         explanation = explain(f, argnums, mode="reverse")(*args)
     assert explanation.derivation.plan == plan
@@ -370,7 +370,7 @@ def test_plan_jacobian_and_explanation_agree_on_random_functions(f, x, split):
 def test_the_order_is_named_in_print(f, x, split):
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        f, args, argnums = several(f, x, split)
+        f, args, argnums = of_arguments(f, x, split)
         text = str(explain(f, argnums)(*args))
         assert named_in(text.partition("Comparison\n")[2]) == wg.plan(f, argnums)(*args).chosen
 

@@ -1,7 +1,7 @@
 """Schedules: which states of a chain of steps to keep, so that its reverse sweep fits into bounded memory.
 
 A chain of T steps goes through the states 0 .. T: step t starts from state t and makes state t + 1.  Its reverse sweep
-needs the steps backwards, and of each one its insides.  To keep them all takes memory in proportion to T.  A schedule
+needs the steps backwards, and of each one its residuals.  To keep them all takes memory in proportion to T.  A schedule
 keeps a few states instead, as *snapshots*, and runs the steps in between again when their turn comes::
 
     schedule ::= Store onward reverse (Restore onward reverse)*     of one step: reverse
@@ -12,16 +12,16 @@ keeps a few states instead, as *snapshots*, and runs the steps in between again 
     Advance(start, stop)  run the steps start .. stop - 1; state stop becomes the current one
     Restore(state)        make a snapshot the current state (the snapshot stays)
     Discard(state)        give up a snapshot
-    Reverse(step)         run a step from the current state with its insides kept, and reverse it at once
+    Reverse(step)         run a step from the current state with its residuals kept, and reverse it at once
 
 What a schedule does before its first `Reverse` is the *first sweep*, the rest is the *reversal*.
 
 **What is counted.**  State 0 is given and is one of the s snapshots.  Beside these an executor holds the current state,
-and the state or the insides that it makes from it.  The results of a chain are needed before any adjoint is known, so
+and the state or the residuals that it makes from it.  The results of a chain are needed before any adjoint is known, so
 the first sweep of a whole chain runs all T steps, the last one too; but then state T - 1 stays the current one, to
-begin the reversal from.  `evaluations` counts all steps that are run without their insides, in the first sweep and
+begin the reversal from.  `evaluations` counts all steps that are run without their residuals, in the first sweep and
 again.  The T runs of `Reverse`, one a step, come on top whatever the schedule is.  (The literature runs the last step
-only once, with its insides: one evaluation less.)
+only once, with its residuals: one evaluation less.)
 
 **The theorem.**  With s snapshots, and no step run forward more than t times, C(s + t, s) steps can be reversed and not
 one more (`reach`).  For memory and time that both grow with the logarithm of T, s and t grow together.
@@ -76,7 +76,7 @@ from wengert.errors import ArgumentError, caller, explain_at
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """Run the steps start .. stop - 1 without their insides; the current state goes from `start` to `stop`."""
+    """Run the steps start .. stop - 1 without their residuals; the current state goes from `start` to `stop`."""
 
     start: int
     stop: int
@@ -105,7 +105,7 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class Reverse:
-    """Run a step from the current state with its insides kept, and reverse it at once."""
+    """Run a step from the current state with its residuals kept, and reverse it at once."""
 
     step: int
 
@@ -132,8 +132,8 @@ def reach(snapshots: int, repeats: int) -> int:
 def repeats(steps: int, snapshots: int) -> int:
     """Return the least t with ``reach(snapshots, t) >= steps``: how often a step is run forward, at most.
 
-    A step is run once more with its insides when it is reversed, so this counts what is repeated.  (For a chain of one
-    step it is 0, as in the literature, although that step is run for its result.)
+    A step is run once more with its residuals when it is reversed, so this counts what is repeated.  (For a chain of
+    one step it is 0, as in the literature, although that step is run for its result.)
 
     >>> [repeats(steps, 3) for steps in (1, 2, 4, 5, 10, 11, 20, 10**6)]
     [0, 1, 1, 2, 2, 3, 3, 180]
@@ -368,7 +368,7 @@ def snapshots_within(budget_bytes: int, state_bytes: int, step_bytes: int = 0, s
     """Return how many snapshots fit into a budget of bytes; no more than `steps`, where that is known.
 
     Beside the snapshots an executor holds the current state, and either the next state or `step_bytes`: all that the
-    reversal of one step needs (its insides, and adjoints if they are to count).
+    reversal of one step needs (its residuals, and adjoints if they are to count).
 
     >>> snapshots_within(10_000, state_bytes=800, step_bytes=2_000), snapshots_within(10_000, 800, steps=6)
     (9, 6)

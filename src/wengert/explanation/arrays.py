@@ -14,7 +14,6 @@ factor.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +35,7 @@ from wengert.explanation.document import (
     space,
 )
 from wengert.explanation.formulas import Algebra, in_order, whole
-from wengert.explanation.notation import PRODUCT, Latex, Notation, Text, Written
+from wengert.explanation.notation import Notation, Written
 from wengert.explanation.steps import Expr
 from wengert.jacobians import Composed, Diagonal, LocalJacobian, Permute, Reshape, Select, Sum, Transposed
 from wengert.planning import Plan
@@ -50,8 +49,6 @@ MOST_LINES = 60
 """A function of more scalar lines than this is explained by its array lines."""
 MOST_ROWS = 40
 """So many rows of one kind are written out, half of them from the beginning and half from the end."""
-
-TIMES = r" \times "
 
 _MOVING = frozenset(
     (
@@ -120,6 +117,7 @@ class _Writer:
     ) -> None:
         """Prepare to write; of a body, `called` renames arguments, and `still` has the variables without a tangent."""
         self.still = still
+        self.zero: set[Var] = set()
         self.d, self.program, self.algebra = d, d.program, d.algebra
         self.plain_notation = notation
         self.bodies = Bodies(self)
@@ -132,9 +130,7 @@ class _Writer:
         self.names: dict[Var, str] = {var: names.get(var, sym.name) for var, sym in self.algebra.symbols.items()}
         self.rename = {sym: type(sym)(self.names[var], **sym.assumptions0) for var, sym in self.algebra.symbols.items()}
         scalars = {self.names[var] for var in self.names if var.size == 1}
-        kind = ArrayText if notation.slashes else ArrayLatex
-        self.notation: ArrayText | ArrayLatex = kind(scalars)
-        self.latex = not notation.slashes
+        self.notation = type(notation)(scalars)
         self.users: dict[Var, list[Line]] = {var: [] for var in self.names}
         for line in self.program.lines:
             if any(var.dtype.kind in "fc" for var in line.outputs):
@@ -209,7 +205,8 @@ class _Writer:
 
     def adjoints(self) -> list[Row]:
         """Write the adjoint of each variable, the last first."""
-        return [self._adjoint(var) for var in reversed(self.names) if self.moves(var) and not self._idle(var)]
+        rows = [self._adjoint(var) for var in reversed(self.names) if self.moves(var) and not self._idle(var)]
+        return [row for row in rows if row is not None]
 
     def moves(self, atom: Atom) -> bool:
         """Tell whether an operand has a tangent and an adjoint."""
@@ -256,11 +253,8 @@ class _Writer:
         if len(rows) <= MOST_ROWS:
             return Equations(tuple(rows))
         half = MOST_ROWS // 2
-        between = Row(self.notation.dots, (f"{self._text(f'{len(rows) - 2 * half} lines like these')}",))
+        between = Row(self.notation.dots, (f"{self.notation.words(f'{len(rows) - 2 * half} lines like these')}",))
         return Equations((*rows[:half], between, *rows[-half:]))
-
-    def _text(self, words: str) -> str:
-        return rf"\text{{{words}}}" if self.latex else words
 
     # ---- Lines ----
 
@@ -274,20 +268,20 @@ class _Writer:
             rows.append(
                 Row(
                     self.notation.name(name),
-                    (self._text("constant"),),
+                    (self.notation.words("constant"),),
                     note="",
-                    shape=_shape(np.shape(value), self.latex),
+                    shape=self.shape(np.shape(value)),
                 )
             )
         return rows
 
     def _row(self, left: str, right: str, var: Atom, line: Line | None = None, extra: Sequence[str] = ()) -> Row:
-        equals = ([right] if right else [self._text("given")]) + [self.notation.name(name) for name in extra]
+        equals = ([right] if right else [self.notation.words("given")]) + [self.notation.name(name) for name in extra]
         return Row(left, tuple(equals), note=note_of(line), shape=self.shape(var.shape))
 
     def shape(self, shape: tuple[int, ...]) -> str:
         """Write the shape of an array; nothing for a scalar."""
-        return _shape(shape, self.latex)
+        return f"({self.notation.times.join(map(str, shape))})" if shape else ""
 
     def _definition(self, line: Line) -> Row:
         var = line.outputs[0]
@@ -317,7 +311,7 @@ class _Writer:
         extras = [
             f"{key}={self._param(value)}"
             for key, value in params.items()
-            if key not in {"axis", *shapes} and value is not False and value is not None and not callable(value)
+            if not (key in {"axis", *shapes} or value is None or value is False or _has_no_repr(value))
         ]
         if params.get("axis") is not None:
             ndim = len(line.outputs[0].shape) if primitive is s.stack else max(len(a.shape) for a in line.inputs)
@@ -370,7 +364,7 @@ class _Writer:
         if local.of_conjugate is None:
             return self._product(self._partial(line, atom), line, operand)
         # not holomorphic: dz -> a dz + b conj(dz); an adjoint stands for dL = Re(z_bar dz)
-        re, conj = (functools.partial(self.notation.call, name, extras=[]) for name in ("re", "conj"))
+        re, conj = (functools.partial(self.notation.call, name) for name in ("re", "conj"))
         if line.outputs[0].dtype.kind == "f":
             terms = self._product(whole(2 * local.formula), line, operand)
             return terms if reverse else [re(operands=[term]) for term in terms]
@@ -449,12 +443,14 @@ class _Writer:
         """Tell whether nothing but a decision depends on a variable."""
         return not self.users[var] and var not in self.results and var not in self.program.inputs
 
-    def _adjoint(self, var: Var) -> Row:
+    def _adjoint(self, var: Var) -> Row | None:
         left = self._adjoint_of(var)
         terms = []
         if var in self.results:
             terms += ["1"] if self.scalar_result else [self._bar(name) for name in self.results[var]]
         for line in self.users[var]:
+            if self.zero.issuperset(line.outputs):
+                continue
             if line.held is not None:
                 terms += [
                     term for k, atom in enumerate(line.inputs) if atom is var for term in self.bodies.pulled(line, k)
@@ -466,13 +462,19 @@ class _Writer:
                 if atom is var and not (line.primitive.elementwise and atom in line.inputs[:k]):
                     pulled += self._pulled(line, k)
             if var.dtype.kind != "c" and line.outputs[0].dtype.kind == "c":
-                pulled = [self.notation.call("re", [term], []) for term in pulled]
+                pulled = [self.notation.call("re", [term]) for term in pulled]
             terms += pulled
+        if not terms:  # its square is read, not itself
+            self.zero.add(var)
+            if var not in self.program.inputs:
+                return None
         return self._row(left, _sum(terms), var)
 
     def _adjoint_of(self, var: Var) -> str:
         return (
-            self.notation.derivative_of(self.y, self.names[var]) if self.scalar_result else self._bar(self.names[var])
+            self.notation.ratio(self.notation.name(self.y), self._atom(var))
+            if self.scalar_result
+            else self._bar(self.names[var])
         )
 
     def _bar(self, name: str) -> str:
@@ -522,11 +524,11 @@ class _Writer:
     def _by_structure(self, jacobian: LocalJacobian, g: str, line: Line) -> str | None:
         """Write what the transpose of a structure does to an adjoint; None if the structure says nothing."""
         if isinstance(jacobian, Reshape):
-            return self.notation.call("reshape", [g], [])
+            return self.notation.call("reshape", [g])
         if isinstance(jacobian, Permute):
-            return self.notation.transposed(g) if len(jacobian.axes) == 2 else self.notation.call("transpose", [g], [])
+            return self.notation.transposed(g) if len(jacobian.axes) == 2 else self.notation.call("transpose", [g])
         if isinstance(jacobian, Sum):
-            return self.notation.call("broadcast", [g], [])
+            return self.notation.call("broadcast", [g])
         if isinstance(jacobian, Select):
             operands = [self._atom(a) for a in line.inputs[1:]]
             index = (
@@ -541,7 +543,7 @@ class _Writer:
             return self._summed(g, jacobian.in_shape, jacobian.out_shape)
         if isinstance(jacobian, Composed) and line.primitive in (s.max_, s.min_):
             chosen = f"[{self._atom(line.inputs[0])} = {self._atom(line.outputs[0])}]"
-            return f"{self.notation.call('broadcast', [g], [])} {self.notation.hadamard} {chosen}"
+            return f"{self.notation.call('broadcast', [g])} {self.notation.hadamard} {chosen}"
         return None
 
     def _summed(self, term: str, in_shape: tuple[int, ...], out_shape: tuple[int, ...]) -> str:
@@ -554,7 +556,7 @@ class _Writer:
         if in_shape and not extra:
             extras.append("keepdims=True")
         summed = self.notation.call("sum", [term], extras)
-        return self.notation.call("reshape", [summed], []) if extra and 1 in in_shape else summed
+        return self.notation.call("reshape", [summed]) if extra and 1 in in_shape else summed
 
     # ---- Names ----
 
@@ -570,6 +572,10 @@ class _Writer:
         return self.notation.written(expression.xreplace(self.rename))
 
 
+def _has_no_repr(value: Any) -> bool:
+    return " object at 0x" in repr(value)  # it says where the object lies in memory
+
+
 def _sum(terms: Sequence[str]) -> str:
     text = ""
     for term in terms:
@@ -577,138 +583,8 @@ def _sum(terms: Sequence[str]) -> str:
     return text or "0"
 
 
-def _shape(shape: tuple[int, ...], latex: bool) -> str:
-    if not shape:
-        return ""
-    return f"({(TIMES if latex else ' x ').join(map(str, shape))})"
-
-
 def _written(index: Any, ndim: int) -> str:
     items = index if isinstance(index, tuple) else (index,)
     if items and items[0] is Ellipsis and len(items) == ndim + 1:
         items = items[1:]
     return write_index(items)
-
-
-# ---- Notation of arrays ----
-
-
-class _Arrays(Notation):
-    """What formulas of arrays need beyond those of scalars: products element by element, transposes, indices, calls."""
-
-    hadamard: str
-    dots: str
-    ellipsis: str
-    sum_over: str
-
-    def __init__(self, scalars: set[str]) -> None:
-        self.scalars = {self._name(name) for name in scalars}
-
-    def name(self, name: str) -> str:
-        return self._name(name)
-
-    def number(self, value: Any) -> str:
-        """Write a number that was computed."""
-        return self._number(value)[0]
-
-    def written(self, expression: Expr) -> Written:
-        return self._ordered(expression, None)
-
-    def as_factor(self, written: Written) -> str:
-        return self._as_factor(written)
-
-    def derivative_of(self, of: str, by: str) -> str:
-        return self._derivative("∂", self._name(of), self._name(by))
-
-    def grouped(self, text: str) -> str:
-        return self._parentheses(text)
-
-    def ratio(self, of: str, by: str) -> str:
-        return self._derivative("∂", of, by)
-
-    def _beside(self, factors: Sequence[str]) -> str:
-        text = factors[0]
-        for before, factor in itertools.pairwise(factors):
-            scalar = before in self.scalars or before.replace(".", "").isdigit()
-            text += (" " if scalar else f" {self.hadamard} ") + factor
-        return text
-
-    def _power(self, base: Expr, exponent: Expr, symbols: Mapping[str, Written]) -> Written:
-        if exponent == 2 and base.is_Symbol and symbols[base.name][0] not in self.scalars:
-            text = symbols[base.name][0]
-            return f"{text} {self.hadamard} {text}", PRODUCT
-        return super()._power(base, exponent, symbols)
-
-    def operation(self, operator: str, a: str, b: str) -> str:
-        """Write a sum, difference or product of two names as it stands in the code."""
-        return self._beside([a, b]) if operator == "*" else f"{a} {operator} {b}"
-
-    def over(self, size: Expr, operand: str) -> str:
-        """Write a fraction of an operand."""
-        raise NotImplementedError
-
-    def call(self, name: str, operands: Sequence[str], extras: Sequence[str]) -> str:
-        raise NotImplementedError
-
-    def transposed(self, text: str) -> str:
-        raise NotImplementedError
-
-    def indexed(self, text: str, index: str) -> str:
-        raise NotImplementedError
-
-    def bar(self, name: str) -> str:
-        raise NotImplementedError
-
-    def inside(self, name: str) -> str:
-        """Write whose body it is that a name belongs to."""
-        raise NotImplementedError
-
-
-class ArrayText(_Arrays, Text):
-    """``∂y/∂W = X^T ∂y/∂u_1``."""
-
-    hadamard, dots, ellipsis, sum_over = "⊙", "...", "...", "Σ_s"
-
-    def over(self, size: Expr, operand: str) -> str:
-        above = "" if size.p == 1 else f"{size.p} "
-        return f"{above}{operand}/{size.q}" if "/" not in operand else f"{self._number(size)[0]} {operand}"
-
-    def call(self, name: str, operands: Sequence[str], extras: Sequence[str]) -> str:
-        return f"{name}({', '.join([*operands, *extras])})"
-
-    def transposed(self, text: str) -> str:
-        return f"({text})^T" if "/" in text and not text.startswith("(") else f"{text}^T"
-
-    def indexed(self, text: str, index: str) -> str:
-        return f"({text})[{index}]" if "/" in text else f"{text}[{index}]"
-
-    def bar(self, name: str) -> str:
-        return f"{name}_bar"
-
-    def inside(self, name: str) -> str:
-        return f" in {name}"
-
-
-class ArrayLatex(_Arrays, Latex):
-    r"""``\frac{\partial y}{\partial W} = X^\top \frac{\partial y}{\partial u_1}``."""
-
-    hadamard, dots, ellipsis, sum_over = r"\odot", r"\vdots", r"\ldots", r"\sum_s"
-
-    def over(self, size: Expr, operand: str) -> str:
-        return f"{self._number(size)[0]} {operand}"
-
-    def call(self, name: str, operands: Sequence[str], extras: Sequence[str]) -> str:
-        return self._call(name, "", [*operands, *[rf"\text{{{extra}}}".replace("_", r"\_") for extra in extras]])
-
-    def transposed(self, text: str) -> str:
-        return rf"{text}^\top" if not text.startswith(r"\frac") else rf"\left({text}\right)^\top"
-
-    def indexed(self, text: str, index: str) -> str:
-        return rf"{text}[\text{{{index}}}]"
-
-    def bar(self, name: str) -> str:
-        stem = name.removesuffix("'")
-        return rf"\bar{{{self._name(stem)}}}" + name[len(stem) :]
-
-    def inside(self, name: str) -> str:
-        return rf" \text{{ in }} {name}"

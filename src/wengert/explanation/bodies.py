@@ -361,7 +361,8 @@ class Bodies:
             (body.program.results[n].name, body.names[body.program.inputs[n]], v) for n, v in bars if n < loop.carried
         ]
         if carried:
-            begin = [f"`{self._at(w._bar(r), last)} = {w._adjoint_of(v)}`" for r, _, v in carried]
+            bar = {v: "0" if v in w.zero or w._idle(v) else w._adjoint_of(v) for _, _, v in carried}
+            begin = [f"`{self._at(w._bar(r), last)} = {bar[v]}`" for r, _, v in carried]
             then = [f"`{self._at(w._bar(r), 's')} = {self._at(w._bar(c), 's + 1')}`" for r, c, _ in carried]
             text += f", from {conjunction(begin)} on, then {conjunction(then)}"
         collected = [(body.program.results[n].name, v) for n, v in bars if n >= loop.carried]
@@ -484,11 +485,11 @@ class Bodies:
         """Write a number, a small array, or the shape of a large one."""
         value = np.asarray(value)
         if value.dtype.kind == "b" and value.ndim == 0:
-            return self.of._text(str(bool(value)))  # type: ignore[no-any-return]
+            return self.of.notation.words(str(bool(value)))  # type: ignore[no-any-return]
         if value.ndim == 0:
-            return self.of.notation.number(value)  # type: ignore[no-any-return]
+            return self.of.notation.number(value)[0]  # type: ignore[no-any-return]
         if value.size <= MOST_SHOWN and value.ndim == 1:
-            return f"[{', '.join(map(self.of.notation.number, value))}]"
+            return f"[{', '.join(self.of.notation.number(x)[0] for x in value)}]"
         return self.of.shape(value.shape)  # type: ignore[no-any-return]
 
 

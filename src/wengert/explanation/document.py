@@ -6,6 +6,7 @@ blocks that are made here.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -179,35 +180,35 @@ def _passes(d: Derivation, passes: Sequence[Pass], notation: Notation) -> list[B
             what = "with respect to" if p.mode == "forward" else "of"
             blocks.append(Heading(3, f"Pass {p.number}: the derivatives {what} `{seed}`"))
         blocks.append(steps(p, d, notation))
-        given = [sentence_of(entry(e, d, notation), notation.about) for e in p.entries]
+        given = [sentence_of(entry(e, d, notation), notation) for e in p.entries]
         if d.chain or not 0 < len(given) <= 6:
             continue
         blocks.append(Sentence(f"This pass gives {conjunction([f'`{g}`' for g in given])}."))
     return blocks
 
 
-def sentence_of(row: Row, about: str) -> str:
+def sentence_of(row: Row, notation: Notation) -> str:
     """Write a row as part of a sentence."""
-    return " = ".join((row.left, *row.equals)) if row.equals else f"{row.left} {value_of(row, about)}"
+    return " = ".join((row.left, *row.equals)) if row.equals else f"{row.left} {value_of(row, notation)}"
 
 
-def value_of(row: Row, about: str) -> str:
-    """Write the value of a row, unless its last formula says it already; `about` is the sign for a rounded one."""
+def value_of(row: Row, notation: Notation) -> str:
+    """Write the value of a row, unless its last formula says it already; rounded, it is about equal."""
     if row.value is None:
         return ""
     if isinstance(row.value, bool):
         return f"= {row.value}"
-    text = short(row.value)
+    text, _ = notation.number(row.value)
     if row.equals and row.equals[-1] == text:
         return ""
-    return f"= {text}" if float(text) == float(row.value) else f"{about} {text}"
+    return f"{'=' if float(short(row.value)) == float(row.value) else notation.about} {text}"
 
 
 def recurrences(d: Derivation, notation: Notation) -> list[Block]:
     """State, for a chain, what both modes reach and the recurrence that each computes."""
     (x,), (y,) = (tuple(map(notation.expression, names)) for names in (d.independents, d.dependents))
     letter, last = notation.expression(d.decomposition.definitions[-1].variable).split("_", 1)
-    ratio = notation.ratio
+    ratio = functools.partial(notation.ratio, d="d")
     ((found,),) = d.jacobian
     reached = [ratio(y, x)]
     reached += [ratio(f"{letter}_{last}", x)] if d.forward else []
