@@ -46,8 +46,6 @@ class Case:
     """The positions of the independent variables."""
     kinds: tuple[str, ...]
     """The derivatives, keys of DERIVATIVES."""
-    unexplained: tuple[str, ...] = ()
-    """What has no explanation here, since it fails or takes more than a second: "function", or a derivative."""
 
     def function_of(self, kind: str) -> Callable[..., Any]:
         """Return the function itself, or a derivative of it."""
@@ -119,21 +117,21 @@ DERIVATIVES: dict[str, Callable[[Case], Callable[..., Any]]] = {
 CORPUS: dict[str, Case] = {}
 
 
-def case(*args: Any, kinds: Any = "gradient", argnums: Any = None, unexplained: Any = ()) -> Callable[..., Any]:
+def case(*args: Any, kinds: Any = "gradient", argnums: Any = None) -> Callable[..., Any]:
     """Enter the decorated function into the corpus."""
 
     def enter(f: Callable[..., Any]) -> Callable[..., Any]:
-        _enter(f.__name__, f, args, kinds, argnums, unexplained)
+        _enter(f.__name__, f, args, kinds, argnums)
         return f
 
     return enter
 
 
-def _enter(name: str, f: Any, args: Any, kinds: Any, argnums: Any = None, unexplained: Any = ()) -> None:
+def _enter(name: str, f: Any, args: Any, kinds: Any, argnums: Any = None) -> None:
     assert name not in CORPUS, name
-    kinds, unexplained = ((k,) if isinstance(k, str) else tuple(k) for k in (kinds, unexplained))
+    kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
     argnums = tuple(range(len(args))) if argnums is None else tuple(argnums)
-    CORPUS[name] = Case(name, f, args, argnums, kinds, unexplained)
+    CORPUS[name] = Case(name, f, args, argnums, kinds)
 
 
 # ---- The reference text ----
@@ -178,7 +176,7 @@ def rosenbrock_of_elements(x):
     return 100.0 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
 
 
-@case(np.array([0.25, 0.5, -0.75]), kinds=("jacobian", "vjp"), unexplained=("function", "jacobian"))
+@case(np.array([0.25, 0.5, -0.75]), kinds=("jacobian", "vjp"))
 def robot_arm(angles):
     total = np.cumsum(angles)
     lengths = np.array([1.0, 0.75, 0.5])
@@ -231,7 +229,7 @@ def sum_of_squares(x):
     return np.sum(x**2)
 
 
-@case(X3, kinds=("jacobian", "jvp", "vjp"), unexplained=("function", "jvp", "vjp"))
+@case(X3, kinds=("jacobian", "jvp", "vjp"))
 def softmax(x):
     e = np.exp(x - np.max(x))
     return e / np.sum(e)
@@ -245,12 +243,12 @@ def cross_entropy(scores):
     return -np.mean(log_probability[np.arange(4), labels])
 
 
-@case(A23, np.array([0.25, -0.5]), np.array([0.75, -1.25]), X3, argnums=(0, 1, 2), unexplained="function")
+@case(A23, np.array([0.25, -0.5]), np.array([0.75, -1.25]), X3, argnums=(0, 1, 2))
 def two_layers(W, b, w, x):
     return w @ np.tanh(W @ x + b)
 
 
-@case(X3, kinds=("jacobian", "vjp"), unexplained=("function", "jacobian"))
+@case(X3, kinds=("jacobian", "vjp"))
 def dense_layer(x):
     return np.tanh(A23 @ x + np.array([0.25, -0.5]))
 
@@ -295,7 +293,7 @@ def pieces(x):
     return np.sum(np.where(x > 0, x**3, np.exp(x)) + np.clip(x, -0.25, 1.0) * x + np.maximum(x, 0.5) + np.abs(x))
 
 
-@case(X4, kinds="jacobian", unexplained="function")
+@case(X4, kinds="jacobian")
 def gathered(x):
     places = np.array([2, 0, 2])
     return x[places] * x[[1, 1, 3]] + x[x > 0.5][0]
@@ -364,7 +362,7 @@ def whole_part_as_index(t, x):
     return x[k] * (t - k)
 
 
-@case(X4, kinds="jacobian", unexplained=("function", "jacobian"))
+@case(X4, kinds="jacobian")
 def largest_as_index(x):
     k = np.argmax(x)
     return x * x[k]
@@ -380,7 +378,7 @@ def cond_of_arrays(s, x):
     return wg.cond(np.sum(x) < s, lambda s, x: s * np.sum(np.exp(x)), lambda s, x: np.sum(x**3) / s, s, x)
 
 
-@case(X4, unexplained=("function", "gradient"))
+@case(X4)
 def piecewise(x):
     smooth = np.select([x < 0, x > 1], [np.exp(x), 1 + np.log(x * x)], x**2)
     return np.sum(np.piecewise(x, [x < 0.5], [lambda t: np.cos(t), lambda t: t**3]) * smooth)
@@ -527,7 +525,7 @@ def inverse(A):
     return np.sum(np.linalg.inv(A) * A.T)
 
 
-@case(S33, unexplained="gradient")
+@case(S33)
 def cholesky_factor(S):
     return np.sum(np.log(np.diag(np.linalg.cholesky(S + S.T))))
 
@@ -609,7 +607,7 @@ def signal(x):
 # ---- Batches ----
 
 
-@case(ROWS, X3, unexplained="function")
+@case(ROWS, X3)
 def batch_of_products(X, w):
     return np.sum(np.sin(wg.vmap(lambda x, w: x @ w, in_axes=(0, None))(X, w)))
 
@@ -739,7 +737,7 @@ def added_in_place(x):
     return np.sum(total**2)
 
 
-@case(X4, unexplained="function")
+@case(X4)
 def assigned_through_views(x):
     y = x * 2.0
     part = y.reshape(2, 2)[:, 1]
@@ -794,16 +792,15 @@ TINY: dict[str, dict[str, int]] = {
     "mixture": {"count": 3, "components": 2},
     "springs": {"masses": 2, "steps": 2},
 }
-_UNEXPLAINED = {"bundle_adjustment": "gradient", "gaussian_process": "gradient"}
 for _name, _sizes in TINY.items():
     _f, _args, _argnums = load(_name).problem(**_sizes)
-    _enter(f"example_{_name}", _f, _args, "gradient", _argnums, _UNEXPLAINED.get(_name, ()))
+    _enter(f"example_{_name}", _f, _args, "gradient", _argnums)
 
 _enter("example_newton", load("newton").eccentric_anomaly, (0.5, 0.75), "gradient")
 _convnet = load("convnet")
 
 
-@case(ROWS[:, :1].reshape(2, 2, 1, 1), np.arange(9.0).reshape(1, 3, 3, 1) % 5 / 4, unexplained="function")
+@case(ROWS[:, :1].reshape(2, 2, 1, 1), np.arange(9.0).reshape(1, 3, 3, 1) % 5 / 4)
 def example_convnet(kernels, images):
     return np.sum(np.tanh(_convnet.max_pool(_convnet.convolve(images, kernels))))
 
@@ -811,9 +808,7 @@ def example_convnet(kernels, images):
 _fluid = load("fluid")
 
 
-@case(
-    np.array([[0.25, 0.5], [-0.75, 0.125]]), np.array([[1.0, 0.25], [0.5, -0.75]]), argnums=(0,), unexplained="gradient"
-)
+@case(np.array([[0.25, 0.5], [-0.75, 0.125]]), np.array([[1.0, 0.25], [0.5, -0.75]]), argnums=(0,))
 def example_fluid(vx, smoke):
     return np.sum(_fluid.advect(smoke, vx, -vx) ** 2)
 

@@ -47,7 +47,7 @@ def raises(error, builtin, call, *said, line=None):
 
 
 def assert_says_no_more(message):
-    """Check what no message says: frames of the library, numbers of objects in memory, its insides."""
+    """Check what no message says: frames of the library, numbers of objects in memory, its residuals."""
     for part in (errors.PACKAGE, "Traced", "tape", "0x", "<class", "NoneType", "numpy/_core"):
         assert part not in message, message
     last = message.splitlines()[-1]

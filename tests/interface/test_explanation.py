@@ -471,7 +471,10 @@ def test_a_branch_is_named_and_so_is_a_choice() -> None:
     assert "where the whole part of u_{-1} is 1 and u_0 is not 0." in text
     text = str(explain(chosen)(0.5))
     assert "u_4 = where(u_1, u_2, u_3)" in text
-    assert "The partials of u_4 (where), u_5 (maximum) are those of the choice made at this point." in text
+    assert (
+        "The partials of u_4 (where) and u_5 (maximum) are those of the choice made at this point, where u_0 > 0 and u_0 < 1."
+        in text
+    )
 
 
 def test_a_result_that_is_used_again_is_seed_and_sum() -> None:

@@ -21,6 +21,7 @@ from wengert.accumulation.orders import ORDERS
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.cost import WORDS, Cost, cost
 from wengert.explanation import explain
+from wengert.explanation.document import compare
 from wengert.linearization import Linearization, active_rows
 from wengert.passes.simplification import simplify
 from wengert.program import check
@@ -332,39 +333,46 @@ def test_plan_jacobian_and_explanation_agree_on_array_functions(name):
     plan = agree(f, (x,))
     assert plan == wg.plan(f)(x) == wg.jacobian(f).plan(x)
     assert explain(f)(x).derivation.plan == plan
-    assert named_in(str(explain(f)(x))) == plan.chosen
+    assert named_in(str(explain(f)(x)).partition("Comparison\n")[2]) == plan.chosen
 
 
-def named_in(explanation):
-    comparison = explanation.partition("Comparison\n")[2].lower()
-    (name,) = {order.name for order in ORDERS if f"{order.name} accumulation wins" in comparison} or {
-        order.name for order in ORDERS if f"{order.name} accumulation is taken" in comparison
+def named_in(comparison):
+    words = comparison.lower()
+    (name,) = {order.name for order in ORDERS if f"{order.name} accumulation wins" in words} or {
+        order.name for order in ORDERS if f"{order.name} accumulation is taken" in words
     }
     return name
 
 
+def of_arguments(f, x, split):
+    """Return a function of one or of two vectors that a random program makes, its arguments, and their positions."""
+    if 0 < split < len(x):
+        return lambda a, b: f(np.concatenate([a, b])), (x[:split], x[split:]), (0, 1)
+    if split:
+        return lambda a, b: (f(a) * np.sum(b), b[0] * a), (x, x[::-1] + 0.1), (1,) if split == 3 else (0, 1)
+    return f, (x,), None
+
+
 @settings(max_examples=1000)
 @given(random_programs(analytic=False), points(), st.integers(0, 3))
-def test_plan_and_jacobian_agree_on_random_functions(f, x, split):
+def test_plan_jacobian_and_explanation_agree_on_random_functions(f, x, split):
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        if 0 < split < len(x):
-            agree(lambda a, b: f(np.concatenate([a, b])), (x[:split], x[split:]))
-        elif split:
-            agree(lambda a, b: (f(a) * np.sum(b), b[0] * a), (x, x[::-1] + 0.1))
-        else:
-            agree(f, (x,))
-
-
-@settings(max_examples=200)
-@given(random_programs(max_size=3), points(max_size=3))
-def test_the_explanation_names_what_the_plan_marks(f, x):
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        explanation = explain(f)(x)
-        plan = wg.plan(f)(x)
+        f, args, argnums = of_arguments(f, x, split)
+        plan = agree(f, args, argnums)
+        explanation = explain(f, argnums, mode="reverse")(*args)
     assert explanation.derivation.plan == plan
-    assert named_in(str(explanation)) == plan.chosen
+    assert named_in(" ".join(block.words for block in compare(explanation.derivation.plan))) == plan.chosen
+
+
+@settings(max_examples=50)
+@given(random_programs(max_size=3), points(max_size=3), st.integers(0, 3))
+def test_the_order_is_named_in_print(f, x, split):
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        f, args, argnums = of_arguments(f, x, split)
+        text = str(explain(f, argnums)(*args))
+        assert named_in(text.partition("Comparison\n")[2]) == wg.plan(f, argnums)(*args).chosen
 
 
 def cross_entropy(w):

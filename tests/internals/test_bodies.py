@@ -553,15 +553,15 @@ def test_recomputation_is_counted_and_stated_with_the_bytes_that_are_kept():
         assert str(plan).splitlines()[-1] == note
     assert calls == {"none": 100, "all": 200, 4: evaluations(100, 4) + 100}
     assert note == (
-        "scan, 100 steps: 4 snapshots of 456 bytes, up to 2,416 bytes with the insides of one step; "
-        "275 steps are run again, and each once more with its insides"
+        "scan, 100 steps: 4 snapshots of 456 bytes, up to 2,416 bytes with the residuals of one step; "
+        "275 steps are run again, and each once more with its residuals"
     )
     assert evaluations(100, 4) - 100 == 275
     (note,) = wg.plan(layers)(*CASES[layers]).notes
-    assert note == "checkpoint: only its arguments are kept, 24 bytes; it is run once more, with its insides"
+    assert note == "checkpoint: only its arguments are kept, 24 bytes; it is run once more, with its residuals"
 
 
-def test_the_insides_of_an_inner_loop_are_part_of_those_of_a_step():
+def test_the_residuals_of_an_inner_loop_are_part_of_those_of_a_step():
     def f(steps):
         def step(c, _):
             return wg.fori_loop(0, steps, lambda _i, v: np.sin(v), c), None
@@ -632,7 +632,7 @@ scan makes 3 steps, from state_0(0) = 0.5 and state_1(0) = u_1; step s reads pus
   v_6 = v_4 + push = state_1'
   v_7 = state_1^2 = z
 
-Reverse accumulation goes through the steps backwards, from state_0'_bar(2) = ∂y/∂u_2 and state_1'_bar(2) = ∂y/∂u_3 on, then state_0'_bar(s) = state_0_bar(s + 1) and state_1'_bar(s) = state_1_bar(s + 1); step s is given z_bar(s) = (∂y/∂u_4)[s]:
+Reverse accumulation goes through the steps backwards, from state_0'_bar(2) = ∂y/∂u_2 and state_1'_bar(2) = 0 on, then state_0'_bar(s) = state_0_bar(s + 1) and state_1'_bar(s) = state_1_bar(s + 1); step s is given z_bar(s) = (∂y/∂u_4)[s]:
 
   v_7_bar     = z_bar
   v_6_bar     = state_1'_bar
@@ -742,7 +742,7 @@ def test_the_command_line_shows_loops(tmp_path):
 
     assert "  step: c = u_{-1}, x = u_0" in run("trace", f"{path}:f")
     assert "for s in range(3):" in run("trace", f"{path}:f", "--source")
-    assert "the insides of all steps are kept" in run("plan", f"{path}:f")
+    assert "the residuals of all steps are kept" in run("plan", f"{path}:f")
     assert "Step 1 of u_1, u_2, with its values" in run("explain", f"{path}:f", "--step", "1")
     assert "with its values" not in run("explain", f"{path}:f", "--mode", "reverse")
     assert CliRunner().invoke(main, ["explain", f"{path}:f", "--step", "7"]).exit_code == 4

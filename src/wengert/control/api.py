@@ -53,11 +53,11 @@ def scan(
     reverse
         True to go from the last slice to the first; what is collected stands where its slice stood.
     checkpoint
-        What is kept for a reverse sweep: ``"none"`` is recomputed (all insides of all steps are kept), ``"all"`` states
-        are kept (each step is run once more), a number of snapshots (between which steps are run again, by Revolve's
-        optimal schedule), or ``"auto"``: as much as fits into `memory`.
+        What is kept for a reverse sweep: ``"none"`` is recomputed (the residuals of all steps are kept), ``"all"``
+        states are kept (each step is run once more), a number of snapshots (between which steps are run again, by
+        Revolve's optimal schedule), or ``"auto"``: as much as fits into `memory`.
     memory
-        A budget in bytes, for ``"auto"``, which it implies: for what is kept, the insides of one step and the adjoints.
+        A budget in bytes, for ``"auto"``, which it implies: for what is kept, the residuals of a step and the adjoints.
         A quarter of the machine's memory if it is not given.
 
     Returns
@@ -379,7 +379,7 @@ def cond(pred: Any, true_fun: Function, false_fun: Function, *operands: Any) -> 
 
 
 def checkpoint(f: Function) -> Function:
-    """Return the same function, of whose insides nothing is kept for a reverse sweep: it is run once more instead.
+    """Return the same function, of whose residuals nothing is kept for a reverse sweep: it is run once more instead.
 
     Parameters
     ----------
@@ -390,8 +390,8 @@ def checkpoint(f: Function) -> Function:
     -------
     callable
         Computes the same.  A trace keeps one line of it, which holds the Program; a reverse sweep evaluates that again
-        when it comes there.  A chain of checkpointed parts takes the memory of the parts' arguments, and of the insides
-        of one part.
+        when it comes there.  A chain of checkpointed parts takes the memory of the parts' arguments, and of the
+        residuals of one part.
 
     Examples
     --------

@@ -122,4 +122,4 @@ class Branches(Holding):
         if self.keep:
             return ""
         kept = sum(np.asarray(v).nbytes for v in self.taken.sample)
-        return f"{self.name}: only its arguments are kept, {kept:,} bytes; it is run once more, with its insides"
+        return f"{self.name}: only its arguments are kept, {kept:,} bytes; it is run once more, with its residuals"

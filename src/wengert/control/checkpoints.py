@@ -73,16 +73,16 @@ class Kept:
         """Write what is kept, in bytes, and what is run again."""
         if self.kind == "residuals":
             total = steps * sizes.residuals
-            return f"the insides of all steps are kept, up to {total:,} bytes; nothing is run again"
+            return f"the residuals of all steps are kept, up to {total:,} bytes; nothing is run again"
         count = min(steps, self.snapshots)
         total = (steps if self.kind == "states" else count) * sizes.state + sizes.residuals
         if self.kind == "states":
-            return f"every state is kept, up to {total:,} bytes; each step is run once more, with its insides"
+            return f"every state is kept, up to {total:,} bytes; each step is run once more, with its residuals"
         again = self.reruns(steps)
         return (
-            f"{count:,} snapshot{'s' * (count != 1)} of {sizes.state:,} bytes, up to {total:,} bytes with the insides "
-            f"of one step; {again:,} step{'s are' if again != 1 else ' is'} run again, and each once more with its "
-            "insides"
+            f"{count:,} snapshot{'s' * (count != 1)} of {sizes.state:,} bytes, up to {total:,} bytes with the "
+            f"residuals of one step; {again:,} step{'s are' if again != 1 else ' is'} run again, and each once more "
+            "with its residuals"
         )
 
 
@@ -111,7 +111,7 @@ class Policy:
                 explain_at(
                     current_context().place or caller(),
                     f"a memory budget of {budget:,} bytes is too small for {name}: a state takes {size.state:,} bytes, "
-                    f"the insides of a step {size.residuals:,}, and adjoints, results and the code of the sweeps "
+                    f"the residuals of a step {size.residuals:,}, and adjoints, results and the code of the sweeps "
                     f"{size.rest:,}:",
                     f"Give {2 * size.state + max(size.state, size.residuals) + size.rest:,} bytes or more.",
                 )

@@ -611,7 +611,7 @@ def _if_it_can_be(trace: Callable[[], Drawn]) -> Drawn | None:
 
 
 def write_checkpoint(f: Function, args: Any, kwargs: Any) -> Any:
-    """Trace the function, forget its insides, and write its line."""
+    """Trace the function, forget its residuals, and write its line."""
     leaves, structure = trees.flatten((args, kwargs))
     leaves = [join(leaf) if not isinstance(leaf, Recordable) and holds_traced(leaf) else leaf for leaf in leaves]
     moving = [k for k, leaf in enumerate(leaves) if isinstance(leaf, Recordable)]

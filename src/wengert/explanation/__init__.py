@@ -27,6 +27,8 @@ from wengert.arguments import ArgnumsLike
 from wengert.control.loop import Loop
 from wengert.errors import ArgumentError, UnsupportedError
 from wengert.explanation import latex, markdown, text
+from wengert.explanation.arrays import MOST_LINES, compose_arrays, derive_arrays
+from wengert.explanation.derivation import derive
 from wengert.explanation.document import Block, Equations, compose
 from wengert.explanation.notation import LATEX, TEXT, Notation
 from wengert.passes.scalarization import can_scalarize, scalar_lines, scalarize
@@ -38,10 +40,8 @@ __all__ = ["Explanation", "explain"]
 
 Function = Callable[..., Any]
 MODES = ("forward", "reverse", "both")
-MOST_LINES = 60
-"""A function of more scalar lines than this is explained by its array lines."""
 MOST_VARIABLES = 16
-"""So is one of more independent and dependent variables than this, together."""
+"""A function of more independent and dependent variables than this, together, is explained by its array lines."""
 
 
 class Explanation:
@@ -119,7 +119,7 @@ def explain(
     ArgumentError
         If the mode is unknown, or an argument is not a float or an array of them; if there is no such step.
     UnsupportedError
-        If the function computes on complex numbers.
+        If the function takes or returns complex numbers.
 
     Examples
     --------
@@ -173,9 +173,9 @@ def explain(
 
     def explanation(args: Any, kwargs: Any) -> Explanation:
         program, point, plan = plan_at(f, args, kwargs, argnums)
-        if any(v.dtype.kind == "c" for v in (*program.inputs, *[v for line in program.lines for v in line.outputs])):
+        if any(v.dtype.kind == "c" for v in (*program.arguments, *program.results)):
             raise UnsupportedError(
-                f"{program.name} computes on complex numbers, and an explanation is of a function of real ones.\n"
+                f"{program.name} takes or returns complex numbers, and an explanation is of a function of real ones.\n"
                 "Pass the real and imaginary parts as two arguments; wg.jacobian takes complex ones as they are."
             )
         if step is not None and not any(isinstance(line.held, Loop) for line in program.lines):
@@ -184,15 +184,12 @@ def explain(
                 "A loop is a line of wg.scan, wg.fori_loop, wg.while_loop or wg.map; leave out step= of any other."
             )
         variables = sum(v.size for v in program.inputs) + sum(int(np.prod(r.shape, dtype=int)) for r in program.results)
-        scalar = can_scalarize(program)
+        computed = [var for line in program.lines for var in line.outputs]
+        scalar = can_scalarize(program) and not any(var.dtype.kind == "c" for var in computed)
         lines = scalar_lines(program) if scalar else None
         if lines is not None and lines <= MOST_LINES and variables <= MOST_VARIABLES:
-            from wengert.explanation.derivation import derive
-
             program = scalarize(program, *point)
             return Explanation(program, derive(program, point, plan, mode), compose)
-        from wengert.explanation.arrays import compose_arrays, derive_arrays
-
         derivation = derive_arrays(program, point, lines, mode, _names_of_constants(f, args), plan, step)
         return Explanation(program, derivation, compose_arrays)
 

@@ -13,7 +13,7 @@ factor.
 
 from __future__ import annotations
 
-import itertools
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,21 +34,21 @@ from wengert.explanation.document import (
     note_of,
     space,
 )
-from wengert.explanation.formulas import Algebra, in_order
-from wengert.explanation.notation import PRODUCT, Latex, Notation, Text, Written
+from wengert.explanation.formulas import Algebra, in_order, whole
+from wengert.explanation.notation import Notation, Written
 from wengert.explanation.steps import Expr
 from wengert.jacobians import Composed, Diagonal, LocalJacobian, Permute, Reshape, Select, Sum, Transposed
 from wengert.planning import Plan
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import structural as s
 from wengert.primitives.numpy.structural import write_index
-from wengert.program import Atom, Constant, Line, Program, Var, readable, value_of
+from wengert.program import Atom, Constant, Line, Program, Var, reached_by, readable, value_of
 from wengert.tracing import IGNORING, under
 
+MOST_LINES = 60
+"""A function of more scalar lines than this is explained by its array lines."""
 MOST_ROWS = 40
 """So many rows of one kind are written out, half of them from the beginning and half from the end."""
-
-TIMES = r" \times "
 
 _MOVING = frozenset(
     (
@@ -101,7 +101,10 @@ def derive_arrays(
 
 def compose_arrays(d: ArrayDerivation, notation: Notation) -> list[Block]:
     """Say the derivation in headings, sentences and equations."""
-    return under(IGNORING, lambda: _Writer(d, notation).blocks())  # type: ignore[no-any-return]  # tracing has warned
+    computed = {var for line in d.program.lines for var in line.outputs}
+    still = computed - reached_by(d.program, [True] * len(d.program.inputs)) - set(d.program.outputs)
+    writer = _Writer(d, notation, still=frozenset(still))
+    return under(IGNORING, writer.blocks)  # type: ignore[no-any-return]  # tracing has warned
 
 
 class _Writer:
@@ -114,6 +117,7 @@ class _Writer:
     ) -> None:
         """Prepare to write; of a body, `called` renames arguments, and `still` has the variables without a tangent."""
         self.still = still
+        self.zero: set[Var] = set()
         self.d, self.program, self.algebra = d, d.program, d.algebra
         self.plain_notation = notation
         self.bodies = Bodies(self)
@@ -126,12 +130,10 @@ class _Writer:
         self.names: dict[Var, str] = {var: names.get(var, sym.name) for var, sym in self.algebra.symbols.items()}
         self.rename = {sym: type(sym)(self.names[var], **sym.assumptions0) for var, sym in self.algebra.symbols.items()}
         scalars = {self.names[var] for var in self.names if var.size == 1}
-        kind = ArrayText if notation.slashes else ArrayLatex
-        self.notation: ArrayText | ArrayLatex = kind(scalars)
-        self.latex = not notation.slashes
+        self.notation = type(notation)(scalars)
         self.users: dict[Var, list[Line]] = {var: [] for var in self.names}
         for line in self.program.lines:
-            if any(var.dtype.kind == "f" for var in line.outputs):
+            if any(var.dtype.kind in "fc" for var in line.outputs):
                 for var in dict.fromkeys(a for a in line.inputs if isinstance(a, Var)):
                     self.users[var].append(line)
         self.results: dict[Var, list[str]] = {}
@@ -170,9 +172,10 @@ class _Writer:
         bodies = self.bodies.blocks()
         # the constants are known when every formula has been written
         blocks += [Heading(2, "Decomposition"), self._cut([*self._given(), *definitions])]
-        kinks = sorted({f"{p.name} ({p.kink})" for p in (line.primitive for line in program.lines) if p.kink})
-        if kinks:
-            blocks.append(Sentence(f"Where a derivative does not exist: {', '.join(kinks)}."))
+        primitives = {line.primitive for line in program.lines if line.primitive.kink}
+        if primitives:
+            conventions = sorted(f"{p.name} ({p.kink.partition(';')[0]})" for p in primitives)
+            blocks.append(Sentence(f"Conventions where a derivative is not unique: {', '.join(conventions)}."))
         if d.mode != "reverse":
             blocks += [Heading(2, "Forward accumulation mode (inside-out)"), Sentence(self._about_forward())]
             blocks.append(self._cut(tangents))
@@ -202,23 +205,32 @@ class _Writer:
 
     def adjoints(self) -> list[Row]:
         """Write the adjoint of each variable, the last first."""
-        return [self._adjoint(var) for var in reversed(self.names) if self.moves(var) and not self._idle(var)]
+        rows = [self._adjoint(var) for var in reversed(self.names) if self.moves(var) and not self._idle(var)]
+        return [row for row in rows if row is not None]
 
     def moves(self, atom: Atom) -> bool:
         """Tell whether an operand has a tangent and an adjoint."""
-        return isinstance(atom, Var) and atom.dtype.kind == "f" and atom not in self.still
+        return isinstance(atom, Var) and atom.dtype.kind in "fc" and atom not in self.still
 
     def _why(self, variables: int) -> str:
-        scalars = self.d.scalar_lines
+        scalars, lines = self.d.scalar_lines, self.program.lines
+        which, has, stand, they = "some of which", "have", "stand", "they are"
+        if len(lines) == 1:
+            which, has, stand, they = "which", "has", "stands", "it is"
         if any(line.held is not None for line in self.program.lines):
             return "; what stands inside of a line is explained once, below"
-        if all(line.outputs[0].shape == () for line in self.program.lines):
-            return ": too many to write every formula out, so each line refers to those before it"
+        if any(var.dtype.kind == "c" for var in self.names):
+            return f", {which} {has} complex values, so each refers to those before it"
+        if not lines:
+            return f": it only moves its {counted(variables, 'variable')}"
         if scalars is None:
-            return ", some of which have no scalar form, so they are explained array by array"
+            return f", {which} {has} no scalar form, so {they} explained array by array"
+        if all(var.shape == () for var in self.names):
+            return ": too many to write every formula out, so each line refers to those before it"
         return (
-            f", which stand for {counted(scalars, 'line')} of scalars: too many to read, "
-            "so they are taken together, array by array"
+            f", which {stand} for {counted(scalars, 'line')} of scalars"
+            f"{f' on {variables:,} variables' if scalars <= MOST_LINES else ''}: "
+            "too many to read, so they are taken together, array by array"
         )
 
     def _about_forward(self) -> str:
@@ -241,11 +253,8 @@ class _Writer:
         if len(rows) <= MOST_ROWS:
             return Equations(tuple(rows))
         half = MOST_ROWS // 2
-        between = Row(self.notation.dots, (f"{self._text(f'{len(rows) - 2 * half} lines like these')}",))
+        between = Row(self.notation.dots, (f"{self.notation.words(f'{len(rows) - 2 * half} lines like these')}",))
         return Equations((*rows[:half], between, *rows[-half:]))
-
-    def _text(self, words: str) -> str:
-        return rf"\text{{{words}}}" if self.latex else words
 
     # ---- Lines ----
 
@@ -259,20 +268,20 @@ class _Writer:
             rows.append(
                 Row(
                     self.notation.name(name),
-                    (self._text("constant"),),
+                    (self.notation.words("constant"),),
                     note="",
-                    shape=_shape(np.shape(value), self.latex),
+                    shape=self.shape(np.shape(value)),
                 )
             )
         return rows
 
     def _row(self, left: str, right: str, var: Atom, line: Line | None = None, extra: Sequence[str] = ()) -> Row:
-        equals = ([right] if right else [self._text("given")]) + [self.notation.name(name) for name in extra]
+        equals = ([right] if right else [self.notation.words("given")]) + [self.notation.name(name) for name in extra]
         return Row(left, tuple(equals), note=note_of(line), shape=self.shape(var.shape))
 
     def shape(self, shape: tuple[int, ...]) -> str:
         """Write the shape of an array; nothing for a scalar."""
-        return _shape(shape, self.latex)
+        return f"({self.notation.times.join(map(str, shape))})" if shape else ""
 
     def _definition(self, line: Line) -> Row:
         var = line.outputs[0]
@@ -302,9 +311,9 @@ class _Writer:
         extras = [
             f"{key}={self._param(value)}"
             for key, value in params.items()
-            if key not in {"axis", *shapes} and value is not False
+            if not (key in {"axis", *shapes} or value is None or value is False or _has_no_repr(value))
         ]
-        if "axis" in params:
+        if params.get("axis") is not None:
             ndim = len(line.outputs[0].shape) if primitive is s.stack else max(len(a.shape) for a in line.inputs)
             given = params["axis"]
             axes = tuple(k % ndim for k in (given if isinstance(given, tuple) else (given,)))
@@ -322,7 +331,9 @@ class _Writer:
         primitive = line.primitive
         dots = [self._d(self._atom(a)) if self.moves(a) else None for a in line.inputs]
         terms: list[str] = []
-        if primitive in _MOVING:
+        if not any(dots):
+            terms = []
+        elif primitive in _MOVING or self._is_linear(line):
             kept = [
                 d
                 if d is not None
@@ -342,14 +353,27 @@ class _Writer:
                 terms += self._scaled(line, k, dot)
         return self._row(self._d(self._atom(var)), _sum(terms), var)
 
-    def _scaled(self, line: Line, position: int, operand: str) -> list[str]:
+    def _scaled(self, line: Line, position: int, operand: str, reverse: bool = False) -> list[str]:
         """Write the product of a local partial and a tangent or adjoint; nothing where it is zero."""
         atom = line.inputs[position]
         assert isinstance(atom, Var)
         if not line.primitive.elementwise:
             of = self.notation.ratio(self._atom(line.outputs[0]), self._atom(atom))
             return [f"{of} {operand}"]
-        partial = self._partial(line, atom)
+        local = self.algebra.partial(line, atom)
+        if local.of_conjugate is None:
+            return self._product(self._partial(line, atom), line, operand)
+        # not holomorphic: dz -> a dz + b conj(dz); an adjoint stands for dL = Re(z_bar dz)
+        re, conj = (functools.partial(self.notation.call, name) for name in ("re", "conj"))
+        if line.outputs[0].dtype.kind == "f":
+            terms = self._product(whole(2 * local.formula), line, operand)
+            return terms if reverse else [re(operands=[term]) for term in terms]
+        terms = self._product(local.formula, line, operand)
+        if reverse:
+            return terms + [conj(operands=[term]) for term in self._product(local.of_conjugate, line, operand)]
+        return terms + self._product(local.of_conjugate, line, conj(operands=[operand]))
+
+    def _product(self, partial: Expr, line: Line, operand: str) -> list[str]:
         if partial == 0:
             return []
         coefficient, rest = partial.as_coeff_Mul()
@@ -385,18 +409,33 @@ class _Writer:
         import sympy
 
         if line.primitive in (e.maximum, e.minimum, e.fmax, e.fmin) and line.outputs[0].shape:
-            a, b = (self.algebra._atom(x, self.algebra.symbols) for x in line.inputs)
+            a, b = (self.algebra.atom(x) for x in line.inputs)
             here, other = (a, b) if line.inputs[0] is var else (b, a)
             condition = here > other if line.primitive in (e.maximum, e.fmax) else here < other
             return sympy.Piecewise((1, condition), (0, True))
         if line.primitive is s.where and line.outputs[0].shape:
-            chosen = self.algebra._atom(line.inputs[0], self.algebra.symbols)
+            chosen = self.algebra.atom(line.inputs[0])
             value = (
                 sum(int(atom is var) for atom in line.inputs[1:2]),
                 sum(int(atom is var) for atom in line.inputs[2:]),
             )
             return sympy.Piecewise((value[0], chosen), (value[1], True))
-        return self.algebra.partial(line, var)
+        return self.algebra.partial(line, var).formula
+
+    def _is_linear(self, line: Line) -> bool:
+        """Tell whether a line is linear in its one operand, as transforms and filters are."""
+        if line.primitive.elementwise or len(line.inputs) != 1 or not line.inputs[0].size:
+            return False
+        x, y = (value_of(a, self.algebra.environment) for a in (line.inputs[0], line.outputs[0]))
+        rule = line.primitive.partial(0)
+        jacobian = None if rule is None else rule(y, x, **line.params)
+        if jacobian is None:
+            return False
+        other = np.multiply(x, -1 - np.arange(np.size(x)).reshape(np.shape(x)) % 7 / 8, dtype=x.dtype)
+        try:
+            return bool(np.allclose(line.primitive(other, **line.params), jacobian.push(other), equal_nan=False))
+        except (ArithmeticError, ValueError):  # a factorization of what is no such matrix
+            return False
 
     # ---- Reverse ----
 
@@ -404,26 +443,38 @@ class _Writer:
         """Tell whether nothing but a decision depends on a variable."""
         return not self.users[var] and var not in self.results and var not in self.program.inputs
 
-    def _adjoint(self, var: Var) -> Row:
+    def _adjoint(self, var: Var) -> Row | None:
         left = self._adjoint_of(var)
         terms = []
         if var in self.results:
             terms += ["1"] if self.scalar_result else [self._bar(name) for name in self.results[var]]
         for line in self.users[var]:
+            if self.zero.issuperset(line.outputs):
+                continue
             if line.held is not None:
                 terms += [
                     term for k, atom in enumerate(line.inputs) if atom is var for term in self.bodies.pulled(line, k)
                 ]
                 continue
+            pulled = []
             for k, atom in enumerate(line.inputs):
                 # the partial of an elementwise line with a repeated operand is the sum over its places already
                 if atom is var and not (line.primitive.elementwise and atom in line.inputs[:k]):
-                    terms += self._pulled(line, k)
+                    pulled += self._pulled(line, k)
+            if var.dtype.kind != "c" and line.outputs[0].dtype.kind == "c":
+                pulled = [self.notation.call("re", [term]) for term in pulled]
+            terms += pulled
+        if not terms:  # its square is read, not itself
+            self.zero.add(var)
+            if var not in self.program.inputs:
+                return None
         return self._row(left, _sum(terms), var)
 
     def _adjoint_of(self, var: Var) -> str:
         return (
-            self.notation.derivative_of(self.y, self.names[var]) if self.scalar_result else self._bar(self.names[var])
+            self.notation.ratio(self.notation.name(self.y), self._atom(var))
+            if self.scalar_result
+            else self._bar(self.names[var])
         )
 
     def _bar(self, name: str) -> str:
@@ -435,7 +486,7 @@ class _Writer:
         g = self._adjoint_of(out)
         T = self.notation.transposed
         if line.primitive.elementwise:
-            return [self._summed(term, atom.shape, out.shape) for term in self._scaled(line, position, g)]
+            return [self._summed(term, atom.shape, out.shape) for term in self._scaled(line, position, g, reverse=True)]
         if line.primitive is s.matmul:
             other = self._atom(line.inputs[1 - position])
             ndims = len(line.inputs[0].shape), len(line.inputs[1].shape)
@@ -473,11 +524,11 @@ class _Writer:
     def _by_structure(self, jacobian: LocalJacobian, g: str, line: Line) -> str | None:
         """Write what the transpose of a structure does to an adjoint; None if the structure says nothing."""
         if isinstance(jacobian, Reshape):
-            return self.notation.call("reshape", [g], [])
+            return self.notation.call("reshape", [g])
         if isinstance(jacobian, Permute):
-            return self.notation.transposed(g) if len(jacobian.axes) == 2 else self.notation.call("transpose", [g], [])
+            return self.notation.transposed(g) if len(jacobian.axes) == 2 else self.notation.call("transpose", [g])
         if isinstance(jacobian, Sum):
-            return self.notation.call("broadcast", [g], [])
+            return self.notation.call("broadcast", [g])
         if isinstance(jacobian, Select):
             operands = [self._atom(a) for a in line.inputs[1:]]
             index = (
@@ -492,7 +543,7 @@ class _Writer:
             return self._summed(g, jacobian.in_shape, jacobian.out_shape)
         if isinstance(jacobian, Composed) and line.primitive in (s.max_, s.min_):
             chosen = f"[{self._atom(line.inputs[0])} = {self._atom(line.outputs[0])}]"
-            return f"{self.notation.call('broadcast', [g], [])} {self.notation.hadamard} {chosen}"
+            return f"{self.notation.call('broadcast', [g])} {self.notation.hadamard} {chosen}"
         return None
 
     def _summed(self, term: str, in_shape: tuple[int, ...], out_shape: tuple[int, ...]) -> str:
@@ -505,20 +556,24 @@ class _Writer:
         if in_shape and not extra:
             extras.append("keepdims=True")
         summed = self.notation.call("sum", [term], extras)
-        return self.notation.call("reshape", [summed], []) if extra and 1 in in_shape else summed
+        return self.notation.call("reshape", [summed]) if extra and 1 in in_shape else summed
 
     # ---- Names ----
 
     def _atom(self, atom: Atom) -> str:
         if isinstance(atom, Var):
             return self.notation.name(self.names[atom])
-        return self._expression(self.algebra._atom(atom, {}))[0] if isinstance(atom, Constant) else str(atom)
+        return self._expression(self.algebra.atom(atom))[0] if isinstance(atom, Constant) else str(atom)
 
     def _d(self, name: str) -> str:
         return f"d{name}"
 
     def _expression(self, expression: Expr) -> Written:
         return self.notation.written(expression.xreplace(self.rename))
+
+
+def _has_no_repr(value: Any) -> bool:
+    return " object at 0x" in repr(value)  # it says where the object lies in memory
 
 
 def _sum(terms: Sequence[str]) -> str:
@@ -528,138 +583,8 @@ def _sum(terms: Sequence[str]) -> str:
     return text or "0"
 
 
-def _shape(shape: tuple[int, ...], latex: bool) -> str:
-    if not shape:
-        return ""
-    return f"({(TIMES if latex else ' x ').join(map(str, shape))})"
-
-
 def _written(index: Any, ndim: int) -> str:
     items = index if isinstance(index, tuple) else (index,)
     if items and items[0] is Ellipsis and len(items) == ndim + 1:
         items = items[1:]
     return write_index(items)
-
-
-# ---- Notation of arrays ----
-
-
-class _Arrays(Notation):
-    """What formulas of arrays need beyond those of scalars: products element by element, transposes, indices, calls."""
-
-    hadamard: str
-    dots: str
-    ellipsis: str
-    sum_over: str
-
-    def __init__(self, scalars: set[str]) -> None:
-        self.scalars = {self._name(name) for name in scalars}
-
-    def name(self, name: str) -> str:
-        return self._name(name)
-
-    def number(self, value: Any) -> str:
-        """Write a number that was computed."""
-        return self._number(value)[0]
-
-    def written(self, expression: Expr) -> Written:
-        return self._ordered(expression, None)
-
-    def as_factor(self, written: Written) -> str:
-        return self._as_factor(written)
-
-    def derivative_of(self, of: str, by: str) -> str:
-        return self._derivative("∂", self._name(of), self._name(by))
-
-    def grouped(self, text: str) -> str:
-        return self._parentheses(text)
-
-    def ratio(self, of: str, by: str) -> str:
-        return self._derivative("∂", of, by)
-
-    def _beside(self, factors: Sequence[str]) -> str:
-        text = factors[0]
-        for before, factor in itertools.pairwise(factors):
-            scalar = before in self.scalars or before.replace(".", "").isdigit()
-            text += (" " if scalar else f" {self.hadamard} ") + factor
-        return text
-
-    def _power(self, base: Expr, exponent: Expr, symbols: Mapping[str, Written]) -> Written:
-        if exponent == 2 and base.is_Symbol and symbols[base.name][0] not in self.scalars:
-            text = symbols[base.name][0]
-            return f"{text} {self.hadamard} {text}", PRODUCT
-        return super()._power(base, exponent, symbols)
-
-    def operation(self, operator: str, a: str, b: str) -> str:
-        """Write a sum, difference or product of two names as it stands in the code."""
-        return self._beside([a, b]) if operator == "*" else f"{a} {operator} {b}"
-
-    def over(self, size: Expr, operand: str) -> str:
-        """Write a fraction of an operand."""
-        raise NotImplementedError
-
-    def call(self, name: str, operands: Sequence[str], extras: Sequence[str]) -> str:
-        raise NotImplementedError
-
-    def transposed(self, text: str) -> str:
-        raise NotImplementedError
-
-    def indexed(self, text: str, index: str) -> str:
-        raise NotImplementedError
-
-    def bar(self, name: str) -> str:
-        raise NotImplementedError
-
-    def inside(self, name: str) -> str:
-        """Write whose body it is that a name belongs to."""
-        raise NotImplementedError
-
-
-class ArrayText(_Arrays, Text):
-    """``∂y/∂W = X^T ∂y/∂u_1``."""
-
-    hadamard, dots, ellipsis, sum_over = "⊙", "...", "...", "Σ_s"
-
-    def over(self, size: Expr, operand: str) -> str:
-        above = "" if size.p == 1 else f"{size.p} "
-        return f"{above}{operand}/{size.q}" if "/" not in operand else f"{self._number(size)[0]} {operand}"
-
-    def call(self, name: str, operands: Sequence[str], extras: Sequence[str]) -> str:
-        return f"{name}({', '.join([*operands, *extras])})"
-
-    def transposed(self, text: str) -> str:
-        return f"({text})^T" if "/" in text and not text.startswith("(") else f"{text}^T"
-
-    def indexed(self, text: str, index: str) -> str:
-        return f"({text})[{index}]" if "/" in text else f"{text}[{index}]"
-
-    def bar(self, name: str) -> str:
-        return f"{name}_bar"
-
-    def inside(self, name: str) -> str:
-        return f" in {name}"
-
-
-class ArrayLatex(_Arrays, Latex):
-    r"""``\frac{\partial y}{\partial W} = X^\top \frac{\partial y}{\partial u_1}``."""
-
-    hadamard, dots, ellipsis, sum_over = r"\odot", r"\vdots", r"\ldots", r"\sum_s"
-
-    def over(self, size: Expr, operand: str) -> str:
-        return f"{self._number(size)[0]} {operand}"
-
-    def call(self, name: str, operands: Sequence[str], extras: Sequence[str]) -> str:
-        return self._call(name, "", [*operands, *[rf"\text{{{extra}}}".replace("_", r"\_") for extra in extras]])
-
-    def transposed(self, text: str) -> str:
-        return rf"{text}^\top" if not text.startswith(r"\frac") else rf"\left({text}\right)^\top"
-
-    def indexed(self, text: str, index: str) -> str:
-        return rf"{text}[\text{{{index}}}]"
-
-    def bar(self, name: str) -> str:
-        stem = name.removesuffix("'")
-        return rf"\bar{{{self._name(stem)}}}" + name[len(stem) :]
-
-    def inside(self, name: str) -> str:
-        return rf" \text{{ in }} {name}"

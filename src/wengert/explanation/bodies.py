@@ -25,7 +25,7 @@ from wengert.control.loop import Loop
 from wengert.errors import ArgumentError
 from wengert.explanation.document import Block, Equations, Heading, Row, Sentence, conjunction, decision, note_of
 from wengert.explanation.formulas import Algebra
-from wengert.linearization import Linearization, by_position, edges
+from wengert.linearization import Linearization, by_position
 from wengert.program import Held, Line, Packing, Program, Var, as_value, reached_by, value_of
 from wengert.program.structure import all_same
 
@@ -361,7 +361,8 @@ class Bodies:
             (body.program.results[n].name, body.names[body.program.inputs[n]], v) for n, v in bars if n < loop.carried
         ]
         if carried:
-            begin = [f"`{self._at(w._bar(r), last)} = {w._adjoint_of(v)}`" for r, _, v in carried]
+            bar = {v: "0" if v in w.zero or w._idle(v) else w._adjoint_of(v) for _, _, v in carried}
+            begin = [f"`{self._at(w._bar(r), last)} = {bar[v]}`" for r, _, v in carried]
             then = [f"`{self._at(w._bar(r), 's')} = {self._at(w._bar(c), 's + 1')}`" for r, c, _ in carried]
             text += f", from {conjunction(begin)} on, then {conjunction(then)}"
         collected = [(body.program.results[n].name, v) for n, v in bars if n >= loop.carried]
@@ -448,25 +449,14 @@ class Bodies:
     def _partials(self, body: Any) -> list[Row]:
         """Write the local partials of the scalar lines of a step, with their values."""
         rows = []
-        env = body.algebra.environment
         for line in body.program.lines:
-            if line.held is not None or line.outputs[0].shape or line.outputs[0].dtype.kind != "f":
+            if line.held is not None or line.outputs[0].shape or not line.primitive.elementwise:
                 continue
-            if not line.primitive.elementwise:
-                continue
-            position = {a: n for n, a in enumerate(dict.fromkeys(a for a in line.inputs if isinstance(a, Var)))}
-            parents = tuple(position[a] if isinstance(a, Var) else -1 for a in line.inputs)
-            kept = (env[line.outputs[0]], *[value_of(a, env) for a in line.inputs])
-            slopes: dict[int, float] = {}
-            for parent, _, jacobian in edges((line.primitive, parents, kept, line.params, line.place, 0)):
-                if jacobian.in_shape == ():
-                    slopes[parent] = slopes.get(parent, 0.0) + float(jacobian.push(np.float64(1.0)))
-            for var, n in position.items():
-                if n in slopes and body.moves(var):
-                    formula = body._expression(body.algebra.partial(line, var))[0]
-                    value = self._shown(slopes[n])
-                    left = body.notation.ratio(body._atom(line.outputs[0]), body._atom(var))
-                    rows.append(Row(left, (formula,) if formula == value else (formula, value)))
+            for var in dict.fromkeys(a for a in line.inputs if body.moves(a)):
+                partial = body.algebra.partial(line, var)
+                formula, value = body._expression(partial.formula)[0], self._shown(partial.value)
+                left = body.notation.ratio(body._atom(line.outputs[0]), body._atom(var))
+                rows.append(Row(left, (formula,) if formula == value else (formula, value)))
         return rows
 
     def _adjoints_at(
@@ -495,11 +485,11 @@ class Bodies:
         """Write a number, a small array, or the shape of a large one."""
         value = np.asarray(value)
         if value.dtype.kind == "b" and value.ndim == 0:
-            return self.of._text(str(bool(value)))  # type: ignore[no-any-return]
+            return self.of.notation.words(str(bool(value)))  # type: ignore[no-any-return]
         if value.ndim == 0:
-            return self.of.notation.number(value)  # type: ignore[no-any-return]
+            return self.of.notation.number(value)[0]  # type: ignore[no-any-return]
         if value.size <= MOST_SHOWN and value.ndim == 1:
-            return f"[{', '.join(map(self.of.notation.number, value))}]"
+            return f"[{', '.join(self.of.notation.number(x)[0] for x in value)}]"
         return self.of.shape(value.shape)  # type: ignore[no-any-return]
 
 

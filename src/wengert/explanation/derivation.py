@@ -19,6 +19,7 @@ from wengert.explanation.formulas import (
     Algebra,
     add,
     as_expression,
+    as_number,
     in_order,
     multiply,
     number,
@@ -40,7 +41,6 @@ from wengert.explanation.steps import (
     Step,
     Term,
 )
-from wengert.linearization import edges
 from wengert.planning import Plan
 from wengert.program import Constant, Line, Program, Var, value_of
 from wengert.tracing import IGNORING, under
@@ -90,7 +90,6 @@ class _Deriver:
         )
         self.chain = self.chain and bool(program.lines)
         self.in_x = self._in_x()
-        self.slopes = self._slopes()
 
     # ---- The function itself ----
 
@@ -113,20 +112,6 @@ class _Deriver:
         replaced = expression.xreplace({sym: written[sym] for sym in needed})
         return replaced if size_of(replaced) <= LONGEST else None
 
-    def _slopes(self) -> dict[tuple[Line, Var], float]:
-        """Compute the local partials as numbers, by the rules themselves."""
-        algebra = self.algebra
-        slopes: dict[tuple[Line, Var], float] = {}
-        position = {var: k for k, var in enumerate(self.u)}
-        variables = list(self.u)
-        for line in self.lines:
-            parents = tuple(position[a] if isinstance(a, Var) else -1 for a in line.inputs)
-            kept = (algebra.environment[line.outputs[0]], *[value_of(a, algebra.environment) for a in line.inputs])
-            for parent, _, jacobian in edges((line.primitive, parents, kept, line.params, line.place, 0)):
-                key = (line, variables[parent])
-                slopes[key] = slopes.get(key, 0.0) + float(jacobian.push(np.float64(1.0)))
-        return slopes
-
     def decomposition(self) -> Decomposition:
         algebra = self.algebra
         definitions = [
@@ -143,7 +128,7 @@ class _Deriver:
                     _plain(algebra.environment[var]),
                     line.location,
                     in_order(line),
-                    tuple(self.u[a] if isinstance(a, Var) else number(a.value) for a in line.inputs),
+                    tuple(as_number(algebra.atom(a)) for a in line.inputs),
                 )
             )
         constants = tuple((y, number(atom.value)) for y, atom in self.ys if isinstance(atom, Constant))
@@ -170,7 +155,7 @@ class _Deriver:
             )
         entries = [
             Entry(self._derivative(y, x), sums.shown(atom), sums.values[atom])
-            if isinstance(atom, Var)
+            if atom in sums.values
             else Entry(self._derivative(y, x), (), 0.0)
             for y, atom in self.ys
         ]
@@ -216,7 +201,7 @@ class _Deriver:
             jacobian=jacobian,
             plan=plan,
             conditions=self._conditions(),
-            notes=self._notes(),
+            notes=algebra.notes(),
             chain=self.chain,
             independents=tuple(x for x, _ in self.xs),
             dependents=tuple(y for y, _ in self.ys),
@@ -235,13 +220,6 @@ class _Deriver:
             )
             for guard in self.program.guards
         )
-
-    def _notes(self) -> tuple[str, ...]:
-        chosen = self.algebra.chosen
-        if not chosen:
-            return ()
-        names = ", ".join(f"`{self.u[line.outputs[0]]}` ({line.primitive.name})" for line in chosen)
-        return (f"The partials of {names} are those of the choice made at this point.",)
 
 
 class _Accumulation:
@@ -279,10 +257,10 @@ class _Accumulation:
         x_parts: list[Formula] | None = [start]
         value = float(seed or 0)
         for (line, operand, from_var), term in zip(parts, terms, strict=True):
-            partial = algebra.partial(line, operand)
+            partial, slope, *_ = algebra.partial(line, operand)
             if partial == 0 or not self.in_u[from_var]:
                 continue  # before the product, in which an infinite partial would make NaN of a zero
-            value += self.of.slopes.get((line, operand), 0.0) * self.values[from_var]
+            value += float(slope) * self.values[from_var]
             pair = (product(partial), self.in_u[from_var])
             u_parts.append(multiply(*(pair if local_first else pair[::-1])))
             if pair[1][0].factors:

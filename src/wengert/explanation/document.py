@@ -6,12 +6,13 @@ blocks that are made here.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from wengert.explanation.notation import Notation, short
-from wengert.explanation.steps import Decomposition, Definition, Derivation, Entry, Pass, Step
+from wengert.explanation.steps import Decomposition, Definition, Derivation, Entry, Note, Pass, Step
 from wengert.planning import Plan
 from wengert.program import Line
 
@@ -70,7 +71,7 @@ def compose(d: Derivation, notation: Notation) -> list[Block]:
         where = [decision(notation.expression(condition), kind, value) for condition, kind, value in d.conditions]
         blocks.append(Sentence(f"This holds on the branch where {conjunction(where)}."))
     blocks += [Heading(2, "Decomposition"), decomposition(d.decomposition, notation)]
-    blocks += [Sentence(note) for note in d.notes]
+    blocks += remarks(d.notes, notation)
     for passes, title in (
         (d.forward, "Forward accumulation mode (inside-out)"),
         (d.reverse, "Reverse accumulation mode (outside-in)"),
@@ -92,6 +93,22 @@ def decision(written: str, kind: str, value: bool | int) -> str:
     if isinstance(value, bool):
         return f"`{written}` is {'not 0' if value else '0'}"
     return f"`{written}` is {value}" if kind in "iu" else f"the whole part of `{written}` is {value}"
+
+
+def remarks(notes: Sequence[Note], notation: Notation) -> list[Sentence]:
+    """Say on which side of the choices the formulas hold, and which conventions were taken at kinks."""
+    choices = [note for note in notes if not note.convention]
+    conditions = dict.fromkeys(notation.expression(c) for note in choices if (c := note.condition) is not None)
+    said = []
+    if choices:
+        names = conjunction([f"`{notation.expression(note.variable)}` ({note.primitive})" for note in choices])
+        where = f", where {conjunction([f'`{condition}`' for condition in conditions])}" if conditions else ""
+        said.append(Sentence(f"The partials of {names} are those of the choice made at this point{where}."))
+    for note in notes:
+        if note.convention:
+            name = f"`{notation.expression(note.variable)}` ({note.primitive})"
+            said.append(Sentence(f"{name} has no derivative at this point. The convention: {note.convention}."))
+    return said
 
 
 def space(n: int) -> str:
@@ -163,35 +180,35 @@ def _passes(d: Derivation, passes: Sequence[Pass], notation: Notation) -> list[B
             what = "with respect to" if p.mode == "forward" else "of"
             blocks.append(Heading(3, f"Pass {p.number}: the derivatives {what} `{seed}`"))
         blocks.append(steps(p, d, notation))
-        given = [sentence_of(entry(e, d, notation), notation.about) for e in p.entries]
-        if d.chain or len(given) > 6:
+        given = [sentence_of(entry(e, d, notation), notation) for e in p.entries]
+        if d.chain or not 0 < len(given) <= 6:
             continue
         blocks.append(Sentence(f"This pass gives {conjunction([f'`{g}`' for g in given])}."))
     return blocks
 
 
-def sentence_of(row: Row, about: str) -> str:
+def sentence_of(row: Row, notation: Notation) -> str:
     """Write a row as part of a sentence."""
-    return " = ".join((row.left, *row.equals)) if row.equals else f"{row.left} {value_of(row, about)}"
+    return " = ".join((row.left, *row.equals)) if row.equals else f"{row.left} {value_of(row, notation)}"
 
 
-def value_of(row: Row, about: str) -> str:
-    """Write the value of a row, unless its last formula says it already; `about` is the sign for a rounded one."""
+def value_of(row: Row, notation: Notation) -> str:
+    """Write the value of a row, unless its last formula says it already; rounded, it is about equal."""
     if row.value is None:
         return ""
     if isinstance(row.value, bool):
         return f"= {row.value}"
-    text = short(row.value)
+    text, _ = notation.number(row.value)
     if row.equals and row.equals[-1] == text:
         return ""
-    return f"= {text}" if float(text) == float(row.value) else f"{about} {text}"
+    return f"{'=' if float(short(row.value)) == float(row.value) else notation.about} {text}"
 
 
 def recurrences(d: Derivation, notation: Notation) -> list[Block]:
     """State, for a chain, what both modes reach and the recurrence that each computes."""
     (x,), (y,) = (tuple(map(notation.expression, names)) for names in (d.independents, d.dependents))
     letter, last = notation.expression(d.decomposition.definitions[-1].variable).split("_", 1)
-    ratio = notation.ratio
+    ratio = functools.partial(notation.ratio, d="d")
     ((found,),) = d.jacobian
     reached = [ratio(y, x)]
     reached += [ratio(f"{letter}_{last}", x)] if d.forward else []

@@ -9,7 +9,7 @@ formula is that of the choice made at the point.
 >>> algebra = Algebra(program, (0.5,))
 >>> [algebra.definitions[v] for v in (program.lines[0].outputs[0], program.lines[1].outputs[0])]
 [1 - u_0, log(u_1)]
->>> algebra.partial(program.lines[1], program.lines[1].inputs[0])
+>>> algebra.partial(program.lines[1], program.lines[1].inputs[0]).formula
 1/u_1
 """
 
@@ -18,12 +18,12 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from wengert.explanation.steps import Derivative, Expr, Formula, Product
-from wengert.jacobians import LocalJacobian
+from wengert.explanation.steps import Derivative, Expr, Formula, Note, Product
+from wengert.jacobians import LocalJacobian, RealLinear
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import structural as s
 from wengert.program import (
@@ -38,7 +38,7 @@ from wengert.program import (
     interpret,
     value_of,
 )
-from wengert.tracing import run
+from wengert.tracing import record
 
 LONGEST = 150
 """A formula with more nodes than this is not built: nobody would read it."""
@@ -53,30 +53,72 @@ def known_formulas() -> dict[Primitive, Any]:
     import sympy
 
     def piecewise(c: Expr, a: Expr, b: Expr) -> Expr:
-        return sympy.Piecewise((a, c), (b, True))
+        return sympy.ITE(c, a, b) if is_truth(a) and is_truth(b) else sympy.Piecewise((a, c), (b, True))
+
+    def extreme(name: str) -> Any:
+        # SymPy's own Max and Min try to prove which number is the largest, for seconds
+        return lambda *args: sympy.Function(name, real=True)(*sorted(args, key=sympy.default_sort_key))
 
     return {
+        **dict.fromkeys((e.maximum, e.fmax), extreme("max")),
+        **dict.fromkeys((e.minimum, e.fmin), extreme("min")),
         e.greater: sympy.Gt,
         e.greater_equal: sympy.Ge,
         e.less: sympy.Lt,
         e.less_equal: sympy.Le,
         e.equal: sympy.Eq,
         e.not_equal: sympy.Ne,
-        e.logical_and: sympy.And,
-        e.logical_or: sympy.Or,
-        e.logical_not: sympy.Not,
-        e.bitwise_and: sympy.And,
-        e.bitwise_or: sympy.Or,
-        e.invert: sympy.Not,
+        **dict.fromkeys((e.logical_and, e.bitwise_and), sympy.And),
+        **dict.fromkeys((e.logical_or, e.bitwise_or), sympy.Or),
+        **dict.fromkeys((e.logical_xor, e.bitwise_xor), sympy.Xor),
+        **dict.fromkeys((e.logical_not, e.invert), sympy.Not),
         e.floor_divide: lambda a, b: sympy.floor(a / b),
         e.remainder: lambda a, b: a - b * sympy.floor(a / b),
         s.where: piecewise,
-        s.astype: lambda x: x,
     }
 
 
+_BITWISE = frozenset({e.bitwise_and, e.bitwise_or, e.bitwise_xor, e.invert})
+_LOGICAL = frozenset({e.logical_and, e.logical_or, e.logical_xor, e.logical_not, *_BITWISE})
+"""Primitives that take truth values, the bitwise ones if their operands are."""
+
+
+class LocalPartial(NamedTuple):
+    """The local partial of a line with respect to a variable, summed over the places where that stands.
+
+    `chosen` tells whether the rule chose by comparing values, so that the formula holds on one side.  `of_conjugate` is
+    the factor of the conjugate tangent where a function of complex numbers is not holomorphic.
+    """
+
+    formula: Expr
+    value: Any
+    chosen: bool = False
+    of_conjugate: Expr | None = None
+
+    def __add__(self, other: LocalPartial) -> LocalPartial:  # type: ignore[override]
+        conjugates = [b for b in (self.of_conjugate, other.of_conjugate) if b is not None]
+        chosen, of_conjugate = self.chosen or other.chosen, sum(conjugates) if conjugates else None
+        return LocalPartial(self.formula + other.formula, self.value + other.value, chosen, of_conjugate)
+
+
+def _slopes(line: Line, k: int, point: Mapping[Var, Any]) -> tuple[Any, ...]:
+    """Run the rule of a line for its k-th operand: its factor, of a complex operand that of the conjugate as well."""
+    rule = line.primitive.partial(k)
+    operands = [value_of(a, point) for a in line.inputs]
+    slope = None if rule is None else rule(point[line.outputs[0]], *operands, **line.params)
+    of_conjugate = (0,) if line.inputs[k].dtype.kind == "c" else ()  # type: ignore[union-attr]
+    if slope is None:
+        return 0, *of_conjugate
+    if isinstance(slope, RealLinear):
+        return slope.a, slope.b
+    return slope.push(np.float64(1.0)) if isinstance(slope, LocalJacobian) else slope, *of_conjugate
+
+
 class Algebra:
-    """The symbols, definitions and local partials of a scalar Program at a point.
+    """The symbols, definitions and local partials of a Program at a point.
+
+    The Program is evaluated once; the rules of its elementwise lines run once, together, on one tape, and what they
+    recorded is converted as any Program is.
 
     Attributes
     ----------
@@ -94,8 +136,6 @@ class Algebra:
         The symbols that stand for derivatives too long to be written out each time.
     names
         How the symbols that stand for partials of such functions are written.
-    chosen
-        The lines whose partials are those of a choice by value.
     """
 
     def __init__(
@@ -105,27 +145,28 @@ class Algebra:
         self.constants = dict(constants or {})
         self.arrays: dict[str, Any] = {}
         self.environment = evaluate_all(program, *args)
-        self.functions: dict[str, Any] = {}
+        self.functions: dict[str, Any] = dict(EXTREMES)
         self.names: dict[Expr, Derivative] = {}
-        self.chosen: list[Line] = []
         self.referred: set[Expr] = set()
+        self._unnamed: dict[Expr, Any] = {}
         if letter == "u" and any(argument.name == "u" for argument in program.arguments):
             letter = "v"
         self.letter = letter
         self.symbols: dict[Var, Expr] = {
-            var: symbol(letter + str(var).removeprefix("u"), _is_bool(var)) for var in self.environment
+            var: symbol(letter + str(var).removeprefix("u"), var.dtype.kind) for var in self.environment
         }
         self.values: dict[Expr, Any] = {sym: self.environment[var] for var, sym in self.symbols.items()}
+        self.values[number(np.nan)] = np.nan
         self.definitions: dict[Var, Expr] = {
-            line.outputs[0]: self._apply(line, [self._atom(a, self.symbols) for a in line.inputs])
+            line.outputs[0]: self._apply(line, [self.atom(a) for a in line.inputs])
             for line in program.lines
             if line.held is None
         }
-        self._partials: dict[tuple[Line, Var], Expr] = {}
 
-    def _atom(self, atom: Atom, symbols: Mapping[Var, Expr]) -> Expr:
+    def atom(self, atom: Atom) -> Expr:
+        """Return the symbol of a variable, a constant number, or the name of a constant array."""
         if isinstance(atom, Var):
-            return symbols[atom]
+            return self.symbols[atom]
         return number(atom.value) if np.size(atom.value) == 1 else self._array(atom.value)
 
     def _array(self, value: Any) -> Expr:
@@ -139,98 +180,148 @@ class Algebra:
         same += [name for name, array in known if array.dtype == value.dtype and np.array_equal(array, value)]
         name = same[0] if same else f"c_{unnamed + 1}"
         self.arrays[name] = value
-        return symbol(name)
+        return symbol(name, value.dtype.kind)
 
     def _apply(self, line: Line, operands: Sequence[Expr]) -> Expr:
+        """Return the formula of a line; truth values that are counted with become numbers, and the other way round."""
         import sympy
 
-        if not line.primitive.elementwise and line.primitive is not s.astype:
-            return sympy.Function(line.primitive.name)(*operands)
-        formula = line.primitive.formula or known_formulas().get(line.primitive)
+        primitive, kind = line.primitive, line.outputs[0].dtype.kind
+        if not primitive.elementwise and primitive is not s.astype:
+            return sympy.Function(primitive.name)(*operands)
+        logical = primitive in _LOGICAL and (kind == "b" or primitive not in _BITWISE)
+        if primitive is s.where:
+            condition, *sides = operands
+            operands = [truth(condition), *[truth(x) if kind == "b" else as_number(x) for x in sides]]
+        elif logical or (primitive is s.astype and kind == "b"):
+            operands = [truth(x) for x in operands]
+        else:
+            operands = [as_number(x) for x in operands]
+        (source, *_) = line.inputs
+        if primitive is s.astype and (kind in "fcb" or (isinstance(source, Var) and source.dtype.kind in "iub")):
+            return operands[0]
+        formula = known_formulas().get(primitive) or primitive.formula
+        if primitive in _BITWISE and not logical:
+            formula = None
         if isinstance(formula, str):
             formula = getattr(sympy, formula)
-        if formula is None:
-            self.functions[line.primitive.name] = line.primitive
-            return sympy.Function(line.primitive.name)(*operands)
-        return formula(*operands)
+        if formula is not None:
+            return formula(*operands)
+        self.functions[primitive.name] = functools.partial(primitive, **line.params)
+        called = sympy.Function(primitive.name)(*operands)
+        return truth(called) if kind == "b" else called
 
     def is_opaque(self, primitive: Primitive) -> bool:
         """Tell whether a primitive is known by its name alone: one of the user's own, without a formula."""
         return primitive.formula is None and primitive not in OWN
 
-    def partial(self, line: Line, var: Var) -> Expr:
-        """Return the local partial of a line with respect to a variable (its sum over repeated operands)."""
-        key = (line, var)
-        if key not in self._partials:
-            import sympy
+    # ---- Local partials ----
 
-            parts = [self._partial(line, k) for k, atom in enumerate(line.inputs) if atom is var]
-            self._partials[key] = sympy.Add(*parts)
-        return self._partials[key]
+    def partial(self, line: Line, var: Var) -> LocalPartial:
+        """Return the local partial of an elementwise line with respect to a variable; zero where no rule says more."""
+        partial = self._partials.get((line, var), LocalPartial(number(0), 0))
+        named = {sym: self._array(array) for sym, array in self._unnamed.items() if partial.formula.has(sym)}
+        return partial._replace(formula=partial.formula.xreplace(named)) if named else partial
 
-    def _partial(self, line: Line, position: int) -> Expr:
+    @functools.cached_property
+    def _partials(self) -> dict[tuple[Line, Var], LocalPartial]:
+        places: list[tuple[Line, int, Var]] = [
+            (line, k, atom)
+            for line in self.program.lines
+            if (line.primitive.elementwise or line.primitive is s.astype) and line.outputs[0].dtype.kind in "fc"
+            for k, atom in enumerate(line.inputs)
+            if isinstance(atom, Var) and atom.dtype.kind in "fc"
+        ]
+        with record("partials") as trace:
+            point = {var: trace.argument(str(var), value) for var, value in self.environment.items()}
+            for line, k, _ in places:
+                for slope in _slopes(line, k, point):
+                    trace.result("", slope)
+        program = trace.program()
+        entered = [(self.environment[var], symbol, False) for var, symbol in self.symbols.items()]
+        environment = interpret(program, entered, self._convert, None, lambda value: (value, None, False))
+        results = iter([environment[a] if isinstance(a, Var) else (a.value, None, False) for a in program.outputs])
+        partials: dict[tuple[Line, Var], LocalPartial] = {}
+        for line, k, var in places:
+            value, formula, chosen = next(results)
+            of_conjugate = self._formula(next(results)) if var.dtype.kind == "c" else None
+            if self.is_opaque(line.primitive) and formula is not None:
+                formula = self._opaque(line, k, value)
+            formula = as_number(self._formula((value, formula, chosen)))
+            of_conjugate = None if of_conjugate == 0 else of_conjugate
+            partial = LocalPartial(formula, value, chosen or line.primitive is s.where, of_conjugate)
+            partials[line, var] = partials[line, var] + partial if (line, var) in partials else partial
+        return partials
+
+    def _convert(self, line: Line, operands: list[tuple[Any, Expr | None, bool]]) -> tuple[Any, Expr, bool]:
+        """Convert a line of the rules' Program; where it chooses by a comparison, take the side chosen at the point."""
+        values = [value for value, _, _ in operands]
+        chosen = any(chosen for _, _, chosen in operands)
+        if line.primitive is s.where and np.size(values[0]) == 1:
+            return evaluate_line(line, values), self._formula(operands[1 if values[0] else 2]), True
+        return evaluate_line(line, values), self._apply(line, [self._formula(operand) for operand in operands]), chosen
+
+    def _formula(self, operand: tuple[Any, Expr | None, bool]) -> Expr:
+        """Return the formula of a value; an array in a rule is named when that partial is asked for."""
+        value, formula, _ = operand
+        if formula is not None:
+            return formula
+        if np.size(value) == 1:
+            return number(value)
+        unnamed = symbol(f"array {len(self._unnamed)}", value.dtype.kind)
+        self._unnamed[unnamed] = value
+        return unnamed
+
+    def notes(self) -> tuple[Note, ...]:
+        """Return the lines whose formulas hold on one side of a choice, and those at a kink, where conventions hold."""
+        chosen = {line for (line, _), partial in self._partials.items() if partial.chosen}
+        notes = []
+        for line in self.program.lines:
+            variable, name = self.symbols[line.outputs[0]], line.primitive.name
+            if line.primitive.kink and line.primitive.elementwise and self._jumps(line):
+                notes.append(Note(variable, name, convention=line.primitive.kink.partition(";")[0]))
+            elif line in chosen and line.primitive not in _EDGES:
+                notes.append(Note(variable, name, self._condition(line)))
+        return tuple(notes)
+
+    def _condition(self, line: Line) -> Expr | None:
+        """Return what holds on the side that a line chose at the point, None if that is not known."""
         import sympy
 
-        rule = line.primitive.partial(position)
-        if rule is None:
-            return sympy.Integer(0)
-        operands = [value_of(a, self.environment) for a in line.inputs]
-        kept = [self.environment[line.outputs[0]], *operands]
-        traced = [
-            k for k, atom in enumerate([line.outputs[0], *line.inputs]) if isinstance(atom, Var) and not _is_bool(atom)
-        ]
-
-        def rule_at(*values: Any) -> Any:
-            c = rule(*values, **line.params)
-            return c.push(np.float64(1.0)) if isinstance(c, LocalJacobian) else c
-
-        program = run(rule_at, kept, {}, traced, keep_all=True).program()
-        if self.is_opaque(line.primitive) and isinstance(program.outputs[0], Var):
-            return self._opaque(line, position)
-        given = [self.symbols[line.outputs[0]], *[self._atom(a, self.symbols) for a in line.inputs]]
-        return self._convert(program, [given[k] for k in traced], [kept[k] for k in traced], line)
-
-    def _convert(self, program: Program, given: Sequence[Expr], values: Sequence[Any], line: Line) -> Expr:
-        """Convert the Program of a rule; where it chooses by a comparison, take the side chosen at the point."""
         if line.primitive is s.where:
-            self._note(line)
+            (condition, *_), holds = line.inputs, value_of(line.inputs[0], self.environment)
+            formula = self.definitions.get(condition, self.atom(condition)) if isinstance(condition, Var) else None
+            return formula if formula is None or holds else sympy.Not(formula)
+        if line.primitive in _EXTREMES:
+            a, b = (as_number(self.atom(operand)) for operand in line.inputs)
+            x, y = (value_of(operand, self.environment) for operand in line.inputs)
+            return sympy.Gt(a, b) if x > y else sympy.Lt(a, b) if x < y else None
+        return None
 
-        def apply(inner: Line, operands: list[tuple[Any, Expr | None]]) -> tuple[Any, Expr]:
-            numbers = [number for number, _ in operands]
-            if inner.primitive is s.where and np.size(numbers[0]) == 1:
-                if line.primitive not in _EDGES:
-                    self._note(line)
-                formula = self._formula(operands[1] if numbers[0] else operands[2])
-            else:
-                formula = self._apply(inner, [self._formula(operand) for operand in operands])
-            return evaluate_line(inner, numbers), formula
+    def _jumps(self, line: Line) -> bool:
+        """Tell whether the value or a partial of a line jumps beside the point: it has no derivative there."""
+        operands = [value_of(a, self.environment) for a in line.inputs]
 
-        entered = list(zip(values, given, strict=True))
-        environment = interpret(program, entered, apply, constant=lambda value: (value, None))
-        (output,) = program.outputs
-        return self._formula(environment[output] if isinstance(output, Var) else (output.value, None))
+        def around(operands: Sequence[Any]) -> list[Any]:
+            y = line.primitive(*operands, **line.params)
+            rules = [line.primitive.partial(k) for k in range(len(operands))]
+            slopes = [0.0 if rule is None else rule(y, *operands, **line.params) for rule in rules]
+            return [y, *[0.0 if slope is None or isinstance(slope, LocalJacobian) else slope for slope in slopes]]
 
-    def _formula(self, known: tuple[Any, Expr | None]) -> Expr:
-        """Return the formula of a value; a constant is written where it is read."""
-        value, formula = known
-        return self._atom(Constant(value), {}) if formula is None else formula
+        here = around(operands)
+        for k, operand in enumerate(operands):
+            if np.asarray(operand).dtype.kind == "f":
+                for side in (-np.inf, np.inf):
+                    there = around([*operands[:k], np.nextafter(operand, side), *operands[k + 1 :]])
+                    if not all(np.allclose(a, b, rtol=1e-6, equal_nan=True) for a, b in zip(here, there, strict=True)):
+                        return True
+        return False
 
-    def _note(self, line: Line) -> None:
-        if line not in self.chosen:
-            self.chosen.append(line)
-
-    def _opaque(self, line: Line, position: int) -> Expr:
+    def _opaque(self, line: Line, position: int, value: Any) -> Expr:
         """Name the partial of a function without a formula: ``dh(u_0)/du_0``."""
-        operand = line.inputs[position]
-        others = [a for a in line.inputs if isinstance(a, Var)]
-        name = Derivative(
-            self.definitions[line.outputs[0]], self._atom(operand, self.symbols), total=len(set(others)) == 1
-        )
-        rule = line.primitive.partial(position)
-        assert rule is not None
-        kept = [self.environment[line.outputs[0]], *[value_of(a, self.environment) for a in line.inputs]]
-        value = rule(*kept, **line.params)
-        return self.name(name, value.push(np.float64(1.0)) if isinstance(value, LocalJacobian) else value)
+        others = {a for a in line.inputs if isinstance(a, Var)}
+        of, by = self.definitions[line.outputs[0]], self.atom(line.inputs[position])
+        return self.name(Derivative(of, by, total=len(others) == 1), value)
 
     def name(self, derivative: Derivative, value: Any) -> Expr:
         """Return the symbol that stands for a derivative in formulas that refer to it by name."""
@@ -245,14 +336,22 @@ class Algebra:
         self.referred.add(sym)
         return sym
 
-    def evaluate(self, expression: Expr) -> float:
-        """Compute an expression at the point."""
-        return evaluate(expression, self.values, self.functions)
-
 
 OWN = frozenset(p for p in (*vars(e).values(), *vars(s).values()) if isinstance(p, Primitive))
 """The primitives of the library itself."""
 
+
+def _largest(*values: Any) -> Any:
+    return functools.reduce(np.maximum, values)
+
+
+def _smallest(*values: Any) -> Any:
+    return functools.reduce(np.minimum, values)
+
+
+EXTREMES = {"max": _largest, "min": _smallest}
+"""How to compute the functions of several numbers that formulas call by these names."""
+_EXTREMES = (e.maximum, e.minimum, e.fmax, e.fmin)
 _EDGES = (e.power, e.float_power, e.hypot, e.logaddexp, e.logaddexp2)
 """Primitives whose rules choose by value only at the edge of their domain: no reader needs to be told."""
 
@@ -266,27 +365,54 @@ def in_order(line: Line) -> str:
     if not any(numbers):
         return operator
     second = line.inputs[1]
-    return operator if operator != "*" and (numbers[0] or float(np.reshape(second.value, ())) > 0) else ""  # type: ignore[union-attr]
+    return operator if operator != "*" and (numbers[0] or np.reshape(second.value, ()).real > 0) else ""  # type: ignore[union-attr]
 
 
-def symbol(name: str, is_bool: bool = False) -> Expr:
-    """Make a symbol: of a real number, or of a truth value."""
+def symbol(name: str, kind: str = "f") -> Expr:
+    """Make a symbol: of a real number, a complex one, or a truth value, as the kind of a dtype says."""
     import sympy
 
-    return sympy.Symbol(name) if is_bool else sympy.Symbol(name, real=True)
+    return sympy.Symbol(name, **{"b": {}, "c": {"complex": True}}.get(kind, {"real": True}))
 
 
-def _is_bool(var: Var) -> bool:
-    return var.dtype.kind == "b"
+def is_truth(expression: Expr) -> bool:
+    """Tell whether an expression is a truth value."""
+    from sympy.logic.boolalg import Boolean
+
+    return expression.is_complex is None if expression.is_Symbol else isinstance(expression, Boolean)
+
+
+def truth(expression: Expr) -> Expr:
+    """Return whether a number is not 0; a truth value as it is."""
+    import sympy
+
+    return expression if is_truth(expression) else sympy.Ne(expression, 0)
+
+
+def as_number(expression: Expr) -> Expr:
+    """Return a truth value as a number, ``[u > 0]``; a number as it is."""
+    import sympy
+
+    return sympy.Piecewise((1, expression), (0, True)) if is_truth(expression) else expression
+
+
+@functools.cache
+def _NAN() -> Expr:
+    return symbol("nan")
 
 
 def number(value: Any) -> Expr:
     """Convert a constant: whole numbers stay whole, 1/3 is recognized (a rule computed it), any other is a Float."""
     import sympy
 
-    if isinstance(value, (bool, np.bool_)):
+    value = np.reshape(value, ())[()]
+    if isinstance(value, np.bool_):
         return sympy.true if value else sympy.false
-    as_float = float(np.reshape(value, ()))
+    if isinstance(value, np.complexfloating):
+        return number(value.real) + number(value.imag) * sympy.I
+    as_float = float(value)
+    if math.isnan(as_float):
+        return _NAN()  # SymPy refuses to compare its own
     if math.isfinite(as_float) and as_float.is_integer() and abs(as_float) < 1e15:
         return sympy.Integer(int(as_float))
     if len(repr(as_float)) > 12 and 1e-6 < abs(as_float) < 1 and 1 / as_float == round(1 / as_float):
@@ -386,21 +512,25 @@ def size_of(expression: Expr) -> int:
 def simplified(expression: Expr) -> Expr:
     """Simplify an expression where that makes it shorter, and keep its signs: ``-x/(1 - z)``, not ``x/(z - 1)``."""
     import sympy
+    from sympy.core.function import AppliedUndef
+    from sympy.functions.elementary.hyperbolic import HyperbolicFunction
+    from sympy.functions.elementary.trigonometric import TrigonometricFunction
 
     before = expression.count_ops()
-    if before < 3 or size_of(expression) > 70 or expression.has(sympy.Piecewise, sympy.Max, sympy.Min):
+    if before < 3 or size_of(expression) > 70 or expression.has(sympy.Piecewise):
         return expression
-    candidates = [
-        expression,
-        sympy.factor_terms(expression),
-        sympy.cancel(expression) if _is_rational(expression) else expression,
-    ]
-    if before <= MOST_SIMPLIFIED and expression.has(sympy.sin, sympy.cos, sympy.sinh, sympy.cosh):
-        candidates.append(sympy.trigsimp(expression))
+    if any(f.func.__name__ in EXTREMES for f in expression.atoms(AppliedUndef)):
+        return expression
+    candidates = [expression, sympy.factor_terms(expression)]
     if _is_rational(expression):
-        candidates += [sympy.factor(expression), sympy.expand(expression)]
+        candidates += [sympy.cancel(expression), sympy.factor(expression), sympy.expand(expression)]
     elif before <= MOST_SIMPLIFIED:
-        candidates.append(sympy.simplify(expression))
+        # a sum in a sine or tanh stays whole: SymPy would take it apart by addition theorems, for minutes
+        angles = {f.args[0] for f in expression.atoms(TrigonometricFunction, HyperbolicFunction)}
+        named = {angle: sympy.Dummy(real=True) for angle in angles if not angle.is_Symbol and not angle.is_number}
+        short = expression.xreplace(named)
+        back = {name: angle for angle, name in named.items()}
+        candidates += [c.xreplace(back) for c in (sympy.trigsimp(short), sympy.simplify(short))]
     kept = [_keep_signs(c, expression) for c in candidates]
     best = min(kept, key=_length)
     return best if _length(best) < _length(expression) else expression

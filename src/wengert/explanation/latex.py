@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from wengert.explanation.document import Block, Equations, Heading, Sentence, value_of
+from wengert.explanation.notation import LATEX
 
 _SECTIONS = {1: "section", 2: "subsection", 3: "paragraph"}
 
@@ -27,7 +28,7 @@ def equations(block: Equations, values: bool = False) -> str:
     """Set equations in an ``aligned`` block, as sentences end: commas, and a period at last."""
     rows = []
     for row in block.rows:
-        value = value_of(row, r"\approx") if values or not row.equals else ""
+        value = value_of(row, LATEX) if values or not row.equals else ""
         sides = " = ".join(row.equals)
         body = f"= {sides}" + (f" {value}" if value else "") if sides else value
         rows.append(f"{row.left} & {body}" + (rf" \quad {row.shape}" if row.shape else ""))

@@ -15,8 +15,10 @@ A sum begins with a positive term, variables come in the order of their numbers,
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from wengert.explanation.steps import Derivative, Expr, Formula, Product
@@ -27,7 +29,8 @@ SUM, PRODUCT, POWER, ATOM = range(4)
 Written = tuple[str, int]
 
 _NUMPY_NAMES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2", "asinh": "arcsinh",
-                "acosh": "arccosh", "atanh": "arctanh", "Max": "max", "Min": "min", "ceiling": "ceil"}  # fmt: skip
+                "acosh": "arccosh", "atanh": "arctanh", "Max": "max", "Min": "min", "ceiling": "ceil",
+                "ITE": "where", "conjugate": "conj", "Xor": "logical_xor"}  # fmt: skip
 _LATEX_FUNCTIONS = frozenset(
     {"log", "exp", "sin", "cos", "tan", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan", "max", "min"}
 )
@@ -44,11 +47,21 @@ _GREEK = frozenset({
 
 
 class Notation:
-    """The walk over an expression; what differs between text and LaTeX is a method below the first screen."""
+    """The walk over an expression, and the signs of formulas in one line of Unicode, ``-x_3/(1 - x_1)``.
+
+    Where `scalars` names the variables that are numbers, the others are arrays: ``⊙`` multiplies them.
+    """
+
+    slashes = True
+    dot, hadamard, dots, ellipsis, sum_over, about, times = "·", "⊙", "...", "...", "Σ_s", "≈", " x "
+    relations: Mapping[str, str] = _IN_TEXT
+
+    def __init__(self, scalars: Set[str] | None = None) -> None:
+        self.scalars = None if scalars is None else {self.name(name) for name in scalars}
 
     def expression(self, e: Expr, names: Mapping[Expr, Derivative] | None = None) -> str:
         """Write a SymPy expression; `names` says which symbols are names of derivatives."""
-        return self._ordered(e, names)[0]
+        return self.written(e, names)[0]
 
     def formula(self, formula: Formula, names: Mapping[Expr, Derivative] | None = None) -> str:
         """Write a sum of products, each product's factors in the order in which they stand."""
@@ -65,11 +78,7 @@ class Notation:
 
     def derivative(self, d: Derivative, names: Mapping[Expr, Derivative] | None = None) -> str:
         """Write the name of a derivative."""
-        return self._derivative("d" if d.total else "∂", self.expression(d.of, names), self.expression(d.by, names))
-
-    def ratio(self, of: str, by: str) -> str:
-        """Write the name of a total derivative of written variables."""
-        return self._derivative("d", of, by)
+        return self.ratio(self.expression(d.of, names), self.expression(d.by, names), "d" if d.total else "∂")
 
     # ---- The walk ----
 
@@ -77,23 +86,29 @@ class Notation:
         coefficient, factors = product
         if len(factors) <= 1:
             whole = coefficient * factors[0] if factors else coefficient
-            return self._ordered(whole, names)
+            return self.written(whole, names)
         sign, size = _sign(coefficient)
-        written = [] if size == 1 else [self._ordered(size, names)]
-        written += [self._ordered(f, names) for f in factors]
-        return sign + self._beside([self._as_factor(w) for w in written]), PRODUCT
+        written = [] if size == 1 else [self.written(size, names)]
+        written += [self.written(f, names) for f in factors]
+        return sign + self._beside([self.as_factor(w) for w in written]), PRODUCT
 
-    def _ordered(self, e: Expr, names: Mapping[Expr, Derivative] | None) -> Written:
+    def written(self, e: Expr, names: Mapping[Expr, Derivative] | None = None) -> Written:
+        """Write an expression, with how tightly it holds together."""
         # SymPy orders by the names of symbols, and u_{-2} would come after u_10: for the walk they are called by rank
+        symbols = sorted(getattr(e, "free_symbols", ()), key=lambda s: _natural(s.name))
+        named = tuple((s, names[s]) for s in symbols if s in names) if names else ()
+        written = {s.name: (self.name(s.name), ATOM) for s in symbols}
+        written |= {s.name: (self.derivative(derivative, names), POWER) for s, derivative in named}
+        return self._ranked(e, tuple(symbols), tuple(written.values()))
+
+    @functools.lru_cache(maxsize=4096)  # noqa: B019 - two notations live for ever, those of arrays are small
+    def _ranked(self, e: Expr, symbols: tuple[Expr, ...], written: tuple[Written, ...]) -> Written:
         import sympy
 
-        symbols = sorted(e.free_symbols, key=lambda s: _natural(s.name)) if hasattr(e, "free_symbols") else []
+        if [s.name for s in symbols] == sorted(s.name for s in symbols):
+            return self._write(e, {s.name: w for s, w in zip(symbols, written, strict=True)})
         ranked = {s: sympy.Symbol(f"_{k:06d}", **s.assumptions0) for k, s in enumerate(symbols)}
-        written = {
-            r.name: ((self.derivative(names[s], names), POWER) if names and s in names else (self._name(s.name), ATOM))
-            for s, r in ranked.items()
-        }
-        return self._write(e.xreplace(ranked) if ranked else e, written)
+        return self._write(e.xreplace(ranked), {r.name: w for r, w in zip(ranked.values(), written, strict=True)})
 
     def _write(self, e: Expr, symbols: Mapping[str, Written]) -> Written:  # noqa: C901 - a kind of expression after the other
         import sympy
@@ -102,10 +117,10 @@ class Notation:
         if e.is_Symbol:
             return symbols[e.name]
         if e.is_Number:
-            return self._number(e)
+            return self.number(e)
         if e.is_Add:
             return self._sum(e, symbols)
-        if e.is_Mul or (e.is_Pow and _is_negative(e.exp)):
+        if e.is_Mul or (e.is_Pow and e.exp.is_number and _is_negative(e.exp)):
             return self._product(e, symbols)
         if e.is_Pow:
             return self._power(e.base, e.exp, symbols)
@@ -119,12 +134,17 @@ class Notation:
             return self._pieces([(self._write(a, symbols)[0], self._condition(c, symbols)) for a, c in e.args]), ATOM
         if isinstance(e, (Relational, sympy.And, sympy.Or, sympy.Not)) or e in (sympy.true, sympy.false):
             return self._condition(e, symbols), SUM
-        arguments = [self._write(a, symbols)[0] for a in e.args]
+        name = _NUMPY_NAMES.get(e.func.__name__, e.func.__name__)
+        operands = list(e.args)
+        if name in ("max", "min"):
+            for k in range(len(operands) - 1, -1, -1):  # max(max(a, b), c) is max(a, b, c)
+                operands[k : k + 1] = operands[k].args if operands[k].func == e.func else [operands[k]]
+        arguments = [self._write(a, symbols)[0] for a in operands]
         if isinstance(e, sympy.exp):
             return self._exp(arguments[0])
         if isinstance(e, sympy.Abs):
             return f"|{arguments[0]}|", ATOM
-        return self._call(_NUMPY_NAMES.get(e.func.__name__, e.func.__name__), "", arguments), ATOM
+        return self._call(name, "", arguments), ATOM
 
     def _sum(self, e: Expr, symbols: Mapping[str, Written]) -> Written:
         terms = e.as_ordered_terms()
@@ -154,11 +174,11 @@ class Notation:
         below: list[Written] = []
         if size.is_Rational:
             if size.p != 1:
-                above.append(self._number(sympy.Integer(size.p)))
+                above.append(self.number(sympy.Integer(size.p)))
             if size.q != 1:
-                below.append(self._number(sympy.Integer(size.q)))
+                below.append(self.number(sympy.Integer(size.q)))
         elif size != 1:
-            above.append(self._number(size))
+            above.append(self.number(size))
         # u_0 x^(u_0 - 1), not x^(u_0 - 1) u_0: plain variables and their powers come first
         factors = sorted(
             rest.as_ordered_factors(),
@@ -173,12 +193,15 @@ class Notation:
             if len(above) == 1:
                 text, level = above[0]
                 return (sign + self._parenthesize(above[0], PRODUCT), PRODUCT) if sign else (text, level)
-            return sign + self._beside([self._as_factor(w) for w in above]), PRODUCT
+            return sign + self._beside([self.as_factor(w) for w in above]), PRODUCT
         return sign + self._fraction(above, below), PRODUCT
 
     def _power(self, base: Expr, exponent: Expr, symbols: Mapping[str, Written]) -> Written:
         import sympy
 
+        if self.scalars is not None and exponent == 2 and base.is_Symbol and symbols[base.name][0] not in self.scalars:
+            text = symbols[base.name][0]
+            return f"{text} {self.hadamard} {text}", PRODUCT
         if exponent.is_Rational and exponent.p == 1 and exponent.q in (2, 3):
             return self._root(exponent.q, self._write(base, symbols)[0]), ATOM
         power = self._write(exponent, symbols)
@@ -190,96 +213,64 @@ class Notation:
 
     def _condition(self, c: Expr, symbols: Mapping[str, Written]) -> str:
         import sympy
+        from sympy.core.function import AppliedUndef
         from sympy.core.relational import Relational
 
         if isinstance(c, Relational):
+            if c.rel_op == "!=" and c.rhs == 0 and isinstance(c.lhs, AppliedUndef):
+                return self._write(c.lhs, symbols)[0]  # isnan(x)
             return f"{self._write(c.lhs, symbols)[0]} {self.relations[c.rel_op]} {self._write(c.rhs, symbols)[0]}"
         if isinstance(c, (sympy.And, sympy.Or)):
             return f" {self.relations[type(c).__name__]} ".join(
                 self._condition(a, symbols) for a in sorted(c.args, key=str)
             )
         if isinstance(c, sympy.Not):
-            return f"{self.relations['Not']}{self._parentheses(self._condition(c.args[0], symbols))}"
+            return f"{self.relations['Not']}{self.grouped(self._condition(c.args[0], symbols))}"
         return str(c) if c in (sympy.true, sympy.false) else self._write(c, symbols)[0]
 
     def _parenthesize(self, written: Written, level: int) -> str:
-        return written[0] if written[1] >= level else self._parentheses(written[0])
+        return written[0] if written[1] >= level else self.grouped(written[0])
 
-    def _as_factor(self, written: Written) -> str:
+    def as_factor(self, written: Written) -> str:
         text, level = written
         return (
-            self._parentheses(text)
+            self.grouped(text)
             if level < PRODUCT or text.startswith("-") or (self.slashes and "/" in text and level == PRODUCT)
             else text
         )
 
     def _beside(self, factors: Sequence[str]) -> str:
         text = factors[0]
-        for factor in factors[1:]:
-            text += (f" {self.dot} " if factor[:1].isdigit() else " ") + factor
+        for before, factor in itertools.pairwise(factors):
+            if self.scalars is None:
+                sign = f" {self.dot} " if factor[:1].isdigit() else " "
+            else:
+                scalar = before in self.scalars or before.replace(".", "").isdigit()
+                sign = " " if scalar else f" {self.hadamard} "
+            text += sign + factor
         return text
 
-    # ---- What differs ----
+    def operation(self, operator: str, a: str, b: str) -> str:
+        """Write a sum, difference or product of two names as it stands in the code."""
+        return self._beside([a, b]) if operator == "*" else f"{a} {operator} {b}"
 
-    slashes: bool
-    dot: str
-    about: str
-    relations: Mapping[str, str]
+    # ---- Signs ----
 
-    def _name(self, name: str) -> str:
-        raise NotImplementedError
-
-    def _derivative(self, d: str, of: str, by: str) -> str:
-        raise NotImplementedError
-
-    def _number(self, e: Expr) -> Written:
-        raise NotImplementedError
-
-    def _constant(self, name: str) -> str:
-        raise NotImplementedError
-
-    def _pieces(self, pieces: Sequence[tuple[str, str]]) -> str:
-        raise NotImplementedError
-
-    def _exp(self, argument: str) -> Written:
-        raise NotImplementedError
-
-    def _call(self, name: str, power: str, arguments: Sequence[str]) -> str:
-        raise NotImplementedError
-
-    def _fraction(self, above: Sequence[Written], below: Sequence[Written]) -> str:
-        raise NotImplementedError
-
-    def _root(self, degree: int, radicand: str) -> str:
-        raise NotImplementedError
-
-    def _raised(self, power: Written) -> str:
-        raise NotImplementedError
-
-    def _parentheses(self, text: str) -> str:
-        raise NotImplementedError
-
-
-class Text(Notation):
-    """Formulas in one line of Unicode, ``-x_3/(1 - x_1)``."""
-
-    slashes = True
-    dot = "·"
-    about = "≈"
-    relations = _IN_TEXT
-
-    def _name(self, name: str) -> str:
+    def name(self, name: str) -> str:
+        """Write the name of a variable."""
         return name
 
-    def _derivative(self, d: str, of: str, by: str) -> str:
+    def ratio(self, of: str, by: str, d: str = "∂") -> str:
+        """Write the name of a derivative of written variables."""
         return f"{d}{of}/{d}{by}"
 
-    def _number(self, e: Expr) -> Written:
+    def number(self, e: Any) -> Written:
+        """Write a number."""
         text = short(e)
         return text, PRODUCT if "/" in text else SUM if text.startswith("-") else ATOM
 
     def _constant(self, name: str) -> str:
-        return {"pi": "π", "E": "e", "oo": "∞", "-oo": "-∞"}.get(name, name)
+        return {"pi": "π", "E": "e", "I": "i", "oo": "∞", "-oo": "-∞"}.get(name, name)
 
     def _pieces(self, pieces: Sequence[tuple[str, str]]) -> str:
         text = pieces[-1][0] if pieces[-1][1] == "True" else "undefined"
@@ -294,10 +285,10 @@ class Text(Notation):
         return f"{name}({', '.join(arguments)}){power}"
 
     def _fraction(self, above: Sequence[Written], below: Sequence[Written]) -> str:
-        over = self._beside([self._as_factor(w) for w in above]) if above else "1"
+        over = self._beside([self.as_factor(w) for w in above]) if above else "1"
         if len(below) == 1:
             return f"{over}/{self._parenthesize(below[0], POWER)}"
-        return f"{over}/({self._beside([self._as_factor(w) for w in below])})"
+        return f"{over}/({self._beside([self.as_factor(w) for w in below])})"
 
     def _root(self, degree: int, radicand: str) -> str:
         return f"{'sqrt' if degree == 2 else 'cbrt'}({radicand})"
@@ -305,21 +296,53 @@ class Text(Notation):
     def _raised(self, power: Written) -> str:
         return f"^{self._parenthesize(power, ATOM)}"
 
-    def _parentheses(self, text: str) -> str:
+    def grouped(self, text: str) -> str:
+        """Put parentheses around."""
         return f"({text})"
+
+    # ---- Of arrays ----
+
+    def over(self, size: Expr, operand: str) -> str:
+        """Write a fraction of an operand."""
+        above = "" if size.p == 1 else f"{size.p} "
+        return f"{above}{operand}/{size.q}" if "/" not in operand else f"{self.number(size)[0]} {operand}"
+
+    def call(self, name: str, operands: Sequence[str], extras: Sequence[str] = ()) -> str:
+        """Write a call of a function of NumPy's."""
+        return f"{name}({', '.join([*operands, *extras])})"
+
+    def transposed(self, text: str) -> str:
+        """Write a transposed matrix."""
+        return f"({text})^T" if "/" in text and not text.startswith("(") else f"{text}^T"
+
+    def indexed(self, text: str, index: str) -> str:
+        """Write elements of an array."""
+        return f"({text})[{index}]" if "/" in text else f"{text}[{index}]"
+
+    def bar(self, name: str) -> str:
+        """Write the adjoint of a variable."""
+        return f"{name}_bar"
+
+    def inside(self, name: str) -> str:
+        """Write whose body it is that a name belongs to."""
+        return f" in {name}"
+
+    def words(self, text: str) -> str:
+        """Write words among formulas."""
+        return text
 
 
 class Latex(Notation):
     r"""Formulas in LaTeX without packages, ``-\frac{x_3}{1 - x_1}``."""
 
     slashes = False
-    dot = r"\cdot"
-    about = r"\approx"
+    dot, hadamard, dots, ellipsis, sum_over = r"\cdot", r"\odot", r"\vdots", r"\ldots", r"\sum_s"
+    about, times = r"\approx", r" \times "
     relations = _IN_LATEX
 
-    def _name(self, name: str) -> str:
+    def name(self, name: str) -> str:
         if name.endswith("'"):
-            return f"{self._name(name[:-1])}'"
+            return f"{self.name(name[:-1])}'"
         stem, underscore, index = name.partition("_")
         if underscore and re.fullmatch(r"\w|-?\d+|\{[-\d,]+\}", index):
             return f"{self._word(stem)}_{index if len(index) == 1 or index[0] == '{' else '{' + index + '}'}"
@@ -333,11 +356,11 @@ class Latex(Notation):
             return name
         return f"\\{name}" if name in _GREEK else rf"\mathrm{{{name}}}".replace("_", r"\_")
 
-    def _derivative(self, d: str, of: str, by: str) -> str:
+    def ratio(self, of: str, by: str, d: str = "∂") -> str:
         d = "d" if d == "d" else r"\partial"
         return rf"\frac{{{d} {of}}}{{{d} {by}}}"
 
-    def _number(self, e: Expr) -> Written:
+    def number(self, e: Any) -> Written:
         text = short(e)
         sign = "-" if text.startswith("-") else ""
         text = text.lstrip("-")
@@ -350,7 +373,7 @@ class Latex(Notation):
         return sign + text, SUM if sign else ATOM if "^" not in text else PRODUCT
 
     def _constant(self, name: str) -> str:
-        return {"pi": r"\pi", "E": "e", "oo": r"\infty", "-oo": r"-\infty"}.get(name, rf"\mathrm{{{name}}}")
+        return {"pi": r"\pi", "E": "e", "I": "i", "oo": r"\infty", "-oo": r"-\infty"}.get(name, rf"\mathrm{{{name}}}")
 
     def _pieces(self, pieces: Sequence[tuple[str, str]]) -> str:
         rows = [
@@ -372,11 +395,11 @@ class Latex(Notation):
             if len(name) == 1
             else rf"\operatorname{{{name}}}".replace("_", r"\_")
         )
-        return known + power + self._parentheses(", ".join(arguments))
+        return known + power + self.grouped(", ".join(arguments))
 
     def _fraction(self, above: Sequence[Written], below: Sequence[Written]) -> str:
-        over = above[0][0] if len(above) == 1 else self._beside([self._as_factor(w) for w in above]) if above else "1"
-        under = below[0][0] if len(below) == 1 else self._beside([self._as_factor(w) for w in below])
+        over = above[0][0] if len(above) == 1 else self._beside([self.as_factor(w) for w in above]) if above else "1"
+        under = below[0][0] if len(below) == 1 else self._beside([self.as_factor(w) for w in below])
         return rf"\frac{{{over}}}{{{under}}}"
 
     def _root(self, degree: int, radicand: str) -> str:
@@ -386,12 +409,36 @@ class Latex(Notation):
         text = power[0]
         return f"^{text}" if len(text) == 1 else f"^{{{text}}}"
 
-    def _parentheses(self, text: str) -> str:
+    def grouped(self, text: str) -> str:
         tall = any(word in text for word in (r"\frac", r"\begin", r"\sqrt"))
         return rf"\left({text}\right)" if tall else f"({text})"
 
+    # ---- Of arrays ----
 
-TEXT, LATEX = Text(), Latex()
+    def over(self, size: Expr, operand: str) -> str:
+        return f"{self.number(size)[0]} {operand}"
+
+    def call(self, name: str, operands: Sequence[str], extras: Sequence[str] = ()) -> str:
+        return self._call(name, "", [*operands, *[rf"\text{{{extra}}}".replace("_", r"\_") for extra in extras]])
+
+    def transposed(self, text: str) -> str:
+        return rf"{text}^\top" if not text.startswith(r"\frac") else rf"\left({text}\right)^\top"
+
+    def indexed(self, text: str, index: str) -> str:
+        return rf"{text}[\text{{{index}}}]"
+
+    def bar(self, name: str) -> str:
+        stem = name.removesuffix("'")
+        return rf"\bar{{{self.name(stem)}}}" + name[len(stem) :]
+
+    def inside(self, name: str) -> str:
+        return rf" \text{{ in }} {name}"
+
+    def words(self, text: str) -> str:
+        return rf"\text{{{text}}}"
+
+
+TEXT, LATEX = Notation(), Latex()
 
 
 def short(e: Any) -> str:
@@ -403,7 +450,7 @@ def short(e: Any) -> str:
 
 
 def _CONSTANTS(sympy: Any) -> tuple[Any, ...]:
-    return (sympy.pi, sympy.E, sympy.oo, -sympy.oo, sympy.nan, sympy.zoo, sympy.EulerGamma)
+    return (sympy.pi, sympy.E, sympy.I, sympy.oo, -sympy.oo, sympy.nan, sympy.zoo, sympy.EulerGamma)
 
 
 def _natural(name: str) -> tuple[str, tuple[int, ...], str]:

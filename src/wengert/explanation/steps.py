@@ -113,6 +113,19 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Note:
+    """A variable whose local partials hold on one side of a choice, or by convention where there is no derivative.
+
+    `condition` is what holds on the side chosen at the point, if it is known; `convention` is empty for a choice.
+    """
+
+    variable: Expr
+    primitive: str
+    condition: Expr | None = None
+    convention: str = ""
+
+
+@dataclass(frozen=True)
 class Pass:
     """One traversal of the list: forward from one independent variable, or reverse from one dependent variable."""
 
@@ -140,7 +153,7 @@ class Derivation:
     jacobian: tuple[tuple[Entry, ...], ...]
     plan: Plan
     conditions: tuple[tuple[Expr, str, bool | int], ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     chain: bool = False
     independents: tuple[Expr, ...] = ()
     dependents: tuple[Expr, ...] = ()

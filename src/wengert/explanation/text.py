@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wengert.explanation.document import Block, Equations, Heading, Sentence, value_of
+from wengert.explanation.notation import TEXT
 
 WIDEST_COLUMN = 96
 """Values stand in a column, unless the line is longer than this."""
@@ -31,7 +32,7 @@ def equations(block: Equations, values: bool = True) -> list[str]:
     bodies = [
         f"{row.left:<{left}} = {' = '.join(row.equals)}" if row.equals else f"{row.left:<{left}}" for row in block.rows
     ]
-    shown = [row.shape or (value_of(row, "≈") if values else "") for row in block.rows]
+    shown = [row.shape or (value_of(row, TEXT) if values else "") for row in block.rows]
     column = max((len(b) for b, v in zip(bodies, shown, strict=True) if v and len(b) <= WIDEST_COLUMN), default=0)
     lines = [f"{b:<{column}}  {v}" if v else b for b, v in zip(bodies, shown, strict=True)]
     note_column = max((len(line) for line, row in zip(lines, block.rows, strict=True) if row.note), default=0)

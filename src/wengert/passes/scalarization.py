@@ -46,8 +46,18 @@ def _reduce(pair: Primitive, empty: float | None = None) -> Callable[..., Any]:
     return reduce
 
 
+def _sum(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    return _reduce(e.add, 0.0)(_counted(x), axis, keepdims)
+
+
 def _accumulate(x: Any, axis: int) -> Any:
-    return np.frompyfunc(e.add, 2, 1).accumulate(x, axis=axis, dtype=object)
+    return np.frompyfunc(e.add, 2, 1).accumulate(_counted(x), axis=axis, dtype=object)
+
+
+def _counted(x: Any) -> Any:
+    """Return truth values as whole numbers: a sum counts them."""
+    counts = x.size and getattr(x.flat[0], "dtype", np.dtype(float)).kind == "b"
+    return _WRITTEN[s.astype](x, np.dtype(int)) if counts else x
 
 
 def _product(a: Any, b: Any) -> Any:
@@ -65,13 +75,24 @@ def _cross(a: Any, b: Any) -> Any:
 
 def _assign(value: Any, array: Any, *operands: Any, index: tuple[Any, ...]) -> Any:
     changed = np.array(array, dtype=object)
-    changed[s.fill_index(index, operands)] = value
+    changed[s.fill_index(index, tuple(map(_decided, operands)))] = value
     return changed
+
+
+def _element(x: Any, *operands: Any, index: tuple[Any, ...]) -> Any:
+    return s.getitem.numpy(x, *map(_decided, operands), index=index)
+
+
+def _decided(index: Any) -> Any:
+    """Return the value of an index that is computed: the scalar lines hold where it is the same."""
+    decided = [bool(i) if i.dtype.kind == "b" else i.__index__() for i in np.ravel(index)]
+    return np.array(decided or np.zeros(0, int)).reshape(np.shape(index))
 
 
 _WRITTEN: dict[Primitive, Callable[..., Any]] = {
     **{primitive: primitive.numpy for primitive in _MOVING},
-    s.sum_: _reduce(e.add, 0.0),
+    s.getitem: _element,
+    s.sum_: _sum,
     s.max_: _reduce(e.maximum),
     s.min_: _reduce(e.minimum),
     s.all_: _reduce(e.logical_and),
