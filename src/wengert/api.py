@@ -27,7 +27,7 @@ from wengert.linearization import Graph, Linearization, by_position, write_graph
 from wengert.passes.scalarization import is_scalar, scalarize
 from wengert.planning import Plan, choose, order_named, plan_trace
 from wengert.program import Portable, Program
-from wengert.tracing import Trace, Traced, Unchanged, parameter_names, run, warn_of_decisions, watch
+from wengert.tracing import Trace, Traced, Unchanged, current_context, parameter_names, run, warn_of_decisions, watch
 from wengert.transformations import Documentation, Transformed, demand_function, is_global
 
 Array = Any
@@ -288,7 +288,7 @@ class LinearMap(Portable):
     It pickles with all that it needs; the function by its name, or, where it has none (a lambda), as a Program.
     """
 
-    __slots__ = ("_function", "_independents", "_linearization", "_primals", "_result", "_unchanged")
+    __slots__ = ("_alarms", "_function", "_independents", "_linearization", "_primals", "_result", "_unchanged")
 
     def __init__(
         self,
@@ -301,13 +301,16 @@ class LinearMap(Portable):
         self._function, self._primals, self._linearization = function, primals, linearization
         self._independents, self._result = independents, result or Result()
         self._unchanged: Unchanged | None = None
+        self._alarms = 0
+        """What NumPy has reported while the function ran; a NaN passes through a sweep without another report."""
 
     def __getstate__(self) -> tuple[Any, ...]:
         function = self._function if is_global(self._function) else self._program()
-        return function, self._primals, self._demand_unchanged(), self._independents, self._result
+        return (function, self._primals, self._demand_unchanged(), self._independents, self._result), self._alarms
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.__init__(*state)  # type: ignore[misc]
+    def __setstate__(self, state: tuple[tuple[Any, ...], int]) -> None:
+        self.__init__(*state[0])  # type: ignore[misc]
+        self._alarms = state[1]
 
     def __call__(self, *tangents: Any) -> Any:
         linearization = self._demand_unchanged()
@@ -319,13 +322,17 @@ class LinearMap(Portable):
         seeds = {
             k: _seed(t, x, f"tangent {k}") for k, (t, x) in enumerate(zip(leaves, linearization.inputs, strict=True))
         }
-        dots = watch(forward, linearization, seeds)
+        dots = watch(self._swept, forward, seeds)
         return self._result.pack(
             [
                 of_its_own(dots[position] if position >= 0 else None, value)
                 for position, value in zip(linearization.outputs, linearization.values, strict=True)
             ]
         )
+
+    def _swept(self, sweep: Callable[..., list[Any]], seeds: dict[int, Any]) -> list[Any]:
+        current_context().alarms += self._alarms
+        return sweep(self._linearization, seeds)
 
     def _demand_unchanged(self) -> Linearization:
         """Return the linearization, if the user's large arrays that it reads are still as the function found them."""
@@ -338,7 +345,7 @@ class LinearMap(Portable):
         linearization = self._demand_unchanged()
         leaves = self._result.split(adjoint, "the adjoint")
         adjoints = [_seed(g, value, "the adjoint") for g, value in zip(leaves, linearization.values, strict=True)]
-        bars = watch(reverse, linearization, by_position(linearization.outputs, adjoints))
+        bars = watch(self._swept, reverse, by_position(linearization.outputs, adjoints))
         products = [of_its_own(bar, x) for bar, x in zip(bars, linearization.inputs, strict=True)]
         return tuple(products if self._independents is None else self._independents.collect(products))
 
@@ -377,10 +384,15 @@ def _linear(name: str, f: Function, primals: Sequence[Any], has_aux: bool) -> An
             "Write wg.jvp(f, (x,), (x_dot,)).",
         )
     result = Result(has_aux)
-    trace, independents = watch(_record, f, primals, {}, Argnums(range(len(primals)), None), False, True, result)
+
+    def record() -> tuple[Trace, Independents | None, int]:
+        chosen = Argnums(range(len(primals)), None)
+        return *_record(f, primals, {}, chosen, False, True, result), current_context().alarms
+
+    trace, independents, alarms = watch(record)
     linearization = Linearization.of_trace(trace)
     push = LinearMap(f, tuple(primals), linearization, independents, result)
-    push._unchanged = trace.tape.unchanged
+    push._unchanged, push._alarms = trace.tape.unchanged, alarms
     if trace.tape.decisions:
         warn_of_decisions(trace)
     values = linearization.values

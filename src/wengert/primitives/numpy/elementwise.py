@@ -52,11 +52,11 @@ def _base_partial(_y: Any, x: Any, p: Any) -> Any:
     return p * x ** np.where(p == 0, 1, p - 1)
 
 
-def _exponent_partial(y: Any, x: Any, p: Any) -> Any:
-    """x^p log(x); zero where x = 0 and p > 0, its limit."""
+def _exponent_partial(y: Any, x: Any, _p: Any) -> Any:
+    """x^p log(x); zero where x = 0 and p > 0, its limit: where x^p is zero."""
     if type(x) in (int, float) and x > 0:
         return y * math.log(x)  # a Python number: single precision stays
-    return y * np.log(np.where((x == 0) & (p > 0), 1, x))
+    return y * np.log(np.where(y == 0, 1, x))
 
 
 def _power_counts(y: Any, _x: Any, p: Any) -> dict[str, int]:
@@ -83,7 +83,7 @@ logaddexp2 = elementwise(np.logaddexp2, lambda y, a, _b: np.exp2(_less(a, y)), l
 
 # ---- Roots ----
 
-sqrt = elementwise(np.sqrt, lambda y, _x: 0.5 / y, squared=(lambda _y, _root, _x: 1,), formula="sqrt", domain=POSITIVE, kink="at 0 the derivative is infinite, with a warning; second: NaN; of what is smooth in x, as its square: exact")
+sqrt = elementwise(np.sqrt, lambda y, _x: 0.5 / y, squared=(lambda _y, _root, _x: 1,), formula="sqrt", domain=POSITIVE, kink="at 0 the derivative is infinite, with a warning; of what is smooth in x, as its square: exact")
 inverse = define("inverse", lambda y: 1 / np.where(y == 0, np.inf, y), lambda y, n: -y / n, source="1 / np.where({0} == 0, np.inf, {0})", counts=DIVIDE, formula=lambda y: 1 / y, domain=POSITIVE, kink="at 0: 0, of a vector that is 0, too; its derivative does not exist there: infinite or NaN, with a warning")
 unit = define("unit", lambda a, y: a / np.where(y == 0, 1, y), lambda _y, _a, n: 1 / n, lambda y, _a, n: -y / n, source="{0} / np.where({1} == 0, 1, {1})", counts=DIVIDE, formula=lambda a, y: a / y, domain=(ALL, (0.0, INF)), kink="at (0, 0): 0, the middle of the directions; its derivative does not exist there: infinite or NaN, with a warning")
 root = define("root", np.sqrt, lambda y, _x: 0.5 * inverse(y), squared=(lambda _y, _root, _x: 1,), source="np.sqrt({0})", counts="calls", formula="sqrt", domain=POSITIVE, kink="at 0: 0 (the square root in np.std, whose operand is a sum of squares); second: NaN, with a warning; of its square: exact")
