@@ -316,21 +316,23 @@ def _evaluate(
     A result is a value, and whether it has an axis of members.
     """
     members = np.arange(size)
-    stayed: list[np.ndarray[Any, Any]] = []
+    stayed: list[tuple[np.ndarray[Any, Any], Any]] = []
+    """Each time that members left, which stayed, and the place of the line where they left."""
     context = current_context()
     before = context.place
 
     def leave(staying: np.ndarray[Any, Any]) -> None:
         nonlocal members
         if not staying.all():
-            stayed.append(np.flatnonzero(staying))
-            members = members[stayed[-1]]
+            stayed.append((np.flatnonzero(staying), context.place))
+            members = members[stayed[-1][0]]
 
     def present(batched: _Batched) -> Any:
         """Return a value for the members that are still in the batch."""
-        for places in stayed[batched.times :]:
-            batched.value = batched.value[places]
-        batched.times = len(stayed)
+        place = context.place
+        for those, context.place in stayed[batched.times :]:
+            batched.value = batched.value[those]
+        batched.times, context.place = len(stayed), place
         return batched.value
 
     def apply(line: Line, operands: list[Any]) -> Any:
