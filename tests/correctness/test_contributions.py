@@ -34,7 +34,7 @@ def jacobians(f, x, elsewhere, with_programs):
     if not with_programs:
         return
     yield wg.vmap(gradient)(np.stack([elsewhere, x]))[1][None]
-    yield wg.vmap(columns)(np.stack([elsewhere, x]))[1]
+    yield wg.vmap(lambda z: wg.jvp(f, (z,), (np.ones(SIZE),))[1])(np.stack([elsewhere, x]))[1][:, None]
     program = wg.trace(gradient)(elsewhere)
     yield program(x)[None]
     names: dict = {}
@@ -50,6 +50,10 @@ def compare(f, plain, x, truth, with_programs):
     for found in jacobians(f, x, x + [0.25, 0.125, 0.375], with_programs):
         if found.shape == truth.shape:
             agrees(found, truth, plain, x)
+        elif found.shape[1] == 1:  # along the diagonal, where the other way of adding up leads
+            known = np.isfinite(truth).all(axis=1)
+            np.testing.assert_allclose(found[known, 0], truth[known].sum(axis=1), rtol=1e-9, atol=1e-12)
+            assert not np.any(np.isfinite(found[~known]) & (found[~known] == 0))
         else:
             agrees(found, sums, lambda z: np.array([np.sum(plain(z))]), x)
 

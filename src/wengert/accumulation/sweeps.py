@@ -159,8 +159,8 @@ def _forward(linearization: Linearization, seeds: Mapping[int, Array], batch: in
     """Push tangents through all lines."""
     if careful:
         return _forward_carefully(linearization, seeds, _masks_of(seeds), batch)[0]
-    if current_context().tapes:  # zeros of a block of unit seeds would mask every line
-        return _forward_carefully(linearization, seeds, {} if batch else _masks_of(seeds), batch, sparing=True)[0]
+    if current_context().tapes:
+        return _forward_carefully(linearization, seeds, {}, batch, sparing=True)[0]
     return _forward_plainly(linearization, seeds, batch)
 
 
@@ -364,8 +364,8 @@ def _as_real(derivative: Array | None, value: Array) -> Array | None:
 def _reverse(linearization: Linearization, seeds: Mapping[int, Array], batch: int, careful: bool) -> list[Array | None]:
     if careful:
         return _reverse_carefully(linearization, seeds, _masks_of(seeds), batch)[0]
-    if current_context().tapes:  # zeros of a block of unit seeds would mask every line
-        return _reverse_carefully(linearization, seeds, {} if batch else _masks_of(seeds), batch, sparing=True)[0]
+    if current_context().tapes:
+        return _reverse_carefully(linearization, seeds, {}, batch, sparing=True)[0]
     adjoints = Adjoints(linearization.size, batch)
     for position, seed in seeds.items():
         adjoints.totals[position] = seed
