@@ -525,7 +525,7 @@ class ArrayMethods(Traced):
 
     def view(self, *args: Any, **kwargs: Any) -> Any:
         """Return the same elements under another name; as another type they would be taken by their bytes."""
-        kind = which_means_more(value for value in (*args, *kwargs.values()) if isinstance(value, type))
+        kind = which_means_more(tuple(value for value in (*args, *kwargs.values()) if isinstance(value, type)))
         if kind is not None and self._index < 0:
             return self.__array__().view(*args, **kwargs)
         if kind is not None:

@@ -71,8 +71,8 @@ class Tape:
         """True once a plain value of another precision has been brought to that of a result."""
         self.captures: dict[tuple[int, int], tuple[Any, Any]] | None = None
         """In the trace of a loop's body, the traced values of other traces that it read, and what stands for them."""
-        self.decisions: dict[tuple[int, ...], RawLocation | None] = {}
-        """Where values were compared, counted or searched: by the positions of the operands, the first such place."""
+        self.decisions: dict[tuple[int, ...], tuple[RawLocation | None, bool]] = {}
+        """Where values were compared, counted or searched, by operands; and whether the result is one truth value."""
         self.adopted: list[tuple[Any, Any, RawLocation]] = []
         """The plain arrays that traced ones have taken the place of, and what NumPy is to have written into them."""
         self.unchanged: Unchanged | None = None

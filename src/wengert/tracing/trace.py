@@ -210,14 +210,13 @@ def warn_of_decisions(trace: Trace) -> None:
     ...         low, high = (middle, high) if middle**3 < c else (low, middle)
     ...     return low
     >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
     ...     float(wg.grad(root)(2.0))
     0.0
     >>> print(str(caught[0].message).splitlines()[0])
     the result depends on an argument through decisions alone, and the derivative is zero:
     """
     tape = trace.tape
-    if not all(np.all(np.isfinite(innermost(part))) for group in trace.results for part in group.parts):
-        return  # a penalty outside of a domain
     inputs = {part._index for group in trace.arguments for part in group.parts}
     reached = {trace.position(part) for group in trace.results for part in group.parts}
     if len(inputs) == 1 and max(reached) >= 0:
@@ -231,9 +230,9 @@ def warn_of_decisions(trace: Trace) -> None:
     for row in tape.rows:
         if not moved.isdisjoint(row[1]):
             moved.update(outputs_of(row))
-    places = [place for parents, place in tape.decisions.items() if not moved.isdisjoint(parents)]
-    location = Location.of(places[0]) if places else None
-    if location is None:
+    decisions = [decision for parents, decision in tape.decisions.items() if not moved.isdisjoint(parents)]
+    location = Location.of(decisions[0][0]) if decisions else None
+    if location is None or (all(is_truth for _, is_truth in decisions) and _is_outside(trace)):
         return
     message = (
         "the result depends on an argument through decisions alone, and the derivative is zero:\n"
@@ -242,6 +241,12 @@ def warn_of_decisions(trace: Trace) -> None:
         "(wg.custom_derivative), a count or position by a smooth function in its place."
     )
     warnings.warn_explicit(message, DecisionWarning, location.file, location.line, registry=_warned)
+
+
+def _is_outside(trace: Trace) -> bool:
+    """Return whether all results are zero or not finite, as branches outside of a domain or a cutoff return."""
+    values = [innermost(part) for group in trace.results for part in group.parts]
+    return not any(np.any(np.isfinite(value) & (value != 0)) for value in values)
 
 
 _warned: dict[Any, Any] = {}

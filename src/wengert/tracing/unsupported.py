@@ -21,7 +21,7 @@ import functools
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType, FunctionType, TracebackType
 from typing import Any
@@ -288,9 +288,10 @@ def _means_more(kind: type) -> bool:
 means_more: Callable[[Any], bool] = functools.cache(_means_more)
 
 
-def which_means_more(kinds: Iterable[type]) -> type | None:
+@functools.cache
+def which_means_more(kinds: tuple[type, ...]) -> type | None:
     """Return the first of some classes whose arrays mean more than their elements; None if there is none."""
-    return next((kind for kind in kinds if kind is not np.ndarray and means_more(kind)), None)
+    return next(filter(means_more, kinds), None)
 
 
 def refuse_kind(kind: type) -> UnsupportedError:
