@@ -123,6 +123,8 @@ class Report:
         The comparisons that were made, each with its worst entry.
     notes
         The extent of the check, and its gaps.
+    one_sided
+        The number of entries at the edge of the domain, where the derivative is that from one side.
     findings
         A sentence for each wrong entry and each wrong rule, with the place in the user's code.
     """
@@ -134,6 +136,7 @@ class Report:
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...]
     findings: tuple[str, ...]
+    one_sided: int = 0
 
     @property
     def passed(self) -> bool:
@@ -148,7 +151,9 @@ class Report:
         if self.passed:
             conclusion = f"The derivatives of {self.function} are right in both modes"
             gaps = [f"{c.checked} of {c.total} entries" for c in self.comparisons[:2] if c.checked < c.total]
-            return f"{conclusion} where they could be checked: {gaps[0]}." if gaps else f"{conclusion}."
+            if gaps:
+                return f"{conclusion} where they could be checked: {gaps[0]}."
+            return f"{conclusion}, at the edge of the domain from one side." if self.one_sided else f"{conclusion}."
         if any(comparison.wrong for comparison in self.comparisons):
             return f"The derivatives of {self.function} are WRONG."
         return f"The derivatives of {self.function} could not be checked at this point."
@@ -504,7 +509,8 @@ def _quick_truth(
         differences = find_differences(point.value, point.x, every @ some, point.precision, start)
         rounding = ROUNDINGS * point.precision * _row_scale(steps) * every.shape[1]
         distance = np.abs(steps @ some - differences.value)
-        agrees = np.isfinite(differences.error) & ~differences.kink & (distance <= differences.tolerance + rounding)
+        smooth = np.isfinite(differences.error) & ~differences.kink & ~differences.one_sided
+        agrees = smooth & (distance <= differences.tolerance + rounding)
         if agrees.all():
             no = np.zeros(steps.shape, bool)
             return every, Truth(steps, np.zeros(steps.shape), no, "complex step", no)
@@ -619,8 +625,20 @@ class _Examination:
         if any(c.wrong for c in self.comparisons):
             findings = _findings(point, self.comparisons, self.products, rng)
         return Report(
-            point.name, point.n, point.m, truth.method, self.comparisons, tuple(self._notes()), tuple(findings)
+            point.name,
+            point.n,
+            point.m,
+            truth.method,
+            self.comparisons,
+            tuple(self._notes()),
+            tuple(findings),
+            self._one_sided,
         )
+
+    @property
+    def _one_sided(self) -> int:
+        truth = self.truth
+        return int((truth.one_sided & (truth.tolerance <= 0.1 * np.abs(truth.value))).sum())
 
     def _notes(self) -> Iterator[str]:
         point, truth, first = self.point, self.truth, self.comparisons[0]
@@ -635,7 +653,7 @@ class _Examination:
             yield "The values of stop_gradient were held fixed in the truth: they are constants of the derivative."
         if kinks := int(truth.kink.sum()):
             yield f"{kinks} of them at a kink, where anything between the derivatives from both sides passes."
-        if edges := int((truth.one_sided & (truth.tolerance <= 0.1 * np.abs(truth.value))).sum()):
+        if edges := self._one_sided:
             yield f"{edges} of them at the edge of the domain, where differences from one side were taken."
         for what, name, values in (
             ("The argument", point.input_name, point.x),

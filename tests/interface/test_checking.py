@@ -312,6 +312,8 @@ def test_at_the_edge_of_the_domain_one_side_is_enough(plant):
         rule = plant(name, lambda x: np.sqrt(x) ** 2, lambda _y, x, k=factor: k * np.ones(x.shape))
         report = wg.check_derivatives(lambda x, rule=rule: rule(x))(np.array([0.5, 0.0]))
         assert bool(report) is (factor == 1.0), str(report)
+        assert report.one_sided == 1
+        assert "at the edge of the domain from one side." in report.conclusion or factor != 1.0
         assert all(c.checked == c.total for c in report.comparisons)
 
 
