@@ -88,7 +88,7 @@ ORDERS = {
         "higher_order rerolling staging api"
     ),
     "batching": "loops vmap",
-    "explanation": "steps notation document formulas derivation bodies arrays text latex markdown",
+    "explanation": "steps notation document formulas derivation loops arrays text latex markdown",
     "compat": "autograd",
     "compat/autograd": "extend builtins operators numpy signal scipy tracer misc test_util",
     "compat/autograd/misc": "flatten optimizers",

@@ -10,7 +10,7 @@
   ∂y/∂u_{-1} = ∂y/∂u_2 ∂u_2/∂u_{-1} = u_1 = log(x_2)
 
 The derivation is one structure of steps (``steps``), made by ``derivation`` from a scalar Program, or by ``arrays``
-where that would be too long to read, with ``bodies`` for loops and branches; ``document`` says it in sentences and
+where that would be too long to read, with ``loops`` for lines that hold Programs; ``document`` says it in sentences and
 equations, ``notation`` writes formulas, and ``text``, ``latex`` and ``markdown`` set them.
 """
 

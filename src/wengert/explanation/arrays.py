@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from wengert.explanation.bodies import Bodies
 from wengert.explanation.document import (
     Block,
     Equations,
@@ -35,6 +34,7 @@ from wengert.explanation.document import (
     space,
 )
 from wengert.explanation.formulas import Algebra, in_order, whole
+from wengert.explanation.loops import Bodies
 from wengert.explanation.notation import Notation, Written
 from wengert.explanation.steps import Expr
 from wengert.jacobians import Composed, Diagonal, LocalJacobian, Permute, Reshape, Select, Sum, Transposed

@@ -28,7 +28,7 @@ from wengert.explanation.formulas import (
     size_of,
     symbol,
 )
-from wengert.explanation.notation import LATEX, TEXT
+from wengert.explanation.notation import LATEX, TEXT, WIDEST
 from wengert.explanation.steps import (
     Decomposition,
     Definition,
@@ -44,9 +44,6 @@ from wengert.explanation.steps import (
 from wengert.planning import Plan
 from wengert.program import Constant, Line, Program, Var, value_of
 from wengert.tracing import IGNORING, under
-
-WIDEST = 72
-"""A formula that takes more characters than this in a line of text is left out, or called by name."""
 
 
 def derive(program: Program, args: Sequence[Any], plan: Plan, mode: str = "both") -> Derivation:
@@ -285,8 +282,8 @@ class _Accumulation:
             in_u = add(by_name)
             if len(TEXT.formula(in_u, algebra.names)) > WIDEST:
                 in_u = None
-        if in_x is not None and len(TEXT.formula(in_x)) > WIDEST and not entry:
-            in_x = None
+        if in_x is not None and len(TEXT.formula(in_x)) > WIDEST and in_u is not None:
+            in_x = None  # of an entry it stands in the Jacobian
         self.steps.append(Step(derivative, seed, tuple(terms), in_u, in_x, value, self._repeats(in_u, in_x)))
 
         self.last_u[var] = in_u

@@ -6,12 +6,13 @@ blocks that are made here.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wengert.explanation.notation import Notation, short
+from wengert.explanation.notation import TEXT, WIDEST, Notation, short
 from wengert.explanation.steps import Decomposition, Definition, Derivation, Entry, Note, Pass, Step
 from wengert.planning import Plan
 from wengert.program import Line
@@ -166,6 +167,12 @@ def entry(e: Entry, d: Derivation, notation: Notation) -> Row:
     return Row(notation.derivative(e.derivative, d.names), equals, e.value)
 
 
+def _readable(e: Entry, d: Derivation) -> Entry:
+    """Leave out a formula that is too long for a sentence; it stands in the Jacobian."""
+    wide = e.formula is not None and len(TEXT.formula(e.formula, d.names)) > WIDEST
+    return dataclasses.replace(e, formula=None) if wide else e
+
+
 def _passes(d: Derivation, passes: Sequence[Pass], notation: Notation) -> list[Block]:
     blocks: list[Block] = []
     written = 0
@@ -180,7 +187,7 @@ def _passes(d: Derivation, passes: Sequence[Pass], notation: Notation) -> list[B
             what = "with respect to" if p.mode == "forward" else "of"
             blocks.append(Heading(3, f"Pass {p.number}: the derivatives {what} `{seed}`"))
         blocks.append(steps(p, d, notation))
-        given = [sentence_of(entry(e, d, notation), notation) for e in p.entries]
+        given = [sentence_of(entry(_readable(e, d), d, notation), notation) for e in p.entries]
         if d.chain or not 0 < len(given) <= 6:
             continue
         blocks.append(Sentence(f"This pass gives {conjunction([f'`{g}`' for g in given])}."))

@@ -57,7 +57,7 @@ def known_formulas() -> dict[Primitive, Any]:
 
     def extreme(name: str) -> Any:
         # SymPy's own Max and Min try to prove which number is the largest, for seconds
-        return lambda *args: sympy.Function(name, real=True)(*sorted(args, key=sympy.default_sort_key))
+        return sympy.Function(name, real=True)
 
     return {
         **dict.fromkeys((e.maximum, e.fmax), extreme("max")),

@@ -26,6 +26,9 @@ from wengert.explanation.steps import Derivative, Expr, Formula, Product
 SUM, PRODUCT, POWER, ATOM = range(4)
 """How tightly a piece of text holds together; a looser one is put in parentheses."""
 
+WIDEST = 72
+"""A formula that takes more characters than this in a line of text is left out, or called by name."""
+
 Written = tuple[str, int]
 
 _NUMPY_NAMES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2", "asinh": "arcsinh",
@@ -139,6 +142,7 @@ class Notation:
         if name in ("max", "min"):
             for k in range(len(operands) - 1, -1, -1):  # max(max(a, b), c) is max(a, b, c)
                 operands[k : k + 1] = operands[k].args if operands[k].func == e.func else [operands[k]]
+            operands.sort(key=sympy.default_sort_key)
         arguments = [self._write(a, symbols)[0] for a in operands]
         if isinstance(e, sympy.exp):
             return self._exp(arguments[0])
