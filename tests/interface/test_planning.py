@@ -600,3 +600,9 @@ def test_a_plan_counts_one_sweep_of_each_mode_outside_the_domain_too():
         outside = wg.plan(f)(np.array([1.0, 2.0]))
     inside = wg.plan(f)(np.array([3.0, 2.0]))
     assert outside.candidates == inside.candidates
+
+
+def test_a_sum_of_nothing_costs_nothing():
+    plan = wg.plan(lambda x: np.sum(x**2))(np.zeros(0))
+    assert plan.function == Cost()
+    assert plan.edges == "0 edges: forward 0 x 0 = 0 products, reverse 1 x 0 = 0"

@@ -445,7 +445,7 @@ sum_ = define(
     elementwise=False,
     fresh=True,
     source=_reduction("sum"),
-    counts=lambda y, x, **_params: {"additions": math.prod(x.shape) - math.prod(y.shape)},
+    counts=lambda y, x, **_params: {"additions": max(math.prod(x.shape) - math.prod(y.shape), 0)},
 )
 
 
