@@ -124,18 +124,19 @@ def chosen(row: Row, k: int, sparing: bool = False) -> Mask | None:
     If `sparing`, only where that depends on traced values, so that it may be otherwise at another point.
     """
     primitive, parents, kept, params, _, _ = row
-    shape = kept[0].shape
-    if sparing and not any(isinstance(v, Recordable) for v in kept[1:]):
+    if primitive is multiply:
+        factor = kept[2 - k]
+        mask = factor.dtype.kind == "b" if hasattr(factor, "dtype") else type(factor) is bool
+        traced = isinstance(factor, Recordable)
+        if traced if mask and sparing else mask:
+            return Mask(lambda: _of_shape(factor, kept[0].shape))
+        if sparing or traced or parents[1 - k] >= 0 or np.all(factor):
+            return None
+        return Mask(lambda: _of_shape(factor != 0, kept[0].shape))
+    if not primitive.chosen or (sparing and not any(isinstance(v, Recordable) for v in kept[1:])):
         return None
-    if primitive.chosen and (rule := primitive.chosen[k]) is not None:
-        return Mask(lambda: _of_shape(rule(*kept, **params), shape))
-    if primitive is not multiply:
-        return None
-    factor = kept[2 - k]
-    mask = factor.dtype.kind == "b" if hasattr(factor, "dtype") else type(factor) is bool
-    if mask or (not sparing and parents[1 - k] < 0 and not isinstance(factor, Recordable) and not np.all(factor)):
-        return Mask(lambda: _of_shape(factor if mask else factor != 0, shape))
-    return None
+    rule = primitive.chosen[k]
+    return None if rule is None else Mask(lambda: _of_shape(rule(*kept, **params), kept[0].shape))
 
 
 def _of_shape(mask: Array, shape: Shape) -> Array:

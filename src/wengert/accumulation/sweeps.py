@@ -277,7 +277,9 @@ def _push_diagonal_carefully(
     choice = chosen(row, k, sparing and row[0] is not where)
     mask = both(broadcast(mask, shape, out_shape), choice)
     part = c.push(t, batch) if type(c) is RealLinear else push_diagonal(c, t, shape, out_shape, batch)
-    return only(mask, part) if not sparing or _is_masked(row, c, choice, row[1][k] in how.wild) else part, mask
+    if mask is not None and (not sparing or _is_masked(row, c, choice, row[1][k] in how.wild)):
+        part = only(mask, part)
+    return part, mask
 
 
 def _is_masked(row: Row, c: Any, choice: Mask | None, wild: bool) -> bool:
@@ -567,7 +569,7 @@ def _pull_diagonal_carefully(
         mask = summed(mask, shape, out_shape)
         return only(mask, c.pull(g, batch)), mask
     part = scale(c, g)
-    if not sparing or _is_masked(row, c, choice, row[5] in adjoints.wild):
+    if mask is not None and (not sparing or _is_masked(row, c, choice, row[5] in adjoints.wild)):
         part = only(mask, part)
     if batch or part.shape != shape:
         part = pull_diagonal(1, part, shape, batch)
