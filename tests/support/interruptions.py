@@ -230,19 +230,19 @@ def interrupt(name, most):
     """Interrupt a call at so many of its moments at most, spread evenly; return how many, and what was left where."""
     call = CALLS[name]
     expected = call()
-    moments: list[tuple[int, int]] = []
-    for _ in range(6):  # until caches make runs no shorter
-        recorder = _Moments()
-        traced(call, recorder)
-        settled = len(recorder.moments) == len(moments)
-        moments = recorder.moments
-        if settled:
-            break
     found = Counter()
     done = 0
     gc.collect()
-    gc.disable()  # JAX, where it is there, is called by the collector, and would swallow the interruption
+    gc.disable()  # JAX, where it is there, is called by the collector: frames more, where an interruption is swallowed
     try:
+        moments: list[tuple[int, int]] = []
+        for _ in range(6):  # until caches make runs no shorter
+            recorder = _Moments()
+            traced(call, recorder)
+            settled = len(recorder.moments) == len(moments)
+            moments = recorder.moments
+            if settled:
+                break
         for k in np.unique(np.linspace(0, len(moments) - 1, min(most, len(moments))).astype(int)):
             faulthandler.dump_traceback_later(60, exit=True)
             interruption = _Interruption(moments[k])

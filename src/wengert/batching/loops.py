@@ -34,7 +34,7 @@ from wengert.program import (
     interpret,
 )
 from wengert.program.dataflow import depending_on
-from wengert.tracing import innermost, record
+from wengert.tracing import innermost, record, watch
 
 Array = Any
 Flags = Sequence[bool]
@@ -174,7 +174,7 @@ class _Together:
             depends = [_depends(body.program, moving) for body in held.traced]
             self.out = [any(column) for column in zip(*depends, strict=True)]
             self.flags, self.axes, self.out_axes = [*batched], [0] * len(batched), [0] * len(self.out)
-            bodies = tuple(None if b is None else self._body(b, moving, self.out) for b in held.bodies)
+            bodies = tuple(None if b is None else watch(self._body, b, moving, self.out) for b in held.bodies)
             return replace(held, bodies=bodies)
         assert isinstance(held, Loop)
         carried, sliced = held.carried, held.sliced
@@ -199,7 +199,7 @@ class _Together:
         self.flags, self.out = [*carry, *rest], out
         self.axes = [0] * carried + [1] * sliced + [0] * held.consts
         self.out_axes = [0] * carried + [1] * held.collected
-        return replace(held, bodies=tuple(self._body(b, arguments[: len(b.sample)], out) for b in held.bodies))
+        return replace(held, bodies=tuple(watch(self._body, b, arguments[: len(b.sample)], out) for b in held.bodies))
 
     def _body(self, body: Body, batched: Flags, out: Flags) -> Body:
         """Write a body for all members."""
