@@ -38,7 +38,7 @@ from wengert.control.execution import run_of
 from wengert.control.holding import Holding
 from wengert.custom import Replay
 from wengert.display import code, paragraph, table
-from wengert.errors import DerivativeError, ResultError, WengertError, explain_at
+from wengert.errors import DerivativeError, ResultError, WengertError
 from wengert.linearization import Linearization, by_position, edges
 from wengert.program import Line, Program, Shaped, Var, as_value
 from wengert.tracing import results_of, watch
@@ -525,12 +525,10 @@ def _check_same_value(point: _Point) -> Array:
     if first.dtype.kind not in "biuf":
         raise ResultError(f"{point.name} returns values of dtype {first.dtype}; derivatives are checked of numbers.")
     if not np.array_equal(first, second, equal_nan=True):
-        raise ResultError(
-            explain_at(
-                (point.f.__code__, 0) if hasattr(point.f, "__code__") else None,
-                f"{point.name} returns another value each time, so no derivative of it can be checked:",
-                "Make it a function of its arguments alone; give random numbers a fixed seed inside it.",
-            )
+        raise ResultError.at(
+            (point.f.__code__, 0) if hasattr(point.f, "__code__") else None,
+            f"{point.name} returns another value each time, so no derivative of it can be checked:",
+            "Make it a function of its arguments alone; give random numbers a fixed seed inside it.",
         )
     return first.astype(np.float64)
 

@@ -195,9 +195,14 @@ class WengertError(Exception):
     """
 
     @classmethod
+    def at(cls, place: RawLocation | None, happened: str, instead: str) -> Self:
+        """Make the error of three parts: the fault, its place, and the remedy."""
+        return cls(explain_at(place, happened, instead))
+
+    @classmethod
     def at_caller(cls, happened: str, instead: str) -> Self:
         """Make the error of three parts: the fault, the line of the user's code that called, and the remedy."""
-        return cls(explain_at(caller(), happened, instead))
+        return cls.at(caller(), happened, instead)
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

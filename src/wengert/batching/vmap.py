@@ -25,7 +25,7 @@ import numpy as np
 from wengert import trees
 from wengert.arguments import Result
 from wengert.batching.loops import MembersDiffer, several
-from wengert.errors import ArgumentError, ResultError, ShapeError, caller, explain_at
+from wengert.errors import ArgumentError, ResultError, ShapeError, caller
 from wengert.jacobians import take
 from wengert.primitives.numpy import structural as s
 from wengert.primitives.table import PRIMITIVES
@@ -117,12 +117,9 @@ class _Batch:
         if isinstance(in_axes, list):
             in_axes = tuple(in_axes)
         if isinstance(in_axes, tuple) and len(in_axes) != len(args):
-            raise ArgumentError(
-                explain_at(
-                    caller(),
-                    f"in_axes has {len(in_axes)} entries, and the function is called with {len(args)} arguments:",
-                    "Give one entry for each positional argument, or a single integer for all.",
-                )
+            raise ArgumentError.at_caller(
+                f"in_axes has {len(in_axes)} entries, and the function is called with {len(args)} arguments:",
+                "Give one entry for each positional argument, or a single integer for all.",
             )
         entries = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
         self._leaves, self._structure = trees.flatten((args, kwargs))
@@ -141,21 +138,18 @@ class _Batch:
             _first_axis(self._leaves[k], axes[k], name) for k, name in zip(self._mapped, self.names_, strict=True)
         ]
         if not self.leaves:
-            raise ArgumentError(
-                explain_at(caller(), "no argument has an axis to map over:", "Give at least one of in_axes an integer.")
+            raise ArgumentError.at_caller(
+                "no argument has an axis to map over:", "Give at least one of in_axes an integer."
             )
         sizes = [leaf.shape[0] for leaf in self.leaves]
         self.size = sizes[0]
         if len(set(sizes)) > 1:
             odd = next(k for k, size in enumerate(sizes) if size != self.size)
             axis_of_odd = axes[self._mapped[odd]]
-            raise ArgumentError(
-                explain_at(
-                    caller(),
-                    f"{self.names_[0]} has {self.size} members along axis {axes[self._mapped[0]]}, "
-                    f"and {self.names_[odd]} has {sizes[odd]} along axis {axis_of_odd}:",
-                    "Mapped axes must have one size; give in_axes None for an argument that all members share.",
-                )
+            raise ArgumentError.at_caller(
+                f"{self.names_[0]} has {self.size} members along axis {axes[self._mapped[0]]}, "
+                f"and {self.names_[odd]} has {sizes[odd]} along axis {axis_of_odd}:",
+                "Mapped axes must have one size; give in_axes None for an argument that all members share.",
             )
 
     def trace(self, member: int | None, result: Result) -> Trace:
@@ -205,16 +199,12 @@ def spread_axes(axes: Axes, tree: Any, what: str) -> list[int | None]:
     try:
         parts = structure.flatten_up_to(tree)
     except (ValueError, TypeError) as error:
-        raise ArgumentError(
-            explain_at(
-                caller(),
-                f"{what} does not fit: {str(error).partition(';')[0]}:",
-                "Give it the structure of the argument.",
-            )
+        raise ArgumentError.at_caller(
+            f"{what} does not fit: {str(error).partition(';')[0]}:", "Give it the structure of the argument."
         ) from error
     for axis, part in zip(leaves, parts, strict=True):
         if axis is not None and not isinstance(axis, (int, np.integer)):
-            raise ArgumentError(explain_at(caller(), f"{what} holds {axis!r}:", "An axis is an integer, or None."))
+            raise ArgumentError.at_caller(f"{what} holds {axis!r}:", "An axis is an integer, or None.")
         spread += spread_axes(axis, part, what)
     return spread
 
@@ -227,24 +217,17 @@ def _first_axis(leaf: Any, axis: int | None, name: str) -> Any:
         not isinstance(leaf, (np.ndarray, np.generic, float, int, complex))
         or np.asarray(leaf).dtype.kind not in "biufc"
     ):
-        raise ArgumentError(
-            explain_at(
-                caller(),
-                f"{name} is a {type(leaf).__name__}, and has no axis to map over:",
-                "Give it None in in_axes.",
-            )
+        raise ArgumentError.at_caller(
+            f"{name} is a {type(leaf).__name__}, and has no axis to map over:", "Give it None in in_axes."
         )
     if means_more(type(leaf)):
         raise refuse_kind(type(leaf))
     array: Any = leaf if isinstance(leaf, Recordable) else np.asarray(leaf)
     ndim = array.ndim
     if axis is None or not -ndim <= axis < ndim:
-        raise ArgumentError(
-            explain_at(
-                caller(),
-                f"{name} has shape {array.shape}, and no axis {axis} to map over:",
-                "Give it another axis in in_axes, or None if all members share it.",
-            )
+        raise ArgumentError.at_caller(
+            f"{name} has shape {array.shape}, and no axis {axis} to map over:",
+            "Give it another axis in in_axes, or None if all members share it.",
         )
     return array if axis % ndim == 0 else np.moveaxis(array, axis, 0)
 
@@ -255,12 +238,8 @@ def _collect(
     """Return the results of all groups in the order of the members, with the axis of the members where it belongs."""
     first = groups[0][2]
     if any(g[2].structure != first.structure for g in groups):
-        raise ResultError(
-            explain_at(
-                caller(),
-                "members return results of different structures:",
-                "Return the same structure in every branch.",
-            )
+        raise ResultError.at_caller(
+            "members return results of different structures:", "Return the same structure in every branch."
         )
     order = np.argsort(np.concatenate([members for members, _, _ in groups])) if len(groups) > 1 else None
     axes = spread_axes(out_axes, first.pack([0.0] * len(groups[0][1])), "out_axes")
@@ -269,24 +248,18 @@ def _collect(
         parts = [results[k] for _, results, _ in groups]
         if axis is None:
             if any(batched for _, batched in parts) or len(parts) > 1:
-                raise ArgumentError(
-                    explain_at(
-                        caller(),
-                        "out_axes is None for a result that is not the same for all members:",
-                        "Give it an axis in out_axes.",
-                    )
+                raise ArgumentError.at_caller(
+                    "out_axes is None for a result that is not the same for all members:",
+                    "Give it an axis in out_axes.",
                 )
             leaves.append(parts[0][0])
             continue
         batches = [_all(v, batched, len(g[0])) for (v, batched), g in zip(parts, groups, strict=True)]
         shapes = {np.shape(b)[1:] for b in batches}
         if len(shapes) > 1:
-            raise ShapeError(
-                explain_at(
-                    caller(),
-                    f"members return arrays of different shapes: {', '.join(map(str, sorted(shapes)))}:",
-                    "Return the same shape in every branch; a batch is one array.",
-                )
+            raise ShapeError.at_caller(
+                f"members return arrays of different shapes: {', '.join(map(str, sorted(shapes)))}:",
+                "Return the same shape in every branch; a batch is one array.",
             )
         result = batches[0] if order is None else np.concatenate(batches)[order]
         if type(result) is np.ndarray and any(np.may_share_memory(result, leaf) for leaf in batch.leaves):
@@ -420,12 +393,10 @@ class _Line:
             return np.zeros((0, *self.out_shape), dtype)
         shapes = {np.shape(r) for r in results}
         if len(shapes) > 1:
-            raise ShapeError(
-                explain_at(
-                    current_context().place or caller(),
-                    f"{self.primitive.name} gives the members of a batch arrays of different shapes:",
-                    "A batch is one array: write it so that no shape depends on values (np.where instead of a mask).",
-                )
+            raise ShapeError.at(
+                current_context().place or caller(),
+                f"{self.primitive.name} gives the members of a batch arrays of different shapes:",
+                "A batch is one array: write it so that no shape depends on values (np.where instead of a mask).",
             )
         return np.stack(results)
 

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import PACKAGE, Location, LostGradientError, explain_at
+from wengert.errors import PACKAGE, Location, LostGradientError
 from wengert.tracing.context import at_place, threads
 from wengert.tracing.tape import Tape
 from wengert.tracing.traced import Traced, holds_traced
@@ -215,12 +215,10 @@ def check_adopted(tape: Tape) -> None:
     """Raise LostGradientError if NumPy has written more into an array than the traced value: it was part of a list."""
     for array, written, place in tape.adopted:
         if array.tobytes() != written.tobytes():
-            raise LostGradientError(
-                explain_at(
-                    place,
-                    "a list that holds a traced value is written into a plain array, which would lose its derivative:",
-                    "Write np.array([...]) of the list.",
-                )
+            raise LostGradientError.at(
+                place,
+                "a list that holds a traced value is written into a plain array, which would lose its derivative:",
+                "Write np.array([...]) of the list.",
             )
 
 

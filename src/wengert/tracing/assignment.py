@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import LostGradientError, ShapeError, caller, explain_at
+from wengert.errors import LostGradientError, ShapeError, caller
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import functions
 from wengert.primitives.numpy.structural import fill_index, getitem, reshape, setitem, transpose
@@ -164,12 +164,10 @@ def _refuse_outer(target: Traced) -> None:
     root = _root(target)
     frozen = root._tape.context.frozen
     if frozen is not None and root._tape in frozen and root._index < frozen[root._tape]:
-        raise LostGradientError(
-            explain_at(
-                root._tape.context.place or caller(),
-                "the body of a loop changes an array from outside of it:",
-                "Carry the array through the loop: return the changed array from the body.",
-            )
+        raise LostGradientError.at(
+            root._tape.context.place or caller(),
+            "the body of a loop changes an array from outside of it:",
+            "Carry the array through the loop: return the changed array from the body.",
         )
 
 
@@ -223,12 +221,9 @@ def write_out(target: Any, result: Any, name: str, broadcasts: bool = False) -> 
         )
     if result.shape != target.shape:
         if not broadcasts or not _fits(result.shape, target.shape):
-            raise ShapeError(
-                explain_at(
-                    caller(),
-                    f"the result of {name} has shape {result.shape}, and out= has shape {target.shape}:",
-                    f"Give it an array of shape {result.shape}, or leave out= out.",
-                )
+            raise ShapeError.at_caller(
+                f"the result of {name} has shape {result.shape}, and out= has shape {target.shape}:",
+                f"Give it an array of shape {result.shape}, or leave out= out.",
             )
         result = np.broadcast_to(result, target.shape)
     overwrite(target, result)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import ChangedError, RawLocation, explain_at
+from wengert.errors import ChangedError, RawLocation
 
 Array = np.ndarray[Any, Any]
 COLUMNS = (127, 131), (509, 521)
@@ -109,13 +109,11 @@ def _is_part(value: Any, array: Array) -> bool:
 
 def _changed(array: Array, name: str, place: RawLocation | None) -> ChangedError:
     shape = " x ".join(map(str, array.shape))
-    return ChangedError(
-        explain_at(
-            place,
-            f"a plain array ({shape}) has been changed in place since {name} has read it, "
-            "and the derivative needs what stood there:",
-            "Write a = a + b instead of a += b, or copy the array before it is changed: a = a.copy().",
-        )
+    return ChangedError.at(
+        place,
+        f"a plain array ({shape}) has been changed in place since {name} has read it, "
+        "and the derivative needs what stood there:",
+        "Write a = a + b instead of a += b, or copy the array before it is changed: a = a.copy().",
     )
 
 

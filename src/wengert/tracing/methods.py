@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import LostGradientError, caller, explain_at
+from wengert.errors import LostGradientError
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import functions
 from wengert.primitives.numpy.structural import getitem, reshape, transpose
@@ -515,12 +515,9 @@ class ArrayMethods(Traced):
         return int(np.rint(self)) if ndigits is None else np.round(self, ndigits)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        raise LostGradientError(
-            explain_at(
-                caller(),
-                "a traced value cannot be pickled, it belongs to the trace that is running:",
-                "Pickle the results of the differentiated function, or stop_gradient(x) of what you want to keep.",
-            )
+        raise LostGradientError.at_caller(
+            "a traced value cannot be pickled, it belongs to the trace that is running:",
+            "Pickle the results of the differentiated function, or stop_gradient(x) of what you want to keep.",
         )
 
     def view(self, *args: Any, **kwargs: Any) -> Any:

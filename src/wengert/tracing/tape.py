@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import EscapedError, MatrixError, RawLocation, ShapeError, WengertError, explain_at
+from wengert.errors import EscapedError, MatrixError, RawLocation, ShapeError, WengertError
 from wengert.program import SMALL, Primitive, Shaped
 from wengert.tracing.context import Context
 from wengert.tracing.fingerprints import Unchanged
@@ -91,12 +91,10 @@ SCALARS = frozenset({complex, np.complex128, np.float64, np.float32, np.bool_, n
 
 def escaped(place: RawLocation | None) -> EscapedError:
     """Make the error for a traced value that outlived its trace."""
-    return EscapedError(
-        explain_at(
-            place,
-            "a traced value is used after its trace has ended:",
-            "Return it from the function that is differentiated; do not keep it in a global, an attribute or a cache.",
-        )
+    return EscapedError.at(
+        place,
+        "a traced value is used after its trace has ended:",
+        "Return it from the function that is differentiated; do not keep it in a global, an attribute or a cache.",
     )
 
 
@@ -106,19 +104,15 @@ def shape_error(primitive: Primitive, values: Sequence[Any], error: Exception, p
         return error
     shapes = " and ".join(str(np.shape(v)) for v in values)
     if isinstance(error, np.linalg.LinAlgError):
-        return MatrixError(
-            explain_at(
-                place,
-                f"{primitive.name} of a matrix of shape {shapes}: {error}",
-                "Check that matrix: its shape, its rank, its sign.",
-            )
-        )
-    return ShapeError(
-        explain_at(
+        return MatrixError.at(
             place,
-            f"{primitive.name} does not take operands of shapes {shapes}: {error}",
-            "Check the shapes in that line; reshape or transpose one of them.",
+            f"{primitive.name} of a matrix of shape {shapes}: {error}",
+            "Check that matrix: its shape, its rank, its sign.",
         )
+    return ShapeError.at(
+        place,
+        f"{primitive.name} does not take operands of shapes {shapes}: {error}",
+        "Check the shapes in that line; reshape or transpose one of them.",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import DecisionWarning, Location, ResultError, WengertError, explain_at, refusals
+from wengert.errors import DecisionWarning, Location, ResultError, WengertError, refusals
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, as_value
 from wengert.tracing.adoption import check_adopted
 from wengert.tracing.context import threads
@@ -285,7 +285,7 @@ def _result(function: Callable[..., Any], returned: Any) -> Any:
         "tuple": "Return one array: np.array([...]) of scalars, np.concatenate([...]) of arrays.",
         "NoneType": "Is a return statement missing?",
     }.get(type(returned).__name__, "Return an array or a number.")
-    raise ResultError(explain_at(place, f"{name} returned {what}, where an array or a number is needed:", hint))
+    raise ResultError.at(place, f"{name} returned {what}, where an array or a number is needed:", hint)
 
 
 @functools.lru_cache(maxsize=512)

@@ -32,7 +32,6 @@ from wengert.errors import (
     UnsupportedError,
     WengertError,
     caller,
-    explain_at,
 )
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import functions
@@ -363,12 +362,9 @@ def operand(value: Any) -> Any:
     if array.dtype.hasobject or array.dtype.kind not in "biufc":
         if type(value).__module__.startswith("scipy.sparse"):
             raise unsupported_call(f"scipy.sparse.{type(value).__name__}", caller())
-        raise ArgumentError(
-            explain_at(
-                caller(),
-                f"a value of type {type(value).__name__} meets a traced array in arithmetic:",
-                "Use a number or a numeric array there.",
-            )
+        raise ArgumentError.at_caller(
+            f"a value of type {type(value).__name__} meets a traced array in arithmetic:",
+            "Use a number or a numeric array there.",
         )
     return array[()] if array.ndim == 0 and type(array[()]) in PLAIN else array
 
@@ -457,7 +453,7 @@ def through(traced: Traced, written: Callable[..., Any], args: Any, kwargs: Any,
         if isinstance(error, (NotImplementedError, np.linalg.LinAlgError)):
             kind = UnsupportedError if isinstance(error, NotImplementedError) else MatrixError
         name = getattr(written, "__name__", "this function")
-        raise kind(explain_at(place, f"{name}: {error}", "Check the arguments in that line.")) from error
+        raise kind.at(place, f"{name}: {error}", "Check the arguments in that line.") from error
     finally:
         context.place = None
 
@@ -494,12 +490,10 @@ class Traced(Recordable):
         if asking is not None and frame.f_globals.get("__name__") == "abc" and shuffles(asking):
             if len(self._value.shape) == 1:
                 return list  # which is shuffled element by element
-            raise LostGradientError(
-                explain_at(
-                    (asking.f_code, asking.f_lasti),
-                    "shuffle exchanges the rows of a traced array through views, and loses what stood there:",
-                    "Write y = y[rng.permutation(len(y))].",
-                )
+            raise LostGradientError.at(
+                (asking.f_code, asking.f_lasti),
+                "shuffle exchanges the rows of a traced array through views, and loses what stood there:",
+                "Write y = y[rng.permutation(len(y))].",
             )
         return Traced if asks_inside(frame) else type(innermost(self))
 

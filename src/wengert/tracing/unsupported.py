@@ -38,7 +38,6 @@ from wengert.errors import (
     UnsupportedError,
     WengertError,
     caller,
-    explain_at,
     user_frame,
 )
 from wengert.primitives.table import CALLS
@@ -92,8 +91,8 @@ def unsupported_call(name: str, place: RawLocation | None, message: str = "") ->
     my_name = "my_function" if not short.isidentifier() else f"my_{short}"
     happened = f"{name} has no rule on traced values{f' (it says: {message})' if message else ''}:"
     define = f"a function of your own that calls it: wg.define({my_name!r}, ...)."
-    return UnsupportedError(
-        explain_at(place, happened, f"{instead} Or give a rule to {define}" if instead else f"Give a rule to {define}")
+    return UnsupportedError.at(
+        place, happened, f"{instead} Or give a rule to {define}" if instead else f"Give a rule to {define}"
     )
 
 
@@ -246,7 +245,7 @@ def translated(error: Exception, holds_traced: Callable[[Any], bool]) -> Wengert
             f"what is called here does not take a traced value (it says: {said}):",
             "Write it with NumPy's functions; or give it stop_gradient(x), if no derivative is wanted.",
         )
-    return None if refusal is None else LostGradientError(explain_at((frame.f_code, offset), *refusal))
+    return None if refusal is None else LostGradientError.at((frame.f_code, offset), *refusal)
 
 
 def _closed_over(functions: Sequence[Any]) -> Iterator[Any]:
@@ -298,12 +297,9 @@ def refuse_kind(kind: type) -> UnsupportedError:
     """Make the error for an array that means more than its elements where these alone would be used."""
     name = f"{kind.__module__.removesuffix('.core').removesuffix('.matrixlib.defmatrix')}.{kind.__qualname__}"
     fits = (text for module, text in _ELEMENTS.items() if f"{kind.__module__}.".startswith(f"{module}."))
-    return UnsupportedError(
-        explain_at(
-            caller(),
-            f"a {name} meets a traced value, and what it means beyond its elements would be lost:",
-            next(fits, "Take its elements: np.asarray(a), or a.value in the units that you want."),
-        )
+    return UnsupportedError.at_caller(
+        f"a {name} meets a traced value, and what it means beyond its elements would be lost:",
+        next(fits, "Take its elements: np.asarray(a), or a.value in the units that you want."),
     )
 
 
@@ -366,7 +362,7 @@ def lost(happened: str = _DEFAULT, instead: str = "") -> LostGradientError | Uns
     location = Location.of(place)
     if frame is not None and location is not None:
         instead = _instead_of(location.segment, frame, instead)
-    return LostGradientError(explain_at(place, happened, instead or _AS_IT_IS))
+    return LostGradientError.at(place, happened, instead or _AS_IT_IS)
 
 
 def _instead_of(segment: str, frame: FrameType, instead: str) -> str:
@@ -418,12 +414,9 @@ class Text(str):
 
     def _read(self, kind: type) -> Any:
         if threads.context.tapes:
-            raise LostGradientError(
-                explain_at(
-                    caller(),
-                    "the text of a traced value is made a number again, which would lose its derivative:",
-                    "Use the value itself; or write stop_gradient(x) where a constant is meant.",
-                )
+            raise LostGradientError.at_caller(
+                "the text of a traced value is made a number again, which would lose its derivative:",
+                "Use the value itself; or write stop_gradient(x) where a constant is meant.",
             )
         return kind(str(self))
 
@@ -447,12 +440,9 @@ def unsupported(name: str) -> UnsupportedError:
     nearest = f"The nearest supported are {', '.join(map(_spelled, near))}; or add" if near else "Add"
     short = name.partition(".")[0].partition("(")[0]
     function = _spelled(short)
-    return UnsupportedError(
-        explain_at(
-            caller(),
-            f"{function}{name.removeprefix(short)} has no rule on traced values:",
-            f"{nearest} a rule: wg.define({'my_' + short!r}, {function}, lambda y, x: <dy/dx>, replaces={function}).",
-        )
+    return UnsupportedError.at_caller(
+        f"{function}{name.removeprefix(short)} has no rule on traced values:",
+        f"{nearest} a rule: wg.define({'my_' + short!r}, {function}, lambda y, x: <dy/dx>, replaces={function}).",
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import UnsupportedError, caller, explain_at
+from wengert.errors import UnsupportedError
 from wengert.jacobians import is_basic
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy.structural import getitem, reshape, transpose
@@ -103,12 +103,8 @@ class ViewMaker:
             raise ValueError("assignment destination is read-only")
         places = self.plain(numbered(model))
         if len(set(places.ravel().tolist())) < places.size:
-            raise UnsupportedError(
-                explain_at(
-                    caller(),
-                    "a view that shows elements more than once is written to:",
-                    "Write to the array that it is a view of.",
-                )
+            raise UnsupportedError.at_caller(
+                "a view that shows elements more than once is written to:", "Write to the array that it is a view of."
             )
         return places
 

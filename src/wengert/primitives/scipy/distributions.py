@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from scipy import special as sc
 
-from wengert.errors import UnsupportedError, caller, explain_at
+from wengert.errors import UnsupportedError
 from wengert.primitives.numpy.functions.operands import as_operand
 from wengert.primitives.table import LATE, calls
 from wengert.program import Recordable
@@ -206,12 +206,9 @@ def _method(method: str) -> Callable[..., Any]:
         d = DISTRIBUTIONS.get(name) if type(self).__module__.startswith("scipy.stats.") else None
         if d is None or not _has(d, method):
             near = ", ".join(n for n, other in DISTRIBUTIONS.items() if _has(other, method))
-            raise UnsupportedError(
-                explain_at(
-                    caller(),
-                    f"scipy.stats.{name}.{method} has no rule on traced values:",
-                    f"These have: {near}. Or write the formula in NumPy and scipy.special, whose functions are traced.",
-                )
+            raise UnsupportedError.at_caller(
+                f"scipy.stats.{name}.{method} has no rule on traced values:",
+                f"These have: {near}. Or write the formula in NumPy and scipy.special, whose functions are traced.",
             )
         shapes, loc, scale = _arguments(d, f"scipy.stats.{name}.{method}", args, kwds)
         loc, scale, *shapes = (v if isinstance(v, (int, float)) else as_operand(v) for v in (loc, scale, *shapes))
@@ -230,12 +227,9 @@ def _method(method: str) -> Callable[..., Any]:
 def _multivariate_normal(self: Any, x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False) -> Any:
     """By the factor of Cholesky, of the covariance's symmetric part: it has to be positive definite."""
     if allow_singular:
-        raise UnsupportedError(
-            explain_at(
-                caller(),
-                "scipy.stats.multivariate_normal.logpdf has no rule for allow_singular=True:",
-                "Leave it out; the covariance has to be positive definite.",
-            )
+        raise UnsupportedError.at_caller(
+            "scipy.stats.multivariate_normal.logpdf has no rule for allow_singular=True:",
+            "Leave it out; the covariance has to be positive definite.",
         )
     ndim = np.ndim(cov)
     size = np.shape(cov)[-1] if ndim else np.shape(mean)[-1] if np.ndim(mean) else np.shape(x)[-1] if np.ndim(x) else 1

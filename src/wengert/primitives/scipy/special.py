@@ -29,7 +29,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 from scipy import special as sc
 
-from wengert.errors import RawLocation, UnsupportedError, caller, explain_at
+from wengert.errors import RawLocation, UnsupportedError, caller
 from wengert.jacobians import Composed, Diagonal, Sum
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.scipy import parameters as by_quadrature
@@ -76,12 +76,10 @@ def refuse(function: str, argument: str) -> Partial:
     """Return a rule that says that a function has no derivative with respect to an argument."""
 
     def rule(_y: Any, *_args: Any, **_params: Any) -> Any:
-        raise UnsupportedError(
-            explain_at(
-                _where(),
-                f"scipy.special.{function} has no rule for its derivative with respect to {argument}:",
-                f"Keep {argument} constant (a plain number or array), or add a rule of your own: wg.define(...).",
-            )
+        raise UnsupportedError.at(
+            _where(),
+            f"scipy.special.{function} has no rule for its derivative with respect to {argument}:",
+            f"Keep {argument} constant (a plain number or array), or add a rule of your own: wg.define(...).",
         )
 
     rule.refuses = argument  # type: ignore[attr-defined]
@@ -91,12 +89,10 @@ def refuse(function: str, argument: str) -> Partial:
 def _next(n: int, name: str) -> int:
     """Return n + 1, up to 2: the quadratures are known up to the second derivative."""
     if n >= 2:
-        raise UnsupportedError(
-            explain_at(
-                _where(),
-                f"{name} has no rule for third derivatives that involve its parameters:",
-                "Two derivatives can be had; keep the parameter constant for more.",
-            )
+        raise UnsupportedError.at(
+            _where(),
+            f"{name} has no rule for third derivatives that involve its parameters:",
+            "Two derivatives can be had; keep the parameter constant for more.",
         )
     return n + 1
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import DegenerateError, explain_at
+from wengert.errors import DegenerateError
 from wengert.jacobians import Map
 from wengert.primitives.numpy.linalg.matrices import Array
 from wengert.primitives.table import define
@@ -28,13 +28,11 @@ from wengert.program import Primitive, Recordable, current_line
 def degenerate(what: str) -> DegenerateError:
     """Return an error that names the coincidence, its place, and the remedy."""
     line = current_line()
-    return DegenerateError(
-        explain_at(
-            None if line is None else line.place,
-            f"{what}, so this derivative does not exist or cannot be told:",
-            "Use functions of the eigenvalues (or singular values) alone, np.linalg.eigvalsh or svd(compute_uv=False);"
-            " of vectors, only the space that those of equal values span; or move the matrix off the coincidence.",
-        )
+    return DegenerateError.at(
+        None if line is None else line.place,
+        f"{what}, so this derivative does not exist or cannot be told:",
+        "Use functions of the eigenvalues (or singular values) alone, np.linalg.eigvalsh or svd(compute_uv=False);"
+        " of vectors, only the space that those of equal values span; or move the matrix off the coincidence.",
     )
 
 
