@@ -1,14 +1,16 @@
 """The table of primitives, and the functions that enter rows.
 
 `define` makes a primitive of any function; `elementwise` is `define` for functions that act on each element by itself,
-whose local partial is a diagonal.  Both enter it in `PRIMITIVES` (by name) and, for a NumPy function, in `CALLS`, where
-tracing looks up a function that is called on a traced value.  `calls` enters a function that is *written in terms of*
-primitives (``np.mean``) and needs no rule.  Functions that do not dispatch by NumPy's protocols (SciPy's) are *caught*
-in the module that users call them from while a trace runs: ``@calls(scipy.linalg.expm, catch=scipy.linalg)``.
+whose local partial is a diagonal; `array_function` is for the others, and `step_function` for those of them that jump.
+All enter it in `PRIMITIVES` (by name) and, for a NumPy function, in `CALLS`, where tracing looks up a function that is
+called on a traced value.  `calls` enters a function that is *written in terms of* primitives (``np.mean``) and needs no
+rule.  Functions that do not dispatch by NumPy's protocols (SciPy's) are *caught* in the module that users call them
+from while a trace runs: ``@calls(scipy.linalg.expm, catch=scipy.linalg)``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any, cast
@@ -111,6 +113,24 @@ def define(
             _BEFORE[name] = CALLS[replaces]
         CALLS[replaces] = primitive
     return primitive
+
+
+def array_function(name: str, numpy: Callable[..., Any], *partials: Partial | None, **facets: Any) -> Primitive:
+    """Enter a function of whole arrays, whose rules return a `LocalJacobian`; it moves elements unless it `counts`."""
+    return define(name, numpy, *partials, **{"elementwise": False, "counts": _nothing, **facets})
+
+
+def step_function(name: str, numpy: Callable[..., Any], **facets: Any) -> Primitive:
+    """Enter a function of whole arrays that jumps where it changes, so that its derivative is zero: it compares."""
+    return array_function(name, numpy, None, **{"counts": _comparisons, **facets})
+
+
+def _nothing(*_args: Any, **_params: Any) -> dict[str, int]:
+    return {}
+
+
+def _comparisons(_y: Any, x: Any, *_args: Any, **_params: Any) -> dict[str, int]:
+    return {"comparisons": math.prod(x.shape)}
 
 
 def primitive_named(name: str) -> Primitive:

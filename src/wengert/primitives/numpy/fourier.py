@@ -25,7 +25,7 @@ from wengert.errors import UnsupportedError
 from wengert.jacobians import LocalJacobian, Map
 from wengert.primitives.numpy.functions.operands import as_operand
 from wengert.primitives.numpy.linalg.matrices import conj, is_complex
-from wengert.primitives.table import calls, define
+from wengert.primitives.table import array_function, calls
 from wengert.program import Primitive
 
 Array = Any
@@ -58,11 +58,10 @@ def _source(name: str) -> Callable[..., str]:
 
 def _row(name: str, partial: Callable[..., LocalJacobian]) -> Primitive:
     transform = getattr(np.fft, name)
-    return define(
+    return array_function(
         name,
         lambda x, n, axis, norm: transform(x, n, axis, norm),
         partial,
-        elementwise=False,
         source=_source(name),
         counts=_counts,
     )

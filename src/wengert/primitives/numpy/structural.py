@@ -36,7 +36,7 @@ from wengert.jacobians import (
     pull_diagonal,
     take,
 )
-from wengert.primitives.table import CALLS, define
+from wengert.primitives.table import CALLS, array_function, define, step_function
 from wengert.program import Operand, Primitive, Recordable, Var
 
 # ---- Writing calls as NumPy source ----
@@ -79,33 +79,27 @@ def _reduction(name: str) -> Any:
 
 # ---- Rearranging ----
 
-reshape = define(
+reshape = array_function(
     "reshape",
     lambda x, shape: x.reshape(shape) if type(x) is np.ndarray else np.reshape(x, shape),
     lambda _y, _x, shape: Reshape(_x.shape, shape),
-    elementwise=False,
     source=lambda args, params: f"np.reshape({args[0]}, {params['shape']})",
     inline="{0}.reshape({shape})",
-    counts=lambda *_args, **_params: {},
 )
-transpose = define(
+transpose = array_function(
     "transpose",
     lambda x, axes: x.transpose(axes) if type(x) is np.ndarray else np.transpose(x, axes),
     lambda _y, _x, axes: Permute(_x.shape, axes, _y.shape),
-    elementwise=False,
     source=lambda args, params: (
         f"{args[0]}.T" if params["axes"] == (1, 0) else f"np.transpose({args[0]}, {params['axes']})"
     ),
     inline="{0}.transpose({axes})",
-    counts=lambda *_args, **_params: {},
 )
-broadcast_to = define(
+broadcast_to = array_function(
     "broadcast_to",
     lambda x, shape: np.broadcast_to(x, shape),
     lambda _y, _x, shape: Diagonal(1, _x.shape, shape),
-    elementwise=False,
     source=lambda args, params: f"np.broadcast_to({args[0]}, {params['shape']})",
-    counts=lambda *_args, **_params: {},
 )
 
 
@@ -118,14 +112,12 @@ def _astype_partial(_y: Any, _x: Any, dtype: Any) -> LocalJacobian | None:
     return Map(_x.shape, _x.shape, lambda t: t.astype(dtype), lambda g: g.astype(dtype_of_x), name="astype", moves=True)
 
 
-astype = define(
+astype = array_function(
     "astype",
     lambda x, dtype: np.asarray(x).astype(dtype)[()],
     _astype_partial,
-    elementwise=False,
     fresh=True,
     source=lambda args, params: f"np.asarray({args[0]}).astype({params['dtype'].name!r})",
-    counts=lambda *_args, **_params: {},
 )
 
 
@@ -142,7 +134,7 @@ def _put_on_diagonal(g: Any, shape: Shape, offset: int) -> Any:
     return matrices
 
 
-diagonal = define(
+diagonal = array_function(
     "diagonal",
     lambda x, offset: x.diagonal(offset, -2, -1).copy(),
     lambda _y, _x, offset: Map(
@@ -153,9 +145,7 @@ diagonal = define(
         name="diagonal",
         moves=True,
     ),
-    elementwise=False,
     source=lambda args, params: f"np.diagonal({args[0]}, {params['offset']}, -2, -1)",
-    counts=lambda *_args, **_params: {},
 )
 
 
@@ -213,30 +203,26 @@ def _inline_stack(line: Any) -> str | None:
     return stacked if line.params["axis"] == -2 else f"{stacked}.T.copy()"
 
 
-stack = define(
+stack = array_function(
     "stack",
     lambda *xs, axis: np.stack(xs, axis) if getattr(xs[0], "ndim", 0) else _array(xs),
     lambda k, _y, *_xs, axis: _stack_part(k, _y, *_xs, axis=axis),
-    elementwise=False,
     variadic=True,
     jvp=lambda tangents, values, batch, axis: np.stack(_zeros_for(tangents, values, batch), axis),
     vjp=_pull_stack,
     source=_listed("stack"),
     inline=_inline_stack,
     fresh=True,
-    counts=lambda *_args, **_params: {},
 )
-concatenate = define(
+concatenate = array_function(
     "concatenate",
     lambda *xs, axis: np.concatenate(xs, axis),
     _concatenate_part,
-    elementwise=False,
     variadic=True,
     jvp=lambda tangents, values, batch, axis: np.concatenate(_zeros_for(tangents, values, batch), axis),
     vjp=_pull_concatenated,
     source=_listed("concatenate"),
     fresh=True,
-    counts=lambda *_args, **_params: {},
 )
 
 
@@ -274,14 +260,12 @@ def _assemble_partial(k: int, _y: Any, *_pieces: Any, indices: Any, shape: Shape
     return Select(free + tuple(indices[k]), out_shape, _pieces[k].shape).T
 
 
-getitem = define(
+getitem = array_function(
     "getitem",
     lambda x, *operands, index: x[fill_index(index, operands)],
     _getitem_partial,
-    elementwise=False,
     source=lambda args, params: f"{args[0]}[{write_index(params['index'], args[1:])}]",
     inline="{0}[{index}]",
-    counts=lambda *_args, **_params: {},
 )
 
 
@@ -301,16 +285,14 @@ def _setitem_jvp(tangents: Sequence[Any], values: Sequence[Any], batch: int, ind
     return placed if kept is None else kept if placed is None else kept + placed
 
 
-setitem = define(
+setitem = array_function(
     "setitem",
     _setitem,
     lambda _y, _value, _array, *operands, index: Place(fill_index(index, operands), _value.shape, _array.shape),
     lambda _y, _value, _array, *operands, index: Erase(fill_index(index, operands), _array.shape),
-    elementwise=False,
     jvp=_setitem_jvp,
     fresh=True,
     source=lambda args, params: f"setitem({args[1]}, np.s_[{write_index(params['index'], args[2:])}], {args[0]})",
-    counts=lambda *_args, **_params: {},
 )
 
 
@@ -321,11 +303,10 @@ def _added_in_place(
     return [(slice(None),) * batch + tuple(index) for index in indices] if all(map(is_basic, indices)) else None
 
 
-put = define(
+put = array_function(
     "put",
     lambda *pieces, indices, shape, batch=0: assemble(pieces, indices, shape, batch=batch),
     _assemble_partial,
-    elementwise=False,
     variadic=True,
     fresh=True,
     adds=_added_in_place,
@@ -342,13 +323,12 @@ def _scatter_partial(
     return _assemble_partial(0, _y, _piece, indices=(fill_index(index, operands),), shape=shape, batch=batch)
 
 
-scatter = define(
+scatter = array_function(
     "scatter",
     lambda piece, *operands, index, shape, batch=0: assemble(
         [piece], [fill_index(index, operands)], shape, batch=batch
     ),
     _scatter_partial,
-    elementwise=False,
     fresh=True,
     source=lambda args, params: _write_put(args[:1], params | {"indices": [params["index"]]}, args[1:]),
     counts=lambda _y, piece, *_operands, **_params: {"additions": math.prod(piece.shape)},
@@ -434,7 +414,7 @@ where = define(
 
 # ---- Adding up ----
 
-sum_ = define(
+sum_ = array_function(
     "sum",
     lambda x, axis, keepdims: (
         add_up(x, axis, keepdims, exact=True)
@@ -442,7 +422,6 @@ sum_ = define(
         else np.add.reduce(x, axis=axis, keepdims=keepdims)
     ),
     lambda _y, _x, axis, keepdims: Sum(_x.shape, axis, keepdims, _y.shape),
-    elementwise=False,
     fresh=True,
     source=_reduction("sum"),
     counts=lambda y, x, **_params: {"additions": max(math.prod(x.shape) - math.prod(y.shape), 0)},
@@ -454,7 +433,7 @@ def _cumsum_counts(x: Any, axis: int) -> dict[str, int]:
     return {"additions": size - size // max(1, x.shape[axis])}  # the first element is no sum
 
 
-cumsum = define(
+cumsum = array_function(
     "cumsum",
     lambda x, axis: np.cumsum(x, axis),
     lambda _y, _x, axis: Map(
@@ -466,7 +445,6 @@ cumsum = define(
         name="cumsum",
         moves=True,
     ),
-    elementwise=False,
     fresh=True,
     source=lambda args, params: f"np.cumsum({args[0]}, {params['axis']})",
     counts=lambda _y, x, axis: _cumsum_counts(x, axis),
@@ -519,104 +497,78 @@ def _how_many(chosen: Any, axis: Shape, dtype: Any) -> Any:
 
 
 _TIE = "tie: equal shares to each, as NumPy users expect of autograd"
-max_ = define(
+max_ = array_function(
     "max",
     lambda x, axis, keepdims: np.maximum.reduce(x, axis=axis, keepdims=keepdims),
     Chosen,
-    elementwise=False,
     source=_reduction("max"),
     counts=lambda y, x, **_params: {"comparisons": math.prod(x.shape) - math.prod(y.shape)},
     kink=_TIE,
 )
-min_ = define(
+min_ = array_function(
     "min",
     lambda x, axis, keepdims: np.minimum.reduce(x, axis=axis, keepdims=keepdims),
     Chosen,
-    elementwise=False,
     source=_reduction("min"),
     counts=lambda y, x, **_params: {"comparisons": math.prod(x.shape) - math.prod(y.shape)},
     kink=_TIE,
 )
-argmax = define(
+argmax = step_function(
     "argmax",
     lambda x, **given: np.argmax(x, **given),
-    None,
-    elementwise=False,
-    counts=lambda y, x, **_p: {"comparisons": x.size},
 )
-argmin = define(
+argmin = step_function(
     "argmin",
     lambda x, **given: np.argmin(x, **given),
-    None,
-    elementwise=False,
-    counts=lambda y, x, **_p: {"comparisons": x.size},
 )
-all_ = define(
+all_ = step_function(
     "all",
     lambda x, axis, keepdims: np.all(x, axis, keepdims=keepdims),
-    None,
-    elementwise=False,
     source=_reduction("all"),
-    counts=lambda y, x, **_p: {"comparisons": x.size},
 )
-any_ = define(
+any_ = step_function(
     "any",
     lambda x, axis, keepdims: np.any(x, axis, keepdims=keepdims),
-    None,
-    elementwise=False,
     source=_reduction("any"),
-    counts=lambda y, x, **_p: {"comparisons": x.size},
 )
 
 
 # ---- Positions and counts: they jump where they change, so they have no derivative ----
 
 
-def _jumping(name: str, numpy: Any, **facets: Any) -> Any:
-    facets.setdefault("counts", lambda _y, x, *_args, **_params: {"comparisons": math.prod(x.shape)})
-    return define(name, numpy, None, elementwise=False, **facets)
-
-
-argsort = _jumping(
+argsort = step_function(
     "argsort",
     lambda x, axis, stable: np.argsort(x, axis, kind="stable" if stable else None),
     source=lambda args, params: (
         f"np.argsort({args[0]}, {params['axis']}" + (", kind='stable')" if params["stable"] else ")")
     ),
 )
-argpartition = _jumping("argpartition", lambda x, kth, axis: np.argpartition(x, kth, axis))
-lexsort = _jumping(
+argpartition = step_function("argpartition", lambda x, kth, axis: np.argpartition(x, kth, axis))
+lexsort = step_function(
     "lexsort",
     lambda *keys, axis: np.lexsort(keys, axis),
     source=lambda args, params: f"np.lexsort(({', '.join(args)},), {params['axis']})",
 )
-searchsorted = define(
+searchsorted = step_function(
     "searchsorted",
     lambda x, v, side: np.searchsorted(x, v, side),
-    None,
-    None,
-    elementwise=False,
     counts=lambda y, x, _v, **_params: {"comparisons": math.prod(y.shape) * max(1, math.prod(x.shape)).bit_length()},
 )
-argwhere = _jumping("argwhere", np.argwhere)
-length = _jumping("length", lambda x: np.intp(x.shape[0]), source="np.shape({0})[0]", counts=lambda *_args: {})
-isin = define(
+argwhere = step_function("argwhere", np.argwhere)
+length = step_function("length", lambda x: np.intp(x.shape[0]), source="np.shape({0})[0]", counts=lambda *_args: {})
+isin = step_function(
     "isin",
     lambda x, among, invert: np.isin(x, among, invert=invert),
-    None,
-    None,
-    elementwise=False,
-    counts=lambda _y, x, _among, **_params: {"comparisons": math.prod(x.shape)},
 )
-unique_positions = _jumping(
+unique_positions = step_function(
     "unique_positions",
     lambda x, what, axis, equal_nan: np.unique(x, True, True, True, axis, equal_nan=equal_nan)[what],
     source=lambda args, params: (
         f"np.unique({args[0]}, True, True, True, {params['axis']}, equal_nan={params['equal_nan']})[{params['what']}]"
     ),
 )
-round_ = _jumping("round", lambda x, decimals: np.round(x, decimals), kink="0 everywhere, at the jumps too")
-exponent = _jumping("exponent", lambda x: np.frexp(x)[1], source="np.frexp({0})[1]")
+round_ = step_function("round", lambda x, decimals: np.round(x, decimals), kink="0 everywhere, at the jumps too")
+exponent = step_function("exponent", lambda x: np.frexp(x)[1], source="np.frexp({0})[1]")
 
 
 # ---- Shifting, and sums of neighbors ----
@@ -633,7 +585,7 @@ def _roll(x: Any, shift: tuple[int, ...], axis: tuple[int, ...]) -> Any:
     return np.concatenate((x[end], x[start]), axis[0])
 
 
-roll = define(
+roll = array_function(
     "roll",
     _roll,
     lambda _y, _x, shift, axis: Map(
@@ -644,15 +596,12 @@ roll = define(
         name="roll",
         moves=True,
     ),
-    elementwise=False,
     source=lambda args, params: f"np.roll({args[0]}, {params['shift']}, {params['axis']})",
-    counts=lambda *_args, **_params: {},
 )
-unwrap = define(
+unwrap = array_function(
     "unwrap",
     lambda x, discont, axis, period: np.unwrap(x, discont, axis, period=period),
     lambda _y, _x, **_params: Diagonal(1, _x.shape, _y.shape),
-    elementwise=False,
     counts=lambda y, _x, **_params: {"additions": math.prod(y.shape)},
     kink="where a step is just half a period: the derivative of either side, 1",
 )
@@ -679,11 +628,10 @@ def _add_reduceat_partial(_y: Any, _x: Any, indices: tuple[int, ...], axis: int)
     return Map(shape, _y.shape, lambda t: np.add.reduceat(t, indices, axis), pull, name="reduceat", moves=True)
 
 
-add_reduceat = define(
+add_reduceat = array_function(
     "add.reduceat",
     lambda x, indices, axis: np.add.reduceat(x, indices, axis),
     _add_reduceat_partial,
-    elementwise=False,
     counts=lambda y, x, **_params: {"additions": math.prod(x.shape)},
 )
 
@@ -733,24 +681,22 @@ def _convolve_short(_y: Any, a: Any, _v: Any, mode: Any) -> LocalJacobian:
     )
 
 
-convolve = define(
+convolve = array_function(
     "convolve",
     lambda a, v, mode: np.convolve(a, v, mode),
     _convolve_long,
     _convolve_short,
-    elementwise=False,
     counts=_convolve_counts,
 )
 
 
 # ---- Products of matrices ----
 
-matmul = define(
+matmul = array_function(
     "matmul",
     np.matmul,
     lambda _y, _a, b: RightProduct(b, _a.shape, _y.shape),
     lambda _y, a, _b: LeftProduct(a, _b.shape, _y.shape),
-    elementwise=False,
     fresh=True,
     source="{0} @ {1}",
     counts=lambda y, a, _b: product_counts(y.shape, a.shape[-1]),
@@ -789,12 +735,11 @@ def _cross_part(
     )
 
 
-cross: Primitive = define(
+cross: Primitive = array_function(
     "cross",
     _cross,
     lambda _y, _a, b: _cross_part(_a.shape, _y.shape, lambda t: cross(t, b), lambda g: cross(b, g)),
     lambda _y, a, _b: _cross_part(_b.shape, _y.shape, lambda t: cross(a, t), lambda g: cross(g, a)),
-    elementwise=False,
     source="np.cross({0}, {1})",
     counts=lambda y, _a, _b: {"multiplications": 2 * math.prod(y.shape), "additions": math.prod(y.shape)},
 )

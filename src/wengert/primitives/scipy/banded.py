@@ -23,7 +23,7 @@ from wengert.primitives.numpy.functions.operands import as_operand
 from wengert.primitives.numpy.linalg import factorizations
 from wengert.primitives.numpy.linalg.matrices import conj
 from wengert.primitives.scipy.linalg import eigh, solve, toeplitz
-from wengert.primitives.table import calls, define
+from wengert.primitives.table import array_function, calls, step_function
 
 Array = Any
 
@@ -92,12 +92,11 @@ def _solve_right(y: Any, table: Any, _b: Any, lower: int, upper: int) -> LocalJa
     )
 
 
-banded = define(
+banded = array_function(
     "solve_banded",
     _solve,
     _solve_matrix,
     _solve_right,
-    elementwise=False,
     formula_rule=False,
     source=lambda args, params: (
         f"scipy.linalg.solve_banded(({params['lower']}, {params['upper']}), {args[0]}, {args[1]})"
@@ -198,16 +197,13 @@ def signs_of(V: Any, *tables: Any, function: str, **options: Any) -> Any:
     return np.sign(np.sum(V * getattr(sp, function)(*tables, **options)[1], axis=0))
 
 
-signs = define(
+signs = step_function(
     "signs_of_banded_vectors",
     signs_of,
-    None,
-    elementwise=False,
     source=lambda args, params: (
         f"wengert.primitives.scipy.banded.signs_of({', '.join(args)}, "
         f"{', '.join(f'{name}={value!r}' for name, value in params.items())})"
     ),
-    counts=lambda _y, V, *_tables, **_params: {"comparisons": V.size},
 )
 
 

@@ -28,7 +28,7 @@ from wengert.primitives.numpy import fourier
 from wengert.primitives.numpy.fourier import SWAPPED, _counts, _resized, _sizes
 from wengert.primitives.numpy.functions.operands import as_operand
 from wengert.primitives.numpy.linalg.matrices import conj, is_complex
-from wengert.primitives.table import LATE, calls, define
+from wengert.primitives.table import LATE, array_function, calls
 from wengert.program import Primitive
 
 Array = Any
@@ -75,11 +75,10 @@ def _row(name: str) -> Primitive:
             name=name,
         )
 
-    return define(
+    return array_function(
         name,
         compute,
         partial,
-        elementwise=False,
         source=lambda args, params: f"scipy.fft.{name}({args[0]}, {params['type']}, axis={params['axis']})",
         counts=lambda y, x, type, axis: _counts(y, x, x.shape[axis], axis, None),
     )

@@ -47,7 +47,7 @@ from wengert.primitives.numpy.linalg.matrices import (
     transposed,
 )
 from wengert.primitives.numpy.linalg.triangular import hermitian, triangle
-from wengert.primitives.table import calls, define
+from wengert.primitives.table import array_function, calls, step_function
 from wengert.program import Primitive
 
 Array = Any
@@ -95,11 +95,10 @@ def _function_of_matrix(name: str) -> Any:
             name=name,
         )
 
-    primitive = define(
+    primitive = array_function(
         name,
         lambda x: each(original, x),
         partial,
-        elementwise=False,
         formula_rule=False,
         source=f"scipy.linalg.{name}({{0}})",
         counts=lambda _y, x: product(12, x.shape),
@@ -138,11 +137,10 @@ def _sqrtm_partial(y: Any, x: Any) -> LocalJacobian:
     )
 
 
-sqrtm_ = define(
+sqrtm_ = array_function(
     "sqrtm",
     lambda x: each(sp.sqrtm, x),
     _sqrtm_partial,
-    elementwise=False,
     formula_rule=False,
     source="scipy.linalg.sqrtm({0})",
     counts=lambda _y, x: product(30, x.shape),
@@ -157,7 +155,7 @@ def sqrtm(A: Any, disp: Any = None, blocksize: Any = None) -> Any:
     return sqrtm_(A)
 
 
-power_: Primitive = define(
+power_: Primitive = array_function(
     "fractional_matrix_power",
     lambda x, p: each(lambda a: sp.fractional_matrix_power(a, p), x),
     lambda _y, x, p: Map(
@@ -176,7 +174,6 @@ power_: Primitive = define(
         product(1, x.shape),
         name="power",
     ),
-    elementwise=False,
     formula_rule=False,
     source="scipy.linalg.fractional_matrix_power({0}, {1})",
     counts=lambda _y, x, _p: product(30, x.shape),
@@ -228,7 +225,7 @@ def _sylvester_block(A: Array, B: Array, t: Array) -> Array:
     return sylvester(spread(A, t), spread(B, t), t)
 
 
-sylvester = define(
+sylvester = array_function(
     "solve_sylvester",
     lambda A, B, Q: each(sp.solve_sylvester, A, B, Q),
     _sylvester_left,
@@ -241,7 +238,6 @@ sylvester = define(
         product(60, y.shape),
         name="sylvester",
     ),
-    elementwise=False,
     formula_rule=False,
     source="scipy.linalg.solve_sylvester({0}, {1}, {2})",
     counts=lambda y, *_rest: product(60, y.shape),
@@ -318,14 +314,13 @@ def _riccati(discrete: bool) -> Primitive:
         return partial
 
     original = getattr(sp, name)
-    return define(
+    return array_function(
         name,
         lambda a, b, q, r: original(a, b, q, r),
         local(0, lambda t, _K, W: 2 * (transposed(W) @ t), lambda g, _K, W: 2 * (W @ g)),
         local(1, lambda t, K, W: -2 * (transposed(W) @ t @ K), lambda g, K, W: -2 * (W @ g @ transposed(K))),
         local(2, lambda t, _K, _W: t, lambda g, _K, _W: g),
         local(3, lambda t, K, _W: transposed(K) @ t @ K, lambda g, K, _W: K @ g @ transposed(K)),
-        elementwise=False,
         formula_rule=False,
         source=f"scipy.linalg.{name}({{0}}, {{1}}, {{2}}, {{3}})",
         counts=lambda y, *_rest: product(100, y.shape),
@@ -379,7 +374,7 @@ def _triangular_matrix(y: Any, A: Any, _b: Any, lower: bool, unit: bool) -> Loca
     )
 
 
-triangular = define(
+triangular = array_function(
     "solve_triangular",
     _triangular,
     _triangular_matrix,
@@ -391,7 +386,6 @@ triangular = define(
         product(1, A.shape),
         name="solve",
     ),
-    elementwise=False,
     formula_rule=False,
     source=lambda args, params: (
         f"scipy.linalg.solve_triangular({args[0]}, {args[1]}, lower={params['lower']}, unit_diagonal={params['unit']})"
@@ -511,22 +505,18 @@ def _lu_partial(y: Any, x: Any) -> LocalJacobian:
     return Map(x.shape, y.shape, push, pull, product(4, x.shape), name="lu")
 
 
-lu_ = define(
+lu_ = array_function(
     "lu",
     lambda x: sp.lu_factor(x)[0],
     _lu_partial,
-    elementwise=False,
     formula_rule=False,
     source="scipy.linalg.lu_factor({0})[0]",
     counts=lambda _y, x: {"multiplications": x.size * x.shape[-1] // 3, "additions": x.size * x.shape[-1] // 3},
 )
-pivots = define(
+pivots = step_function(
     "pivots",
     lambda x: sp.lu_factor(x)[1],
-    None,
-    elementwise=False,
     source="scipy.linalg.lu_factor({0})[1]",
-    counts=lambda _y, x: {"comparisons": x.size},
 )
 
 
@@ -537,11 +527,9 @@ def _order_of(piv: Any) -> Any:
     return order
 
 
-order_of = define(
+order_of = step_function(
     "order_of_pivots",
     _order_of,
-    None,
-    elementwise=False,
     source="wengert.primitives.scipy.linalg.order_of({0})",
     counts=lambda _y, x: {"moves": x.size},
 )
@@ -677,11 +665,10 @@ def _eigh_packed(x: Any, lower: bool) -> Any:
     return np.concatenate([w[..., None, :], V], axis=-2)
 
 
-eigh_ = define(
+eigh_ = array_function(
     "scipy_eigh",
     _eigh_packed,
     eigenvalues.eigh_rule,
-    elementwise=False,
     formula_rule=False,
     source=lambda args, params: (
         "(lambda w, v: np.concatenate([w[..., None, :], v], axis=-2))"
@@ -697,11 +684,9 @@ def _signs(V: Any, a: Any, b: Any, lower: bool) -> Any:
     return np.sign(np.sum(V * (b @ sp.eigh(a, b, lower=lower)[1]), axis=0))
 
 
-signs = define(
+signs = step_function(
     "signs_of_vectors",
     _signs,
-    None,
-    elementwise=False,
     source=lambda args, params: f"wengert.primitives.scipy.linalg.signs({', '.join(args)}, lower={params['lower']})",
     counts=lambda _y, x, *_rest, **_params: product(9, x.shape),
 )

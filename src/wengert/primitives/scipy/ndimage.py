@@ -26,7 +26,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from wengert.errors import UnsupportedError
 from wengert.jacobians import LocalJacobian, Map
 from wengert.primitives.numpy.functions.operands import as_operand, is_traced, pick
-from wengert.primitives.table import LATE, calls, define
+from wengert.primitives.table import LATE, array_function, calls
 from wengert.program import Primitive, Recordable
 
 Array = Any
@@ -102,12 +102,11 @@ def _counts(y: Any, _x: Any, w: Any) -> dict[str, int]:
     return {"multiplications": y.size * w.size, "additions": y.size * max(w.size - 1, 0)}
 
 
-stencil: Primitive = define(
+stencil: Primitive = array_function(
     "stencil",
     _stencil,
     lambda _y, _x, w: _stencil_in_image(_y, _x, w),
     lambda _y, x, _w: _stencil_in_kernel(_y, x, _w),
-    elementwise=False,
     source="wengert.primitives.scipy.ndimage.stencil({0}, {1})",
     counts=_counts,
 )
@@ -153,11 +152,10 @@ def _spline_filter_partial(_y: Any, _x: Any, order: int, axis: int, mode: str) -
 
 
 _MIRRORED = {"constant": "mirror", "wrap": "mirror", "grid-constant": "mirror"}
-spline_filter1d_: Primitive = define(
+spline_filter1d_: Primitive = array_function(
     "spline_filter",
     _spline_filter,
     _spline_filter_partial,
-    elementwise=False,
     source=lambda args, params: (
         f"scipy.ndimage.spline_filter1d({args[0]}, {params['order']}, {params['axis']}, mode={params['mode']!r})"
     ),

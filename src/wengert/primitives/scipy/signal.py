@@ -24,7 +24,7 @@ from wengert.jacobians import Map
 from wengert.primitives.numpy import fourier
 from wengert.primitives.numpy.functions.operands import as_operand, pick
 from wengert.primitives.numpy.linalg.matrices import conj, is_complex
-from wengert.primitives.table import LATE, calls, define
+from wengert.primitives.table import LATE, array_function, calls
 from wengert.program import Primitive
 
 Array = Any
@@ -68,7 +68,7 @@ def _counts(y: Any, _x: Any, c: Any) -> dict[str, int]:
     return {"multiplications": y.size * c.size, "additions": y.size * c.size}
 
 
-fir: Primitive = define(
+fir: Primitive = array_function(
     "fir",
     lambda x, b: _filter(b, np.ones(1, b.dtype), x),
     lambda _y, _x, b: Map(
@@ -87,12 +87,11 @@ fir: Primitive = define(
         _counts(_y, x, _b),
         name="fir",
     ),
-    elementwise=False,
     source="scipy.signal.lfilter({1}, [1.0], {0})",
     counts=_counts,
 )
 
-recurse: Primitive = define(
+recurse: Primitive = array_function(
     "recurse",
     lambda u, a: _filter(np.ones(1, a.dtype), np.concatenate([np.ones(1, a.dtype), a]), u),
     lambda _y, _u, a: Map(
@@ -111,7 +110,6 @@ recurse: Primitive = define(
         _counts(y, _u, a),
         name="recurse",
     ),
-    elementwise=False,
     source="scipy.signal.lfilter([1.0], np.concatenate([[1.0], {1}]), {0})",
     counts=_counts,
 )

@@ -24,7 +24,7 @@ import numpy as np
 from wengert.errors import UnsupportedError
 from wengert.jacobians import LocalJacobian, Map
 from wengert.primitives.numpy.functions.operands import as_operand, pick
-from wengert.primitives.table import ALWAYS, HOLDERS, LATE, calls, define
+from wengert.primitives.table import ALWAYS, HOLDERS, LATE, array_function, calls
 from wengert.program import Primitive, Recordable
 
 Array = Any
@@ -77,7 +77,7 @@ def _source(args: Any, params: Any) -> str:
     return f"np.moveaxis(np.tensordot({matrix}.toarray(), {x}, (1, {axis})), 0, {axis})"
 
 
-sparse_product: Primitive = define(
+sparse_product: Primitive = array_function(
     "sparse_product",
     _multiply,
     lambda _y, _data, indices, indptr, x, columns, axis: _by_entries(_data, indices, indptr, x, _y, axis),
@@ -91,7 +91,6 @@ sparse_product: Primitive = define(
         _counts(_y, data, indices, indptr, _x, columns, axis),
         name="A",
     ),
-    elementwise=False,
     source=_source,
     counts=_counts,
 )
@@ -164,7 +163,7 @@ def _exact(method: Any) -> Any:
     return None if method is None else method.exact()
 
 
-sparse_solve: Primitive = define(
+sparse_solve: Primitive = array_function(
     "sparse_solve",
     _solve,
     lambda y, data, indices, indptr, _b, axis, transposed, method: _solution_by_entries(
@@ -180,7 +179,6 @@ sparse_solve: Primitive = define(
         _counts(_y, data, indices, indptr, _b, len(indptr) - 1, axis),
         name="A^-1",
     ),
-    elementwise=False,
     source=lambda args, params: (
         f"wengert.primitives.scipy.sparse.sparse_solve({', '.join(args)}, axis={params['axis']},"
         f" transposed={params['transposed']}, method={params['method']!r})"

@@ -33,7 +33,7 @@ from wengert.errors import RawLocation, UnsupportedError, caller
 from wengert.jacobians import Composed, Diagonal, Sum
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.scipy import parameters as by_quadrature
-from wengert.primitives.table import ALL, CALLS, calls, define, elementwise
+from wengert.primitives.table import ALL, CALLS, array_function, calls, define, elementwise
 from wengert.program import Partial, Primitive, Recordable, current_line
 
 INF = math.inf
@@ -561,9 +561,8 @@ def _logsumexp(a: Any, *, axis: Any, keepdims: bool) -> Any:
     return y if keepdims else y.reshape([size for k, size in enumerate(a.shape) if k - a.ndim not in axis])[()]
 
 
-_reduced = define(
-    "logsumexp", _logsumexp, _logsumexp_partial, elementwise=False,
-    counts=lambda y, a, axis, keepdims: {"calls": a.size + y.size, "additions": a.size - y.size},
+_reduced = array_function(
+    "logsumexp", _logsumexp, _logsumexp_partial, counts=lambda y, a, axis, keepdims: {"calls": a.size + y.size, "additions": a.size - y.size},
     source=lambda args, params: f"scipy.special.logsumexp({args[0]}, axis={params['axis']!r}, keepdims={params['keepdims']!r})",
 )
 # fmt: on

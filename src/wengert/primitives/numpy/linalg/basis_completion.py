@@ -13,7 +13,7 @@ import numpy as np
 from wengert.jacobians import LocalJacobian, Map
 from wengert.primitives.numpy.linalg.degeneracy import degenerate, identity
 from wengert.primitives.numpy.linalg.matrices import Array, adjoint, conj, cubic, is_complex, product
-from wengert.primitives.table import define
+from wengert.primitives.table import array_function, step_function
 
 
 def _completion(basis: Any, full: Any) -> Any:
@@ -44,41 +44,33 @@ def _undirected(g: Any, products: Any) -> Any:
     return g
 
 
-undirected = define(
+undirected = array_function(
     "undirected",
     _undirected,
     lambda _y, _g, _products: identity(_g),
     None,
-    elementwise=False,
     formula_rule=False,
     source=lambda args, _params: f"wengert.primitives.numpy.linalg.undirected({', '.join(args)})",
-    counts=lambda *_rest: {},
 )
-completion = define(
+completion = array_function(
     "completion",
     _completion,
     _completion_partial,
     None,
-    elementwise=False,
     formula_rule=False,
     source=lambda args, _params: f"wengert.primitives.numpy.linalg.completion({', '.join(args)})",
-    counts=lambda *_rest: {},
     kink="of several vectors only their span has a derivative: an error where more is asked for",
 )
-completion_of = define(
+completion_of = step_function(
     "complete_qr",
     lambda x: np.linalg.qr(x, mode="complete")[0],
-    None,
-    elementwise=False,
     source="np.linalg.qr({0}, mode='complete')[0]",
     counts=cubic(4.0),
     kink="its last columns complete a basis; see completion",
 )
-full_svd = define(
+full_svd = step_function(
     "full_svd",
     lambda x, right: np.swapaxes(np.linalg.svd(x)[2], -1, -2) if right else np.linalg.svd(x)[0],
-    None,
-    elementwise=False,
     source=lambda args, params: (
         f"np.swapaxes(np.linalg.svd({args[0]})[2], -1, -2)" if params["right"] else f"np.linalg.svd({args[0]})[0]"
     ),

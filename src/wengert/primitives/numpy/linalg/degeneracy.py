@@ -21,7 +21,7 @@ import numpy as np
 from wengert.errors import DegenerateError
 from wengert.jacobians import Map
 from wengert.primitives.numpy.linalg.matrices import Array
-from wengert.primitives.table import define
+from wengert.primitives.table import array_function, define, step_function
 from wengert.program import Primitive, Recordable, current_line
 
 
@@ -119,45 +119,36 @@ def _level(x: Any) -> Any:
 
 # ---- The rows ----
 
-magnitude = define(
+magnitude = step_function(
     "magnitude",
     lambda x: np.max(np.abs(x), axis=(-2, -1), keepdims=True, initial=0.0),
-    None,
-    elementwise=False,
     source="np.max(np.abs({0}), axis=(-2, -1), keepdims=True, initial=0.0)",
-    counts=lambda _y, x: {"comparisons": x.size},
     kink="0 everywhere: it is only asked for to compare with",
 )
-level = define(
+level = step_function(
     "level",
     _level,
-    None,
-    elementwise=False,
     source="wengert.primitives.numpy.linalg.level({0})",
-    counts=lambda _y, x: {"comparisons": x.size},
     kink="0 everywhere: it is only asked for to compare with",
 )
-shared: Primitive = define(
+shared: Primitive = array_function(
     "shared",
     _shared,
     lambda _y, _x, values: Map(_x.shape, _x.shape, lambda t: shared(t, values), lambda g: shared(g, values)),
     None,
-    elementwise=False,
     formula_rule=False,
     source=lambda args, _params: f"wengert.primitives.numpy.linalg.shared({', '.join(args)})",
     counts=lambda y, *_rest: {"additions": y.size},
     kink="equal shares to the members of a group of equal values",
 )
-joined = define(
+joined = array_function(
     "joined",
     _joined,
     lambda _y, _g, _products, _values: identity(_g),
     None,
     None,
-    elementwise=False,
     formula_rule=False,
     source=lambda args, _params: f"wengert.primitives.numpy.linalg.joined({', '.join(args)})",
-    counts=lambda *_rest: {},
 )
 
 
@@ -168,28 +159,24 @@ def _distinct_partial(_y: Any, _x: Any, values: Any, positive: bool) -> Map:
     return Map(_x.shape, _x.shape, passed, passed)
 
 
-distinct: Primitive = define(
+distinct: Primitive = array_function(
     "distinct",
     _distinct,
     _distinct_partial,
     None,
-    elementwise=False,
     formula_rule=False,
     source=lambda args, params: (
         f"wengert.primitives.numpy.linalg.distinct({', '.join(args)}, positive={params['positive']})"
     ),
-    counts=lambda *_rest, **_params: {},
     kink="an error where values repeat",
 )
-settled = define(
+settled = array_function(
     "settled",
     lambda x, _values, positive: x,
     _distinct_partial,
     None,
-    elementwise=False,
     formula_rule=False,
     source="{0}",
-    counts=lambda *_rest, **_params: {},
     kink="an error where values repeat",
 )
 ratio = define(

@@ -17,7 +17,7 @@ import numpy as np
 from wengert.jacobians import LocalJacobian, Map
 from wengert.primitives.numpy.linalg.matrices import Array, cubic, is_complex, named, product, real, spread, transposed
 from wengert.primitives.numpy.linalg.solving import inv_
-from wengert.primitives.table import calls, define
+from wengert.primitives.table import array_function, calls
 from wengert.program import Primitive
 
 # ---- Cofactors ----
@@ -71,7 +71,7 @@ def _slope_of_cofactors_slope(_y: Any, x: Any, t: Any) -> LocalJacobian:
     return Map(x.shape, x.shape, cofactors_slope_slope, cofactors_slope_slope, product(6, x.shape), name="cofactors")
 
 
-cofactors = define(
+cofactors = array_function(
     "cofactors",
     _cofactors,
     lambda _y, x: Map(
@@ -82,12 +82,11 @@ cofactors = define(
         product(4, x.shape),
         name="cofactors",
     ),
-    elementwise=False,
     formula_rule=False,
     source="wengert.primitives.numpy.linalg.cofactors({0})",
     counts=cubic(8.0),
 )
-cofactors_slope: Primitive = define(
+cofactors_slope: Primitive = array_function(
     "cofactors_slope",
     _cofactors_slope,
     lambda _y, x, t: _slope_of_cofactors_slope(_y, x, t),
@@ -99,7 +98,6 @@ cofactors_slope: Primitive = define(
         product(4, x.shape),
         name="cofactors",
     ),
-    elementwise=False,
     formula_rule=False,
     source="wengert.primitives.numpy.linalg.cofactors_slope({0}, {1})",
     counts=cubic(12.0),
@@ -121,11 +119,10 @@ def _det_partial(_y: Any, x: Any) -> LocalJacobian:
     )
 
 
-det_ = define(
+det_ = array_function(
     "det",
     np.linalg.det,
     _det_partial,
-    elementwise=False,
     formula_rule=False,
     source="np.linalg.det({0})",
     counts=cubic(1 / 3),
@@ -150,11 +147,10 @@ def _slogdet_partial(y: Any, x: Any) -> LocalJacobian:
     return Map(x.shape, y.shape, push, pull, product(1, x.shape), name="slogdet")
 
 
-slogdet_ = define(
+slogdet_ = array_function(
     "slogdet",
     lambda x: np.stack([*np.linalg.slogdet(x)], axis=-1),
     _slogdet_partial,
-    elementwise=False,
     formula_rule=False,
     source="np.stack([*np.linalg.slogdet({0})], axis=-1)",
     counts=cubic(1 / 3),

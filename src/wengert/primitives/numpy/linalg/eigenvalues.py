@@ -40,7 +40,7 @@ from wengert.primitives.numpy.linalg.matrices import (
 )
 from wengert.primitives.numpy.linalg.solving import inv_
 from wengert.primitives.numpy.linalg.triangular import folded, hermitian
-from wengert.primitives.table import calls, define
+from wengert.primitives.table import array_function, calls, step_function
 
 # ---- Symmetric (Hermitian) matrices ----
 
@@ -76,11 +76,10 @@ def eigh_rule(y: Array, x: Array, lower: bool) -> LocalJacobian:
 
 
 EQUAL_VALUES = "repeated eigenvalues: equal shares; of their vectors only the span has a derivative, else an error"
-eigh_ = define(
+eigh_ = array_function(
     "eigh",
     _eigh_packed,
     eigh_rule,
-    elementwise=False,
     formula_rule=False,
     source=lambda args, params: (
         "(lambda w, v: np.concatenate([w[..., None, :], v], axis=-2))"
@@ -106,11 +105,10 @@ def eigvalsh_rule(y: Array, x: Array, lower: bool) -> LocalJacobian:
     return Map(x.shape, y.shape, push, pull, product(2, x.shape), name="eigvalsh")
 
 
-eigvalsh_ = define(
+eigvalsh_ = array_function(
     "eigvalsh",
     lambda x, lower: np.linalg.eigvalsh(x, UPLO="L" if lower else "U"),
     eigvalsh_rule,
-    elementwise=False,
     formula_rule=False,
     source=lambda args, params: f"np.linalg.eigvalsh({args[0]}, UPLO={'L' if params['lower'] else 'U'!r})",
     counts=cubic(4 / 3),
@@ -164,19 +162,15 @@ def _largest(V: Any) -> Any:
     return (np.arange(V.shape[-2])[:, None] == np.argmax(size, axis=-2)[..., None, :]).astype(size.dtype)
 
 
-largest = define(
+largest = step_function(
     "largest",
     _largest,
-    None,
-    elementwise=False,
     source="(np.arange({0}.shape[-2])[:, None] == np.argmax(np.abs({0}), axis=-2)[..., None, :]).astype(float)",
-    counts=lambda _y, x: {"comparisons": x.size},
 )
-eig_ = define(
+eig_ = array_function(
     "eig",
     _eig_packed,
     _eig_partial,
-    elementwise=False,
     formula_rule=False,
     source="(lambda w, v: np.concatenate([w[..., None, :], v], axis=-2))(*np.linalg.eig({0}))",
     counts=cubic(25.0),
@@ -206,22 +200,19 @@ def _distinct_values(x: Any, w: Any) -> Any:
     return x
 
 
-distinct_values = define(
+distinct_values = array_function(
     "distinct_values",
     _distinct_values,
     lambda _y, _x, _w: identity(_x),
     None,
-    elementwise=False,
     formula_rule=False,
     source=lambda args, _params: f"wengert.primitives.numpy.linalg.distinct_values({', '.join(args)})",
-    counts=lambda *_rest: {},
     kink="an error where values repeat",
 )
-eigvals_ = define(
+eigvals_ = array_function(
     "eigvals",
     np.linalg.eigvals,
     _eigvals_partial,
-    elementwise=False,
     formula_rule=False,
     source="np.linalg.eigvals({0})",
     counts=cubic(10.0),

@@ -31,7 +31,7 @@ from wengert.primitives.numpy.linalg.matrices import (
 )
 from wengert.primitives.numpy.linalg.solving import inv_, inverse_of_lower
 from wengert.primitives.numpy.linalg.triangular import folded, hermitian, triangle
-from wengert.primitives.table import calls, define
+from wengert.primitives.table import array_function, calls
 
 # ---- Cholesky ----
 
@@ -63,11 +63,10 @@ def _cholesky_partial(y: Any, x: Any, upper: bool) -> LocalJacobian:
     return Map(x.shape, x.shape, push, pull, lambda: product(4, x.shape), name="cholesky")
 
 
-cholesky_ = define(
+cholesky_ = array_function(
     "cholesky",
     lambda x, upper: np.linalg.cholesky(x, upper=upper),
     _cholesky_partial,
-    elementwise=False,
     formula_rule=False,
     source=lambda args, params: f"np.linalg.cholesky({args[0]}, upper={params['upper']})",
     counts=cubic(1 / 6),
@@ -94,14 +93,12 @@ def _full_rank(R: Any) -> Any:
     return R
 
 
-full_rank = define(
+full_rank = array_function(
     "full_rank",
     _full_rank,
     lambda _y, _x: identity(_x),
-    elementwise=False,
     formula_rule=False,
     source="wengert.primitives.numpy.linalg.full_rank({0})",
-    counts=lambda *_rest: {},
     kink="an error where columns are linearly dependent",
 )
 
@@ -136,11 +133,10 @@ def _qr_partial(y: Any, x: Any) -> LocalJacobian:
     return Map(x.shape, y.shape, push, pull, product(5, x.shape), name="qr")
 
 
-qr_ = define(
+qr_ = array_function(
     "qr",
     _qr_packed,
     _qr_partial,
-    elementwise=False,
     formula_rule=False,
     source="np.concatenate(np.linalg.qr({0}), axis=-2)",
     counts=cubic(2.0),

@@ -26,7 +26,7 @@ from wengert.primitives.numpy.linalg.matrices import (
     transposed,
 )
 from wengert.primitives.numpy.linalg.singular_values import svdvals_
-from wengert.primitives.table import calls, define
+from wengert.primitives.table import array_function, calls, step_function
 
 # ---- The rows ----
 
@@ -48,21 +48,18 @@ def _pinv_partial(y: Any, x: Any, rcond: Any) -> LocalJacobian:
     return Map(x.shape, y.shape, push, pull, product(8, x.shape), name="pinv")
 
 
-pinv_ = define(
+pinv_ = array_function(
     "pinv",
     lambda x, rcond: np.linalg.pinv(x) if rcond is None else np.linalg.pinv(x, rcond),
     _pinv_partial,
-    elementwise=False,
     formula_rule=False,
     source=lambda args, params: f"np.linalg.pinv({args[0]}, {params['rcond']!r})",
     counts=cubic(18.0),
     kink="the rank is held: it is what NumPy finds it to be",
 )
-matrix_rank_ = define(
+matrix_rank_ = step_function(
     "matrix_rank",
     lambda x, tol, hermitian, rtol: np.linalg.matrix_rank(x, tol, hermitian, rtol=rtol),
-    None,
-    elementwise=False,
     source="np.linalg.matrix_rank({0})",
     counts=cubic(4.0),
     kink="0 everywhere: it is an integer",
@@ -102,12 +99,11 @@ def _cutoff(x: Array, rcond: float | None) -> float:
     return float(np.finfo(x.dtype).eps) if rcond == -1 else float(rcond)
 
 
-lstsq_ = define(
+lstsq_ = array_function(
     "lstsq",
     _lstsq_of,
     _lstsq_matrix,
     _lstsq_right,
-    elementwise=False,
     formula_rule=False,
     source=lambda args, params: f"np.linalg.lstsq({args[0]}, {args[1]}, {params['rcond']!r})[0]",
     counts=cubic(4.0),

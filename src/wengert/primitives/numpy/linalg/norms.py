@@ -21,7 +21,7 @@ from wengert.primitives.numpy.functions.operands import as_operand
 from wengert.primitives.numpy.linalg.matrices import Array, conj, matrices, real, real_kind, square_of
 from wengert.primitives.numpy.linalg.singular_values import svdvals_
 from wengert.primitives.numpy.linalg.solving import inv_
-from wengert.primitives.table import calls, define
+from wengert.primitives.table import array_function, calls
 
 # ---- The row ----
 
@@ -50,11 +50,10 @@ def _squared_norm_partial(_y: Any, _root: Any, x: Any, axis: Shape) -> LocalJaco
     )
 
 
-norm_ = define(
+norm_ = array_function(
     "norm",
     lambda x, axis: np.linalg.norm(x, axis=axis[0]) if len(axis) == 1 else _root_of_squares(x, axis),
     _norm_partial,
-    elementwise=False,
     source=lambda args, params: (
         f"np.linalg.norm({args[0]}, axis={params['axis'][0]})"
         if len(params["axis"]) == 1

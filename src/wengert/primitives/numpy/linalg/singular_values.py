@@ -31,7 +31,7 @@ from wengert.primitives.numpy.linalg.matrices import (
     real_kind,
     transposed,
 )
-from wengert.primitives.table import calls, define
+from wengert.primitives.table import array_function, calls, step_function
 
 # ---- The rows ----
 
@@ -93,11 +93,10 @@ def _svd_partial(y: Any, x: Any) -> LocalJacobian:
     return Map(x.shape, y.shape, push, pull, product(6, x.shape), name="svd")
 
 
-svd_ = define(
+svd_ = array_function(
     "svd",
     _svd_packed,
     _svd_partial,
-    elementwise=False,
     formula_rule=False,
     source=(
         "(lambda u, s, vh: np.concatenate([u, s[..., None, :], np.swapaxes(vh, -1, -2)], axis=-2))"
@@ -125,32 +124,25 @@ def _svdvals_partial(y: Any, x: Any) -> LocalJacobian:
     return Map(x.shape, y.shape, push, pull, product(2, x.shape), name="svdvals")
 
 
-nonzero = define(
+nonzero = step_function(
     "nonzero_values",
     lambda s: (s > tolerance(s)[..., None]).astype(s.dtype),
-    None,
-    elementwise=False,
     source="wengert.primitives.numpy.linalg.nonzero({0})",
-    counts=lambda _y, x: {"comparisons": x.size},
     kink="0 everywhere",
 )
-svdvals_ = define(
+svdvals_ = array_function(
     "svdvals",
     lambda x: np.linalg.svd(x, compute_uv=False),
     _svdvals_partial,
-    elementwise=False,
     formula_rule=False,
     source="np.linalg.svd({0}, compute_uv=False)",
     counts=cubic(4.0),
     kink="repeated singular values: equal shares, as of ties; at 0: 0, as of the absolute value",
 )
-order_by_size = define(
+order_by_size = step_function(
     "order_by_size",
     lambda w: np.argsort(np.abs(w), axis=-1)[..., ::-1],
-    None,
-    elementwise=False,
     source="np.argsort(np.abs({0}), axis=-1)[..., ::-1]",
-    counts=lambda _y, x: {"comparisons": x.size},
 )
 
 

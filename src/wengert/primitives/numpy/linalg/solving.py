@@ -22,7 +22,7 @@ from wengert.jacobians import LARGE, Counts, LocalJacobian, Map
 from wengert.primitives.numpy.functions.operands import as_operand
 from wengert.primitives.numpy.linalg.lapack import checked, routine
 from wengert.primitives.numpy.linalg.matrices import Array, cubic, product, square_of, transposed
-from wengert.primitives.table import calls, define
+from wengert.primitives.table import array_function, calls
 
 # ---- Solutions within rules ----
 
@@ -81,7 +81,7 @@ def inverse_of_lower(L: Array) -> Array:
 
 # ---- The rows ----
 
-inv_ = define(
+inv_ = array_function(
     "inv",
     np.linalg.inv,
     lambda y, _x: Map(
@@ -92,7 +92,6 @@ inv_ = define(
         product(2, _x.shape),
         name="inv",
     ),
-    elementwise=False,
     source="np.linalg.inv({0})",
     counts=cubic(1.0),
 )
@@ -128,13 +127,12 @@ def _solve_partials(y: Any, A: Any, _b: Any) -> tuple[LocalJacobian, LocalJacobi
     )
 
 
-solve = define(
+solve = array_function(
     "solve",
     np.linalg.solve,
     lambda y, A, _b: _solve_partials(y, A, _b)[0],
     lambda _y, A, _b: _solve_partials(_y, A, _b)[1],
     shared_partials=_solve_partials,
-    elementwise=False,
     source="np.linalg.solve({0}, {1})",
     counts=cubic(1 / 3),
 )
