@@ -10,6 +10,8 @@ from while a trace runs: ``@calls(scipy.linalg.expm, catch=scipy.linalg)``.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Callable
 from types import FunctionType, ModuleType
@@ -40,6 +42,12 @@ ALWAYS: set[Callable[..., Any]] = set()
 
 LATE: dict[str, Callable[[], None]] = {}
 """By the name of a module that is slow to import: the function that enters its rows once the user imports it."""
+
+HINTS = {
+    "check_finite", "lapack_driver", "lwork", "max_ev", "overwrite_a", "overwrite_a_band", "overwrite_ab",
+    "overwrite_b", "overwrite_x", "plan", "workers",
+}  # fmt: skip
+"""Parameters of SciPy's functions that change neither values nor derivatives, only speed and checks."""
 
 Interval = tuple[float, float]
 ALL: Interval = (-np.inf, np.inf)
@@ -173,14 +181,34 @@ def calls(
     """Enter a function that is written in terms of primitives, for the functions that it implements.
 
     With `catch`, the module of the functions, these do not dispatch by NumPy's protocols: while a trace runs, a call
-    with a traced value among its arguments goes to `written` instead.
+    with a traced value among its arguments goes to `written` instead, without the `HINTS` that this does not take.
     """
 
     def enter(written: Callable[..., Any]) -> Callable[..., Any]:
         for function in functions:
             CALLS[function] = written
             if catch is not None:
+                CALLS[function] = _without_hints(function, written)
                 CAUGHT[cast("FunctionType", function)] = catch.__name__
         return written
 
     return enter
+
+
+def _without_hints(function: Callable[..., Any], written: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `written` with all parameters of `function`: those of the `HINTS` that it does not take are dropped."""
+    if not isinstance(function, FunctionType):
+        return written
+    names = list(inspect.signature(function).parameters)
+    hints = HINTS.intersection(names).difference(inspect.signature(written).parameters)
+    if not hints:
+        return written
+    positions = [k for k, name in enumerate(names) if name in hints]
+
+    @functools.wraps(written)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if len(args) > positions[0]:
+            args = tuple(a for k, a in enumerate(args) if k not in positions)
+        return written(*args, **{name: value for name, value in kwargs.items() if name not in hints})
+
+    return call

@@ -117,9 +117,7 @@ def _one_table(name: str, table: Any) -> Any:
 
 
 @calls(sp.solve_banded, catch=sp)
-def solve_banded(
-    l_and_u: Any, ab: Any, b: Any, overwrite_ab: bool = False, overwrite_b: bool = False, check_finite: bool = True
-) -> Any:
+def solve_banded(l_and_u: Any, ab: Any, b: Any) -> Any:
     lower, upper = map(int, l_and_u)
     table, b = _one_table("solve_banded", ab), as_operand(b)
     if table.shape[0] != lower + upper + 1:
@@ -140,14 +138,7 @@ def _both_triangles(table: Any, lower: bool) -> Any:
 
 
 @calls(sp.solveh_banded, catch=sp)
-def solveh_banded(
-    ab: Any,
-    b: Any,
-    overwrite_ab: bool = False,
-    overwrite_b: bool = False,
-    lower: bool = False,
-    check_finite: bool = True,
-) -> Any:
+def solveh_banded(ab: Any, b: Any, lower: bool = False) -> Any:
     table = _one_table("solveh_banded", ab)
     bands = table.shape[0] - 1
     return solve_banded((bands, bands), _both_triangles(table, lower), b)
@@ -173,13 +164,13 @@ def _table_of(A: Any, table: Any, lower: bool) -> Any:
 
 
 @calls(sp.cholesky_banded, catch=sp)
-def cholesky_banded(ab: Any, overwrite_ab: bool = False, lower: bool = False, check_finite: bool = True) -> Any:
+def cholesky_banded(ab: Any, lower: bool = False) -> Any:
     factor = factorizations.cholesky_(_dense("cholesky_banded", ab, lower), upper=not lower)
     return _table_of(factor, as_operand(ab), lower)
 
 
 @calls(sp.cho_solve_banded, catch=sp)
-def cho_solve_banded(cb_and_lower: Any, b: Any, overwrite_b: bool = False, check_finite: bool = True) -> Any:
+def cho_solve_banded(cb_and_lower: Any, b: Any) -> Any:
     cb, lower = cb_and_lower
     table, b = _one_table("cho_solve_banded", cb), as_operand(b)
     bands = table.shape[0] - 1
@@ -223,25 +214,21 @@ def _eigh(
 
 @calls(sp.eig_banded, catch=sp)
 def eig_banded(
-    a_band: Any, lower: bool = False, eigvals_only: bool = False, overwrite_a_band: bool = False, select: Any = "a",
-    select_range: Any = None, max_ev: int = 0, check_finite: bool = True,
-) -> Any:  # fmt: skip
+    a_band: Any, lower: bool = False, eigvals_only: bool = False, select: Any = "a", select_range: Any = None
+) -> Any:
     A = _dense("eig_banded", a_band, lower)
     return _eigh(A, (as_operand(a_band),), eigvals_only, select, select_range, "eig_banded", lower=lower)
 
 
 @calls(sp.eigvals_banded, catch=sp)
-def eigvals_banded(
-    a_band: Any, lower: bool = False, overwrite_a_band: bool = False, select: Any = "a", select_range: Any = None,
-    check_finite: bool = True,
-) -> Any:  # fmt: skip
+def eigvals_banded(a_band: Any, lower: bool = False, select: Any = "a", select_range: Any = None) -> Any:
     return eig_banded(a_band, lower, True, select=select, select_range=select_range)
 
 
 @calls(sp.eigh_tridiagonal, catch=sp)
 def eigh_tridiagonal(
-    d: Any, e: Any, eigvals_only: bool = False, select: Any = "a", select_range: Any = None, check_finite: bool = True,
-    tol: float = 0.0, lapack_driver: str = "auto",
+    d: Any, e: Any, eigvals_only: bool = False, select: Any = "a", select_range: Any = None, tol: float = 0.0,
+    lapack_driver: str = "auto",
 ) -> Any:  # fmt: skip
     d, e = as_operand(d), as_operand(e)
     A = np.diag(d) + np.diag(e, 1) + np.diag(e, -1)
@@ -249,10 +236,7 @@ def eigh_tridiagonal(
 
 
 @calls(sp.eigvalsh_tridiagonal, catch=sp)
-def eigvalsh_tridiagonal(
-    d: Any, e: Any, select: Any = "a", select_range: Any = None, check_finite: bool = True, tol: float = 0.0,
-    lapack_driver: str = "auto",
-) -> Any:  # fmt: skip
+def eigvalsh_tridiagonal(d: Any, e: Any, select: Any = "a", select_range: Any = None, tol: float = 0.0) -> Any:
     return eigh_tridiagonal(d, e, True, select, select_range)
 
 
@@ -260,6 +244,6 @@ def eigvalsh_tridiagonal(
 
 
 @calls(sp.solve_toeplitz, catch=sp)
-def solve_toeplitz(c_or_cr: Any, b: Any, check_finite: bool = True) -> Any:
+def solve_toeplitz(c_or_cr: Any, b: Any) -> Any:
     c, r = c_or_cr if isinstance(c_or_cr, tuple) else (c_or_cr, None)
     return solve(toeplitz(c, r).astype(np.float64), b)  # SciPy's recursion is in double precision

@@ -144,18 +144,16 @@ def _real_transforms(name: str) -> dict[str, Callable[..., Any]]:
 
     def one_axis(inverse: bool) -> Callable[..., Any]:
         def transform(
-            x: Any, type: int = 2, n: Any = None, axis: int = -1, norm: Any = None, overwrite_x: bool = False,
-            workers: Any = None, orthogonalize: Any = None,
-        ) -> Any:  # fmt: skip
+            x: Any, type: int = 2, n: Any = None, axis: int = -1, norm: Any = None, orthogonalize: Any = None
+        ) -> Any:
             return _one(name, x, type, n, axis, norm, orthogonalize, inverse)
 
         return transform
 
     def several_axes(inverse: bool) -> Callable[..., Any]:
         def transform(
-            x: Any, type: int = 2, s: Any = None, axes: Any = None, norm: Any = None, overwrite_x: bool = False,
-            workers: Any = None, *, orthogonalize: Any = None,
-        ) -> Any:  # fmt: skip
+            x: Any, type: int = 2, s: Any = None, axes: Any = None, norm: Any = None, *, orthogonalize: Any = None
+        ) -> Any:
             x = as_operand(x)
             for n, axis in zip(*_sizes(x, _listed(s), _listed(axes)), strict=True):
                 x = _one(name, x, type, n, axis, norm, orthogonalize, inverse)
@@ -175,20 +173,14 @@ def _listed(value: Any) -> Any:
 
 
 def _one_axis(function: Callable[..., Any]) -> Callable[..., Any]:
-    def transform(
-        x: Any, n: Any = None, axis: int = -1, norm: Any = None, overwrite_x: bool = False, workers: Any = None, *,
-        plan: Any = None,
-    ) -> Any:  # fmt: skip
+    def transform(x: Any, n: Any = None, axis: int = -1, norm: Any = None) -> Any:
         return function(x, n, axis, norm)
 
     return transform
 
 
 def _several_axes(function: Callable[..., Any], default: Any) -> Callable[..., Any]:
-    def transform(
-        x: Any, s: Any = None, axes: Any = default, norm: Any = None, overwrite_x: bool = False, workers: Any = None, *,
-        plan: Any = None,
-    ) -> Any:  # fmt: skip
+    def transform(x: Any, s: Any = None, axes: Any = default, norm: Any = None) -> Any:
         return function(x, _listed(s), _listed(axes), norm)
 
     return transform

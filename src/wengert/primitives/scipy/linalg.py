@@ -190,7 +190,7 @@ def fractional_matrix_power(A: Any, t: Any) -> Any:
 
 
 @calls(sp.expm_frechet, catch=sp)
-def expm_frechet(A: Any, E: Any, method: Any = None, compute_expm: bool = True, check_finite: bool = True) -> Any:
+def expm_frechet(A: Any, E: Any, method: Any = None, compute_expm: bool = True) -> Any:
     A, E = as_operand(A), as_operand(E)
     slope = in_block(expm_, A, E, A)
     return (expm_(A), slope) if compute_expm else slope
@@ -407,15 +407,7 @@ def _as_columns(A: Any, b: Any) -> tuple[Any, Any, bool]:
 
 
 @calls(sp.solve_triangular, catch=sp)
-def solve_triangular(
-    a: Any,
-    b: Any,
-    trans: Any = 0,
-    lower: bool = False,
-    unit_diagonal: bool = False,
-    overwrite_b: bool = False,
-    check_finite: bool = True,
-) -> Any:
+def solve_triangular(a: Any, b: Any, trans: Any = 0, lower: bool = False, unit_diagonal: bool = False) -> Any:
     A, right, column = _as_columns(a, b)
     how = {"N": 0, "T": 1, "C": 2}.get(trans, trans)
     if how:
@@ -425,16 +417,7 @@ def solve_triangular(
 
 
 @calls(sp.solve, catch=sp)
-def solve(
-    a: Any,
-    b: Any,
-    lower: bool = False,
-    overwrite_a: bool = False,
-    overwrite_b: bool = False,
-    check_finite: bool = True,
-    assume_a: Any = None,
-    transposed: bool = False,
-) -> Any:
+def solve(a: Any, b: Any, lower: bool = False, assume_a: Any = None, transposed: bool = False) -> Any:
     A, right, column = _as_columns(a, b)
     n = A.shape[-1]
     if assume_a in ("lower triangular", "upper triangular"):
@@ -456,12 +439,12 @@ def solve(
 
 
 @calls(sp.cholesky, catch=sp)
-def cholesky(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+def cholesky(a: Any, lower: bool = False) -> Any:
     return factorizations.cholesky_(as_operand(a), upper=not lower)
 
 
 @calls(sp.cho_factor, catch=sp)
-def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+def cho_factor(a: Any, lower: bool = False) -> Any:
     a = as_operand(a)
     factor = factorizations.cholesky_(a, upper=not lower)
     if _leaves_the_other_triangle():
@@ -476,7 +459,7 @@ def _leaves_the_other_triangle() -> bool:
 
 
 @calls(sp.cho_solve, catch=sp)
-def cho_solve(c_and_lower: Any, b: Any, overwrite_b: bool = False, check_finite: bool = True) -> Any:
+def cho_solve(c_and_lower: Any, b: Any) -> Any:
     c, lower = c_and_lower
     C, right, column = _as_columns(c, b)
     lower = bool(lower)
@@ -536,7 +519,7 @@ order_of = step_function(
 
 
 @calls(sp.lu_factor, catch=sp)
-def lu_factor(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+def lu_factor(a: Any) -> Any:
     a = as_operand(a)
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
         raise UnsupportedError(f"scipy.linalg.lu_factor of shape {a.shape} has no rule; it has for one square matrix.")
@@ -545,7 +528,7 @@ def lu_factor(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> A
 
 
 @calls(sp.lu_solve, catch=sp)
-def lu_solve(lu_and_piv: Any, b: Any, trans: Any = 0, overwrite_b: bool = False, check_finite: bool = True) -> Any:
+def lu_solve(lu_and_piv: Any, b: Any, trans: Any = 0) -> Any:
     lu, piv = lu_and_piv
     LU, right, column = _as_columns(lu, b)
     order = order_of(as_operand(piv))
@@ -560,9 +543,7 @@ def lu_solve(lu_and_piv: Any, b: Any, trans: Any = 0, overwrite_b: bool = False,
 
 
 @calls(sp.lu, catch=sp)
-def lu(
-    a: Any, permute_l: bool = False, overwrite_a: bool = False, check_finite: bool = True, p_indices: bool = False
-) -> Any:
+def lu(a: Any, permute_l: bool = False, p_indices: bool = False) -> Any:
     packed, piv = lu_factor(a)
     n = packed.shape[-1]
     low = triangle(n, packed.dtype, strict=True)
@@ -577,19 +558,19 @@ def lu(
 
 
 @calls(sp.inv, catch=sp)
-def inv(a: Any, overwrite_a: bool = False, check_finite: bool = True, **_options: Any) -> Any:
+def inv(a: Any, **_options: Any) -> Any:
     return solving.inv_(as_operand(a))
 
 
 @calls(sp.det, catch=sp)
-def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+def det(a: Any) -> Any:
     a = as_operand(a)
     kind = np.complex128 if is_complex(a) else np.float64  # SciPy's is always of double precision
     return determinants.det_(a.astype(kind))
 
 
 @calls(sp.norm, catch=sp)
-def norm(a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False, check_finite: bool = True) -> Any:  # noqa: A002
+def norm(a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A002
     a = as_operand(a)
     y = norms.norm(a, ord, axis, keepdims)
     if a.ndim == 1 and ord in (None, 2) and axis is None and not keepdims:
@@ -598,7 +579,7 @@ def norm(a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False, chec
 
 
 @calls(sp.pinv, catch=sp)
-def pinv(a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = False, check_finite: bool = True) -> Any:
+def pinv(a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = False) -> Any:
     a = as_operand(a)
     _unsupported("pinv", atol=atol)
     cutoff = float(np.finfo(a.dtype).eps) * max(a.shape[-2:]) if rtol is None else rtol
@@ -607,46 +588,24 @@ def pinv(a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = Fals
 
 
 @calls(sp.lstsq, catch=sp)
-def lstsq(
-    a: Any,
-    b: Any,
-    cond: Any = None,
-    overwrite_a: bool = False,
-    overwrite_b: bool = False,
-    check_finite: bool = True,
-    lapack_driver: Any = None,
-) -> Any:
+def lstsq(a: Any, b: Any, cond: Any = None) -> Any:
     a = as_operand(a)
     return least_squares.lstsq(a, b, float(np.finfo(a.dtype).eps) if cond is None else cond)
 
 
 @calls(sp.svdvals, catch=sp)
-def svdvals(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+def svdvals(a: Any) -> Any:
     return singular_values.svdvals_(as_operand(a))
 
 
 @calls(sp.svd, catch=sp)
-def svd(
-    a: Any,
-    full_matrices: bool = True,
-    compute_uv: bool = True,
-    overwrite_a: bool = False,
-    check_finite: bool = True,
-    lapack_driver: str = "gesdd",
-) -> Any:
+def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
     factors = singular_values.svd(a, full_matrices, compute_uv)
     return tuple(factors) if compute_uv else factors
 
 
 @calls(sp.qr, catch=sp)
-def qr(
-    a: Any,
-    overwrite_a: bool = False,
-    lwork: Any = None,
-    mode: str = "full",
-    pivoting: bool = False,
-    check_finite: bool = True,
-) -> Any:
+def qr(a: Any, mode: str = "full", pivoting: bool = False) -> Any:
     _unsupported("qr", pivoting=pivoting, mode="raw" if mode == "raw" else None)
     if mode not in ("full", "r", "economic"):
         raise ValueError("Mode argument should be one of ['full', 'r', 'economic', 'raw']")
@@ -694,19 +653,9 @@ signs = step_function(
 
 @calls(sp.eigh, catch=sp)
 def eigh(
-    a: Any,
-    b: Any = None,
-    *,
-    lower: bool = True,
-    eigvals_only: bool = False,
-    overwrite_a: bool = False,
-    overwrite_b: bool = False,
-    type: int = 1,  # noqa: A002
-    check_finite: bool = True,
-    subset_by_index: Any = None,
-    subset_by_value: Any = None,
-    driver: Any = None,
-) -> Any:
+    a: Any, b: Any = None, *, lower: bool = True, eigvals_only: bool = False, type: int = 1,  # noqa: A002
+    subset_by_index: Any = None, subset_by_value: Any = None, driver: Any = None,
+) -> Any:  # fmt: skip
     _unsupported("eigh", subset_by_value=subset_by_value, driver=driver, type=None if type == 1 else type)
     a = as_operand(a)
     square_of(a)
@@ -737,24 +686,13 @@ def eigvalsh(a: Any, b: Any = None, *, lower: bool = True, subset_by_index: Any 
 
 
 @calls(sp.eigvals, catch=sp)
-def eigvals(
-    a: Any, b: Any = None, overwrite_a: bool = False, check_finite: bool = True, homogeneous_eigvals: bool = False
-) -> Any:
+def eigvals(a: Any, b: Any = None, homogeneous_eigvals: bool = False) -> Any:
     _unsupported("eigvals", b=b, homogeneous_eigvals=homogeneous_eigvals)
     return eigenvalues.eigvals_(as_operand(a)) + 0j  # SciPy's are always complex
 
 
 @calls(sp.eig, catch=sp)
-def eig(
-    a: Any,
-    b: Any = None,
-    left: bool = False,
-    right: bool = True,
-    overwrite_a: bool = False,
-    overwrite_b: bool = False,
-    check_finite: bool = True,
-    homogeneous_eigvals: bool = False,
-) -> Any:
+def eig(a: Any, b: Any = None, left: bool = False, right: bool = True, homogeneous_eigvals: bool = False) -> Any:
     _unsupported("eig", b=b, left=left, homogeneous_eigvals=homogeneous_eigvals)
     if not right:
         return eigvals(a)
