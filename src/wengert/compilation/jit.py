@@ -328,7 +328,7 @@ class Jitted(Transformed):
         name = self._name
 
         def refuse(place: RawLocation | None, what: str, instead: str) -> ImpureError:
-            return ImpureError(explain_at(place, f"{name} is traced once, and {what}:", instead))
+            return ImpureError.at(place, f"{name} is traced once, and {what}:", instead)
 
         if "prints" in calls:
             happened = f"{name} prints (or opens a file) only while it is traced:"

@@ -19,7 +19,7 @@ import numpy as np
 
 from wengert import trees
 from wengert.compilation.environment import Environment
-from wengert.errors import ArgumentError, ResultError, caller, explain_at
+from wengert.errors import ArgumentError, ResultError
 from wengert.program import Recordable
 from wengert.program.code import Fixed, Leaf, ResultForm
 from wengert.tracing import Traced, holds_traced, innermost, join, parameter_names
@@ -60,8 +60,9 @@ class Arguments:
                 if isinstance(leaf, Recordable) or (kind is ndarray and leaf.dtype.hasobject and holds_traced(leaf)):
                     self.holds_traced = True
                 elif isinstance(leaf, ndarray) and kind is not ndarray:
-                    raise ArgumentError(explain_at(caller(), f"an argument of a jitted function is a {kind.__name__}:",
-                                                   "Pass a plain array: np.asarray(x)."))  # fmt: skip
+                    raise ArgumentError.at_caller(
+                        f"an argument of a jitted function is a {kind.__name__}:", "Pass a plain array: np.asarray(x)."
+                    )
                 self.statics[k] = self._static(leaf)
                 described.append(None)
                 continue
@@ -221,7 +222,7 @@ class Result:
             return Fixed(value)
         what = "a text that was made while it was traced" if isinstance(value, str) else f"a {kind.__name__}"
         instead = "Return arrays, numbers, and trees of them; make the rest outside."
-        raise ResultError(explain_at(caller(), f"a jitted function returned {what}:", instead))
+        raise ResultError.at_caller(f"a jitted function returned {what}:", instead)
 
     def _is_literal(self, text: str) -> bool:
         """Return whether a text stands in the code or was passed, and so cannot have been made of a value."""

@@ -16,7 +16,7 @@ from wengert import trees
 from wengert.control.checkpoints import Checkpoint, Policy
 from wengert.control.closures import leaves_of
 from wengert.control.staging import Scan, names_of, not_a_pair, repeat, write_checkpoint, write_cond, write_while
-from wengert.errors import ArgumentError, caller, explain_at
+from wengert.errors import ArgumentError
 from wengert.program import Recordable
 from wengert.tracing import at_place, current_context, holds_traced, join
 from wengert.transformations import Transformed
@@ -107,20 +107,14 @@ def _policy(checkpoint: Checkpoint, memory: int | None) -> Policy:
     is_number = isinstance(checkpoint, (int, np.integer)) and not isinstance(checkpoint, bool)
     if (is_number and int(checkpoint) > 0) or checkpoint in ("none", "all", "auto"):
         if memory is not None and checkpoint not in ("none", "auto"):
-            raise ArgumentError(
-                explain_at(
-                    caller(),
-                    f"checkpoint={checkpoint!r} and memory={memory!r} are both given:",
-                    "Give a number of snapshots or a budget of bytes, not both.",
-                )
+            raise ArgumentError.at_caller(
+                f"checkpoint={checkpoint!r} and memory={memory!r} are both given:",
+                "Give a number of snapshots or a budget of bytes, not both.",
             )
         return Policy(checkpoint if memory is None else "auto", memory)
-    raise ArgumentError(
-        explain_at(
-            caller(),
-            f"checkpoint={checkpoint!r} is unknown:",
-            'It is "none", "all", "auto" (with memory=, a budget in bytes) or a number of snapshots, 1 or more.',
-        )
+    raise ArgumentError.at_caller(
+        f"checkpoint={checkpoint!r} is unknown:",
+        'It is "none", "all", "auto" (with memory=, a budget in bytes) or a number of snapshots, 1 or more.',
     )
 
 
@@ -131,13 +125,9 @@ def _integer(name: str, what: str, value: Any, least: int | None = None) -> int:
     except TypeError:
         number = None
     if number is None or (least is not None and number < least):
-        raise ArgumentError(
-            explain_at(
-                caller(),
-                f"{name}: {what} is {value!r}, and a whole number is needed"
-                + (":" if least is None else ", 0 or more:"),
-                "Count the steps by an int.",
-            )
+        raise ArgumentError.at_caller(
+            f"{name}: {what} is {value!r}, and a whole number is needed" + (":" if least is None else ", 0 or more:"),
+            "Count the steps by an int.",
         )
     return number
 
@@ -145,12 +135,9 @@ def _integer(name: str, what: str, value: Any, least: int | None = None) -> int:
 def _length(name: str, slices: Sequence[Any], xs: Any, length: int | None) -> int:
     for k, x in enumerate(slices):
         if not x.shape:
-            raise ArgumentError(
-                explain_at(
-                    caller(),
-                    f"{name} goes through leading axes, and {trees.paths(xs, 'xs')[k]} is a number:",
-                    "Close over it, or repeat it by np.full(length, ...).",
-                )
+            raise ArgumentError.at_caller(
+                f"{name} goes through leading axes, and {trees.paths(xs, 'xs')[k]} is a number:",
+                "Close over it, or repeat it by np.full(length, ...).",
             )
     sizes = {x.shape[0] for x in slices}
     if length is not None:
@@ -159,15 +146,12 @@ def _length(name: str, slices: Sequence[Any], xs: Any, length: int | None) -> in
         paths = trees.paths(xs, "xs")
         said = [f"{path} has {x.shape[0]}" for path, x in zip(paths, slices, strict=True)]
         said += [] if length is None else [f"length is {length}"]
-        raise ArgumentError(
-            explain_at(
-                caller(),
-                f"{name} goes through leading axes of one size, and {', '.join(said)}:",
-                "Give arrays with one size of leading axis, and length (if at all) the same.",
-            )
+        raise ArgumentError.at_caller(
+            f"{name} goes through leading axes of one size, and {', '.join(said)}:",
+            "Give arrays with one size of leading axis, and length (if at all) the same.",
         )
     if not sizes:
-        raise ArgumentError(explain_at(caller(), f"{name} is not told how many steps to make:", "Give xs or length."))
+        raise ArgumentError.at_caller(f"{name} is not told how many steps to make:", "Give xs or length.")
     return int(sizes.pop())
 
 
@@ -363,12 +347,9 @@ def cond(pred: Any, true_fun: Function, false_fun: Function, *operands: Any) -> 
     if not isinstance(pred, Recordable):
         pred = join(pred) if holds_traced(pred) else np.asarray(pred)
     if pred.size != 1 or pred.dtype.kind not in "biuf":
-        raise ArgumentError(
-            explain_at(
-                caller(),
-                f"cond chooses by one truth value, and pred is an array of shape {pred.shape} and dtype {pred.dtype}:",
-                "Use np.where to choose element by element; reduce pred by np.any or np.all.",
-            )
+        raise ArgumentError.at_caller(
+            f"cond chooses by one truth value, and pred is an array of shape {pred.shape} and dtype {pred.dtype}:",
+            "Use np.where to choose element by element; reduce pred by np.any or np.all.",
         )
     if not isinstance(pred, Recordable):
         return (true_fun if bool(pred) else false_fun)(*operands)

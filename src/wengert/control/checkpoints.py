@@ -29,7 +29,7 @@ from wengert.control.revolve import (
     reversal,
     snapshots_within,
 )
-from wengert.errors import ArgumentError, caller, explain_at
+from wengert.errors import ArgumentError, caller
 from wengert.linearization import Linearization
 from wengert.memory import quarter_of_memory
 from wengert.tracing import current_context
@@ -107,14 +107,12 @@ class Policy:
         try:
             fit = snapshots_within(budget - size.rest, size.state, size.residuals, length)
         except ArgumentError:
-            raise ArgumentError(
-                explain_at(
-                    current_context().place or caller(),
-                    f"a memory budget of {budget:,} bytes is too small for {name}: a state takes {size.state:,} bytes, "
-                    f"the residuals of a step {size.residuals:,}, and adjoints, results and the code of the sweeps "
-                    f"{size.rest:,}:",
-                    f"Give {2 * size.state + max(size.state, size.residuals) + size.rest:,} bytes or more.",
-                )
+            raise ArgumentError.at(
+                current_context().place or caller(),
+                f"a memory budget of {budget:,} bytes is too small for {name}: a state takes {size.state:,} bytes, "
+                f"the residuals of a step {size.residuals:,}, and adjoints, results and the code of the sweeps "
+                f"{size.rest:,}:",
+                f"Give {2 * size.state + max(size.state, size.residuals) + size.rest:,} bytes or more.",
             ) from None
         return Kept("states" if length is not None and fit >= length else "snapshots", fit)
 

@@ -19,7 +19,7 @@ import numpy as np
 from wengert import trees
 from wengert.control.bodies import Body, rearranged
 from wengert.control.templates import same_rows
-from wengert.errors import ArgumentError, Location, ResultError, caller, explain_at
+from wengert.errors import ArgumentError, Location, ResultError, caller
 from wengert.program import Packing, Program, Recordable, Var, as_value
 from wengert.program.dataflow import depending_on
 from wengert.program.structure import exactly
@@ -50,12 +50,9 @@ def leaves_of(tree: Any, what: str) -> tuple[list[Any], Any]:
         if not isinstance(leaf, Recordable):
             leaf = np.asarray(leaf) if not isinstance(leaf, (np.ndarray, np.generic)) else leaf
             if leaf.dtype.kind not in "biufc":
-                raise ArgumentError(
-                    explain_at(
-                        caller(),
-                        f"{trees.paths(tree, what)[k]} is a {type(leaves[k]).__name__}, not a number or an array:",
-                        "Give numbers and arrays there; what stays the same at every step can be closed over.",
-                    )
+                raise ArgumentError.at_caller(
+                    f"{trees.paths(tree, what)[k]} is a {type(leaves[k]).__name__}, not a number or an array:",
+                    "Give numbers and arrays there; what stays the same at every step can be closed over.",
                 )
             leaf = as_value(leaf)
         values.append(leaf)
@@ -324,12 +321,10 @@ def check_carry(
     when = "" if step is None else f"at step {step} "
     for leaf, old, new in zip(names, before, after, strict=True):
         if old.shape != new.shape or old.dtype != new.dtype:
-            raise ResultError(
-                explain_at(
-                    place_of(function, again),
-                    f"{name}: {when}{what} {leaf} {verbs[0]} {_said(old)} {verbs[1]} {_said(new)}:",
-                    _what_to_write(leaf, old, new),
-                )
+            raise ResultError.at(
+                place_of(function, again),
+                f"{name}: {when}{what} {leaf} {verbs[0]} {_said(old)} {verbs[1]} {_said(new)}:",
+                _what_to_write(leaf, old, new),
             )
 
 
@@ -359,12 +354,10 @@ def check_structure(
     """Raise ResultError if a step returns a carry of another structure than it was given."""
     when = "" if step is None else f"at step {step} "
     if returned != needed:
-        raise ResultError(
-            explain_at(
-                place_of(function, again),
-                f"{name}: {when}{what} has the structure {_structure(returned)}, where {_structure(needed)} is needed:",
-                "Return the same structure every time, leaf for leaf.",
-            )
+        raise ResultError.at(
+            place_of(function, again),
+            f"{name}: {when}{what} has the structure {_structure(returned)}, where {_structure(needed)} is needed:",
+            "Return the same structure every time, leaf for leaf.",
         )
 
 

@@ -69,7 +69,7 @@ import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wengert.errors import ArgumentError, caller, explain_at
+from wengert.errors import ArgumentError
 
 # ---- Actions ----
 
@@ -319,12 +319,9 @@ class Online:
     def step(self, t: int) -> tuple[Action, ...]:
         """Return the actions for state t, which is current, before step t runs: whether to store it, in whose place."""
         if t != self._steps:
-            raise ArgumentError(
-                explain_at(
-                    caller(),
-                    f"an online schedule was told of step {t} after {self._steps} steps:",
-                    f"Call step({self._steps}) next; each chain needs an Online of its own.",
-                )
+            raise ArgumentError.at_caller(
+                f"an online schedule was told of step {t} after {self._steps} steps:",
+                f"Call step({self._steps}) next; each chain needs an Online of its own.",
             )
         self._steps = t + 1
         actions: tuple[Action, ...]
@@ -351,12 +348,9 @@ class Online:
         Between the snapshots the schedules are optimal.  Every call starts from the snapshots that are `held` now.
         """
         if steps != self._steps:
-            raise ArgumentError(
-                explain_at(
-                    caller(),
-                    f"an online schedule that was told of {self._steps} steps is to reverse {steps}:",
-                    "Call step(t) before each step of the chain.",
-                )
+            raise ArgumentError.at_caller(
+                f"an online schedule that was told of {self._steps} steps is to reverse {steps}:",
+                "Call step(t) before each step of the chain.",
             )
         return _backward(list(self.held), 0, steps, self.snapshots)
 
@@ -375,13 +369,10 @@ def snapshots_within(budget_bytes: int, state_bytes: int, step_bytes: int = 0, s
     """
     fixed = state_bytes + max(state_bytes, step_bytes)
     if budget_bytes < fixed + state_bytes:
-        raise ArgumentError(
-            explain_at(
-                caller(),
-                f"a memory budget of {budget_bytes:,} bytes is too small for any schedule: one snapshot and the "
-                f"current state of {state_bytes:,} bytes each, and {fixed - state_bytes:,} for a step, do not fit:",
-                f"Give {fixed + state_bytes:,} bytes or more.",
-            )
+        raise ArgumentError.at_caller(
+            f"a memory budget of {budget_bytes:,} bytes is too small for any schedule: one snapshot and the "
+            f"current state of {state_bytes:,} bytes each, and {fixed - state_bytes:,} for a step, do not fit:",
+            f"Give {fixed + state_bytes:,} bytes or more.",
         )
     fit = (budget_bytes - fixed) // max(state_bytes, 1)  # a state without elements takes nothing
     return max(fit if steps is None else min(fit, steps), 1)
@@ -392,19 +383,12 @@ def _checked(steps: int, snapshots: int) -> tuple[int, int]:
     try:
         steps, snapshots = operator.index(steps), operator.index(snapshots)
     except TypeError:
-        raise ArgumentError(
-            explain_at(
-                caller(),
-                f"a schedule for {steps!r} steps with {snapshots!r} snapshots: both are counts:",
-                "Give whole numbers.",
-            )
+        raise ArgumentError.at_caller(
+            f"a schedule for {steps!r} steps with {snapshots!r} snapshots: both are counts:", "Give whole numbers."
         ) from None
     if steps < 0 or snapshots < 1:
-        raise ArgumentError(
-            explain_at(
-                caller(),
-                f"a schedule for {steps} steps with {snapshots} snapshots cannot be:",
-                "Give one snapshot or more (state 0 is one of them), and no fewer than 0 steps.",
-            )
+        raise ArgumentError.at_caller(
+            f"a schedule for {steps} steps with {snapshots} snapshots cannot be:",
+            "Give one snapshot or more (state 0 is one of them), and no fewer than 0 steps.",
         )
     return steps, snapshots

@@ -39,7 +39,7 @@ from wengert.control.higher_order import call, write
 from wengert.control.holding import Values
 from wengert.control.loop import Loop
 from wengert.control.templates import Template
-from wengert.errors import BranchError, ResultError, explain_at
+from wengert.errors import BranchError, ResultError
 from wengert.program import Recordable, as_value
 from wengert.program.structure import all_same
 from wengert.tracing import Traced, at_place, current_context, holds_traced, innermost, join, parameter_names, settled
@@ -382,12 +382,10 @@ def _run(
 
 def not_a_pair(name: str, f: Function, returned: Any) -> ResultError:
     """Return the error for a step that does not return a pair of carry and collected values."""
-    return ResultError(
-        explain_at(
-            place_of(f),
-            f"{name}: a step returned {described(returned)}, where a pair is needed:",
-            "Return (carry, y): the next carry, and what is to be collected (None for nothing).",
-        )
+    return ResultError.at(
+        place_of(f),
+        f"{name}: a step returned {described(returned)}, where a pair is needed:",
+        "Return (carry, y): the next carry, and what is to be collected (None for nothing).",
     )
 
 
@@ -412,12 +410,10 @@ def truth(cond_fun: Function, returned: Any) -> Any:
         what = f"an array of shape {value.shape} and dtype {value.dtype}"
         if value.dtype.kind not in "biufc":
             what = described(returned)
-        raise ResultError(
-            explain_at(
-                place_of(cond_fun, None),
-                f"while_loop: the test returned {what}, where a truth value is needed:",
-                "Return a comparison of numbers; reduce that of arrays by np.any or np.all.",
-            )
+        raise ResultError.at(
+            place_of(cond_fun, None),
+            f"while_loop: the test returned {what}, where a truth value is needed:",
+            "Return a comparison of numbers; reduce that of arrays by np.any or np.all.",
         )
     return returned if isinstance(returned, Recordable) else as_value(value)
 
