@@ -654,29 +654,22 @@ if hasattr(sc, "softplus"):  # SciPy 1.15 has it first
     calls(sc.softplus, catch=sc)(softplus)
 
 
-@calls(sc.airy)
-def airy(z: Any) -> tuple[Any, ...]:
-    return airy_ai(z), airy_aip(z), airy_bi(z), airy_bip(z)
+def _together(function: np.ufunc, *parts: Callable[..., Any]) -> None:
+    """Enter a function of several results, by the rows of each."""
+
+    def together(x: Any) -> tuple[Any, ...]:
+        return tuple(part(x) for part in parts)
+
+    together.__name__ = function.__name__
+    calls(function)(together)
 
 
-@calls(sc.sici)
-def sici(x: Any) -> tuple[Any, ...]:
-    return sine_integral(x), cosine_integral(x)
-
-
-@calls(sc.shichi)
-def shichi(x: Any) -> tuple[Any, ...]:
-    return sinh_integral(x), cosh_integral(x)
-
-
-@calls(sc.itj0y0)
-def itj0y0(x: Any) -> tuple[Any, ...]:
-    return integral_j0(x), integral_y0(x)
-
-
-@calls(sc.iti0k0)
-def iti0k0(x: Any) -> tuple[Any, ...]:
-    return integral_i0(x), integral_k0(x)
+_together(sc.airy, airy_ai, airy_aip, airy_bi, airy_bip)
+_together(sc.sici, sine_integral, cosine_integral)
+_together(sc.shichi, sinh_integral, cosh_integral)
+_together(sc.itj0y0, integral_j0, integral_y0)
+_together(sc.iti0k0, integral_i0, integral_k0)
+_together(sc.fresnel, fresnel_sine, fresnel_cosine)
 
 
 @calls(sc.voigt_profile)
@@ -684,11 +677,6 @@ def voigt_profile(x: Any, sigma: Any, gamma: Any) -> Any:
     """The real part of Faddeeva's function, for sigma > 0; in the far wings |z| its derivatives lose |z|^2 units."""
     unit = ROOT_2 * sigma
     return faddeeva_real(x / unit, gamma / unit) / (ROOT_PI * unit)
-
-
-@calls(sc.fresnel)
-def fresnel(z: Any) -> tuple[Any, ...]:
-    return fresnel_sine(z), fresnel_cosine(z)
 
 
 @calls(sc.ellipj)

@@ -286,32 +286,30 @@ def ptp(a: Any, axis: Axis = None, out: Any = None, keepdims: Any = UNSET) -> An
     return max(a, axis, out, keepdims) - min(a, axis, out, keepdims)
 
 
-@calls(np.argmax)
-def argmax(a: Any, axis: int | None = None, out: Any = None, *, keepdims: Any = UNSET) -> Any:
-    only(out=out)
-    return p.argmax(a, axis=axis, keepdims=True) if flag(keepdims) else p.argmax(a, axis=axis)
+def _position(primitive: Callable[..., Any]) -> Callable[..., Any]:
+    def position(a: Any, axis: int | None = None, out: Any = None, *, keepdims: Any = UNSET) -> Any:
+        only(out=out)
+        return primitive(a, axis=axis, keepdims=True) if flag(keepdims) else primitive(a, axis=axis)
+
+    return position
 
 
-@calls(np.argmin)
-def argmin(a: Any, axis: int | None = None, out: Any = None, *, keepdims: Any = UNSET) -> Any:
-    only(out=out)
-    return p.argmin(a, axis=axis, keepdims=True) if flag(keepdims) else p.argmin(a, axis=axis)
+argmax, argmin = calls(np.argmax)(_position(p.argmax)), calls(np.argmin)(_position(p.argmin))
+argmax.__name__, argmin.__name__ = "argmax", "argmin"
 
 
-@calls(np.all)
-def all(a: Any, axis: Axis = None, out: Any = None, keepdims: Any = UNSET, *, where: Any = UNSET) -> Any:
-    only(out=out)
-    if masked(where):
-        a = np.where(where, a, True)
-    return p.all_(a, axis=negative_axes(ndim_of(a), axis), keepdims=flag(keepdims))
+def _truth(primitive: Callable[..., Any], neutral: bool) -> Callable[..., Any]:
+    def truth(a: Any, axis: Axis = None, out: Any = None, keepdims: Any = UNSET, *, where: Any = UNSET) -> Any:
+        only(out=out)
+        if masked(where):
+            a = np.where(where, a, neutral)
+        return primitive(a, axis=negative_axes(ndim_of(a), axis), keepdims=flag(keepdims))
+
+    return truth
 
 
-@calls(np.any)
-def any(a: Any, axis: Axis = None, out: Any = None, keepdims: Any = UNSET, *, where: Any = UNSET) -> Any:
-    only(out=out)
-    if masked(where):
-        a = np.where(where, a, False)
-    return p.any_(a, axis=negative_axes(ndim_of(a), axis), keepdims=flag(keepdims))
+all, any = calls(np.all)(_truth(p.all_, True)), calls(np.any)(_truth(p.any_, False))
+all.__name__, any.__name__ = "all", "any"
 
 
 # ---- Reductions without NaN: the elements left out have derivative zero ----
@@ -327,63 +325,34 @@ def _valid(a: Any, where: Any) -> Any:
     return valid & where if masked(where) else valid
 
 
-@calls(np.nansum)
-def nansum(
-    a: Any,
-    axis: Axis = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: Any = UNSET,
-    initial: Any = UNSET,
-    where: Any = UNSET,
-) -> Any:
-    return sum(_without_nan(a, 0), axis, dtype, out, keepdims, initial, where)
+def _filled(reduction: Callable[..., Any], instead: float) -> Callable[..., Any]:
+    """Return a reduction of an array in which a number that changes nothing stands in the place of every NaN."""
+
+    def filled(a: Any, *args: Any, **kwargs: Any) -> Any:
+        return reduction(_without_nan(a, instead), *args, **kwargs)
+
+    filled.__name__ = f"nan{reduction.__name__}"
+    return filled
 
 
-@calls(np.nanprod)
-def nanprod(
-    a: Any,
-    axis: Axis = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: Any = UNSET,
-    initial: Any = UNSET,
-    where: Any = UNSET,
-) -> Any:
-    return prod(_without_nan(a, 1), axis, dtype, out, keepdims, initial, where)
+nansum, nanprod = calls(np.nansum)(_filled(sum, 0)), calls(np.nanprod)(_filled(prod, 1))
+nancumsum, nancumprod = calls(np.nancumsum)(_filled(cumsum, 0)), calls(np.nancumprod)(_filled(cumprod, 1))
 
 
-@calls(np.nanmean)
-def nanmean(
-    a: Any, axis: Axis = None, dtype: Any = None, out: Any = None, keepdims: Any = UNSET, *, where: Any = UNSET
-) -> Any:
-    return mean(a, axis, dtype, out, keepdims, where=_valid(a, where))
+def _of_valid(reduction: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a reduction of the elements that are not NaN."""
+
+    def of_valid(a: Any, *args: Any, where: Any = UNSET, **kwargs: Any) -> Any:
+        return reduction(a, *args, where=_valid(a, where), **kwargs)
+
+    of_valid.__name__ = f"nan{reduction.__name__}"
+    return of_valid
 
 
-@calls(np.nanvar)
-def nanvar(
-    a: Any, axis: Axis = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: Any = UNSET,
-    *, where: Any = UNSET, mean: Any = UNSET, correction: Any = UNSET,
-) -> Any:  # fmt: skip
-    return var(a, axis, dtype, out, ddof, keepdims, where=_valid(a, where), mean=mean, correction=correction)
-
-
-@calls(np.nanstd)
-def nanstd(
-    a: Any, axis: Axis = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: Any = UNSET,
-    *, where: Any = UNSET, mean: Any = UNSET, correction: Any = UNSET,
-) -> Any:  # fmt: skip
-    return e.root(var(a, axis, dtype, out, ddof, keepdims, where=_valid(a, where), mean=mean, correction=correction))
-
-
-@calls(np.nancumsum)
-def nancumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
-    return cumsum(_without_nan(a, 0), axis, dtype, out)
-
-
-@calls(np.nancumprod)
-def nancumprod(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
-    return cumprod(_without_nan(a, 1), axis, dtype, out)
+nanmean, nanvar, nanstd = (
+    calls(function)(_of_valid(reduction))
+    for function, reduction in ((np.nanmean, mean), (np.nanvar, var), (np.nanstd, std))
+)
 
 
 def _nan_extremum(extremum: Callable[..., Any], worst: float) -> Callable[..., Any]:
