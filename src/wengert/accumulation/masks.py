@@ -141,12 +141,12 @@ def chosen(row: Row, k: int, sparing: bool = False) -> Mask | None:
 
 
 def has_pole(row: Row) -> bool:
-    """Return whether the partials of an elementwise line may be infinite or NaN at some point, where its value is, too.
+    """Return whether the partials of a line of limited domain may be infinite or NaN, as the adjoints behind it may.
 
     Those of a power with a whole number from 1 on are not, nor those of a quotient with another constant than 0.
     """
     primitive, parents, kept, _, _, _ = row
-    if primitive.domain is None or not primitive.elementwise:
+    if not primitive.elementwise:
         return False
     if len(parents) == 2 and parents[1] < 0 and type(kept[2]) in _NUMBERS:
         constant = kept[2]

@@ -230,7 +230,7 @@ def _forward_carefully(
                 if total is not None and (mask := _mask_of_joint(row, dot, dot_masks, sparing)) is not None:
                     total = total if sparing and primitive in LINEAR else only(mask, total)
             else:
-                wild = has_pole(row)
+                wild = primitive.domain is not None and has_pole(row)
                 for k, parent, c in _partials_of(row, sparing):
                     if dot[parent] is None:
                         continue
@@ -507,7 +507,7 @@ def _sweep_back_carefully(linearization: Linearization, adjoints: MaskedAdjoints
             continue
         if adjoints.recorded:
             context.place = place
-        wild = out in adjoints.wild or has_pole(row)
+        wild = out in adjoints.wild or (primitive.domain is not None and has_pole(row))
         pull = _pull_diagonal_carefully if primitive.elementwise else _pull_structure_carefully
         for k, parent, c in _partials_of(row, adjoints.sparing):
             if wild:
