@@ -375,6 +375,12 @@ class LinearMap(Portable):
         return f"<LinearMap R^{n} -> R^{m}>"
 
 
+@functools.cache
+def _all_of(count: int) -> Argnums:
+    """Choose all arguments of a function that is called with so many."""
+    return Argnums(range(count), None)
+
+
 def _linear(name: str, f: Function, primals: Sequence[Any], has_aux: bool) -> Any:
     """Compute a function and its LinearMap, for what users call by this name."""
     demand_function(f, name)
@@ -386,8 +392,7 @@ def _linear(name: str, f: Function, primals: Sequence[Any], has_aux: bool) -> An
     result = Result(has_aux)
 
     def record() -> tuple[Trace, Independents | None, int]:
-        chosen = Argnums(range(len(primals)), None)
-        return *_record(f, primals, {}, chosen, False, True, result), current_context().alarms
+        return *_record(f, primals, {}, _all_of(len(primals)), False, True, result), current_context().alarms
 
     trace, independents, alarms = watch(record)
     linearization = Linearization.of_trace(trace)

@@ -140,34 +140,24 @@ def active_rows(linearization: Linearization) -> list[Row]:
     exp (0,)
     multiply (-1, 2)
     """
-    moves = bytearray(linearization.size + 1)  # with a place for constants, at -1
-    moves[: len(linearization.inputs)] = b"\1" * len(linearization.inputs)
+    still = {-1}  # the positions of what does not move: constants, and what depends on no argument
     moving: list[Row] = []
     for row in linearization.rows:
         primitive, parents, _, _, _, out = row
-        if not primitive.keeps:  # it has no derivative
-            continue
-        for parent in parents:
-            if not moves[parent]:
-                break
-        else:  # as most do
+        if primitive.keeps and still.isdisjoint(parents):  # as with most
             moving.append(row)
-            for position in out if primitive.multiple else (out,):
-                moves[position] = 1
-            continue
-        if any(moves[parent] and primitive.partial(k) is not None for k, parent in enumerate(parents)):
-            moving.append((primitive, tuple([p if moves[p] else -1 for p in parents]), *row[2:]))
-            for position in out if primitive.multiple else (out,):
-                moves[position] = 1
-    needed = bytearray(linearization.size + 1)
-    for position in linearization.outputs:
-        needed[position] = 1
+        elif any(p not in still and primitive.partial(k) is not None for k, p in enumerate(parents)):
+            moving.append((primitive, tuple([-1 if p in still else p for p in parents]), *row[2:]))
+        elif type(out) is tuple:
+            still.update(out)
+        else:
+            still.add(out)
+    needed = set(linearization.outputs)
     active: list[Row] = []
     for row in reversed(moving):
         out = row[5]
-        if any(map(needed.__getitem__, out)) if type(out) is tuple else needed[out]:
-            for parent in row[1]:
-                needed[parent] = 1
+        if out in needed if type(out) is not tuple else not needed.isdisjoint(out):
+            needed.update(row[1])
             active.append(row)
     active.reverse()
     return active

@@ -333,6 +333,7 @@ class _Remembered:
         self.constants = [
             (k, slot, row[2][slot] if type(row[2][slot]) in (int, float) else None, kind_of_constant(row[2][slot]))
             for k, row in enumerate(rows)
+            if -1 in row[1]
             for slot, parent in enumerate(row[1], 1)
             if parent < 0
         ]

@@ -110,6 +110,8 @@ GUARDS = [
     lambda x: np.select([x > 1, x > 0], [np.sqrt(x), x * np.log(x)], 0.0),
     lambda x: np.where(x > 0, np.cumsum(np.where(x > 0, np.sqrt(x), 0.0)), 0.0),
     lambda x: np.where(x > 0, np.linalg.norm(np.log(np.where(x > 0, x, 1.0))) + np.log(x), 0.0),
+    lambda x: np.where(x > 0, np.diag([1.0, 2.0, 3.0]) @ np.sqrt(np.abs(x)), 0.0),
+    lambda x: np.where(x > 0, np.maximum(np.log(np.abs(x)) / 2.0, -9.0) ** 2, 0.0),
 ]
 FIXED = [
     lambda x: np.array([0.0, 0.0, 1.0]) * np.sqrt(np.abs(x)),
@@ -117,6 +119,19 @@ FIXED = [
     assigned,
 ]
 """Guards that do not depend on values: in a Program, they hold if the point of recording has raised an alarm."""
+
+
+def test_a_program_has_no_masks_where_nothing_is_infinite():
+    X, t = np.linspace(-1.0, 1.0, 12).reshape(4, 3), np.ones(4)
+
+    def loss(w):
+        return np.sum((np.maximum(X @ w[:6].reshape(3, 2), 0.0) @ w[6:] - t) ** 2 / 4.0)
+
+    w = np.linspace(-1.0, 1.0, 8)
+    gradient = wg.trace(wg.grad(loss))(w)
+    choices = [line for line in gradient.lines if line.primitive.name == "where"]
+    assert len(choices) == 2  # of the partial of the maximum alone: 1, 0, or 1/2 at the kink
+    np.testing.assert_allclose(gradient(w), wg.grad(loss)(w), rtol=1e-14)
 
 
 @pytest.mark.parametrize("f", [*GUARDS, *FIXED])

@@ -165,18 +165,15 @@ class MaskedAdjoints(Adjoints):
         self.add_piece(position, index, part, shape)
 
     def put_together(self, position: int) -> None:
-        masks = self.piece_masks.pop(position)
-        pieces = [
-            (index, np.shape(part)[self.batch :], mask)
-            for (index, part), mask in zip(self.pieces[position], masks, strict=True)
-        ]
-        mask = self.masks.pop(position, None)
-        if not self.sparing or any(m is not None for m in masks):
-            mask = assembled(pieces, self.shapes[position], mask, self.totals[position] is None)
-        else:
-            mask = None
-        if mask is not None:
-            self.masks[position] = mask
+        masks, others = self.piece_masks.pop(position), self.masks.pop(position, None)
+        if not self.sparing or any(mask is not None for mask in masks):
+            pieces = [
+                (index, part.shape[self.batch :], mask)
+                for (index, part), mask in zip(self.pieces[position], masks, strict=True)
+            ]
+            total = assembled(pieces, self.shapes[position], others, self.totals[position] is None)
+            if total is not None:
+                self.masks[position] = total
         super().put_together(position)
 
 

@@ -34,12 +34,13 @@ from wengert.jacobians import (
     pull_diagonal,
     push_diagonal,
 )
-from wengert.primitives.numpy.elementwise import multiply
+from wengert.primitives.numpy.elementwise import divide, multiply, power
 from wengert.primitives.numpy.structural import concatenate, setitem, stack
 from wengert.program import Recordable
 from wengert.tracing import Row
 
 _PLAIN = frozenset({np.ndarray, np.bool_})
+_NUMBERS = frozenset({int, float, np.float64})
 LINEAR = frozenset({stack, concatenate, setitem})
 """Primitives whose joint push moves elements, and puts zeros where nothing comes."""
 
@@ -139,6 +140,31 @@ def chosen(row: Row, k: int, sparing: bool = False) -> Mask | None:
     return None if rule is None else Mask(lambda: _of_shape(rule(*kept, **params), kept[0].shape))
 
 
+def has_pole(row: Row) -> bool:
+    """Return whether the partials of a line of limited domain may be infinite or NaN, as the adjoints behind it may.
+
+    Those of a power with a whole number from 1 on are not, nor those of a quotient with another constant than 0.
+    """
+    primitive, parents, kept, _, _, _ = row
+    if not primitive.elementwise:
+        return False
+    if len(parents) == 2 and parents[1] < 0 and type(kept[2]) in _NUMBERS:
+        constant = kept[2]
+        if primitive is power:
+            return not (constant >= 1 and float(constant).is_integer())
+        if primitive is divide:
+            return not constant
+    return True
+
+
+def keeps_zeros(c: LocalJacobian) -> bool:
+    """Return whether a product with a zero is zero: elements are moved, or multiplied by finite constants."""
+    if c.moves or not isinstance(c, (LeftProduct, RightProduct)):
+        return c.moves
+    matrix = _matrix_of(c)
+    return not isinstance(matrix, Recordable) and bool(np.all(np.isfinite(matrix)))
+
+
 def _of_shape(mask: Array, shape: Shape) -> Array:
     return mask if np.shape(mask) == shape else np.broadcast_to(mask, shape)
 
@@ -210,10 +236,14 @@ def _carried(
 
 def _pattern(c: Any, constant: bool) -> LocalJacobian:
     """Return a product with the pattern of a constant matrix, or with ones for one that is computed."""
-    matrix = c.A if isinstance(c, LeftProduct) else c.B
+    matrix = _matrix_of(c)
     pattern = (matrix != 0) * 1.0 if constant and not isinstance(matrix, Recordable) else np.ones(matrix.shape)
     structure: LocalJacobian = type(c)(pattern, c.in_shape, c.out_shape)
     return structure
+
+
+def _matrix_of(c: Any) -> Any:
+    return c.A if isinstance(c, LeftProduct) else c.B
 
 
 def _anywhere(ones: Array, start: Shape, end: Shape) -> Array:

@@ -25,8 +25,10 @@ from wengert.accumulation.masks import (
     broadcast,
     chosen,
     either,
+    has_pole,
     is_nowhere,
     joined,
+    keeps_zeros,
     mixed,
     of_seed,
     only,
@@ -116,17 +118,16 @@ def _twice_if_need_be(
     enough to sweep carefully.
     """
     context = current_context()
-    positions = linearization.outputs if sweep is _forward else range(len(linearization.inputs))
-
-    def is_right(result: list[Any]) -> bool:
-        return is_finite([result[position] for position in positions if position >= 0])
-
     before, context.muted = context.muted, True
     try:
         result = sweep(linearization, seeds, batch, False)
-        if context.alarms and (context.tapes or not is_right(result)):
+        if not context.alarms:
+            return result
+        positions = linearization.outputs if sweep is _forward else range(len(linearization.inputs))
+        ends = [position for position in positions if position >= 0]
+        if context.tapes or not is_finite([result[position] for position in ends]):
             result = sweep(linearization, seeds, batch, True)
-            if not is_right(result):
+            if not is_finite([result[position] for position in ends]):
                 well = False
                 if not context.tapes:
                     result, well = find_limits(linearization, seeds, batch, sweep is _reverse, result)
@@ -229,13 +230,13 @@ def _forward_carefully(
                 if total is not None and (mask := _mask_of_joint(row, dot, dot_masks, sparing)) is not None:
                     total = total if sparing and primitive in LINEAR else only(mask, total)
             else:
-                has_pole = primitive.elementwise and primitive.domain is not None
+                wild = primitive.domain is not None and has_pole(row)
                 for k, parent, c in _partials_of(row, sparing):
                     if dot[parent] is None:
                         continue
                     push = _push_diagonal_carefully if primitive.elementwise else _push_structure_carefully
                     part, its_mask = push(row, k, c, dot[parent], dot_masks[parent], tangents)
-                    if has_pole or parent in tangents.wild:
+                    if wild or parent in tangents.wild:
                         tangents.wild.add(out)
                     mask = its_mask if total is None else either(mask, its_mask)
                     total = part if total is None else total + part
@@ -265,7 +266,7 @@ def _push_structure_carefully(
     if mask is None and how.sparing:
         return part, None
     mask = pushed(c, mask, _is_constant(row[1], k))
-    return part if how.sparing and c.moves else only(mask, part), mask
+    return part if how.sparing and keeps_zeros(c) else only(mask, part), mask
 
 
 def _push_diagonal_carefully(
@@ -506,7 +507,7 @@ def _sweep_back_carefully(linearization: Linearization, adjoints: MaskedAdjoints
             continue
         if adjoints.recorded:
             context.place = place
-        wild = out in adjoints.wild or (primitive.elementwise and primitive.domain is not None)
+        wild = out in adjoints.wild or (primitive.domain is not None and has_pole(row))
         pull = _pull_diagonal_carefully if primitive.elementwise else _pull_structure_carefully
         for k, parent, c in _partials_of(row, adjoints.sparing):
             if wild:
@@ -526,7 +527,7 @@ def _pull_structure_carefully(
     if mask is None and adjoints.sparing:
         return part, None
     mask = pulled(c, mask, _is_constant(row[1], k))
-    return part if adjoints.sparing and c.moves else only(mask, part), mask
+    return part if adjoints.sparing and keeps_zeros(c) else only(mask, part), mask
 
 
 def _partials_of(row: Row, sparing: bool) -> Iterator[tuple[int, int, Any]]:

@@ -125,7 +125,8 @@ def _method_of(function: Callable[..., Any]) -> Callable[..., Any]:
 @functools.cache
 def _how_called(function: Callable[..., Any]) -> tuple[int | None, bool]:
     """Return where a NumPy function takes ``out``, and whether it is called as most are."""
-    return out_position(function), function not in (_copy, np.ravel, np.reshape)
+    is_usual = function not in (_copy, np.ravel, np.reshape) and function not in WRITERS and function not in CALLBACKS
+    return out_position(function), is_usual
 
 
 MOST_OBJECTS = 4096
@@ -430,21 +431,21 @@ class ArrayMethods(Traced):
         kind = which_means_more(types) if len(types) > 1 else None
         if handler is None or kind is not None:
             return _call_plain(func, args, kwargs, kind)
-        if args and type(args[0]) is ndarray and func in WRITERS:
-            return _write_by_call(func, handler, args, kwargs, _getframe(1))
         out_at, is_usual = _how_called(func)
+        if not is_usual and args and type(args[0]) is ndarray and func in WRITERS:
+            return _write_by_call(func, handler, args, kwargs, _getframe(1))
         if "out" in kwargs or (out_at is not None and len(args) > out_at):
             target, args, kwargs = set_out_aside(out_at, args, kwargs)
             if target is not None:
                 result = through(self, handler, args, kwargs)
                 return through(self, write_out, (target, result, func.__name__), NO_PARAMS)
-        if func in CALLBACKS:
+        if not is_usual and func in CALLBACKS:
             args, kwargs = _by_users(args), _by_users(kwargs)
         if self._tape.context.place is not None:
             return handler(*args, **kwargs)
         if is_usual:
             return finish(func, args, kwargs, through(self, handler, args, kwargs))
-        if args and type(args[0]) is Traced:
+        if args and type(args[0]) is Traced and func not in CALLBACKS:
             array: Any = args[0]
             if func is _copy:
                 return as_array(array.copy(kwargs.get("order", args[1] if len(args) > 1 else "K")))

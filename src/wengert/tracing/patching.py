@@ -167,7 +167,7 @@ def with_patches(call: Callable[..., Any], *args: Any) -> Any:
             if first:
                 if isinstance(vars(ndarray)["dot"], types.MethodDescriptorType):
                     _patch_methods()
-                if LATE:
+                if not LATE.keys().isdisjoint(sys.modules.keys()):
                     _enter_late()
                 if len(CAUGHT) != len(_redirected):
                     _redirect_all()
