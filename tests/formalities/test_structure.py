@@ -80,7 +80,7 @@ ORDERS = {
         "patching errstate trace"
     ),
     "passes": "simplification scalarization",
-    "accumulation": "masks adjoints limits sweeps programs dense counting orders",
+    "accumulation": "masks adjoints extended limits sweeps programs dense counting orders",
     "accumulation/orders": "order forward reverse",
     "compilation": "cache environment linearized branches signatures jit",
     "control": (

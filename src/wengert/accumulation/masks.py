@@ -34,15 +34,23 @@ from wengert.jacobians import (
     pull_diagonal,
     push_diagonal,
 )
-from wengert.primitives.numpy.elementwise import divide, multiply, power
+from wengert.primitives.numpy.elementwise import divide, float_power, multiply, power
 from wengert.primitives.numpy.structural import concatenate, setitem, stack
-from wengert.program import Recordable
-from wengert.tracing import Row
+from wengert.program import Primitive, Recordable
+from wengert.tracing import Row, is_kept
 
 _PLAIN = frozenset({np.ndarray, np.bool_})
 _NUMBERS = frozenset({int, float, np.float64})
 LINEAR = frozenset({stack, concatenate, setitem})
 """Primitives whose joint push moves elements, and puts zeros where nothing comes."""
+_DEPENDS: dict[tuple[Primitive, int], Callable[[Array, Array], Array]] = {
+    (multiply, 0): lambda _x, c: c != 0,
+    (multiply, 1): lambda _x, c: c != 0,
+    (divide, 1): lambda _x, c: c != 0,
+    **{(row, 0): lambda _x, c: c != 0 for row in (power, float_power)},
+    **{(row, 1): lambda x, c: (c != 1) & ((c != 0) | (x <= 0)) for row in (power, float_power)},
+}
+"""Where an elementwise function depends on its k-th operand `x` at all, if the other is a constant `c`."""
 
 
 class Mask:
@@ -131,9 +139,10 @@ def chosen(row: Row, k: int, sparing: bool = False) -> Mask | None:
         traced = isinstance(factor, Recordable)
         if traced if mask and sparing else mask:
             return Mask(lambda: _of_shape(factor, kept[0].shape))
-        if sparing or traced or parents[1 - k] >= 0 or np.all(factor):
-            return None
-        return Mask(lambda: _of_shape(factor != 0, kept[0].shape))
+    depends = _DEPENDS.get((primitive, k))
+    if depends is not None and not sparing and parents[1 - k] < 0 and is_kept(row, 2 - k):
+        x, c = kept[k + 1], kept[2 - k]
+        return None if isinstance(c, Recordable) else Mask(lambda: _of_shape(depends(x, c), kept[0].shape))
     if not primitive.chosen or (sparing and not any(isinstance(v, Recordable) for v in kept[1:])):
         return None
     rule = primitive.chosen[k]

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wengert.accumulation.adjoints import Adjoints, MaskedAdjoints
+from wengert.accumulation.extended import sweep_in_extended_range
 from wengert.accumulation.limits import find_limits
 from wengert.accumulation.masks import (
     LINEAR,
@@ -114,30 +115,49 @@ def _twice_if_need_be(
 
     In a careful sweep zeros of structure win: the branch of ``where`` that was not taken contributes nothing, whatever
     its partials are (`masks`).  It costs twice as much, so it runs only if needed.  If NumPy has reported nothing on
-    the way, the results are not inspected; a Program that is being recorded is for other points too, so a report is
-    enough to sweep carefully.
+    the way, only a NaN of the data may have come out; a Program that is being recorded is for other points too, so a
+    report is enough to sweep carefully.  What is not finite even then is sought in extended range, and as a limit.
     """
     context = current_context()
     before, context.muted = context.muted, True
     try:
         result = sweep(linearization, seeds, batch, False)
-        if not context.alarms:
-            return result
         positions = linearization.outputs if sweep is _forward else range(len(linearization.inputs))
         ends = [position for position in positions if position >= 0]
-        if context.tapes or not is_finite([result[position] for position in ends]):
+        if context.alarms:
+            careful = context.tapes or not is_finite([result[position] for position in ends])
+        else:
+            careful = any(holds_nan(result[position]) for position in ends)
+        if careful:
             result = sweep(linearization, seeds, batch, True)
-            if not is_finite([result[position] for position in ends]):
-                well = False
-                if not context.tapes:
-                    result, well = find_limits(linearization, seeds, batch, sweep is _reverse, result)
+            well = is_finite([result[position] for position in ends])
+            if not well and not context.tapes:
+                result = sweep_in_extended_range(sweep, linearization, seeds, batch, result)
+                well = is_finite([result[position] for position in ends])
                 if not well:
-                    context.muted = before  # there is something to warn of: this time the warnings are heard
-                    heard = sweep(linearization, seeds, batch, True)
-                    result = heard if context.tapes else result
+                    result, well = find_limits(linearization, seeds, batch, sweep is _reverse, result)
+            if not well:
+                context.muted = before  # there is something to warn of: this time the warnings are heard
+                heard = sweep(linearization, seeds, batch, True)
+                result = heard if context.tapes else result
     finally:
         context.muted = before
     return result
+
+
+def holds_nan(value: Any) -> bool:
+    """Return whether a derivative (None for zero) holds NaN; for small ones perhaps also if it is complex and large."""
+    while isinstance(value, Recordable):
+        value = value._value  # type: ignore[attr-defined]
+    if value is None or not value.size:
+        return False
+    if type(value) is ndarray:
+        if value.size <= SMALL:
+            flat = value.ravel()
+            value = flat.dot(flat)
+        else:
+            value = np.maximum.reduce(value, axis=None)
+    return bool(value != value)
 
 
 def is_finite(values: Iterable[Any]) -> bool:

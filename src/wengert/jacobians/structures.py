@@ -120,6 +120,11 @@ class Diagonal(LocalJacobian):
         return pull_diagonal(self.c, g, self.in_shape, batch)
 
     @property
+    def moves(self) -> bool:  # type: ignore[override]
+        """True for a broadcast."""
+        return type(self.c) is int
+
+    @property
     def is_square(self) -> bool:
         """True if nothing is broadcast, so that the matrix is square."""
         return self.in_shape == self.out_shape

@@ -31,7 +31,7 @@ from wengert.tracing.fingerprints import Unchanged
 from wengert.tracing.layout import laid_like
 from wengert.tracing.methods import complete
 from wengert.tracing.patching import patched
-from wengert.tracing.tape import COPIED, Row, Tape, outputs_of, results_of, what_is_kept
+from wengert.tracing.tape import COPIED, Row, Tape, is_kept, outputs_of, results_of, what_is_kept
 from wengert.tracing.trace import Group, Trace, build_program, parameter_names, record, run, warn_of_decisions
 from wengert.tracing.traced import (
     Traced,
@@ -69,6 +69,7 @@ __all__ = [
     "current_context",
     "holds_traced",
     "innermost",
+    "is_kept",
     "join",
     "laid_like",
     "means_more",

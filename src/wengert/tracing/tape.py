@@ -161,3 +161,15 @@ def what_is_read(keeps: tuple[bool, ...], y: Any, values: tuple[Any, ...]) -> tu
     if kept[0] is None:
         kept[0] = Shaped(shape, dtype) if stand_in is None else stand_in
     return tuple(kept)
+
+
+def is_kept(row: Row, k: int) -> bool:
+    """Return whether a row keeps its result (`k` is 0) or its k-th operand itself, not what stands in for it."""
+    primitive, parents, kept, _, _, _ = row
+    value = kept[k]
+    if type(value) in SCALARS or type(value) is int or value.size <= SMALL:
+        return True
+    keeps = primitive.keeps
+    if primitive.elementwise and len(parents) == 2 and -1 in parents:
+        keeps = read_for(primitive, parents[0] < 0)
+    return bool(keeps) and keeps[min(k, len(keeps) - 1)]
