@@ -153,7 +153,13 @@ class Report:
             gaps = [f"{c.checked} of {c.total} entries" for c in self.comparisons[:2] if c.checked < c.total]
             if gaps:
                 return f"{conclusion} where they could be checked: {gaps[0]}."
-            return f"{conclusion}, at the edge of the domain from one side." if self.one_sided else f"{conclusion}."
+            if self.one_sided:
+                where = "1 entry" if self.one_sided == 1 else f"{self.one_sided} entries"
+                return (
+                    f"Right in both modes; at {where} {self.function} ends or a partial is infinite, "
+                    "and there the derivative from one side was compared."
+                )
+            return f"{conclusion}."
         if any(comparison.wrong for comparison in self.comparisons):
             return f"The derivatives of {self.function} are WRONG."
         return f"The derivatives of {self.function} could not be checked at this point."

@@ -60,6 +60,10 @@ _parsing = threading.RLock()
 """Held while source is parsed: CPython 3.11 counts the depth of all threads' trees in one place."""
 
 
+WIDEST = 120
+"""A longer line of source is cut in an excerpt."""
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """A place in the user's source code: file, line, and the columns of the expression if they are known.
@@ -126,12 +130,22 @@ class Location:
             return head
         body = line.strip()
         if self.columns is None:
-            return f"{head}\n    {body}"
+            return f"{head}\n    {_cut(body, 0)[0]}"
         raw = line.encode()
         indent = len(line) - len(line.lstrip())
         start = len(raw[: self.columns[0]].decode(errors="replace")) - indent
-        width = max(1, len(self.segment))
-        return f"{head}\n    {body}\n    {' ' * start}{'^' * width}"
+        shown, start = _cut(body, start)
+        width = max(1, min(len(self.segment), len(shown) - start))
+        return f"{head}\n    {shown}\n    {' ' * start}{'^' * width}"
+
+
+def _cut(text: str, start: int) -> tuple[str, int]:
+    """Return at most `WIDEST` characters of a line, cut at either end if it is longer, and where the character at `start` is in it."""
+    if len(text) <= WIDEST:
+        return text, start
+    first = max(0, start - WIDEST // 3)
+    left, right = "..." if first else "", "..." if first + WIDEST < len(text) else ""
+    return left + text[first + len(left) : first + WIDEST - len(right)] + right, start - first
 
 
 RawLocation = tuple[CodeType, int] | Location

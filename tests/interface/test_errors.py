@@ -499,3 +499,15 @@ def test_a_replaced_rule_comes_back():
     wg.define("my_sort", np.sort, lambda y, x: None, replaces=np.sort, elementwise=False)
     wg.undefine("my_sort")
     np.testing.assert_array_equal(wg.grad(lambda x: np.sort(x)[-1])(np.array([1.0, 3.0, 2.0])), [0.0, 1.0, 0.0])
+
+
+@pytest.mark.parametrize("k", [0, 3, 30, 59])
+def test_the_excerpt_of_a_very_long_line_is_cut_around_the_expression(k):
+    terms = [f"term_{n}" for n in range(60)]
+    line = "    total = " + " + ".join(terms) + "\n"
+    start = line.index(terms[k] + ("\n" if k == 59 else " "))
+    _, shown, carets = errors.Location("f.py", 1, (start, start + len(terms[k])), line).excerpt().splitlines()
+    assert len(shown) <= 4 + 120
+    assert [shown[n] for n, mark in enumerate(carets) if mark == "^"] == list(terms[k])
+    assert shown.endswith("...") is (k < 59)
+    assert shown.startswith("    ...") is (k > 3)
