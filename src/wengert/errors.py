@@ -140,7 +140,7 @@ class Location:
 
 
 def _cut(text: str, start: int) -> tuple[str, int]:
-    """Return at most `WIDEST` characters of a line, cut at either end if it is longer, and where the character at `start` is in it."""
+    """Return at most `WIDEST` characters of a line, and where the character at `start` is in these."""
     if len(text) <= WIDEST:
         return text, start
     first = max(0, start - WIDEST // 3)

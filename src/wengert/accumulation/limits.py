@@ -65,10 +65,11 @@ class Expansion(np.lib.mixins.NDArrayOperatorsMixin):
     dtype = np.dtype(np.float64)
 
     def __init__(self, terms: Mapping[int, Array], last: int = LAST, shape: tuple[int, ...] | None = None) -> None:
-        kept = {e: np.asarray(c) for e, c in sorted(terms.items()) if e <= last and np.any(c)}
-        if not all(np.all(np.isfinite(c)) for c in kept.values()):
+        arrays = {e: np.asarray(c) for e, c in sorted(terms.items())}
+        kept = {e: c for e, c in arrays.items() if e <= last and c.any()}
+        if not all(np.isfinite(c).all() for c in kept.values()):
             raise NoExpansionError
-        self.shape = np.broadcast_shapes(*[np.shape(c) for c in terms.values()]) if shape is None else shape
+        self.shape = np.broadcast_shapes(*[c.shape for c in arrays.values()]) if shape is None else shape
         self.terms, self.last = kept, last
 
     @property
