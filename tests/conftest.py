@@ -1,4 +1,4 @@
-"""The order of the suite, from formalities to integration, and the profile of its random tests."""
+"""The order of the suite, from formalities to integration, the profile of its random tests, and its threads: one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a triangular system of 3 in two busy threads takes 10 ms
 settings.register_profile("desk", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("desk"), max_examples=200, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")

@@ -509,7 +509,7 @@ def _quick_truth(
     point: _Point, every: Array, directions: Array, start: Array, rng: np.random.Generator
 ) -> tuple[Array, Truth]:
     """Return directions and the derivatives along them: by complex step, if differences along one more confirm it."""
-    steps = _complex_step(point.value, point.x, every)
+    steps = _complex_step(point.value, point.x, every, start.shape)
     if not isinstance(steps, str):
         some = _directions(rng, every.shape[1])[:, :1]
         differences = find_differences(point.value, point.x, every @ some, point.precision, start)
@@ -771,21 +771,40 @@ def find_truth(f: Callable[[Array], Array], x: Array, V: Array, eps: float = EPS
     """
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        differences = find_differences(f, x, V, eps, f(x).astype(np.float64))
-        C = _complex_step(f, x, V)
-    if isinstance(C, str):
-        return dataclasses.replace(differences, reason=C)
+        start = f(x).astype(np.float64)
+        differences = find_differences(f, x, V, eps, start)
+        C = _complex_step(f, x, V, start.shape)
+        if isinstance(C, str):
+            return dataclasses.replace(differences, reason=C)
+        noise = _rounding_of_complex_step(f, x, V, eps, C)
     D, error, kink = differences.value, differences.error, differences.kink
     smooth = np.isfinite(error) & ~kink & ~differences.one_sided
     rounding = ROUNDINGS * eps * _row_scale(C, D)
     if not np.all(np.abs(C - D)[smooth] <= (SAFETY * error + rounding)[smooth]):
         return dataclasses.replace(differences, reason=_NOT_ANALYTIC)
+    better = smooth & (noise < error)
     return dataclasses.replace(
-        differences, value=np.where(smooth, C, D), error=np.where(smooth, 0.0, error), method="complex step"
+        differences, value=np.where(better, C, D), error=np.where(better, noise, error), method="complex step"
     )
 
 
-def _complex_step(f: Callable[[Array], Array], x: Array, V: Array) -> Array | str:
+def _rounding_of_complex_step(f: Callable[[Array], Array], x: Array, V: Array, eps: float, C: Array) -> Array:
+    """Return the largest change of the complex step `C` where the point is moved by some roundings: its own error.
+
+    A recurrence or a Schur decomposition of complex numbers rounds more than its result shows.
+    """
+    noise = np.zeros(C.shape)
+    rng = np.random.default_rng(0)
+    for _ in range(NEIGHBORS):
+        roundings = rng.choice([-1.0, 1.0], x.shape) * rng.integers(4, 16, x.shape)
+        moved = _complex_step(f, x + eps * roundings * np.where(x == 0, 1.0, x), V, C.shape[:1])
+        if not isinstance(moved, str):
+            distance = np.abs(moved - C)
+            noise = np.fmax(noise, np.where(np.isfinite(distance), distance, 0.0))
+    return noise
+
+
+def _complex_step(f: Callable[[Array], Array], x: Array, V: Array, shape: tuple[int, ...]) -> Array | str:
     """Differentiate by complex steps along the columns of `V`; return the reason if that is not possible."""
     columns = []
     for v in V.T:
@@ -795,6 +814,8 @@ def _complex_step(f: Callable[[Array], Array], x: Array, V: Array) -> Array | st
             return f"the function does not run on complex numbers ({type(failure).__name__})"
         if columns[-1].dtype.kind != "c":
             return "the function returns real numbers for complex ones"
+        if columns[-1].shape != shape:
+            return "the function returns another number of results for complex numbers"
     return np.column_stack([c.imag / STEP for c in columns])
 
 

@@ -157,6 +157,13 @@ def test_guards_hold_in_every_entry(f):
     assert np.all(np.isfinite(quietly(lambda: wg.hessian(total)(EDGE))))
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+def test_the_mask_of_a_zero_number_is_broadcast(mode):
+    derivative = wg.jacobian(lambda s: np.arange(1.0, 4.0) * np.sqrt(0.0 * s), mode=mode)
+    np.testing.assert_array_equal(wg.trace(derivative)(0.5)(0.7), np.zeros(3))
+
+
 def test_zeros_of_a_constant_matrix_are_of_structure():
     gradient = wg.grad(lambda x: np.sum(np.sqrt(np.abs(x)) @ np.diag([0.0, 0.0, 1.0])))(EDGE)
     np.testing.assert_allclose(gradient, [0.0, 0.0, 0.5 / np.sqrt(2)])

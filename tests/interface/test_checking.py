@@ -10,6 +10,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import special
 
 import wengert as wg
 from wengert.checking import DIRECTIONS, FULL, find_truth
@@ -462,6 +463,27 @@ def test_the_error_estimate_of_differences_holds(f, df):
     for x in (0.4, 0.7, 1.0):
         truth = find_truth(lambda z: f(np.abs(z) if z.dtype.kind == "c" else z), np.array([x]), np.eye(1))
         assert abs(truth.value[0, 0] - df(x)) <= truth.tolerance[0, 0]
+
+
+@pytest.mark.parametrize(
+    "f", [lambda x: special.eval_gegenbauer(5, 4.0, x), lambda x: special.eval_jacobi(6, 5.0, 4.0, x)]
+)
+def test_a_complex_step_that_rounds_more_than_the_rule_finds_no_fault(f):
+    for x in np.linspace(-0.95, 0.95, 39):
+        report = wg.check_derivatives(f)(x)
+        assert not any(c.wrong for c in report.comparisons), str(report)
+
+
+def test_a_small_fault_is_found_beside_the_rounding_of_the_complex_step(plant):
+    wrong = plant("wrong_polynomial", lambda x: special.eval_gegenbauer(5, 4.0, x), lambda y, x: (1 + 1e-9) * slope(x))
+    slope = lambda x: 8.0 * special.eval_gegenbauer(4, 5.0, x)  # noqa: E731
+    assert not wg.check_derivatives(lambda x: wrong(x))(0.164)
+
+
+def test_another_number_of_results_for_complex_numbers_is_no_truth():
+    report = wg.check_derivatives(lambda x: np.arange(x, x + 2.5))(0.5)
+    assert report, str(report)
+    assert "another number of results" in str(report)
 
 
 def test_what_differences_cannot_see_is_not_called_checked(plant):

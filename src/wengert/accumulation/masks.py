@@ -175,7 +175,7 @@ def keeps_zeros(c: LocalJacobian) -> bool:
 
 
 def _of_shape(mask: Array, shape: Shape) -> Array:
-    return mask if np.shape(mask) == shape else np.broadcast_to(mask, shape)
+    return mask if np.shape(mask) == shape and type(mask) is not bool else np.broadcast_to(mask, shape)
 
 
 def broadcast(mask: Mask | None, in_shape: Shape, out_shape: Shape) -> Mask | None:
