@@ -513,24 +513,10 @@ min_ = array_function(
     counts=lambda y, x, **_params: {"comparisons": math.prod(x.shape) - math.prod(y.shape)},
     kink=_TIE,
 )
-argmax = step_function(
-    "argmax",
-    lambda x, **given: np.argmax(x, **given),
-)
-argmin = step_function(
-    "argmin",
-    lambda x, **given: np.argmin(x, **given),
-)
-all_ = step_function(
-    "all",
-    lambda x, axis, keepdims: np.all(x, axis, keepdims=keepdims),
-    source=_reduction("all"),
-)
-any_ = step_function(
-    "any",
-    lambda x, axis, keepdims: np.any(x, axis, keepdims=keepdims),
-    source=_reduction("any"),
-)
+argmax = step_function("argmax", lambda x, **given: np.argmax(x, **given))
+argmin = step_function("argmin", lambda x, **given: np.argmin(x, **given))
+all_ = step_function("all", lambda x, axis, keepdims: np.all(x, axis, keepdims=keepdims), source=_reduction("all"))
+any_ = step_function("any", lambda x, axis, keepdims: np.any(x, axis, keepdims=keepdims), source=_reduction("any"))
 
 
 # ---- Positions and counts: they jump where they change, so they have no derivative ----
@@ -556,10 +542,7 @@ searchsorted = step_function(
 )
 argwhere = step_function("argwhere", np.argwhere)
 length = step_function("length", lambda x: np.intp(x.shape[0]), source="np.shape({0})[0]", counts=lambda *_args: {})
-isin = step_function(
-    "isin",
-    lambda x, among, invert: np.isin(x, among, invert=invert),
-)
+isin = step_function("isin", lambda x, among, invert: np.isin(x, among, invert=invert))
 unique_positions = step_function(
     "unique_positions",
     lambda x, what, axis, equal_nan: np.unique(x, True, True, True, axis, equal_nan=equal_nan)[what],
@@ -682,11 +665,7 @@ def _convolve_short(_y: Any, a: Any, _v: Any, mode: Any) -> LocalJacobian:
 
 
 convolve = array_function(
-    "convolve",
-    lambda a, v, mode: np.convolve(a, v, mode),
-    _convolve_long,
-    _convolve_short,
-    counts=_convolve_counts,
+    "convolve", lambda a, v, mode: np.convolve(a, v, mode), _convolve_long, _convolve_short, counts=_convolve_counts
 )
 
 

@@ -10,14 +10,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from wengert.errors import UnsupportedError
 from wengert.primitives.numpy import structural as p
 from wengert.primitives.numpy.functions.manipulation import astype, atleast_3d
-from wengert.primitives.numpy.functions.operands import (
-    along,
-    as_operand,
-    decided,
-    ndim_of,
-    only,
-    shape_of,
-)
+from wengert.primitives.numpy.functions.operands import along, as_operand, decided, ndim_of, only, shape_of
 from wengert.primitives.table import calls
 
 # ---- Together ----
