@@ -497,22 +497,20 @@ def _how_many(chosen: Any, axis: Shape, dtype: Any) -> Any:
 
 
 _TIE = "tie: equal shares to each, as NumPy users expect of autograd"
-max_ = array_function(
-    "max",
-    lambda x, axis, keepdims: np.maximum.reduce(x, axis=axis, keepdims=keepdims),
-    Chosen,
-    source=_reduction("max"),
-    counts=lambda y, x, **_params: {"comparisons": math.prod(x.shape) - math.prod(y.shape)},
-    kink=_TIE,
-)
-min_ = array_function(
-    "min",
-    lambda x, axis, keepdims: np.minimum.reduce(x, axis=axis, keepdims=keepdims),
-    Chosen,
-    source=_reduction("min"),
-    counts=lambda y, x, **_params: {"comparisons": math.prod(x.shape) - math.prod(y.shape)},
-    kink=_TIE,
-)
+
+
+def _extreme(name: str, pair: np.ufunc) -> Primitive:
+    return array_function(
+        name,
+        lambda x, axis, keepdims: pair.reduce(x, axis=axis, keepdims=keepdims),
+        Chosen,
+        source=_reduction(name),
+        counts=lambda y, x, **_params: {"comparisons": math.prod(x.shape) - math.prod(y.shape)},
+        kink=_TIE,
+    )
+
+
+max_, min_ = _extreme("max", np.maximum), _extreme("min", np.minimum)
 argmax = step_function("argmax", lambda x, **given: np.argmax(x, **given))
 argmin = step_function("argmin", lambda x, **given: np.argmin(x, **given))
 all_ = step_function("all", lambda x, axis, keepdims: np.all(x, axis, keepdims=keepdims), source=_reduction("all"))
