@@ -192,8 +192,7 @@ def _key_of(name: str, f: Callable[..., Any], args: Sequence[Any], kwargs: Mappi
         return names.index(name)
     passed = ", ".join([*names[: len(args)], *kwargs])
     raise ArgumentError.at_caller(
-        f"argnames names {name!r}, and the function is called without it:",
-        f"It is called with {passed}; pass {name}=.",
+        f"argnames names {name!r}, and the function is called without it:", f"It is called with {passed}; pass {name}=."
     )
 
 

@@ -24,7 +24,6 @@ from wengert.errors import ArgumentError
 Structure = Any
 NAMESPACE = "wengert"
 """The namespace in which dataclasses are registered; types that users register globally are found too."""
-_CONTAINERS = frozenset({list, tuple, dict, type(None)})
 _lock = threading.Lock()
 _optree: Any = None
 

@@ -81,10 +81,7 @@ def tangent_program(
 
 
 def adjoint_program(
-    program: Program,
-    sample: Sequence[Any],
-    seeded: Sequence[bool] | None = None,
-    wanted: Sequence[bool] | None = None,
+    program: Program, sample: Sequence[Any], seeded: Sequence[bool] | None = None, wanted: Sequence[bool] | None = None
 ) -> Program:
     """Return the Program that evaluates a Program and sweeps back, from the adjoints of its results.
 

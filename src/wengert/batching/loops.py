@@ -22,17 +22,7 @@ from wengert.control.holding import Holding
 from wengert.control.loop import Loop
 from wengert.errors import BranchError
 from wengert.passes.simplification import simplify
-from wengert.program import (
-    Guard,
-    Line,
-    Program,
-    Recordable,
-    Var,
-    as_value,
-    check_guard,
-    evaluate_line,
-    interpret,
-)
+from wengert.program import Guard, Line, Program, Recordable, Var, as_value, check_guard, evaluate_line, interpret
 from wengert.program.dataflow import depending_on
 from wengert.tracing import innermost, record, watch
 
@@ -47,12 +37,7 @@ class MembersDiffer(Exception):  # noqa: N818 - not an error: members are to be 
 
 
 def several(
-    held: Holding,
-    operands: Sequence[Any],
-    batched: Flags,
-    size: int,
-    results: Sequence[Any],
-    evaluate: Evaluate,
+    held: Holding, operands: Sequence[Any], batched: Flags, size: int, results: Sequence[Any], evaluate: Evaluate
 ) -> tuple[list[Any], np.ndarray[Any, Any]]:
     """Evaluate a line for all members: its results, stacked, and who stays (not those that take another branch).
 

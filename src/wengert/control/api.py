@@ -253,12 +253,7 @@ def map(  # noqa: A001 - as in JAX
 
 
 def while_loop(
-    cond_fun: Function,
-    body_fun: Function,
-    init_val: Any,
-    *,
-    checkpoint: Checkpoint = "none",
-    memory: int | None = None,
+    cond_fun: Function, body_fun: Function, init_val: Any, *, checkpoint: Checkpoint = "none", memory: int | None = None
 ) -> Any:
     """Repeat while a test holds: the loop ``while cond_fun(val): val = body_fun(val)``.
 

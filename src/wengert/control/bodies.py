@@ -26,17 +26,7 @@ from wengert.compilation.cache import Form, form_of
 from wengert.compilation.linearized import Kernel, Outline
 from wengert.control.unrolling import unrolled
 from wengert.linearization import Linearization
-from wengert.program import (
-    Guard,
-    Packing,
-    Program,
-    Var,
-    as_value,
-    computes_lines,
-    fail_at,
-    guards_of,
-    reached_by,
-)
+from wengert.program import Guard, Packing, Program, Var, as_value, computes_lines, fail_at, guards_of, reached_by
 from wengert.program.compiled import Script
 from wengert.program.dataflow import substitute
 from wengert.tracing import what_is_kept

@@ -163,12 +163,7 @@ class Scan:
         return [*trees.flatten(state)[0], *stacks]
 
     def _checked_step(
-        self,
-        carry: Sequence[Any],
-        values: Sequence[Any],
-        s: int,
-        stacks: Sequence[Any],
-        returned: Any = None,
+        self, carry: Sequence[Any], values: Sequence[Any], s: int, stacks: Sequence[Any], returned: Any = None
     ) -> list[Any]:
         """Run a step (if that has not been done) and check all that it returns."""
         self.at_step = s
@@ -503,11 +498,7 @@ def _body_of(trace: Callable[..., Draft], is_test: bool, values: Values, s: int)
 
 
 def _write_each_while(
-    carry: list[Any],
-    captured: Captured,
-    trace: Callable[..., Draft],
-    policy: Policy,
-    traced: Sequence[Draft],
+    carry: list[Any], captured: Captured, trace: Callable[..., Draft], policy: Policy, traced: Sequence[Draft]
 ) -> list[Any]:
     """Trace every step, since they differ by more than the value, and write the line of the loop.
 

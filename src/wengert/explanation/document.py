@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,6 @@ class Equations:
 
 
 Block = Heading | Sentence | Equations
-Inline = Callable[[str], str]
 
 
 def compose(d: Derivation, notation: Notation) -> list[Block]:

@@ -10,19 +10,7 @@ from wengert.program.interpretation import (
     interpret,
     value_of,
 )
-from wengert.program.lines import (
-    Atom,
-    Constant,
-    Guard,
-    Held,
-    Line,
-    Operand,
-    Packing,
-    Trees,
-    Var,
-    WengertList,
-    readable,
-)
+from wengert.program.lines import Atom, Constant, Guard, Held, Line, Operand, Packing, Trees, Var, WengertList, readable
 from wengert.program.pickling import Portable, made_from, make_again
 from wengert.program.primitive import SMALL, Partial, Primitive, Recordable, Shaped, as_value
 from wengert.program.program import Program

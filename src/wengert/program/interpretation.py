@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from wengert.errors import ArgumentError, BranchError, Location
+from wengert.errors import ArgumentError, BranchError, explain_at
 from wengert.program.dataflow import guards_of
 from wengert.program.lines import Atom, Guard, Line, Var, WengertList
 from wengert.program.provenance import computes_lines
@@ -122,11 +122,9 @@ def fail_at(guard: Guard, value: Any) -> NoReturn:
     """Raise BranchError for a guarded variable whose value decides differently."""
 
     def message() -> str:
-        location = Location.of(guard.place)
-        return (
-            f"here {guard.var} is {value}, and the Program was traced where it was {guard.value}:"
-            + ("" if location is None else f"\n{location.excerpt()}")
-            + "\nThe function takes another branch at this point: trace it again there."
+        happened = f"here {guard.var} is {value}, and the Program was traced where it was {guard.value}:"
+        return explain_at(
+            guard.place, happened, "The function takes another branch at this point: trace it again there."
         )
 
     raise BranchError(message)

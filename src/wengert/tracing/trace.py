@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import DecisionWarning, Location, ResultError, WengertError, refusals
+from wengert.errors import DecisionWarning, Location, ResultError, WengertError, explain_at, refusals
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, as_value
 from wengert.tracing.adoption import check_adopted
 from wengert.tracing.context import threads
@@ -234,11 +234,11 @@ def warn_of_decisions(trace: Trace) -> None:
     location = Location.of(decisions[0][0]) if decisions else None
     if location is None or (all(is_truth for _, is_truth in decisions) and _is_outside(trace)):
         return
-    message = (
-        "the result depends on an argument through decisions alone, and the derivative is zero:\n"
-        f"{location.excerpt()}\n"
+    message = explain_at(
+        location,
+        "the result depends on an argument through decisions alone, and the derivative is zero:",
         "If that is not meant, differentiate what the decisions find: a root by the implicit function theorem "
-        "(wg.custom_derivative), a count or position by a smooth function in its place."
+        "(wg.custom_derivative), a count or position by a smooth function in its place.",
     )
     warnings.warn_explicit(message, DecisionWarning, location.file, location.line, registry=_warned)
 

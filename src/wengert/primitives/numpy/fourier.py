@@ -59,11 +59,7 @@ def _source(name: str) -> Callable[..., str]:
 def _row(name: str, partial: Callable[..., LocalJacobian]) -> Primitive:
     transform = getattr(np.fft, name)
     return array_function(
-        name,
-        lambda x, n, axis, norm: transform(x, n, axis, norm),
-        partial,
-        source=_source(name),
-        counts=_counts,
+        name, lambda x, n, axis, norm: transform(x, n, axis, norm), partial, source=_source(name), counts=_counts
     )
 
 

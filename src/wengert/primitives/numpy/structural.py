@@ -497,40 +497,24 @@ def _how_many(chosen: Any, axis: Shape, dtype: Any) -> Any:
 
 
 _TIE = "tie: equal shares to each, as NumPy users expect of autograd"
-max_ = array_function(
-    "max",
-    lambda x, axis, keepdims: np.maximum.reduce(x, axis=axis, keepdims=keepdims),
-    Chosen,
-    source=_reduction("max"),
-    counts=lambda y, x, **_params: {"comparisons": math.prod(x.shape) - math.prod(y.shape)},
-    kink=_TIE,
-)
-min_ = array_function(
-    "min",
-    lambda x, axis, keepdims: np.minimum.reduce(x, axis=axis, keepdims=keepdims),
-    Chosen,
-    source=_reduction("min"),
-    counts=lambda y, x, **_params: {"comparisons": math.prod(x.shape) - math.prod(y.shape)},
-    kink=_TIE,
-)
-argmax = step_function(
-    "argmax",
-    lambda x, **given: np.argmax(x, **given),
-)
-argmin = step_function(
-    "argmin",
-    lambda x, **given: np.argmin(x, **given),
-)
-all_ = step_function(
-    "all",
-    lambda x, axis, keepdims: np.all(x, axis, keepdims=keepdims),
-    source=_reduction("all"),
-)
-any_ = step_function(
-    "any",
-    lambda x, axis, keepdims: np.any(x, axis, keepdims=keepdims),
-    source=_reduction("any"),
-)
+
+
+def _extreme(name: str, pair: np.ufunc) -> Primitive:
+    return array_function(
+        name,
+        lambda x, axis, keepdims: pair.reduce(x, axis=axis, keepdims=keepdims),
+        Chosen,
+        source=_reduction(name),
+        counts=lambda y, x, **_params: {"comparisons": math.prod(x.shape) - math.prod(y.shape)},
+        kink=_TIE,
+    )
+
+
+max_, min_ = _extreme("max", np.maximum), _extreme("min", np.minimum)
+argmax = step_function("argmax", lambda x, **given: np.argmax(x, **given))
+argmin = step_function("argmin", lambda x, **given: np.argmin(x, **given))
+all_ = step_function("all", lambda x, axis, keepdims: np.all(x, axis, keepdims=keepdims), source=_reduction("all"))
+any_ = step_function("any", lambda x, axis, keepdims: np.any(x, axis, keepdims=keepdims), source=_reduction("any"))
 
 
 # ---- Positions and counts: they jump where they change, so they have no derivative ----
@@ -556,10 +540,7 @@ searchsorted = step_function(
 )
 argwhere = step_function("argwhere", np.argwhere)
 length = step_function("length", lambda x: np.intp(x.shape[0]), source="np.shape({0})[0]", counts=lambda *_args: {})
-isin = step_function(
-    "isin",
-    lambda x, among, invert: np.isin(x, among, invert=invert),
-)
+isin = step_function("isin", lambda x, among, invert: np.isin(x, among, invert=invert))
 unique_positions = step_function(
     "unique_positions",
     lambda x, what, axis, equal_nan: np.unique(x, True, True, True, axis, equal_nan=equal_nan)[what],
@@ -682,11 +663,7 @@ def _convolve_short(_y: Any, a: Any, _v: Any, mode: Any) -> LocalJacobian:
 
 
 convolve = array_function(
-    "convolve",
-    lambda a, v, mode: np.convolve(a, v, mode),
-    _convolve_long,
-    _convolve_short,
-    counts=_convolve_counts,
+    "convolve", lambda a, v, mode: np.convolve(a, v, mode), _convolve_long, _convolve_short, counts=_convolve_counts
 )
 
 

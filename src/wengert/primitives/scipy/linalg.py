@@ -496,11 +496,7 @@ lu_ = array_function(
     source="scipy.linalg.lu_factor({0})[0]",
     counts=lambda _y, x: {"multiplications": x.size * x.shape[-1] // 3, "additions": x.size * x.shape[-1] // 3},
 )
-pivots = step_function(
-    "pivots",
-    lambda x: sp.lu_factor(x)[1],
-    source="scipy.linalg.lu_factor({0})[1]",
-)
+pivots = step_function("pivots", lambda x: sp.lu_factor(x)[1], source="scipy.linalg.lu_factor({0})[1]")
 
 
 def _order_of(piv: Any) -> Any:

@@ -445,44 +445,38 @@ def _windows(x: Array, size: Any, footprint: Any, mode: Any, cval: Any, origin: 
     return np.stack(parts, axis=-1)
 
 
-def _by_rank(rank: Callable[..., int]) -> Callable[..., Array]:
-    def written(
-        x: Any, size: Any, footprint: Any, output: Any, mode: Any, cval: Any, origin: Any, axes: Any, *chosen: Any
-    ) -> Array:
-        windows = _windows(_image(x, output), size, footprint, mode, cval, origin, axes)
-        k = rank(windows.shape[-1], *chosen)
-        return _finished(np.partition(windows, k, axis=-1)[..., k], output)
-
-    return written
-
-
-_lowest, _middle, _highest = _by_rank(lambda n: 0), _by_rank(lambda n: n // 2), _by_rank(lambda n: n - 1)
-_ranked = _by_rank(lambda n, k: n + k if k < 0 else k)
-_at_percentile = _by_rank(lambda n, p: n - 1 if p == 100.0 else int(float(n) * (p + 100.0 if p < 0 else p) / 100.0))
-
-
-def minimum_filter(
-    input: Any, size: Any = None, footprint: Any = None, output: Any = None, mode: Any = "reflect", cval: Any = 0.0,
-    origin: Any = 0, *, axes: Any = None,
-) -> Array:  # fmt: skip
-    """Take the least element around each one."""
-    return _lowest(input, size, footprint, output, mode, cval, origin, axes)
+def _of_rank(
+    x: Any,
+    rank: Callable[[int], int],
+    size: Any,
+    footprint: Any,
+    output: Any,
+    mode: Any,
+    cval: Any,
+    origin: Any,
+    axes: Any,
+) -> Array:
+    """Return of each window the element of a rank, which depends on how many there are."""
+    windows = _windows(_image(x, output), size, footprint, mode, cval, origin, axes)
+    k = rank(windows.shape[-1])
+    return _finished(np.partition(windows, k, axis=-1)[..., k], output)
 
 
-def maximum_filter(
-    input: Any, size: Any = None, footprint: Any = None, output: Any = None, mode: Any = "reflect", cval: Any = 0.0,
-    origin: Any = 0, *, axes: Any = None,
-) -> Array:  # fmt: skip
-    """Take the greatest element around each one."""
-    return _highest(input, size, footprint, output, mode, cval, origin, axes)
+def _filter_of_rank(name: str, rank: Callable[[int], int]) -> Callable[..., Array]:
+    def of_rank(
+        input: Any, size: Any = None, footprint: Any = None, output: Any = None, mode: Any = "reflect", cval: Any = 0.0,
+        origin: Any = 0, *, axes: Any = None,
+    ) -> Array:  # fmt: skip
+        """Take the least, middle or greatest element around each one."""
+        return _of_rank(input, rank, size, footprint, output, mode, cval, origin, axes)
+
+    of_rank.__name__ = name
+    return of_rank
 
 
-def median_filter(
-    input: Any, size: Any = None, footprint: Any = None, output: Any = None, mode: Any = "reflect", cval: Any = 0.0,
-    origin: Any = 0, *, axes: Any = None,
-) -> Array:  # fmt: skip
-    """Take the median of the elements around each one."""
-    return _middle(input, size, footprint, output, mode, cval, origin, axes)
+minimum_filter = _filter_of_rank("minimum_filter", lambda n: 0)
+median_filter = _filter_of_rank("median_filter", lambda n: n // 2)
+maximum_filter = _filter_of_rank("maximum_filter", lambda n: n - 1)
 
 
 def rank_filter(
@@ -490,7 +484,7 @@ def rank_filter(
     cval: Any = 0.0, origin: Any = 0, *, axes: Any = None,
 ) -> Array:  # fmt: skip
     """Take the element of a rank around each one."""
-    return _ranked(input, size, footprint, output, mode, cval, origin, axes, rank)
+    return _of_rank(input, lambda n: n + rank if rank < 0 else rank, size, footprint, output, mode, cval, origin, axes)
 
 
 def percentile_filter(
@@ -498,7 +492,12 @@ def percentile_filter(
     cval: Any = 0.0, origin: Any = 0, *, axes: Any = None,
 ) -> Array:  # fmt: skip
     """Take the element at a percentile around each one."""
-    return _at_percentile(input, size, footprint, output, mode, cval, origin, axes, percentile)
+    part = percentile + 100.0 if percentile < 0 else percentile
+
+    def rank(n: int) -> int:
+        return n - 1 if percentile == 100.0 else int(float(n) * part / 100.0)
+
+    return _of_rank(input, rank, size, footprint, output, mode, cval, origin, axes)
 
 
 # ---- Splines ----

@@ -654,14 +654,15 @@ if hasattr(sc, "softplus"):  # SciPy 1.15 has it first
     calls(sc.softplus, catch=sc)(softplus)
 
 
+def _by_formula(function: Callable[..., Any], formula: Callable[..., Any]) -> None:
+    """Enter a function that a formula gives, under its name."""
+    formula.__name__ = function.__name__
+    calls(function, catch=None if isinstance(function, np.ufunc) else sc)(formula)
+
+
 def _together(function: np.ufunc, *parts: Callable[..., Any]) -> None:
     """Enter a function of several results, by the rows of each."""
-
-    def together(x: Any) -> tuple[Any, ...]:
-        return tuple(part(x) for part in parts)
-
-    together.__name__ = function.__name__
-    calls(function)(together)
+    _by_formula(function, lambda x: tuple(part(x) for part in parts))
 
 
 _together(sc.airy, airy_ai, airy_aip, airy_bi, airy_bip)
@@ -694,78 +695,25 @@ def agm(a: Any, b: Any) -> Any:
     return PI * high / (2 * sc.ellipkm1((low / high) ** 2))
 
 
-@calls(sc.chdtr)
-def chdtr(v: Any, x: Any) -> Any:
-    return sc.gammainc(0.5 * v, 0.5 * x)
-
-
-@calls(sc.chdtrc)
-def chdtrc(v: Any, x: Any) -> Any:
-    return sc.gammaincc(0.5 * v, 0.5 * x)
-
-
-@calls(sc.chdtri)
-def chdtri(v: Any, p: Any) -> Any:
-    return 2 * sc.gammainccinv(0.5 * v, p)
-
-
-@calls(sc.gdtr)
-def gdtr(a: Any, b: Any, x: Any) -> Any:
-    return sc.gammainc(b, a * x)
-
-
-@calls(sc.gdtrc)
-def gdtrc(a: Any, b: Any, x: Any) -> Any:
-    return sc.gammaincc(b, a * x)
-
-
-@calls(sc.gdtrix)
-def gdtrix(a: Any, b: Any, p: Any) -> Any:
-    return sc.gammaincinv(b, p) / a
-
-
 def _whole_part(k: Any) -> Any:
     return np.floor(k) if hasattr(k, "dtype") else float(math.floor(k))
 
 
-@calls(sc.pdtr)
-def pdtr(k: Any, m: Any) -> Any:
-    return sc.gammaincc(_whole_part(k) + 1 + 0 * m, m)  # SciPy takes a Python float beside float32 to float64
-
-
-@calls(sc.pdtrc)
-def pdtrc(k: Any, m: Any) -> Any:
-    return sc.gammainc(_whole_part(k) + 1 + 0 * m, m)
-
-
-@calls(sc.bdtr)
-def bdtr(k: Any, n: Any, p: Any) -> Any:
-    return sc.betaincc(_whole_part(k) + 1, n - _whole_part(k), p)
-
-
-@calls(sc.bdtrc)
-def bdtrc(k: Any, n: Any, p: Any) -> Any:
-    return sc.betainc(_whole_part(k) + 1, n - _whole_part(k), p)
-
-
-@calls(sc.nbdtr)
-def nbdtr(k: Any, n: Any, p: Any) -> Any:
-    return sc.betainc(n, _whole_part(k) + 1, p)
-
-
-@calls(sc.nbdtrc)
-def nbdtrc(k: Any, n: Any, p: Any) -> Any:
-    return sc.betaincc(n, _whole_part(k) + 1, p)
-
-
-@calls(sc.fdtr)
-def fdtr(dfn: Any, dfd: Any, x: Any) -> Any:
-    return sc.betainc(0.5 * dfn, 0.5 * dfd, dfn * x / (dfd + dfn * x))
-
-
-@calls(sc.fdtrc)
-def fdtrc(dfn: Any, dfd: Any, x: Any) -> Any:
-    return sc.betainc(0.5 * dfd, 0.5 * dfn, dfd / (dfd + dfn * x))
+_by_formula(sc.chdtr, lambda v, x: sc.gammainc(0.5 * v, 0.5 * x))
+_by_formula(sc.chdtrc, lambda v, x: sc.gammaincc(0.5 * v, 0.5 * x))
+_by_formula(sc.chdtri, lambda v, p: 2 * sc.gammainccinv(0.5 * v, p))
+_by_formula(sc.gdtr, lambda a, b, x: sc.gammainc(b, a * x))
+_by_formula(sc.gdtrc, lambda a, b, x: sc.gammaincc(b, a * x))
+_by_formula(sc.gdtrix, lambda a, b, p: sc.gammaincinv(b, p) / a)
+# 0 * m: SciPy takes a Python float beside float32 to float64
+_by_formula(sc.pdtr, lambda k, m: sc.gammaincc(_whole_part(k) + 1 + 0 * m, m))
+_by_formula(sc.pdtrc, lambda k, m: sc.gammainc(_whole_part(k) + 1 + 0 * m, m))
+_by_formula(sc.bdtr, lambda k, n, p: sc.betaincc(_whole_part(k) + 1, n - _whole_part(k), p))
+_by_formula(sc.bdtrc, lambda k, n, p: sc.betainc(_whole_part(k) + 1, n - _whole_part(k), p))
+_by_formula(sc.nbdtr, lambda k, n, p: sc.betainc(n, _whole_part(k) + 1, p))
+_by_formula(sc.nbdtrc, lambda k, n, p: sc.betaincc(n, _whole_part(k) + 1, p))
+_by_formula(sc.fdtr, lambda dfn, dfd, x: sc.betainc(0.5 * dfn, 0.5 * dfd, dfn * x / (dfd + dfn * x)))
+_by_formula(sc.fdtrc, lambda dfn, dfd, x: sc.betainc(0.5 * dfd, 0.5 * dfn, dfd / (dfd + dfn * x)))
 
 
 @calls(sc.fdtri)
@@ -774,55 +722,29 @@ def fdtri(dfn: Any, dfd: Any, p: Any) -> Any:
     return dfd * y / (dfn * (1 - y))
 
 
-def _derivative(function: np.ufunc, minus: float, plus: float, v: Any, z: Any, n: int) -> Any:
-    """The n-th derivative in z of a Bessel function, by its recurrence n times over (DLMF 10.6.7)."""
-    weights = [math.comb(n, k) * minus ** (n - k) * plus**k / 2**n for k in range(n + 1)]
-    return sum(weight * function(v - n + 2 * k, z) for k, weight in enumerate(weights))
+def _derivatives(function: np.ufunc, minus: float, plus: float) -> Callable[..., Any]:
+    """Return the n-th derivative in z of a Bessel function, by its recurrence n times over (DLMF 10.6.7)."""
+
+    def derivative(v: Any, z: Any, n: int = 1) -> Any:
+        weights = [math.comb(n, k) * minus ** (n - k) * plus**k / 2**n for k in range(n + 1)]
+        return sum(weight * function(v - n + 2 * k, z) for k, weight in enumerate(weights))
+
+    return derivative
 
 
-@calls(sc.jvp, catch=sc)
-def jvp(v: Any, z: Any, n: int = 1) -> Any:
-    return _derivative(sc.jv, 1, -1, v, z, n)
+def _spherical(name: str, function: np.ufunc) -> Callable[..., Any]:
+    def spherical(n: Any, z: Any, derivative: bool = False) -> Any:
+        _whole(name, derivative=derivative)
+        return np.sqrt(PI / 2 / z) * function(n + 0.5, z)
+
+    return spherical
 
 
-@calls(sc.yvp, catch=sc)
-def yvp(v: Any, z: Any, n: int = 1) -> Any:
-    return _derivative(sc.yv, 1, -1, v, z, n)
-
-
-@calls(sc.ivp, catch=sc)
-def ivp(v: Any, z: Any, n: int = 1) -> Any:
-    return _derivative(sc.iv, 1, 1, v, z, n)
-
-
-@calls(sc.kvp, catch=sc)
-def kvp(v: Any, z: Any, n: int = 1) -> Any:
-    return _derivative(sc.kv, -1, -1, v, z, n)
-
-
-def _spherical(function: np.ufunc, n: Any, z: Any, scale: float) -> Any:
-    return np.sqrt(scale / z) * function(n + 0.5, z)
-
-
-@calls(sc.spherical_jn, catch=sc)
-def spherical_jn(n: Any, z: Any, derivative: bool = False) -> Any:
-    _whole("spherical_jn", derivative=derivative)
-    return _spherical(sc.jv, n, z, PI / 2)
-
-
-@calls(sc.spherical_yn, catch=sc)
-def spherical_yn(n: Any, z: Any, derivative: bool = False) -> Any:
-    _whole("spherical_yn", derivative=derivative)
-    return _spherical(sc.yv, n, z, PI / 2)
-
-
-@calls(sc.spherical_in, catch=sc)
-def spherical_in(n: Any, z: Any, derivative: bool = False) -> Any:
-    _whole("spherical_in", derivative=derivative)
-    return _spherical(sc.iv, n, z, PI / 2)
-
-
-@calls(sc.spherical_kn, catch=sc)
-def spherical_kn(n: Any, z: Any, derivative: bool = False) -> Any:
-    _whole("spherical_kn", derivative=derivative)
-    return _spherical(sc.kv, n, z, PI / 2)
+for _kind, _bessel, _minus, _plus in (
+    ("j", sc.jv, 1, -1),
+    ("y", sc.yv, 1, -1),
+    ("i", sc.iv, 1, 1),
+    ("k", sc.kv, -1, -1),
+):
+    _by_formula(getattr(sc, f"{_kind}vp"), _derivatives(_bessel, _minus, _plus))
+    _by_formula(getattr(sc, f"spherical_{_kind}n"), _spherical(f"spherical_{_kind}n", _bessel))

@@ -16,15 +16,8 @@ from wengert.program import Recordable
 # ---- Like another ----
 
 
-@calls(np.zeros_like)
+@calls(np.zeros_like, np.empty_like)
 def zeros_like(
-    a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **kwargs: Any
-) -> Any:
-    return np.zeros(shape_of(a) if shape is None else shape, a.dtype if dtype is None else dtype)
-
-
-@calls(np.empty_like)
-def empty_like(
     a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **kwargs: Any
 ) -> Any:
     return np.zeros(shape_of(a) if shape is None else shape, a.dtype if dtype is None else dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from wengert.errors import UnsupportedError
 from wengert.primitives.numpy import structural as p
 from wengert.primitives.numpy.functions.manipulation import astype, atleast_3d
-from wengert.primitives.numpy.functions.operands import (
-    along,
-    as_operand,
-    decided,
-    ndim_of,
-    only,
-    shape_of,
-)
+from wengert.primitives.numpy.functions.operands import along, as_operand, decided, ndim_of, only, shape_of
 from wengert.primitives.table import calls
 
 # ---- Together ----
@@ -162,25 +156,18 @@ def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
     return array_split(ary, indices_or_sections, axis)
 
 
-@calls(np.hsplit)
-def hsplit(ary: Any, indices_or_sections: Any) -> Any:
-    if ndim_of(ary) == 0:
-        raise ValueError("hsplit only works on arrays of 1 or more dimensions")
-    return split(ary, indices_or_sections, 1 if ndim_of(ary) > 1 else 0)
+def _split_along(name: str, axis: int, least: int) -> Callable[..., Any]:
+    def split_along(ary: Any, indices_or_sections: Any) -> Any:
+        if ndim_of(ary) < least:
+            raise ValueError(f"{name} only works on arrays of {least} or more dimensions")
+        return split(ary, indices_or_sections, min(axis, ndim_of(ary) - 1))
+
+    return split_along
 
 
-@calls(np.vsplit)
-def vsplit(ary: Any, indices_or_sections: Any) -> Any:
-    if ndim_of(ary) < 2:
-        raise ValueError("vsplit only works on arrays of 2 or more dimensions")
-    return split(ary, indices_or_sections, 0)
-
-
-@calls(np.dsplit)
-def dsplit(ary: Any, indices_or_sections: Any) -> Any:
-    if ndim_of(ary) < 3:
-        raise ValueError("dsplit only works on arrays of 3 or more dimensions")
-    return split(ary, indices_or_sections, 2)
+calls(np.hsplit)(_split_along("hsplit", 1, 1))
+calls(np.vsplit)(_split_along("vsplit", 0, 2))
+calls(np.dsplit)(_split_along("dsplit", 2, 3))
 
 
 if hasattr(np, "unstack"):  # NumPy 2.1

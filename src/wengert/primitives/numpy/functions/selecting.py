@@ -358,40 +358,24 @@ def unique(
     return results[0] if len(results) == 1 else tuple(results)
 
 
-class _Unique:
-    """The named tuples that the functions of the array API return."""
+def _unique_parts(function: Callable[..., Any], *parts: str) -> Callable[..., Any]:
+    """Return a function of the array API: unique values with some parts of what NumPy returns, as its named tuple."""
+    named = type(function(np.zeros(1)))
 
-    @staticmethod
-    def all(x: Any) -> Any:
-        return np.unique_all(np.zeros(1))._replace(
-            **dict(
-                zip(
-                    ("values", "indices", "inverse_indices", "counts"),
-                    unique(x, True, True, True, equal_nan=False),
-                    strict=True,
-                )
-            )
-        )
+    def unique_parts(x: Any) -> Any:
+        return named(*unique(x, equal_nan=False, **{f"return_{part}": True for part in parts}))
 
-    @staticmethod
-    def counts(x: Any) -> Any:
-        values, counts = unique(x, return_counts=True, equal_nan=False)
-        return np.unique_counts(np.zeros(1))._replace(values=values, counts=counts)
-
-    @staticmethod
-    def inverse(x: Any) -> Any:
-        values, inverse = unique(x, return_inverse=True, equal_nan=False)
-        return np.unique_inverse(np.zeros(1))._replace(values=values, inverse_indices=inverse)
-
-    @staticmethod
-    def values(x: Any) -> Any:
-        return unique(x, equal_nan=False)
+    return unique_parts
 
 
-calls(np.unique_all)(_Unique.all)
-calls(np.unique_counts)(_Unique.counts)
-calls(np.unique_inverse)(_Unique.inverse)
-calls(np.unique_values)(_Unique.values)
+calls(np.unique_all)(_unique_parts(np.unique_all, "index", "inverse", "counts"))
+calls(np.unique_counts)(_unique_parts(np.unique_counts, "counts"))
+calls(np.unique_inverse)(_unique_parts(np.unique_inverse, "inverse"))
+
+
+@calls(np.unique_values)
+def unique_values(x: Any) -> Any:
+    return unique(x, equal_nan=False)
 
 
 @calls(np.union1d)

@@ -13,15 +13,7 @@ from wengert.errors import UnsupportedError
 from wengert.jacobians import assemble
 from wengert.primitives.numpy import structural as p
 from wengert.primitives.numpy.functions.manipulation import astype
-from wengert.primitives.numpy.functions.operands import (
-    Axis,
-    along,
-    as_operand,
-    is_traced,
-    ndim_of,
-    negative_axes,
-    only,
-)
+from wengert.primitives.numpy.functions.operands import Axis, along, as_operand, is_traced, ndim_of, negative_axes, only
 from wengert.primitives.numpy.functions.reductions import average
 from wengert.primitives.numpy.functions.selecting import argsort, searchsorted, take_along_axis
 from wengert.primitives.table import calls
