@@ -44,9 +44,11 @@ class Linearization:
         The number of positions.
     with_complex
         False if no value is complex, so that a sweep need not look.
+    numbers_of_active
+        The numbers of the active rows, where they are rows of this list as they are and that is known beforehand.
     """
 
-    __slots__ = ("_active", "inputs", "outputs", "rows", "size", "values", "with_complex")
+    __slots__ = ("_active", "inputs", "numbers_of_active", "outputs", "rows", "size", "values", "with_complex")
 
     def __init__(
         self,
@@ -59,12 +61,14 @@ class Linearization:
     ) -> None:
         self.rows, self.inputs, self.outputs, self.values, self.size = rows, inputs, outputs, values, size
         self.with_complex = with_complex
+        self.numbers_of_active: Sequence[int] | None = None
         self._active: Linearization | None = None
 
     def active(self) -> Linearization:
         """Return the linearized graph of the active rows alone (see `active_rows`); it is made once."""
         if self._active is None:
-            rows = active_rows(self)
+            numbers = self.numbers_of_active
+            rows = active_rows(self) if numbers is None else [self.rows[k] for k in numbers]
             self._active = Linearization(rows, self.inputs, self.outputs, self.values, self.size, self.with_complex)
         return self._active
 

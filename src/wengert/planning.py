@@ -295,11 +295,12 @@ def choose(linearization: Linearization) -> Order:
     key = (len(rows), linearization.size, tuple(linearization.outputs), *inputs)
     remembered = _REMEMBERED.get(key)
     if remembered is not None and remembered.fits(rows):
+        linearization.numbers_of_active = remembered.active
         return remembered.order
     chosen = order_named(count_orders(ActiveRows(linearization, operations_only=True), Cost())[0].name)
     if len(rows) <= MOST_ROWS // 4 and not _holds_arrays(rows):
         _REMEMBERED.pop(key, None)
-        _REMEMBERED[key] = _Remembered(rows, chosen)
+        _REMEMBERED[key] = _Remembered(linearization, chosen)
         while sum([len(trace.parents) for trace in _REMEMBERED.values()]) > MOST_ROWS or len(_REMEMBERED) > MOST_TRACES:
             _REMEMBERED.popitem(last=False)
     return chosen
@@ -323,12 +324,16 @@ _primitive, _parents, _params = itemgetter(0), itemgetter(1), itemgetter(3)
 
 
 class _Remembered:
-    """The order chosen for a trace, and the trace as far as the counts depend on it."""
+    """The order chosen for a trace, the numbers of its active rows, and the trace as far as the counts depend on it."""
 
-    __slots__ = ("constants", "order", "params", "parents", "primitives")
+    __slots__ = ("active", "constants", "order", "params", "parents", "primitives")
 
-    def __init__(self, rows: Sequence[Row], order: Order) -> None:
-        self.order = order
+    def __init__(self, linearization: Linearization, order: Order) -> None:
+        self.order, rows = order, linearization.rows
+        numbers = {id(row): k for k, row in enumerate(rows)}
+        active = [numbers.get(id(row), -1) for row in linearization.active().rows]
+        self.active = None if -1 in active else active
+        """None if some of them are not rows of the trace as they are."""
         self.primitives, self.parents, self.params = (list(map(part, rows)) for part in (_primitive, _parents, _params))
         self.constants = [
             (k, slot, row[2][slot] if type(row[2][slot]) in (int, float) else None, kind_of_constant(row[2][slot]))

@@ -606,3 +606,15 @@ def test_a_sum_of_nothing_costs_nothing():
     plan = wg.plan(lambda x: np.sum(x**2))(np.zeros(0))
     assert plan.function == Cost()
     assert plan.edges == "0 edges: forward 0 x 0 = 0 products, reverse 1 x 0 = 0"
+
+
+def test_a_remembered_choice_takes_the_active_rows_of_the_new_trace():
+    def f(x):
+        np.exp(x[1])  # nothing depends on it
+        return np.array([x[0] * x[1], np.sin(x[0]), x[0] ** 2, x[1] + 1.0])
+
+    J = wg.jacobian(f)
+    for x in (np.array([0.5, 2.0]), np.array([0.3, -1.0]), np.array([1.5, 4.0])):
+        assert J.plan(x).chosen == "forward"
+        expected = [[x[1], x[0]], [np.cos(x[0]), 0.0], [2.0 * x[0], 0.0], [0.0, 1.0]]
+        np.testing.assert_allclose(J(x), expected, rtol=1e-15)
