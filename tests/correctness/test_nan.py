@@ -6,9 +6,10 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.special import entr
 
 import wengert as wg
-from wengert.accumulation import extended
+from wengert.accumulation import extended, limits
 from wengert.accumulation.extended import HAS_WIDER_RANGE
 from wengert.errors import DomainWarning
 
@@ -191,6 +192,44 @@ def test_zero_times_infinity_has_its_limit(f, x, expected):
         warnings.simplefilter("error", DomainWarning)
         np.testing.assert_allclose(wg.grad(f)(x), expected, rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(wg.jacobian(f, mode="forward")(x), expected, rtol=1e-12, atol=1e-12)
+
+
+C = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+BLOCKS = [
+    (lambda x: np.arccos(x) ** 2 * C, -2 * C[:, :, None] * np.eye(3)),
+    (lambda x: (C @ np.arccos(x) ** 2) * 0.5, -C),
+    (lambda x: np.where(x > 0.5, np.arccos(x) ** 2, x) + C, np.broadcast_to(-2 * np.eye(3), (2, 3, 3))),
+    (lambda x: np.maximum(np.arccos(x) ** 2, -1.0)[::-1], -2 * np.eye(3)[::-1]),
+    (lambda x: np.cumsum(np.cos(np.sqrt(1 - x)) * x), np.tril(np.full((3, 3), 1.5))),
+]
+
+
+@pytest.mark.parametrize(("f", "expected"), BLOCKS)
+def test_limits_of_all_coordinates_are_expanded_at_once(f, expected):
+    for mode in ("forward", "reverse"):
+        np.testing.assert_allclose(wg.jacobian(f, mode=mode)(np.ones(3)), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+def test_a_coordinate_without_a_limit_does_not_take_those_of_others(mode):
+    f = lambda x: np.concatenate([entr(x[:1]), np.cos(np.sqrt(x[1:]))])  # noqa: E731
+    found = quietly(lambda: wg.jacobian(f, mode=mode)(np.zeros(4)))
+    np.testing.assert_allclose(found[1:, 1:], -np.eye(3) / 2, rtol=1e-12)
+    assert not np.isfinite(found[0, 0])
+    assert np.all(found[0, 1:] == 0)
+
+
+def test_more_coordinates_take_no_more_calls(monkeypatch):
+    calls = []
+    times = limits.Expansion.times
+    monkeypatch.setattr(limits.Expansion, "times", lambda a, b: calls.append(1) or times(a, b))
+
+    def count(n):
+        calls.clear()
+        np.testing.assert_allclose(wg.grad(lambda x: np.sum(np.arccos(x) ** 2))(np.ones(n)), -2, rtol=1e-12)
+        return len(calls)
+
+    assert 0 < count(100) == count(2)
 
 
 # ---- Overflow and underflow ----

@@ -17,7 +17,7 @@ stays what the sweep has made of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,16 +28,19 @@ from wengert.primitives.numpy import elementwise, structural
 from wengert.primitives.numpy.linalg.norms import norm_
 from wengert.primitives.table import CALLS
 from wengert.program import Primitive, Shaped
+from wengert.tracing import is_kept
 
 UNIT = 12
 """Powers are counted in twelfths: those of square roots, cube roots and roots of roots."""
 LAST = 6 * UNIT
 """The last power that is kept; divisions leave enough for the derivative."""
 BEND = 3 * UNIT // 2
-MOST = 1 << 20
+MOST = 1 << 17
 """Limits are sought for as many coordinates as have together about so many elements in all lines."""
-PER_LINE = 1 << 10
+PER_LINE = 1 << 8
 """A line counts as so many elements at least."""
+PATIENCE = 8
+"""So many coordinates without a limit are tried one by one."""
 NOISE = 1e-12
 
 
@@ -79,6 +82,15 @@ class Expansion(np.lib.mixins.NDArrayOperatorsMixin):
     def term(self, power: int) -> Array:
         """Return the coefficient of a power, of the full shape."""
         return np.broadcast_to(self.terms.get(power, np.float64(0.0)), self.shape)
+
+    def aligned(self, ndim: int) -> Expansion:
+        """Return a block of expansions of arrays as one of arrays with `ndim` axes, of length 1 before their own."""
+        shape = (self.shape[0], *[1] * (ndim + 1 - self.ndim), *self.shape[1:])
+        return Expansion({e: np.reshape(self.term(e), shape) for e in self.terms}, self.last, shape)
+
+    def member(self, k: int) -> Expansion:
+        """Return one of a block of expansions."""
+        return Expansion({e: self.term(e)[k] for e in self.terms}, self.last, self.shape[1:])
 
     def until(self, last: int) -> Expansion:
         """Return it up to a power."""
@@ -177,10 +189,8 @@ def expand(primitive: Primitive, operands: Sequence[Any], params: Mapping[str, A
     if primitive in _COMPARISONS:
         return _COMPARISONS[primitive](as_expansion(operands[0]).plus(as_expansion(operands[1]).times(constant(-1))))
     if primitive is structural.where:
-        condition, a, b = operands
-        a, b = as_expansion(a), as_expansion(b)
-        here = constant(condition)
-        return a.times(here).plus(b.times(constant(np.logical_not(condition))))
+        here, a, b = map(as_expansion, operands)
+        return a.times(here).plus(b.times(constant(1).plus(here.times(constant(-1)))))
     if primitive is norm_ and params:
         total = expand(structural.sum_, [operands[0].times(operands[0])], {**params, "keepdims": False})
         return total.power(0.5)
@@ -315,38 +325,68 @@ _COMPARISONS: dict[Primitive, Callable[[Expansion], Array]] = {
 # ---- Limits of derivatives ----
 
 
-def expand_lines(linearization: Linearization, direction: Mapping[int, Array], bend: float) -> list[Any]:
-    """Return the dependent variables, moved by `t` in a direction; None for one that has no expansion.
+def expand_lines(linearization: Linearization, directions: Mapping[int, Array], bend: float) -> list[Any]:
+    """Return the dependent variables, moved by `t` in each of a block of directions; None where there is no expansion.
 
-    Coordinates that do not move in this direction are moved by a `bend` of ``t^(3/2)``, which does not change a slope,
+    Coordinates that do not move in a direction are moved by a `bend` of ``t^(3/2)``, which does not change a slope,
     but leads away from further singularities at the point.
     """
+    block = len(next(iter(directions.values())))
     values: dict[int, Any] = {}
     for position, x in enumerate(linearization.inputs):
-        along = direction.get(position, np.zeros(np.shape(x)))
+        along = directions.get(position, np.zeros((block, *np.shape(x))))
         aside = bend * (along == 0)
         values[position] = constant(x).plus(Expansion({UNIT: along, BEND: aside})) if np.any(along) or bend else x
-    for primitive, parents, kept, params, _, out in linearization.rows:
+    decisions: set[int] = set()
+    for row in linearization.rows:
+        primitive, parents, kept, params, _, out = row
         operands = [values.get(parent, v) if parent >= 0 else v for parent, v in zip(parents, kept[1:], strict=True)]
         if any(x is None for x in operands):
             values[out] = None
         elif any(isinstance(x, Expansion) for x in operands):
             try:
-                values[out] = expand(primitive, operands, params)
+                if not all(parent in values or is_kept(row, k) for k, parent in enumerate(parents, 1)):
+                    raise NoExpansionError
+                if primitive.elementwise or primitive is structural.where:
+                    ndim = max(np.ndim(v) for v in kept[1:])
+                    operands = [x.aligned(ndim) if isinstance(x, Expansion) else x for x in operands]
+                    result = expand(primitive, operands, params)
+                    if not isinstance(result, Expansion):
+                        decisions.add(out)
+                        result = constant(result)
+                elif decisions.isdisjoint(parents):
+                    result = _each(primitive, operands, params, block)
+                else:
+                    raise NoExpansionError
+                values[out] = result
             except (NoExpansionError, TypeError, ValueError, AttributeError, RecursionError):
                 values[out] = None
     ends = zip(linearization.outputs, linearization.values, strict=True)
-    return [values[position] if position in values else as_expansion(y) for position, y in ends]
+    return [
+        values[position] if position in values else constant(np.broadcast_to(y, (block, *np.shape(y))))
+        for position, y in ends
+    ]
 
 
-def slope_of(y: Expansion | None, shape: tuple[int, ...], value: Array) -> tuple[Array, Array]:
+def _each(primitive: Primitive, operands: Sequence[Any], params: Mapping[str, Any], block: int) -> Expansion:
+    """Expand a line for each of a block, and stack the results."""
+    results = [
+        expand(primitive, [x.member(k) if isinstance(x, Expansion) else x for x in operands], params)
+        for k in range(block)
+    ]
+    powers = {0}.union(*[y.terms for y in results])
+    return Expansion({e: np.stack([y.term(e) for y in results]) for e in powers}, min(y.last for y in results))
+
+
+def slope_of(y: Expansion | None, block: int, value: Array) -> tuple[Array, Array]:
     """Return the limit of a value, and the coefficient of `t`.
 
     The latter is infinite if a lower power comes before, and NaN if there is no expansion, or one that does not begin
     with the value at the point.
     """
     if y is None:
-        return np.full(shape, np.nan), np.full(shape, np.nan)
+        unknown = np.full((block, *np.shape(value)), np.nan)
+        return unknown, unknown
     limit, slope = y.term(0), y.term(UNIT)
     size = np.abs(limit) + np.abs(slope) + 1
     for e, c in reversed(y.terms.items()):
@@ -357,12 +397,13 @@ def slope_of(y: Expansion | None, shape: tuple[int, ...], value: Array) -> tuple
     return limit, np.where(np.isfinite(value) & ~(np.abs(limit - value) <= 1e-9 * size), np.nan, slope)
 
 
-def one_sided(linearization: Linearization, direction: Mapping[int, Array]) -> list[tuple[Array, Array]]:
-    """Return the limit and the slope of each dependent variable on one side of the point; NaN if unknown."""
+def one_sided(linearization: Linearization, directions: Mapping[int, Array]) -> list[tuple[Array, Array]]:
+    """Return the limits and the slopes of each dependent variable on one side of the point; NaN if unknown."""
+    block = len(next(iter(directions.values())))
 
     def path(bend: float) -> list[tuple[Array, Array]]:
-        ends = zip(expand_lines(linearization, direction, bend), linearization.values, strict=True)
-        return [slope_of(y, np.shape(value), value) for y, value in ends]
+        ends = zip(expand_lines(linearization, directions, bend), linearization.values, strict=True)
+        return [slope_of(y, block, value) for y, value in ends]
 
     straight = path(0.0)
     if not any(np.any(np.isnan(limit)) for limit, _ in straight):
@@ -380,21 +421,40 @@ def _agreed(a: Array, b: Array) -> Array:
     return np.where(np.isnan(b), a, np.where(np.isnan(a) | np.isclose(a, b, rtol=1e-9, atol=1e-12), b, np.nan))
 
 
-def two_sided(linearization: Linearization, direction: Mapping[int, Array]) -> tuple[list[Array], bool]:
-    """Return the derivatives along a direction, from both sides, and whether they jump anywhere.
+def two_sided(linearization: Linearization, directions: Mapping[int, Array]) -> tuple[list[Array], Array]:
+    """Return the derivatives along each of a block of directions, from both sides, and where they jump.
 
     Where a function ends, the derivative is that of the side on which it is defined.
     """
-    sides = [one_sided(linearization, {k: sign * d for k, d in direction.items()}) for sign in (1.0, -1.0)]
-    jumps, result = False, []
+    sides = [one_sided(linearization, {k: sign * d for k, d in directions.items()}) for sign in (1.0, -1.0)]
+    result = []
+    jumps = np.zeros(len(next(iter(directions.values()))), bool)
     for (at, a), (its, b) in zip(*sides, strict=True):
         b = -b
         smooth = np.isclose(a, b, rtol=1e-9, atol=1e-12)
-        jumps = jumps or bool(np.any(np.isfinite(a) & np.isfinite(b) & ~smooth))
+        kinks = np.isfinite(a) & np.isfinite(b) & ~smooth
+        jumps |= kinks.any(axis=tuple(range(1, kinks.ndim)))
         both = np.where(smooth, a, (a + b) / 2)
         both = np.where(np.isclose(at, its, rtol=1e-9, atol=1e-12), both, np.nan)
         result.append(np.where(np.isnan(its), a, np.where(np.isnan(at), b, both)))
     return result, jumps
+
+
+def slopes(linearization: Linearization, directions: Mapping[int, Array]) -> Iterator[tuple[list[Array], bool]]:
+    """Yield for each of a block of directions the derivatives along it, and whether they jump.
+
+    All are expanded at once; if that fails, as one of them has no expansion, each by itself until `PATIENCE` have none.
+    """
+    ends, jumps = two_sided(linearization, directions)
+    block, failures = len(jumps), 0
+    retried = block > 1 and all(np.isnan(end).all() for end in ends)
+    for k in range(block):
+        one, jump = [end[k] for end in ends], bool(jumps[k])
+        if retried and failures < PATIENCE:
+            alone, its_jump = two_sided(linearization, {position: d[k : k + 1] for position, d in directions.items()})
+            one, jump = [end[0] for end in alone], bool(its_jump[0])
+            failures += all(np.isnan(end).all() for end in one)
+        yield one, jump
 
 
 def find_limits(
@@ -421,22 +481,24 @@ def _of_adjoints(
     linearization: Linearization, seeds: Mapping[int, Array], batch: int, swept: list[Any], missing: Missing
 ) -> tuple[list[Any], bool]:
     well = True
-    for position, index in missing:
-        unit = np.zeros(np.shape(linearization.inputs[position]))
-        unit[index] = 1.0
-        ends, jumps = two_sided(linearization, {position: unit})
-        total: Any = 0.0
-        counted = set()
-        for out, slope in zip(linearization.outputs, ends, strict=True):
-            if out in seeds and out not in counted:
-                counted.add(out)
-                parts = np.where(seeds[out] != 0, seeds[out] * slope, 0.0)
-                total = total + parts.sum(axis=tuple(range(batch, parts.ndim)))
+    for position in dict.fromkeys(position for position, _ in missing):
+        indices = [index for its, index in missing if its == position]
+        units = np.zeros((len(indices), *np.shape(linearization.inputs[position])))
+        for k, index in enumerate(indices):
+            units[(k, *index)] = 1.0
         bar = np.array(swept[position])
-        at = (slice(None),) * batch + index
-        bar[at] = np.where(np.isfinite(bar[at]) | ~np.isfinite(total), bar[at], total)
+        for index, (ends, jumps) in zip(indices, slopes(linearization, {position: units}), strict=True):
+            total: Any = 0.0
+            counted = set()
+            for out, slope in zip(linearization.outputs, ends, strict=True):
+                if out in seeds and out not in counted:
+                    counted.add(out)
+                    parts = np.where(seeds[out] != 0, seeds[out] * slope, 0.0)
+                    total = total + parts.sum(axis=tuple(range(batch, parts.ndim)))
+            at = (slice(None),) * batch + index
+            bar[at] = np.where(np.isfinite(bar[at]) | ~np.isfinite(total), bar[at], total)
+            well = well and not jumps and bool(np.all(np.isfinite(bar[at])))
         swept[position] = bar[()]
-        well = well and not jumps and bool(np.all(np.isfinite(bar[at])))
     return swept, well
 
 
@@ -444,8 +506,9 @@ def _of_tangents(
     linearization: Linearization, seeds: Mapping[int, Array], batch: int, swept: list[Any], missing: Missing
 ) -> tuple[list[Any], bool]:
     well = True
-    for _, row in missing:
-        ends, jumps = two_sided(linearization, {k: np.asarray(seed)[row] for k, seed in seeds.items()})
+    rows = [row for _, row in missing]
+    directions = {k: np.stack([np.asarray(seed)[row] for row in rows]) for k, seed in seeds.items()}
+    for row, (ends, jumps) in zip(rows, slopes(linearization, directions), strict=True):
         well = well and not jumps
         for out, slope in zip(linearization.outputs, ends, strict=True):
             if out >= 0 and swept[out] is not None:
