@@ -629,7 +629,6 @@ DECIDED = {
     "bisection": (bisected, 2.0, "if middle**3 < c:"),
     "counter": (counted_in_a_loop, 2.0, "while total < c:"),
     "halvings": (halved, 9.0, "while c > 1.0:"),
-    "branches": (lambda c: 1.0 if c > 0 else 2.0, 1.0, "c > 0"),
     "argmax": (lambda x: 0.5 * np.argmax(x), X, "np.argmax(x)"),
     "argmax, the first": (lambda x: 0.5 * np.argmax(-x), X, "np.argmax(-x)"),
     "argmax method": (lambda x: 0.5 * x.argmax(), X, "x.argmax()"),
@@ -677,6 +676,9 @@ QUIET = {
     "Newton's method": lambda x: newton(x[0]),
     "an index": lambda x: x[np.argmax(x)],
     "a constant": lambda x: 3.0,
+    "a constant branch": lambda x: 1.0 if x[0] > 0 else 2.0,
+    "clipped by Python": lambda x: min(max(x[0], 0.0), 1.0),
+    "saturated, with a check": lambda x: saturated(x[0]),
     "outside of a domain": lambda x: -np.inf if x[0] > 1 else np.sum(x),
     "beyond a cutoff": lambda x: 0.0 if x[0] > 1 else np.sum(x),
     "a hinge": lambda x: max(0.0, 1.0 - x[1]),
@@ -685,6 +687,13 @@ QUIET = {
     "maximum": lambda x: np.max(x),
     "a mask": lambda x: np.sum(x[x > 1.5]),
 }
+
+
+def saturated(x):
+    assert x > 0
+    if x > 1.1:
+        return 0.7
+    return x
 
 
 def newton(c):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import types
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -202,6 +203,8 @@ def _call(
 def warn_of_decisions(trace: Trace) -> None:
     """Warn if the results depend on an argument through decisions alone: a bisection does, or a count.
 
+    A branch that is taken once is none of these: ``return 1.0`` for a saturated argument has derivative zero.
+
     >>> import wengert as wg
     >>> def root(c):
     ...     low, high = 0.0, 3.0
@@ -230,9 +233,13 @@ def warn_of_decisions(trace: Trace) -> None:
     for row in tape.rows:
         if not moved.isdisjoint(row[1]):
             moved.update(outputs_of(row))
-    decisions = [decision for parents, decision in tape.decisions.items() if not moved.isdisjoint(parents)]
-    location = Location.of(decisions[0][0]) if decisions else None
-    if location is None or (all(is_truth for _, is_truth in decisions) and _is_outside(trace)):
+    decisions = [(k[1], *d) for k, d in tape.decisions.items() if not moved.isdisjoint(k[0])]
+    branches: Counter[Any] = Counter()
+    for spot, _, times in decisions:
+        branches[spot] += times
+    decisions = [(spot, place, times) for spot, place, times in decisions if not times or branches[spot] > 1]
+    location = Location.of(decisions[0][1]) if decisions else None
+    if location is None or (all(times for _, _, times in decisions) and _is_outside(trace)):
         return
     message = explain_at(
         location,

@@ -171,7 +171,7 @@ def write_row(  # noqa: C901 - the hottest function of tracing: no more calls
         kept = (y, *values)
     elif not primitive.keeps:
         if y.dtype is not FLOAT64 and y.dtype.kind in "biu" and context.tapes[-1] is tape:
-            tape.decisions.setdefault(parents, (place, y.dtype.kind == "b" and not y.shape))
+            tape.note_decision(parents, place, y.dtype.kind == "b" and not y.shape)
         return y  # no derivative: nobody will ask for this row
     elif (primitive.elementwise or primitive in _JOINS) and (kind is float64 or y.size <= SMALL):
         kept = (y, *values)  # no operand is larger than the result
@@ -577,7 +577,7 @@ class Traced(Recordable):
             if self._tape.keep_all:
                 self._tape.guards.append((self._index, value, caller()))
             else:
-                self._tape.decisions.setdefault((self._index,), (caller(), type(value) is bool))
+                self._tape.note_decision((self._index,), caller(), type(value) is bool)
         return value
 
     def __index__(self) -> int:

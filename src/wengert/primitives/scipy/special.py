@@ -546,9 +546,9 @@ def _logsumexp_partial(y: Any, a: Any, *, axis: Any, keepdims: bool) -> Composed
 def _logsumexp(a: Any, *, axis: Any, keepdims: bool) -> Any:
     a = np.asarray(a)
     a = a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("="))
-    if a.size == 0 or a.ndim == 0:
+    if a.size == 0:
         with np.errstate(divide="ignore"):
-            return np.log(np.sum(np.exp(a), axis=axis, keepdims=keepdims)) if a.ndim else a[()]
+            return np.log(np.sum(np.exp(a), axis=axis, keepdims=keepdims))
     top = np.maximum.reduce(a, axis=axis, keepdims=True)
     if a.dtype.kind != "f" or not np.all(np.isfinite(top)):
         return sc.logsumexp(a, axis=axis, keepdims=keepdims).astype(a.dtype)[()]
@@ -589,6 +589,8 @@ def _whole(function: str, **flags: Any) -> None:
 @calls(sc.logsumexp, catch=sc)
 def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False) -> Any:
     _whole("logsumexp", return_sign=return_sign)
+    if b is None and np.ndim(a) == 0:
+        return np.positive(a)  # SciPy makes an array of it for axis=()
     if b is None:
         return _reduced(a if hasattr(a, "shape") else np.asarray(a), axis=_axes(a, axis), keepdims=bool(keepdims))
     axes = _axes(np.empty(np.broadcast_shapes(np.shape(a), np.shape(b))), axis)
