@@ -10,6 +10,8 @@ from agreement import assert_first_order, assert_second_order, assert_single_pre
 import wengert as wg
 from wengert.primitives import CALLS
 
+pytestmark = pytest.mark.filterwarnings("ignore::wengert.errors.DecisionWarning")  # counts and positions are tried, too
+
 WEIGHTS = np.array([0.5, 2.0, 1.0])
 MASK = np.array([[True, False, True], [False, True, True]])
 OTHER = np.array([[0.3, -1.2, 0.8], [1.1, 0.4, -0.6]])

@@ -18,6 +18,8 @@ from wengert.primitives.numpy import linalg
 from wengert.primitives.scipy import banded
 from wengert.primitives.scipy import linalg as scipy_linalg
 
+pytestmark = pytest.mark.filterwarnings("ignore::wengert.errors.DecisionWarning")  # counts and positions are tried, too
+
 rng = np.random.default_rng(20)
 L, S = np.linalg, scipy.linalg
 

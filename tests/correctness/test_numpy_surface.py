@@ -22,6 +22,8 @@ import wengert as wg
 from wengert.errors import BranchError, LostGradientError, UnsupportedError
 from wengert.primitives import CALLS
 
+pytestmark = pytest.mark.filterwarnings("ignore::wengert.errors.DecisionWarning")  # counts and positions are tried, too
+
 LISTED = [
     *[(function.__name__, f, many) for function, cases in CASES.items() for f, many in cases],
     *[("ufunc", f, many) for f, many in METHODS_OF_UFUNCS],

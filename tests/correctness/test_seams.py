@@ -652,6 +652,15 @@ def test_a_result_that_depends_through_decisions_alone_warns(f, x, line):
         assert warning.filename == __file__
 
 
+def test_derivatives_of_kinks_inside_of_a_function_are_no_decisions():
+    x = np.array([1.0, -2.0, 3.0])
+    for f in (
+        lambda x: np.sum(wg.grad(lambda x: np.linalg.norm(x, np.inf))(x)),
+        lambda x: np.sum(wg.jacobian(lambda x: np.maximum(x, 0.0))(x)),
+    ):
+        np.testing.assert_array_equal(wg.grad(f)(x), np.zeros(3))  # and no warning, which is an error here
+
+
 def test_the_argument_that_moves_nothing_else_is_seen_beside_others():
     def f(a, c):
         return a * bisected(c)

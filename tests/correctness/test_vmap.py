@@ -14,6 +14,8 @@ from wengert.batching.vmap import RULES
 from wengert.errors import ArgumentError, ResultError, ShapeError
 from wengert.primitives import PRIMITIVES
 
+pytestmark = pytest.mark.filterwarnings("ignore::wengert.errors.DecisionWarning")  # counts and positions are tried, too
+
 SIZE = 3
 
 

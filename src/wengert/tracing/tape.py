@@ -51,8 +51,8 @@ class Tape:
     """The rows of one trace, as they are made."""
 
     __slots__ = (
-        "adopted", "captures", "context", "decisions", "guards", "keep_all", "level", "mixed", "narrow", "open",
-        "roots", "rows", "size", "unchanged", "with_complex",
+        "adopted", "captures", "context", "decisions", "differentiates", "guards", "keep_all", "level", "mixed",
+        "narrow", "open", "roots", "rows", "size", "unchanged", "with_complex",
     )  # fmt: skip
 
     def __init__(self, context: Context, keep_all: bool) -> None:
@@ -73,6 +73,8 @@ class Tape:
         """In the trace of a loop's body, the traced values of other traces that it read, and what stands for them."""
         self.decisions: dict[tuple[tuple[int, ...], Any], tuple[RawLocation | None, int]] = {}
         """Where values were compared, counted or searched, by operands and place; and how often for one truth value."""
+        self.differentiates = False
+        """True if the function takes derivatives: those of its kinks are decisions, and nothing to warn of."""
         self.adopted: list[tuple[Any, Any, RawLocation]] = []
         """The plain arrays that traced ones have taken the place of, and what NumPy is to have written into them."""
         self.unchanged: Unchanged | None = None

@@ -129,6 +129,9 @@ def run(
     frozen = context.frozen
     if body:
         tape.captures = {}
+    else:
+        for outer in context.tapes:
+            outer.differentiates = True
     replaced = list(args)
     arguments = []
     if spread is None:
@@ -222,7 +225,7 @@ def warn_of_decisions(trace: Trace) -> None:
     tape = trace.tape
     inputs = {part._index for group in trace.arguments for part in group.parts}
     reached = {trace.position(part) for group in trace.results for part in group.parts}
-    if len(inputs) == 1 and max(reached) >= 0:
+    if tape.differentiates or (len(inputs) == 1 and max(reached) >= 0):
         return
     for row in reversed(tape.rows):
         if not reached.isdisjoint(outputs_of(row)):
