@@ -374,6 +374,13 @@ def test_missing_data_that_are_not_chosen_reach_no_derivative(f):
     np.testing.assert_allclose(wg.hessian(total)(x), second, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("x", [np.full(3, 1e200), np.full((2, 2), -1e200), np.float64(1e200)])
+def test_to_look_for_nan_raises_no_alarm(x):
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(wg.grad(lambda x: np.sum(x * 1e107))(x), np.full(np.shape(x), 1e107))
+        np.testing.assert_array_equal(wg.grad(lambda z: np.sum(z * x))(np.zeros(np.shape(x))), x)
+
+
 @pytest.mark.parametrize("n", [3, 1000])
 def test_missing_data_in_small_and_large_arrays(n):
     data = np.where(np.arange(n) % 2, np.nan, 1.0)

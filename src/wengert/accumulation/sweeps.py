@@ -146,17 +146,18 @@ def _twice_if_need_be(
 
 
 def holds_nan(value: Any) -> bool:
-    """Return whether a derivative (None for zero) holds NaN; for small ones perhaps also if it is complex and large."""
-    while isinstance(value, Recordable):
-        value = value._value  # type: ignore[attr-defined]
-    if value is None or not value.size:
-        return False
-    if type(value) is ndarray:
-        if value.size <= SMALL:
-            flat = value.ravel()
-            value = flat.dot(flat)
-        else:
-            value = np.maximum.reduce(value, axis=None)
+    """Return whether a derivative (None for zero) holds NaN."""
+    kind = type(value)
+    if kind is not ndarray and kind is not float64:
+        while isinstance(value, Recordable):
+            value = value._value  # type: ignore[attr-defined]
+        if value is None:
+            return False
+    if value.ndim:
+        if not value.size:
+            return False
+        flat = value if value.ndim == 1 else value.ravel()
+        value = flat[flat.argmax()]  # that of the first NaN, and no arithmetic that could overflow
     return bool(value != value)
 
 
