@@ -374,6 +374,14 @@ def test_missing_data_that_are_not_chosen_reach_no_derivative(f):
     np.testing.assert_allclose(wg.hessian(total)(x), second, rtol=1e-5, atol=1e-6)
 
 
+def test_a_compiled_gradient_meets_missing_data_later():
+    f = lambda x, d: np.sum(np.exp(x * d)[1:])  # noqa: E731
+    gradient = wg.jit(wg.grad(f))
+    x = np.array([0.3, 0.5, -0.7])
+    for d in (np.ones(3), MISSING, np.ones(3)):
+        np.testing.assert_allclose(gradient(x, d), [0.0, *(d * np.exp(x * d))[1:]], rtol=1e-12)
+
+
 @pytest.mark.parametrize("x", [np.full(3, 1e200), np.full((2, 2), -1e200), np.float64(1e200)])
 def test_to_look_for_nan_raises_no_alarm(x):
     with np.errstate(all="raise"):

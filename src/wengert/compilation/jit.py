@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from wengert import trees
+from wengert.accumulation import holds_nan
 from wengert.compilation.branches import Exit, Tree
 from wengert.compilation.environment import PRINTS, Environment, Reading, is_clock
 from wengert.compilation.signatures import Arguments, Result
@@ -257,6 +258,8 @@ class Jitted(Transformed):
                 except BranchError:  # a decision inside a loop
                     continue
                 if type(result) is not Exit:
+                    if type(result) is ndarray and isinstance(self.function, Transformed) and holds_nan(result):
+                        return self._plain(args, kwargs)  # a NaN among the arguments is quiet, and may be masked there
                     return result
                 leave = result
                 break
