@@ -389,7 +389,7 @@ def test_to_look_for_nan_raises_no_alarm(x):
         np.testing.assert_array_equal(wg.grad(lambda z: np.sum(z * x))(np.zeros(np.shape(x))), x)
 
 
-@pytest.mark.parametrize("n", [3, 1000])
+@pytest.mark.parametrize("n", [3, 1000, 5000])
 def test_missing_data_in_small_and_large_arrays(n):
     data = np.where(np.arange(n) % 2, np.nan, 1.0)
     found = wg.grad(lambda x: np.sum((data * x**2)[~np.isnan(data)]))(np.full(n, 3.0))

@@ -55,7 +55,7 @@ from wengert.jacobians import (
 )
 from wengert.linearization import Linearization
 from wengert.primitives.numpy.elementwise import multiply
-from wengert.primitives.numpy.structural import getitem, where
+from wengert.primitives.numpy.structural import getitem, sum_, where
 from wengert.program import SMALL, Primitive, Recordable, computes_lines
 from wengert.tracing import Row, current_context
 
@@ -127,7 +127,11 @@ def _twice_if_need_be(
         if context.alarms:
             careful = context.tapes or not is_finite([result[position] for position in ends])
         else:
-            careful = any(holds_nan(result[position]) for position in ends)
+            careful = any(
+                holds_nan(bar)
+                for bar in map(result.__getitem__, ends)
+                if getattr(bar, "size", 0) <= LARGE or _leaves_out(linearization)
+            )
         if careful:
             result = sweep(linearization, seeds, batch, True)
             well = is_finite([result[position] for position in ends])
@@ -143,6 +147,13 @@ def _twice_if_need_be(
     finally:
         context.muted = before
     return result
+
+
+def _leaves_out(linearization: Linearization) -> bool:
+    """Return whether a line may leave elements out, so that a NaN need not reach the result."""
+    return not all(
+        primitive is sum_ or (primitive.elementwise and not primitive.chosen) for primitive, *_ in linearization.rows
+    )
 
 
 def holds_nan(value: Any) -> bool:
