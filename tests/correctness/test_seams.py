@@ -596,6 +596,13 @@ def test_elements_are_copied_into_an_array():
     np.testing.assert_allclose(wg.grad(f)(THREE), [2.0, 4.0, 6.0])
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+def test_a_product_of_matrices_of_traced_values_is_an_array_again():
+    a = np.arange(4.0).reshape(2, 2)
+    product = wg.jacobian(lambda a: np.asarray(np.matrix(a) * np.matrix(a)))(a)
+    np.testing.assert_array_equal(product, wg.jacobian(lambda a: a @ a)(a))
+
+
 # ---- Results that depend on an argument through decisions alone ----
 
 

@@ -694,7 +694,7 @@ def first_traced(value: Any) -> Traced | None:
     if type(value) is Traced:
         return value
     if isinstance(value, np.ndarray):
-        value = value.ravel() if value.dtype.hasobject else ()
+        value = value.flat if value.dtype.hasobject else ()
     elif not isinstance(value, (list, tuple)):
         return None
     for item in value:
