@@ -26,6 +26,8 @@ from wengert.tracing import Traced, innermost
 from wengert.tracing.layout import laid_like
 from wengert.tracing.views import model_of
 
+pytestmark = pytest.mark.filterwarnings("ignore::wengert.errors.DecisionWarning")  # results are looked at, not returned
+
 
 def how_it_lies(array):
     """Describe how an array lies, the size of gaps aside: None for a scalar, which is no array."""
