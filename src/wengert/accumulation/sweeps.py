@@ -122,22 +122,18 @@ def _twice_if_need_be(
     before, context.muted = context.muted, True
     try:
         result = sweep(linearization, seeds, batch, False)
-        positions = linearization.outputs if sweep is _forward else range(len(linearization.inputs))
-        ends = [position for position in positions if position >= 0]
-        if context.alarms:
-            careful = context.tapes or not is_finite([result[position] for position in ends])
-        else:
-            careful = any(
-                holds_nan(bar)
-                for bar in map(result.__getitem__, ends)
-                if getattr(bar, "size", 0) <= LARGE or _leaves_out(linearization)
-            )
+
+        def ends() -> list[Any]:
+            return [result[k] for k in linearization.outputs if k >= 0] if sweep is _forward else result
+
+        silent = not context.alarms
+        careful = _is_nan_anywhere(ends(), linearization) if silent else context.tapes or not is_finite(ends())
         if careful:
             result = sweep(linearization, seeds, batch, True)
-            well = is_finite([result[position] for position in ends])
+            well = is_finite(ends())
             if not well and not context.tapes:
                 result = sweep_in_extended_range(sweep, linearization, seeds, batch, result)
-                well = is_finite([result[position] for position in ends])
+                well = is_finite(ends())
                 if not well:
                     result, well = find_limits(linearization, seeds, batch, sweep is _reverse, result)
             if not well:
@@ -147,6 +143,21 @@ def _twice_if_need_be(
     finally:
         context.muted = before
     return result
+
+
+def _is_nan_anywhere(derivatives: Sequence[Any], linearization: Linearization) -> bool:
+    """Return whether a derivative holds NaN; a large one is looked at only where a NaN need not show elsewhere."""
+    for derivative in derivatives:
+        if type(derivative) is float64:
+            if derivative != derivative:
+                return True
+        elif (
+            derivative is not None
+            and (derivative.size <= LARGE or _leaves_out(linearization))
+            and holds_nan(derivative)
+        ):
+            return True
+    return False
 
 
 def _leaves_out(linearization: Linearization) -> bool:
