@@ -763,7 +763,7 @@ def plan(
     forward: a pass                3     5    3     2    0     0      0     10
     forward = once + 3 x pass           17   11     6    1     0      1     36     0
     reverse: 2 passes instead of 3; 33 % fewer operations (24 against 36)
-    Counted: operations on scalars, total = once + passes x pass; products by 1 free, by minus 1 a sign; general seeds.
+    Counted: operations on scalars, total = once + passes x pass; products by 1 free, by minus 1 a sign; general seeds
     """
 
     def planner(args: Any, kwargs: Any) -> Plan:

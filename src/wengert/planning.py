@@ -98,7 +98,7 @@ class Candidate:
 
 
 COUNTED = (
-    "Counted: operations on scalars, total = once + passes x pass; products by 1 free, by minus 1 a sign; general seeds."
+    "Counted: operations on scalars, total = once + passes x pass; products by 1 free, by minus 1 a sign; general seeds"
 )
 
 

@@ -22,6 +22,10 @@ from wengert.primitives.numpy import structural as s
 from wengert.primitives.scipy import linalg as scipy_linalg
 from wengert.program import Operand, Shaped
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::wengert.errors.DecisionWarning"
+)  # steps and comparisons are tried, too
+
 UNARY = [((),), ((3,),), ((2, 3),), ((1,),), ((0,),)]
 BINARY = [
     ((), ()),
