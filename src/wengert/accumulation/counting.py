@@ -257,8 +257,8 @@ def _edges(row: Row, active: int, one_pass: Cost) -> int:
         return 0 if primitive.counts == "moves" else active * kept[0].size
     if not active or not has_scalar_form(primitive):
         return one_pass.multiplications
-    own = _row_cost(row)
-    return active * own.multiplications + 2 * (own.additions + own.comparisons)
+    row_cost = _row_cost(row)
+    return active * row_cost.multiplications + 2 * (row_cost.additions + row_cost.comparisons)
 
 
 # ---- The sweep over all rows ----

@@ -98,13 +98,13 @@ PLACE = 320
 
 def bytes_of(linearization: Linearization, held_anyway: Sequence[Any]) -> int:
     """Count the bytes that a linearization keeps, beside the values that are `held_anyway`."""
-    known = {id(v) for v in held_anyway}
+    held_elsewhere = {id(v) for v in held_anyway}
     kept: dict[int, int] = {}
     total = PLACE * (len(linearization.rows) + 1)
     for _, _, values, params, _, _ in linearization.rows:
         for value in values:
             for v in value if type(value) is tuple else (value,):
-                if hasattr(v, "nbytes") and id(v) not in known:
+                if hasattr(v, "nbytes") and id(v) not in held_elsewhere:
                     kept[id(v)] = v.nbytes + ARRAY
         if "run" in params:  # a loop in the body keeps its own steps
             total += params["run"].kept_bytes()

@@ -203,8 +203,8 @@ def _names_of_constants(f: Function, args: Sequence[Any]) -> dict[str, Any]:
     """Find what the user's code calls the arrays that it takes from outside: other arguments, closures, globals."""
     named: dict[str, Any] = {}
     try:
-        found = inspect.getclosurevars(inspect.unwrap(f))
-        outside = {**found.globals, **found.nonlocals}
+        variables = inspect.getclosurevars(inspect.unwrap(f))
+        outside = {**variables.globals, **variables.nonlocals}
     except TypeError:
         outside = {}
     for name, value in [*outside.items(), *zip(parameter_names(f, len(args)), args, strict=True)]:

@@ -315,9 +315,9 @@ class _Writer:
         ]
         if params.get("axis") is not None:
             ndim = len(line.outputs[0].shape) if primitive is s.stack else max(len(a.shape) for a in line.inputs)
-            given = params["axis"]
-            axes = tuple(k % ndim for k in (given if isinstance(given, tuple) else (given,)))
-            if len(axes) < ndim or not isinstance(given, tuple):
+            axis = params["axis"]
+            axes = tuple(k % ndim for k in (axis if isinstance(axis, tuple) else (axis,)))
+            if len(axes) < ndim or not isinstance(axis, tuple):
                 extras.insert(0, f"axis={axes[0] if len(axes) == 1 else axes}")
         return self.notation.call(primitive.name, operands, extras)
 
@@ -514,8 +514,8 @@ class _Writer:
             return []
         written = self._by_structure(jacobian, g, line)
         if written is None:
-            whole = self.notation.grouped(self.notation.ratio(self._atom(out), self._atom(atom)))
-            written = f"{self.notation.transposed(whole)} {g}"
+            partial = self.notation.grouped(self.notation.ratio(self._atom(out), self._atom(atom)))
+            written = f"{self.notation.transposed(partial)} {g}"
         return [written]
 
     def _indices(self, line: Line) -> list[Any]:

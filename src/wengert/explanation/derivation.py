@@ -264,11 +264,11 @@ class _Accumulation:
                 inner = term.right if local_first else term.left
                 pair = (pair[0], product(algebra.refer(inner, self.values[from_var])))
             by_name.append(multiply(*(pair if local_first else pair[::-1])))
-            local_x, known = self.of._replace(partial, self.of.in_x), self.in_x[from_var]
-            if x_parts is None or local_x is None or known is None or _size(known) + size_of(local_x) > LONGEST:
+            local_x, seed_x = self.of._replace(partial, self.of.in_x), self.in_x[from_var]
+            if x_parts is None or local_x is None or seed_x is None or _size(seed_x) + size_of(local_x) > LONGEST:
                 x_parts = None
                 continue
-            pair = (product(local_x), known)
+            pair = (product(local_x), seed_x)
             x_parts.append(multiply(*(pair if local_first else pair[::-1])))
         in_u: Formula | None = add(u_parts)
         in_x = None if x_parts is None else add(x_parts)

@@ -186,10 +186,10 @@ def _passes(d: Derivation, passes: Sequence[Pass], notation: Notation) -> list[B
             what = "with respect to" if p.mode == "forward" else "of"
             blocks.append(Heading(3, f"Pass {p.number}: the derivatives {what} `{seed}`"))
         blocks.append(steps(p, d, notation))
-        given = [sentence_of(entry(_readable(e, d), d, notation), notation) for e in p.entries]
-        if d.chain or not 0 < len(given) <= 6:
+        entries = [sentence_of(entry(_readable(e, d), d, notation), notation) for e in p.entries]
+        if d.chain or not 0 < len(entries) <= 6:
             continue
-        blocks.append(Sentence(f"This pass gives {conjunction([f'`{g}`' for g in given])}."))
+        blocks.append(Sentence(f"This pass gives {conjunction([f'`{g}`' for g in entries])}."))
     return blocks
 
 

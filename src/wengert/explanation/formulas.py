@@ -174,10 +174,10 @@ class Algebra:
 
         Small arrays are copied by tracing, so an equal array is taken for the same.
         """
-        known = [*self.arrays.items(), *self.constants.items()]
+        named = [*self.arrays.items(), *self.constants.items()]
         unnamed = sum(name.startswith("c_") for name in self.arrays)
-        same = [name for name, array in known if array is value]
-        same += [name for name, array in known if array.dtype == value.dtype and np.array_equal(array, value)]
+        same = [name for name, array in named if array is value]
+        same += [name for name, array in named if array.dtype == value.dtype and np.array_equal(array, value)]
         name = same[0] if same else f"c_{unnamed + 1}"
         self.arrays[name] = value
         return symbol(name, value.dtype.kind)
@@ -443,8 +443,8 @@ def whole(expression: Expr) -> Expr:
     """Turn floats that are whole numbers back into integers: 0.5 * 2 -> 1."""
     import sympy
 
-    found = {f: sympy.Integer(int(f)) for f in expression.atoms(sympy.Float) if float(f).is_integer()}
-    return expression.xreplace(found) if found else expression
+    integers = {f: sympy.Integer(int(f)) for f in expression.atoms(sympy.Float) if float(f).is_integer()}
+    return expression.xreplace(integers) if integers else expression
 
 
 def product(*expressions: Expr) -> Formula:
@@ -453,8 +453,8 @@ def product(*expressions: Expr) -> Formula:
 
     coefficient: Expr = sympy.Integer(1)
     factors: list[Expr] = []
-    for given in expressions:
-        expression = whole(given)
+    for factor in expressions:
+        expression = whole(factor)
         size, rest = expression.as_coeff_Mul() if not expression.is_Boolean else (sympy.Integer(1), expression)
         coefficient = coefficient * size
         if rest == 1:

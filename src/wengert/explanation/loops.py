@@ -51,12 +51,12 @@ class Bodies:
         assert held is not None
         names = [w._atom(var) for var in line.outputs]
         args = [w._atom(a) for a in line.inputs]
-        whole = w.notation.call(line.primitive.name, args, [held.heading()])
+        call = w.notation.call(line.primitive.name, args, [held.heading()])
         results = [w.notation.name(r) for var in line.outputs for r in w.results.get(var, [])]
         if len(line.outputs) == 1:
-            return [Row(names[0], (whole, *results), note=note_of(line), shape=w.shape(line.outputs[0].shape))]
+            return [Row(names[0], (call, *results), note=note_of(line), shape=w.shape(line.outputs[0].shape))]
         shapes = ", ".join(f"{w._atom(var)} {w.shape(var.shape)}" for var in line.outputs if var.shape)
-        rows = [Row(", ".join(names), (whole,), note=note_of(line), shape=shapes)]
+        rows = [Row(", ".join(names), (call,), note=note_of(line), shape=shapes)]
         rows += [
             Row(w.notation.name(r), (w._atom(var),), shape=w.shape(var.shape))
             for var in line.outputs
@@ -99,8 +99,8 @@ class Bodies:
             ]
         step = self._step(line)
         place = k if k < held.carried else k + (held.counter is not None)
-        given = tuple(r.dtype.kind in "fc" for r in step.program.results)
-        to = ReverseSweep.over(held, given, self._moving(line)).passed[place]
+        seeded = tuple(r.dtype.kind in "fc" for r in step.program.results)
+        to = ReverseSweep.over(held, seeded, self._moving(line)).passed[place]
         if to is None:
             return []
         name = w._bar(step.names[step.program.inputs[place]])
@@ -207,18 +207,18 @@ class Bodies:
             assert isinstance(inner, Branches)
             program, first = inner.taken.program, inner.leading
             arguments = program.arguments
-        own = {a.name for a in program.arguments}
+        arguments_of_body = {a.name for a in program.arguments}
         return {
             a.name: self.of.names[atom]
             for a, atom in zip(arguments, line.inputs[first:], strict=False)
-            if a.name.startswith("outer_") and isinstance(atom, Var) and self.of.names[atom] not in own
+            if a.name.startswith("outer_") and isinstance(atom, Var) and self.of.names[atom] not in arguments_of_body
         }
 
     # ---- Said once ----
 
     def blocks(self) -> list[Block]:
         """Explain the bodies of all lines, each once."""
-        found: list[Block] = []
+        blocks: list[Block] = []
         said: list[Line] = []
         for line in self.of.program.lines:
             held = line.held
@@ -226,20 +226,20 @@ class Bodies:
                 continue
             like = next((one for one in said if _says_the_same(one.held, held)), None)
             if like is not None:
-                found += self._like(line, like)
+                blocks += self._like(line, like)
                 continue
             said.append(line)
             if isinstance(held, Loop):
-                found += self._loop(line, held)
+                blocks += self._loop(line, held)
             elif isinstance(held, Branches):
-                found += self._branches(line, held)
+                blocks += self._branches(line, held)
             else:
-                found += self._others(line)
+                blocks += self._others(line)
             if self.of.d.step is not None and isinstance(held, Loop):
-                found += self._unfolded(line, held, self.of.d.step)
+                blocks += self._unfolded(line, held, self.of.d.step)
             for writer in self.writers(line):
-                found += writer.bodies.blocks()
-        return found
+                blocks += writer.bodies.blocks()
+        return blocks
 
     def _like(self, line: Line, other: Line) -> list[Block]:
         """Say that a line does what another one does, with other operands."""
@@ -382,20 +382,20 @@ class Bodies:
         operands = [w._atom(a) for a in line.inputs[held.leading :]]
         for title, body in zip(held.titles(), self.writers(line), strict=True):
             names = [w.notation.name(body.names[var]) for var in body.program.inputs]
-            given = [f"`{n} = {o}`" for n, o in zip(names, operands, strict=True) if n != o]
+            equalities = [f"`{n} = {o}`" for n, o in zip(names, operands, strict=True) if n != o]
             if several:
                 blocks.append(Heading(3, title.capitalize()))
-            if given:
-                blocks.append(Sentence(f"With {conjunction(given)}"))
+            if equalities:
+                blocks.append(Sentence(f"With {conjunction(equalities)}"))
             blocks += self._decisions(body)
             blocks.append(Equations(tuple(self._defined(body))))
             if mode != "reverse":
                 blocks.append(Equations(tuple(self._moved(body))))
             if mode != "forward":
                 bars = zip(body.program.results, line.outputs, strict=True)
-                given = [f"`{w._bar(r.name)} = {w._adjoint_of(v)}`" for r, v in bars if w.moves(v)]
-                if given:
-                    blocks.append(Sentence(f"Reverse accumulation starts inside from {conjunction(given)}:"))
+                equalities = [f"`{w._bar(r.name)} = {w._adjoint_of(v)}`" for r, v in bars if w.moves(v)]
+                if equalities:
+                    blocks.append(Sentence(f"Reverse accumulation starts inside from {conjunction(equalities)}:"))
                 blocks.append(Equations(tuple(body.adjoints())))
         return blocks
 
@@ -505,13 +505,13 @@ def _samples(held: Holding) -> list[tuple[Any, ...]]:
     longest = max(map(len, bodies))
     widest = next(body for body in bodies if len(body) == longest)
     backward = [(*body, *widest[len(body) :]) for body in bodies]
-    found = []
+    samples = []
     for program, sample in zip(
         held.programs, [*(inner if isinstance(held.inner, Loop) else []), *backward], strict=True
     ):
         rest = program.arguments[len(sample) :]
-        found.append((*sample, *[as_value(np.ones(a.shape, a.dtype)) for a in rest]))
-    return found
+        samples.append((*sample, *[as_value(np.ones(a.shape, a.dtype)) for a in rest]))
+    return samples
 
 
 def _says_the_same(one: Held | None, other: Held) -> bool:
@@ -530,8 +530,8 @@ def adjoints_of(program: Program, line: Line, environment: Any) -> list[Any]:
     rest = dataclasses.replace(program, arguments=arguments, lines=program.lines[at + 1 :], guards=(), trees=None)
     linearization = Linearization.of_program(rest, *[environment[var] for var in before])
     (position,) = linearization.outputs
-    found = reverse(linearization, {position: np.float64(1.0)} if position >= 0 else {})
-    return found[len(found) - len(line.outputs) :]
+    bars = reverse(linearization, {position: np.float64(1.0)} if position >= 0 else {})
+    return bars[len(bars) - len(line.outputs) :]
 
 
 def loop_adjoints(

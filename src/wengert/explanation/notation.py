@@ -88,8 +88,8 @@ class Notation:
     def _factors_as_they_stand(self, product: Product, names: Mapping[Expr, Derivative]) -> Written:
         coefficient, factors = product
         if len(factors) <= 1:
-            whole = coefficient * factors[0] if factors else coefficient
-            return self.written(whole, names)
+            single = coefficient * factors[0] if factors else coefficient
+            return self.written(single, names)
         sign, size = _sign(coefficient)
         written = [] if size == 1 else [self.written(size, names)]
         written += [self.written(f, names) for f in factors]
@@ -392,14 +392,14 @@ class Latex(Notation):
     def _call(self, name: str, power: str, arguments: Sequence[str]) -> str:
         if name in ("floor", "ceil"):
             return rf"\l{name} {arguments[0]} \r{name}{power}"
-        known = (
+        command = (
             f"\\{name}"
             if name in _LATEX_FUNCTIONS
             else name
             if len(name) == 1
             else rf"\operatorname{{{name}}}".replace("_", r"\_")
         )
-        return known + power + self.grouped(", ".join(arguments))
+        return command + power + self.grouped(", ".join(arguments))
 
     def _fraction(self, above: Sequence[Written], below: Sequence[Written]) -> str:
         over = above[0][0] if len(above) == 1 else self._beside([self.as_factor(w) for w in above]) if above else "1"

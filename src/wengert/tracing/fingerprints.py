@@ -134,6 +134,6 @@ def fingerprint(array: Array, turn: int) -> int:
         words, rest = raw[:n], raw[n:].tobytes()
     words = words.view(np.uint64)
     columns = COLUMNS[words.size >= LARGE][turn % 2]
-    whole = words.size // columns * columns
-    sums = np.add.reduce(words[:whole].reshape(-1, columns), 0)
-    return hash(sums.tobytes() + words[whole:].tobytes() + rest)
+    in_columns = words.size // columns * columns
+    sums = np.add.reduce(words[:in_columns].reshape(-1, columns), 0)
+    return hash(sums.tobytes() + words[in_columns:].tobytes() + rest)

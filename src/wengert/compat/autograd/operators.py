@@ -33,13 +33,13 @@ def _at(fun: Function, argnum: Argnum, args: Sequence[Any], kwargs: Any) -> tupl
     """Return a function of the chosen argument alone (a tuple, for several), and its value."""
 
     def of_one(x: Any) -> Any:
-        whole = list(args)
+        replaced = list(args)
         if isinstance(argnum, int):
-            whole[argnum] = x
+            replaced[argnum] = x
         else:
             for k, part in zip(argnum, x, strict=True):
-                whole[k] = part
-        return fun(*whole, **kwargs)
+                replaced[k] = part
+        return fun(*replaced, **kwargs)
 
     return of_one, args[argnum] if isinstance(argnum, int) else tuple(args[k] for k in argnum)
 

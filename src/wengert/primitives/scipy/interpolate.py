@@ -158,16 +158,16 @@ def _integrate(self: Any, a: Any, b: Any, extrapolate: Any = None) -> Array:
     polynomials = hasattr(self, "_x") or hasattr(self, "x")
     if polynomials:
         knots = _get(self, "x")
-        whole = _integral_of_polynomials(self)
+        integral = _integral_of_polynomials(self)
     else:
         t, k = _get(self, "t"), self.k
         knots = t[k : t.shape[0] - k]
-        whole = _integral_of_spline(self)
+        integral = _integral_of_spline(self)
         if not extrapolate:
             a, b = np.clip(a, knots[0], knots[-1]), np.clip(b, knots[0], knots[-1])
 
     def between(low: Any, high: Any, beyond: bool) -> Array:
-        ends = whole(np.stack([as_operand(low), as_operand(high)]), extrapolate=beyond)
+        ends = integral(np.stack([as_operand(low), as_operand(high)]), extrapolate=beyond)
         return np.take(ends, 1, self.axis) - np.take(ends, 0, self.axis)
 
     if not isinstance(extrapolate, str):
@@ -541,10 +541,10 @@ def make_interp_spline(
         right = [*values, *right] if place == 0 else [*right, *values]
     if periodic:
         columns = [columns[0] % n]
-    whole = np.concatenate(right)
-    shape = whole.shape
+    coefficients = np.concatenate(right)
+    shape = coefficients.shape
     c = solve_entries(
-        np.concatenate(entries), np.concatenate(rows), np.concatenate(columns), np.reshape(whole, (shape[0], -1))
+        np.concatenate(entries), np.concatenate(rows), np.concatenate(columns), np.reshape(coefficients, (shape[0], -1))
     )
     c = np.reshape(c, (-1, *shape[1:]))
     return _as_spline(t, np.concatenate([c, c[:k]]) if periodic else c, k, "periodic" if periodic else True, axis)

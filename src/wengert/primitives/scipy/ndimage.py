@@ -52,11 +52,11 @@ def _stencil(x: Array, w: Array) -> Array:
 
     long = [axis for axis, k in enumerate(w.shape) if k > 1]
     if len(long) == 1:
-        whole = scipy.ndimage.correlate1d(x, w.ravel(), lead + long[0], mode="constant")
+        correlated = scipy.ndimage.correlate1d(x, w.ravel(), lead + long[0], mode="constant")
     else:
-        whole = scipy.ndimage.correlate(x, w.reshape((1,) * lead + w.shape), mode="constant")
+        correlated = scipy.ndimage.correlate(x, w.reshape((1,) * lead + w.shape), mode="constant")
     cut: list[Any] = [..., *[slice(k // 2, k // 2 + n) for n, k in zip(shape[lead:], w.shape, strict=True)]]
-    return np.ascontiguousarray(whole[tuple(cut)])
+    return np.ascontiguousarray(correlated[tuple(cut)])
 
 
 def _one_by_one(work: Callable[[Array], Array], block: Array, ndim: int) -> Array:
@@ -235,8 +235,8 @@ def _filtered(x: Array, w: Array, axis: int, mode: str, cval: Any, origin: int) 
     kind = x.dtype
     if not is_traced(w) and kind.kind != "c":
         w = w.astype(kind)
-    whole = _extended(x, axis, before, length - 1 - before, mode, cval)
-    y = stencil(whole, np.reshape(w, (1,) * axis + (length,) + (1,) * (x.ndim - axis - 1)))
+    extended = _extended(x, axis, before, length - 1 - before, mode, cval)
+    y = stencil(extended, np.reshape(w, (1,) * axis + (length,) + (1,) * (x.ndim - axis - 1)))
     return y if y.dtype == kind or y.dtype.kind == "c" else y.astype(kind)
 
 
@@ -279,14 +279,14 @@ def correlate(
         raise RuntimeError("filter weights array has incorrect shape.")
     shifts = dict(zip(chosen, _each(origin, chosen, "origin"), strict=True))
     modes = dict(zip(chosen, _each(mode, chosen, "mode"), strict=True))
-    whole, spread = x, [1] * x.ndim
+    extended, spread = x, [1] * x.ndim
     for axis, k in zip(sorted(chosen), w.shape, strict=True):  # the kernel's axes are in their order
         before = k // 2 + shifts[axis]
         if not 0 <= before < max(k, 1):
             raise ValueError("invalid origin")
-        whole = _extended(whole, axis, before, k - 1 - before, modes[axis], cval)
+        extended = _extended(extended, axis, before, k - 1 - before, modes[axis], cval)
         spread[axis] = k
-    y = stencil(whole, np.reshape(w, spread))
+    y = stencil(extended, np.reshape(w, spread))
     return _finished(y if y.dtype == x.dtype or y.dtype.kind == "c" else y.astype(x.dtype), output)
 
 
@@ -432,16 +432,16 @@ def _windows(x: Array, size: Any, footprint: Any, mode: Any, cval: Any, origin: 
         mask = np.asarray(footprint, bool)
         shape = mask.shape
     modes, shifts = _each(mode, chosen, "mode"), _each(origin, chosen, "origin")
-    whole = x
+    extended = x
     for axis, k, how, shift in zip(chosen, shape, modes, shifts, strict=True):
         before = k // 2 + shift
-        whole = _extended(whole, axis, before, k - 1 - before, how, cval)
+        extended = _extended(extended, axis, before, k - 1 - before, how, cval)
     parts = []
     for place in np.argwhere(mask):
         cut = [slice(None)] * x.ndim
         for axis, start in zip(chosen, place, strict=True):
             cut[axis] = slice(int(start), int(start) + x.shape[axis])
-        parts.append(whole[tuple(cut)])
+        parts.append(extended[tuple(cut)])
     return np.stack(parts, axis=-1)
 
 

@@ -148,12 +148,14 @@ def _solution_by_entries(
     else:
         order = back = np.arange(len(indices))
         product = _by_entries(data, indices, indptr, y, y, axis)
-    known = {"axis": axis, "method": _exact(method)}
+    options = {"axis": axis, "method": _exact(method)}
     return Map(
         data.shape,
         y.shape,
-        lambda t: -sparse_solve(data, indices, indptr, product.push(t[..., order]), transposed=transposed, **known),
-        lambda g: -product.pull(sparse_solve(data, indices, indptr, g, transposed=not transposed, **known))[..., back],
+        lambda t: -sparse_solve(data, indices, indptr, product.push(t[..., order]), transposed=transposed, **options),
+        lambda g: (
+            -product.pull(sparse_solve(data, indices, indptr, g, transposed=not transposed, **options))[..., back]
+        ),
         _counts(y, data, indices, indptr, y, len(indptr) - 1, axis),
         name="A^-1",
     )
@@ -261,8 +263,8 @@ def _coordinates(matrix: Any) -> tuple[Array, Array, Array]:
         numbered = _numbered(matrix, 1).tocoo()
         entries = pick(_entries_of([matrix]), (numbered.data.astype(np.intp),))
         return entries, numbered.row, numbered.col
-    whole = matrix.tocoo()
-    return whole.data, whole.row, whole.col
+    coordinates = matrix.tocoo()
+    return coordinates.data, coordinates.row, coordinates.col
 
 
 def _compressed(like: Any, data: Array, rows: Any, columns: Any, shape: Any) -> Any:
@@ -313,8 +315,8 @@ def _init(self: Any, arg1: Any, shape: Any = None, dtype: Any = None, copy: bool
         dense = as_operand(arg1)
         dense = np.reshape(dense, (1, -1)) if dense.ndim < 2 and not hasattr(self, "coords") else dense
         rows, columns = (k.ravel() for k in np.indices(dense.shape))
-        whole = _compressed(_csr(self), np.reshape(dense, (-1,)), rows, columns, dense.shape)
-        made = whole if self.format == "csr" else _moved(kind, whole)
+        matrix = _compressed(_csr(self), np.reshape(dense, (-1,)), rows, columns, dense.shape)
+        made = matrix if self.format == "csr" else _moved(kind, matrix)
     self.__dict__.update(made.__dict__)
     self.data = made.data if dtype is None else made.data.astype(dtype)
 
@@ -345,8 +347,8 @@ def _dense(matrix: Any, order: Any = None, out: Any = None) -> Array:
         raise UnsupportedError("toarray(out=...) has no rule; leave out= away.")
     data, rows, columns = _coordinates(matrix)
     n, m = matrix.shape if len(matrix.shape) == 2 else (1, *matrix.shape)
-    whole = np.bincount(np.asarray(rows) * m + columns, weights=data, minlength=n * m)
-    return np.reshape(whole, matrix.shape)
+    dense = np.bincount(np.asarray(rows) * m + columns, weights=data, minlength=n * m)
+    return np.reshape(dense, matrix.shape)
 
 
 def _multiplied(self: Any, other: Any) -> Any:
@@ -419,17 +421,17 @@ def _of_diagonals(build: Callable[..., Any]) -> Callable[..., Any]:
     """Build of diagonals: each entry of the matrix is one of theirs."""
 
     def written(diagonals: Any, *args: Any, **kwargs: Any) -> Any:
-        whole = as_operand(diagonals) if hasattr(diagonals, "shape") else None
-        if whole is not None and whole.ndim == 1:
-            parts: list[Any] = [whole]
+        table = as_operand(diagonals) if hasattr(diagonals, "shape") else None
+        if table is not None and table.ndim == 1:
+            parts: list[Any] = [table]
         else:
-            parts = [as_operand(d) for d in (diagonals if whole is None else whole)]
+            parts = [as_operand(d) for d in (diagonals if table is None else table)]
         start, numbered = 1, []
         for part in parts:
             numbered.append(np.arange(start, start + part.size, dtype=np.float64).reshape(part.shape))
             start += part.size
         dtype = kwargs.pop("dtype", None)
-        made = build(numbered[0] if whole is not None and whole.ndim == 1 else numbered, *args, **kwargs)
+        made = build(numbered[0] if table is not None and table.ndim == 1 else numbered, *args, **kwargs)
         entries = np.concatenate([np.zeros(1), *[np.reshape(part, (-1,)) for part in parts]])
         result = _taken(made, entries)
         return result if dtype is None or dtype == result.dtype else result.astype(dtype)

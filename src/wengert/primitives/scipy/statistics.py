@@ -54,8 +54,8 @@ def pearsonr(x: Any, y: Any, *, alternative: str = "two-sided", method: Any = No
     else:
         raise ValueError("`alternative` must be 'less', 'greater', or 'two-sided'.")
     result: Any = sys.modules["scipy.stats._stats_py"].PearsonRResult
-    known = {"statistic": r, "pvalue": p, "alternative": alternative, "n": n, "x": x, "y": y, "axis": -1}
-    return result(**{key: known[key] for key in list(inspect.signature(result.__init__).parameters)[1:]})
+    fields = {"statistic": r, "pvalue": p, "alternative": alternative, "n": n, "x": x, "y": y, "axis": -1}
+    return result(**{key: fields[key] for key in list(inspect.signature(result.__init__).parameters)[1:]})
 
 
 # ---- Kernel density estimates ----

@@ -127,8 +127,8 @@ def _to_matrix(q: Array) -> Array:
         2 * (x * y + z * w), -x * x + y * y - z * z + w * w, 2 * (y * z - x * w),
         2 * (x * z - y * w), 2 * (y * z + x * w), -x * x - y * y + z * z + w * w,
     ]  # fmt: skip
-    whole = np.stack(entries, axis=-1)
-    return np.reshape(whole, (*whole.shape[:-1], 3, 3))
+    matrix = np.stack(entries, axis=-1)
+    return np.reshape(matrix, (*matrix.shape[:-1], 3, 3))
 
 
 def _of_matrix(m: Array, assume_valid: bool) -> Array:
