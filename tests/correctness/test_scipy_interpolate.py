@@ -13,6 +13,8 @@ import wengert as wg
 from wengert.errors import UnsupportedError
 from wengert.primitives.scipy import interpolate
 
+pytestmark = pytest.mark.filterwarnings("ignore::wengert.errors.DecisionWarning")  # the nearest values are decisions
+
 rng = np.random.default_rng(0)
 X = np.array([0.0, 0.7, 1.5, 2.6, 3.1, 4.4, 5.0])
 Y, TWO = rng.normal(size=7), rng.normal(size=(7, 2))
