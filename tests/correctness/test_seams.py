@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.stats
+from numpy import array as by_name
+from numpy import asanyarray as alias
+from numpy import zeros
 from support.truth import differences
 
 import wengert as wg
@@ -771,3 +774,54 @@ def test_what_is_cut_off_moves_no_more(f):
     assert program(x[0]) == f(x[0])
     np.testing.assert_allclose(wg.grad(program)(x[0]), expected, rtol=1e-7)
     np.testing.assert_allclose(wg.vmap(f)(x), [f(row) for row in x])
+
+
+# ---- Makers of arrays that were imported by name ----
+
+
+def written_through_a_name(x):
+    y = x * 1.0
+    alias(y)[0] = 9.0
+    return np.sum(y**2)
+
+
+def read_through_a_name(x):
+    y = zeros(2)
+    z = alias(y)
+    y[0] = x[1] ** 2
+    return np.sum(z * x[0])
+
+
+def elements_by_name(x):
+    return np.sum(np.isfinite(by_name([x[0], x[1]])) * by_name([x[0] * x[1], 3.0]) ** 2)
+
+
+def through_a_closure():
+    from numpy import ascontiguousarray
+
+    def f(x):
+        y = x * 1.0
+        z = ascontiguousarray(y)
+        z[1] = y[0] ** 2
+        return np.sum(y)
+
+    return f
+
+
+@pytest.mark.parametrize("f", [written_through_a_name, read_through_a_name, elements_by_name, through_a_closure()])
+def test_names_imported_from_numpy_mean_the_array_itself(f):
+    expected = differences(f, (X,), 0)
+    value, derivative = wg.value_and_grad(f)(X)
+    assert value == f(X)
+    np.testing.assert_allclose(derivative, expected, rtol=1e-8)
+    np.testing.assert_allclose(wg.grad(wg.trace(f)(X))(X), expected, rtol=1e-8)
+
+
+def test_numpys_own_asarray_under_a_name_that_cannot_be_bound_is_refused():
+    def f(x, convert=np.asarray):
+        y = x * 1.0
+        convert(y)[0] = 9.0
+        return np.sum(y)
+
+    with pytest.raises(LostGradientError, match=r"convert\(y\)\[0\] = 9.0[\s\S]*Write np\.asarray"):
+        wg.grad(f)(X)

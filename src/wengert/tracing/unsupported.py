@@ -156,6 +156,13 @@ def compiled_call(frame: FrameType, offset: int | None = None) -> str | None:
     return ".".join([*public, getattr(called, "__qualname__", written.rpartition(".")[2])])
 
 
+def called(frame: FrameType) -> Any:
+    """Return what a line calls by a dotted name; None if that is not known."""
+    location = Location.of((frame.f_code, frame.f_lasti))
+    node = None if location is None else location.expression
+    return _named(ast.unparse(node.func), frame) if isinstance(node, ast.Call) else None
+
+
 def _named(written: str, frame: FrameType) -> Any:
     """Return the value of a dotted name in a frame; None if it has none."""
     first, *names = written.split(".")
