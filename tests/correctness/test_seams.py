@@ -825,3 +825,34 @@ def test_numpys_own_asarray_under_a_name_that_cannot_be_bound_is_refused():
 
     with pytest.raises(LostGradientError, match=r"convert\(y\)\[0\] = 9.0[\s\S]*Write np\.asarray"):
         wg.grad(f)(X)
+
+
+def required_as_it_is(x):
+    y = np.outer(x, x)
+    np.require(y, None, ["C", "W"])[0] = x
+    z = np.require(y, float, "F")  # a copy
+    z[1] = 2.0 * x
+    return np.sum(y**2) + np.sum(z**3)
+
+
+def required_to_own_its_memory(x):
+    y = x * 1.0
+    np.require(y[1:], requirements=["O"])[0] = 9.0  # a copy
+    np.require(y[1:], None, ["C", "A"])[0] = x[0] ** 2
+    return np.sum(y**2)
+
+
+def of_the_same_type(x):
+    y = x * 1.0
+    np.astype(y, float)[1] = 9.0  # a copy
+    np.astype(y, float, copy=False)[0] = 9.0
+    return np.sum(y**2)
+
+
+@pytest.mark.parametrize("f", [required_as_it_is, required_to_own_its_memory, of_the_same_type])
+def test_what_numpy_does_not_copy_is_the_array_itself(f):
+    if f is of_the_same_type and not hasattr(np, "astype"):
+        pytest.skip("np.astype came with NumPy 2.1")
+    value, derivative = wg.value_and_grad(f)(X)
+    assert value == f(X)
+    np.testing.assert_allclose(derivative, differences(f, (X,), 0), rtol=1e-8)
