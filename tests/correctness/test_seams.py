@@ -856,3 +856,21 @@ def test_what_numpy_does_not_copy_is_the_array_itself(f):
     value, derivative = wg.value_and_grad(f)(X)
     assert value == f(X)
     np.testing.assert_allclose(derivative, differences(f, (X,), 0), rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "take", [lambda y: y.item(), lambda y: y.item(0), lambda y: y.reshape(()).tolist(), lambda y: y.tolist()[0]]
+)
+def test_an_item_is_a_number_and_does_not_follow_its_array(take):
+    def f(x):
+        y = x[:1] * 1.0
+        before = take(y)
+        y[0] = 5.0
+        after = take(y)
+        y[0] = x[1] ** 2
+        return before * x[1] + after * x[0] + y[0] * before
+
+    value, derivative = wg.value_and_grad(f)(X)
+    assert value == f(X)
+    np.testing.assert_allclose(derivative, differences(f, (X,), 0), rtol=1e-8)
+    np.testing.assert_allclose(wg.grad(wg.trace(f)(X))(X), differences(f, (X,), 0), rtol=1e-8)

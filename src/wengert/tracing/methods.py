@@ -42,6 +42,7 @@ from wengert.tracing.traced import (
     all_constant,
     as_array,
     as_index,
+    as_scalar,
     innermost,
     plain,
     record_line,
@@ -381,10 +382,10 @@ class ArrayMethods(Traced):
         if index:
             where = index[0] if len(index) == 1 else index
             return self[tuple(where)] if isinstance(where, tuple) else self.ravel()[where]
-        return self.reshape(())
+        return as_scalar(self.reshape(()))
 
     def tolist(self) -> Any:
-        return self if self.ndim == 0 else [part.tolist() for part in self]
+        return as_scalar(self) if self.ndim == 0 else [part.tolist() for part in self]
 
     # -- NumPy's protocols --
 
