@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import math
@@ -874,3 +875,35 @@ def test_an_item_is_a_number_and_does_not_follow_its_array(take):
     assert value == f(X)
     np.testing.assert_allclose(derivative, differences(f, (X,), 0), rtol=1e-8)
     np.testing.assert_allclose(wg.grad(wg.trace(f)(X))(X), differences(f, (X,), 0), rtol=1e-8)
+
+
+def test_text_of_a_traced_value_is_that_of_the_value():
+    def f(x):
+        texts.append((str(x), repr(x), str(x[0]), repr(x[0]), f"{x[1]:.2f}"))
+        return np.sum(x) * (3.0 if str(x[0]).startswith("-") or "-" in repr(x) else 5.0)
+
+    texts: list[tuple[str, ...]] = []
+    for x in (X, -X):
+        np.testing.assert_allclose(wg.grad(f)(x), differences(f, (x,), 0), rtol=1e-8)
+        texts.clear()
+        assert f(x) == wg.value_and_grad(f)(x)[0]
+        assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda v: json.loads(f"{v}"),
+        lambda v: json.loads("[" + str(v) + "]")[0],
+        lambda v: ast.literal_eval(str(v)),
+        lambda v: float(str(v).strip()[:4]),
+        lambda v: float("-" + str(v)),
+        lambda v: float("{}".format(v)),  # noqa: UP032 - another way to text
+        lambda v: float(str(v).split(".")[0]),
+        lambda v: np.float64(str(str(v))),
+    ],
+)
+def test_text_of_a_traced_value_is_not_made_a_number_again(read):
+    with pytest.raises(LostGradientError, match=r"lambda v: [\s\S]*test_seams|test_seams[\s\S]*lambda v: "):
+        wg.grad(lambda x: x[1] + read(x[0]))(X)
+    assert read(np.float64(1.5)) in (1.5, -1.5, 1.0)
