@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import math
@@ -12,6 +13,9 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.stats
+from numpy import array as by_name
+from numpy import asanyarray as alias
+from numpy import zeros
 from support.truth import differences
 
 import wengert as wg
@@ -771,3 +775,135 @@ def test_what_is_cut_off_moves_no_more(f):
     assert program(x[0]) == f(x[0])
     np.testing.assert_allclose(wg.grad(program)(x[0]), expected, rtol=1e-7)
     np.testing.assert_allclose(wg.vmap(f)(x), [f(row) for row in x])
+
+
+# ---- Makers of arrays that were imported by name ----
+
+
+def written_through_a_name(x):
+    y = x * 1.0
+    alias(y)[0] = 9.0
+    return np.sum(y**2)
+
+
+def read_through_a_name(x):
+    y = zeros(2)
+    z = alias(y)
+    y[0] = x[1] ** 2
+    return np.sum(z * x[0])
+
+
+def elements_by_name(x):
+    return np.sum(np.isfinite(by_name([x[0], x[1]])) * by_name([x[0] * x[1], 3.0]) ** 2)
+
+
+def through_a_closure():
+    from numpy import ascontiguousarray
+
+    def f(x):
+        y = x * 1.0
+        z = ascontiguousarray(y)
+        z[1] = y[0] ** 2
+        return np.sum(y)
+
+    return f
+
+
+@pytest.mark.parametrize("f", [written_through_a_name, read_through_a_name, elements_by_name, through_a_closure()])
+def test_names_imported_from_numpy_mean_the_array_itself(f):
+    expected = differences(f, (X,), 0)
+    value, derivative = wg.value_and_grad(f)(X)
+    assert value == f(X)
+    np.testing.assert_allclose(derivative, expected, rtol=1e-8)
+    np.testing.assert_allclose(wg.grad(wg.trace(f)(X))(X), expected, rtol=1e-8)
+
+
+def test_numpys_own_asarray_under_a_name_that_cannot_be_bound_is_refused():
+    def f(x, convert=np.asarray):
+        y = x * 1.0
+        convert(y)[0] = 9.0
+        return np.sum(y)
+
+    with pytest.raises(LostGradientError, match=r"convert\(y\)\[0\] = 9.0[\s\S]*Write np\.asarray"):
+        wg.grad(f)(X)
+
+
+def required_as_it_is(x):
+    y = np.outer(x, x)
+    np.require(y, None, ["C", "W"])[0] = x
+    z = np.require(y, float, "F")  # a copy
+    z[1] = 2.0 * x
+    return np.sum(y**2) + np.sum(z**3)
+
+
+def required_to_own_its_memory(x):
+    y = x * 1.0
+    np.require(y[1:], requirements=["O"])[0] = 9.0  # a copy
+    np.require(y[1:], None, ["C", "A"])[0] = x[0] ** 2
+    return np.sum(y**2)
+
+
+def of_the_same_type(x):
+    y = x * 1.0
+    np.astype(y, float)[1] = 9.0  # a copy
+    np.astype(y, float, copy=False)[0] = 9.0
+    return np.sum(y**2)
+
+
+@pytest.mark.parametrize("f", [required_as_it_is, required_to_own_its_memory, of_the_same_type])
+def test_what_numpy_does_not_copy_is_the_array_itself(f):
+    if f is of_the_same_type and not hasattr(np, "astype"):
+        pytest.skip("np.astype came with NumPy 2.1")
+    value, derivative = wg.value_and_grad(f)(X)
+    assert value == f(X)
+    np.testing.assert_allclose(derivative, differences(f, (X,), 0), rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "take", [lambda y: y.item(), lambda y: y.item(0), lambda y: y.reshape(()).tolist(), lambda y: y.tolist()[0]]
+)
+def test_an_item_is_a_number_and_does_not_follow_its_array(take):
+    def f(x):
+        y = x[:1] * 1.0
+        before = take(y)
+        y[0] = 5.0
+        after = take(y)
+        y[0] = x[1] ** 2
+        return before * x[1] + after * x[0] + y[0] * before
+
+    value, derivative = wg.value_and_grad(f)(X)
+    assert value == f(X)
+    np.testing.assert_allclose(derivative, differences(f, (X,), 0), rtol=1e-8)
+    np.testing.assert_allclose(wg.grad(wg.trace(f)(X))(X), differences(f, (X,), 0), rtol=1e-8)
+
+
+def test_text_of_a_traced_value_is_that_of_the_value():
+    def f(x):
+        texts.append((str(x), repr(x), str(x[0]), repr(x[0]), f"{x[1]:.2f}"))
+        return np.sum(x) * (3.0 if str(x[0]).startswith("-") or "-" in repr(x) else 5.0)
+
+    texts: list[tuple[str, ...]] = []
+    for x in (X, -X):
+        np.testing.assert_allclose(wg.grad(f)(x), differences(f, (x,), 0), rtol=1e-8)
+        texts.clear()
+        assert f(x) == wg.value_and_grad(f)(x)[0]
+        assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda v: json.loads(f"{v}"),
+        lambda v: json.loads("[" + str(v) + "]")[0],
+        lambda v: ast.literal_eval(str(v)),
+        lambda v: float(str(v).strip()[:4]),
+        lambda v: float("-" + str(v)),
+        lambda v: float("{}".format(v)),  # noqa: UP032 - another way to text
+        lambda v: float(str(v).split(".")[0]),
+        lambda v: np.float64(str(str(v))),
+    ],
+)
+def test_text_of_a_traced_value_is_not_made_a_number_again(read):
+    with pytest.raises(LostGradientError, match=r"lambda v: [\s\S]*test_seams|test_seams[\s\S]*lambda v: "):
+        wg.grad(lambda x: x[1] + read(x[0]))(X)
+    assert read(np.float64(1.5)) in (1.5, -1.5, 1.0)

@@ -76,8 +76,8 @@ ORDERS = {
         "statistics integrate"
     ),
     "tracing": (
-        "context callers fingerprints layout unsupported tape traced views results assignment adoption methods "
-        "patching errstate trace"
+        "context callers fingerprints layout unsupported tape traced views results assignment adoption patching "
+        "methods errstate trace"
     ),
     "passes": "simplification scalarization",
     "accumulation": "masks adjoints extended limits sweeps programs dense counting orders",

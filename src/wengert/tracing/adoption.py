@@ -118,16 +118,16 @@ def _adopt(array: Any, held: tuple[Holders, int], write: Callable[[Any], None], 
     if others != probe.others:
         return None
     traced = Traced(array.copy("K"), threads.context.tapes[-1], -1)
-    _replace(holders, traced)
+    replace_variables(holders, traced)
     return traced
 
 
-def _replace(holders: Holders, traced: Traced) -> None:
-    """Put a traced array into variables of running functions."""
+def replace_variables(holders: Holders, value: Any) -> None:
+    """Put a value into variables of running functions."""
     for frame, names in holders:
         variables = frame.f_locals
         for name in names:
-            variables[name] = traced
+            variables[name] = value
         if not _WRITES_THROUGH:
             ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(0))
 

@@ -34,6 +34,7 @@ from wengert.tracing.assignment import assign, out_position, overwrite, set_out_
 from wengert.tracing.callers import asks_for_attribute, formats, names_attribute, takes_objects
 from wengert.tracing.context import at_place, threads
 from wengert.tracing.layout import numbered
+from wengert.tracing.patching import rebind_imports
 from wengert.tracing.results import CALLBACKS, finish
 from wengert.tracing.tape import NO_PARAMS, SCALARS
 from wengert.tracing.traced import (
@@ -41,6 +42,7 @@ from wengert.tracing.traced import (
     all_constant,
     as_array,
     as_index,
+    as_scalar,
     innermost,
     plain,
     record_line,
@@ -359,6 +361,7 @@ class ArrayMethods(Traced):
 
         The last is what ``np.mean([a, b])`` makes of a list; NumPy then computes on the elements by their operators.
         """
+        rebind_imports(_getframe(1))
         if self._index >= 0:
             if (marks := write_into_plain(self, _getframe(1))) is not None:
                 return marks  # type: ignore[no-any-return]
@@ -379,10 +382,10 @@ class ArrayMethods(Traced):
         if index:
             where = index[0] if len(index) == 1 else index
             return self[tuple(where)] if isinstance(where, tuple) else self.ravel()[where]
-        return self.reshape(())
+        return as_scalar(self.reshape(()))
 
     def tolist(self) -> Any:
-        return self if self.ndim == 0 else [part.tolist() for part in self]
+        return as_scalar(self) if self.ndim == 0 else [part.tolist() for part in self]
 
     # -- NumPy's protocols --
 

@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import LIBRARIES, Location, caller
+from wengert.errors import LIBRARIES, Location, LostGradientError, caller
 from wengert.primitives.numpy import functions
 from wengert.primitives.table import ALWAYS, CALLS, CAUGHT, HOLDERS, LATE
+from wengert.tracing.adoption import replace_variables
 from wengert.tracing.context import threads
 from wengert.tracing.results import finish
 from wengert.tracing.tape import NO_PARAMS, PLAIN
@@ -36,24 +37,27 @@ from wengert.tracing.traced import (
     plain,
     through,
 )
-from wengert.tracing.unsupported import compiled_call, unsupported_call, written_into_plain
+from wengert.tracing.unsupported import called, compiled_call, unsupported_call, written_into_plain
 from wengert.tracing.views import laid_out, model_of
 
 _getframe = sys._getframe
 ndarray = np.ndarray
 
 
+_ALIASING = "asarray", "asanyarray", "ascontiguousarray", "asfortranarray"
+"""Makers of arrays that return the array itself which they are given, or a view of its memory."""
 _ORDERS = {"ascontiguousarray": "C", "asfortranarray": "F"}
 
 
-def _patch_maker(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a maker of arrays, ``np.array`` or ``np.zeros``, for the threads that trace.
+def _patch_maker(original: Callable[..., Any], name: str = "") -> Callable[..., Any]:
+    """Wrap a maker of arrays, ``np.array`` or ``np.zeros``, for the threads that trace; code calls it by its `name`.
 
     A list of traced values becomes a traced array; and a new array of real numbers becomes a traced constant, so that
     what the function assigns to it later is written down.
     """
+    name = name or original.__name__
     fills = original.__name__ in ("full", "arange")
-    converts = original.__name__ in ("array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray")
+    converts = original.__name__ in ("array", *_ALIASING)
 
     @functools.wraps(original)
     def create(*args: Any, **kwargs: Any) -> Any:
@@ -61,7 +65,12 @@ def _patch_maker(original: Callable[..., Any]) -> Callable[..., Any]:
         if not context.tapes:
             return original(*args, **kwargs)
         if converts and args and (traced := first_traced(args[0])) is not None:
-            return _convert(original.__name__, traced, args, kwargs, _getframe(1))
+            frame = _getframe(1)
+            if not _calls_by_name(frame.f_code, frame.f_lasti, name):
+                compiled = compiled_call(frame)
+                if compiled is not None:  # it would take the memory of what it gets
+                    raise unsupported_call(compiled, caller())
+            return _convert(original.__name__, traced, args, kwargs)
         if fills and (traced := first_traced([*args, *kwargs.values()])) is not None:
             return through(traced, CALLS[original], args, kwargs)
         made = original(*args, **kwargs)
@@ -70,19 +79,15 @@ def _patch_maker(original: Callable[..., Any]) -> Callable[..., Any]:
         frame = _getframe(1)
         if (args and made is args[0]) or frame.f_globals.get("__name__", "").partition(".")[0] in _INTERNAL:
             return made
-        if not _calls_by_name(frame.f_code, frame.f_lasti, original.__name__):
+        if not _calls_by_name(frame.f_code, frame.f_lasti, name):
             return made
         return constant(context.tapes[-1], made)
 
     return create
 
 
-def _convert(name: str, traced: Traced, args: Any, kwargs: Any, frame: types.FrameType) -> Any:
+def _convert(name: str, traced: Traced, args: Any, kwargs: Any) -> Any:
     """Make a traced array of what has a traced value in it, as ``np.array`` or one of its like would."""
-    if not _calls_by_name(frame.f_code, frame.f_lasti, name):
-        compiled = compiled_call(frame)
-        if compiled is not None:  # it would take the memory of what it gets
-            raise unsupported_call(compiled, caller())
     value: Any = args[0]
     if type(value) is list and len(args) == 1 and not kwargs:
         return through(traced, join, args, NO_PARAMS, 3)
@@ -113,7 +118,7 @@ def _calls_by_name(code: types.CodeType, offset: int, name: str) -> bool:
     Otherwise it is a call of compiled code, like a random generator's, which makes an array for itself: compiled code
     has no frame of its own, and would take the memory of a traced constant for that of an array.
     """
-    if name not in code.co_names:
+    if name not in code.co_names and name not in code.co_freevars:
         return False
     location = Location.of((code, offset))
     if location is None or location.columns is None:
@@ -148,6 +153,7 @@ _CAUGHT = (
 )
 _originals: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in _CAUGHT}
 patched = {name: _patch_maker(original) for name, original in _originals.items()}
+_names = {id(original): name for name, original in _originals.items()}
 _namespace = vars(np)
 _lock = threading.Lock()
 _tracing: set[int] = set()
@@ -183,15 +189,57 @@ def with_patches(call: Callable[..., Any], *args: Any) -> Any:
                     _namespace.update(_originals)
 
 
+# ---- Makers of arrays that code has imported by name ----
+
+
+class Rebound(BaseException):
+    """Traced code called NumPy's own ``asarray`` by a name, which now means the wrapper: the trace starts again.
+
+    It is no `Exception`, which the user's function may catch.
+    """
+
+
+def rebind_imports(frame: types.FrameType) -> None:
+    """Bind names to the wrappers that ``from numpy import asarray`` bound before the trace, and raise `Rebound`.
+
+    NumPy's own function has just asked for a plain array for that code.  It would make an array of the elements, and
+    what is written into that is not written into the traced array.
+    """
+    if frame.f_globals.get("__name__", "").partition(".")[0] in _INTERNAL:
+        return
+    code = frame.f_code
+    bound = False
+    for names, scope in ((code.co_names, frame.f_globals), (code.co_freevars, frame.f_locals)):
+        for name in names:
+            maker = _names.get(id(scope.get(name)))
+            if maker is None:
+                continue
+            wrapper = patched[maker] if name == maker else _patch_maker(_originals[maker], name)
+            if scope is frame.f_globals:
+                scope[name] = wrapper
+            else:
+                replace_variables([(frame, [name])], wrapper)
+            bound = True
+    if bound:
+        raise Rebound
+    maker = _names.get(id(called(frame)), "")
+    if maker in _ALIASING:
+        raise LostGradientError.at_caller(
+            f"NumPy's own {maker} is called, which is not np.{maker} while a function is traced, and would copy:",
+            f"Write np.{maker}(...).",
+        )
+
+
 _METHODS = "choose", "dot", "searchsorted"
 """Methods of arrays that would take a traced argument apart, and compute with each of its elements by itself."""
 
 
 def _patch_methods() -> None:
-    """Make methods of plain arrays ask first whether an argument is traced, for good.
+    """Make methods of plain arrays ask first whether an argument is traced, for good, and `np.require`.
 
     The class is compiled, and Python lets nobody set its attributes: they are set in its dictionary.
     """
+    np.require.__globals__.update(array=patched["array"], asanyarray=patched["asanyarray"])  # for it alone
     methods = gc.get_referents(vars(ndarray))[0]
     methods.update({name: _patch_method(methods[name], getattr(np, name)) for name in _METHODS})
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(ndarray))

@@ -57,6 +57,8 @@ LAID_BY_NUMPY = frozenset({
     *(f for f in vars(np.linalg).values() if callable(f) and f is not np.linalg.eig),
 })  # fmt: skip
 """NumPy's functions whose results NumPy's own have laid out here, too: if they lie row by row, they do so there."""
+_COPIES = frozenset({np.meshgrid, *([np.astype] if hasattr(np, "astype") else [])})
+"""Functions that return views of their arguments if they are told not to copy."""
 _SPECIAL = VIEWS | OTHER_VIEWS | LAID_OTHERWISE
 
 
@@ -93,7 +95,7 @@ def finish(function: Callable[..., Any], args: Any, kwargs: Any, result: Any, by
 
 
 def _makes_views(function: Callable[..., Any], kwargs: Any) -> bool:
-    return function in VIEWS or (function is np.meshgrid and kwargs.get("copy") is False)
+    return function in VIEWS or (function in _COPIES and kwargs.get("copy", True) is False)
 
 
 def _finish_traced(function: Callable[..., Any], args: Any, kwargs: Any, result: Any, value: Any, by_rows: bool) -> Any:

@@ -17,7 +17,7 @@ from wengert.tracing.adoption import check_adopted
 from wengert.tracing.context import threads
 from wengert.tracing.errstate import IGNORING, changed, error_state
 from wengert.tracing.fingerprints import Unchanged
-from wengert.tracing.patching import with_patches
+from wengert.tracing.patching import Rebound, with_patches
 from wengert.tracing.tape import Row, Tape, escaped, outputs_of
 from wengert.tracing.traced import Traced, capture, holds_traced, innermost, join, variable
 from wengert.tracing.unsupported import translated
@@ -156,12 +156,16 @@ def run(
         results = with_patches(_call, function, replaced, kwargs, unpack)
         if body:
             results = [(name, _captured(tape, part)) for name, part in results]
+    except Rebound:
+        results = None
     finally:  # without a call, so that Ctrl-C does not come between
         del context.tapes[level:]
         context.frozen = frozen
         context.place = place
         refusals.first = refused if level else None
         tape.open = False
+    if results is None:
+        return run(function, args, kwargs, positions, keep_all, spread, unpack, body)
     _check(tape, body)
     groups = [Group(name, result.shape, result.dtype, [result]) for name, result in results]
     single = unpack is None or unpack.structure is None

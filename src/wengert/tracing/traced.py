@@ -528,7 +528,10 @@ class Traced(Recordable):
         return self.__copy__()
 
     def __repr__(self) -> str:
-        return f"Traced({self._value!r})"
+        return Text(repr(self._value)) if self._index >= 0 else repr(self._value)
+
+    def __str__(self) -> str:
+        return self.__format__("")
 
     def __format__(self, spec: str) -> str:
         return Text(format(self._value, spec)) if self._index >= 0 else format(self._value, spec)

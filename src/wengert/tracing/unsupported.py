@@ -156,6 +156,13 @@ def compiled_call(frame: FrameType, offset: int | None = None) -> str | None:
     return ".".join([*public, getattr(called, "__qualname__", written.rpartition(".")[2])])
 
 
+def called(frame: FrameType) -> Any:
+    """Return what a line calls by a dotted name; None if that is not known."""
+    location = Location.of((frame.f_code, frame.f_lasti))
+    node = None if location is None else location.expression
+    return _named(ast.unparse(node.func), frame) if isinstance(node, ast.Call) else None
+
+
 def _named(written: str, frame: FrameType) -> Any:
     """Return the value of a dotted name in a frame; None if it has none."""
     first, *names = written.split(".")
@@ -406,28 +413,78 @@ def written_into_plain() -> LostGradientError | UnsupportedError:
 class Text(str):
     """What a traced value reads as: text for people, which is not made a number again while a trace is open.
 
-    >>> Text("0.5") == "0.5", float(Text("0.5")) + 1
-    (True, 1.5)
+    What is cut out of it, or put together of it, is such text, too.
+
+    >>> Text("0.5") == "0.5", float(Text("0.5")) + 1, type(Text(" 0.5 ").strip()).__name__
+    (True, 1.5, 'Text')
     """
 
     __slots__ = ()
 
-    def _read(self, kind: type) -> Any:
+    def _refuse(self) -> None:
         if threads.context.tapes:
-            raise LostGradientError.at_caller(
+            frame = sys._getframe(1)
+            while frame.f_back is not None and (
+                _reads_numbers(frame) or frame.f_globals.get("__name__", "").startswith("wengert.")
+            ):
+                frame = frame.f_back
+            raise LostGradientError.at(
+                (frame.f_code, frame.f_lasti),
                 "the text of a traced value is made a number again, which would lose its derivative:",
                 "Use the value itself; or write stop_gradient(x) where a constant is meant.",
             )
-        return kind(str(self))
 
     def __float__(self) -> float:
-        return self._read(float)  # type: ignore[no-any-return]
+        self._refuse()
+        return float(str.__str__(self))
 
     def __int__(self) -> int:
-        return self._read(int)  # type: ignore[no-any-return]
+        self._refuse()
+        return int(str.__str__(self))
+
+    def __complex__(self) -> complex:
+        self._refuse()
+        return complex(str.__str__(self))
+
+    def __str__(self) -> str:
+        return self
+
+    def __radd__(self, other: str) -> str:
+        return Text(str.__add__(other, self))
+
+    def startswith(self, *args: Any) -> bool:
+        if _reads_numbers(sys._getframe(1)):  # json.loads asks so for the mark of an encoding
+            self._refuse()
+        return super().startswith(*args)
 
     def __reduce__(self) -> Any:
-        return str, (str(self),)
+        return str, (str.__str__(self),)
+
+
+def _reads_numbers(frame: FrameType) -> bool:
+    """Return whether it is a module of Python that asks, which makes numbers of text."""
+    return frame.f_globals.get("__name__", "").partition(".")[0] in ("ast", "json")
+
+
+def _of_text(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a method of text whose results are again what a traced value reads as."""
+
+    @functools.wraps(method)
+    def call(self: Text, *args: Any) -> Any:
+        if _reads_numbers(sys._getframe(1)):
+            self._refuse()
+        result = method(self, *args)
+        return Text(result) if isinstance(result, str) else type(result)(map(Text, result))
+
+    return call
+
+
+for _name in (
+    "__add__", "__format__", "__getitem__", "__mod__", "strip", "lstrip", "rstrip", "replace", "removeprefix",
+    "removesuffix", "lower", "upper", "ljust", "rjust", "center", "zfill", "partition", "rpartition", "split",
+    "rsplit", "splitlines",
+):  # fmt: skip
+    setattr(Text, _name, _of_text(getattr(str, _name)))
 
 
 # ---- A function of NumPy's that has no rule ----
