@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import random
+import sys
 import warnings
 
 import jax
@@ -574,3 +577,141 @@ def test_steps_that_differ_after_a_branch_inside():
 
     for c in (0.7, -0.7):
         np.testing.assert_allclose(wg.value_and_grad(f)(c), wg.value_and_grad(plain)(c), rtol=1e-12)
+
+
+# ---- A body that keeps state ----
+
+WEIGHTS = 1.0, 1.0, 1.0, 2.0, 3.0
+
+
+class Counter:
+    def __init__(self):
+        self.count = 0
+
+    def weigh(self):
+        self.count += 1
+        return WEIGHTS[self.count - 1]
+
+
+def of_iterator():
+    return functools.partial(next, iter(WEIGHTS))
+
+
+def of_generator():
+    weights = (w for w in WEIGHTS)
+    return lambda: next(weights)
+
+
+def of_list():
+    left = list(WEIGHTS[::-1])
+    return lambda: left.pop()
+
+
+def of_variable():
+    count = 0
+
+    def weigh():
+        nonlocal count
+        count += 1
+        return WEIGHTS[count - 1]
+
+    return weigh
+
+
+def of_dict():
+    counts = {"steps": -1}
+
+    def weigh():
+        counts["steps"] += 1
+        return WEIGHTS[counts["steps"]]
+
+    return weigh
+
+
+def of_small_array():
+    count = np.zeros(1, int)
+
+    def weigh():
+        count[0] += 1
+        return WEIGHTS[count[0] - 1]
+
+    return weigh
+
+
+def of_function():
+    def weigh():
+        weigh.count += 1
+        return WEIGHTS[weigh.count - 1]
+
+    weigh.count = 0
+    return weigh
+
+
+def of_method():
+    return Counter().weigh
+
+
+def of_coins():
+    coins = np.random.default_rng(1)
+    return lambda: 1.0 if coins.random() > 0.4 else 2.0
+
+
+def of_numpy_coins():
+    np.random.seed(5)
+    return lambda: 1.0 if np.random.rand() > 0.4 else 2.0
+
+
+def of_python_coins():
+    random.seed(3)
+    return lambda: 1.0 if random.random() > 0.4 else 2.0
+
+
+LOOPS = {
+    "scan": lambda step: wg.scan(lambda c, _: (step(c), None), 0.5, length=5)[0],
+    "fori_loop": lambda step: wg.fori_loop(0, 5, lambda _, c: step(c), 0.5),
+    "while_loop": lambda step: wg.while_loop(lambda v: v[0] < 5, lambda v: (v[0] + 1, step(v[1])), (0, 0.5))[1],
+}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(
+    "make",
+    [
+        of_iterator, of_generator, of_list, of_variable, of_dict, of_small_array, of_function, of_method, of_coins,
+        of_numpy_coins, of_python_coins,
+    ],
+)  # fmt: skip
+def test_a_body_whose_first_two_steps_are_alike_may_keep_state(make, loop):
+    def f(x):
+        weigh = make()
+        return LOOPS[loop](lambda c: c * x + weigh())
+
+    weigh, x = make(), 0.7
+    value, slope = 0.5, 0.0
+    for _ in range(5):  # by hand: Python's own loop, and the chain rule
+        value, slope = value * x + weigh(), slope * x + value
+    np.testing.assert_allclose(f(x), value, rtol=1e-14)
+    np.testing.assert_allclose(wg.value_and_grad(f)(x), (value, slope), rtol=1e-14)
+
+
+def test_a_body_that_keeps_no_state_is_traced_twice_however_many_steps_there_are():
+    parameters = {"w": np.array([0.3]), "names": ["w"]}
+
+    def f(x):
+        return np.sum(wg.fori_loop(0, 50, step, x))
+
+    def step(_, c):
+        return c * parameters["w"] + c
+
+    calls = []
+
+    def watch(frame, event, _):
+        if event == "call" and frame.f_code is step.__code__:
+            calls.append(1)
+
+    sys.setprofile(watch)
+    try:
+        wg.grad(f)(np.ones(1))
+    finally:
+        sys.setprofile(None)
+    assert len(calls) == 2

@@ -85,7 +85,7 @@ ORDERS = {
     "compilation": "cache environment linearized branches signatures jit",
     "control": (
         "revolve holding templates unrolling bodies branch closures checkpoints loop backward execution nested "
-        "higher_order rerolling staging api"
+        "higher_order rerolling state staging api"
     ),
     "batching": "loops vmap",
     "explanation": "steps notation document formulas derivation loops arrays text latex markdown",

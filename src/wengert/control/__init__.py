@@ -13,6 +13,7 @@ holds the Program of one step; print, cost, explanation and derivatives go into 
 - `higher_order`: the primitive of such lines, differentiated to any order;
 - `templates`, `rerolling`: steps that are alike as one step, and what differs between them as slices;
 - `closures`: the user's function as a body, and what it closes over;
+- `state`: what a body reads besides its arguments and may change itself;
 - `staging`: how loops and branches are traced, run, and become lines;
 - `api`: what users call, `scan`, `fori_loop`, `while_loop`, `cond`, `map`, `checkpoint`.
 """

@@ -1,7 +1,8 @@
 """Writing: how a loop, branch or checkpoint is run and becomes a line, its body traced where a trace is open.
 
-A body is traced at the values of its first step, and again at those of the second, to see that it does the same; then
-the loop runs on plain values, and its results ride along with the line that is written for it.
+A body is traced at the values of its first step, and again at those of the second, to see that it does the same and
+changes nothing that it reads besides its arguments; then the loop runs on plain values, and its results ride along with
+the line that is written for it.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from wengert.control.execution import BranchRun, LoopRun
 from wengert.control.higher_order import call, write
 from wengert.control.holding import Values
 from wengert.control.loop import Loop
+from wengert.control.state import reached_state, same_state
 from wengert.control.templates import Template
 from wengert.errors import BranchError, ResultError
 from wengert.program import Recordable, as_value
@@ -204,6 +206,7 @@ class Scan:
             collected[:] = results[count:]
             return draft
 
+        before = reached_state(self.f)
         if self.steps:
             first = trace(plain_carry, 0)
         else:
@@ -215,8 +218,9 @@ class Scan:
                 return trace(draft.values[:count], 1)
 
             second = then(first)
-            if not same_step(first, second):
-                lifted = _lifted(self, first, second, lambda: trace(plain_carry, 0), then)
+            keeps_state = self.steps > 2 and not same_state(before, reached_state(self.f))
+            if keeps_state or not same_step(first, second):
+                lifted = None if keeps_state else _lifted(self, first, second, lambda: trace(plain_carry, 0), then)
                 if lifted is None:
                     return self._write_each(carry, slices, captured, trace, [first, second])
                 first = lifted
@@ -469,6 +473,7 @@ def write_while(cond_fun: Function, body_fun: Function, carry: list[Any], of_car
         check_carry("while_loop", s, body_fun, names, state, draft.results, "the value", again=again)
         return draft
 
+    before = reached_state(body_fun, cond_fun)
     test_draft = trace(True, plain_carry, 0)
     if not test_draft.values[0]:
         # no step: as with Python's own while, the decision alone is recorded
@@ -480,8 +485,10 @@ def write_while(cond_fun: Function, body_fun: Function, carry: list[Any], of_car
         return trace(False, draft.values, 1)
 
     second = _if_it_can_be(lambda: then(first))
-    if second is not None and not same_step(first, second):
-        lifted = _lifted(body_of, first, second, lambda: trace(False, plain_carry, 0), then)
+    keeps_state = not same_state(before, reached_state(body_fun, cond_fun))
+    if second is not None and (keeps_state or not same_step(first, second)):
+        again = functools.partial(trace, False, plain_carry, 0)
+        lifted = None if keeps_state else _lifted(body_of, first, second, again, then)
         if lifted is None:
             traced = [first, second]
             return trees.unflatten(of_carry, _write_each_while(carry, captured, trace, policy, traced))
