@@ -8,6 +8,7 @@ import json
 import math
 import pickle
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -907,3 +908,18 @@ def test_text_of_a_traced_value_is_not_made_a_number_again(read):
     with pytest.raises(LostGradientError, match=r"lambda v: [\s\S]*test_seams|test_seams[\s\S]*lambda v: "):
         wg.grad(lambda x: x[1] + read(x[0]))(X)
     assert read(np.float64(1.5)) in (1.5, -1.5, 1.0)
+
+
+@pytest.mark.parametrize("a", [1e-200, -3e-161, 1e-300, 2e200, 0.7])
+@pytest.mark.parametrize("b", [1e-200, 2e-154, -1e-201, 3e200, 1.3])
+def test_an_angle_has_its_derivative_to_the_ends_of_the_range(a, b):
+    squares = Fraction(a) ** 2 + Fraction(b) ** 2
+    expected = [Fraction(b) / squares, -Fraction(a) / squares]
+    if max(map(abs, expected)) > 1e300:
+        return  # it is no number of this type
+    x = np.array([a, b])
+    for f in (lambda x: np.arctan2(x[0], x[1]), lambda x: np.sum(np.arctan2(x[:1], x[1:]))):
+        np.testing.assert_allclose(wg.grad(f)(x), [float(v) for v in expected], rtol=1e-12, atol=1e-308)
+        np.testing.assert_allclose(
+            wg.jacobian(f, mode="forward")(x), [float(v) for v in expected], rtol=1e-12, atol=1e-308
+        )

@@ -97,7 +97,7 @@ tan = elementwise(np.tan, lambda y, _x: 1 + y * y, formula="tan", domain=((-1.5,
 arcsin = elementwise(np.arcsin, lambda _y, x: 1 / np.sqrt((1 - x) * (1 + x)), formula="asin", domain=UNIT)
 arccos = elementwise(np.arccos, lambda _y, x: -1 / np.sqrt((1 - x) * (1 + x)), formula="acos", domain=UNIT)
 arctan = elementwise(np.arctan, lambda _y, x: 1 / (1 + x * x), formula="atan")
-arctan2 = elementwise(np.arctan2, lambda _y, a, b: b / _squares(a, b), lambda _y, a, b: -a / _squares(a, b), formula="atan2")
+arctan2 = elementwise(np.arctan2, lambda _y, a, b: _over_squares(b, a, b), lambda _y, a, b: _over_squares(-a, a, b), formula="atan2")
 hypot = elementwise(np.hypot, lambda y, a, _b: unit(a, y), lambda y, _a, b: unit(b, y), squared=(lambda _y, _root, a, _b: 2 * a, lambda _y, _root, _a, b: 2 * b), formula=lambda a, b: _sympy().sqrt(a**2 + b**2), kink="at (0, 0): 0, the subgradient of least norm; second: NaN, with a warning; of its square: exact")
 degrees = elementwise(np.degrees, lambda _y, _x: 180 / math.pi, counts=MULTIPLY, formula=lambda x: x * 180 / _sympy().pi)
 radians = elementwise(np.radians, lambda _y, _x: math.pi / 180, counts=MULTIPLY, formula=lambda x: x * _sympy().pi / 180)
@@ -207,10 +207,22 @@ def _direction_partial(y: Any, z: Any) -> Any:
     return RealLinear(half, -y * y * half, z.shape, y.shape)
 
 
-def _squares(a: Any, b: Any) -> Any:
-    """Return a^2 + b^2, of integers too, whose squares may be too large for an integer."""
-    a, b = (1.0 * v if getattr(v, "dtype", _FLOAT64).kind in "iu" else v for v in (a, b))
-    return a * a + b * b
+def _over_squares(c: Any, a: Any, b: Any) -> Any:
+    """Return c / (a^2 + b^2), of integers too; by the hypotenuse where the squares leave the range of their type."""
+    a, b, c = (1.0 * v if getattr(v, "dtype", _FLOAT64).kind in "iu" else v for v in (a, b, c))
+    squares = a * a + b * b
+    if isinstance(squares, Recordable) or not np.size(squares):
+        return c / squares
+    least, greatest = _RANGES.get(getattr(squares, "dtype", _FLOAT64), _RANGES[_FLOAT64])
+    lowest, highest = (squares.min(), squares.max()) if getattr(squares, "ndim", 0) else (squares, squares)
+    if least <= lowest and highest <= greatest:
+        return c / squares
+    y = np.hypot(a, b)
+    return c / y / y
+
+
+_RANGES = {np.dtype(t): (np.finfo(t).tiny, np.finfo(t).max) for t in (np.float16, np.float32, np.float64)}
+"""The least normal and the greatest number of each type."""
 
 
 def _share(a: Any, b: Any, y: Any) -> Any:
