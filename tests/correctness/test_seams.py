@@ -923,3 +923,19 @@ def test_an_angle_has_its_derivative_to_the_ends_of_the_range(a, b):
         np.testing.assert_allclose(
             wg.jacobian(f, mode="forward")(x), [float(v) for v in expected], rtol=1e-12, atol=1e-308
         )
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: np.sum(np.isfinite(np.r_[x, x]) * np.r_[x, 2.0 * x] ** 2),
+        lambda x: np.sum(np.r_[0:3, x, x[0], 2.0] ** 3),
+        lambda x: np.sum(np.log(np.c_[x, x**2]) * np.isfinite(np.c_[x, np.ones(2)])),
+        lambda x: np.sum(np.r_["0,2,0", x, x] ** 2 * WEIGHTS[:4, None]),
+        lambda x: np.sum(np.r_["-1", np.outer(x, x), np.ones((2, 1))] ** 2),
+    ],
+)
+def test_arrays_put_together_in_brackets_are_traced(f):
+    np.testing.assert_allclose(wg.grad(f)(X), differences(f, (X,), 0), rtol=1e-7)
+    np.testing.assert_allclose(wg.grad(wg.trace(f)(X))(X), differences(f, (X,), 0), rtol=1e-7)
+    assert wg.value_and_grad(f)(X)[0] == f(X)

@@ -235,11 +235,12 @@ _METHODS = "choose", "dot", "searchsorted"
 
 
 def _patch_methods() -> None:
-    """Make methods of plain arrays ask first whether an argument is traced, for good, and `np.require`.
+    """Make methods of plain arrays ask first whether an argument is traced, for good; and `np.require` and `np.r_`.
 
     The class is compiled, and Python lets nobody set its attributes: they are set in its dictionary.
     """
-    np.require.__globals__.update(array=patched["array"], asanyarray=patched["asanyarray"])  # for it alone
+    np.require.__globals__.update(array=patched["array"], asanyarray=patched["asanyarray"])
+    type(np.r_).__getitem__.__globals__["array"] = patched["array"]
     methods = gc.get_referents(vars(ndarray))[0]
     methods.update({name: _patch_method(methods[name], getattr(np, name)) for name in _METHODS})
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(ndarray))
