@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import random
 import sys
@@ -791,3 +792,31 @@ def test_a_branch_that_writes_into_its_operand_is_refused():
 
     with pytest.raises(wg.errors.LostGradientError, match="a branch writes into its operand t, which would be lost"):
         wg.trace(f)(np.ones(3))
+
+
+# ---- Copies of arrays from outside ----
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(
+    "copied",
+    [
+        lambda x: x.copy(), lambda x: np.copy(x), lambda x: np.array(x), lambda x: x.astype(float), copy.deepcopy,
+        lambda x: x[::-1].copy(), lambda x: x.copy("F"),
+    ],
+    ids=["copy", "np.copy", "np.array", "astype", "deepcopy", "reversed", "by columns"],
+)  # fmt: skip
+def test_a_body_may_write_into_its_own_copy_of_an_array_from_outside(copied, loop):
+    def f(x):
+        def step(c):
+            a = copied(x)
+            a[0] = c * 0.5
+            return np.sum(a * a) * 0.1 + x[0]
+
+        return LOOPS[loop](step)
+
+    x, h = np.array([0.5, 1.5, -0.3]), 1e-5
+    slopes = [(f(x + h * e) - f(x - h * e)) / (2 * h) for e in np.eye(3)]
+    np.testing.assert_allclose(wg.grad(f)(x), slopes, rtol=1e-8)
+    np.testing.assert_allclose(wg.trace(f)(x)(1.1 * x), f(1.1 * x), rtol=1e-12)
+    assert x[0] == 0.5
