@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import random
 import sys
@@ -715,3 +716,107 @@ def test_a_body_that_keeps_no_state_is_traced_twice_however_many_steps_there_are
     finally:
         sys.setprofile(None)
     assert len(calls) == 2
+
+
+# ---- A checkpoint that writes into its argument ----
+
+
+def writes_an_element(t):
+    t[0] = t[1] * 5.0
+    return np.sum(t**2)
+
+
+def writes_through_a_view(t):
+    t[1:][0] = t[0] * 3.0
+    return np.sum(t**2)
+
+
+def writes_in_place(t):
+    t += 1.0
+    t *= t
+    return np.sum(t)
+
+
+def writes_a_constant(t):
+    s = np.sum(t**2)
+    t[:] = 0.5
+    return s
+
+
+@pytest.mark.parametrize(
+    "argument", [lambda y: y, lambda y: y[1:], lambda y: y[::-1]], ids=["array", "view", "reversed"]
+)
+@pytest.mark.parametrize("writer", [writes_an_element, writes_through_a_view, writes_in_place, writes_a_constant])
+def test_what_a_checkpointed_function_writes_into_its_argument_stands_there_afterwards(writer, argument):
+    def f(x, write=writer):
+        y = x * 2.0
+        return write(argument(y)) + np.sum(y**3)
+
+    def checkpointed(x):
+        return f(x, wg.checkpoint(writer))
+
+    x, h = np.array([0.5, 1.5, -0.3]), 1e-5
+    slopes = [(f(x + h * e) - f(x - h * e)) / (2 * h) for e in np.eye(3)]
+    np.testing.assert_allclose(wg.value_and_grad(checkpointed)(x)[0], f(x), rtol=1e-12)
+    np.testing.assert_allclose(wg.grad(checkpointed)(x), slopes, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(wg.jacobian(checkpointed, mode="forward")(x), slopes, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(wg.trace(checkpointed)(x)(1.1 * x), f(1.1 * x), rtol=1e-12)
+
+
+def test_an_argument_that_is_written_into_and_read_by_another_name_is_refused():
+    def reads_another_argument(x):
+        def g(a, b):
+            a[0] = 5.0
+            return np.sum(b)
+
+        y = x * 2.0
+        return wg.checkpoint(g)(y, y[:2])
+
+    def reads_its_closure(x):
+        def g(a):
+            a[0] = 5.0
+            return np.sum(y**2) + np.sum(y[1:])
+
+        y = x * 2.0
+        return wg.checkpoint(g)(y)
+
+    for f in reads_another_argument, reads_its_closure:
+        with pytest.raises(wg.errors.LostGradientError, match="writes into its argument a, which it reads by another"):
+            wg.grad(f)(np.ones(3))
+
+
+def test_a_branch_that_writes_into_its_operand_is_refused():
+    def f(x):
+        y = x * 2.0
+        return wg.cond(y[1] > 0, writes_an_element, np.sum, y) + np.sum(y)
+
+    with pytest.raises(wg.errors.LostGradientError, match="a branch writes into its operand t, which would be lost"):
+        wg.trace(f)(np.ones(3))
+
+
+# ---- Copies of arrays from outside ----
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(
+    "copied",
+    [
+        lambda x: x.copy(), lambda x: np.copy(x), lambda x: np.array(x), lambda x: x.astype(float), copy.deepcopy,
+        lambda x: x[::-1].copy(), lambda x: x.copy("F"),
+    ],
+    ids=["copy", "np.copy", "np.array", "astype", "deepcopy", "reversed", "by columns"],
+)  # fmt: skip
+def test_a_body_may_write_into_its_own_copy_of_an_array_from_outside(copied, loop):
+    def f(x):
+        def step(c):
+            a = copied(x)
+            a[0] = c * 0.5
+            return np.sum(a * a) * 0.1 + x[0]
+
+        return LOOPS[loop](step)
+
+    x, h = np.array([0.5, 1.5, -0.3]), 1e-5
+    slopes = [(f(x + h * e) - f(x - h * e)) / (2 * h) for e in np.eye(3)]
+    np.testing.assert_allclose(wg.grad(f)(x), slopes, rtol=1e-8)
+    np.testing.assert_allclose(wg.trace(f)(x)(1.1 * x), f(1.1 * x), rtol=1e-12)
+    assert x[0] == 0.5

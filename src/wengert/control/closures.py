@@ -20,6 +20,7 @@ from wengert import trees
 from wengert.control.bodies import Body, rearranged
 from wengert.control.templates import same_rows
 from wengert.errors import ArgumentError, Location, ResultError, caller
+from wengert.primitives.numpy.structural import getitem, reshape, transpose
 from wengert.program import Packing, Program, Recordable, Var, as_value
 from wengert.program.dataflow import depending_on
 from wengert.program.structure import exactly
@@ -34,10 +35,13 @@ from wengert.tracing import (
     innermost,
     join,
     outputs_of,
+    root_of_view,
     run,
 )
 
 Function = Callable[..., Any]
+VIEWS = frozenset({getitem, reshape, transpose})
+"""The primitives whose results may be views."""
 
 
 def leaves_of(tree: Any, what: str) -> tuple[list[Any], Any]:
@@ -117,6 +121,17 @@ class Captured:
             var = Var(0, outer.shape, outer.dtype)
             self.packings.append(Packing(name, outer.shape, outer.dtype, (var,)))
         return self._places[key]
+
+    def reads(self, array: Any) -> bool:
+        """Return whether a body has read a traced array by its closure: itself, a view of it, or a value of either."""
+        tape = array._tape
+        size, _ = self._start.get(id(tape), (0, 0))
+        positions = {array._index, root_of_view(array)._index}
+        for row in tape.rows:
+            outputs = outputs_of(row)
+            if not positions.isdisjoint(row[1]) and (outputs[0] >= size or row[0] in VIEWS):
+                positions.update(outputs)
+        return any(outer._tape is tape and outer._index in positions for outer in self.traced)
 
     def _key(self, tape: Any, index: int, rows: dict[int, Any]) -> Any:
         """Return what says which value this is: its position, or how it was computed since the loop was begun."""

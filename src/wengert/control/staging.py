@@ -41,10 +41,20 @@ from wengert.control.holding import Values
 from wengert.control.loop import Loop
 from wengert.control.state import reached_state, same_state
 from wengert.control.templates import Template
-from wengert.errors import BranchError, ResultError
+from wengert.errors import BranchError, LostGradientError, ResultError
 from wengert.program import Recordable, as_value
 from wengert.program.structure import all_same
-from wengert.tracing import Traced, at_place, current_context, holds_traced, innermost, join, parameter_names, settled
+from wengert.tracing import (
+    Traced,
+    at_place,
+    current_context,
+    holds_traced,
+    innermost,
+    join,
+    parameter_names,
+    root_of_view,
+    settled,
+)
 
 Function = Callable[..., Any]
 Drawn = TypeVar("Drawn", Body, Draft)
@@ -553,15 +563,21 @@ def write_cond(pred: Any, true_fun: Function, false_fun: Function, operands: Seq
         function = true_fun if branch else false_fun
 
         def run(values: Sequence[Any]) -> list[Any]:
+            before = [value._index for value in values]
             result = function(*trees.unflatten(structure, list(values)))
+            for k in changed_among(values, before):
+                raise LostGradientError.at(
+                    place_of(function),
+                    f"cond: a branch writes into its operand {names[k]}, which would be lost:",
+                    "Copy the operand first, and return the changed array: t = t.copy().",
+                )
             parts, of_results[branch] = leaves_of(result, "the result")
             return parts
 
         unpack = Unpacking(lambda returned: [*zip(_labels(of_results[branch]), returned, strict=True)])
-        names = names_of(function, [trees.flatten(o)[1] for o in operands])
-        return draft_body(
-            function, run, values, [name for of_operand in names for name in of_operand], unpack, captured
-        ).body
+        of_operands = names_of(function, [trees.flatten(o)[1] for o in operands])
+        names = [name for of_operand in of_operands for name in of_operand]
+        return draft_body(function, run, values, names, unpack, captured).body
 
     bodies: list[Body | None] = [None, None]
     bodies[taken] = first = trace(taken)
@@ -612,17 +628,22 @@ def write_checkpoint(f: Function, args: Any, kwargs: Any) -> Any:
     values = [innermost(leaves[k]) for k in moving]
     captured = Captured()
     of_result: Any = None
+    changed: list[int] = []
 
     def run(values: Sequence[Any]) -> list[Any]:
         nonlocal of_result
+        before = [value._index for value in values]
         inner_leaves = list(leaves)
         for k, value in zip(moving, values, strict=True):
             inner_leaves[k] = value
         inner_args, inner_kwargs = trees.unflatten(structure, inner_leaves)
         parts, of_result = leaves_of(f(*inner_args, **inner_kwargs), "the result")
-        return parts
+        changed[:] = changed_among(values, before)
+        return [*parts, *[values[k].copy() for k in changed]]
 
-    unpack = Unpacking(lambda returned: [*zip(_labels(of_result), returned, strict=True)])
+    unpack = Unpacking(
+        lambda returned: [*zip([*_labels(of_result), *[f"{names[k]}'" for k in changed]], returned, strict=True)]
+    )
     of_args = names_of(f, [trees.flatten(a)[1] for a in args])
     labels = [name for of_arg in of_args for name in of_arg]
     for key in sorted(kwargs):
@@ -631,4 +652,28 @@ def write_checkpoint(f: Function, args: Any, kwargs: Any) -> Any:
     names = [labels[k] for k in moving]
     body = draft_body(f, run, values, names, unpack, captured).body
     held = Branches("checkpoint", (body,), ("inside",), False, 0)
-    return trees.unflatten(of_result, list(call(held, [*(leaves[k] for k in moving), *captured.traced])))
+    operands = [*(leaves[k] for k in moving), *captured.traced]
+    results = list(call(held, operands))
+    count = len(results) - len(changed)
+    for k, result in zip(changed, results[count:], strict=True):  # the caller's array, as the function has left it
+        array = operands[k]
+        others = [other for n, other in enumerate(operands[: len(moving)]) if n != k]
+        if captured.reads(array) or any(share(array, other) for other in others):
+            raise LostGradientError.at(
+                place_of(f),
+                f"checkpoint: the function writes into its argument {names[k]}, which it reads by another name, too:",
+                "Copy it first: t = t.copy().",
+            )
+        array[...] = result
+    return trees.unflatten(of_result, results[:count])
+
+
+def changed_among(values: Sequence[Any], before: Sequence[int]) -> list[int]:
+    """Return which arguments of a function have been written into, by their positions on the tape `before`."""
+    return [k for k, (value, index) in enumerate(zip(values, before, strict=True)) if value._index != index]
+
+
+def share(a: Any, b: Any) -> bool:
+    """Return whether two traced arrays are, or are views of, the same one."""
+    one, other = root_of_view(a), root_of_view(b)
+    return one is other or (one._tape is other._tape and one._index == other._index >= 0)

@@ -25,6 +25,7 @@ In the order of their imports:
 - `trace`: a run of the user's function, and the Program that it makes; the recorder of other Programs.
 """
 
+from wengert.tracing.assignment import root_of_view
 from wengert.tracing.context import Context, at_place, current_context
 from wengert.tracing.errstate import IGNORING, RAISING, USUAL, under, watch
 from wengert.tracing.fingerprints import Unchanged
@@ -81,6 +82,7 @@ __all__ = [
     "record_results",
     "refuse_kind",
     "results_of",
+    "root_of_view",
     "run",
     "settled",
     "under",

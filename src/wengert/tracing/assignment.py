@@ -161,7 +161,7 @@ def overwrite(target: Traced, result: Any) -> None:
 
 def _refuse_outer(target: Traced) -> None:
     """Refuse to change, in the body of a loop, an array from outside of it: it would change once, not at every step."""
-    root = _root(target)
+    root = root_of_view(target)
     frozen = root._tape.context.frozen
     if frozen is not None and root._tape in frozen and root._index < frozen[root._tape]:
         raise LostGradientError.at(
@@ -171,7 +171,7 @@ def _refuse_outer(target: Traced) -> None:
         )
 
 
-def _root(target: Traced) -> Traced:
+def root_of_view(target: Traced) -> Traced:
     """Return the array that a view is a view of, and itself for what is no view."""
     while hasattr(target, "_link"):
         target = target._link[0]
@@ -252,7 +252,7 @@ def write_ufunc(ufunc: np.ufunc, method: str, inputs: Any, kwargs: Mapping[str, 
 
 def _refresh(target: Traced) -> None:
     """Replace the value of every view of the array that was written to."""
-    _refresh_views(_root(target))
+    _refresh_views(root_of_view(target))
 
 
 def _refresh_views(base: Traced) -> None:

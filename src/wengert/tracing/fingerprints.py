@@ -6,8 +6,9 @@ since, the derivative would be that of another function, and an error names the 
 
 A fingerprint has the sums of all bits, so that no change of an element is missed.  The sums are taken by columns, as
 if the array were a matrix of 127 columns (509, if it is large), so that elements cannot be exchanged unseen either;
-those that lie whole such rows apart are told by the next trace, which takes another number of columns.  What is
-read-only down to its memory needs no fingerprint.
+those that lie whole such rows apart are told by the next trace, which takes another number of columns.  An array that
+is changed and put back while the function runs is not told: each look costs as much as a read.  What is read-only down
+to its memory needs no fingerprint.
 """
 
 from __future__ import annotations

@@ -525,7 +525,7 @@ class Traced(Recordable):
         return Traced(self._value, self._tape, self._index)
 
     def __deepcopy__(self, memo: Any) -> Traced:
-        return self.__copy__()
+        return copied_into_body(self).__copy__()
 
     def __repr__(self) -> str:
         return Text(repr(self._value)) if self._index >= 0 else repr(self._value)
@@ -624,6 +624,14 @@ def capture(tape: Tape, other: Traced) -> Traced:
     if captured is None:
         captured = tape.captures[key] = (other.__copy__(), variable(tape, value))
     return captured[1].__copy__()
+
+
+def copied_into_body(value: Traced) -> Traced:
+    """Return what a copy is made of: in the body of a loop, of an array from outside, it is a value of the body."""
+    context = value._tape.context
+    if context.frozen is None or value._tape not in context.frozen or context.tapes[-1].captures is None:
+        return value
+    return capture(context.tapes[-1], value)
 
 
 # ---- Values that hold traced ones ----

@@ -18,7 +18,7 @@ from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy.structural import getitem, reshape, transpose
 from wengert.program import Primitive
 from wengert.tracing.layout import laid_like, lie_alike, numbered
-from wengert.tracing.traced import Traced, innermost
+from wengert.tracing.traced import Traced, copied_into_body, innermost
 
 ndarray = np.ndarray
 _empty, _empty_like = np.empty, np.empty_like
@@ -63,7 +63,7 @@ def laid_out(traced: Traced, order: Any) -> Any:
         model = lies if is_so else _empty(lies.shape, lies.dtype, order)
     else:
         model = _empty_like(lies, order=order)
-    return relaid(traced, model).__copy__()
+    return relaid(copied_into_body(traced), model).__copy__()
 
 
 def order_in_memory(traced: Traced, order: str) -> str:
