@@ -178,6 +178,9 @@ def with_patches(call: Callable[..., Any], *args: Any) -> Any:
                 if len(CAUGHT) != len(_redirected):
                     _redirect_all()
                 _namespace.update(patched)  # in one step: this is done for every outermost trace
+                for scope, name, wrapper, original in _rebound:
+                    if scope.get(name) is original:
+                        scope[name] = wrapper
         return call(*args)
     finally:  # by calls of compiled code, each of which Ctrl-C finds done
         context.patched = False
@@ -187,6 +190,9 @@ def with_patches(call: Callable[..., Any], *args: Any) -> Any:
             finally:
                 if not _tracing:
                     _namespace.update(_originals)
+                    for scope, name, wrapper, original in _rebound:
+                        if scope.get(name) is wrapper:
+                            scope[name] = original
 
 
 # ---- Makers of arrays that code has imported by name ----
@@ -197,6 +203,10 @@ class Rebound(BaseException):
 
     It is no `Exception`, which the user's function may catch.
     """
+
+
+_rebound: list[tuple[dict[str, Any], str, Any, Any]] = []
+"""Globals of modules that mean wrappers while a trace runs, and NumPy's own functions when none does."""
 
 
 def rebind_imports(frame: types.FrameType) -> None:
@@ -216,6 +226,7 @@ def rebind_imports(frame: types.FrameType) -> None:
                 continue
             wrapper = patched[maker] if name == maker else _patch_maker(_originals[maker], name)
             if scope is frame.f_globals:
+                _rebound.append((scope, name, wrapper, scope[name]))
                 scope[name] = wrapper
             else:
                 replace_variables([(frame, [name])], wrapper)
