@@ -292,9 +292,9 @@ def _riccati(discrete: bool) -> Primitive:
     def local(
         k: int, source: Callable[..., Array], adjoint_source: Callable[..., Array]
     ) -> Callable[..., LocalJacobian]:
-        def partial(x: Any, *operands: Any) -> LocalJacobian:
+        def partial(y: Any, *operands: Any) -> LocalJacobian:
             a, b, _q, r = operands
-            closed, gain, weight = closed_loop(x, a, b, r)
+            closed, gain, weight = closed_loop(y, a, b, r)
 
             def equation(c: Array, s: Array) -> Array:
                 if discrete:
@@ -309,7 +309,7 @@ def _riccati(discrete: bool) -> Primitive:
                 adjoint = equation(closed, g)
                 return adjoint_source((adjoint + transposed(adjoint)) / 2, gain, weight)
 
-            return Map(operands[k].shape, x.shape, push, pull, product(60, x.shape), name="riccati")
+            return Map(operands[k].shape, y.shape, push, pull, product(60, y.shape), name="riccati")
 
         return partial
 
