@@ -35,7 +35,7 @@ from wengert.jacobians import (
     push_diagonal,
 )
 from wengert.primitives.numpy.elementwise import divide, float_power, multiply, power
-from wengert.primitives.numpy.structural import concatenate, setitem, stack
+from wengert.primitives.numpy.structural import concatenate, setitem, stack, where
 from wengert.program import Primitive, Recordable
 from wengert.tracing import Row, is_kept
 
@@ -56,11 +56,13 @@ _DEPENDS: dict[tuple[Primitive, int], Callable[[Array, Array], Array]] = {
 class Mask:
     """A mask that is computed when it is first asked for, as few are."""
 
-    __slots__ = ("_compute", "_mask")
+    __slots__ = ("_compute", "_mask", "condition", "holds")
 
-    def __init__(self, compute: Callable[[], Array | None]) -> None:
+    def __init__(self, compute: Callable[[], Array | None], condition: Any = None, holds: bool = True) -> None:
         self._compute: Callable[[], Array | None] | None = compute
         self._mask: Array | None = None
+        self.condition, self.holds = condition, holds
+        """A condition of the function's, if the mask is True where that holds, or where it does not."""
 
     def __call__(self) -> Array | None:
         """Return the mask; None if it is True everywhere."""
@@ -75,6 +77,8 @@ def both(a: Mask | None, b: Mask | None) -> Mask | None:
     """Return the mask of what two masks have in common."""
     if a is None or b is None:
         return b if a is None else a
+    if a is b or (_of_one_condition(a, b) and a.holds == b.holds):
+        return a
 
     def compute() -> Array | None:
         one, other = a(), b()
@@ -87,12 +91,21 @@ def either(a: Mask | None, b: Mask | None) -> Mask | None:
     """Return the mask of a sum."""
     if a is None or b is None:
         return None
+    if a is b:
+        return a
+    if _of_one_condition(a, b):
+        return a if a.holds == b.holds else None
 
     def compute() -> Array | None:
         one, other = a(), b()
         return None if one is None or other is None else np.logical_or(one, other)
 
     return Mask(compute)
+
+
+def _of_one_condition(a: Mask, b: Mask) -> bool:
+    """Return whether two masks are those of one condition, or of it and its opposite."""
+    return a.condition is not None and a.condition is b.condition
 
 
 def only(mask: Mask | None, part: Array) -> Array:
@@ -146,7 +159,10 @@ def chosen(row: Row, k: int, sparing: bool = False) -> Mask | None:
     if not primitive.chosen or (sparing and not any(isinstance(v, Recordable) for v in kept[1:])):
         return None
     rule = primitive.chosen[k]
-    return None if rule is None else Mask(lambda: _of_shape(rule(*kept, **params), kept[0].shape))
+    if rule is None:
+        return None
+    condition = kept[1] if primitive is where and np.shape(kept[1]) == np.shape(kept[0]) else None
+    return Mask(lambda: _of_shape(rule(*kept, **params), kept[0].shape), condition, k == 1)
 
 
 def has_pole(row: Row) -> bool:
