@@ -32,7 +32,7 @@ from wengert.tracing import is_kept
 
 UNIT = 12
 """Powers are counted in twelfths: those of square roots, cube roots and roots of roots."""
-LAST = 6 * UNIT
+LAST = 12 * UNIT
 """The last power that is kept; divisions leave enough for the derivative."""
 BEND = 3 * UNIT // 2
 MOST = 1 << 17
