@@ -90,8 +90,8 @@ class Holding(Held):
 
 # ---- What is kept of a run, in bytes ----
 
-ARRAY = 128
-"""Bytes that an array takes beside its elements."""
+ARRAY = 144
+"""Bytes that an array takes beside its elements: the object, its shape and strides, and what the allocator adds."""
 PLACE = 320
 """Bytes that a place in a store takes: tuple, number, dict and what the schedule remembers."""
 
