@@ -152,14 +152,9 @@ def _target(code: CodeType, offset: int) -> tuple[str, CodeType | None, CodeType
 
     None where that is not known, or cannot be evaluated again.
     """
-    location = Location.of((code, offset))
-    try:
-        node = ast.parse(location.segment if location is not None else "", mode="eval").body
-    except SyntaxError:
-        return None
-    if code.co_code[offset] != _STORE or type(node) is not ast.Subscript:
-        return None
-    if not all(map(_is_pure, ast.walk(node))):
+    location = Location.of((code, offset)) if code.co_code[offset] == _STORE else None
+    node = None if location is None else location.expression
+    if type(node) is not ast.Subscript or not all(map(_is_pure, ast.walk(node))):
         return None
     root: Any = node.value
     while isinstance(root, (ast.Subscript, ast.Attribute)):
