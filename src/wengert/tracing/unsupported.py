@@ -23,7 +23,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import FrameType, FunctionType, TracebackType
+from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any
 
 import numpy as np
@@ -141,11 +141,9 @@ _HOMES = {"SuperLU": "scipy.sparse.linalg"}
 
 def compiled_call(frame: FrameType, offset: int | None = None) -> str | None:
     """Return the name of the compiled function or class of SciPy that a line calls; None if it calls something else."""
-    location = Location.of((frame.f_code, frame.f_lasti if offset is None else offset))
-    node = None if location is None else location.expression
-    if not isinstance(node, ast.Call):
+    written = _function_written(frame.f_code, frame.f_lasti if offset is None else offset)
+    if written is None:
         return None
-    written = ast.unparse(node.func)
     if re.fullmatch(r"[\w.]+", written) is None:
         return written if "scipy." in written and len(written) < 60 else None
     called = _named(written, frame)
@@ -158,9 +156,16 @@ def compiled_call(frame: FrameType, offset: int | None = None) -> str | None:
 
 def called(frame: FrameType) -> Any:
     """Return what a line calls by a dotted name; None if that is not known."""
-    location = Location.of((frame.f_code, frame.f_lasti))
+    written = _function_written(frame.f_code, frame.f_lasti)
+    return None if written is None else _named(written, frame)
+
+
+@functools.lru_cache(maxsize=1024)
+def _function_written(code: CodeType, offset: int) -> str | None:
+    """Return the function that a line calls, as it is written there; None if the line calls nothing."""
+    location = Location.of((code, offset))
     node = None if location is None else location.expression
-    return _named(ast.unparse(node.func), frame) if isinstance(node, ast.Call) else None
+    return ast.unparse(node.func) if isinstance(node, ast.Call) else None
 
 
 def _named(written: str, frame: FrameType) -> Any:
