@@ -26,7 +26,7 @@ from wengert.primitives.table import CALLS
 from wengert.tracing.context import threads
 from wengert.tracing.layout import Layout, laid_like
 from wengert.tracing.tape import NO_PARAMS
-from wengert.tracing.traced import Traced, as_array, innermost
+from wengert.tracing.traced import Traced, as_array, as_scalar, innermost
 from wengert.tracing.views import ViewMaker, link, model_of, relaid
 
 ndarray, float64 = np.ndarray, np.float64
@@ -227,18 +227,11 @@ def _laid(part: Any, layout: Layout | None) -> Any:
     if getattr(part, "ndim", -1) != (0 if layout is None else len(layout.order)):
         return part
     if layout is None:
-        return _as_scalar(part)
+        return as_scalar(part)
     if not layout.order:
         return as_array(part)
     model = layout.model(innermost(part))
     return part if model is None else relaid(part, model)
-
-
-def _as_scalar(value: Any) -> Any:
-    if type(value) is not Traced:
-        return value[()]
-    inner = _as_scalar(value._value)
-    return value if inner is value._value else Traced(inner, value._tape, value._index)
 
 
 def _lying(value: Any) -> Any:
