@@ -169,15 +169,14 @@ WRITERS = frozenset({np.copyto, np.put, np.putmask, np.place, np.fill_diagonal, 
 
 def _write_by_call(function: Any, handler: Any, args: Any, kwargs: Any, frame: types.FrameType) -> Any:
     """Call a function that writes into its first argument, a plain array, with traced values among the others."""
-    target, *others = args
-    values: list[Any] = [value for value in (*others, *kwargs.values()) if type(value) is Traced]
+    others = args[1:]
     if all_constant((others, kwargs)):
-        return function(target, *plain(others), **plain(kwargs))
-    del target
+        return function(args[0], *plain(others), **plain(kwargs))
     adopted = adopt_for_call(function, args, kwargs, frame)
     if adopted is not None:
         return through(adopted, handler, (adopted, *others), kwargs, 3)
     target = args[0]
+    values: list[Any] = [value for value in (*others, *kwargs.values()) if type(value) is Traced]
     if target.dtype.kind in "biu" and all(value.dtype.kind in "biu" for value in values):
         decided = {id(value): value._decided() for value in values}
         others = [decided.get(id(value), value) for value in others]
