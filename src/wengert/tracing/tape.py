@@ -178,7 +178,7 @@ def is_kept(row: Row, k: int) -> bool:
     """Return whether a row keeps its result (`k` is 0) or its k-th operand itself, not what stands in for it."""
     primitive, parents, kept, _, _, _ = row
     value = kept[k]
-    if type(value) in SCALARS or type(value) is int or value.size <= SMALL:
+    if type(value) in SCALARS or value.size <= SMALL:
         return True
     keeps = primitive.keeps
     if primitive.elementwise and len(parents) == 2 and -1 in parents:
