@@ -36,6 +36,16 @@ def _matrix(data: Array, indices: Array, indptr: Array, columns: int) -> Any:
     return scipy.sparse.csr_array((data, indices, indptr), shape=(len(indptr) - 1, columns))
 
 
+def _rows_of(indptr: Array) -> Array:
+    """Return the row of each entry of compressed rows."""
+    return np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+
+
+def _pointers_of(rows: Any, n: int) -> Array:
+    """Return where each of n rows begins among entries that stand row by row."""
+    return np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))])
+
+
 def _multiply(data: Array, indices: Array, indptr: Array, x: Array, columns: int, axis: int) -> Array:
     """Multiply along one axis of an array (counted from the end)."""
     front = np.moveaxis(x, axis, 0)
@@ -51,7 +61,7 @@ def _transposed(data: Array, indices: Array, indptr: Array, g: Array, columns: i
 def _by_entries(data: Any, indices: Array, indptr: Array, x: Array, y: Any, axis: int) -> LocalJacobian:
     """Return the local partial with respect to the entries of the matrix, which may be traced: ``t * A``."""
     met = np.take(x, indices, axis)
-    rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    rows = _rows_of(indptr)
     others = tuple(k for k in range(-x.ndim, 0) if k != axis)
 
     def push(t: Array) -> Array:
@@ -100,13 +110,13 @@ sparse_product: Primitive = array_function(
 
 
 @functools.lru_cache(maxsize=8)
-def _factorized(data: bytes, kind: str, indices: bytes, indptr: bytes, positions: str) -> Any:
+def _factorized(data: bytes, kind: str, indices: bytes, indptr: bytes) -> Any:
     import scipy.sparse.linalg
 
-    pointers = np.frombuffer(indptr, positions)
+    pointers = np.frombuffer(indptr, np.intc)
     n = len(pointers) - 1
     matrix = scipy.sparse.csc_array(
-        (np.frombuffer(data, kind), np.frombuffer(indices, positions), pointers), shape=(n, n)
+        (np.frombuffer(data, kind), np.frombuffer(indices, np.intc), pointers), shape=(n, n)
     )
     try:
         return scipy.sparse.linalg.splu(matrix)  # of the transpose: the columns here are the rows there
@@ -129,21 +139,20 @@ def _solve(data: Array, indices: Array, indptr: Array, b: Array, axis: int, tran
             kind.str,
             np.ascontiguousarray(indices, np.intc).tobytes(),
             np.ascontiguousarray(indptr, np.intc).tobytes(),
-            np.dtype(np.intc).str,
         )
         solved = factors.solve(right, "N" if transposed else "T")
     return np.moveaxis(solved.reshape(front.shape), 0, axis)
 
 
 def _solution_by_entries(
-    y: Array, data: Any, indices: Array, indptr: Array, b: Any, axis: int, transposed: bool, method: Any
+    y: Array, data: Any, indices: Array, indptr: Array, _b: Any, axis: int, transposed: bool, method: Any
 ) -> LocalJacobian:
     """``dx = -A^-1 dA x``: the product by the entries, then the solution."""
     if transposed:
-        rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+        rows = _rows_of(indptr)
         order = np.lexsort((rows, indices))
         back = np.argsort(order)
-        pointers = np.concatenate([[0], np.cumsum(np.bincount(indices, minlength=len(indptr) - 1))])
+        pointers = _pointers_of(indices, len(indptr) - 1)
         product = _by_entries(data, rows[order], pointers, y, y, axis)
     else:
         order = back = np.arange(len(indices))
@@ -168,9 +177,7 @@ def _exact(method: Any) -> Any:
 sparse_solve: Primitive = array_function(
     "sparse_solve",
     _solve,
-    lambda y, data, indices, indptr, _b, axis, transposed, method: _solution_by_entries(
-        y, data, indices, indptr, _b, axis, transposed, method
-    ),
+    _solution_by_entries,
     None,
     None,
     lambda _y, data, indices, indptr, _b, axis, transposed, method: Map(
@@ -198,29 +205,27 @@ def solve_entries(entries: Array, rows: Any, columns: Any, b: Array) -> Array:
     array([1., 2.])
     """
     order = np.lexsort((columns, rows))
-    n = b.shape[0]
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))])
     entries, indices = entries[order], np.asarray(columns)[order]
-    return sparse_solve(entries, indices, indptr, b, axis=-b.ndim, transposed=False, method=None)
+    return sparse_solve(
+        entries, indices, _pointers_of(rows, b.shape[0]), b, axis=-b.ndim, transposed=False, method=None
+    )
 
 
 # ---- Matrices of traced entries: SciPy's own objects, whose entries are found by where the numbers 1, 2, 3... go ----
 
 
-def _traced_like(plain: Any, data: Array) -> Any:
-    """Return a matrix of the structure of a plain one, with traced entries."""
-    made = object.__new__(type(plain))
-    made.__dict__.update(plain.__dict__)
+def _with_entries(matrix: Any, data: Array) -> Any:
+    """Return a matrix of the same structure with other entries, which may be traced."""
+    made = object.__new__(type(matrix))
+    made.__dict__.update(matrix.__dict__)
     made.data = data
     return made
 
 
 def _numbered(matrix: Any, start: int) -> Any:
     """Return a plain matrix of the same structure, whose entries say where they stand: from `start` on."""
-    made = object.__new__(type(matrix))
-    made.__dict__.update(matrix.__dict__)
-    made.data = np.arange(start, start + matrix.data.size, dtype=np.float64).reshape(matrix.data.shape)
-    return made
+    numbers = np.arange(start, start + matrix.data.size, dtype=np.float64)
+    return _with_entries(matrix, numbers.reshape(matrix.data.shape))
 
 
 def _entries_of(matrices: Iterable[Any]) -> Array:
@@ -232,7 +237,7 @@ def _entries_of(matrices: Iterable[Any]) -> Array:
 def _taken(places: Any, entries: Array) -> Any:
     """Put entries where their numbers have come to stand."""
     if _is_sparse(places):
-        return _traced_like(places, pick(entries, (places.data.astype(np.intp),)))
+        return _with_entries(places, pick(entries, (places.data.astype(np.intp),)))
     return pick(entries, (np.asarray(places).astype(np.intp),))
 
 
@@ -256,7 +261,7 @@ def _coordinates(matrix: Any) -> tuple[Array, Array, Array]:
         rows, columns = matrix.coords if hasattr(matrix, "coords") else (matrix.row, matrix.col)
         return matrix.data, rows, columns
     if matrix.format in ("csr", "csc"):
-        major = np.repeat(np.arange(len(matrix.indptr) - 1), np.diff(matrix.indptr))
+        major = _rows_of(matrix.indptr)
         minor = np.asarray(matrix.indices)
         return (matrix.data, major, minor) if matrix.format == "csr" else (matrix.data, minor, major)
     if matrix.format == "dia":
@@ -278,14 +283,21 @@ def _compressed(like: Any, data: Array, rows: Any, columns: Any, shape: Any) -> 
         data = np.add.reduceat(data, np.flatnonzero(first))
         rows, columns = rows[first], columns[first]
     places = like((np.arange(1.0, len(rows) + 1), (rows, columns)), shape=shape)
-    return _traced_like(places, pick(data, (places.data.astype(np.intp) - 1,)))
+    return _with_entries(places, pick(data, (places.data.astype(np.intp) - 1,)))
+
+
+def _is_array(matrix: Any) -> bool:
+    """Return whether a sparse matrix is one of SciPy's sparse arrays, which have other classes than its matrices."""
+    import scipy.sparse
+
+    return isinstance(matrix, scipy.sparse.sparray)
 
 
 def _csr(like: Any) -> Any:
     """Return the class of compressed rows: of arrays, or of matrices if `like` is one of those."""
     import scipy.sparse
 
-    return scipy.sparse.csr_array if isinstance(like, scipy.sparse.sparray) else scipy.sparse.csr_matrix
+    return scipy.sparse.csr_array if _is_array(like) else scipy.sparse.csr_matrix
 
 
 def _summed(matrix: Any) -> Any:
@@ -303,14 +315,14 @@ def _init(self: Any, arg1: Any, shape: Any = None, dtype: Any = None, copy: bool
         if shape is None:
             shape = tuple(int(k.max()) + 1 for k in places)
         if self.format == "coo" or len(places) != 2:
-            made = _traced_like(kind((np.ones(data.shape[0]), tuple(places)), shape=shape), data)
+            made = _with_entries(kind((np.ones(data.shape[0]), tuple(places)), shape=shape), data)
         else:
             made = _compressed(kind, data, places[0], places[1], shape)
     elif isinstance(arg1, tuple) and len(arg1) in (2, 3):
         data = as_operand(arg1[0])
         data = np.atleast_2d(data) if self.format == "dia" else data
         plain = kind((np.ones(data.shape), *arg1[1:]), shape=shape)
-        made = _traced_like(plain, data)
+        made = _with_entries(plain, data)
     else:
         dense = as_operand(arg1)
         dense = np.reshape(dense, (1, -1)) if dense.ndim < 2 and not hasattr(self, "coords") else dense
@@ -373,15 +385,9 @@ def _sum(self: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any
     axis = axis[0] if isinstance(axis, tuple) else axis
     along, n = (columns, self.shape[1]) if axis in (0, -2) else (rows, self.shape[0])
     total = np.bincount(along, weights=data, minlength=n)
-    if isinstance(self, _csr_array()):
+    if _is_array(self):
         return total
     return total[None] if axis in (0, -2) else total[:, None]
-
-
-def _csr_array() -> Any:
-    import scipy.sparse
-
-    return scipy.sparse.sparray
 
 
 def _of_blocks(build: Callable[..., Any]) -> Callable[..., Any]:
@@ -401,11 +407,7 @@ def _of_blocks(build: Callable[..., Any]) -> Callable[..., Any]:
             if isinstance(block, np.ndarray) and block.dtype.hasobject:
                 return [[number(b) for b in row] for row in block]
             if not _is_sparse(block):
-                import scipy.sparse
-
-                made = object.__new__(scipy.sparse.csr_array)
-                _init(made, np.atleast_2d(as_operand(block)))
-                block = made
+                block = _compressed_of(np.atleast_2d(as_operand(block)))
             block = block if block.format in ("csr", "csc") else _summed(block)
             numbered = _numbered(block, start[0])
             start[0] += block.data.size
@@ -441,7 +443,7 @@ def _of_diagonals(build: Callable[..., Any]) -> Callable[..., Any]:
 
 def _kron(A: Any, B: Any, format: str | None = None) -> Any:  # noqa: A002  # SciPy's name
     """Multiply each entry of a matrix by another matrix."""
-    one, two = (_coordinates(m if _is_sparse(m) else _summed_of(m)) for m in (A, B))
+    one, two = (_coordinates(m if _is_sparse(m) else _compressed_of(m)) for m in (A, B))
     shape = (A.shape[0] * B.shape[0], A.shape[1] * B.shape[1])
     rows = (np.asarray(one[1])[:, None] * B.shape[0] + np.asarray(two[1])[None]).ravel()
     columns = (np.asarray(one[2])[:, None] * B.shape[1] + np.asarray(two[2])[None]).ravel()
@@ -449,7 +451,8 @@ def _kron(A: Any, B: Any, format: str | None = None) -> Any:  # noqa: A002  # Sc
     return product if format in (None, "csr") else product.asformat(format)
 
 
-def _summed_of(dense: Any) -> Any:
+def _compressed_of(dense: Any) -> Any:
+    """Make a matrix of compressed rows of a dense one."""
     import scipy.sparse
 
     made = object.__new__(scipy.sparse.csr_array)
@@ -501,7 +504,7 @@ def _product_from_left(matrix: Any, other: Any) -> Any:
 
 def _system(A: Any) -> tuple[Array, Array, Array]:
     """Return a matrix, sparse or dense, as three arrays of compressed rows."""
-    matrix = A if _is_sparse(A) else _summed_of(A)
+    matrix = A if _is_sparse(A) else _compressed_of(A)
     if len(matrix.shape) != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"matrix must be square (has shape {matrix.shape})")
     rows = matrix.tocsr()
@@ -550,7 +553,7 @@ class Factors:
 
 def splu(A: Any, *_args: Any, **_options: Any) -> Factors:
     """Return what solves with a matrix."""
-    return Factors(A if _is_sparse(A) else _summed_of(A))
+    return Factors(A if _is_sparse(A) else _compressed_of(A))
 
 
 def factorized(A: Any) -> Callable[[Any], Array]:
