@@ -75,12 +75,11 @@ def _stencil_in_image(y: Any, x: Any, w: Array) -> LocalJacobian:
 
 
 def _stencil_in_kernel(y: Any, x: Array, w: Any) -> LocalJacobian:
-    flat = x if x.ndim == w.ndim else None
+    lead = x.ndim - w.ndim
 
     def pull(g: Array) -> Array:
-        if flat is not None:
+        if not lead:
             return _one_by_one(lambda g: stencil(x, g), g, y.ndim)
-        lead = x.ndim - w.ndim
 
         def of_all(g: Array) -> Array:
             parts = [stencil(x[index], g[index]) for index in np.ndindex(*x.shape[:lead])]
@@ -365,8 +364,8 @@ def uniform_filter(
     return _finished(x, output)
 
 
-def _derivative_filter(smooth: Sequence[float]) -> Callable[..., Array]:
-    def written(input: Any, axis: int = -1, output: Any = None, mode: Any = "reflect", cval: Any = 0.0) -> Array:
+def _derivative_filter(name: str, smooth: Sequence[float]) -> Callable[..., Array]:
+    def derivative(input: Any, axis: int = -1, output: Any = None, mode: Any = "reflect", cval: Any = 0.0) -> Array:
         """Take differences along one axis, and smooth along the others."""
         x = _image(input, output)
         axis = normalize_axis_index(axis, x.ndim)
@@ -377,10 +376,12 @@ def _derivative_filter(smooth: Sequence[float]) -> Callable[..., Array]:
                 y = correlate1d(y, np.array(smooth), k, None, modes[k], cval)
         return _finished(y, output)
 
-    return written
+    derivative.__name__ = name
+    return derivative
 
 
-prewitt, sobel = _derivative_filter([1.0, 1.0, 1.0]), _derivative_filter([1.0, 2.0, 1.0])
+prewitt = _derivative_filter("prewitt", [1.0, 1.0, 1.0])
+sobel = _derivative_filter("sobel", [1.0, 2.0, 1.0])
 
 
 def laplace(input: Any, output: Any = None, mode: Any = "reflect", cval: Any = 0.0, *, axes: Any = None) -> Array:
@@ -585,7 +586,7 @@ def _within(k: Array, n: int, mode: str) -> tuple[Array, Array]:
     """Map numbers of coefficients into the array, as the mode extends it; or say that they are outside."""
     if mode == "grid-constant":
         return np.clip(k, 0, n - 1), (k < 0) | (k >= n)
-    if mode in ("grid-wrap",):
+    if mode == "grid-wrap":
         return k % n, False
     if mode in ("reflect", "grid-mirror"):
         k = k % (2 * n)
@@ -688,6 +689,13 @@ def zoom(
     return _finished(_along_axes(x, coordinates, order, mode, cval, prefilter), output)
 
 
+def _affine(matrix: Array, offset: Array, shape: tuple[int, ...]) -> list[Array]:
+    """Return the coordinates ``matrix @ index + offset`` of the indices of an image, axis by axis."""
+    n = matrix.shape[0]
+    places = np.tensordot(matrix, np.indices(shape, dtype=float), 1) + np.reshape(offset, (n,) + (1,) * n)
+    return [places[k] for k in range(n)]
+
+
 def affine_transform(
     input: Any, matrix: Any, offset: Any = 0.0, output_shape: Any = None, output: Any = None, order: int = 3,
     mode: str = "constant", cval: Any = 0.0, prefilter: bool = True,
@@ -702,9 +710,8 @@ def affine_transform(
     if matrix.shape != (n, n):
         raise RuntimeError("affine matrix has wrong number of rows or columns")
     shape = x.shape if output_shape is None else tuple(output_shape)
-    grid = np.indices(shape, dtype=float)
-    places = np.tensordot(matrix, grid, 1) + np.reshape(np.zeros(n) + offset, (n,) + (1,) * n)
-    return _finished(_resampled(x, [places[k] for k in range(n)], order, mode, cval, prefilter), output)
+    places = _affine(matrix, np.zeros(n) + offset, shape)
+    return _finished(_resampled(x, places, order, mode, cval, prefilter), output)
 
 
 def rotate(
@@ -724,25 +731,19 @@ def rotate(
         size = np.array([int(np.max(row) - np.min(row) + 0.5) for row in corners])
     center = matrix @ ((size - 1) / 2)
     offset = (plane - 1) / 2 - center
-    grid = np.indices(tuple(int(n) for n in size), dtype=float)
-    places = np.tensordot(matrix, grid, 1) + np.reshape(offset, (2, 1, 1))
-    front = np.moveaxis(x, chosen, (0, 1))
-    y = _resampled(front, [places[0], places[1]], order, mode, cval, prefilter)
+    places = _affine(matrix, offset, tuple(int(n) for n in size))
+    y = _resampled(np.moveaxis(x, chosen, (0, 1)), places, order, mode, cval, prefilter)
     return _finished(np.moveaxis(y, (0, 1), chosen), output)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "prewitt": prewitt,
-    "sobel": sobel,
-    **{
-        f.__name__: f
-        for f in (
-            *(correlate1d, convolve1d, correlate, convolve, gaussian_filter1d, gaussian_filter),
-            *(uniform_filter1d, uniform_filter, laplace, gaussian_laplace, gaussian_gradient_magnitude),
-            *(minimum_filter, maximum_filter, median_filter, rank_filter, percentile_filter),
-            *(spline_filter1d, spline_filter, map_coordinates, shift, zoom, affine_transform, rotate),
-        )
-    },
+    written.__name__: written
+    for written in (
+        *(correlate1d, convolve1d, correlate, convolve, gaussian_filter1d, gaussian_filter, uniform_filter1d),
+        *(uniform_filter, prewitt, sobel, laplace, gaussian_laplace, gaussian_gradient_magnitude),
+        *(minimum_filter, maximum_filter, median_filter, rank_filter, percentile_filter),
+        *(spline_filter1d, spline_filter, map_coordinates, shift, zoom, affine_transform, rotate),
+    )
 }
 """What stands for the functions of ``scipy.ndimage``, by their names."""
 
