@@ -62,6 +62,10 @@ def _solve(table: Any, b: Any, lower: int, upper: int) -> Any:
     return np.moveaxis(x.reshape(columns.shape), 0, -2)
 
 
+def _counts(y: Any, table: Any, *_rest: Any, **_params: Any) -> dict[str, int]:
+    return dict.fromkeys(("multiplications", "additions"), 2 * table.size * y.shape[-1])
+
+
 def _solve_matrix(y: Any, table: Any, _b: Any, lower: int, upper: int) -> LocalJacobian:
     turned = _transposed(table, lower, upper)
 
@@ -87,7 +91,7 @@ def _solve_right(y: Any, table: Any, _b: Any, lower: int, upper: int) -> LocalJa
         y.shape,
         lambda t: banded(table, t, lower=lower, upper=upper),
         lambda g: banded(turned, g, lower=upper, upper=lower),
-        {"multiplications": 2 * table.size * y.shape[-1], "additions": 2 * table.size * y.shape[-1]},
+        _counts(y, table),
         name="solve",
     )
 
@@ -101,10 +105,7 @@ banded = array_function(
     source=lambda args, params: (
         f"scipy.linalg.solve_banded(({params['lower']}, {params['upper']}), {args[0]}, {args[1]})"
     ),
-    counts=lambda y, table, *_rest, **_params: {
-        "multiplications": 2 * table.size * y.shape[-1],
-        "additions": 2 * table.size * y.shape[-1],
-    },
+    counts=_counts,
     kink="a function of the diagonals: the corners of the table that lie outside of the matrix have derivative 0",
 )
 
