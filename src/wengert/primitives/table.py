@@ -197,8 +197,6 @@ def calls(
 
 def _without_hints(function: Callable[..., Any], written: Callable[..., Any]) -> Callable[..., Any]:
     """Return `written` with all parameters of `function`: those of the `HINTS` that it does not take are dropped."""
-    if not isinstance(function, FunctionType):
-        return written
     names = list(inspect.signature(function).parameters)
     hints = HINTS.intersection(names).difference(inspect.signature(written).parameters)
     if not hints:
