@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from wengert.errors import PACKAGE, Location, LostGradientError
+from wengert.tracing.callers import assigns
 from wengert.tracing.context import at_place, threads
 from wengert.tracing.tape import Tape
 from wengert.tracing.traced import Traced, holds_traced
@@ -40,7 +41,6 @@ _random = np.random.default_rng()
 _WRITES_THROUGH = sys.version_info >= (3, 13)
 _PER_LOOK = 0 if _WRITES_THROUGH else 1
 """How many references to its value it makes to look at a variable of a frame: Python 3.13 ended that."""
-_STORE = dis.opmap["STORE_SUBSCR"]
 _OPERATION = dis.opmap["BINARY_OP"]
 
 
@@ -152,7 +152,7 @@ def _target(code: CodeType, offset: int) -> tuple[str, CodeType | None, CodeType
 
     None where that is not known, or cannot be evaluated again.
     """
-    location = Location.of((code, offset)) if code.co_code[offset] == _STORE else None
+    location = Location.of((code, offset))
     node = None if location is None else location.expression
     if type(node) is not ast.Subscript or not all(map(_is_pure, ast.walk(node))):
         return None
@@ -174,7 +174,7 @@ def write_into_plain(value: Traced, frame: FrameType) -> Any:
 
     Return what NumPy is to write into the plain array, which nothing holds from then on; None if the write is refused.
     """
-    target = _target(frame.f_code, frame.f_lasti)
+    target = _target(frame.f_code, frame.f_lasti) if assigns(frame) else None
     if target is None:
         return None
     name, part, key = target

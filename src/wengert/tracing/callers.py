@@ -72,10 +72,14 @@ _STORE = dis.opmap["STORE_SUBSCR"]
 _FORMAT = next((i.opcode, i.arg) for i in dis.get_instructions(lambda a, b: a % b) if i.opname == "BINARY_OP")
 
 
+def assigns(frame: types.FrameType) -> bool:
+    """Return whether a line is assigning to a part of something, ``a[i] = t``."""
+    return frame.f_code.co_code[frame.f_lasti] == _STORE
+
+
 def takes_objects(frame: types.FrameType) -> bool:
     """Return whether what asks for a plain array can do with one of objects: ``a[i] = t`` cannot, nor SciPy."""
-    code = frame.f_code.co_code
-    return code[frame.f_lasti] != _STORE and not frame.f_globals.get("__name__", "").startswith("scipy")
+    return not assigns(frame) and not frame.f_globals.get("__name__", "").startswith("scipy")
 
 
 def formats(frame: types.FrameType) -> bool:

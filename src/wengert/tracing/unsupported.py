@@ -16,7 +16,6 @@ import ast
 import builtins
 import contextlib
 import difflib
-import dis
 import functools
 import itertools
 import re
@@ -42,6 +41,7 @@ from wengert.errors import (
 )
 from wengert.primitives.table import CALLS
 from wengert.program import Recordable
+from wengert.tracing.callers import assigns
 from wengert.tracing.context import threads
 
 _STEPS = "Write the steps in NumPy: a loop of Runge-Kutta steps is traced; wg.scan and wg.while_loop write it short."
@@ -396,8 +396,7 @@ def _instead_of(segment: str, frame: FrameType, instead: str) -> str:
                 )
         if isinstance(called, type) and issubclass(called, (float, complex, np.inexact)) and f"{word}(" in segment:
             return f"Leave out {word}(...): a traced scalar can be used wherever a float can."
-    is_stored = dis.opname[frame.f_code.co_code[frame.f_lasti]] == "STORE_SUBSCR"
-    return instead or (_INTO_ANOTHER if is_stored or re.search(r"\.(fill|put)\(", segment) else "")
+    return instead or (_INTO_ANOTHER if assigns(frame) or re.search(r"\.(fill|put)\(", segment) else "")
 
 
 _INTO_ANOTHER = (
