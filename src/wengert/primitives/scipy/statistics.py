@@ -141,11 +141,8 @@ def enter() -> None:
         owner: Any = stats
         for name in path.split("."):
             owner = getattr(owner, name)
-        if owner not in ENTERED:  # gaussian_kde.evaluate has two names
-            ENTERED.add(owner)
-            calls(owner, catch=stats)(written)
+        calls(owner, catch=stats)(written)
     HOLDERS[stats.gaussian_kde] = ("dataset", "_weights", "covariance")
 
 
-ENTERED: set[Callable[..., Any]] = set()
 LATE["scipy.stats._stats_py"] = enter
