@@ -25,7 +25,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from wengert.errors import UnsupportedError
-from wengert.primitives.numpy.functions.operands import along, as_operand, is_traced, pick
+from wengert.primitives.numpy.functions.operands import along, as_floats, as_operand, is_traced, pick
 from wengert.primitives.scipy.sparse import solve_entries
 from wengert.primitives.table import HOLDERS, LATE, calls
 
@@ -51,11 +51,6 @@ def _fill(spline: Any, **values: Any) -> Any:
 
 def _like(spline: Any, **values: Any) -> Any:
     return _fill(object.__new__(type(spline)), **values)
-
-
-def _floats(x: Any) -> Array:
-    x = as_operand(x)
-    return x if x.dtype.kind in "fc" else x.astype(np.float64)
 
 
 def _interval(x: Array, at: Array, low: int, high: int) -> Array:
@@ -111,7 +106,7 @@ def _evaluate_polynomials(c: Array, x: Array, at: Array, nu: int, extrapolate: A
 def _call_polynomials(self: Any, x: Any, nu: int = 0, extrapolate: Any = None) -> Array:
     """Evaluate a piecewise polynomial, or one of its derivatives."""
     extrapolate = self.extrapolate if extrapolate is None else extrapolate
-    c, knots, at = _get(self, "c"), _get(self, "x"), _floats(x)
+    c, knots, at = _get(self, "c"), _get(self, "x"), as_floats(x)
     flat = np.reshape(at, (-1,))
     if isinstance(extrapolate, str):
         flat, extrapolate = knots[0] + (flat - knots[0]) % (knots[-1] - knots[0]), False
@@ -186,7 +181,7 @@ def _integrate(self: Any, a: Any, b: Any, extrapolate: Any = None) -> Array:
 
 
 def _init_polynomials(self: Any, c: Any, x: Any, extrapolate: Any = None, axis: int = 0) -> None:
-    c, x = _floats(c), _floats(x)
+    c, x = as_floats(c), as_floats(x)
     if c.ndim < 2 or not 0 <= axis < c.ndim - 1:
         raise ValueError(f"axis={axis} must be between 0 and {c.ndim - 1}")
     if c.shape[axis + 1] != x.shape[0] - 1:
@@ -201,7 +196,7 @@ def _init_polynomials(self: Any, c: Any, x: Any, extrapolate: Any = None, axis: 
 
 def _points(x: Any, y: Any, axis: int) -> tuple[Array, Array, Array, Array, int]:
     """Return the points, their values along the first axis, the steps and the slopes between them, and the axis."""
-    x, y = _floats(x), _floats(y)
+    x, y = as_floats(x), as_floats(y)
     axis = normalize_axis_index(axis, y.ndim)
     _increasing(x, y, axis)
     y = np.moveaxis(y, axis, 0)
@@ -219,7 +214,7 @@ def _fill_cubic(self: Any, x: Array, y: Array, slopes: Array, extrapolate: Any, 
 
 def _init_hermite(self: Any, x: Any, y: Any, dydx: Any, axis: int = 0, extrapolate: Any = None) -> None:
     x, y, _, _, axis = _points(x, y, axis)
-    _fill_cubic(self, x, y, np.moveaxis(_floats(dydx), axis, 0), extrapolate, axis)
+    _fill_cubic(self, x, y, np.moveaxis(as_floats(dydx), axis, 0), extrapolate, axis)
 
 
 def _edge_slope(h0: Array, h1: Array, m0: Array, m1: Array) -> Array:
@@ -401,7 +396,7 @@ def _combination(weights: Sequence[Array], c: Array, i: Array, k: int) -> Array:
 def _call_spline(self: Any, x: Any, nu: int = 0, extrapolate: Any = None) -> Array:
     """Evaluate a spline, or one of its derivatives."""
     extrapolate = self.extrapolate if extrapolate is None else extrapolate
-    t, c, k, at = _get(self, "t"), _get(self, "c"), self.k, _floats(x)
+    t, c, k, at = _get(self, "t"), _get(self, "c"), self.k, as_floats(x)
     flat = np.reshape(at, (-1,))
     if isinstance(extrapolate, str):
         low, high = t[k], t[t.shape[0] - k - 1]
@@ -440,7 +435,7 @@ def _integral_of_spline(self: Any, nu: int = 1) -> Any:
 
 
 def _init_spline(self: Any, t: Any, c: Any, k: Any, extrapolate: Any = True, axis: int = 0) -> None:
-    t, c = _floats(t), _floats(c)
+    t, c = as_floats(t), as_floats(c)
     axis = normalize_axis_index(axis, c.ndim)
     c = np.moveaxis(c, axis, 0)
     if t.shape[0] < 2 * k + 2:
@@ -502,7 +497,7 @@ def make_interp_spline(
         first, last = None, None
     else:
         first, last = (bc_type, bc_type) if isinstance(bc_type, str) else bc_type
-    x, y = _floats(x), _floats(y)
+    x, y = as_floats(x), as_floats(y)
     axis = normalize_axis_index(axis, y.ndim)
     y = np.moveaxis(y, axis, 0)
     if x.shape[0] != y.shape[0]:
@@ -513,7 +508,7 @@ def make_interp_spline(
         return _as_spline(np.concatenate([x, x[-1:]]), y, 0, True, axis)
     if k == 1 and t is None:
         return _as_spline(np.concatenate([x[:1], x, x[-1:]]), y, 1, True, axis)
-    t = _knots(x, k, periodic, first is not None or last is not None) if t is None else _floats(t)
+    t = _knots(x, k, periodic, first is not None or last is not None) if t is None else as_floats(t)
     at_start, at_stop = _at_end(first), _at_end(last)
     n, unknowns = x.shape[0], t.shape[0] - k - 1
     if periodic:
@@ -560,10 +555,10 @@ def splev(x: Any, tck: Any, der: int = 0, ext: int = 0) -> Any:
     if hasattr(tck, "extrapolate"):
         return _call_spline(tck, x, der, bool(tck.extrapolate))
     t, c, k = tck
-    t, at = _floats(t), _floats(x)
+    t, at = as_floats(t), as_floats(x)
     if isinstance(c, (list, tuple)) and len(c) and np.ndim(c[0]):
         return [splev(x, (t, one, k), der, ext) for one in c]
-    c, flat = _floats(c), np.reshape(at, (-1,))
+    c, flat = as_floats(c), np.reshape(at, (-1,))
     low, high = t[k], t[t.shape[0] - k - 1]
     outside = (flat < low) | (flat > high)
     if ext == 2 and np.any(outside):
@@ -583,7 +578,7 @@ def _init_interp1d(
     self: Any, x: Any, y: Any, kind: Any = "linear", axis: int = -1, copy: bool = True,
     bounds_error: bool | None = None, fill_value: Any = np.nan, assume_sorted: bool = False,
 ) -> None:  # fmt: skip
-    x, y = as_operand(x), _floats(y)
+    x, y = as_operand(x), as_floats(y)
     axis = normalize_axis_index(axis, y.ndim)
     if not isinstance(kind, int) and kind not in (*_SPLINES, "linear", "nearest", "nearest-up", "previous", "next"):
         raise NotImplementedError(f"{kind} is unsupported: Use fitpack routines for other types.")
@@ -613,7 +608,7 @@ def _init_interp1d(
 
 def _call_interp1d(self: Any, x: Any) -> Array:
     """Evaluate at positions, those outside of the points being filled."""
-    at = _floats(x)
+    at = as_floats(x)
     flat = np.reshape(at, (-1,))
     points, y, kind = self.x, self._y, self._kind
     n = points.shape[0]
@@ -655,7 +650,7 @@ def _init_grid(
 ) -> None:  # fmt: skip
     if method not in ("linear", "nearest", "pchip", *_DEGREES):
         raise UnsupportedError(f"RegularGridInterpolator with method={method!r} has no rule on traced values.")
-    grid, values = [_floats(p) for p in points], _floats(values)
+    grid, values = [as_floats(p) for p in points], as_floats(values)
     if len(grid) > values.ndim:
         raise ValueError(f"There are {len(grid)} point arrays, but values has {values.ndim} dimensions")
     for k, p in enumerate(grid):
@@ -701,11 +696,11 @@ def _call_grid(self: Any, xi: Any, method: str | None = None, *, nu: Any = None)
     method = self.method if method is None else method
     if method not in ("linear", "nearest", "pchip", *_DEGREES):
         raise UnsupportedError(f"RegularGridInterpolator with method={method!r} has no rule on traced values.")
-    grid, values = [_floats(g) for g in _get(self, "grid")], _get(self, "values")
+    grid, values = [as_floats(g) for g in _get(self, "grid")], _get(self, "values")
     ndim = len(grid)
     if isinstance(xi, tuple):
-        xi = np.stack(np.broadcast_arrays(*[_floats(p) for p in xi]), axis=-1)
-    at = _floats(xi)
+        xi = np.stack(np.broadcast_arrays(*[as_floats(p) for p in xi]), axis=-1)
+    at = as_floats(xi)
     if at.ndim == 1:
         at = np.reshape(at, (-1, 1)) if ndim == 1 else at
     if at.shape[-1] != ndim:

@@ -25,7 +25,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from wengert.errors import UnsupportedError
 from wengert.jacobians import LocalJacobian, Map
-from wengert.primitives.numpy.functions.operands import as_operand, is_traced, pick
+from wengert.primitives.numpy.functions.operands import as_floats, as_operand, as_reals, is_traced, pick
 from wengert.primitives.table import LATE, array_function, calls
 from wengert.program import Primitive, Recordable
 
@@ -172,7 +172,7 @@ def _image(value: Any, output: Any = None) -> Array:
         raise UnsupportedError(
             "an image of integers is filtered to integers, which loses the derivative; write image.astype(float)."
         )
-    return x if x.dtype.kind in "fc" else x.astype(np.float64)
+    return as_floats(x)
 
 
 def _finished(result: Array, output: Any) -> Array:
@@ -630,10 +630,9 @@ def map_coordinates(
     prefilter: bool = True,
 ) -> Array:  # fmt: skip
     """Interpolate an image at coordinates."""
-    x, at = _image(input, output), as_operand(coordinates)
+    x, at = _image(input, output), as_reals(coordinates)
     if at.shape[0] != x.ndim:
         raise RuntimeError("invalid shape for coordinate array")
-    at = at if at.dtype.kind == "f" else at.astype(np.float64)
     return _finished(_resampled(x, [at[k] for k in range(x.ndim)], order, mode, cval, prefilter), output)
 
 

@@ -22,7 +22,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from wengert.errors import UnsupportedError
 from wengert.jacobians import Map
 from wengert.primitives.numpy import fourier
-from wengert.primitives.numpy.functions.operands import as_operand, pick
+from wengert.primitives.numpy.functions.operands import as_floats, as_operand, pick
 from wengert.primitives.numpy.linalg.matrices import conj, is_complex
 from wengert.primitives.table import LATE, array_function, calls
 from wengert.program import Primitive
@@ -316,7 +316,7 @@ def csd(
     import scipy.signal
 
     same = y is x
-    one, two = (v if v.dtype.kind in "fc" else v.astype(np.float64) for v in (as_operand(x), as_operand(y)))
+    one, two = as_floats(x), as_floats(y)
     if scaling not in ("density", "spectrum"):
         raise ValueError(f"Parameter {scaling=} not in ['density', 'spectrum']!")
     one, two = np.moveaxis(one, axis, -1), np.moveaxis(two, axis, -1)

@@ -21,7 +21,7 @@ import numpy as np
 from scipy import special as sc
 
 from wengert.errors import UnsupportedError
-from wengert.primitives.numpy.functions.operands import as_operand
+from wengert.primitives.numpy.functions.operands import as_operand, as_reals
 from wengert.primitives.table import HOLDERS, LATE, calls
 
 Array = Any
@@ -34,7 +34,7 @@ def pearsonr(x: Any, y: Any, *, alternative: str = "two-sided", method: Any = No
     """Return the correlation coefficient, and its p-value by the beta distribution."""
     if method is not None:
         raise UnsupportedError("pearsonr with method= draws samples, and has no rule; leave it out.")
-    x, y = (v if v.dtype.kind == "f" else v.astype(np.float64) for v in (as_operand(x), as_operand(y)))
+    x, y = as_reals(x), as_reals(y)
     if axis is None:
         x, y, axis = np.reshape(x, (-1,)), np.reshape(y, (-1,)), 0
     if x.shape[axis] != y.shape[axis]:
@@ -65,7 +65,7 @@ def _init_kde(self: Any, dataset: Any, bw_method: Any = None, weights: Any = Non
     data = np.atleast_2d(as_operand(dataset))
     if data.size <= 1:
         raise ValueError("`dataset` input should have multiple elements.")
-    self.dataset = data if data.dtype.kind == "f" else data.astype(np.float64)
+    self.dataset = as_reals(data)
     self.d, self.n = data.shape
     w = np.full(self.n, 1.0 / self.n) if weights is None else as_operand(weights) / np.sum(weights)
     self._weights, self._neff = w, 1 / np.sum(w * w)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from wengert.errors import UnsupportedError
-from wengert.primitives.numpy.functions.operands import along, as_operand, is_traced, pick
+from wengert.primitives.numpy.functions.operands import along, as_operand, as_reals, is_traced, pick
 from wengert.primitives.table import HOLDERS, LATE, calls, define
 from wengert.program import Primitive
 
@@ -212,17 +212,12 @@ def _rotation(q: Array, single: bool) -> Any:
     return made
 
 
-def _floats(x: Any) -> Array:
-    x = as_operand(x)
-    return x if x.dtype.kind == "f" else x.astype(np.float64)
-
-
 def _out(rotation: Any, values: Array) -> Array:
     return values[0] if rotation._single else values
 
 
 def _init(self: Any, quat: Any, normalize: bool = True, copy: bool = True, scalar_first: bool = False) -> None:
-    q = _floats(quat)
+    q = as_reals(quat)
     if q.shape[-1] != 4:
         raise ValueError(f"Expected `quat` to have shape (..., 4), got {q.shape}.")
     q = np.roll(q, -1, axis=-1) if scalar_first else q
@@ -237,28 +232,28 @@ def _from_quat(quat: Any, *, scalar_first: bool = False) -> Any:
 
 
 def _from_rotvec(rotvec: Any, degrees: bool = False) -> Any:
-    v = _floats(rotvec)
+    v = as_reals(rotvec)
     if v.shape[-1] != 3:
         raise ValueError(f"Expected `rot_vec` to have shape (..., 3), got {v.shape}")
     return _rotation(_of_rotvec(v * (math.pi / 180) if degrees else v), v.ndim == 1)
 
 
 def _from_matrix(matrix: Any, *, assume_valid: bool = False) -> Any:
-    m = _floats(matrix)
+    m = as_reals(matrix)
     if m.shape[-2:] != (3, 3):
         raise ValueError(f"Expected `matrix` to have shape (..., 3, 3), got {m.shape}")
     return _rotation(_of_matrix(m, assume_valid), m.ndim == 2)
 
 
 def _from_euler(seq: str, angles: Any, degrees: bool = False) -> Any:
-    angles = _floats(angles)
+    angles = as_reals(angles)
     like = _kind().from_euler(seq, np.zeros(angles.shape))  # which raises what SciPy does, and has the shape
     q = _of_euler(seq, np.reshape(angles * (math.pi / 180) if degrees else angles, (-1, len(seq))))
     return _rotation(np.reshape(q, like._quat.shape), like._single)
 
 
 def _from_mrp(mrp: Any) -> Any:
-    p = _floats(mrp)
+    p = as_reals(mrp)
     square = np.sum(p * p, axis=-1)[..., None]
     return _rotation(np.concatenate([2 * p, 1 - square], axis=-1) / (1 + square), p.ndim == 1)
 
@@ -288,7 +283,7 @@ def _as_mrp(self: Any) -> Array:
 
 
 def _apply(self: Any, vectors: Any, inverse: bool = False) -> Array:
-    v = _floats(vectors)
+    v = as_reals(vectors)
     if v.shape[-1] != 3:
         raise ValueError(f"Expected input of shape (..., 3), got {v.shape}.")
     m = _to_matrix(_inverse(self._quat) if inverse else self._quat)
@@ -339,7 +334,7 @@ def _getitem(self: Any, indexer: Any) -> Any:
 
 
 def _init_slerp(self: Any, times: Any, rotations: Any) -> None:
-    times = _floats(times)
+    times = as_reals(times)
     if rotations._single or rotations._quat.shape[0] <= 1:
         raise ValueError("`rotations` must be a sequence of at least 2 rotations.")
     if times.shape != rotations._quat.shape[:1]:
@@ -352,7 +347,7 @@ def _init_slerp(self: Any, times: Any, rotations: Any) -> None:
 
 
 def _call_slerp(self: Any, times: Any) -> Any:
-    at = _floats(times)
+    at = as_reals(times)
     flat = np.reshape(at, (-1,))
     if np.any((flat < self.times[0]) | (flat > self.times[-1])):
         raise ValueError("Interpolation times must be within the range of the given ones, both inclusive.")

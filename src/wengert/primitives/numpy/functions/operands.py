@@ -67,6 +67,18 @@ def as_operand(a: Any) -> Any:
     return a if hasattr(a, "shape") else np.asarray(a)
 
 
+def as_floats(a: Any) -> Any:
+    """Convert as `as_operand` does, and integers to floats; complex numbers stay what they are."""
+    a = as_operand(a)
+    return a if a.dtype.kind in "fc" else a.astype(np.float64)
+
+
+def as_reals(a: Any) -> Any:
+    """Convert as `as_operand` does, and what is no real float to one."""
+    a = as_operand(a)
+    return a if a.dtype.kind == "f" else a.astype(np.float64)
+
+
 def is_traced(*values: Any) -> bool:
     """Return whether any of the values is traced."""
     return any(isinstance(v, Recordable) for v in values)
