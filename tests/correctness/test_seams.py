@@ -901,6 +901,8 @@ def test_text_of_a_traced_value_is_that_of_the_value():
         lambda v: float("-" + str(v)),
         lambda v: float("{}".format(v)),  # noqa: UP032 - another way to text
         lambda v: float(str(v).split(".")[0]),
+        lambda v: float(str(v).rsplit(".", maxsplit=1)[0]),
+        lambda v: float(str(v).splitlines(keepends=True)[0]),
         lambda v: np.float64(str(str(v))),
     ],
 )

@@ -474,10 +474,10 @@ def _of_text(method: Callable[..., Any]) -> Callable[..., Any]:
     """Make a method of text whose results are again what a traced value reads as."""
 
     @functools.wraps(method)
-    def call(self: Text, *args: Any) -> Any:
+    def call(self: Text, *args: Any, **kwargs: Any) -> Any:
         if _reads_numbers(sys._getframe(1)):
             self._refuse()
-        result = method(self, *args)
+        result = method(self, *args, **kwargs)
         return Text(result) if isinstance(result, str) else type(result)(map(Text, result))
 
     return call
