@@ -552,8 +552,10 @@ def test_recomputation_is_counted_and_stated_with_the_bytes_that_are_kept():
         (note,) = plan.notes
         assert str(plan).splitlines()[-1] == note
     assert calls == {"none": 100, "all": 200, 4: evaluations(100, 4) + 100}
+    # A number takes 8 bytes and 144 for its array; a place in the store 320. A snapshot is one number, 472 bytes;
+    # a step keeps two in one place: 4 * 472 + 2 * 152 + 320 = 2,512.
     assert note == (
-        "scan, 100 steps: 4 snapshots of 456 bytes, up to 2,416 bytes with the residuals of one step; "
+        "scan, 100 steps: 4 snapshots of 472 bytes, up to 2,512 bytes with the residuals of one step; "
         "275 steps are run again, and each once more with its residuals"
     )
     assert evaluations(100, 4) - 100 == 275
