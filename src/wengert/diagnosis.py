@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from wengert.accumulation.masks import Mask, both, chosen, either, only, pulled, summed
-from wengert.accumulation.sweeps import reverse
+from wengert.accumulation.sweeps import is_finite, reverse
 from wengert.api import linearize_all, trace_at
 from wengert.arguments import ArgnumsLike
 from wengert.control.backward import ReverseSweep
@@ -129,15 +129,11 @@ def _is_finite(f: Callable[..., Any], args: Any, kwargs: Any, argnums: ArgnumsLi
         warnings.simplefilter("ignore")
         linearization = linearize_all(f, args, kwargs, argnums)
         values = [y for row in linearization.rows for _, y in results_of(row)]
-        if any(row[0].multiple for row in linearization.rows) or not _all_finite([*linearization.inputs, *values]):
+        if any(row[0].multiple for row in linearization.rows) or not is_finite([*linearization.inputs, *values]):
             return False
         ones = [np.ones(y.shape, y.dtype) for y in linearization.values]
         bars = reverse(linearization, by_position(linearization.outputs, ones))
-        return not current_context().alarms and _all_finite(bars)
-
-
-def _all_finite(values: Sequence[Any]) -> bool:
-    return all(np.isfinite(value).all() for value in values if value is not None)
+        return not current_context().alarms and is_finite(bars)
 
 
 def _first(value: Any) -> tuple[int, ...] | None:

@@ -56,8 +56,8 @@ from wengert.jacobians import (
 from wengert.linearization import Linearization
 from wengert.primitives.numpy.elementwise import multiply
 from wengert.primitives.numpy.structural import getitem, sum_, where
-from wengert.program import SMALL, Primitive, Recordable, computes_lines
-from wengert.tracing import Row, current_context
+from wengert.program import SMALL, Primitive, computes_lines
+from wengert.tracing import Row, current_context, innermost
 
 ndarray, float64 = np.ndarray, np.float64
 _MULTIPLIERS = frozenset({ndarray, np.float64, float, int})
@@ -171,8 +171,7 @@ def holds_nan(value: Any) -> bool:
     """Return whether a derivative (None for zero) holds NaN."""
     kind = type(value)
     if kind is not ndarray and kind is not float64:
-        while isinstance(value, Recordable):
-            value = value._value  # type: ignore[attr-defined]
+        value = innermost(value)
         if value is None:
             return False
     if value.ndim:
@@ -185,12 +184,7 @@ def holds_nan(value: Any) -> bool:
 
 def is_finite(values: Iterable[Any]) -> bool:
     """Return whether derivatives (None for zero) are free of infinities and NaN."""
-    for value in values:
-        while isinstance(value, Recordable):
-            value = value._value  # type: ignore[attr-defined]
-        if value is not None and not np.all(np.isfinite(value)):
-            return False
-    return True
+    return all(value is None or bool(np.all(np.isfinite(innermost(value)))) for value in values)
 
 
 # ---- Forward ----
