@@ -31,7 +31,7 @@ from wengert.control.loop import Loop
 from wengert.display import code, paragraph
 from wengert.errors import Location
 from wengert.jacobians import Diagonal, pull_diagonal, scale
-from wengert.linearization import Linearization, by_position, edges
+from wengert.linearization import Linearization, by_position, edges_by_operand
 from wengert.program import Line, Program, evaluate_all, value_of
 from wengert.tracing import IGNORING, USUAL, current_context, outputs_of, results_of, under, watch
 from wengert.transformations import Transformed
@@ -207,12 +207,10 @@ def _backward(program: Program, linearization: Linearization, bars: dict[int, An
             origin = _in_steps(held, kept[1:], [adjoints.get(position) for position in outputs_of(row)])
             if origin:
                 return origin
-        moving = [k for k, parent in enumerate(row[1]) if parent >= 0 and row[0].partial(k) is not None]
-        for n, (parent, out, J) in enumerate(edges(row)):
+        for k, out, J in edges_by_operand(row):
             if out not in adjoints:
                 continue
-            g, mask = adjoints[out], masks.get(out)
-            k = moving[n] if row[0].elementwise else n
+            parent, g, mask = row[1][k], adjoints[out], masks.get(out)
             if isinstance(J, Diagonal) and row[0].elementwise:
                 mask = both(mask, chosen(row, k))
                 full = only(mask, scale(J.c, g))
