@@ -147,17 +147,17 @@ def _twice_if_need_be(
 
 def _is_nan_anywhere(derivatives: Sequence[Any], linearization: Linearization) -> bool:
     """Return whether a derivative holds NaN; a large one is looked at only where a NaN need not show elsewhere."""
+    large = []
     for derivative in derivatives:
         if type(derivative) is float64:
             if derivative != derivative:
                 return True
-        elif (
-            derivative is not None
-            and (derivative.size <= LARGE or _leaves_out(linearization))
-            and holds_nan(derivative)
-        ):
-            return True
-    return False
+        elif derivative is not None:
+            if derivative.size > LARGE:
+                large.append(derivative)
+            elif holds_nan(derivative):
+                return True
+    return bool(large) and _leaves_out(linearization) and any(map(holds_nan, large))
 
 
 def _leaves_out(linearization: Linearization) -> bool:
