@@ -120,6 +120,9 @@ class Expansion(np.lib.mixins.NDArrayOperatorsMixin):
             total[e] = total[e] + c if e in total else c
         return Expansion(total, min(self.last, other.last), np.broadcast_shapes(self.shape, other.shape))
 
+    def minus(self, other: Expansion) -> Expansion:
+        return self.plus(other.times(constant(-1)))
+
     def power(self, p: float) -> Expansion:
         """Return a real power, by the binomial series about the leading term."""
         power, coefficient = self.leading()
@@ -187,10 +190,10 @@ def expand(primitive: Primitive, operands: Sequence[Any], params: Mapping[str, A
     if primitive in _RULES and not params:
         return _RULES[primitive](*map(as_expansion, operands))
     if primitive in _COMPARISONS:
-        return _COMPARISONS[primitive](as_expansion(operands[0]).plus(as_expansion(operands[1]).times(constant(-1))))
+        return _COMPARISONS[primitive](as_expansion(operands[0]).minus(as_expansion(operands[1])))
     if primitive is structural.where:
         here, a, b = map(as_expansion, operands)
-        return a.times(here).plus(b.times(constant(1).plus(here.times(constant(-1)))))
+        return a.times(here).plus(b.times(constant(1).minus(here)))
     if primitive is norm_ and params:
         total = expand(structural.sum_, [operands[0].times(operands[0])], {**params, "keepdims": False})
         return total.power(0.5)
@@ -205,14 +208,13 @@ def expand(primitive: Primitive, operands: Sequence[Any], params: Mapping[str, A
 
 def _linear(primitive: Primitive, operands: Sequence[Any], params: Mapping[str, Any]) -> Expansion:
     """Apply a linear function to each coefficient; computed positions stay as they are."""
-    moved = [isinstance(x, Expansion) or np.asarray(x).dtype.kind == "f" for x in operands]
-    expansions = [as_expansion(x) if on else x for x, on in zip(operands, moved, strict=True)]
-    powers = {0}.union(*[x.terms for x, on in zip(expansions, moved, strict=True) if on])
+    operands = [x if isinstance(x, Expansion) or np.asarray(x).dtype.kind != "f" else constant(x) for x in operands]
+    moving = [x for x in operands if isinstance(x, Expansion)]
     terms = {
-        e: primitive.numpy(*[x.term(e) if on else x for x, on in zip(expansions, moved, strict=True)], **params)
-        for e in powers
+        e: primitive.numpy(*[x.term(e) if isinstance(x, Expansion) else x for x in operands], **params)
+        for e in {0}.union(*[x.terms for x in moving])
     }
-    return Expansion(terms, min(x.last for x, on in zip(expansions, moved, strict=True) if on))
+    return Expansion(terms, min(x.last for x in moving))
 
 
 def _product(multiply: Callable[[Array, Array], Array], a: Expansion, b: Expansion) -> Expansion:
@@ -263,7 +265,7 @@ def _absolute(x: Expansion) -> Expansion:
 
 def _chosen(largest: bool) -> Callable[[Expansion, Expansion], Expansion]:
     def choose(a: Expansion, b: Expansion) -> Expansion:
-        left = (a.plus(b.times(constant(-1))).sign() > 0) == largest
+        left = (a.minus(b).sign() > 0) == largest
         return a.times(constant(left)).plus(b.times(constant(~left)))
 
     return choose
@@ -285,7 +287,7 @@ def _over(a: Expansion, b: Expansion) -> Expansion:
 _e = elementwise
 _RULES: dict[Primitive, Callable[..., Expansion]] = {
     _e.add: Expansion.plus,
-    _e.subtract: lambda a, b: a.plus(b.times(constant(-1))),
+    _e.subtract: Expansion.minus,
     _e.multiply: Expansion.times,
     _e.divide: lambda a, b: a.times(b.power(-1.0)),
     _e.negative: lambda x: x.times(constant(-1)),
