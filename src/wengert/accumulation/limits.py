@@ -44,9 +44,6 @@ PATIENCE = 8
 NOISE = 1e-12
 
 
-Missing = list[tuple[int, tuple[int, ...]]]
-
-
 class NoExpansionError(Exception):
     """There is no expansion in these powers, or none that is known."""
 
@@ -468,36 +465,37 @@ def find_limits(
     """
     if linearization.with_complex or any(row[0].multiple for row in linearization.rows):
         return swept, False
-    positions = range(len(linearization.inputs)) if back else linearization.outputs
-    missing = _missing(swept, positions, batch, back)
-    if len(missing) * sum(max(np.size(row[2][0]), PER_LINE) for row in linearization.rows) > MOST:
-        return swept, False
     with np.errstate(all="ignore"):
         try:
-            return (_of_adjoints if back else _of_tangents)(linearization, seeds, batch, list(swept), missing)
+            return (_of_adjoints if back else _of_tangents)(linearization, seeds, batch, list(swept))
         except NoExpansionError:
             return swept, False
 
 
 def _of_adjoints(
-    linearization: Linearization, seeds: Mapping[int, Array], batch: int, swept: list[Any], missing: Missing
+    linearization: Linearization, seeds: Mapping[int, Array], batch: int, swept: list[Any]
 ) -> tuple[list[Any], bool]:
+    missing = {}
+    for position, bar in enumerate(swept):
+        if bar is not None:
+            bad = ~np.isfinite(bar)
+            missing[position] = np.argwhere(bad.any(axis=0) if batch else bad).tolist()
+    _demand_few(sum(map(len, missing.values())), linearization)
     well = True
-    for position in dict.fromkeys(position for position, _ in missing):
-        indices = [index for its, index in missing if its == position]
+    for position, indices in missing.items():
+        if not indices:
+            continue
         units = np.zeros((len(indices), *np.shape(linearization.inputs[position])))
         for k, index in enumerate(indices):
             units[(k, *index)] = 1.0
         bar = np.array(swept[position])
         for index, (ends, jumps) in zip(indices, slopes(linearization, {position: units}), strict=True):
             total: Any = 0.0
-            counted = set()
-            for out, slope in zip(linearization.outputs, ends, strict=True):
-                if out in seeds and out not in counted:
-                    counted.add(out)
+            for out, slope in dict(zip(linearization.outputs, ends, strict=True)).items():
+                if out in seeds:
                     parts = np.where(seeds[out] != 0, seeds[out] * slope, 0.0)
                     total = total + parts.sum(axis=tuple(range(batch, parts.ndim)))
-            at = (slice(None),) * batch + index
+            at: Any = (*[slice(None)] * batch, *index)
             bar[at] = np.where(np.isfinite(bar[at]) | ~np.isfinite(total), bar[at], total)
             well = well and not jumps and bool(np.all(np.isfinite(bar[at])))
         swept[position] = bar[()]
@@ -505,31 +503,26 @@ def _of_adjoints(
 
 
 def _of_tangents(
-    linearization: Linearization, seeds: Mapping[int, Array], batch: int, swept: list[Any], missing: Missing
+    linearization: Linearization, seeds: Mapping[int, Array], batch: int, swept: list[Any]
 ) -> tuple[list[Any], bool]:
-    well = True
-    rows = [row for _, row in missing]
+    dots = {k: np.array(swept[k]) for k in linearization.outputs if k >= 0 and swept[k] is not None}
+    bad = [~np.isfinite(dot) for dot in dots.values()]
+    rows = list(dict.fromkeys(tuple(i) for b in bad for i in np.argwhere(b.any(axis=tuple(range(batch, b.ndim))))))
+    _demand_few(len(rows), linearization)
     directions = {k: np.stack([np.asarray(seed)[row] for row in rows]) for k, seed in seeds.items()}
+    well = True
     for row, (ends, jumps) in zip(rows, slopes(linearization, directions), strict=True):
         well = well and not jumps
         for out, slope in zip(linearization.outputs, ends, strict=True):
-            if out >= 0 and swept[out] is not None:
-                dot = np.array(swept[out])
+            if out in dots:
+                dot = dots[out]
                 dot[row] = np.where(np.isfinite(dot[row]) | ~np.isfinite(slope), dot[row], slope)
-                swept[out] = dot[()]
-    outs = [swept[k] for k in linearization.outputs if k >= 0 and swept[k] is not None]
-    return swept, well and all(bool(np.all(np.isfinite(dot))) for dot in outs)
+    for out, dot in dots.items():
+        swept[out] = dot[()]
+    return swept, well and all(bool(np.isfinite(dot).all()) for dot in dots.values())
 
 
-def _missing(swept: Sequence[Any], positions: Sequence[int] | range, batch: int, back: bool) -> Missing:
-    """Return what is not finite: the elements of adjoints, in any of a block, or the tangents of a block."""
-    missing: Missing = []
-    for position in positions:
-        if position >= 0 and swept[position] is not None:
-            bad = ~np.isfinite(swept[position])
-            if back:
-                missing += [(position, tuple(i)) for i in np.argwhere(bad.any(axis=0) if batch else bad).tolist()]
-            else:
-                rows = bad.any(axis=tuple(range(batch, bad.ndim)))
-                missing += [(0, tuple(i)) for i in np.argwhere(rows).tolist()]
-    return list(dict.fromkeys(missing))
+def _demand_few(count: int, linearization: Linearization) -> None:
+    """Raise NoExpansionError if limits are missing for too many coordinates."""
+    if count * sum(max(np.size(row[2][0]), PER_LINE) for row in linearization.rows) > MOST:
+        raise NoExpansionError
