@@ -61,10 +61,8 @@ def unit_seeds(value: Any, most: int) -> Iterator[Array]:
         yield identity(value.shape, value.dtype)
         return
     for start in range(0, size, most):
-        stop = min(size, start + most)
-        block = np.zeros((stop - start, size), value.dtype)
-        block[np.arange(stop - start), np.arange(start, stop)] = 1
-        yield block.reshape((stop - start, *value.shape))
+        count = min(most, size - start)
+        yield np.eye(count, size, start, value.dtype).reshape((count, *value.shape))
 
 
 def dimension(values: Sequence[Any]) -> int:
