@@ -10,6 +10,6 @@ it differ only in the order in which the factors meet:
 ``sweeps`` holds both.  An order between the two, or a compressed set of seeds, is a further module beside it.
 """
 
-from wengert.accumulation.sweeps import forward, holds_nan, identity, reverse
+from wengert.accumulation.sweeps import forward, holds_nan, reverse
 
-__all__ = ["forward", "holds_nan", "identity", "reverse"]
+__all__ = ["forward", "holds_nan", "reverse"]

@@ -760,9 +760,3 @@ def _references_where_the_caller_holds_it() -> int:
 
 _HELD_BY_THE_CALLER = _references_where_the_caller_holds_it()
 """The `getrefcount` of an argument that only one variable of the caller holds; versions of Python differ."""
-
-
-def identity(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
-    """Return the block of all unit seeds of an array of `shape`: one for each element, on a leading axis."""
-    size = int(np.prod(shape, dtype=int))
-    return np.eye(size, dtype=dtype).reshape((size, *shape))
