@@ -297,20 +297,20 @@ class LinearMap(Portable):
         linearization: Linearization,
         independents: Independents | None = None,
         result: Result | None = None,
+        alarms: int = 0,
     ) -> None:
         self._function, self._primals, self._linearization = function, primals, linearization
         self._independents, self._result = independents, result or Result()
         self._unchanged: Unchanged | None = None
-        self._alarms = 0
+        self._alarms = alarms
         """What NumPy has reported while the function ran; a NaN passes through a sweep without another report."""
 
     def __getstate__(self) -> tuple[Any, ...]:
         function = self._function if is_global(self._function) else self._program()
-        return (function, self._primals, self._demand_unchanged(), self._independents, self._result), self._alarms
+        return function, self._primals, self._demand_unchanged(), self._independents, self._result, self._alarms
 
-    def __setstate__(self, state: tuple[tuple[Any, ...], int]) -> None:
-        self.__init__(*state[0])  # type: ignore[misc]
-        self._alarms = state[1]
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
 
     def __call__(self, *tangents: Any) -> Any:
         linearization = self._demand_unchanged()
@@ -396,8 +396,8 @@ def _linear(name: str, f: Function, primals: Sequence[Any], has_aux: bool) -> An
 
     trace, independents, alarms = watch(record)
     linearization = Linearization.of_trace(trace)
-    push = LinearMap(f, tuple(primals), linearization, independents, result)
-    push._unchanged, push._alarms = trace.tape.unchanged, alarms
+    push = LinearMap(f, tuple(primals), linearization, independents, result, alarms)
+    push._unchanged = trace.tape.unchanged
     if trace.tape.decisions:
         warn_of_decisions(trace)
     values = linearization.values
