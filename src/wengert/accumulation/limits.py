@@ -28,7 +28,7 @@ from wengert.primitives.numpy import elementwise, structural
 from wengert.primitives.numpy.linalg.norms import norm_
 from wengert.primitives.table import CALLS
 from wengert.program import Primitive, Shaped
-from wengert.tracing import is_kept
+from wengert.tracing import Row, is_kept
 
 UNIT = 12
 """Powers are counted in twelfths: those of square roots, cube roots and roots of roots."""
@@ -338,33 +338,38 @@ def expand_lines(linearization: Linearization, directions: Mapping[int, Array], 
         values[position] = constant(x).plus(Expansion({UNIT: along, BEND: aside})) if np.any(along) or bend else x
     decisions: set[int] = set()
     for row in linearization.rows:
-        primitive, parents, kept, params, _, out = row
-        operands = [values.get(parent, v) if parent >= 0 else v for parent, v in zip(parents, kept[1:], strict=True)]
+        operands = [values.get(parent, v) for parent, v in zip(row[1], row[2][1:], strict=True)]
         if any(x is None for x in operands):
-            values[out] = None
+            values[row[5]] = None
         elif any(isinstance(x, Expansion) for x in operands):
             try:
-                if not all(parent in values or is_kept(row, k) for k, parent in enumerate(parents, 1)):
-                    raise NoExpansionError
-                if primitive.elementwise or primitive is structural.where:
-                    ndim = max(np.ndim(v) for v in kept[1:])
-                    operands = [x.aligned(ndim) if isinstance(x, Expansion) else x for x in operands]
-                    result = expand(primitive, operands, params)
-                    if not isinstance(result, Expansion):
-                        decisions.add(out)
-                        result = constant(result)
-                elif decisions.isdisjoint(parents):
-                    result = _each(primitive, operands, params, block)
-                else:
-                    raise NoExpansionError
-                values[out] = result
+                values[row[5]] = _expand_line(row, operands, values, decisions, block)
             except (NoExpansionError, TypeError, ValueError, AttributeError, RecursionError):
-                values[out] = None
+                values[row[5]] = None
     ends = zip(linearization.outputs, linearization.values, strict=True)
     return [
         values[position] if position in values else constant(np.broadcast_to(y, (block, *np.shape(y))))
         for position, y in ends
     ]
+
+
+def _expand_line(
+    row: Row, operands: Sequence[Any], values: Mapping[int, Any], decisions: set[int], block: int
+) -> Expansion:
+    """Expand a line; the position of a comparison's result is added to `decisions`."""
+    primitive, parents, kept, params, _, out = row
+    if not all(parent in values or is_kept(row, k) for k, parent in enumerate(parents, 1)):
+        raise NoExpansionError
+    if not primitive.elementwise and primitive is not structural.where:
+        if not decisions.isdisjoint(parents):
+            raise NoExpansionError
+        return _each(primitive, operands, params, block)
+    ndim = max(np.ndim(v) for v in kept[1:])
+    result = expand(primitive, [x.aligned(ndim) if isinstance(x, Expansion) else x for x in operands], params)
+    if isinstance(result, Expansion):
+        return result
+    decisions.add(out)
+    return constant(result)
 
 
 def _each(primitive: Primitive, operands: Sequence[Any], params: Mapping[str, Any], block: int) -> Expansion:
