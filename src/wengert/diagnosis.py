@@ -186,11 +186,8 @@ def _inside(title: str, origin: Origin) -> Origin:
 
 def _in_derivative(program: Program, point: list[Any]) -> Origin:
     linearization = Linearization.of_program(program, *point)
-    bars: dict[int, Any] = {}
-    for position, value in zip(linearization.outputs, linearization.values, strict=True):
-        if position >= 0:
-            bars[position] = bars.get(position, 0.0) + np.ones(np.shape(value))
-    return _backward(program, linearization, bars)
+    ones = [np.ones(np.shape(value))[()] for value in linearization.values]
+    return _backward(program, linearization, by_position(linearization.outputs, ones))
 
 
 def _backward(program: Program, linearization: Linearization, bars: dict[int, Any]) -> Origin:
