@@ -297,20 +297,20 @@ class LinearMap(Portable):
         linearization: Linearization,
         independents: Independents | None = None,
         result: Result | None = None,
+        alarms: int = 0,
     ) -> None:
         self._function, self._primals, self._linearization = function, primals, linearization
         self._independents, self._result = independents, result or Result()
         self._unchanged: Unchanged | None = None
-        self._alarms = 0
+        self._alarms = alarms
         """What NumPy has reported while the function ran; a NaN passes through a sweep without another report."""
 
     def __getstate__(self) -> tuple[Any, ...]:
         function = self._function if is_global(self._function) else self._program()
-        return (function, self._primals, self._demand_unchanged(), self._independents, self._result), self._alarms
+        return function, self._primals, self._demand_unchanged(), self._independents, self._result, self._alarms
 
-    def __setstate__(self, state: tuple[tuple[Any, ...], int]) -> None:
-        self.__init__(*state[0])  # type: ignore[misc]
-        self._alarms = state[1]
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
 
     def __call__(self, *tangents: Any) -> Any:
         linearization = self._demand_unchanged()
@@ -396,8 +396,8 @@ def _linear(name: str, f: Function, primals: Sequence[Any], has_aux: bool) -> An
 
     trace, independents, alarms = watch(record)
     linearization = Linearization.of_trace(trace)
-    push = LinearMap(f, tuple(primals), linearization, independents, result)
-    push._unchanged, push._alarms = trace.tape.unchanged, alarms
+    push = LinearMap(f, tuple(primals), linearization, independents, result, alarms)
+    push._unchanged = trace.tape.unchanged
     if trace.tape.decisions:
         warn_of_decisions(trace)
     values = linearization.values
@@ -648,26 +648,29 @@ def trace(f: Function, argnums: ArgnumsLike = None, *, fold: bool = True) -> Cal
     """
 
     def tracer(args: Any, kwargs: Any) -> Program:
-        return watch(_trace, f, args, kwargs, argnums, fold)  # type: ignore[no-any-return]
+        return watch(trace_at, f, args, kwargs, argnums, fold)[0]  # type: ignore[no-any-return]
 
     return Transformed(trace, f, tracer, argnums=argnums, fold=fold)
 
 
-def _trace(f: Function, args: Any, kwargs: Any, argnums: ArgnumsLike, fold: bool) -> Program:
-    return trace_at(f, args, kwargs, argnums, fold)[0]
+def _argnums_of(args: Sequence[Any], argnums: ArgnumsLike, argnames: Argnames = None) -> Argnums:
+    """Choose the independent variables of a Program: if none are named, all arguments and leaves that are real."""
+    if argnums is None and argnames is None:
+        return Argnums(_positions(None, args), None, real_only=True)
+    return Argnums(argnums, argnames)
 
 
 def linearize_all(f: Function, args: Sequence[Any], kwargs: Any, argnums: ArgnumsLike) -> Linearization:
     """Linearize a function at a point, of the arguments that `trace` takes, with the values of all lines."""
-    chosen = Argnums(_positions(argnums, args), None, real_only=argnums is None)
-    return Linearization.of_trace(_record(f, args, kwargs, chosen, keep_all=True, result=Result())[0])
+    recorded, _ = _record(f, args, kwargs, _argnums_of(args, argnums), keep_all=True, result=Result())
+    return Linearization.of_trace(recorded)
 
 
 def trace_at(
     f: Function, args: Sequence[Any], kwargs: Any, argnums: ArgnumsLike, fold: bool = True
 ) -> tuple[Program, list[Any]]:
     """Trace a function at a point; return its Program and the values of its independent variables there."""
-    chosen, result = Argnums(_positions(argnums, args), None, real_only=argnums is None), Result()
+    chosen, result = _argnums_of(args, argnums), Result()
     recorded, independents = _record(f, args, kwargs, chosen, True, True, result)
     point, program = _point(recorded), recorded.program()
     del recorded  # and with it the values of every line
@@ -684,11 +687,7 @@ def plan_at(
     has_aux: bool = False,
 ) -> tuple[Program, list[Any], Plan]:
     """Trace a function at a point as `trace_at` does; return the plan of its Jacobian as well."""
-    if argnums is None and argnames is None:
-        chosen = Argnums(_positions(None, args), None, real_only=True)
-    else:
-        chosen = Argnums(argnums, argnames)
-    result = Result(has_aux)
+    chosen, result = _argnums_of(args, argnums, argnames), Result(has_aux)
     recorded, independents = _record(f, args, kwargs, chosen, True, True, result)
     point = _point(recorded)
     program = _as_printed(recorded.program(), point)

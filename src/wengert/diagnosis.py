@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from wengert.accumulation.masks import Mask, both, chosen, either, only, pulled, summed
-from wengert.accumulation.sweeps import reverse
+from wengert.accumulation.sweeps import is_finite, reverse
 from wengert.api import linearize_all, trace_at
 from wengert.arguments import ArgnumsLike
 from wengert.control.backward import ReverseSweep
@@ -31,7 +31,7 @@ from wengert.control.loop import Loop
 from wengert.display import code, paragraph
 from wengert.errors import Location
 from wengert.jacobians import Diagonal, pull_diagonal, scale
-from wengert.linearization import Linearization, by_position, edges
+from wengert.linearization import Linearization, by_position, edges_by_operand
 from wengert.program import Line, Program, evaluate_all, value_of
 from wengert.tracing import IGNORING, USUAL, current_context, outputs_of, results_of, under, watch
 from wengert.transformations import Transformed
@@ -129,15 +129,11 @@ def _is_finite(f: Callable[..., Any], args: Any, kwargs: Any, argnums: ArgnumsLi
         warnings.simplefilter("ignore")
         linearization = linearize_all(f, args, kwargs, argnums)
         values = [y for row in linearization.rows for _, y in results_of(row)]
-        if any(row[0].multiple for row in linearization.rows) or not _all_finite([*linearization.inputs, *values]):
+        if any(row[0].multiple for row in linearization.rows) or not is_finite([*linearization.inputs, *values]):
             return False
         ones = [np.ones(y.shape, y.dtype) for y in linearization.values]
         bars = reverse(linearization, by_position(linearization.outputs, ones))
-        return not current_context().alarms and _all_finite(bars)
-
-
-def _all_finite(values: Sequence[Any]) -> bool:
-    return all(np.isfinite(value).all() for value in values if value is not None)
+        return not current_context().alarms and is_finite(bars)
 
 
 def _first(value: Any) -> tuple[int, ...] | None:
@@ -190,11 +186,8 @@ def _inside(title: str, origin: Origin) -> Origin:
 
 def _in_derivative(program: Program, point: list[Any]) -> Origin:
     linearization = Linearization.of_program(program, *point)
-    bars: dict[int, Any] = {}
-    for position, value in zip(linearization.outputs, linearization.values, strict=True):
-        if position >= 0:
-            bars[position] = bars.get(position, 0.0) + np.ones(np.shape(value))
-    return _backward(program, linearization, bars)
+    ones = [np.ones(np.shape(value))[()] for value in linearization.values]
+    return _backward(program, linearization, by_position(linearization.outputs, ones))
 
 
 def _backward(program: Program, linearization: Linearization, bars: dict[int, Any]) -> Origin:
@@ -211,12 +204,10 @@ def _backward(program: Program, linearization: Linearization, bars: dict[int, An
             origin = _in_steps(held, kept[1:], [adjoints.get(position) for position in outputs_of(row)])
             if origin:
                 return origin
-        moving = [k for k, parent in enumerate(row[1]) if parent >= 0 and row[0].partial(k) is not None]
-        for n, (parent, out, J) in enumerate(edges(row)):
+        for k, out, J in edges_by_operand(row):
             if out not in adjoints:
                 continue
-            g, mask = adjoints[out], masks.get(out)
-            k = moving[n] if row[0].elementwise else n
+            parent, g, mask = row[1][k], adjoints[out], masks.get(out)
             if isinstance(J, Diagonal) and row[0].elementwise:
                 mask = both(mask, chosen(row, k))
                 full = only(mask, scale(J.c, g))

@@ -205,6 +205,12 @@ def by_position(positions: Iterable[int], values: Iterable[Any]) -> dict[int, An
 
 def edges(row: Row) -> Iterator[tuple[int, int, LocalJacobian]]:
     """Yield the edges into one row: source position, target position and local Jacobian of each."""
+    for k, position, J in edges_by_operand(row):
+        yield row[1][k], position, J
+
+
+def edges_by_operand(row: Row) -> Iterator[tuple[int, int, LocalJacobian]]:
+    """Yield the edges into one row: number of the operand, target position and local Jacobian of each."""
     primitive, parents, kept, params, _, out = row
     for k, parent in enumerate(parents):
         if parent < 0:
@@ -212,14 +218,14 @@ def edges(row: Row) -> Iterator[tuple[int, int, LocalJacobian]]:
         if primitive.multiple:
             for n, position in enumerate(out):
                 if kept[0][n].dtype.kind in "fc" and kept[k + 1].dtype.kind in "fc":
-                    yield parent, position, OfOutput(row, n, k)
+                    yield k, position, OfOutput(row, n, k)
             continue
         rule = primitive.partial(k)
         if rule is None:
             continue
         c = rule(*kept, **params)
         if c is not None:
-            yield parent, out, c if isinstance(c, LocalJacobian) else Diagonal(c, kept[k + 1].shape, kept[0].shape)
+            yield k, out, c if isinstance(c, LocalJacobian) else Diagonal(c, kept[k + 1].shape, kept[0].shape)
 
 
 class Graph(str):

@@ -496,6 +496,16 @@ def test_where_it_came_from(f, x, where, primitive, operands):
     assert str(origin)
 
 
+HUGE = np.full((2, 2), 1e200)
+
+
+@pytest.mark.parametrize(
+    ("f", "operand"), [(lambda x: np.sum(1e200 * (HUGE @ x)), 2), (lambda x: np.sum(1e200 * (x @ HUGE)), 1)]
+)
+def test_the_operand_is_counted_with_constants(f, operand):
+    assert f"the derivative of matmul with respect to operand {operand} is inf" in wg.why_nan(f)(np.zeros(2)).summary
+
+
 @pytest.mark.parametrize("f", [lambda x: np.sum(x * x), lambda x: np.sum(np.where(x > 0, np.sqrt(x + 1.5), 0.0))])
 def test_nothing_is_found_where_all_is_finite(f):
     origin = wg.why_nan(f)(EDGE)

@@ -7,9 +7,10 @@ it differ only in the order in which the factors meet:
 - *reverse* (outside-in): a sweep against it, one pass a dependent variable;
 - a *block* of seeds travels in one sweep (vector mode).
 
-``sweeps`` holds both.  An order between the two, or a compressed set of seeds, is a further module beside it.
+``sweeps`` holds both, and ``orders`` lists what planning chooses from: an order between the two, or a compressed set of
+seeds, is a further file there.
 """
 
-from wengert.accumulation.sweeps import forward, holds_nan, identity, reverse
+from wengert.accumulation.sweeps import forward, holds_nan, reverse
 
-__all__ = ["forward", "holds_nan", "identity", "reverse"]
+__all__ = ["forward", "holds_nan", "reverse"]

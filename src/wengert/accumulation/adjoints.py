@@ -108,15 +108,15 @@ class Adjoints:
             for index, part in pieces:
                 add_into(total, free + index, part)
             return
-        assembled = assemble(
+        together = assemble(
             [part for _, part in pieces], [index for index, _ in pieces], self.shapes[position], batch=self.batch
         )
-        plain = type(assembled) is ndarray and not self.recorded
-        if plain and type(total) is ndarray and assembled.dtype is total.dtype:
-            assembled += total
+        plain = type(together) is ndarray and not self.recorded
+        if plain and type(total) is ndarray and together.dtype is total.dtype:
+            together += total
         elif total is not None:
-            assembled = total + assembled
-        self.totals[position] = assembled
+            together = total + together
+        self.totals[position] = together
         if plain:
             self.owned.add(position)
 

@@ -21,6 +21,7 @@ A pass has a general seed: no zero of it is skipped.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -476,8 +477,8 @@ def count_sweep(
     Only the active arguments are differentiated, and only the `given` results have adjoints.
     """
     constants = {x: Constant(value) for x, value, on in zip(program.inputs, args, active, strict=True) if not on}
-    program = substitute(program, constants, _where(active, program.arguments))
-    rows = ActiveRows(Linearization.of_program(program, *_where(active, args)))
+    program = substitute(program, constants, tuple(compress(program.arguments, active)))
+    rows = ActiveRows(Linearization.of_program(program, *compress(args, active)))
     if mode == "forward":
         return count_forward(rows)
     able = [r.dtype.kind in "fc" and (given is None or given[k]) for k, r in enumerate(program.results)]
@@ -486,7 +487,3 @@ def count_sweep(
     return sweep._replace(
         read=tuple([on and next(read) for on in active]), reached=tuple([on and next(reached) for on in active])
     )
-
-
-def _where(active: Sequence[bool], values: Iterable[Any]) -> list[Any]:
-    return [value for value, on in zip(values, active, strict=True) if on]

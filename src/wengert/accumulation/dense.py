@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from wengert.accumulation.sweeps import identity
 from wengert.errors import ResultError, SizeError
 from wengert.linearization import Linearization
 from wengert.memory import in_gib, quarter_of_memory
@@ -57,14 +56,9 @@ def seeds_in_a_block(linearization: Linearization) -> int:
 def unit_seeds(value: Any, most: int) -> Iterator[Array]:
     """Yield the unit seeds of an array in blocks of at most so many, on a leading axis."""
     size = value.size
-    if size <= most:
-        yield identity(value.shape, value.dtype)
-        return
-    for start in range(0, size, most):
-        stop = min(size, start + most)
-        block = np.zeros((stop - start, size), value.dtype)
-        block[np.arange(stop - start), np.arange(start, stop)] = 1
-        yield block.reshape((stop - start, *value.shape))
+    for start in range(0, size or 1, most):
+        count = min(most, size - start)
+        yield np.eye(count, size, start, value.dtype).reshape((count, *value.shape))
 
 
 def dimension(values: Sequence[Any]) -> int:

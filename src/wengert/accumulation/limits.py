@@ -28,7 +28,7 @@ from wengert.primitives.numpy import elementwise, structural
 from wengert.primitives.numpy.linalg.norms import norm_
 from wengert.primitives.table import CALLS
 from wengert.program import Primitive, Shaped
-from wengert.tracing import is_kept
+from wengert.tracing import Row, is_kept
 
 UNIT = 12
 """Powers are counted in twelfths: those of square roots, cube roots and roots of roots."""
@@ -42,9 +42,6 @@ PER_LINE = 1 << 8
 PATIENCE = 8
 """So many coordinates without a limit are tried one by one."""
 NOISE = 1e-12
-
-
-Missing = list[tuple[int, tuple[int, ...]]]
 
 
 class NoExpansionError(Exception):
@@ -120,6 +117,9 @@ class Expansion(np.lib.mixins.NDArrayOperatorsMixin):
             total[e] = total[e] + c if e in total else c
         return Expansion(total, min(self.last, other.last), np.broadcast_shapes(self.shape, other.shape))
 
+    def minus(self, other: Expansion) -> Expansion:
+        return self.plus(other.times(constant(-1)))
+
     def power(self, p: float) -> Expansion:
         """Return a real power, by the binomial series about the leading term."""
         power, coefficient = self.leading()
@@ -187,10 +187,10 @@ def expand(primitive: Primitive, operands: Sequence[Any], params: Mapping[str, A
     if primitive in _RULES and not params:
         return _RULES[primitive](*map(as_expansion, operands))
     if primitive in _COMPARISONS:
-        return _COMPARISONS[primitive](as_expansion(operands[0]).plus(as_expansion(operands[1]).times(constant(-1))))
+        return _COMPARISONS[primitive](as_expansion(operands[0]).minus(as_expansion(operands[1])))
     if primitive is structural.where:
         here, a, b = map(as_expansion, operands)
-        return a.times(here).plus(b.times(constant(1).plus(here.times(constant(-1)))))
+        return a.times(here).plus(b.times(constant(1).minus(here)))
     if primitive is norm_ and params:
         total = expand(structural.sum_, [operands[0].times(operands[0])], {**params, "keepdims": False})
         return total.power(0.5)
@@ -205,14 +205,13 @@ def expand(primitive: Primitive, operands: Sequence[Any], params: Mapping[str, A
 
 def _linear(primitive: Primitive, operands: Sequence[Any], params: Mapping[str, Any]) -> Expansion:
     """Apply a linear function to each coefficient; computed positions stay as they are."""
-    moved = [isinstance(x, Expansion) or np.asarray(x).dtype.kind == "f" for x in operands]
-    expansions = [as_expansion(x) if on else x for x, on in zip(operands, moved, strict=True)]
-    powers = {0}.union(*[x.terms for x, on in zip(expansions, moved, strict=True) if on])
+    operands = [x if isinstance(x, Expansion) or np.asarray(x).dtype.kind != "f" else constant(x) for x in operands]
+    moving = [x for x in operands if isinstance(x, Expansion)]
     terms = {
-        e: primitive.numpy(*[x.term(e) if on else x for x, on in zip(expansions, moved, strict=True)], **params)
-        for e in powers
+        e: primitive.numpy(*[x.term(e) if isinstance(x, Expansion) else x for x in operands], **params)
+        for e in {0}.union(*[x.terms for x in moving])
     }
-    return Expansion(terms, min(x.last for x, on in zip(expansions, moved, strict=True) if on))
+    return Expansion(terms, min(x.last for x in moving))
 
 
 def _product(multiply: Callable[[Array, Array], Array], a: Expansion, b: Expansion) -> Expansion:
@@ -263,7 +262,7 @@ def _absolute(x: Expansion) -> Expansion:
 
 def _chosen(largest: bool) -> Callable[[Expansion, Expansion], Expansion]:
     def choose(a: Expansion, b: Expansion) -> Expansion:
-        left = (a.plus(b.times(constant(-1))).sign() > 0) == largest
+        left = (a.minus(b).sign() > 0) == largest
         return a.times(constant(left)).plus(b.times(constant(~left)))
 
     return choose
@@ -285,7 +284,7 @@ def _over(a: Expansion, b: Expansion) -> Expansion:
 _e = elementwise
 _RULES: dict[Primitive, Callable[..., Expansion]] = {
     _e.add: Expansion.plus,
-    _e.subtract: lambda a, b: a.plus(b.times(constant(-1))),
+    _e.subtract: Expansion.minus,
     _e.multiply: Expansion.times,
     _e.divide: lambda a, b: a.times(b.power(-1.0)),
     _e.negative: lambda x: x.times(constant(-1)),
@@ -339,33 +338,38 @@ def expand_lines(linearization: Linearization, directions: Mapping[int, Array], 
         values[position] = constant(x).plus(Expansion({UNIT: along, BEND: aside})) if np.any(along) or bend else x
     decisions: set[int] = set()
     for row in linearization.rows:
-        primitive, parents, kept, params, _, out = row
-        operands = [values.get(parent, v) if parent >= 0 else v for parent, v in zip(parents, kept[1:], strict=True)]
+        operands = [values.get(parent, v) for parent, v in zip(row[1], row[2][1:], strict=True)]
         if any(x is None for x in operands):
-            values[out] = None
+            values[row[5]] = None
         elif any(isinstance(x, Expansion) for x in operands):
             try:
-                if not all(parent in values or is_kept(row, k) for k, parent in enumerate(parents, 1)):
-                    raise NoExpansionError
-                if primitive.elementwise or primitive is structural.where:
-                    ndim = max(np.ndim(v) for v in kept[1:])
-                    operands = [x.aligned(ndim) if isinstance(x, Expansion) else x for x in operands]
-                    result = expand(primitive, operands, params)
-                    if not isinstance(result, Expansion):
-                        decisions.add(out)
-                        result = constant(result)
-                elif decisions.isdisjoint(parents):
-                    result = _each(primitive, operands, params, block)
-                else:
-                    raise NoExpansionError
-                values[out] = result
+                values[row[5]] = _expand_line(row, operands, values, decisions, block)
             except (NoExpansionError, TypeError, ValueError, AttributeError, RecursionError):
-                values[out] = None
+                values[row[5]] = None
     ends = zip(linearization.outputs, linearization.values, strict=True)
     return [
         values[position] if position in values else constant(np.broadcast_to(y, (block, *np.shape(y))))
         for position, y in ends
     ]
+
+
+def _expand_line(
+    row: Row, operands: Sequence[Any], values: Mapping[int, Any], decisions: set[int], block: int
+) -> Expansion:
+    """Expand a line; the position of a comparison's result is added to `decisions`."""
+    primitive, parents, kept, params, _, out = row
+    if not all(parent in values or is_kept(row, k) for k, parent in enumerate(parents, 1)):
+        raise NoExpansionError
+    if not primitive.elementwise and primitive is not structural.where:
+        if not decisions.isdisjoint(parents):
+            raise NoExpansionError
+        return _each(primitive, operands, params, block)
+    ndim = max(np.ndim(v) for v in kept[1:])
+    result = expand(primitive, [x.aligned(ndim) if isinstance(x, Expansion) else x for x in operands], params)
+    if isinstance(result, Expansion):
+        return result
+    decisions.add(out)
+    return constant(result)
 
 
 def _each(primitive: Primitive, operands: Sequence[Any], params: Mapping[str, Any], block: int) -> Expansion:
@@ -466,36 +470,37 @@ def find_limits(
     """
     if linearization.with_complex or any(row[0].multiple for row in linearization.rows):
         return swept, False
-    positions = range(len(linearization.inputs)) if back else linearization.outputs
-    missing = _missing(swept, positions, batch, back)
-    if len(missing) * sum(max(np.size(row[2][0]), PER_LINE) for row in linearization.rows) > MOST:
-        return swept, False
     with np.errstate(all="ignore"):
         try:
-            return (_of_adjoints if back else _of_tangents)(linearization, seeds, batch, list(swept), missing)
+            return (_of_adjoints if back else _of_tangents)(linearization, seeds, batch, list(swept))
         except NoExpansionError:
             return swept, False
 
 
 def _of_adjoints(
-    linearization: Linearization, seeds: Mapping[int, Array], batch: int, swept: list[Any], missing: Missing
+    linearization: Linearization, seeds: Mapping[int, Array], batch: int, swept: list[Any]
 ) -> tuple[list[Any], bool]:
+    missing = {}
+    for position, bar in enumerate(swept):
+        if bar is not None:
+            bad = ~np.isfinite(bar)
+            missing[position] = np.argwhere(bad.any(axis=0) if batch else bad).tolist()
+    _demand_few(sum(map(len, missing.values())), linearization)
     well = True
-    for position in dict.fromkeys(position for position, _ in missing):
-        indices = [index for its, index in missing if its == position]
+    for position, indices in missing.items():
+        if not indices:
+            continue
         units = np.zeros((len(indices), *np.shape(linearization.inputs[position])))
         for k, index in enumerate(indices):
             units[(k, *index)] = 1.0
         bar = np.array(swept[position])
         for index, (ends, jumps) in zip(indices, slopes(linearization, {position: units}), strict=True):
             total: Any = 0.0
-            counted = set()
-            for out, slope in zip(linearization.outputs, ends, strict=True):
-                if out in seeds and out not in counted:
-                    counted.add(out)
+            for out, slope in dict(zip(linearization.outputs, ends, strict=True)).items():
+                if out in seeds:
                     parts = np.where(seeds[out] != 0, seeds[out] * slope, 0.0)
                     total = total + parts.sum(axis=tuple(range(batch, parts.ndim)))
-            at = (slice(None),) * batch + index
+            at: Any = (*[slice(None)] * batch, *index)
             bar[at] = np.where(np.isfinite(bar[at]) | ~np.isfinite(total), bar[at], total)
             well = well and not jumps and bool(np.all(np.isfinite(bar[at])))
         swept[position] = bar[()]
@@ -503,31 +508,26 @@ def _of_adjoints(
 
 
 def _of_tangents(
-    linearization: Linearization, seeds: Mapping[int, Array], batch: int, swept: list[Any], missing: Missing
+    linearization: Linearization, seeds: Mapping[int, Array], batch: int, swept: list[Any]
 ) -> tuple[list[Any], bool]:
-    well = True
-    rows = [row for _, row in missing]
+    dots = {k: np.array(swept[k]) for k in linearization.outputs if k >= 0 and swept[k] is not None}
+    bad = [~np.isfinite(dot) for dot in dots.values()]
+    rows = list(dict.fromkeys(tuple(i) for b in bad for i in np.argwhere(b.any(axis=tuple(range(batch, b.ndim))))))
+    _demand_few(len(rows), linearization)
     directions = {k: np.stack([np.asarray(seed)[row] for row in rows]) for k, seed in seeds.items()}
+    well = True
     for row, (ends, jumps) in zip(rows, slopes(linearization, directions), strict=True):
         well = well and not jumps
         for out, slope in zip(linearization.outputs, ends, strict=True):
-            if out >= 0 and swept[out] is not None:
-                dot = np.array(swept[out])
+            if out in dots:
+                dot = dots[out]
                 dot[row] = np.where(np.isfinite(dot[row]) | ~np.isfinite(slope), dot[row], slope)
-                swept[out] = dot[()]
-    outs = [swept[k] for k in linearization.outputs if k >= 0 and swept[k] is not None]
-    return swept, well and all(bool(np.all(np.isfinite(dot))) for dot in outs)
+    for out, dot in dots.items():
+        swept[out] = dot[()]
+    return swept, well and all(bool(np.isfinite(dot).all()) for dot in dots.values())
 
 
-def _missing(swept: Sequence[Any], positions: Sequence[int] | range, batch: int, back: bool) -> Missing:
-    """Return what is not finite: the elements of adjoints, in any of a block, or the tangents of a block."""
-    missing: Missing = []
-    for position in positions:
-        if position >= 0 and swept[position] is not None:
-            bad = ~np.isfinite(swept[position])
-            if back:
-                missing += [(position, tuple(i)) for i in np.argwhere(bad.any(axis=0) if batch else bad).tolist()]
-            else:
-                rows = bad.any(axis=tuple(range(batch, bad.ndim)))
-                missing += [(0, tuple(i)) for i in np.argwhere(rows).tolist()]
-    return list(dict.fromkeys(missing))
+def _demand_few(count: int, linearization: Linearization) -> None:
+    """Raise NoExpansionError if limits are missing for too many coordinates."""
+    if count * sum(max(np.size(row[2][0]), PER_LINE) for row in linearization.rows) > MOST:
+        raise NoExpansionError

@@ -148,9 +148,8 @@ def chosen(row: Row, k: int, sparing: bool = False) -> Mask | None:
     primitive, parents, kept, params, _, _ = row
     if primitive is multiply:
         factor = kept[2 - k]
-        mask = factor.dtype.kind == "b" if hasattr(factor, "dtype") else type(factor) is bool
-        traced = isinstance(factor, Recordable)
-        if traced if mask and sparing else mask:
+        is_mask = factor.dtype.kind == "b" if hasattr(factor, "dtype") else type(factor) is bool
+        if is_mask and (isinstance(factor, Recordable) or not sparing):
             return Mask(lambda: _of_shape(factor, kept[0].shape))
     depends = _DEPENDS.get((primitive, k))
     if depends is not None and not sparing and parents[1 - k] < 0 and is_kept(row, 2 - k):

@@ -56,8 +56,8 @@ from wengert.jacobians import (
 from wengert.linearization import Linearization
 from wengert.primitives.numpy.elementwise import multiply
 from wengert.primitives.numpy.structural import getitem, sum_, where
-from wengert.program import SMALL, Primitive, Recordable, computes_lines
-from wengert.tracing import Row, current_context
+from wengert.program import SMALL, Primitive, computes_lines
+from wengert.tracing import Row, current_context, innermost
 
 ndarray, float64 = np.ndarray, np.float64
 _MULTIPLIERS = frozenset({ndarray, np.float64, float, int})
@@ -147,17 +147,17 @@ def _twice_if_need_be(
 
 def _is_nan_anywhere(derivatives: Sequence[Any], linearization: Linearization) -> bool:
     """Return whether a derivative holds NaN; a large one is looked at only where a NaN need not show elsewhere."""
+    large = []
     for derivative in derivatives:
         if type(derivative) is float64:
             if derivative != derivative:
                 return True
-        elif (
-            derivative is not None
-            and (derivative.size <= LARGE or _leaves_out(linearization))
-            and holds_nan(derivative)
-        ):
-            return True
-    return False
+        elif derivative is not None:
+            if derivative.size > LARGE:
+                large.append(derivative)
+            elif holds_nan(derivative):
+                return True
+    return bool(large) and _leaves_out(linearization) and any(map(holds_nan, large))
 
 
 def _leaves_out(linearization: Linearization) -> bool:
@@ -171,8 +171,7 @@ def holds_nan(value: Any) -> bool:
     """Return whether a derivative (None for zero) holds NaN."""
     kind = type(value)
     if kind is not ndarray and kind is not float64:
-        while isinstance(value, Recordable):
-            value = value._value  # type: ignore[attr-defined]
+        value = innermost(value)
         if value is None:
             return False
     if value.ndim:
@@ -185,12 +184,7 @@ def holds_nan(value: Any) -> bool:
 
 def is_finite(values: Iterable[Any]) -> bool:
     """Return whether derivatives (None for zero) are free of infinities and NaN."""
-    for value in values:
-        while isinstance(value, Recordable):
-            value = value._value  # type: ignore[attr-defined]
-        if value is not None and not np.all(np.isfinite(value)):
-            return False
-    return True
+    return all(value is None or bool(np.all(np.isfinite(innermost(value)))) for value in values)
 
 
 # ---- Forward ----
@@ -766,9 +760,3 @@ def _references_where_the_caller_holds_it() -> int:
 
 _HELD_BY_THE_CALLER = _references_where_the_caller_holds_it()
 """The `getrefcount` of an argument that only one variable of the caller holds; versions of Python differ."""
-
-
-def identity(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
-    """Return the block of all unit seeds of an array of `shape`: one for each element, on a leading axis."""
-    size = int(np.prod(shape, dtype=int))
-    return np.eye(size, dtype=dtype).reshape((size, *shape))
