@@ -22,6 +22,7 @@ from wengert.control.holding import Holding
 from wengert.control.loop import Loop
 from wengert.errors import BranchError
 from wengert.passes.simplification import simplify
+from wengert.primitives.numpy.structural import broadcast_to
 from wengert.program import Guard, Line, Program, Recordable, Var, as_value, check_guard, evaluate_line, interpret
 from wengert.program.dataflow import depending_on
 from wengert.tracing import innermost, record, watch
@@ -227,8 +228,7 @@ def all_members(value: Any, batched: bool, size: int) -> Any:
     if batched:
         return value
     shape = (size, *np.shape(value))
-    repeated = np.broadcast_to(value, shape)
-    return repeated if isinstance(repeated, Recordable) else repeated.copy()
+    return broadcast_to(value, shape=shape) if isinstance(value, Recordable) else np.broadcast_to(value, shape).copy()
 
 
 def _depends(program: Program, batched: Flags) -> list[bool]:
