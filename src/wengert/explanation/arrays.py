@@ -35,7 +35,7 @@ from wengert.explanation.document import (
 )
 from wengert.explanation.formulas import Algebra, in_order, whole
 from wengert.explanation.loops import Bodies
-from wengert.explanation.notation import Notation, Written
+from wengert.explanation.notation import Notation, Written, written_sum
 from wengert.explanation.steps import Expr
 from wengert.jacobians import Composed, Diagonal, LocalJacobian, Permute, Reshape, Select, Sum, Transposed
 from wengert.planning import Plan
@@ -351,7 +351,7 @@ class _Writer:
                 if dot is None or line.inputs[k] in line.inputs[:k]:
                     continue
                 terms += self._scaled(line, k, dot)
-        return self._row(self._d(self._atom(var)), _sum(terms), var)
+        return self._row(self._d(self._atom(var)), written_sum(terms), var)
 
     def _scaled(self, line: Line, position: int, operand: str, reverse: bool = False) -> list[str]:
         """Write the product of a local partial and a tangent or adjoint; nothing where it is zero."""
@@ -468,7 +468,7 @@ class _Writer:
             self.zero.add(var)
             if var not in self.program.inputs:
                 return None
-        return self._row(left, _sum(terms), var)
+        return self._row(left, written_sum(terms), var)
 
     def _adjoint_of(self, var: Var) -> str:
         return (
@@ -574,13 +574,6 @@ class _Writer:
 
 def _has_no_repr(value: Any) -> bool:
     return " object at 0x" in repr(value)  # it says where the object lies in memory
-
-
-def _sum(terms: Sequence[str]) -> str:
-    text = ""
-    for term in terms:
-        text = term if not text else f"{text} - {term[1:]}" if term.startswith("-") else f"{text} + {term}"
-    return text or "0"
 
 
 def _written(index: Any, ndim: int) -> str:
