@@ -331,9 +331,7 @@ class _Writer:
         primitive = line.primitive
         dots = [self._d(self._atom(a)) if self.moves(a) else None for a in line.inputs]
         terms: list[str] = []
-        if not any(dots):
-            terms = []
-        elif primitive in _MOVING or self._is_linear(line):
+        if any(dots) and (primitive in _MOVING or self._is_linear(line)):
             kept = [
                 d
                 if d is not None
@@ -415,11 +413,8 @@ class _Writer:
             return sympy.Piecewise((1, condition), (0, True))
         if line.primitive is s.where and line.outputs[0].shape:
             chosen = self.algebra.atom(line.inputs[0])
-            value = (
-                sum(int(atom is var) for atom in line.inputs[1:2]),
-                sum(int(atom is var) for atom in line.inputs[2:]),
-            )
-            return sympy.Piecewise((value[0], chosen), (value[1], True))
+            where_true, where_false = (int(atom is var) for atom in line.inputs[1:])
+            return sympy.Piecewise((where_true, chosen), (where_false, True))
         return self.algebra.partial(line, var).formula
 
     def _is_linear(self, line: Line) -> bool:

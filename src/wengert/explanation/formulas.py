@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from wengert.explanation.notation import TEXT
 from wengert.explanation.steps import Derivative, Expr, Formula, Note, Product
 from wengert.jacobians import LocalJacobian, RealLinear
 from wengert.primitives.numpy import elementwise as e
@@ -537,18 +538,12 @@ def simplified(expression: Expr) -> Expr:
 
 
 def _is_rational(expression: Expr) -> bool:
-    return bool(expression.is_rational_function(*expression.free_symbols)) and not expression.has(_float_class())
-
-
-def _float_class() -> Any:
     import sympy
 
-    return sympy.Float
+    return bool(expression.is_rational_function(*expression.free_symbols)) and not expression.has(sympy.Float)
 
 
 def _length(expression: Expr) -> int:
-    from wengert.explanation.notation import TEXT
-
     return len(TEXT.expression(expression))
 
 
