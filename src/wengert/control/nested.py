@@ -29,7 +29,7 @@ from wengert.compilation.linearized import Kernel, Sweep
 from wengert.control.backward import ReverseSweep
 from wengert.control.checkpoints import AllResiduals
 from wengert.control.execution import LoopRun
-from wengert.control.holding import ARRAY, Mask, Values
+from wengert.control.holding import Mask, Values
 from wengert.control.loop import Loop
 from wengert.program import Line, Primitive, Recordable, Var, as_value
 from wengert.program.code import For
@@ -78,7 +78,7 @@ class Kept:
     @property
     def nbytes(self) -> int:
         """The bytes that the steps take."""
-        return len(self.steps) * sum(int(v.nbytes) + ARRAY for v in self.steps[0][1:]) if self.steps else 0
+        return self.run().kept_bytes()
 
     def run(self) -> LoopRun:
         """Return the run of the loop, which is swept step by step."""
