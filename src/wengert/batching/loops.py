@@ -27,7 +27,6 @@ from wengert.program import Guard, Line, Program, Recordable, Var, as_value, che
 from wengert.program.dataflow import depending_on
 from wengert.tracing import innermost, record, watch
 
-Array = Any
 Flags = Sequence[bool]
 Evaluate = Callable[..., Any]
 """Evaluates a line for so many members; each operand comes with whether it has an axis of members."""

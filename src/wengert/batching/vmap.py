@@ -43,7 +43,6 @@ from wengert.tracing import (
 )
 from wengert.transformations import Transformed, refuse, said
 
-Array = Any
 Shape = tuple[int, ...]
 Axes = Any
 

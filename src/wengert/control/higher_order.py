@@ -30,8 +30,6 @@ from wengert.control.nested import Masks, forward_pass_of
 from wengert.program import Line, Primitive, Recordable, as_value
 from wengert.tracing import innermost, record_results, settled
 
-Array = Any
-
 
 class HigherOrder(Primitive):
     """The primitive of lines that hold Programs.
