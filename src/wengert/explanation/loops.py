@@ -262,9 +262,8 @@ class Bodies:
         slices = names[first : first + loop.sliced]
         results = [name(r.name) for r in step.program.results]
         operands = [w._atom(a) for a in line.inputs]
-        steps = f"{loop.steps:,} step{'s' * (loop.steps != 1)}"
         said = [f"`{at(c, '0')} = {x}`" for c, x in zip(carry, operands, strict=False)]
-        text = f"{line.primitive.name} makes {steps}{' here' if tests else ''}"
+        text = f"{line.primitive.name} makes {loop.heading()}"
         text += f", from {conjunction(said)}" if said else ""
         reads = [
             f"`{self._at(x, 's')} = {self._slice(o, loop)}`"
