@@ -100,7 +100,7 @@ def derive_arrays(
 
 
 def compose_arrays(d: ArrayDerivation, notation: Notation) -> list[Block]:
-    """Say the derivation in headings, sentences and equations."""
+    """Return the derivation as headings, sentences and equations."""
     computed = {var for line in d.program.lines for var in line.outputs}
     still = computed - reached_by(d.program, [True] * len(d.program.inputs)) - set(d.program.outputs)
     writer = _Writer(d, notation, still=frozenset(still))
@@ -209,7 +209,7 @@ class _Writer:
         return [row for row in rows if row is not None]
 
     def moves(self, atom: Atom) -> bool:
-        """Tell whether an operand has a tangent and an adjoint."""
+        """Return whether an operand has a tangent and an adjoint."""
         return isinstance(atom, Var) and atom.dtype.kind in "fc" and atom not in self.still
 
     def _why(self, variables: int) -> str:
@@ -418,7 +418,7 @@ class _Writer:
         return self.algebra.partial(line, var).formula
 
     def _is_linear(self, line: Line) -> bool:
-        """Tell whether a line is linear in its one operand, as transforms and filters are."""
+        """Return whether a line is linear in its one operand, as transforms and filters are."""
         if line.primitive.elementwise or len(line.inputs) != 1 or not line.inputs[0].size:
             return False
         x, y = (value_of(a, self.algebra.environment) for a in (line.inputs[0], line.outputs[0]))
@@ -435,7 +435,7 @@ class _Writer:
     # ---- Reverse ----
 
     def _idle(self, var: Var) -> bool:
-        """Tell whether nothing but a decision depends on a variable."""
+        """Return whether nothing but a decision depends on a variable."""
         return not self.users[var] and var not in self.results and var not in self.program.inputs
 
     def _adjoint(self, var: Var) -> Row | None:

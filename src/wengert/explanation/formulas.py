@@ -213,7 +213,7 @@ class Algebra:
         return truth(called) if kind == "b" else called
 
     def is_opaque(self, primitive: Primitive) -> bool:
-        """Tell whether a primitive is known by its name alone: one of the user's own, without a formula."""
+        """Return whether a primitive is known by its name alone: one of the user's own, without a formula."""
         return primitive.formula is None and primitive not in OWN
 
     # ---- Local partials ----
@@ -300,7 +300,7 @@ class Algebra:
         return None
 
     def _jumps(self, line: Line) -> bool:
-        """Tell whether the value or a partial of a line jumps beside the point: it has no derivative there."""
+        """Return whether the value or a partial of a line jumps beside the point: it has no derivative there."""
         operands = [value_of(a, self.environment) for a in line.inputs]
 
         def around(operands: Sequence[Any]) -> list[Any]:
@@ -377,7 +377,7 @@ def symbol(name: str, kind: str = "f") -> Expr:
 
 
 def is_truth(expression: Expr) -> bool:
-    """Tell whether an expression is a truth value."""
+    """Return whether an expression is a truth value."""
     from sympy.logic.boolalg import Boolean
 
     return expression.is_complex is None if expression.is_Symbol else isinstance(expression, Boolean)
