@@ -124,10 +124,10 @@ def decomposition(d: Decomposition, notation: Notation) -> Equations:
 
 
 def _definition(d: Definition, notation: Notation) -> Row:
-    formula = notation.expression(d.formula)
     if d.operator:
-        a, b = map(notation.expression, d.operands)
-        formula = f"{a} {b}" if d.operator == "*" else f"{a} {d.operator} {b}"
+        formula = notation.operation(d.operator, *map(notation.expression, d.operands))
+    else:
+        formula = notation.expression(d.formula)
     equals = (formula, *[notation.expression(y) for y in d.results])
     return Row(notation.expression(d.variable), equals, d.value, note_of(d))
 
