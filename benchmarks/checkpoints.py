@@ -1,19 +1,18 @@
 """What checkpoints cost: time and peak memory of the gradient of a long recurrence, for each way of keeping its states.
 
-The memory is the peak that `tracemalloc` sees during one gradient (NumPy reports its arrays to it).  Times are of a run
-without it; "function" is the loop in plain Python, without a derivative.
+Memory is the peak of one gradient, and times are of a run without its measurement; "function" is the loop in plain
+Python, without a derivative.
 
 Run:  python benchmarks/checkpoints.py [--steps 100000] [--size 100]
 """
 
 from __future__ import annotations
 
-import argparse
-import time
-import tracemalloc
-from collections.abc import Callable
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+import harness  # isort: skip  # before NumPy
 import numpy as np
 
 import wengert as wg
@@ -27,39 +26,28 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """Run something and return its result and the seconds it took."""
-    start = time.perf_counter()
-    return work(), time.perf_counter() - start
+def measure(steps: int, size: int) -> Iterator[tuple[str, ...]]:
+    x = np.linspace(0.5, 1.5, size)
 
-
-def main() -> None:
-    """Print a row for each way."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=100_000)
-    parser.add_argument("--size", type=int, default=100)
-    options = parser.parse_args()
-    x = np.linspace(0.5, 1.5, options.size)
-
-    def loss(x: Any, **way: Any) -> Any:
+    def loss(x: Any, way: dict[str, Any]) -> Any:
         def step(h: Any, _: Any) -> Any:
             return np.tanh(h * x + 0.1), None
 
-        return np.sum(wg.scan(step, np.zeros(options.size), length=options.steps, **way)[0])
+        return np.sum(wg.scan(step, np.zeros(size), length=steps, **way)[0])
 
-    _, seconds = timed(lambda: loss(x))
-    print(f"{'function':<20}{seconds:8.2f} s")
-    reference = None
+    yield "function", f"{harness.seconds(partial(loss, x, {})):.2f}", "", ""
+    gradients: list[Any] = []
     for name, way in WAYS.items():
-        gradient = wg.grad(lambda x, way=way: loss(x, **way))
-        found, seconds = timed(lambda gradient=gradient: gradient(x))
-        tracemalloc.start()
-        gradient(x)
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        reference = found if reference is None else reference
-        same = "same to the last bit" if np.array_equal(found, reference) else "differs"
-        print(f"{name:<20}{seconds:8.2f} s{peak / 1e6:10.2f} MB   {same}")
+        gradient = partial(wg.grad(loss), x, way)
+        seconds = harness.seconds(lambda gradient=gradient: gradients.append(gradient()))
+        same = "to the last bit" if np.array_equal(gradients[-1], gradients[0]) else "no"
+        yield name, f"{seconds:.2f}", f"{harness.peak(gradient) / 1e6:.2f}", same
+
+
+def main() -> None:
+    options = harness.options(__doc__, steps=100_000, size=100)
+    title = f"the gradient of {options.steps:,} steps on {options.size:,} numbers"
+    harness.show(title, ("kept", "s", "peak, MB", "same"), measure(options.steps, options.size))
 
 
 if __name__ == "__main__":

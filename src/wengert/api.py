@@ -30,7 +30,6 @@ from wengert.program import Portable, Program
 from wengert.tracing import Trace, Traced, Unchanged, current_context, parameter_names, run, warn_of_decisions, watch
 from wengert.transformations import Documentation, Transformed, demand_function, is_global
 
-Array = Any
 Function = Callable[..., Any]
 
 

@@ -36,8 +36,6 @@ from wengert.program import Line, Program, evaluate_all, value_of
 from wengert.tracing import IGNORING, USUAL, current_context, outputs_of, results_of, under, watch
 from wengert.transformations import Transformed
 
-Array = Any
-
 
 @dataclass(frozen=True)
 class Origin:

@@ -22,11 +22,11 @@ from wengert.control.holding import Holding
 from wengert.control.loop import Loop
 from wengert.errors import BranchError
 from wengert.passes.simplification import simplify
+from wengert.primitives.numpy.structural import broadcast_to
 from wengert.program import Guard, Line, Program, Recordable, Var, as_value, check_guard, evaluate_line, interpret
 from wengert.program.dataflow import depending_on
 from wengert.tracing import innermost, record, watch
 
-Array = Any
 Flags = Sequence[bool]
 Evaluate = Callable[..., Any]
 """Evaluates a line for so many members; each operand comes with whether it has an axis of members."""
@@ -227,8 +227,7 @@ def all_members(value: Any, batched: bool, size: int) -> Any:
     if batched:
         return value
     shape = (size, *np.shape(value))
-    repeated = np.broadcast_to(value, shape)
-    return repeated if isinstance(repeated, Recordable) else repeated.copy()
+    return broadcast_to(value, shape=shape) if isinstance(value, Recordable) else np.broadcast_to(value, shape).copy()
 
 
 def _depends(program: Program, batched: Flags) -> list[bool]:

@@ -24,7 +24,7 @@ import numpy as np
 
 from wengert import trees
 from wengert.arguments import Result
-from wengert.batching.loops import MembersDiffer, several
+from wengert.batching.loops import MembersDiffer, all_members, several
 from wengert.errors import ArgumentError, ResultError, ShapeError, caller
 from wengert.jacobians import take
 from wengert.primitives.numpy import structural as s
@@ -43,7 +43,6 @@ from wengert.tracing import (
 )
 from wengert.transformations import Transformed, refuse, said
 
-Array = Any
 Shape = tuple[int, ...]
 Axes = Any
 
@@ -254,7 +253,7 @@ def _collect(
                 )
             leaves.append(parts[0][0])
             continue
-        batches = [_all(v, batched, len(g[0])) for (v, batched), g in zip(parts, groups, strict=True)]
+        batches = [all_members(v, batched, len(g[0])) for (v, batched), g in zip(parts, groups, strict=True)]
         shapes = {np.shape(b)[1:] for b in batches}
         if len(shapes) > 1:
             raise ShapeError.at_caller(
@@ -410,19 +409,12 @@ class _Line:
 
     def all(self, k: int) -> Any:
         """Return an operand with an axis of members, even if all share it."""
-        return _all(self.operands[k], self.batched[k], self.size)
+        return all_members(self.operands[k], self.batched[k], self.size)
 
     def shape(self, k: int) -> Shape:
         """Return the shape of an operand for one member."""
         shape: Shape = np.shape(self.operands[k])
         return shape[1:] if self.batched[k] else shape
-
-
-def _all(value: Any, batched: bool, size: int) -> Any:
-    if batched:
-        return value
-    shape = (size, *np.shape(value))
-    return s.broadcast_to(value, shape=shape) if isinstance(value, Recordable) else np.broadcast_to(value, shape).copy()
 
 
 def _aligned(value: Any, batched: bool, ndim: int, to: int) -> Any:

@@ -114,7 +114,7 @@ class Environment:
             self._read_attributes = False
             self._conditions: dict[str, Reading] = {}
             self._names: dict[str, Any] = {"all": all, "map": map, "len": len, "is_": operator.is_, "same": _same,
-                                           "fingerprint": fingerprint, "is_empty": _is_empty}  # fmt: skip
+                                           "fingerprint": fingerprint, "is_empty": is_empty}  # fmt: skip
             self._seen: dict[int, Any] = {}
             self._globals_of: dict[int, str] = {}
             self._absent: dict[str, dict[str, None]] = {}
@@ -173,7 +173,7 @@ class Environment:
     def states(self) -> list[Any]:
         """Return the states of the generators; NumPy's and Python's global ones are included if the code may draw."""
         everyones = [] if self._words.isdisjoint(_DRAWING) else [random._inst, np.random.mtrand._rand]
-        return [_state(generator) for generator in (*everyones, *self.generators)]
+        return [progress_of(generator) for generator in (*everyones, *self.generators)]
 
     # -- The comparisons --
 
@@ -234,7 +234,7 @@ def _follow_function(environment: Environment, function: types.FunctionType, rea
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
     if library:  # its closure may hold user functions
         for name, cell in cells:
-            if not _is_empty(cell):
+            if not is_empty(cell):
                 yield cell.cell_contents, Reading(name, "")
         return
     code = function.__code__
@@ -256,7 +256,7 @@ def _follow_function(environment: Environment, function: types.FunctionType, rea
             yield environment._compare(f"{name}.{attribute}", defaults, Reading(function.__name__, ", in its defaults"))
     for free, cell in cells:
         held, what = environment._global(cell), Reading(free, f", from the closure of {function.__name__}")
-        if _is_empty(cell):
+        if is_empty(cell):
             environment._require(f"is_empty({held})", what)
         else:
             yield environment._compare(f"{held}.cell_contents", cell.cell_contents, what)
@@ -530,7 +530,8 @@ def _same(value: Any, other: Any) -> bool:
     return comparable and type(value) is type(other) and exactly(value) == exactly(other)
 
 
-def _is_empty(cell: types.CellType) -> bool:
+def is_empty(cell: types.CellType) -> bool:
+    """Return whether a variable of a closure has no value yet."""
     try:
         cell.cell_contents  # noqa: B018
     except ValueError:
@@ -538,7 +539,7 @@ def _is_empty(cell: types.CellType) -> bool:
     return False
 
 
-def _state(value: Any) -> Any:
+def progress_of(value: Any) -> Any:
     """Return a value that differs once random numbers have been drawn, or an iterator has advanced."""
     if isinstance(value, np.random.Generator):
         return pickle.dumps(value.bit_generator.state)

@@ -153,10 +153,7 @@ class Jitted(Transformed):
     # -- States and signatures --
 
     def _state(self) -> _State | None:
-        """Return the present state of the environment; None if it changes too often."""
-        states = self._states
-        if states and states[0].environment.unchanged():
-            return states[0]
+        """Return the present state of the environment, where it is not the latest; None if it changes too often."""
         with self._lock:
             for state in self._states:
                 if state.environment.unchanged():

@@ -35,7 +35,6 @@ from wengert.program.compiled import Script, straight
 from wengert.program.lines import Operand
 from wengert.tracing import Tape, Traced, record, what_is_kept
 
-Array = Any
 Mask = tuple[bool, ...]
 SWEEPS = 16
 """The number of sweeps that an outline keeps: there is one for each size of a block of seeds."""

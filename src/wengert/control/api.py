@@ -21,7 +21,6 @@ from wengert.program import Recordable
 from wengert.tracing import at_place, current_context, holds_traced, join
 from wengert.transformations import Transformed
 
-Array = Any
 Function = Callable[..., Any]
 
 

@@ -31,7 +31,6 @@ from wengert.program.compiled import Script
 from wengert.program.dataflow import substitute
 from wengert.tracing import what_is_kept
 
-Array = Any
 FEW = 32
 """Up to so many steps, writing a sweep down takes more time than it saves."""
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from wengert import trees
+from wengert.compilation.environment import is_empty
 from wengert.control.bodies import Body, rearranged
 from wengert.control.templates import same_rows
 from wengert.errors import ArgumentError, Location, ResultError, caller
@@ -275,10 +276,7 @@ def lift(function: Function) -> Function | None:
     globals_ = {name: lifted_value(value) for name, value in names.items() if is_array(value)}
     cells = []
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            value = cell.cell_contents
-        except ValueError:  # it has no value yet
-            value = None
+        value = None if is_empty(cell) else cell.cell_contents
         lifts = name not in stored and is_array(value)
         cells.append(types.CellType(lifted_value(value)) if lifts else cell)
     if not globals_ and all(a is b for a, b in zip(cells, function.__closure__ or (), strict=True)):

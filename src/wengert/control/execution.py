@@ -268,13 +268,11 @@ class LoopRun(Run):
         self,
         loop: Loop,
         operands: Values,
-        bodies: Sequence[Body] | None = None,
         retrace: Callable[[bool, Values, int], Body] | None = None,
         constants: Sequence[Any] | None = None,
     ) -> None:
         self.loop, self.operands, self.carried = loop, operands, loop.carried
-        self.bodies = list(loop.bodies if bodies is None else bodies)
-        self.tests = list(loop.tests)
+        self.bodies, self.tests = list(loop.bodies), list(loop.tests)
         self.retrace = retrace
         consts, _, self.xs = loop.split(operands)
         self.constants: Sequence[Any] = consts if constants is None else constants
@@ -428,7 +426,7 @@ class LoopRun(Run):
             s += 1
         self.count = s
         if collects is not None and not ys:
-            ys = [np.empty((0, *r.shape), r.dtype) for r in loop.bodies[0].program.results[carried:]]
+            ys = loop.empty()
         return (*carry, *ys)
 
     def advance(self, start: int, stop: int, carry: Values) -> Values:
@@ -586,8 +584,9 @@ class BranchRun(Run):
 
     __slots__ = ("held", "linearization")
 
-    def __init__(self, held: Branches, operands: Values, linearization: Linearization | None = None) -> None:
-        self.held, self.operands, self.linearization = held, operands, linearization
+    def __init__(self, held: Branches, operands: Values) -> None:
+        self.held, self.operands = held, operands
+        self.linearization: Linearization | None = None
 
     def evaluate(self, active: Mask | None = None) -> Values:
         if active is not None and self.held.keep:

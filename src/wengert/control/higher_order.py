@@ -23,16 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from wengert.accumulation.masks import Mask as Where
 from wengert.control.backward import ReverseOf, Tangent, tangent_of
 from wengert.control.execution import ReverseRun, Run, run_of
 from wengert.control.holding import Holding, Mask, Values
-from wengert.control.nested import forward_pass_of
+from wengert.control.nested import Masks, forward_pass_of
 from wengert.program import Line, Primitive, Recordable, as_value
 from wengert.tracing import innermost, record_results, settled
-
-Array = Any
-Masks = Sequence[Where | None]
 
 
 class HigherOrder(Primitive):

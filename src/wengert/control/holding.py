@@ -19,7 +19,6 @@ from wengert.linearization import Linearization
 from wengert.program import Atom, Held, Program
 from wengert.program.structure import structure
 
-Array = Any
 Mask = tuple[bool, ...]
 Values = tuple[Any, ...]
 WriteProgram = Callable[[Program, Sequence[Atom]], list[Atom]]

@@ -29,9 +29,9 @@ from wengert.compilation.linearized import Kernel, Sweep
 from wengert.control.backward import ReverseSweep
 from wengert.control.checkpoints import AllResiduals
 from wengert.control.execution import LoopRun
-from wengert.control.holding import ARRAY, Mask, Values
+from wengert.control.holding import Mask, Values
 from wengert.control.loop import Loop
-from wengert.program import Line, Primitive, Recordable, Var, as_value
+from wengert.program import Line, Primitive, Recordable, Var, as_value, write_tuple
 from wengert.program.code import For
 from wengert.tracing import innermost, record_results
 
@@ -78,7 +78,7 @@ class Kept:
     @property
     def nbytes(self) -> int:
         """The bytes that the steps take."""
-        return len(self.steps) * sum(int(v.nbytes) + ARRAY for v in self.steps[0][1:]) if self.steps else 0
+        return self.run().kept_bytes()
 
     def run(self) -> LoopRun:
         """Return the run of the loop, which is swept step by step."""
@@ -248,14 +248,10 @@ def _write_sweep(
         [
             f"def run({', '.join(['code', 'steps', 'operands', 'arrays', 'sums', *given])}):",
             *text,
-            f"    {_listed(returned)} = {call}" if returned else f"    {call}",
-            f"    return {_listed(values)}",
+            f"    {write_tuple(returned)} = {call}" if returned else f"    {call}",
+            f"    return {write_tuple(values)}",
         ]
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"({', '.join(names)}{',' * (len(names) == 1)})"
 
 
 @functools.lru_cache(256)

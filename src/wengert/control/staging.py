@@ -216,7 +216,7 @@ class Scan:
             collected[:] = results[count:]
             return draft
 
-        before = reached_state(self.f)
+        before = reached_state(self.f) if self.steps > 2 else None
         if self.steps:
             first = trace(plain_carry, 0)
         else:
@@ -228,7 +228,7 @@ class Scan:
                 return trace(draft.values[:count], 1)
 
             second = then(first)
-            keeps_state = self.steps > 2 and not same_state(before, reached_state(self.f))
+            keeps_state = before is not None and not same_state(before, reached_state(self.f))
             if keeps_state or not same_step(first, second):
                 lifted = None if keeps_state else _lifted(self, first, second, lambda: trace(plain_carry, 0), then)
                 if lifted is None:

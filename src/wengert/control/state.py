@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert.compilation.environment import is_empty, progress_of, with_inner
 from wengert.program import Recordable
 
 Function = Callable[..., Any]
@@ -85,8 +86,10 @@ def _held_by(value: Any) -> Any:
         return (*value, *value.values()) if len(value) <= ELEMENTS else len(value)
     if isinstance(value, _CONTAINERS):
         return tuple(value) if len(value) <= ELEMENTS else len(value)
-    if isinstance(value, (np.random.Generator, np.random.RandomState, random.Random, Iterator)):
-        return _progress_of(value)
+    if isinstance(value, (np.random.Generator, np.random.RandomState, random.Random)):
+        return [progress_of(value)]  # in no tuple, which would be taken for other objects
+    if isinstance(value, Iterator):
+        return object()  # what it gives next cannot be asked without taking it
     if isinstance(value, types.ModuleType):
         return None
     attributes = getattr(value, "__dict__", {})
@@ -100,17 +103,6 @@ def _held_by(value: Any) -> Any:
     return (*held, *attributes.values(), *calls)
 
 
-def _progress_of(value: Any) -> Any:
-    """Return how far a random generator or an iterator is."""
-    if isinstance(value, np.random.Generator):
-        return repr(value.bit_generator.state)
-    if isinstance(value, np.random.RandomState):
-        return repr(value.get_state(legacy=False))
-    if isinstance(value, random.Random):
-        return hash(value.getstate())
-    return object()  # what an iterator gives next cannot be asked without taking it
-
-
 _SLOT = types.MemberDescriptorType
 
 
@@ -121,10 +113,7 @@ def _is_of_library(module: str | None) -> bool:
 def _read_by(function: types.FunctionType) -> Iterator[Any]:
     """Go through what a function reads besides its arguments."""
     for cell in function.__closure__ or ():
-        try:
-            yield cell.cell_contents
-        except ValueError:  # it has no value yet
-            yield None
+        yield None if is_empty(cell) else cell.cell_contents
     yield from function.__defaults__ or ()
     yield from (function.__kwdefaults__ or {}).values()
     yield from function.__dict__.values()
@@ -150,5 +139,4 @@ def _read_of(module: types.ModuleType, names: tuple[str, ...]) -> Iterator[Any]:
 @functools.lru_cache(maxsize=1024)
 def _names_in(code: types.CodeType) -> tuple[str, ...]:
     """Return the names of globals and attributes in a function and in those that it defines."""
-    inner = [name for part in code.co_consts if isinstance(part, types.CodeType) for name in _names_in(part)]
-    return tuple(dict.fromkeys([*code.co_names, *inner]))
+    return tuple(dict.fromkeys(name for inner in with_inner(code) for name in inner.co_names))

@@ -35,7 +35,7 @@ from wengert.explanation.document import (
 )
 from wengert.explanation.formulas import Algebra, in_order, whole
 from wengert.explanation.loops import Bodies
-from wengert.explanation.notation import Notation, Written
+from wengert.explanation.notation import Notation, Written, written_sum
 from wengert.explanation.steps import Expr
 from wengert.jacobians import Composed, Diagonal, LocalJacobian, Permute, Reshape, Select, Sum, Transposed
 from wengert.planning import Plan
@@ -100,7 +100,7 @@ def derive_arrays(
 
 
 def compose_arrays(d: ArrayDerivation, notation: Notation) -> list[Block]:
-    """Say the derivation in headings, sentences and equations."""
+    """Return the derivation as headings, sentences and equations."""
     computed = {var for line in d.program.lines for var in line.outputs}
     still = computed - reached_by(d.program, [True] * len(d.program.inputs)) - set(d.program.outputs)
     writer = _Writer(d, notation, still=frozenset(still))
@@ -209,7 +209,7 @@ class _Writer:
         return [row for row in rows if row is not None]
 
     def moves(self, atom: Atom) -> bool:
-        """Tell whether an operand has a tangent and an adjoint."""
+        """Return whether an operand has a tangent and an adjoint."""
         return isinstance(atom, Var) and atom.dtype.kind in "fc" and atom not in self.still
 
     def _why(self, variables: int) -> str:
@@ -331,9 +331,7 @@ class _Writer:
         primitive = line.primitive
         dots = [self._d(self._atom(a)) if self.moves(a) else None for a in line.inputs]
         terms: list[str] = []
-        if not any(dots):
-            terms = []
-        elif primitive in _MOVING or self._is_linear(line):
+        if any(dots) and (primitive in _MOVING or self._is_linear(line)):
             kept = [
                 d
                 if d is not None
@@ -351,7 +349,7 @@ class _Writer:
                 if dot is None or line.inputs[k] in line.inputs[:k]:
                     continue
                 terms += self._scaled(line, k, dot)
-        return self._row(self._d(self._atom(var)), _sum(terms), var)
+        return self._row(self._d(self._atom(var)), written_sum(terms), var)
 
     def _scaled(self, line: Line, position: int, operand: str, reverse: bool = False) -> list[str]:
         """Write the product of a local partial and a tangent or adjoint; nothing where it is zero."""
@@ -415,15 +413,12 @@ class _Writer:
             return sympy.Piecewise((1, condition), (0, True))
         if line.primitive is s.where and line.outputs[0].shape:
             chosen = self.algebra.atom(line.inputs[0])
-            value = (
-                sum(int(atom is var) for atom in line.inputs[1:2]),
-                sum(int(atom is var) for atom in line.inputs[2:]),
-            )
-            return sympy.Piecewise((value[0], chosen), (value[1], True))
+            where_true, where_false = (int(atom is var) for atom in line.inputs[1:])
+            return sympy.Piecewise((where_true, chosen), (where_false, True))
         return self.algebra.partial(line, var).formula
 
     def _is_linear(self, line: Line) -> bool:
-        """Tell whether a line is linear in its one operand, as transforms and filters are."""
+        """Return whether a line is linear in its one operand, as transforms and filters are."""
         if line.primitive.elementwise or len(line.inputs) != 1 or not line.inputs[0].size:
             return False
         x, y = (value_of(a, self.algebra.environment) for a in (line.inputs[0], line.outputs[0]))
@@ -440,7 +435,7 @@ class _Writer:
     # ---- Reverse ----
 
     def _idle(self, var: Var) -> bool:
-        """Tell whether nothing but a decision depends on a variable."""
+        """Return whether nothing but a decision depends on a variable."""
         return not self.users[var] and var not in self.results and var not in self.program.inputs
 
     def _adjoint(self, var: Var) -> Row | None:
@@ -468,7 +463,7 @@ class _Writer:
             self.zero.add(var)
             if var not in self.program.inputs:
                 return None
-        return self._row(left, _sum(terms), var)
+        return self._row(left, written_sum(terms), var)
 
     def _adjoint_of(self, var: Var) -> str:
         return (
@@ -574,13 +569,6 @@ class _Writer:
 
 def _has_no_repr(value: Any) -> bool:
     return " object at 0x" in repr(value)  # it says where the object lies in memory
-
-
-def _sum(terms: Sequence[str]) -> str:
-    text = ""
-    for term in terms:
-        text = term if not text else f"{text} - {term[1:]}" if term.startswith("-") else f"{text} + {term}"
-    return text or "0"
 
 
 def _written(index: Any, ndim: int) -> str:

@@ -296,7 +296,7 @@ class _Accumulation:
         return in_u
 
     def _repeats(self, in_u: Formula | None, in_x: Formula | None) -> bool:
-        """Tell whether an equality has been said in this pass, up to sign."""
+        """Return whether an equality has been said in this pass, up to sign."""
         if in_u is None or in_x is None:
             return False
         names = self.of.algebra.names

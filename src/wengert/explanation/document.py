@@ -58,7 +58,7 @@ Block = Heading | Sentence | Equations
 
 
 def compose(d: Derivation, notation: Notation) -> list[Block]:
-    """Say a derivation in headings, sentences and equations."""
+    """Return a derivation as headings, sentences and equations."""
     n, m, lines = len(d.independents), len(d.dependents), len(d.decomposition.definitions) - len(d.independents)
     blocks: list[Block] = [
         Heading(1, f"{d.name}: {space(n)} -> {space(m)}"),
@@ -96,7 +96,7 @@ def decision(written: str, kind: str, value: bool | int) -> str:
 
 
 def remarks(notes: Sequence[Note], notation: Notation) -> list[Sentence]:
-    """Say on which side of the choices the formulas hold, and which conventions were taken at kinks."""
+    """State on which side of the choices the formulas hold, and which conventions were taken at kinks."""
     choices = [note for note in notes if not note.convention]
     conditions = dict.fromkeys(notation.expression(c) for note in choices if (c := note.condition) is not None)
     said = []
@@ -124,10 +124,10 @@ def decomposition(d: Decomposition, notation: Notation) -> Equations:
 
 
 def _definition(d: Definition, notation: Notation) -> Row:
-    formula = notation.expression(d.formula)
     if d.operator:
-        a, b = map(notation.expression, d.operands)
-        formula = f"{a} {b}" if d.operator == "*" else f"{a} {d.operator} {b}"
+        formula = notation.operation(d.operator, *map(notation.expression, d.operands))
+    else:
+        formula = notation.expression(d.formula)
     equals = (formula, *[notation.expression(y) for y in d.results])
     return Row(notation.expression(d.variable), equals, d.value, note_of(d))
 
@@ -235,7 +235,7 @@ def recurrences(d: Derivation, notation: Notation) -> list[Block]:
 
 
 def compare(plan: Plan) -> list[Sentence]:
-    """Say how many products and passes each order takes, which one is chosen and why: three paragraphs."""
+    """State how many products and passes each order takes, which one is chosen and why: three paragraphs."""
     forward, reverse = str(plan["forward"].cost), str(plan["reverse"].cost)
     costs = f"The function and its Jacobian cost {forward} forward"
     costs += ", and the same in reverse." if forward == reverse else f"; {reverse} in reverse."

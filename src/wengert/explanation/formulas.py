@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from wengert.explanation.notation import TEXT
 from wengert.explanation.steps import Derivative, Expr, Formula, Note, Product
 from wengert.jacobians import LocalJacobian, RealLinear
 from wengert.primitives.numpy import elementwise as e
@@ -212,7 +213,7 @@ class Algebra:
         return truth(called) if kind == "b" else called
 
     def is_opaque(self, primitive: Primitive) -> bool:
-        """Tell whether a primitive is known by its name alone: one of the user's own, without a formula."""
+        """Return whether a primitive is known by its name alone: one of the user's own, without a formula."""
         return primitive.formula is None and primitive not in OWN
 
     # ---- Local partials ----
@@ -299,7 +300,7 @@ class Algebra:
         return None
 
     def _jumps(self, line: Line) -> bool:
-        """Tell whether the value or a partial of a line jumps beside the point: it has no derivative there."""
+        """Return whether the value or a partial of a line jumps beside the point: it has no derivative there."""
         operands = [value_of(a, self.environment) for a in line.inputs]
 
         def around(operands: Sequence[Any]) -> list[Any]:
@@ -376,7 +377,7 @@ def symbol(name: str, kind: str = "f") -> Expr:
 
 
 def is_truth(expression: Expr) -> bool:
-    """Tell whether an expression is a truth value."""
+    """Return whether an expression is a truth value."""
     from sympy.logic.boolalg import Boolean
 
     return expression.is_complex is None if expression.is_Symbol else isinstance(expression, Boolean)
@@ -537,18 +538,12 @@ def simplified(expression: Expr) -> Expr:
 
 
 def _is_rational(expression: Expr) -> bool:
-    return bool(expression.is_rational_function(*expression.free_symbols)) and not expression.has(_float_class())
-
-
-def _float_class() -> Any:
     import sympy
 
-    return sympy.Float
+    return bool(expression.is_rational_function(*expression.free_symbols)) and not expression.has(sympy.Float)
 
 
 def _length(expression: Expr) -> int:
-    from wengert.explanation.notation import TEXT
-
     return len(TEXT.expression(expression))
 
 

@@ -111,7 +111,7 @@ class Bodies:
         return [f"{w.notation.sum_over} {self._at(name, 's')}{self._where(line)}"]
 
     def _where(self, line: Line) -> str:
-        """Say which line's body is meant, where there are several."""
+        """Write which line's body is meant, where there are several."""
         w = self.of
         several = sum(one.held is not None for one in w.program.lines) > 1
         return w.notation.inside(w._atom(line.outputs[0])) if several else ""
@@ -242,7 +242,7 @@ class Bodies:
         return blocks
 
     def _like(self, line: Line, other: Line) -> list[Block]:
-        """Say that a line does what another one does, with other operands."""
+        """State that a line does what another one does, with other operands."""
         w = self.of
         pairs = [(a, b) for a, b in zip(other.inputs, line.inputs, strict=True) if a is not b]
         changed = [f"`{w._atom(b)}` for `{w._atom(a)}`" for a, b in pairs]
@@ -262,9 +262,8 @@ class Bodies:
         slices = names[first : first + loop.sliced]
         results = [name(r.name) for r in step.program.results]
         operands = [w._atom(a) for a in line.inputs]
-        steps = f"{loop.steps:,} step{'s' * (loop.steps != 1)}"
         said = [f"`{at(c, '0')} = {x}`" for c, x in zip(carry, operands, strict=False)]
-        text = f"{line.primitive.name} makes {steps}{' here' if tests else ''}"
+        text = f"{line.primitive.name} makes {loop.heading()}"
         text += f", from {conjunction(said)}" if said else ""
         reads = [
             f"`{self._at(x, 's')} = {self._slice(o, loop)}`"
@@ -515,7 +514,7 @@ def _samples(held: Holding) -> list[tuple[Any, ...]]:
 
 
 def _says_the_same(one: Held | None, other: Held) -> bool:
-    """Tell whether two lines hold the same: nothing is explained twice."""
+    """Return whether two lines hold the same: nothing is explained twice."""
     if one is None or one.heading() != other.heading():
         return False
     mine, others = one.structure(), other.structure()

@@ -68,16 +68,7 @@ class Notation:
 
     def formula(self, formula: Formula, names: Mapping[Expr, Derivative] | None = None) -> str:
         """Write a sum of products, each product's factors in the order in which they stand."""
-        written = ""
-        for product in formula:
-            term, _ = self._factors_as_they_stand(product, names or {})
-            if not written:
-                written = term
-            elif term.startswith("-"):
-                written += f" - {term[1:]}"
-            else:
-                written += f" + {term}"
-        return written or "0"
+        return written_sum([self._factors_as_they_stand(product, names or {})[0] for product in formula])
 
     def derivative(self, d: Derivative, names: Mapping[Expr, Derivative] | None = None) -> str:
         """Write the name of a derivative."""
@@ -154,20 +145,8 @@ class Notation:
         terms = e.as_ordered_terms()
         first = next((k for k, t in enumerate(terms) if not _is_negative(t)), 0)
         terms.insert(0, terms.pop(first))  # 1 - x, not -x + 1
-        text = ""
-        for term in terms:
-            written = (
-                self._parenthesize(self._write(term, symbols), PRODUCT)
-                if term.is_Add
-                else self._write(term, symbols)[0]
-            )
-            if not text:
-                text = written
-            elif written.startswith("-"):
-                text += f" - {written[1:]}"
-            else:
-                text += f" + {written}"
-        return text, SUM
+        written = [(self._write(term, symbols), PRODUCT if term.is_Add else SUM) for term in terms]
+        return written_sum([self._parenthesize(*term) for term in written]), SUM
 
     def _product(self, e: Expr, symbols: Mapping[str, Written]) -> Written:
         import sympy
@@ -443,6 +422,14 @@ class Latex(Notation):
 
 
 TEXT, LATEX = Notation(), Latex()
+
+
+def written_sum(terms: Sequence[str]) -> str:
+    """Write a sum of written terms, a negative one as a difference; 0 without terms."""
+    text = ""
+    for term in terms:
+        text = term if not text else f"{text} - {term[1:]}" if term.startswith("-") else f"{text} + {term}"
+    return text or "0"
 
 
 def short(e: Any) -> str:

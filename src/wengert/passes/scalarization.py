@@ -106,12 +106,12 @@ _WRITTEN: dict[Primitive, Callable[..., Any]] = {
 
 
 def has_scalar_form(primitive: Primitive) -> bool:
-    """Tell whether a line of a primitive can be written in scalars."""
+    """Return whether a line of a primitive can be written in scalars."""
     return primitive.elementwise or primitive in _WRITTEN
 
 
 def can_scalarize(program: Program) -> bool:
-    """Tell whether every line of a Program can be written in scalars."""
+    """Return whether every line of a Program can be written in scalars."""
     return all(has_scalar_form(line.primitive) for line in program.lines)
 
 

@@ -16,16 +16,14 @@ from typing import Any
 
 import numpy
 
-from wengert.tracing import Traced
+from wengert.tracing import innermost
 
 __all__ = ["dict", "isinstance", "list", "tuple", "type"]
 
 
 def type(value: Any) -> Any:
     """Return the type of a value; of a traced one, that of what it stands for."""
-    while builtins.type(value) is Traced:
-        value = value._value
-    return builtins.type(value)
+    return builtins.type(innermost(value))
 
 
 def isinstance(value: Any, kinds: Any) -> bool:
@@ -34,8 +32,7 @@ def isinstance(value: Any, kinds: Any) -> bool:
     >>> isinstance(1.0, (float, int))
     True
     """
-    while builtins.type(value) is Traced:
-        value = value._value
+    value = innermost(value)
     if builtins.isinstance(value, numpy.float64) and kinds is numpy.ndarray:
         return False
     return builtins.isinstance(value, kinds)

@@ -11,7 +11,6 @@ import numpy as np
 
 import wengert.api as api
 
-Array = Any
 Function = Callable[..., Any]
 Argnum = int | Sequence[int]
 

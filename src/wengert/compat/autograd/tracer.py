@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wengert.compat.autograd.extend import notrace_primitive, primitive
-from wengert.tracing import Traced
+from wengert.tracing import Traced, innermost
 
 __all__ = ["getval", "isbox", "notrace_primitive", "primitive"]
 
@@ -16,9 +16,7 @@ def getval(x: Any) -> Any:
     >>> getval(2.0)
     2.0
     """
-    while type(x) is Traced:
-        x = x._value
-    return x
+    return innermost(x)
 
 
 def isbox(x: Any) -> bool:

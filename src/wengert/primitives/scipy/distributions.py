@@ -194,7 +194,7 @@ def _evaluate(d: Distribution, what: str, x: Any, shapes: list[Any], loc: Any, s
 
 
 def _has(d: Distribution, method: str) -> bool:
-    """Tell whether there is a formula for a method."""
+    """Return whether there is a formula for a method."""
     return method in d.more or (
         method not in ("ppf", "isf") and ("pdf" in method or "pmf" in method or d.cdf is not None)
     )
