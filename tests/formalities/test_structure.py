@@ -88,7 +88,8 @@ ORDERS = {
         "higher_order rerolling state staging api"
     ),
     "batching": "loops vmap",
-    "explanation": "steps notation document formulas derivation loops arrays text latex markdown",
+    "explanation": "steps notation document formulas derivation matrices array_steps loops arrays array_document"
+    " text latex markdown",
     "compat": "autograd",
     "compat/autograd": "extend builtins operators numpy signal scipy tracer misc test_util",
     "compat/autograd/misc": "flatten optimizers",

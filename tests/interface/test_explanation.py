@@ -16,7 +16,8 @@ import pytest
 
 import wengert as wg
 from wengert import errors as wg_errors
-from wengert.explanation import arrays, explain
+from wengert.explanation import array_document, explain
+from wengert.explanation.array_document import compose_arrays
 from wengert.explanation.document import Equations
 from wengert.explanation.formulas import as_expression, evaluate
 from wengert.explanation.notation import TEXT
@@ -641,9 +642,9 @@ def value(x: Any) -> Value:
     ids=lambda v: getattr(v, "__name__", ""),
 )
 def test_formulas_of_arrays_can_be_run(f: Callable[..., Any], args: tuple[Any, ...], monkeypatch: Any) -> None:
-    monkeypatch.setattr(arrays, "MOST_ROWS", 1000)
+    monkeypatch.setattr(array_document, "MOST_ROWS", 1000)
     e = explain(f)(*args)
-    blocks = [b for b in arrays.compose_arrays(e.derivation, TEXT) if isinstance(b, Equations)]
+    blocks = [b for b in compose_arrays(e.derivation, TEXT) if isinstance(b, Equations)]
     definitions, forward, reverse = blocks
     shapes: dict[str, tuple[int, ...]] = {}
     names: dict[str, Any] = {"np": np, "X": value(X), "Y": value(Y)}

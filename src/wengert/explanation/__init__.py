@@ -9,9 +9,10 @@
   ∂y/∂u_0    = ∂y/∂u_1 ∂u_1/∂u_0 = u_{-1} (1/u_0) = x_1/x_2
   ∂y/∂u_{-1} = ∂y/∂u_2 ∂u_2/∂u_{-1} = u_1 = log(x_2)
 
-The derivation is one structure of steps (``steps``), made by ``derivation`` from a scalar Program, or by ``arrays``
-where that would be too long to read, with ``loops`` for lines that hold Programs; ``document`` says it in sentences and
-equations, ``notation`` writes formulas, and ``text``, ``latex`` and ``markdown`` set them.
+The derivation is data.  ``derivation`` makes the steps (``steps``) of a scalar Program; where that would be too long to
+read, ``arrays`` makes formulas of matrices (``matrices``, ``array_steps``), with ``loops`` for lines that hold Programs.
+``document`` and ``array_document`` say it in sentences and equations, ``notation`` writes formulas, and ``text``,
+``latex`` and ``markdown`` set them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from wengert.arguments import ArgnumsLike
 from wengert.control.loop import Loop
 from wengert.errors import ArgumentError, UnsupportedError
 from wengert.explanation import latex, markdown, text
-from wengert.explanation.arrays import MOST_LINES, compose_arrays, derive_arrays
+from wengert.explanation.array_document import compose_arrays
+from wengert.explanation.arrays import MOST_LINES, derive_arrays
 from wengert.explanation.derivation import derive
 from wengert.explanation.document import Block, Equations, compose
 from wengert.explanation.notation import LATEX, TEXT, Notation
@@ -48,7 +50,7 @@ class Explanation:
     """The derivation of a function's derivatives at a point.
 
     Print it for text; a notebook shows it typeset.  ``derivation`` holds the steps themselves with formulas as SymPy
-    expressions (see `wengert.explanation.steps`), or an `ArrayDerivation`.
+    expressions (see `wengert.explanation.steps`), or as formulas of matrices (`wengert.explanation.array_steps`).
 
     >>> import numpy as np, wengert as wg
     >>> e = explain(lambda x: np.sin(x) * x)(0.0)

@@ -11,7 +11,7 @@ each written as a function of the number of the step::
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,42 @@ from wengert.control.execution import Adjoints, LoopRun, Step
 from wengert.control.holding import Holding
 from wengert.control.loop import Loop
 from wengert.errors import ArgumentError
-from wengert.explanation.document import Block, Equations, Heading, Row, Sentence, conjunction, decision, note_of
+from wengert.explanation.array_steps import (
+    ArrayStep,
+    Bodies,
+    Body,
+    BranchesOfLine,
+    Equality,
+    LoopOfSteps,
+    SameAsLine,
+    StepWithValues,
+    SweepOfLine,
+)
 from wengert.explanation.formulas import Algebra
+from wengert.explanation.matrices import (
+    ZERO,
+    Added,
+    Adjoint,
+    AtStep,
+    Beside,
+    Call,
+    Digits,
+    Inside,
+    Matrix,
+    Name,
+    Names,
+    Number,
+    OverSteps,
+    Ratio,
+    Shape,
+    Shapes,
+    Slice,
+    Stacked,
+    Tangent,
+    Transposed,
+    Words,
+)
+from wengert.explanation.steps import Definition
 from wengert.linearization import Linearization, by_position
 from wengert.program import Held, Line, Packing, Program, Var, as_value, reached_by, value_of
 from wengert.program.structure import all_same
@@ -35,131 +69,98 @@ MOST_SHOWN = 4
 """The values of an array of so many elements are written out."""
 
 
-class Bodies:
-    """What a writer of array lines says of the lines that hold Programs; see `wengert.explanation.arrays`."""
+class LinesWithPrograms:
+    """What is explained of the lines that hold Programs; `of` are the lines of arrays among which they stand."""
 
-    def __init__(self, writer: Any) -> None:
-        self.of = writer
-        self._writers: dict[int, list[Any]] = {}
+    def __init__(self, of: Any) -> None:
+        self.of = of
+        self._lines_of_bodies: dict[int, list[Any]] = {}
 
     # ---- The line ----
 
-    def definition(self, line: Line) -> list[Row]:
-        """Write the line, and which of its results are those of the function."""
-        w = self.of
-        held = line.held
+    def definition(self, line: Line) -> list[Definition]:
+        """Return the definition of the line, and which of its results are those of the function."""
+        of, held = self.of, line.held
         assert held is not None
-        names = [w._atom(var) for var in line.outputs]
-        args = [w._atom(a) for a in line.inputs]
-        call = w.notation.call(line.primitive.name, args, [held.heading()])
-        results = [w.notation.name(r) for var in line.outputs for r in w.results.get(var, [])]
+        call = Call(line.primitive.name, tuple(map(of.atom, line.inputs)), (held.heading(),))
+        results = {var: tuple(map(Name, of.results.get(var, ()))) for var in line.outputs}
         if len(line.outputs) == 1:
-            return [Row(names[0], (call, *results), note=note_of(line), shape=w.shape(line.outputs[0].shape))]
-        shapes = ", ".join(f"{w._atom(var)} {w.shape(var.shape)}" for var in line.outputs if var.shape)
-        rows = [Row(", ".join(names), (call,), note=note_of(line), shape=shapes)]
-        rows += [
-            Row(w.notation.name(r), (w._atom(var),), shape=w.shape(var.shape))
-            for var in line.outputs
-            for r in w.results.get(var, [])
-        ]
+            (var,) = line.outputs
+            return [Definition(of.atom(var), call, results[var], None, line.location, shape=Shape(var.shape))]
+        shapes = Shapes(tuple((of.atom(var), Shape(var.shape)) for var in line.outputs if var.shape))
+        rows = [Definition(self._results(line), call, (), None, line.location, shape=shapes)]
+        for var, names in results.items():
+            rows += [Definition(name, of.atom(var), (), None, shape=Shape(var.shape)) for name in names]
         return rows
 
-    def tangents(self, line: Line) -> list[Row]:
-        """Write the tangents of its results by those of its body."""
-        w, held = self.of, line.held
+    def tangents(self, line: Line) -> list[ArrayStep]:
+        """Return the tangents of its results by those of its body."""
+        of, held = self.of, line.held
         rows = []
         for n, var in enumerate(line.outputs):
-            if not w.moves(var):
+            if not of.moves(var):
                 continue
-            left = w._d(w._atom(var))
+            right: Matrix
             if not isinstance(held, (Loop, Branches)):
-                floats = [a for a in dict.fromkeys(line.inputs) if w.moves(a)]
-                terms = [f"{w.notation.ratio(w._atom(var), w._atom(a))} {w._d(w._atom(a))}" for a in floats]
-                right = " + ".join(terms) or "0"
+                floats = [a for a in dict.fromkeys(line.inputs) if of.moves(a)]
+                right = Added(tuple(Beside(Ratio(of.atom(var), of.atom(a)), Tangent(of.atom(a))) for a in floats))
             else:
-                name = w._d(w.notation.name(self._step(line).program.results[n].name))
-                right = self._after(held, name, n) + self._where(line)
-            rows.append(Row(left, (right,), shape=w.shape(var.shape)))
+                result = self._step(line).program.results[n].name
+                right = self._inside(_after(held, result, n, lambda name: Tangent(Name(name))), line)
+            rows.append(ArrayStep(Tangent(of.atom(var)), right, Shape(var.shape)))
         return rows
 
-    def pulled(self, line: Line, k: int) -> list[str]:
-        """Write what its reverse sweep adds to the adjoint of the k-th operand."""
-        w, held = self.of, line.held
+    def pulled(self, line: Line, k: int) -> list[Matrix]:
+        """Return what its reverse sweep adds to the adjoint of the k-th operand."""
+        of, held = self.of, line.held
         if isinstance(held, Branches):
             if k < held.leading:
                 return []
             step = self._step(line)
-            return [w._bar(step.names[step.program.inputs[k - held.leading]]) + self._where(line)]
+            return [self._inside(Adjoint(step.names[step.program.inputs[k - held.leading]]), line)]
         if not isinstance(held, Loop):
             outs = [var for var in line.outputs if var.dtype.kind == "f"]
-            T = w.notation.transposed
-            ratio = w.notation.ratio
-            return [
-                f"{T(w.notation.grouped(ratio(w._atom(o), w._atom(line.inputs[k]))))} {w._adjoint_of(o)}" for o in outs
-            ]
+            x = of.atom(line.inputs[k])
+            return [Beside(Transposed(Ratio(of.atom(out), x)), of.adjoint_of(out)) for out in outs]
         step = self._step(line)
         place = k if k < held.carried else k + (held.counter is not None)
         seeded = tuple(r.dtype.kind in "fc" for r in step.program.results)
         to = ReverseSweep.over(held, seeded, self._moving(line)).passed[place]
         if to is None:
             return []
-        name = w._bar(step.names[step.program.inputs[place]])
+        bar = Adjoint(step.names[step.program.inputs[place]])
         if to == "carry":
-            return [self._at(name, "0") + self._where(line)]
+            return [self._inside(AtStep(bar, "0"), line)]
         if to == "slice":
-            return [self._each(name, held) + self._where(line)]
-        return [f"{w.notation.sum_over} {self._at(name, 's')}{self._where(line)}"]
+            return [self._inside(_each(bar, held), line)]
+        return [OverSteps(self._inside(AtStep(bar, "s"), line))]
 
-    def _where(self, line: Line) -> str:
-        """Write which line's body is meant, where there are several."""
-        w = self.of
-        several = sum(one.held is not None for one in w.program.lines) > 1
-        return w.notation.inside(w._atom(line.outputs[0])) if several else ""
-
-    def _at(self, name: str, step: str) -> str:
-        return f"{name}({step})"
-
-    def _slice(self, text: str, loop: Loop) -> str:
-        """Write what stands in an array for step s."""
-        s = f"{loop.steps - 1} - s" if loop.reversed else "s"
-        return f"({text})[{s}]" if "/" in text else f"{text}[{s}]"
-
-    def _each(self, name: str, loop: Loop) -> str:
-        """Write a stack of what each step has."""
-        steps = [self._at(name, str(s)) for s in (0, 1, loop.steps - 1)[: loop.steps]]
-        if loop.steps > 2:
-            steps[1] = self.of.notation.ellipsis
-        return f"[{', '.join(steps[::-1] if loop.reversed else steps)}]"
-
-    def _after(self, held: Holding, name: str, n: int) -> str:
-        """Write the n-th result of the line by what a step calls it."""
-        if not isinstance(held, Loop):
-            return name
-        if n < held.carried:
-            return self._at(name.removesuffix("'"), str(held.steps))
-        return self._each(name, held)
+    def _inside(self, formula: Matrix, line: Line) -> Matrix:
+        """Return a formula of a line's body, with the line where several have bodies."""
+        several = sum(one.held is not None for one in self.of.program.lines) > 1
+        return Inside(formula, self.of.atom(line.outputs[0])) if several else formula
 
     # ---- Its bodies ----
 
     def _step(self, line: Line) -> Any:
-        """Return the writer of the body that stands for the line: the step, or the branch that is taken."""
+        """Return the lines of the body that stands for the line: the step, or the branch that is taken."""
         held = line.held
         if isinstance(held, Loop):
-            return self.writers(line)[len(held.tests)]
+            return self.lines_of_bodies(line)[len(held.tests)]
         assert isinstance(held, Branches)
-        return self.writers(line)[list(held.times).index(1)]
+        return self.lines_of_bodies(line)[list(held.times).index(1)]
 
-    def writers(self, line: Line) -> list[Any]:
-        """Return a writer for each Program of the line, in which what it closes over has its name outside."""
-        if id(line) not in self._writers:
+    def lines_of_bodies(self, line: Line) -> list[Any]:
+        """Return the lines of each Program of the line, in which what it closes over has its name outside."""
+        if id(line) not in self._lines_of_bodies:
             held = line.held
             assert isinstance(held, Holding)
             called = self._called(line, held)
-            self._writers[id(line)] = [
-                self._writer(program, values, called, self._still(program, held, line))
+            self._lines_of_bodies[id(line)] = [
+                self._lines(program, values, called, self._still(program, held, line))
                 for program, values in zip(held.programs, _samples(held), strict=True)
             ]
-        return self._writers[id(line)]
+        return self._lines_of_bodies[id(line)]
 
     def _moving(self, line: Line) -> tuple[bool, ...]:
         return tuple(map(self.of.moves, line.inputs))
@@ -179,23 +180,22 @@ class Bodies:
         reached = reached_by(program, active[: len(program.inputs)])
         return frozenset({*program.inputs, *[v for one in program.lines for v in one.outputs]} - reached)
 
-    def _writer(
+    def _lines(
         self, program: Program, values: Sequence[Any], called: dict[str, str], still: frozenset[Var] = frozenset()
     ) -> Any:
-        w = self.of
-        taken = {called.get(a.name, a.name) for a in program.arguments}
-        letter = next(x for x in "zrqyp" if x not in taken)
+        of = self.of
+        names = {called.get(a.name, a.name) for a in program.arguments}
+        letter = next(x for x in "zrqyp" if x not in names)
         results = tuple(
             Packing(
                 letter + r.name[1:] if r.name == "y" or r.name.startswith("y_") else r.name, r.shape, r.dtype, r.atoms
             )
             for r in program.results
-        )  # y is a result of the whole
+        )  # y is a result of the function
         program = dataclasses.replace(program, results=results)
-        taken |= {r.name for r in results}
-        letter = next(x for x in LETTERS[LETTERS.index(w.algebra.letter) + 1 :] if x not in taken)
-        algebra = Algebra(program, values, w.algebra.constants, letter)
-        return w.inside(program, algebra, called, still)
+        names |= {r.name for r in results}
+        letter = next(x for x in LETTERS[LETTERS.index(of.algebra.letter) + 1 :] if x not in names)
+        return of.inside(program, Algebra(program, values, of.algebra.constants, letter), called, still)
 
     def _called(self, line: Line, held: Holding) -> dict[str, str]:
         """Return what the values that a body closes over are called where the line stands."""
@@ -214,204 +214,135 @@ class Bodies:
             if a.name.startswith("outer_") and isinstance(atom, Var) and self.of.names[atom] not in arguments_of_body
         }
 
-    # ---- Said once ----
+    # ---- Explained once ----
 
-    def blocks(self) -> list[Block]:
-        """Explain the bodies of all lines, each once."""
-        blocks: list[Block] = []
-        said: list[Line] = []
+    def explained(self) -> tuple[Bodies, ...]:
+        """Explain what the lines hold, each Program once."""
+        bodies: list[Bodies] = []
+        explained: list[Line] = []
         for line in self.of.program.lines:
             held = line.held
             if held is None:
                 continue
-            like = next((one for one in said if _says_the_same(one.held, held)), None)
+            like = next((one for one in explained if _says_the_same(one.held, held)), None)
             if like is not None:
-                blocks += self._like(line, like)
+                pairs = [
+                    (self.of.atom(b), self.of.atom(a))
+                    for a, b in zip(like.inputs, line.inputs, strict=True)
+                    if a is not b
+                ]
+                bodies.append(SameAsLine(self._results(line), self._results(like), tuple(pairs)))
                 continue
-            said.append(line)
+            explained.append(line)
             if isinstance(held, Loop):
-                blocks += self._loop(line, held)
+                bodies.append(self._loop(line, held))
             elif isinstance(held, Branches):
-                blocks += self._branches(line, held)
+                bodies.append(self._branches(line, held))
             else:
-                blocks += self._others(line)
-            if self.of.d.step is not None and isinstance(held, Loop):
-                blocks += self._unfolded(line, held, self.of.d.step)
-            for writer in self.writers(line):
-                blocks += writer.bodies.blocks()
-        return blocks
+                titles = zip(held.titles(), self.lines_of_bodies(line), strict=True)
+                programs = tuple(_body(lines, title.capitalize(), passes=False) for title, lines in titles)
+                bodies.append(SweepOfLine(self._results(line), programs))
+        return tuple(bodies)
 
-    def _like(self, line: Line, other: Line) -> list[Block]:
-        """State that a line does what another one does, with other operands."""
-        w = self.of
-        pairs = [(a, b) for a, b in zip(other.inputs, line.inputs, strict=True) if a is not b]
-        changed = [f"`{w._atom(b)}` for `{w._atom(a)}`" for a, b in pairs]
-        how = f", with {conjunction(changed)}" if changed else ""
-        return [Sentence(f"{self._name(line)} is computed as {self._name(other)} is{how}.")]
+    def _results(self, line: Line) -> Matrix:
+        return Names(tuple(map(self.of.atom, line.outputs)))
 
-    def _name(self, line: Line) -> str:
-        return f"`{', '.join(map(self.of._atom, line.outputs))}`"
-
-    def _loop(self, line: Line, loop: Loop) -> list[Block]:
-        w, step = self.of, self._step(line)
+    def _loop(self, line: Line, loop: Loop) -> LoopOfSteps:
+        of, step = self.of, self._step(line)
         tests = len(loop.tests)
-        mode = w.d.mode
-        name, at = w.notation.name, self._at
-        names = [name(step.names[var]) for var in step.program.inputs]
-        carry, first = names[: loop.carried], loop.carried + (loop.counter is not None)
-        slices = names[first : first + loop.sliced]
-        results = [name(r.name) for r in step.program.results]
-        operands = [w._atom(a) for a in line.inputs]
-        said = [f"`{at(c, '0')} = {x}`" for c, x in zip(carry, operands, strict=False)]
-        text = f"{line.primitive.name} makes {loop.heading()}"
-        text += f", from {conjunction(said)}" if said else ""
-        reads = [
-            f"`{self._at(x, 's')} = {self._slice(o, loop)}`"
-            for x, o in zip(slices, operands[loop.carried :], strict=False)
+        names: list[Matrix] = [Name(step.names[var]) for var in step.program.inputs]
+        first = loop.carried + (loop.counter is not None)
+        operands = [of.atom(a) for a in line.inputs]
+        results = [r.name for r in step.program.results]
+        reads: list[Equality] = [
+            (AtStep(x, "s"), _slice(operand, loop))
+            for x, operand in zip(names[first : first + loop.sliced], operands[loop.carried :], strict=False)
         ]
         if loop.counter is not None:
             start = f"{loop.counter.start} + s" if loop.counter.start else "s"
-            reads.insert(0, f"`{names[loop.carried]} = {start}`")
-        if reads:
-            text += f"; step `s` reads {conjunction(reads)}"
-        if results[loop.carried :]:
-            text += f" and collects {conjunction([f'`{r}`' for r in results[loop.carried :]])}"
-        text += "."
-        if carry:
-            text += f" The {conjunction([f'`{r}`' for r in results[: loop.carried]])} of a step "
-            text += f"{'is' if len(carry) == 1 else 'are'} the {conjunction([f'`{c}`' for c in carry])} of the next."
-        ends = [f"`{w._atom(v)} = {self._after(loop, results[n], n)}`" for n, v in enumerate(line.outputs)]
-        blocks: list[Block] = [
-            Heading(2, f"The steps of {self._name(line)}"),
-            Sentence(f"{text} In the end {conjunction(ends)}."),
-        ]
-        for k, test in enumerate(self.writers(line)[:tests]):
-            blocks.append(Sentence("It goes on as long as this is True:" if not k else "or, on another branch,"))
-            blocks.append(Equations(tuple(self._defined(test))))
-        bodies = self.writers(line)[tests:]
-        for k, body in enumerate(bodies):
-            if len(bodies) > 1:
-                blocks.append(Heading(3, f"Branch {k + 1} of a step"))
-            blocks += self._decisions(body)
-            blocks.append(Equations(tuple(self._defined(body))))
-            if mode != "reverse":
-                blocks += self._forward(line, loop, body) if not k else []
-                blocks.append(Equations(tuple(self._moved(body))))
-            if mode != "forward":
-                blocks += self._backward(line, loop, body) if not k else []
-                blocks.append(Equations(tuple(body.adjoints())))
-        if mode != "forward":
-            blocks.append(Sentence(f"For the reverse sweep {loop.note().partition(': ')[2]}."))
-        return blocks
+            reads.insert(0, (names[loop.carried], Digits(start)))
+        lines = self.lines_of_bodies(line)
+        titles = [f"Branch {k + 1} of a step" if len(lines) > tests + 1 else "" for k in range(len(lines) - tests)]
+        return LoopOfSteps(
+            results=self._results(line),
+            function=line.primitive.name,
+            heading=loop.heading(),
+            note=loop.note(),
+            starts=tuple((AtStep(c, "0"), x) for c, x in zip(names[: loop.carried], operands, strict=False)),
+            reads=tuple(reads),
+            collected=tuple(map(Name, results[loop.carried :])),
+            carried=tuple((Name(r), c) for r, c in zip(results, names[: loop.carried], strict=False)),
+            ends=tuple((of.atom(v), _after(loop, results[n], n, Name)) for n, v in enumerate(line.outputs)),
+            tests=tuple(_body(test, "", passes=False) for test in lines[:tests]),
+            bodies=tuple(_body(body, title) for body, title in zip(lines[tests:], titles, strict=True)),
+            tangents=self._tangents_of(line, loop, step) if of.mode != "reverse" else ((), ()),
+            adjoints=self._adjoints_of(line, loop, step) if of.mode != "forward" else ((), (), ()),
+            with_values=None if of.step is None else self._with_values(line, loop, of.step),
+        )
 
-    def _decisions(self, body: Any) -> list[Block]:
-        guards = body.program.guards
-        if not guards:
-            return []
-        where = [decision(body._atom(g.var), g.var.dtype.kind, g.value) for g in guards]
-        return [Sentence(f"This holds where {conjunction(where)}.")]
-
-    def _defined(self, body: Any) -> list[Row]:
-        """Write the lines of a body, and its results that are no lines."""
-        rows = body.definitions()
-        lines = {var for line in body.program.lines for var in line.outputs}
-        for result in body.program.results:
-            (atom,) = result.atoms
-            if atom not in lines:
-                rows.append(Row(body.notation.name(result.name), (body._atom(atom),), shape=body.shape(atom.shape)))
-        return rows  # type: ignore[no-any-return]
-
-    def _moved(self, body: Any) -> list[Row]:
-        """Write the tangents of a body, and of its results."""
-        rows = body.tangents()
-        for result in body.program.results:
-            (atom,) = result.atoms
-            if result.dtype.kind == "f":
-                right = body._d(body._atom(atom)) if body.moves(atom) else "0"
-                left = body._d(body.notation.name(result.name))
-                if left != right:
-                    rows.append(Row(left, (right,), shape=body.shape(atom.shape)))
-        return rows  # type: ignore[no-any-return]
-
-    def _forward(self, line: Line, loop: Loop, body: Any) -> list[Block]:
-        w = self.of
-        given, slices = [], []
+    def _tangents_of(self, line: Line, loop: Loop, body: Any) -> tuple[tuple[Equality, ...], tuple[Equality, ...]]:
+        """Return where the tangents start, and what step s reads."""
+        of = self.of
+        starts: list[Equality] = []
+        reads: list[Equality] = []
         first = loop.carried + (loop.counter is not None)
         for k, atom in enumerate(line.inputs[: loop.carried + loop.sliced]):
             var = body.program.inputs[k if k < loop.carried else k - loop.carried + first]
             if not body.moves(var):
                 continue
-            dot, outer = w._d(w.notation.name(body.names[var])), w._d(w._atom(atom)) if w.moves(atom) else "0"
+            dot = Tangent(Name(body.names[var]))
+            outer = Tangent(of.atom(atom)) if of.moves(atom) else ZERO
             if k < loop.carried:
-                given.append(f"`{self._at(dot, '0')} = {outer}`")
+                starts.append((AtStep(dot, "0"), outer))
             else:
-                slices.append(f"`{self._at(dot, 's')} = {self._slice(outer, loop)}`")
-        text = "Forward accumulation takes a tangent along with each value"
-        text += f", from {conjunction(given)}" if given else ""
-        text += f"; step `s` is given {conjunction(slices)}" if slices else ""
-        return [Sentence(f"{text}:")]
+                reads.append((AtStep(dot, "s"), _slice(outer, loop)))
+        return tuple(starts), tuple(reads)
 
-    def _backward(self, line: Line, loop: Loop, body: Any) -> list[Block]:
-        w = self.of
-        last = str(loop.steps - 1)
-        text = "Reverse accumulation goes through the steps backwards"
-        bars = [(n, v) for n, v in enumerate(line.outputs) if w.moves(v)]
-        carried = [
-            (body.program.results[n].name, body.names[body.program.inputs[n]], v) for n, v in bars if n < loop.carried
-        ]
-        if carried:
-            bar = {v: "0" if v in w.zero or w._idle(v) else w._adjoint_of(v) for _, _, v in carried}
-            begin = [f"`{self._at(w._bar(r), last)} = {bar[v]}`" for r, _, v in carried]
-            then = [f"`{self._at(w._bar(r), 's')} = {self._at(w._bar(c), 's + 1')}`" for r, c, _ in carried]
-            text += f", from {conjunction(begin)} on, then {conjunction(then)}"
-        collected = [(body.program.results[n].name, v) for n, v in bars if n >= loop.carried]
-        if collected:
-            each = [f"`{self._at(w._bar(r), 's')} = {self._slice(w._adjoint_of(v), loop)}`" for r, v in collected]
-            text += f"; step `s` is given {conjunction(each)}"
-        return [Sentence(f"{text}:")]
+    def _adjoints_of(
+        self, line: Line, loop: Loop, body: Any
+    ) -> tuple[tuple[Equality, ...], tuple[Equality, ...], tuple[Equality, ...]]:
+        """Return where the adjoints start, how they go on, and what step s reads."""
+        of = self.of
+        starts: list[Equality] = []
+        on: list[Equality] = []
+        reads: list[Equality] = []
+        for n, v in enumerate(line.outputs):
+            if not of.moves(v):
+                continue
+            bar = Adjoint(body.program.results[n].name)
+            if n < loop.carried:
+                outer = ZERO if v in of.zero or of.is_idle(v) else of.adjoint_of(v)
+                starts.append((AtStep(bar, str(loop.steps - 1)), outer))
+                on.append((AtStep(bar, "s"), AtStep(Adjoint(body.names[body.program.inputs[n]]), "s + 1")))
+            else:
+                reads.append((AtStep(bar, "s"), _slice(of.adjoint_of(v), loop)))
+        return tuple(starts), tuple(on), tuple(reads)
 
-    def _branches(self, line: Line, held: Branches) -> list[Block]:
-        w, mode = self.of, self.of.d.mode
+    def _branches(self, line: Line, held: Branches) -> BranchesOfLine:
+        of = self.of
+        operands = [of.atom(a) for a in line.inputs[held.leading :]]
         several = len(held.bodies) > 1
-        how = f"{line.primitive.name} chooses by `{w._atom(line.inputs[0])}`: {held.heading()}."
-        blocks: list[Block] = [
-            Heading(2, f"The branches of {self._name(line)}" if several else f"Inside {self._name(line)}"),
-            Sentence(how if several else f"For the reverse sweep {held.note().partition(': ')[2]}."),
-        ]
-        operands = [w._atom(a) for a in line.inputs[held.leading :]]
-        for title, body in zip(held.titles(), self.writers(line), strict=True):
-            names = [w.notation.name(body.names[var]) for var in body.program.inputs]
-            equalities = [f"`{n} = {o}`" for n, o in zip(names, operands, strict=True) if n != o]
-            if several:
-                blocks.append(Heading(3, title.capitalize()))
-            if equalities:
-                blocks.append(Sentence(f"With {conjunction(equalities)}"))
-            blocks += self._decisions(body)
-            blocks.append(Equations(tuple(self._defined(body))))
-            if mode != "reverse":
-                blocks.append(Equations(tuple(self._moved(body))))
-            if mode != "forward":
-                bars = zip(body.program.results, line.outputs, strict=True)
-                equalities = [f"`{w._bar(r.name)} = {w._adjoint_of(v)}`" for r, v in bars if w.moves(v)]
-                if equalities:
-                    blocks.append(Sentence(f"Reverse accumulation starts inside from {conjunction(equalities)}:"))
-                blocks.append(Equations(tuple(body.adjoints())))
-        return blocks
-
-    def _others(self, line: Line) -> list[Block]:
-        """Write the Programs of a line that is itself a reverse sweep."""
-        assert line.held is not None
-        blocks: list[Block] = [Heading(2, f"The Programs of {self._name(line)}")]
-        for title, body in zip(line.held.titles(), self.writers(line), strict=True):
-            blocks.append(Heading(3, title.capitalize()))
-            blocks.append(Equations(tuple(self._defined(body))))
-        return blocks
+        bodies = []
+        for title, body in zip(held.titles(), self.lines_of_bodies(line), strict=True):
+            names = [Name(body.names[var]) for var in body.program.inputs]
+            equalities = tuple((n, o) for n, o in zip(names, operands, strict=True) if n != o)
+            bars = zip(body.program.results, line.outputs, strict=True)
+            starts = tuple((Adjoint(r.name), of.adjoint_of(v)) for r, v in bars if of.moves(v))
+            bodies.append(_body(body, title.capitalize() if several else "", equalities, starts))
+        return BranchesOfLine(
+            self._results(line),
+            line.primitive.name,
+            held.heading(),
+            held.note(),
+            of.atom(line.inputs[0]),
+            tuple(bodies),
+        )
 
     # ---- A step with its values ----
 
-    def _unfolded(self, line: Line, loop: Loop, k: int) -> list[Block]:
-        w = self.of
-        operands = tuple(as_value(value_of(a, w.algebra.environment)) for a in line.inputs)
+    def _with_values(self, line: Line, loop: Loop, k: int) -> StepWithValues:
+        of = self.of
+        operands = tuple(as_value(value_of(a, of.algebra.environment)) for a in line.inputs)
         steps = list(LoopRun(loop, operands).steps())
         s = k if k >= 0 else k + len(steps)
         if not 0 <= s < len(steps):
@@ -420,76 +351,126 @@ class Bodies:
                 f"Give a number from 0 to {len(steps) - 1}, or a negative one to count from the last."
             )
         program = steps[s].body.program
-        still = self._still(program, loop, line)
-        body = self._writer(program, steps[s].values, self._called(line, loop), still)
-        env = body.algebra.environment
-        given = [Row(body._atom(var), (self._shown(env[var]),)) for var in body.program.inputs]
-        results = [
-            Row(body.notation.name(r.name), (self._shown(value_of(r.atoms[0], env)),)) for r in body.program.results
-        ]
-        lines = [
-            Row(row.left, (*row.equals, self._shown(env[var])), note=row.note)
+        body = self._lines(program, steps[s].values, self._called(line, loop), self._still(program, loop, line))
+        values = body.algebra.environment
+        definitions = [
+            dataclasses.replace(d, results=(*d.results, _shown(values[inner.outputs[0]])), shape=None)
             for inner in body.program.lines
             if inner.held is None
-            for var, row in [(inner.outputs[0], body._definition(inner))]
+            for d in [body.definition(inner)]
         ]
-        blocks: list[Block] = [
-            Heading(2, f"Step {s} of {self._name(line)}, with its values"),
-            Equations(tuple(given)),
-            Equations((*lines, *[r for r in results if r.left not in {e for row in lines for e in row.equals}])),
+        named = {name for d in definitions for name in d.results}
+        definitions += [
+            Definition(Name(r.name), _shown(value_of(r.atoms[0], values)), (), None)
+            for r in body.program.results
+            if Name(r.name) not in named
         ]
-        partials = self._partials(body)
-        if partials:
-            blocks += [Sentence("Its local partials are"), Equations(tuple(partials))]
-        if w.d.mode != "forward" and w.scalar_result:
-            blocks += self._adjoints_at(line, loop, operands, steps[s:], body)
-        return blocks
-
-    def _partials(self, body: Any) -> list[Row]:
-        """Write the local partials of the scalar lines of a step, with their values."""
-        rows = []
-        for line in body.program.lines:
-            if line.held is not None or line.outputs[0].shape or not line.primitive.elementwise:
-                continue
-            for var in dict.fromkeys(a for a in line.inputs if body.moves(a)):
-                partial = body.algebra.partial(line, var)
-                formula, value = body._expression(partial.formula)[0], self._shown(partial.value)
-                left = body.notation.ratio(body._atom(line.outputs[0]), body._atom(var))
-                rows.append(Row(left, (formula,) if formula == value else (formula, value)))
-        return rows
+        adjoints = of.mode != "forward" and of.scalar_result
+        coming, leaving = self._adjoints_at(line, loop, operands, steps[s:], body) if adjoints else ((), ())
+        return StepWithValues(
+            number=s,
+            arguments=tuple((body.atom(var), _shown(values[var])) for var in body.program.inputs),
+            definitions=tuple(definitions),
+            partials=_partials(body),
+            coming=coming,
+            leaving=leaving,
+        )
 
     def _adjoints_at(
         self, line: Line, loop: Loop, operands: Sequence[Any], steps: Sequence[Step], body: Any
-    ) -> list[Block]:
-        """Write the adjoints that come to the first of some steps and leave it."""
-        w = self.of
-        bars = adjoints_of(w.program, line, w.algebra.environment)
+    ) -> tuple[tuple[Equality, ...], tuple[Equality, ...]]:
+        """Return the adjoints that come to the first of some steps, and those that leave it."""
+        of = self.of
+        bars = adjoints_of(of.program, line, of.algebra.environment)
         coming, leaving = loop_adjoints(loop, operands, steps, bars)
-        rows = [
-            Row(w._bar(r.name), (self._shown(g),))
-            for r, g in zip(body.program.results, coming, strict=True)
-            if g is not None
-        ]
-        ends = [
-            Row(w._bar(body.names[var]), (self._shown(g),))
-            for var, g in zip(body.program.inputs, leaving, strict=True)
-            if g is not None and body.moves(var)
-        ]
-        blocks: list[Block] = [Sentence("The adjoints that come to it from what follows are"), Equations(tuple(rows))]
-        if ends:
-            blocks += [Sentence("and those that it passes on"), Equations(tuple(ends))]
-        return blocks
+        results = zip(body.program.results, coming, strict=True)
+        arguments = zip(body.program.inputs, leaving, strict=True)
+        return (
+            tuple((Adjoint(r.name), _shown(g)) for r, g in results if g is not None),
+            tuple((Adjoint(body.names[v]), _shown(g)) for v, g in arguments if g is not None and body.moves(v)),
+        )
 
-    def _shown(self, value: Any) -> str:
-        """Write a number, a small array, or the shape of a large one."""
-        value = np.asarray(value)
-        if value.dtype.kind == "b" and value.ndim == 0:
-            return self.of.notation.words(str(bool(value)))  # type: ignore[no-any-return]
-        if value.ndim == 0:
-            return self.of.notation.number(value)[0]  # type: ignore[no-any-return]
-        if value.size <= MOST_SHOWN and value.ndim == 1:
-            return f"[{', '.join(self.of.notation.number(x)[0] for x in value)}]"
-        return self.of.shape(value.shape)  # type: ignore[no-any-return]
+
+def _slice(of: Matrix, loop: Loop) -> Matrix:
+    """Return what stands in an array for step s."""
+    return Slice(of, f"{loop.steps - 1} - s" if loop.reversed else "s")
+
+
+def _each(of: Matrix, loop: Loop) -> Matrix:
+    """Return a stack of what each step has."""
+    steps: list[Matrix | None] = [AtStep(of, str(s)) for s in (0, 1, loop.steps - 1)[: loop.steps]]
+    if loop.steps > 2:
+        steps[1] = None
+    return Stacked(tuple(steps[::-1] if loop.reversed else steps))
+
+
+def _after(held: Holding, name: str, n: int, formula: Callable[[str], Matrix]) -> Matrix:
+    """Return the n-th result of the line by what a step calls it."""
+    if not isinstance(held, Loop):
+        return formula(name)
+    if n < held.carried:
+        return AtStep(formula(name.removesuffix("'")), str(held.steps))
+    return _each(formula(name), held)
+
+
+def _body(
+    lines: Any, title: str, equalities: Sequence[Equality] = (), starts: Sequence[Equality] = (), passes: bool = True
+) -> Body:
+    """Explain a Program that a line holds; without `passes` what it computes, and no derivatives."""
+    definitions, tangents, adjoints = lines.definitions(), [], []
+    computed = {var for line in lines.program.lines for var in line.outputs}
+    for result in lines.program.results:  # those that are no lines
+        (atom,) = result.atoms
+        if atom not in computed:
+            definitions.append(Definition(Name(result.name), lines.atom(atom), (), None, shape=Shape(atom.shape)))
+    if passes and lines.mode != "reverse":
+        tangents = lines.tangents() + _tangents_of_results(lines)
+    if passes and lines.mode != "forward":
+        adjoints = lines.adjoints()
+    return Body(
+        title,
+        lines.decisions(),
+        tuple(definitions),
+        tuple(tangents),
+        tuple(adjoints),
+        tuple(equalities),
+        tuple(starts),
+        lines.inner.explained(),
+    )
+
+
+def _tangents_of_results(lines: Any) -> list[ArrayStep]:
+    """Return the tangents of results that have a name of their own."""
+    rows = []
+    for result in lines.program.results:
+        (atom,) = result.atoms
+        if result.dtype.kind == "f":
+            left, right = Tangent(Name(result.name)), Tangent(lines.atom(atom)) if lines.moves(atom) else ZERO
+            if left != right:
+                rows.append(ArrayStep(left, right, Shape(atom.shape)))
+    return rows
+
+
+def _partials(body: Any) -> tuple[tuple[Matrix, Matrix, Matrix], ...]:
+    """Return the local partials of the scalar lines of a step, with their values."""
+    partials = []
+    for line in body.program.lines:
+        if line.held is not None or line.outputs[0].shape or not line.primitive.elementwise:
+            continue
+        for var in dict.fromkeys(a for a in line.inputs if body.moves(a)):
+            formula, value = body.partial_of(line, var)
+            partials.append((Ratio(body.atom(line.outputs[0]), body.atom(var)), formula, _shown(value)))
+    return tuple(partials)
+
+
+def _shown(value: Any) -> Matrix:
+    """Return a number, a small array, or the shape of a large one."""
+    value = np.asarray(value)
+    if value.dtype.kind == "b" and value.ndim == 0:
+        return Words(str(bool(value)))
+    if value.ndim == 0 or (value.size <= MOST_SHOWN and value.ndim == 1):
+        return Number(value)
+    return Shape(value.shape)
 
 
 def _samples(held: Holding) -> list[tuple[Any, ...]]:

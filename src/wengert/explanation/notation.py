@@ -62,6 +62,11 @@ class Notation:
     def __init__(self, scalars: Set[str] | None = None) -> None:
         self.scalars = None if scalars is None else {self.name(name) for name in scalars}
 
+    @functools.lru_cache(maxsize=64)  # noqa: B019 - two notations live for ever, those of arrays are small
+    def among(self, scalars: frozenset[str]) -> Notation:
+        """Return the notation of formulas in which `scalars` are numbers and the other variables arrays."""
+        return type(self)(scalars)
+
     def expression(self, e: Expr, names: Mapping[Expr, Derivative] | None = None) -> str:
         """Write a SymPy expression; `names` says which symbols are names of derivatives."""
         return self.written(e, names)[0]

@@ -7,7 +7,8 @@ variables, its formula in the independent ones, and its value::
     ∂u_5/∂x_1 = ∂u_5/∂u_0 ∂u_0/∂x_1 + ∂u_5/∂u_3 ∂u_3/∂x_1 = -u_0 (1/u_2) = -x_3/(1 - x_1)  = -6
     derivative  terms                                        in_u            in_x             value
 
-Text, LaTeX and Markdown are three tables of words over these classes.
+Text, LaTeX and Markdown are three tables of words over these classes, and over those of functions of arrays (see
+`array_steps`).
 """
 
 from __future__ import annotations
@@ -54,15 +55,18 @@ class Definition:
     """One line of the decomposition, ``u_4 = u_{-2} u_1 = y_1``.
 
     `operator` and `operands` keep the order of the user's code in a sum, difference or product, which SymPy does not.
+    Of a line of arrays, `variable`, `formula` and `results` are formulas of matrices (see `matrices`), as `shape` is,
+    and there is no value.
     """
 
     variable: Expr
     formula: Expr
     results: tuple[Expr, ...] = ()
-    value: bool | float = 0.0
+    value: bool | float | None = 0.0
     location: Location | None = None
     operator: str = ""
     operands: tuple[Expr, ...] = ()
+    shape: Expr = None
 
 
 @dataclass(frozen=True)
