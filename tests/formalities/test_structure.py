@@ -79,7 +79,7 @@ ORDERS = {
         "context callers fingerprints layout unsupported tape traced views results assignment adoption patching "
         "methods errstate trace"
     ),
-    "passes": "simplification scalarization",
+    "passes": "simplification fusion scalarization",
     "accumulation": "masks adjoints extended limits sweeps programs dense counting orders",
     "accumulation/orders": "order forward reverse",
     "compilation": "cache environment linearized branches signatures jit",
