@@ -1,5 +1,8 @@
 """A query planner for the chain rule: exact derivatives of plain NumPy functions, counted, chosen and explained."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from wengert.api import (
     elementwise_grad,
     grad,
@@ -16,13 +19,15 @@ from wengert.api import (
     vjp,
 )
 from wengert.batching import vmap
-from wengert.checking import check_derivatives
 from wengert.compilation.jit import jit
 from wengert.control import checkpoint, cond, fori_loop, map, scan, while_loop  # noqa: A004 - as in JAX
 from wengert.custom import custom_derivative, stop_gradient
-from wengert.diagnosis import why_nan
-from wengert.explanation import explain
 from wengert.primitives.table import define, undefine
+
+if TYPE_CHECKING:  # imported when they are first asked for: what nobody explains or checks starts faster
+    from wengert.checking import check_derivatives
+    from wengert.diagnosis import why_nan
+    from wengert.explanation import explain
 
 __version__ = "0.1.0"
 __all__ = [
@@ -55,3 +60,15 @@ __all__ = [
     "while_loop",
     "why_nan",
 ]
+_MODULES = {"check_derivatives": "wengert.checking", "explain": "wengert.explanation", "why_nan": "wengert.diagnosis"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'wengert' has no attribute {name!r}")
+    globals()[name] = value = getattr(importlib.import_module(_MODULES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

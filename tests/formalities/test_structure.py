@@ -79,7 +79,7 @@ ORDERS = {
         "context callers fingerprints layout unsupported tape traced views results assignment adoption patching "
         "methods errstate trace"
     ),
-    "passes": "simplification scalarization",
+    "passes": "simplification fusion scalarization",
     "accumulation": "masks adjoints extended limits sweeps programs dense counting orders",
     "accumulation/orders": "order forward reverse",
     "compilation": "cache environment linearized branches signatures jit",
@@ -196,9 +196,19 @@ def test_a_circle_would_be_seen():
 def test_all_is_sorted_complete_and_resolves():
     assert wengert.__all__ == sorted(wengert.__all__)
     tree = ast.parse((PACKAGE / "__init__.py").read_text())
-    imported = [a.asname or a.name for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names]
-    assert set(wengert.__all__) == {name for name in imported if not name.startswith("_") and name != "annotations"}
+    imports = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module.startswith("wengert")]
+    imported = [a.asname or a.name for n in imports for a in n.names]
+    assert set(wengert.__all__) == set(imported)
     assert all(getattr(wengert, name) is not None for name in wengert.__all__)
+
+
+def test_names_that_are_imported_later():
+    code = (
+        "import sys, wengert as wg; names = set(wg.__all__); print(names <= set(dir(wg)), 'wengert.explanation' in "
+        "sys.modules, hasattr(wg, 'explanations'), wg.explain.__module__, 'wengert.explanation' in sys.modules)"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.split() == ["True", "False", "False", "wengert.explanation", "True"]
 
 
 def test_no_module_shadows_a_public_function():

@@ -177,8 +177,7 @@ def holds_nan(value: Any) -> bool:
     if value.ndim:
         if not value.size:
             return False
-        flat = value if value.ndim == 1 else value.ravel()
-        value = flat[flat.argmax()]  # that of the first NaN, and no arithmetic that could overflow
+        value = value.item(value.argmax())  # that of the first NaN, and no arithmetic that could overflow
     return bool(value != value)
 
 

@@ -36,6 +36,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert.passes.fusion import fuse
 from wengert.passes.simplification import simplify
 from wengert.program import Program, Var
 from wengert.program import code as statements
@@ -117,7 +118,7 @@ class Branch:
         with self._tree.lock:
             if self._compiled is None:
                 with np.errstate(all="ignore"):
-                    self.program = simplify(self.program, exact=True)
+                    self.program = fuse(simplify(self.program, exact=True))
                 after = None if self._exit is None else (self._exit.branch.code, self._exit.statement)
                 code = lower_branch(self.program, self._form, after)
                 text, compile_ = write_branch(code, self._tree.names)

@@ -123,8 +123,9 @@ class Environment:
             self.is_complete = True
             self._follow_all(roots)
             for held, absent in self._absent.items():
-                reading = Reading(", ".join(absent), ", which was not there")
-                self._require(f"{held}.keys().isdisjoint({self._global(tuple(absent))})", reading)
+                if absent:
+                    reading = Reading(", ".join(absent), ", which was not there")
+                    self._require(f"{held}.keys().isdisjoint({self._global(tuple(absent))})", reading)
             words = frozenset(word for code in self.codes for word in _words_of(code))
             if words <= self._words or not self._read_attributes:
                 break
@@ -244,7 +245,7 @@ def _follow_function(environment: Environment, function: types.FunctionType, rea
         f"{name}.__code__ is {environment._global(code)}", Reading(function.__name__, ", whose code was replaced")
     )
     environment._require(
-        f"len({name}.__dict__) == {len(vars(function))}", Reading(function.__name__, ", in its attributes")
+        _of_length(f"{name}.__dict__", len(vars(function))), Reading(function.__name__, ", in its attributes")
     )
     environment._read_attributes |= bool(vars(function))
     for word in environment._words & vars(function).keys():
@@ -265,7 +266,7 @@ def _follow_function(environment: Environment, function: types.FunctionType, rea
 
 def _follow_globals(environment: Environment, function: types.FunctionType) -> Followed:
     around = function.__globals__
-    words = _words_of(function.__code__)
+    words, global_names = _words_of(function.__code__), _global_names_of(function.__code__)
     held = environment._global(around)
     where = f", a global of {around.get('__name__', 'the module')}"
     absent = environment._absent.setdefault(held, {})
@@ -273,7 +274,8 @@ def _follow_globals(environment: Environment, function: types.FunctionType) -> F
         if word in around:
             yield environment._compare(f"{held}[{word!r}]", around[word], Reading(word, where))
         else:
-            absent[word] = None
+            if word in global_names:
+                absent[word] = None
             if word in sys.modules and not _is_library(word):  # imported where it is used
                 yield sys.modules[word], Reading(word, "")
 
@@ -335,6 +337,8 @@ _PYTHON = 1 << 9
 """The flag of classes that are written in Python: all state of their objects is in attributes."""
 _REFLECTIVE = frozenset({"getattr", "vars", "__dict__", "__getattr__", "attrgetter"})
 """Code with one of these names may read any attribute."""
+_BY_TEXT = _REFLECTIVE | {"globals", "__globals__", "eval", "exec", "modules", "import_module", "__import__"}
+"""Code with one of these names may look up a global by a text."""
 
 
 def _slots_of(cls: type) -> Sequence[str]:
@@ -361,6 +365,11 @@ def _follow_array(environment: Environment, values: np.ndarray[Any, Any], readin
         environment._require(f"{form} and {' and '.join(looks)}", reading)
 
 
+def _of_length(items: str, length: int) -> str:
+    """Write the test of the number of items; that of none is the fastest."""
+    return f"len({items}) == {length}" if length else f"not {items}"
+
+
 def _alike(items: str, others: str) -> str:
     """Write the comparison of items: by identity, and numbers and strings by value where that fails."""
     return f"(all(map(is_, {items}, {others})) or all(map(same, {items}, {others})))"
@@ -369,7 +378,8 @@ def _alike(items: str, others: str) -> str:
 def _follow_items(environment: Environment, items: Any, reading: Reading) -> Followed:
     held, inside = environment._global(items), tuple(items)
     if not isinstance(items, tuple):
-        environment._require(f"len({held}) == {len(inside)} and {_alike(held, environment._global(inside))}", reading)
+        alike = f" and {_alike(held, environment._global(inside))}" if inside else ""
+        environment._require(_of_length(held, len(inside)) + alike, reading)
     for k, item in enumerate(inside):
         yield item, Reading(f"{reading.name}[{k}]", reading.where)
 
@@ -380,8 +390,8 @@ def _follow_dict(environment: Environment, items: dict[Any, Any], reading: Readi
         environment._global(tuple(items)),
         environment._global(tuple(items.values())),
     )
-    alike = f"all(map(is_, {held}, {keys})) and {_alike(f'{held}.values()', values)}"
-    environment._require(f"len({held}) == {len(items)} and {alike}", reading)
+    alike = f" and all(map(is_, {held}, {keys})) and {_alike(f'{held}.values()', values)}" if items else ""
+    environment._require(_of_length(held, len(items)) + alike, reading)
     for key, item in items.items():
         yield item, Reading(f"{reading.name}[{key!r}]", reading.where)
 
@@ -417,6 +427,13 @@ def _follow_parts(*names: str) -> Callable[[Environment, Any, Reading], Followed
     return follow
 
 
+def _follow_transformed(environment: Environment, transformed: Transformed, reading: Reading) -> Followed:
+    """Follow the function and the values of the options; the options are bound to it when it is made."""
+    yield transformed.function, Reading(getattr(transformed.function, "__name__", reading.name), reading.where)
+    for name, value in transformed.options.items():
+        yield value, Reading(name, reading.where)
+
+
 def _follow_primitive(environment: Environment, primitive: Primitive, reading: Reading) -> Followed:
     for function in (primitive.numpy, primitive.jvp, primitive.vjp, primitive.shared_partials, *primitive.partials):
         if isinstance(function, types.FunctionType) and not _is_library(function.__module__):
@@ -440,7 +457,7 @@ _FOLLOWED: Sequence[tuple[Any, Callable[[Environment, Any, Reading], Iterable[tu
     (property, _follow_parts("fget")),
     (functools.cached_property, _follow_parts("func")),
     (functools._lru_cache_wrapper, _follow_parts("__wrapped__")),
-    (Transformed, _follow_parts("function", "options")),
+    (Transformed, _follow_transformed),
     (Primitive, _follow_primitive),
 )
 """How values of a type are followed; the first that fits."""
@@ -475,6 +492,16 @@ def _words_of(code: types.CodeType) -> frozenset[str]:
 
 
 @functools.lru_cache(4096)
+def _global_names_of(code: types.CodeType) -> frozenset[str]:
+    """Return the names that a function may look up among its globals: all of its names if it looks any up by a text."""
+    words = _words_of(code)
+    if not words.isdisjoint(_BY_TEXT):
+        return words
+    looked_up = [i for inner in with_inner(code) for i in dis.get_instructions(inner) if i.opname in _GLOBAL_LOADS]
+    return frozenset([instruction.argval for instruction in looked_up])
+
+
+@functools.lru_cache(4096)
 def _is_library(name: str | None) -> bool:
     """Return whether a module belongs to Python or is installed: nobody edits such code while it runs."""
     top = (name or "").partition(".")[0]
@@ -489,6 +516,7 @@ _STORES = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "DELETE_DER
 _LOADS = frozenset(
     {"LOAD_FAST", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_ATTR", "LOAD_METHOD", "LOAD_CLASSDEREF"}
 )
+_GLOBAL_LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"})
 _CHANGERS = frozenset({"append", "extend", "insert", "pop", "remove", "clear", "update", "add", "discard", "setdefault",
                        "popleft", "appendleft", "sort", "reverse", "fill", "put"})  # fmt: skip
 

@@ -49,7 +49,7 @@ from wengert.errors import (
     explain_at,
 )
 from wengert.program import Program, Var, walk
-from wengert.tracing import RAISING, current_context, run, under
+from wengert.tracing import RAISING, error_state, raising, run, threads, under
 from wengert.transformations import Documentation, Transformed
 
 Function = Callable[..., Any]
@@ -110,14 +110,17 @@ def jit(f: Function | None = None, *, max_branches: int = 32) -> Any:
 class Jitted(Transformed):
     """A function that `jit` has returned."""
 
-    __slots__ = ("_lock", "_restarts", "_states", "_warned", "declined", "max_branches")
+    __slots__ = ("_is_derivative", "_latest", "_lock", "_restarts", "_states", "_warned", "declined", "max_branches")
 
     def __init__(self, function: Function, max_branches: int) -> None:
         super().__init__(jit, function, self._compute, max_branches=max_branches)
         for name in [name for name in vars(self) if name[:2] != "__" and hasattr(Jitted, name)]:
             del vars(self)[name]  # an attribute of the function that is called as a method here
         self.max_branches = max_branches
+        self._is_derivative = isinstance(function, Transformed)
         self._states: list[_State] = []
+        self._latest: _Signature | None = None
+        """The signature of the latest call with arrays alone: most calls repeat it."""
         self._lock = threading.Lock()
         self._restarts = 0
         self._warned: set[Any] = set()
@@ -125,15 +128,35 @@ class Jitted(Transformed):
         """The number of calls in which the plain function ran because NumPy would have warned in the code."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if current_context().tapes:
+        latest = self._latest
+        if latest is None or kwargs or threads.context.tapes or not (latest.fits(args) and latest.unchanged()):
+            return self._call(args, kwargs)
+        before = error_state.get()
+        try:  # as `_run` does; most calls end here
+            try:
+                error_state.set(raising(before))
+                result = latest.tree.roots[0].run(*args)
+            finally:
+                error_state.set(before)
+        except BranchError:
+            return self._run(latest, args, args, kwargs)
+        except Exception:
+            return self._plain(args, kwargs)
+        except BaseException:
+            threads.context.clear()
+            raise
+        if type(result) is ndarray:
+            return self._plain(args, kwargs) if self._is_derivative and holds_nan(result) else result
+        return self._run(latest, args, args, kwargs) if type(result) is Exit else result
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Compute a call that is not like the latest, or leaves its first branch."""
+        if threads.context.tapes:
             return self.function(*args, **kwargs)
         states = self._states
         state = states[0] if states and states[0].environment.unchanged() else self._state()
         if state is None:
             return self.function(*args, **kwargs)
-        latest = state.latest
-        if latest is not None and not kwargs and len(args) == len(latest.names) and latest.fits(*args):
-            return self._run(latest, args, args, kwargs)
         arguments = Arguments(args, kwargs, self.function)
         if arguments.holds_traced:
             return self.function(*args, **kwargs)
@@ -143,9 +166,10 @@ class Jitted(Transformed):
             signature = self._signature(state, arguments)
         if signature is None:
             return self.function(*args, **kwargs)
-        if arguments.are_arrays and not signature.fixes_floats:
-            state.latest = signature
-        return self._run(signature, arguments.values, args, kwargs, arguments)
+        result = self._run(signature, arguments.values, args, kwargs, arguments)
+        if arguments.are_arrays and signature.tree.roots and not signature.fixes_floats:
+            self._latest = signature
+        return result
 
     def _compute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self(*args, **kwargs)
@@ -255,7 +279,7 @@ class Jitted(Transformed):
                 except BranchError:  # a decision inside a loop
                     continue
                 if type(result) is not Exit:
-                    if type(result) is ndarray and isinstance(self.function, Transformed) and holds_nan(result):
+                    if type(result) is ndarray and self._is_derivative and holds_nan(result):
                         return self._plain(args, kwargs)  # a NaN among the arguments is quiet, and may be masked there
                     return result
                 leave = result
@@ -263,7 +287,7 @@ class Jitted(Transformed):
         except Exception:
             return self._plain(args, kwargs)
         except BaseException:
-            current_context().clear()
+            threads.context.clear()
             raise
         if len(signature.tree.branches) >= self.max_branches:
             self._warn_of_branches(leave)
@@ -300,7 +324,7 @@ class Jitted(Transformed):
         environment = signature.environment
         returned = Result(arguments, environment)
         before = environment.states()
-        current_context().alarms = 0
+        threads.context.alarms = 0
         calls: dict[str, RawLocation] = {}
         trace = _listen(
             environment, calls, under, RAISING, run, self.function, args, kwargs, (), True, arguments, returned
@@ -401,13 +425,11 @@ def _counted(n: int, one: str, many: str) -> str:
 class _State:
     """A state of the environment, and the signatures that were traced in it."""
 
-    __slots__ = ("environment", "latest", "signatures")
+    __slots__ = ("environment", "signatures")
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self.signatures: dict[Any, _Signature] = {}
-        self.latest: _Signature | None = None
-        """The signature of the latest call with arrays alone: most calls repeat it."""
 
 
 class _Signature:
@@ -417,6 +439,8 @@ class _Signature:
     ----------
     holds
         Returns whether the objects among the arguments are unchanged.
+    unchanged
+        Returns whether everything that the function can read is.
     restarts
         The number of times that they were not.
     fixes_floats
@@ -428,6 +452,7 @@ class _Signature:
 
     def __init__(self, arguments: Arguments, environment: Environment, restarts: int) -> None:
         self.arrays, self.statics, self.environment = arguments.arrays, arguments.statics, environment
+        self.unchanged = environment.unchanged
         self.holds = environment.unchanged if arguments.objects else _always
         self.restarts = restarts
         self.tree = Tree()
@@ -437,11 +462,11 @@ class _Signature:
         self.fixes_floats, self.floats_are_fixed = False, arguments.fixes_floats
         self.waits = self.waited = 0
 
-    def fits(self, *args: Any) -> bool:
+    def fits(self, args: tuple[Any, ...]) -> bool:
         """Return whether arguments, arrays and floats alone, have this signature."""
         text, names = self._test
-        self.fits = eval(text, names)  # type: ignore[method-assign]  # compiled when it is first asked
-        return bool(self.fits(*args))
+        self.fits = eval(f"lambda args: {text}", names)  # type: ignore[method-assign]  # compiled when it is first asked
+        return bool(self.fits(args))
 
     def described(self) -> str:
         """Write the arguments as a function's parameters."""

@@ -77,20 +77,25 @@ class Arguments:
         self._passed: Any = ()
 
     def test(self) -> tuple[str, dict[str, Any]]:
-        """Write a function that returns whether other arguments, arrays or floats, have this key; and its globals."""
+        """Write a test of whether the tuple `args` of a call, of arrays and floats alone, has this key; and its names.
+
+        >>> Arguments((np.ones(2), 0.5), {}, pow).test()[0]
+        'len(args) == 2 and type(args[0]) is t0 and args[0].dtype is d0 and args[0].shape == (2,) and \
+args[0].strides == (8,) and type(args[1]) is t1'
+        """
         if not self.are_arrays:
-            return "lambda *_: False", {}
-        names: dict[str, Any] = {"ndarray": ndarray}
-        tests = []
+            return "False", {}
+        names: dict[str, Any] = {}
+        tests = [f"len(args) == {len(self.values)}"]
         for k, value in enumerate(self.values):
             kind = names[f"t{k}"] = type(value)
-            tests.append(f"type(a{k}) is t{k}")
+            tests.append(f"type(args[{k}]) is t{k}")
             if kind is ndarray:
                 names[f"d{k}"] = value.dtype
-                like = f"a{k}.shape == {value.shape} and a{k}.strides == {value.strides}"
-                tests.append(f"a{k}.dtype is d{k} and {like}")
-        parameters = ", ".join(f"a{k}" for k in range(len(self.values)))
-        return f"lambda {parameters}: {' and '.join(tests) or 'True'}", names
+                tests.append(f"args[{k}].dtype is d{k}")
+                tests.append(f"args[{k}].shape == {value.shape}")
+                tests.append(f"args[{k}].strides == {value.strides}")
+        return " and ".join(tests), names
 
     @functools.cached_property
     def leaf_names(self) -> list[str]:

@@ -113,14 +113,15 @@ class Zeros:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Add:
-    """Add a value in place to the part of an array at an index."""
+    """Add a value in place to the part of an array at an index; where it is the `first`, to zeros."""
 
     array: Var
     index: tuple[Any, ...]
     value: Var
+    first: bool = False
 
     def __str__(self) -> str:
-        return f"{self.array}[{self.index}] += {self.value}"
+        return f"{self.array}[{self.index}] {'' if self.first else '+'}= {self.value}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -444,7 +445,10 @@ class _Branch:
         if indices is not None:
             self._append(Zeros(line))
             pairs = zip(line.inputs, indices, strict=True)
-            self.statements += [Add(line.outputs[0], index, value) for value, index in pairs]  # type: ignore[arg-type]
+            self.statements += [
+                Add(line.outputs[0], index, value, first=not k)  # type: ignore[arg-type]
+                for k, (value, index) in enumerate(pairs)
+            ]
             return
         by_numbers = self._is_by_numbers(line)
         self._append(Call(line, place, by_numbers))

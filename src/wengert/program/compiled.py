@@ -52,6 +52,7 @@ from wengert.program.interpretation import fail_at
 from wengert.program.lines import Atom, Line, Operand, Packing, Var, WengertList
 from wengert.program.primitive import Primitive, Recordable, as_value
 from wengert.program.provenance import ORIGIN
+from wengert.program.structure import exactly
 
 _OPERATORS: Mapping[Callable[..., Any], str] = {
     operator.add: "{} + {}",
@@ -68,6 +69,8 @@ _OPERATORS: Mapping[Callable[..., Any], str] = {
     np.not_equal: "{} != {}",
 }
 """Primitives that are written as operators: an operator is faster than a call."""
+_ELEMENTWISE = frozenset({*_OPERATORS, np.where}) - {operator.pow}
+"""What computes the same with a number as with an array of no dimensions; a power looks at the type of its exponent."""
 _DOUBLES = frozenset({np.dtype(float), np.dtype(complex)})
 
 
@@ -197,6 +200,11 @@ class _Printer:
         self.lines: list[tuple[int | None, tuple[str, ...]]] = []
         self.names: dict[str, Any] = dict(_GLOBALS)
         self.constants: dict[str, Any] = {}
+        self.constant_names: dict[Any, str] = {}
+        self.notes: list[str] = []
+        """The values of the scalar constants that the next line is the first to read."""
+        self.in_arrays = set() if shared or code.after or code.exits else _read_by_arrays(code)
+        """The scalars that only arithmetic with arrays reads: it is faster on arrays of no dimensions."""
         self.exits, self.count = 0, len(code.inputs)
         computed = [s.line for part in code.continued() for s in part.statements if isinstance(s, (Call, Zeros))]
         self.fresh = {var for line in computed if line.primitive.fresh for var in line.outputs}
@@ -219,7 +227,9 @@ class _Printer:
 
     def write(self, text: str, place: int | None = None, operands: Sequence[str] = ()) -> None:
         """Write one line, which computes the line of the Program at `place`."""
-        self.text.append(self.indent + text)
+        comment = f"  # {', '.join(self.notes)}" if self.notes else ""
+        self.notes.clear()
+        self.text.append(self.indent + text + comment)
         self.lines.append((place, tuple(operands)))
 
     # -- Names --
@@ -228,13 +238,20 @@ class _Printer:
         """Return the expression of a constant or parameter: written out where it is short."""
         text = None if self.shared else _literal(value)
         if text is None:
-            text = f"c{len(self.constants)}"
-            self.constants[text] = value
+            key = None if self.shared else _key_of(value)
+            text = self.constant_names.get(key) if key is not None else None
+            if text is None:
+                text = f"c{len(self.constants)}"
+                self.constants[text] = value
+                if key is not None:
+                    self.constant_names[key] = text
+                if not self.shared and isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0:
+                    self.notes.append(f"{text} = {value}")
         return f"({text})" if text.startswith("-") else text
 
     def subscript(self, index: tuple[Any, ...]) -> str:
         """Return the expression of an index."""
-        parts = [None] if self.shared else [_literal(item, True) for item in index]
+        parts = [None] if self.shared else [_literal(item, True) for item in _without_full_slices(index)]
         return self.constant(index) if None in parts or not parts else ", ".join(map(str, parts))
 
     def name(self, atom: Atom) -> str:
@@ -287,7 +304,7 @@ class _Printer:
             left = f"({''.join([f'{self.new_name(var)}, ' for var in line.outputs])})"
         else:
             (var,) = line.outputs
-            if not (var.shape or call.by_numbers or inline == _ITEM):
+            if not (var.shape or call.by_numbers or inline in (_ITEM, _VIEW)):
                 text = self.scalar(line, var, text)
             left = self.new_name(var)
         self.write(f"    {left} = {text}", call.place, operands)
@@ -305,14 +322,19 @@ class _Printer:
             return f"{{0}}[{', '.join([f'{{{i.k + 1}}}' for i in index])}]" if _is_computed(first, index) else None
         if len(line.inputs) != 1 or not isinstance(first, Var) or not first.shape:
             return None  # it is a method of arrays, or an index without computed parts
-        if primitive.inline == _INDEX and line.outputs[0] in self.code.numbers:
+        if primitive.inline == _INDEX and not line.outputs[0].shape:
             index = line.params["index"]
             if len(index) == len(first.shape) and all(type(i) is int for i in index):
-                return _ITEM
+                in_numbers, in_arrays = line.outputs[0] in self.code.numbers, line.outputs[0] in self.in_arrays
+                return _ITEM if in_numbers else _VIEW if in_arrays else _INDEX
         return primitive.inline
 
     def operand(self, line: Line, atom: Atom) -> str:
         """Return the expression of an operand for NumPy: a number is made a NumPy scalar where that matters."""
+        if not isinstance(atom, Var) and not self.shared and _is_of_arrays(line):
+            value = _as_array(atom.value)
+            if value is not None:
+                return self.constant(value)
         name = self.name(atom)
         if not isinstance(atom, Var) or atom not in self.code.numbers:
             return name
@@ -352,7 +374,11 @@ class _Printer:
 
     def add(self, add: Add) -> None:
         """Write an addition in place."""
-        self.write(f"    {self.name(add.array)}[{self.subscript(add.index)}] += {self.name(add.value)}")
+        part = f"{self.name(add.array)}[{self.subscript(add.index)}]"
+        if add.value.shape and not add.first:
+            self.write(f"    part = {part}")  # `u[i] += v` would write it back, which takes half as long again
+            part = "part"
+        self.write(f"    {part} {'' if add.first else '+'}= {self.name(add.value)}")
 
     def free(self, free: Free) -> None:
         """Write that variables are deleted."""
@@ -519,7 +545,7 @@ _WRITTEN: Mapping[type, Callable[[_Printer, Any], None]] = {
 }
 
 
-_INDEX, _ITEM = "{0}[{index}]", "{0}.item({index})"
+_INDEX, _ITEM, _VIEW = "{0}[{index}]", "{0}.item({index})", "{0}[{index}, ...]"
 _GLOBALS: Mapping[str, Any] = {
     **{f.__name__: f for f in (as_value, fail_at, enter, type, float, int, bool, complex, locals, FloatingPointError)},
     "array": np.array,
@@ -545,6 +571,51 @@ def _literal(value: Any, in_index: bool = False) -> str | None:
         parts = ["" if part is None else _literal(part) for part in (value.start, value.stop, value.step)]
         return None if None in parts else f"{parts[0]}:{parts[1]}{f':{parts[2]}' * bool(parts[2])}"
     return None
+
+
+def _key_of(value: Any) -> Any:
+    """Return a key of a constant; None if it has none."""
+    try:
+        key = exactly(value)
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+def _without_full_slices(index: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return an index without full slices in front of an ellipsis, which stands for them, too."""
+    start = next((k for k, item in enumerate(index) if type(item) is not slice or item != slice(None)), 0)
+    return index[start:] if start and index[start] is Ellipsis else index
+
+
+def _is_of_arrays(line: Line) -> bool:
+    """Return whether a line is arithmetic of arrays in double precision: on their elements, one by one."""
+    if line.primitive.compute not in _ELEMENTWISE or line.outputs[0].dtype not in (float, bool):
+        return False
+    return any(isinstance(a, Var) and a.shape and a.dtype == float for a in line.inputs)
+
+
+def _as_array(value: Any) -> np.ndarray[Any, Any] | None:
+    """Return a number as an array of no dimensions, which NumPy need not convert; None for any other constant."""
+    if type(value) not in (int, float, np.float64) or (type(value) is int and abs(value) > 1 << 53):
+        return None
+    return np.array(value, float)
+
+
+def _read_by_arrays(code: Code) -> set[Var]:
+    """Return the scalars of double precision that are read, and by arithmetic with arrays alone."""
+    others: set[Atom] = {*code.outputs, *code.kept}
+    scalars: set[Var] = set()
+    for statement in code.statements:
+        if isinstance(statement, Call):
+            atoms = {a for a in statement.line.inputs if isinstance(a, Var) and not a.shape and a.dtype == float}
+            (scalars if _is_of_arrays(statement.line) else others).update(atoms)
+        elif isinstance(statement, Add):
+            others.add(statement.value)
+        elif isinstance(statement, CheckFinite):
+            others.update(statement.variables)
+    return scalars - others
 
 
 def _is_computed(array: Atom | None, index: tuple[Any, ...]) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -208,23 +209,26 @@ def _promotes(function: Callable[..., Any]) -> bool:
 
 def _reads_of(partials: Sequence[Partial | None], variadic: bool) -> tuple[bool, ...]:
     """Return for each of (result, first argument, second...) whether the rules read it, by the names of parameters."""
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     reads: list[bool] = []
     for rule in partials:
         if rule is None:
             continue
-        names = [
-            name
-            for name, p in inspect.signature(rule).parameters.items()
-            if p.kind in kinds or p.kind is p.VAR_POSITIONAL
-        ]
-        if variadic:
-            names = names[1:]
-        for k, name in enumerate(names):
+        for k, name in enumerate(_positional(rule)[variadic:]):
             if k == len(reads):
                 reads.append(False)
             reads[k] = reads[k] or not name.startswith("_")
     return tuple(reads)
+
+
+def _positional(rule: Callable[..., Any]) -> Sequence[str]:
+    """Return the names of the parameters that a rule takes by position."""
+    if type(rule) is types.FunctionType and not rule.__dict__:  # most are; `inspect` takes ten times as long
+        code = rule.__code__
+        names = code.co_varnames[: code.co_argcount]
+        has_more = code.co_flags & inspect.CO_VARARGS
+        return (*names, code.co_varnames[code.co_argcount + code.co_kwonlyargcount]) if has_more else names
+    parameters = inspect.signature(rule).parameters.values()
+    return [p.name for p in parameters if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)]
 
 
 def as_value(value: Any) -> Any:

@@ -26,8 +26,8 @@ In the order of their imports:
 """
 
 from wengert.tracing.assignment import root_of_view
-from wengert.tracing.context import Context, at_place, current_context
-from wengert.tracing.errstate import IGNORING, RAISING, USUAL, under, watch
+from wengert.tracing.context import Context, at_place, current_context, threads
+from wengert.tracing.errstate import IGNORING, RAISING, USUAL, error_state, raising, under, watch
 from wengert.tracing.fingerprints import Unchanged
 from wengert.tracing.layout import laid_like
 from wengert.tracing.methods import complete
@@ -68,6 +68,7 @@ __all__ = [
     "build_program",
     "constant",
     "current_context",
+    "error_state",
     "holds_traced",
     "innermost",
     "is_kept",
@@ -78,6 +79,7 @@ __all__ = [
     "parameter_names",
     "patched",
     "plain",
+    "raising",
     "record",
     "record_results",
     "refuse_kind",
@@ -85,6 +87,7 @@ __all__ = [
     "root_of_view",
     "run",
     "settled",
+    "threads",
     "under",
     "warn_of_decisions",
     "watch",

@@ -64,6 +64,12 @@ def changed(state: Any, changes: tuple[tuple[str, str], ...]) -> Any:
 
 
 @functools.lru_cache(maxsize=64)
+def raising(state: Any) -> Any:
+    """Return the error state in which NumPy raises where it would warn in this one."""
+    return changed(state, RAISING)
+
+
+@functools.lru_cache(maxsize=64)
 def _watched(state: Any) -> tuple[Any, int]:
     """Return the error state in which `_warn` hears what NumPy would warn of in this one, and the alarms to begin with.
 

@@ -86,6 +86,16 @@ reshape = array_function(
     source=lambda args, params: f"np.reshape({args[0]}, {params['shape']})",
     inline="{0}.reshape({shape})",
 )
+
+
+def _inline_transpose(line: Any) -> str | None:
+    """Write a transpose as ``.T`` where it is; None for a constant, which has no method by name."""
+    (x,), axes = line.inputs, line.params["axes"]
+    if not isinstance(x, Var) or not x.shape:
+        return None
+    return "{0}.T" if axes == tuple(range(len(axes)))[::-1] else "{0}.transpose({axes})"
+
+
 transpose = array_function(
     "transpose",
     lambda x, axes: x.transpose(axes) if type(x) is np.ndarray else np.transpose(x, axes),
@@ -93,7 +103,7 @@ transpose = array_function(
     source=lambda args, params: (
         f"{args[0]}.T" if params["axes"] == (1, 0) else f"np.transpose({args[0]}, {params['axes']})"
     ),
-    inline="{0}.transpose({axes})",
+    inline=_inline_transpose,
 )
 broadcast_to = array_function(
     "broadcast_to",
