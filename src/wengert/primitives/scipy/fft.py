@@ -25,9 +25,10 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from wengert.jacobians import LocalJacobian, Map
 from wengert.primitives.numpy import fourier
+from wengert.primitives.numpy.elementwise import is_complex
 from wengert.primitives.numpy.fourier import SWAPPED, _counts, _resized, _sizes
 from wengert.primitives.numpy.functions.operands import as_operand
-from wengert.primitives.numpy.linalg.matrices import conj, is_complex
+from wengert.primitives.numpy.linalg.matrices import conj
 from wengert.primitives.table import LATE, array_function, calls
 from wengert.program import Primitive
 

@@ -24,6 +24,7 @@ import scipy.linalg as sp
 
 from wengert.errors import UnsupportedError
 from wengert.jacobians import LocalJacobian, Map
+from wengert.primitives.numpy.elementwise import is_complex
 from wengert.primitives.numpy.functions.operands import as_operand
 from wengert.primitives.numpy.linalg import (
     determinants,
@@ -38,7 +39,6 @@ from wengert.primitives.numpy.linalg import (
 from wengert.primitives.numpy.linalg.matrices import (
     adjoint,
     conj,
-    is_complex,
     product,
     real,
     real_kind,
