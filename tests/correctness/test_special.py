@@ -250,7 +250,7 @@ CASES = {
     "fdtri": [case(sc.fdtri, 2.5, 3.3, UNIT)],
     "jve": [case(sc.jve, 1.5, V)],
     "yve": [case(sc.yve, 1.5, V)],
-    **{name: [case(lambda v, x, f=getattr(sc, name): both(f(v, x)), 1.5, V)] for name in HANKEL},
+    **{name: [case(lambda v, x, name=name: both(getattr(sc, name)(v, x)), 1.5, V)] for name in HANKEL},
     "airye": [case(lambda x, k=k: sc.airye(x)[k], V) for k in range(4)]
              + [case(lambda x, k=k: sc.airye(x)[k], (-1.3, -0.4)) for k in (2, 3)],
     "kelvin": [case(lambda x, k=k: both(sc.kelvin(x)[k]), V) for k in range(4)],
