@@ -165,7 +165,11 @@ def write() -> str:
         parts += [f"**Others.** {listed(rest)}.", ""]
     for space in sorted(set(by_space) - {"", "numpy"}):
         parts += [f"## {space}", "", f"{listed(by_space[space])}.", ""]
-    for space, entered in (("scipy.fft", scipy_fft.FUNCTIONS), ("scipy.signal", scipy_signal.FUNCTIONS)):
+    for space, entered in (
+        ("scipy.fft", scipy_fft.FUNCTIONS),
+        ("scipy.fftpack", scipy_fft.OLDER),
+        ("scipy.signal", scipy_signal.FUNCTIONS),
+    ):
         names = ", ".join(f"`{name}`" for name in sorted(entered))
         parts += [f"## {space}", "", f"{names}; and what SciPy writes in terms of them and of NumPy.", ""]
     for space, entered, remark in (

@@ -6,8 +6,10 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
+from scipy import special
 
 import wengert as wg
 from wengert.jacobians import RealLinear
@@ -256,3 +258,124 @@ def test_the_sign_of_complex_numbers_turns_with_them():
 
     x = np.concatenate([Z.real, Z.imag])
     np.testing.assert_allclose(wg.hessian(of_parts(f))(x), wg.hessian(of_parts(by_division))(x), rtol=1e-11, atol=1e-12)
+
+
+# ---- Every ufunc with a complex loop, in all four quadrants ----
+
+RAYS = np.exp(1j * np.array([0.2, 1.0, 1.4, 1.8, 2.3, 2.9, -0.3, -1.1, -1.7, -2.2, -2.8]))
+POINTS = np.concatenate([radius * RAYS for radius in (0.3, 0.9, 1.6, 4.0, 11.0, 13.0)])
+LOOPS = [
+    pytest.param(ufunc, loop, k, id=f"{ufunc.__name__}-{loop.partition('-')[0]}-{k}")
+    for ufunc in sorted(
+        {
+            ufunc
+            for module in (np, special)
+            for ufunc in vars(module).values()
+            if isinstance(ufunc, np.ufunc) and not ufunc.signature
+        },
+        key=lambda ufunc: ufunc.__name__,
+    )
+    for loop in ufunc.types
+    if "D" in loop.partition("->")[0] and "?" not in loop
+    for k in range(ufunc.nin)
+    if loop[k] in "dD"
+]
+NO_RULE = {"elliprc", "elliprd", "elliprg", "elliprj"}
+FIRST_ONLY = {"elliprf"}
+PARAMETERS = {
+    "d": lambda name: np.full(POINTS.size, 2.0 if name.startswith("eval") else 1.3),
+    "D": lambda _: 0.6 + 0.3j,
+}
+
+
+@pytest.mark.parametrize(("ufunc", "loop", "k"), LOOPS)
+def test_ufunc_at_complex_arguments(ufunc, loop, k):
+    ins, name = loop.partition("->")[0], ufunc.__name__
+    operands = [PARAMETERS[kind](name) if kind in PARAMETERS else 2 for kind in ins]
+    operands[0 if name.startswith("ellip") else k if ins[k] == "D" else ins.index("D")] = POINTS
+    operands[k] = operands[k] + np.zeros(POINTS.size)
+    one = np.ones_like(operands[k])
+
+    def f(z):
+        results = ufunc(*operands[:k], z, *operands[k + 1 :])
+        return results if isinstance(results, tuple) else (results,)
+
+    def slope(z, axis=1.0, of=f):
+        return wg.jvp(of, (z,), (axis * one,))[1]
+
+    if name in NO_RULE or ("D" in ins and ins[k] == "d"):
+        with pytest.raises(wg.errors.UnsupportedError, match=r"has no rule(.|\n)*test_complex.py"):
+            slope(operands[k])
+        return
+    for values, traced in zip(f(operands[k]), wg.trace(f)(operands[k])(operands[k]), strict=True):
+        np.testing.assert_allclose(values, traced, rtol=1e-14, atol=0)
+    for of in [f] if name in FIRST_ONLY or name == "rint" else [f, slope]:
+        values = of(operands[k])
+        for axis in (1.0, 1j):
+            near = [of(operands[k] + shift * axis) for shift in (-2e-5, -1e-5, 1e-5, 2e-5)]
+            for y, y_dot, parts in zip(values, slope(operands[k], axis, of), zip(*near, strict=True), strict=True):
+                a, b, c, d = parts
+                expected = (a - 8 * b + 8 * c - d) / 12e-5
+                known = np.isfinite(expected)
+                error = np.abs(y_dot - expected)[known]
+                assert np.all(error <= (1e-6 * np.abs(expected) + 1e-8 * np.abs(y) + 1e-9)[known]), (of.__name__, axis)
+    z, g = wg.jvp(f, (operands[k],), (RAYS[3] * one,))[1], [np.exp(1j * y.real) for y in f(operands[k])]
+    (z_bar,) = wg.vjp(f, operands[k])[1](
+        tuple(g_k if y.dtype.kind == "c" else g_k.real for g_k, y in zip(g, z, strict=True))
+    )
+    pushed = sum(np.real(g_k * y) for g_k, y in zip(g, z, strict=True))
+    np.testing.assert_allclose(np.real(z_bar * RAYS[3]), pushed, rtol=1e-9, atol=1e-12)
+
+
+CUT = [complex(x, zero) for x in (2.5, -2.5, 0.5, -0.5) for zero in (0.0, -0.0)]
+
+
+@pytest.mark.parametrize("z", CUT)
+@pytest.mark.parametrize(
+    "f", [np.arcsin, np.arccos, np.arccosh, np.log, np.sqrt, np.arctanh, np.log1p, special.psi, special.loggamma]
+)
+def test_on_a_branch_cut_the_side_is_that_of_the_sign_of_zero(f, z):
+    def along(x):
+        return f(np.array([complex(x, z.imag)]))[0]
+
+    expected = (along(z.real + 1e-6) - along(z.real - 1e-6)) / 2e-6
+    np.testing.assert_allclose(wg.jvp(f, (z,), (1.0 + 0j,))[1], expected, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("z", [complex(zero, y) for zero in (0.0, -0.0) for y in (2.5, -2.5, 0.5)])
+@pytest.mark.parametrize("f", [np.arcsinh, np.arctan])
+def test_on_an_imaginary_branch_cut_the_side_is_that_of_the_sign_of_zero(f, z):
+    def along(y):
+        return f(np.array([complex(z.real, y)]))[0]
+
+    expected = (along(z.imag + 1e-6) - along(z.imag - 1e-6)) / 2e-6 / 1j
+    np.testing.assert_allclose(wg.jvp(f, (z,), (1.0 + 0j,))[1], expected, rtol=1e-7, atol=1e-8)
+
+
+FAR = [r * np.exp(1j * angle) for r in (9.5, 11.0, 40.0, 300.0) for angle in (0.1, 0.9, 1.5, 1.7, 2.0, 3.0, -1.2, -2.9)]
+HOLOMORPHIC_AT = {
+    "psi": (special.psi, lambda z: mpmath.psi(1, z)),
+    "log_ndtr": (special.log_ndtr, lambda z: mpmath.npdf(z) / mpmath.erfc(-z / mpmath.sqrt(2)) * 2),
+    "spence": (special.spence, lambda z: mpmath.log(z) / (1 - z)),
+    "erfcx": (special.erfcx, lambda z: 2 * z * mpmath.exp(z * z) * mpmath.erfc(z) - 2 / mpmath.sqrt(mpmath.pi)),
+    "dawsn": (special.dawsn, lambda z: 1 - z * mpmath.sqrt(mpmath.pi) * mpmath.exp(-z * z) * mpmath.erfi(z)),
+    "wofz": (special.wofz, lambda z: 2j / mpmath.sqrt(mpmath.pi) - 2 * z * mpmath.exp(-z * z) * mpmath.erfc(-1j * z)),
+    "arcsinh": (np.arcsinh, lambda z: mpmath.diff(mpmath.asinh, z)),
+    "arccosh": (np.arccosh, lambda z: mpmath.diff(mpmath.acosh, z)),
+    "lambertw": (special.lambertw, lambda z: mpmath.diff(mpmath.lambertw, z)),
+    "lambertw, branch 2": (lambda z: special.lambertw(z, 2), lambda z: mpmath.diff(lambda u: mpmath.lambertw(u, 2), z)),
+    "sinc": (np.sinc, lambda z: mpmath.diff(lambda u: mpmath.sincpi(u), z)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOLOMORPHIC_AT)
+def test_far_from_zero_beside_mpmath(name):
+    f, true = HOLOMORPHIC_AT[name]
+    for z in [*FAR, 0.3 + 0.1j, -0.7 + 0.9j, 1.001 + 0j, -2.2 - 1e-3j]:
+        with mpmath.workdps(60):
+            expected = true(mpmath.mpc(z))
+        if not 1e-290 < abs(expected) < 1e290:
+            continue
+        with np.errstate(all="ignore"):
+            given = wg.jvp(f, (z,), (1.0 + 0j,))[1]
+        assert abs(given - complex(expected)) < 2e-12 * abs(complex(expected)), (z, given, expected)

@@ -150,8 +150,33 @@ def test_multivariate_normal():
     np.testing.assert_allclose(traced, stats.multivariate_normal.logpdf(x, mean, cov), rtol=1e-13)
     gradient = wg.grad(lambda c: stats.multivariate_normal.logpdf(x[0], mean, c))(cov)
     np.testing.assert_array_equal(gradient, gradient.T)
-    with pytest.raises(NotImplementedError, match="allow_singular"):
-        wg.grad(lambda m: stats.multivariate_normal.logpdf(x[0], m, cov, allow_singular=True))(mean)
+
+
+def test_singular_multivariate_normal():
+    L, mean = np.array([[1.0, 0.3], [0.5, 2.0], [-0.7, 0.4]]), np.array([0.2, -0.3, 1.0])
+    z = np.array([[0.5, 0.1], [1.0, -2.0], [0.0, 0.3]])
+
+    def inside(z, L, mean):
+        return stats.multivariate_normal.logpdf(mean + z @ L.T, mean, L @ L.T, allow_singular=True)
+
+    def by_area(z, L, mean):
+        area = np.linalg.slogdet(L.T @ L)[1]
+        return -0.5 * np.sum(z * z, axis=-1) - 0.5 * area - np.log(2 * np.pi) + 0 * np.sum(mean)
+
+    args = (z, L, mean)
+    np.testing.assert_allclose(wg.trace(inside, (0, 1, 2))(*args)(*args), inside(*args), rtol=1e-12)
+    for mode in ("forward", "reverse"):
+        for J, expected in zip(
+            wg.jacobian(inside, (0, 1, 2), mode=mode)(*args), wg.jacobian(by_area, (0, 1, 2))(*args), strict=True
+        ):
+            np.testing.assert_allclose(J, expected, rtol=1e-9, atol=1e-9)
+    given = wg.hessian(lambda L: np.sum(inside(z, L, mean)))(L)
+    np.testing.assert_allclose(given, wg.hessian(lambda L: np.sum(by_area(z, L, mean)))(L), rtol=1e-7, atol=1e-7)
+    full = L @ L.T + np.eye(3)
+    assert_first_order(lambda x: stats.multivariate_normal.logpdf(x, mean, full, allow_singular=True), [mean + 0.3])
+    beside = wg.value_and_grad(lambda x: stats.multivariate_normal.pdf(x, mean, L @ L.T, allow_singular=True))(mean + 1)
+    assert beside[0] == 0
+    np.testing.assert_array_equal(beside[1], 0)
 
 
 def test_what_is_not_in_the_table_says_what_is():

@@ -15,7 +15,7 @@ import wengert as wg
 from wengert.errors import DegenerateError, DomainWarning, MatrixError, UnsupportedError
 from wengert.primitives import CALLS
 from wengert.primitives.numpy import linalg
-from wengert.primitives.scipy import banded
+from wengert.primitives.scipy import banded, decompositions
 from wengert.primitives.scipy import linalg as scipy_linalg
 
 pytestmark = pytest.mark.filterwarnings("ignore::wengert.errors.DecisionWarning")  # counts and positions are tried, too
@@ -56,6 +56,8 @@ H3, H3S = symmetric(3), symmetric(3, 2)
 G3, B2 = random(3, 3), random(3, 2)
 FULL = np.array([[2.0, 0.5, -0.7], [0.6, 3.0, 0.8], [-0.5, 0.9, 4.0]])
 SPIRAL = np.array([[1.0, 2.0, 0.3], [-3.0, 1.0, 0.2], [0.1, 0.4, 5.0]])
+NEAR, UNBALANCED = random(5, 2), np.array([[1.0, 90.0, 0.3], [0.6, 3.0, 0.4], [7.0, 5.0, 2.0]])
+PATTERN = np.array([[1, 1, 0], [1, 1, 0], [1, 1, 1]])
 SINGULAR = np.outer([1.0, 2.0, 3.0], [1.0, -1.0, 2.0])
 NORM_ORDERS = (None, 2, 1, np.inf, -np.inf, 0, 3, 1.5, -1)
 MATRIX_ORDERS = (None, "fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf)
@@ -334,6 +336,50 @@ SCIPY_CASES = {
         case(lambda a: scipy.linalg.qr(a)[1], TALL),
         case(lambda a: scipy.linalg.qr(a, mode="economic")[0], TALL),
         case(lambda a: scipy.linalg.qr(a, mode="r")[0], TALL),
+        case(lambda a: scipy.linalg.qr(a, mode="economic", pivoting=True)[0], FULL[:, ::-1]),
+        case(lambda a: scipy.linalg.qr(a, mode="r", pivoting=True)[0] * scipy.linalg.qr(a, pivoting=True)[2], FULL),
+    ],
+    S.qr_multiply: [
+        case(lambda a, c: scipy.linalg.qr_multiply(a, c)[0], TALL, random(2, 4)),
+        case(lambda a, c: scipy.linalg.qr_multiply(a, c, "left")[0], TALL, random(3, 2)),
+        case(lambda a, c: scipy.linalg.qr_multiply(a, c, "left", pivoting=True)[0], FULL[::-1], random(3)),
+        case(lambda a: scipy.linalg.qr_multiply(a, B2.T, conjugate=True)[1], FULL),
+    ],
+    S.rq: [
+        case(lambda a: scipy.linalg.rq(a)[0], TALL),
+        case(lambda a: scipy.linalg.rq(a)[1], FULL),
+        case(lambda a: scipy.linalg.rq(a, mode="economic")[0], WIDE),
+        case(lambda a: scipy.linalg.rq(a, mode="economic")[1], WIDE),
+        case(lambda a: scipy.linalg.rq(a, mode="r"), WIDE),
+    ],
+    S.subspace_angles: [
+        case(lambda a, b: scipy.linalg.subspace_angles(a, b), random(5, 2), random(5, 2), single=False),
+        case(lambda a, b: scipy.linalg.subspace_angles(a, b), random(6, 3), random(6, 2), single=False),
+        case(lambda a: scipy.linalg.subspace_angles(NEAR, a), NEAR + 0.4 * random(5, 2), single=False),
+    ],
+    S.matrix_balance: [
+        case(lambda a: scipy.linalg.matrix_balance(a * PATTERN)[0], UNBALANCED),
+        case(
+            lambda a: scipy.linalg.matrix_balance(a, permute=False)[0] @ scipy.linalg.matrix_balance(a)[1], UNBALANCED
+        ),
+        case(lambda a: a[0] * scipy.linalg.matrix_balance(a * PATTERN, separate=True)[1][0], UNBALANCED),
+        case(lambda a: a[0] * scipy.linalg.matrix_balance(a * PATTERN, separate=True)[1][1], UNBALANCED),
+    ],
+    S.pinvh: [
+        case(lambda a: scipy.linalg.pinvh(a + a.T), FULL),
+        case(lambda a: scipy.linalg.pinvh(a, lower=False, return_rank=True)[0], FULL),
+    ],
+    S.expm_cond: [case(lambda a: scipy.linalg.expm_cond(a), 0.5 * G3, single=False)],
+    S.signm: [case(lambda a: scipy.linalg.signm(a), A3 - 2.7 * np.eye(3), single=False)],
+    S.bandwidth: [case(lambda a: a[0] * scipy.linalg.bandwidth(np.triu(a, -1))[0], WIDE)],
+    S.issymmetric: [
+        case(lambda a: a[0] * scipy.linalg.issymmetric(a), FULL),
+        case(lambda a: a[0] * scipy.linalg.issymmetric(a + a.T, atol=1e-9), FULL),
+    ],
+    S.ishermitian: [case(lambda a: a[0] * scipy.linalg.ishermitian(a + a.T), FULL)],
+    S.fiedler_companion: [
+        case(lambda a: scipy.linalg.fiedler_companion(a), np.array([2.0, -1.0, 0.5, 3.0, 0.7, -0.2])),
+        case(lambda a: scipy.linalg.fiedler_companion(a), VECTOR[:2]),
     ],
     S.eigh: [
         case(lambda a: scipy.linalg.eigh(a)[0], H3),
@@ -426,7 +472,7 @@ SCIPY_CASES = {
 
 CASES = NUMPY_CASES | SCIPY_CASES
 POINTS = points(CASES)
-ROWS = rows_of(linalg, scipy_linalg, banded)
+ROWS = rows_of(linalg, scipy_linalg, decompositions, banded)
 
 
 def test_every_function_and_row_is_tested():

@@ -19,7 +19,7 @@ from wengert.primitives import PRIMITIVES
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import fourier, linalg
 from wengert.primitives.numpy import structural as s
-from wengert.primitives.scipy import banded
+from wengert.primitives.scipy import banded, decompositions
 from wengert.primitives.scipy import linalg as scipy_linalg
 from wengert.program import Operand, Shaped
 
@@ -110,7 +110,7 @@ def elementwise_case(primitive, shapes):
 
 SPECIAL = {p.name for p in PRIMITIVES.values() if "scipy.special" in str(p.source)} | {"logsumexp"}
 """Rows of SciPy's, which test_special.py knows more about."""
-OF_MATRICES = {name for module in (linalg, scipy_linalg, banded, fourier) for name in rows_of(module)}
+OF_MATRICES = {name for module in (linalg, scipy_linalg, decompositions, banded, fourier) for name in rows_of(module)}
 """Rows of linear algebra and Fourier transforms: test_linalg.py and test_fourier.py walk those in the same way."""
 OF_SIGNALS = {"dct", "dst", "fir", "recurse", "sparse_product", "sparse_solve", "stencil", "spline_filter"}
 """Rows of `scipy_fft`, `scipy_signal` and `scipy_sparse`, which have test files of their own."""

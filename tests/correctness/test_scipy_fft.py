@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import scipy.fft
+import scipy.fftpack
 
 import wengert as wg
 from wengert.primitives.scipy import fft as scipy_fft
@@ -111,3 +112,42 @@ def test_what_scipy_refuses_is_refused(f):
     for call in (f, wg.jacobian(f)):
         with pytest.raises((ValueError, RuntimeError)):
             call(SIGNAL)
+
+
+# ---- scipy.fftpack ----
+
+
+def older(name, x, *args, **kwargs):
+    """Return a function of scipy.fftpack, looked up when it is called, and its argument."""
+    return lambda x: getattr(scipy.fftpack, name)(x, *args, **kwargs), x
+
+
+EVEN = BOX[0, :2].ravel()
+COSINES, TRANSFORMS = ("dct", "idct", "dst", "idst"), ("fft", "ifft", "rfft", "irfft")
+OLDER = {
+    **{f"{name} {kind} {norm}": older(name, SIGNAL, kind, norm=norm)
+       for name in COSINES for kind in (1, 2, 3, 4) for norm in (None, "ortho")},
+    **{f"{name}n {kind}": older(f"{name}n", PLANE, kind, shape=(2, 5), axes=(0, 1))
+       for name in COSINES for kind in (2, 3)},
+    **{f"{name} {n}": older(name, PLANE, n, 0) for name in TRANSFORMS for n in (2, 6, 7)},
+    **{f"{name} alone": older(name, SIGNAL) for name in TRANSFORMS},
+    **{name: older(name, BOX) for name in ("fft2", "ifft2", "fftn", "ifftn")},
+    "fftn, shape": older("fftn", BOX, (4, 4), (0, 2)),
+    **{f"{name} {x.size}": older(name, x) for name in ("diff", "hilbert", "ihilbert") for x in (SIGNAL, EVEN)},
+    "diff 2": older("diff", SIGNAL, 2, period=3.0),
+    "diff -1": older("diff", SIGNAL, -1),
+    "diff complex": (lambda x: scipy.fftpack.diff(x * (1 + 2j)), SIGNAL),
+    "shift": older("shift", SIGNAL, 0.3),
+    **{name: older(name, SIGNAL, 0.7) for name in ("tilbert", "itilbert")},
+    **{f"{kind}_diff": older(f"{kind}_diff", SIGNAL, 0.7, 0.4, period=5.0) for kind in ("cc", "cs", "sc", "ss")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OLDER)
+def test_older_names(name):
+    assert_linear(*OLDER[name])
+
+
+def test_every_older_name_is_tested():
+    linear = set(scipy.fftpack.__all__) - {"fftfreq", "rfftfreq", "fftshift", "ifftshift", "next_fast_len"}
+    assert linear == set(scipy_fft.OLDER) == {name.partition(" ")[0].partition(",")[0] for name in OLDER}

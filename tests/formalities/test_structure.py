@@ -72,8 +72,8 @@ ORDERS = {
         "singular_values factorizations least_squares norms"
     ),
     "primitives/scipy": (
-        "parameters special distributions fft linalg banded signal sparse interpolate ndimage distance transform "
-        "statistics integrate"
+        "parameters special distributions fft linalg decompositions banded signal sparse interpolate ndimage distance "
+        "transform statistics integrate"
     ),
     "tracing": (
         "context callers fingerprints layout unsupported tape traced views results assignment adoption patching "

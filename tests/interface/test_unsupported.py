@@ -15,6 +15,7 @@ import pytest
 import scipy.cluster.vq
 import scipy.integrate
 import scipy.interpolate
+import scipy.linalg
 import scipy.ndimage
 import scipy.optimize
 import scipy.signal
@@ -55,6 +56,13 @@ WITHOUT_RULES = {
     "scipy.signal.find_peaks": lambda x: np.sum(scipy.signal.find_peaks(x)[0]),
     "scipy.sparse.linalg.eigsh": lambda x: np.sum(scipy.sparse.linalg.eigsh(np.outer(x, x), k=2)[0]),
     "scipy.stats.yeojohnson": lambda x: np.sum(scipy.stats.yeojohnson(x, 0.3)),
+    "scipy.linalg.schur": lambda x: np.sum(scipy.linalg.schur(np.outer(x, T))[0]),
+    "scipy.linalg.rsf2csf": lambda x: np.sum(scipy.linalg.rsf2csf(np.outer(x, T), np.eye(8))[0]).real,
+    "scipy.linalg.hessenberg": lambda x: np.sum(scipy.linalg.hessenberg(np.outer(x, T))),
+    "scipy.linalg.ldl": lambda x: np.sum(scipy.linalg.ldl(np.outer(x, x))[1]),
+    "scipy.linalg.qz": lambda x: np.sum(scipy.linalg.qz(np.outer(x, T), np.eye(8))[0]),
+    "scipy.linalg.funm": lambda x: np.sum(scipy.linalg.funm(np.diag(x), np.sqrt)),
+    "scipy.linalg.cossin": lambda x: np.sum(scipy.linalg.cossin(np.diag(x / np.abs(x)), 2, 2)[0]),
     "scipy.cluster.vq.kmeans2": lambda x: np.sum(scipy.cluster.vq.kmeans2(x[:, None], 2, seed=1)[0]),
 }
 

@@ -45,6 +45,7 @@ from wengert.tracing.callers import assigns
 from wengert.tracing.context import threads
 
 _STEPS = "Write the steps in NumPy: a loop of Runge-Kutta steps is traced; wg.scan and wg.while_loop write it short."
+_EIGENVALUES = "Take eig, eigvals or eigh, or a function of the matrix: this form is not unique."
 INSTEAD = {
     "scipy.cluster": "Take the clusters from stop_gradient(x), and compute with x from there.",
     "scipy.fft": "The transforms of Fourier, cosine and sine are traced, in one axis and in several.",
@@ -60,6 +61,24 @@ INSTEAD = {
         "RegularGridInterpolator are traced; other interpolation is linear in the values: compute its weights from "
         "plain numbers, and multiply: weights @ values."
     ),
+    "scipy.linalg": (
+        "lu, cholesky, qr, rq, svd, eig, eigh and polar are traced, and expm, logm, sqrtm, signm and "
+        "fractional_matrix_power."
+    ),
+    "scipy.linalg.funm": (
+        "expm, logm, sqrtm, signm, cosm and their like are traced; another function f by its eigenvalues: "
+        "w, V = np.linalg.eig(A); (V * f(w)) @ np.linalg.inv(V)."
+    ),
+    "scipy.linalg.ldl": "Take cholesky or lu; the system is solved by solve(A, b, assume_a='sym').",
+    "scipy.linalg.schur": _EIGENVALUES,
+    "scipy.linalg.rsf2csf": _EIGENVALUES,
+    "scipy.linalg.hessenberg": _EIGENVALUES,
+    "scipy.linalg.cdf2rdf": _EIGENVALUES,
+    "scipy.linalg.qz": "Take np.linalg.eig(np.linalg.solve(B, A)), where B is regular.",
+    "scipy.linalg.ordqz": "Take np.linalg.eig(np.linalg.solve(B, A)), where B is regular.",
+    "scipy.linalg.qr_insert": "Factor the whole matrix anew: qr.",
+    "scipy.linalg.qr_delete": "Factor the whole matrix anew: qr.",
+    "scipy.linalg.qr_update": "Factor the whole matrix anew: qr.",
     "scipy.ndimage": (
         "Its linear filters, those by rank, map_coordinates, shift, zoom, rotate and affine_transform are traced; "
         "write others with np.roll and slices of padded arrays."
@@ -195,7 +214,13 @@ _THEIRS = (TypeError, AttributeError, SystemError, BufferError)
 
 
 _STANDARD = str(Path(ast.__file__).parent)
+_OBJECTS = (
+    "what is called here does not take a traced value:",
+    "Write it with functions that are traced; or give it stop_gradient(x), if no derivative is wanted.",
+)
 _REFUSALS = {
+    "object arrays are not supported": _OBJECTS,
+    "No matching signature": _OBJECTS,
     "unhashable type: 'Traced'": (
         "what is called here does not take a traced value, which is unhashable (a key of a cache, a dict or a set):",
         "Leave out the cache (functools.cache, lru_cache) of what is called; let a key be text or stop_gradient(x).",
@@ -228,7 +253,7 @@ def translated(error: Exception, holds_traced: Callable[[Any], bool]) -> Wengert
     while hidden is not None and not isinstance(hidden, WengertError):
         hidden = hidden.__cause__ or hidden.__context__
     refusal = next((texts for part, texts in _REFUSALS.items() if part in str(error)), None)
-    theirs = isinstance(error, _THEIRS) or type(error).__name__ == "error"
+    theirs = isinstance(error, _THEIRS) or type(error).__name__ == "error" or repr(error) == "KeyError('O')"
     if isinstance(error, WengertError) or not (theirs or hidden or refusal):
         return None
     entries = [e for e in _entries(error.__traceback__) if not e[0].f_code.co_filename.endswith(_CYTHON)]

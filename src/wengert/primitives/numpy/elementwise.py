@@ -94,8 +94,8 @@ cbrt = elementwise(np.cbrt, lambda y, _x: 1 / (3 * y * y), formula=lambda x: _sy
 sin = elementwise(np.sin, lambda _y, x: np.cos(x), formula="sin")
 cos = elementwise(np.cos, lambda _y, x: _minus(np.sin(x)), formula="cos")
 tan = elementwise(np.tan, lambda y, _x: 1 + y * y, formula="tan", domain=((-1.5, 1.5),))
-arcsin = elementwise(np.arcsin, lambda _y, x: 1 / np.sqrt((1 - x) * (1 + x)), formula="asin", domain=UNIT)
-arccos = elementwise(np.arccos, lambda _y, x: -1 / np.sqrt((1 - x) * (1 + x)), formula="acos", domain=UNIT)
+arcsin = elementwise(np.arcsin, lambda _y, x: 1 / np.sqrt(_one_less_square(x)), formula="asin", domain=UNIT)
+arccos = elementwise(np.arccos, lambda _y, x: -1 / np.sqrt(_one_less_square(x)), formula="acos", domain=UNIT)
 arctan = elementwise(np.arctan, lambda _y, x: 1 / (1 + x * x), formula="atan")
 arctan2 = elementwise(np.arctan2, lambda _y, a, b: _over_squares(b, a, b), lambda _y, a, b: _over_squares(-a, a, b), formula="atan2")
 hypot = elementwise(np.hypot, lambda y, a, _b: unit(a, y), lambda y, _a, b: unit(b, y), squared=(lambda _y, _root, a, _b: 2 * a, lambda _y, _root, _a, b: 2 * b), formula=lambda a, b: _sympy().sqrt(a**2 + b**2), kink="at (0, 0): 0, the subgradient of least norm; second: NaN, with a warning; of its square: exact")
@@ -122,8 +122,8 @@ sinc = define("sinc", np.sinc, _sinc_partial, replaces=np.sinc, counts="calls", 
 sinh = elementwise(np.sinh, lambda _y, x: np.cosh(x), formula="sinh")
 cosh = elementwise(np.cosh, lambda _y, x: np.sinh(x), formula="cosh")
 tanh = elementwise(np.tanh, lambda y, _x: _from_one(y * y), formula="tanh")
-arcsinh = elementwise(np.arcsinh, lambda _y, x: 1 / np.hypot(x, 1.0), formula="asinh")
-arccosh = elementwise(np.arccosh, lambda _y, x: 1 / np.sqrt((x - 1) * (x + 1)), formula="acosh", domain=((1.0, INF),))
+arcsinh = elementwise(np.arcsinh, lambda _y, x: 1 / _root_of_one_and_square(x), formula="asinh")
+arccosh = elementwise(np.arccosh, lambda _y, x: 1 / _root_of_square_less_one(x), formula="acosh", domain=((1.0, INF),))
 arctanh = elementwise(np.arctanh, lambda _y, x: 1 / ((1 - x) * (1 + x)), formula="atanh", domain=UNIT)
 
 # ---- Piecewise smooth ----
@@ -191,6 +191,30 @@ isfinite = elementwise(np.isfinite, None, counts=COMPARE)
 signbit = elementwise(np.signbit, None, counts=COMPARE)
 
 # fmt: on
+
+
+# Of complex numbers: a constant is subtracted, never added to -z, so that the zero part of a number on a branch cut keeps
+# the sign that says on which side it lies.
+
+
+def is_complex(x: Any) -> bool:
+    """Return whether the elements of an array, plain or traced, are complex."""
+    return getattr(x, "dtype", _FLOAT64).kind == "c"
+
+
+def _one_less_square(x: Any) -> Any:
+    """Return 1 - x^2."""
+    return -((x - 1) * (x - -1)) if is_complex(x) else (1 - x) * (1 + x)
+
+
+def _root_of_one_and_square(x: Any) -> Any:
+    """Return the square root of 1 + x^2, with a positive real part."""
+    return np.sqrt((x - complex(0, 1)) * (x - complex(0, -1))) if is_complex(x) else np.hypot(x, 1.0)
+
+
+def _root_of_square_less_one(x: Any) -> Any:
+    """Return sqrt(x^2 - 1); of complex numbers as two roots, since that of the product changes sign in the left half."""
+    return np.sqrt(x - 1) * np.sqrt(x - -1) if is_complex(x) else np.sqrt((x - 1) * (x + 1))
 
 
 def _modulus_partial(y: Any, x: Any) -> Any:

@@ -23,8 +23,9 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from wengert.errors import UnsupportedError
 from wengert.jacobians import LocalJacobian, Map
+from wengert.primitives.numpy.elementwise import is_complex
 from wengert.primitives.numpy.functions.operands import as_operand
-from wengert.primitives.numpy.linalg.matrices import conj, is_complex
+from wengert.primitives.numpy.linalg.matrices import conj
 from wengert.primitives.table import array_function, calls
 from wengert.program import Primitive
 

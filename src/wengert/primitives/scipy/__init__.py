@@ -2,7 +2,7 @@
 
 - `special`: the functions of ``scipy.special``; `parameters`: their derivatives that need quadrature.
 - `distributions`: the densities and distribution functions of ``scipy.stats``; `statistics`: what else is there.
-- `linalg`: ``scipy.linalg``.
+- `linalg`: ``scipy.linalg``; `decompositions`: relatives of its factorizations.
 - `banded`: banded and Toeplitz systems, eigenvalues of banded matrices.
 - `fft`: ``scipy.fft``, cosines and sines included.
 - `interpolate`: splines and grids; `ndimage`: filters of images, and images resampled.
@@ -13,6 +13,7 @@
 
 from wengert.primitives.scipy import (
     banded,
+    decompositions,
     distance,
     distributions,
     fft,
@@ -29,6 +30,7 @@ from wengert.primitives.scipy import (
 
 __all__ = [
     "banded",
+    "decompositions",
     "distance",
     "distributions",
     "fft",

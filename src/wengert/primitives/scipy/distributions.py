@@ -225,12 +225,7 @@ def _method(method: str) -> Callable[..., Any]:
 
 
 def _multivariate_normal(self: Any, x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False) -> Any:
-    """By the factor of Cholesky, of the covariance's symmetric part: it has to be positive definite."""
-    if allow_singular:
-        raise UnsupportedError.at_caller(
-            "scipy.stats.multivariate_normal.logpdf has no rule for allow_singular=True:",
-            "Leave it out; the covariance has to be positive definite.",
-        )
+    """By the factor of Cholesky of the covariance's symmetric part; by the pseudoinverse where that may be singular."""
     ndim = np.ndim(cov)
     size = np.shape(cov)[-1] if ndim else np.shape(mean)[-1] if np.ndim(mean) else np.shape(x)[-1] if np.ndim(x) else 1
     matrix = 0.5 * (cov + np.transpose(cov)) if ndim == 2 else np.diag(cov) if ndim == 1 else cov * np.eye(size)
@@ -239,10 +234,32 @@ def _multivariate_normal(self: Any, x: Any, mean: Any = None, cov: Any = 1, allo
     if not shape or shape[-1] != size:  # a scalar, or a list of points on the line
         deviation = np.reshape(deviation, (*shape, 1))
         shape = (*shape, 1)
+    deviation = np.reshape(deviation, (-1, size))
+    if allow_singular:
+        return np.reshape(_on_a_subspace(deviation, matrix), shape[:-1])
     factor = np.linalg.cholesky(matrix)
-    white = np.linalg.solve(factor, np.reshape(deviation, (-1, size)).T)
+    white = np.linalg.solve(factor, deviation.T)
     log_density = -0.5 * np.sum(white * white, axis=0) - size * LOG_ROOT_2PI - np.sum(np.log(np.diagonal(factor)))
     return np.reshape(log_density, shape[:-1])
+
+
+def _on_a_subspace(deviation: Any, matrix: Any) -> Any:
+    """Return the log density on the range of a covariance, of which a change keeps the rank; minus infinity beside it.
+
+    The determinant of the range is that of the matrix plus the projection ``P`` on its null space.
+    """
+    cutoff = 1e6 * np.finfo(np.float64).eps  # SciPy's
+    inverse = np.linalg.pinv(matrix, rcond=cutoff, hermitian=True)
+    size = np.shape(matrix)[0]
+    rank = np.linalg.matrix_rank(matrix, rtol=cutoff, hermitian=True)
+    beside = np.eye(size) - matrix @ inverse
+    log_determinant = np.linalg.slogdet(matrix + beside)[1]
+    distance = np.sum(deviation * (deviation @ inverse), axis=-1)
+    log_density = -0.5 * (distance + log_determinant) - rank * LOG_ROOT_2PI
+    if rank == size:
+        return log_density
+    away = np.sum((deviation @ beside) ** 2, axis=-1)
+    return np.where(away < (1e3 * cutoff * np.linalg.norm(matrix, 2)) ** 2, log_density, -np.inf)
 
 
 def _enter() -> None:

@@ -25,9 +25,10 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from wengert.jacobians import LocalJacobian, Map
 from wengert.primitives.numpy import fourier
+from wengert.primitives.numpy.elementwise import is_complex
 from wengert.primitives.numpy.fourier import SWAPPED, _counts, _resized, _sizes
 from wengert.primitives.numpy.functions.operands import as_operand
-from wengert.primitives.numpy.linalg.matrices import conj, is_complex
+from wengert.primitives.numpy.linalg.matrices import conj
 from wengert.primitives.table import LATE, array_function, calls
 from wengert.program import Primitive
 
@@ -209,6 +210,98 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 """The implementations of the functions of ``scipy.fft``, by name."""
 
 
+# ---- scipy.fftpack: the same with older conventions, and filters of periodic sequences ----
+
+
+def _packed(x: Any, n: Any = None, axis: int = -1) -> Any:
+    """Transform, and lay real and imaginary parts out in turn: y_0, Re y_1, Im y_1..."""
+    x = as_operand(x)
+    n = x.shape[axis] if n is None else int(n)
+    y = fourier.rfft(np.moveaxis(x, axis, -1), n)
+    pairs = np.reshape(np.stack([np.real(y), np.imag(y)], axis=-1), (*y.shape[:-1], 2 * y.shape[-1]))
+    return np.moveaxis(np.concatenate([pairs[..., :1], pairs[..., 2 : n + 1]], axis=-1), -1, axis)
+
+
+def _from_packed(x: Any, n: Any = None, axis: int = -1) -> Any:
+    x = as_operand(x)
+    n = x.shape[axis] if n is None else int(n)
+    x = _resized(np.moveaxis(x, axis, -1), n, -1)
+    nothing = np.zeros((*x.shape[:-1], 1), x.dtype)
+    pairs = np.concatenate([x[..., :1], nothing, x[..., 1:], *([] if n % 2 else [nothing])], axis=-1)
+    return np.moveaxis(fourier.irfft(pairs[..., ::2] + 1j * pairs[..., 1::2], n), -1, axis)
+
+
+def _of_older(name: str) -> Callable[..., Any]:
+    """Return a transform with the arguments of ``scipy.fftpack``, whose cosines and sines go back unnormalized."""
+    function = FUNCTIONS[name]
+    cosines = "ct" in name or "st" in name
+
+    def normalized(norm: Any) -> Any:
+        return "forward" if name.startswith("i") and norm is None else norm
+
+    def fourier_in_one(x: Any, n: Any = None, axis: int = -1) -> Any:
+        return function(x, n, axis)
+
+    def fourier_in_plane(x: Any, shape: Any = None, axes: Any = PLANE) -> Any:
+        return function(x, shape, axes)
+
+    def fourier_in_several(x: Any, shape: Any = None, axes: Any = None) -> Any:
+        return function(x, shape, axes)
+
+    def one(x: Any, type: int = 2, n: Any = None, axis: int = -1, norm: Any = None) -> Any:
+        return function(x, type, n, axis, normalized(norm))
+
+    def several(x: Any, type: int = 2, shape: Any = None, axes: Any = None, norm: Any = None) -> Any:
+        return function(x, type, shape, axes, normalized(norm))
+
+    if name.endswith("2"):
+        return fourier_in_plane
+    if name.endswith("n"):
+        return several if cosines else fourier_in_several
+    return one if cosines else fourier_in_one
+
+
+def _periodic(name: str) -> Callable[..., Any]:
+    """Return a filter of periodic sequences: the convolution with its response to an impulse."""
+
+    def transform(x: Any, *options: Any, **named: Any) -> Any:
+        import scipy.fftpack
+
+        x = as_operand(x)
+        x = x.astype(np.complex128 if is_complex(x) else np.float64)
+        n = x.shape[0]
+        response = np.fft.rfft(getattr(scipy.fftpack, name)(np.eye(1, n)[0], *options, **named))
+
+        def filtered(part: Any) -> Any:
+            return fourier.irfft(response * fourier.rfft(part), n)
+
+        return filtered(np.real(x)) + 1j * filtered(np.imag(x)) if is_complex(x) else filtered(x)
+
+    return transform
+
+
+PERIODIC = (
+    *("diff", "shift", "hilbert", "ihilbert", "tilbert", "itilbert"),
+    *("cc_diff", "cs_diff", "sc_diff", "ss_diff"),
+)
+OLDER: dict[str, Callable[..., Any]] = {
+    **{name: _of_older(name) for name in ("fft", "ifft", "fft2", "ifft2", "fftn", "ifftn")},
+    **{name: _of_older(name) for kind in ("dct", "dst") for name in (kind, f"i{kind}", f"{kind}n", f"i{kind}n")},
+    "rfft": _packed,
+    "irfft": _from_packed,
+    **{name: _periodic(name) for name in PERIODIC},
+}
+"""The implementations of the functions of ``scipy.fftpack``, by name."""
+
+
+def _enter_older() -> None:
+    import scipy.fftpack
+
+    for name, written in OLDER.items():
+        written.__name__ = name
+        calls(getattr(scipy.fftpack, name), catch=scipy.fftpack)(written)
+
+
 def _enter() -> None:
     import scipy.fft
     from scipy.fft import _basic_backend, _realtransforms_backend
@@ -221,3 +314,4 @@ def _enter() -> None:
 
 
 LATE["scipy.fft"] = _enter
+LATE["scipy.fftpack"] = _enter_older

@@ -24,6 +24,7 @@ import scipy.linalg as sp
 
 from wengert.errors import UnsupportedError
 from wengert.jacobians import LocalJacobian, Map
+from wengert.primitives.numpy.elementwise import is_complex
 from wengert.primitives.numpy.functions.operands import as_operand
 from wengert.primitives.numpy.linalg import (
     determinants,
@@ -38,7 +39,6 @@ from wengert.primitives.numpy.linalg import (
 from wengert.primitives.numpy.linalg.matrices import (
     adjoint,
     conj,
-    is_complex,
     product,
     real,
     real_kind,
@@ -123,6 +123,7 @@ tanm_ = _function_of_matrix("tanm")
 coshm_ = _function_of_matrix("coshm")
 sinhm_ = _function_of_matrix("sinhm")
 tanhm_ = _function_of_matrix("tanhm")
+signm_ = _function_of_matrix("signm")
 
 
 def _sqrtm_partial(y: Any, x: Any) -> LocalJacobian:
@@ -600,21 +601,6 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
     return tuple(factors) if compute_uv else factors
 
 
-@calls(sp.qr, catch=sp)
-def qr(a: Any, mode: str = "full", pivoting: bool = False) -> Any:
-    _unsupported("qr", pivoting=pivoting, mode="raw" if mode == "raw" else None)
-    if mode not in ("full", "r", "economic"):
-        raise ValueError("Mode argument should be one of ['full', 'r', 'economic', 'raw']")
-    if mode == "r":
-        a = as_operand(a)
-        R = factorizations.qr(a, "r")
-        missing = a.shape[-2] - R.shape[-2]
-        return (
-            np.concatenate([R, np.zeros((*R.shape[:-2], missing, R.shape[-1]), R.dtype)], axis=-2) if missing else R,
-        )
-    return tuple(factorizations.qr(a, "complete" if mode == "full" else "reduced"))
-
-
 def _eigh_packed(x: Any, lower: bool) -> Any:
     w, V = sp.eigh(x, lower=lower)
     return np.concatenate([w[..., None, :], V], axis=-2)
@@ -747,6 +733,15 @@ def companion(a: Any) -> Any:
     if a.ndim != 1 or a.shape[0] < 2:
         raise UnsupportedError(f"scipy.linalg.companion of shape {a.shape} has no rule; it has for one vector.")
     return np.concatenate([(-a[1:] / a[0])[None, :], np.eye(a.shape[0] - 2, a.shape[0] - 1, dtype=a.dtype)], axis=0)
+
+
+@calls(sp.fiedler_companion, catch=sp)
+def fiedler_companion(a: Any) -> Any:
+    a = as_operand(a)
+    if a.ndim != 1 or a.shape[0] < 2:
+        raise UnsupportedError(f"scipy.linalg.fiedler_companion of shape {a.shape} has no rule; it has for one vector.")
+    entries = sp.fiedler_companion(np.arange(1, a.shape[0] + 1, dtype=a.dtype))  # -k for coefficient k - 1, else 0 or 1
+    return np.where(entries.real < 0, -(a / a[0])[np.maximum(-entries.real - 1, 0).astype(int)], entries)
 
 
 @calls(sp.leslie, catch=sp)

@@ -26,6 +26,9 @@ from typing import Any
 import numpy as np
 from scipy import special as sc
 
+from wengert.errors import RawLocation, UnsupportedError, caller
+from wengert.program import current_line
+
 Array = Any
 
 DROP = 46.0
@@ -68,12 +71,25 @@ def reach(phi: Callable[[Array], Array], start: Array, direction: int) -> Array:
     return start + direction * step
 
 
+def differentiated_line() -> RawLocation | None:
+    """Return the place of the line whose derivative is being taken: a sweep goes through the list, far from it."""
+    line = current_line()
+    return caller() if line is None else line.place
+
+
 def in_double(compute: Callable[..., Array]) -> Callable[..., Any]:
     """Wrap a function of flat float64 arrays of one length to take operands that broadcast, and keep their dtype."""
 
     @functools.wraps(compute)
     def broadcast(*args: Any, **params: Any) -> Any:
         dtype = np.result_type(*args)
+        if dtype.kind == "c":
+            name = compute.__name__.removesuffix("_order")
+            raise UnsupportedError.at(
+                differentiated_line(),
+                f"the derivative of scipy.special.{name} in a parameter has no rule at complex arguments:",
+                "Keep the parameter constant (a plain number or array), or take the argument real.",
+            )
         arrays = np.broadcast_arrays(*[np.asarray(a, dtype=np.float64) for a in args])
         with np.errstate(all="ignore"):
             result = compute(*[a.ravel() for a in arrays], **params)
@@ -274,6 +290,41 @@ def zeta_order(s: Array, q: Array, *, n: int) -> Array:
     product = _times(_times(scaling, sine), _times(gamma, mirrored))
     chosen = np.where(reflected, product[n], direct[n]) * math.factorial(n)
     return np.where(reflected & (q != 1), np.nan, chosen)
+
+
+def complex_polygamma(z: Array, *, n: int) -> Array:
+    """The n-th derivative of psi at complex numbers, n > 0: Hurwitz's zeta function of n + 1 (DLMF 25.11.12).
+
+    In the left half plane by the reflection of psi, whose derivatives are polynomials in the cotangent (DLMF 5.15.6).
+    """
+    z = np.asarray(z)
+    single, z = z.dtype == np.complex64, z.astype(np.complex128)
+    left = z.real < 0
+    x = np.where(left, 1 - z, z)
+    y = (-1) ** (n + 1) * math.factorial(n) * _hurwitz(x, n + 1)
+    if left.any():
+        upper = np.where(z.imag < 0, z.conj(), z)
+        turned = np.exp(2j * math.pi * np.where(left, upper, 1j))
+        cotangent = -1j * (1 + turned) / (1 - turned)
+        polynomial = np.polynomial.Polynomial([0.0, 1.0])
+        for _ in range(n - 1):
+            polynomial = -math.pi * np.polynomial.Polynomial([1.0, 0.0, 1.0]) * polynomial.deriv()
+        reflected = (2 * math.pi / (1 - turned)) ** 2 * turned * polynomial.deriv()(cotangent)
+        reflected = np.where(z.imag < 0, reflected.conj(), reflected)
+        y = np.where(left, (-1) ** n * y - reflected, y)
+    return (y.astype(np.complex64) if single else y)[()]
+
+
+def _hurwitz(q: Array, s: int) -> Array:
+    """Hurwitz's zeta function of an integer s > 1, Re q >= 0, by the formula of Euler and Maclaurin from q + 20 on."""
+    total = sum(((q + k) ** -s for k in range(20)), np.zeros_like(q))
+    q = q + 20
+    total += q ** (1 - s) / (s - 1) + 0.5 * q**-s
+    factor = s * q ** (-1 - s)
+    for k, bernoulli in enumerate(sc.bernoulli(24)[2::2], start=1):
+        total += bernoulli / math.factorial(2 * k) * factor
+        factor = factor * (s + 2 * k - 1) * (s + 2 * k) / (q * q)
+    return total
 
 
 def _euler_maclaurin(s: Array, q: Array, n: int) -> list[Array]:

@@ -22,8 +22,9 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from wengert.errors import UnsupportedError
 from wengert.jacobians import Map
 from wengert.primitives.numpy import fourier
+from wengert.primitives.numpy.elementwise import is_complex
 from wengert.primitives.numpy.functions.operands import as_floats, as_operand, pick
-from wengert.primitives.numpy.linalg.matrices import conj, is_complex
+from wengert.primitives.numpy.linalg.matrices import conj
 from wengert.primitives.table import LATE, array_function, calls
 from wengert.program import Primitive
 
@@ -148,6 +149,25 @@ def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
     if a.shape[0] > 1:
         left = left - fir(np.concatenate([y, padding], axis=-1), np.concatenate([np.zeros(1, dtype), a[1:]]))[..., n:]
     return np.moveaxis(y, -1, axis), np.moveaxis(left, -1, axis)
+
+
+def lfiltic(b: Any, a: Any, y: Any, x: Any = None) -> Any:
+    """Return the state of the delays of `lfilter` after outputs `y` and inputs `x`, the latest first."""
+    b, a, y = np.atleast_1d(as_operand(b)), np.atleast_1d(as_operand(a)), np.atleast_1d(as_operand(y))
+    if a.ndim != 1 or b.ndim != 1:
+        raise ValueError(f"Filter coefficients `{'a' if a.ndim != 1 else 'b'}` must be 1-D.")
+    x = np.zeros(0, y.dtype) if x is None else np.atleast_1d(as_operand(x))
+    dtype = np.result_type(b.dtype, a.dtype, y.dtype, x.dtype)
+    dtype = np.dtype(float) if dtype.kind in "biu" else dtype
+    b, a, y, x = (v.astype(dtype) for v in (b, a, y, x))
+    order = max(b.shape[0], a.shape[0]) - 1
+    fed = [np.sum(b[m + 1 :][: x.shape[0]] * x[: max(b.shape[0] - 1 - m, 0)]) for m in range(order)]
+    back = [np.sum(a[m + 1 :][: y.shape[0]] * y[: max(a.shape[0] - 1 - m, 0)]) for m in range(order)]
+    if not order:
+        return np.zeros(0, dtype)
+    if a[0] == 0.0:
+        raise ValueError("First `a` filter coefficient must be non-zero.")
+    return (np.stack(fed) - np.stack(back)) / a[0]
 
 
 def sosfilt(sos: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
@@ -399,7 +419,7 @@ def medfilt2d(input: Any, kernel_size: Any = 3) -> Array:  # noqa: A002  # SciPy
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     f.__name__: f
     for f in (
-        *(lfilter, sosfilt, upfirdn, fftconvolve, convolve, correlate, convolve2d, correlate2d),
+        *(lfilter, lfiltic, sosfilt, upfirdn, fftconvolve, convolve, correlate, convolve2d, correlate2d),
         *(csd, welch, periodogram, medfilt2d),
     )
 }

@@ -29,12 +29,12 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 from scipy import special as sc
 
-from wengert.errors import RawLocation, UnsupportedError, caller
-from wengert.jacobians import Composed, Diagonal, Sum
+from wengert.errors import UnsupportedError
+from wengert.jacobians import Composed, Diagonal, RealLinear, Sum
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.scipy import parameters as by_quadrature
 from wengert.primitives.table import ALL, CALLS, array_function, calls, define, elementwise
-from wengert.program import Partial, Primitive, Recordable, current_line
+from wengert.program import Partial, Primitive, Recordable
 
 INF = math.inf
 PI = math.pi
@@ -66,18 +66,12 @@ def quadrature(compute: Callable[..., Any], *partials: Partial | None, **facets:
     return define(name, compute, *partials, **{"counts": "calls", "source": source, **facets})
 
 
-def _where() -> RawLocation | None:
-    """Return the place of the line whose derivative is being taken: a sweep goes through the list, far from its code."""
-    line = current_line()
-    return caller() if line is None else line.place
-
-
 def refuse(function: str, argument: str) -> Partial:
     """Return a rule that says that a function has no derivative with respect to an argument."""
 
     def rule(_y: Any, *_args: Any, **_params: Any) -> Any:
         raise UnsupportedError.at(
-            _where(),
+            by_quadrature.differentiated_line(),
             f"scipy.special.{function} has no rule for its derivative with respect to {argument}:",
             f"Keep {argument} constant (a plain number or array), or add a rule of your own: wg.define(...).",
         )
@@ -90,7 +84,7 @@ def _next(n: int, name: str) -> int:
     """Return n + 1, up to 2: the quadratures are known up to the second derivative."""
     if n >= 2:
         raise UnsupportedError.at(
-            _where(),
+            by_quadrature.differentiated_line(),
             f"{name} has no rule for third derivatives that involve its parameters:",
             "Two derivatives can be had; keep the parameter constant for more.",
         )
@@ -129,6 +123,11 @@ def _binomial(y: Any, n: Any, k: Any, rising: bool) -> Any:
     return np.where(zero, sc.gamma(np.where(zero, n, 1.0) + 1) * slope, usual)
 
 
+def _trigamma(x: Any) -> Any:
+    """The derivative of psi; SciPy's polygamma takes real numbers only."""
+    return complex_polygamma(x, n=1) if e.is_complex(x) else polygamma(1, x)
+
+
 def _poch_partial(y: Any, z: Any, m: Any) -> Any:
     """(z)_m (psi(z + m) - psi(z)); where 1 / Gamma(z) is zero, by its own derivative."""
     zero = y == 0
@@ -140,12 +139,13 @@ def _poch_partial(y: Any, z: Any, m: Any) -> Any:
 
 
 def _as_operand(compute: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a SciPy function that returns float64 or complex to keep the precision of its operands."""
+    """Wrap a SciPy function that returns float64, or complex for real operands, to keep the dtype of its operands."""
 
     def keeping(*args: Any, **params: Any) -> Any:
-        floats = [a for a in args if np.result_type(a).kind == "f"]
-        result = np.real(compute(*args, **params))
-        return np.asarray(result).astype(np.result_type(*floats) if floats else np.float64)[()]
+        inexact = [a for a in args if np.result_type(a).kind in "fc"]
+        kind = np.result_type(*inexact) if inexact else np.dtype(np.float64)
+        result = compute(*args, **params)
+        return np.asarray(result if kind.kind == "c" else np.real(result)).astype(kind)[()]
 
     return keeping
 
@@ -155,8 +155,9 @@ gammaln = special(sc.gammaln, lambda _y, x: sc.psi(x), formula="loggamma", domai
 loggamma = special(sc.loggamma, lambda _y, x: sc.psi(x), formula="loggamma", domain=(POSITIVE,))
 rgamma = special(sc.rgamma, _rgamma_partial, formula=lambda x: 1 / _sympy().gamma(x))
 gammasgn = special(sc.gammasgn, None)
-psi = special(sc.psi, lambda _y, x: polygamma(1, x), formula="digamma", domain=(POSITIVE,))
+psi = special(sc.psi, lambda _y, x: _trigamma(x), formula="digamma", domain=(POSITIVE,))
 polygamma: Primitive = define("polygamma", _as_operand(sc.polygamma), refuse("polygamma", "n"), lambda _y, n, x: polygamma(n + 1, x), replaces=sc.polygamma, counts="calls", source="scipy.special.polygamma({0}, {1})", formula="polygamma", domain=(ALL, POSITIVE))
+complex_polygamma: Primitive = quadrature(by_quadrature.complex_polygamma, lambda _y, x, *, n: complex_polygamma(x, n=n + 1), domain=(POSITIVE,))
 zeta_order: Primitive = quadrature(by_quadrature.zeta_order, lambda _y, s, q, *, n: zeta_order(s, q, n=_next(n, "scipy.special.zeta")), lambda _y, s, q, *, n: -s * zeta_order(s + 1, q, n=n) - n * (zeta_order(s + 1, q, n=n - 1) if n > 1 else zeta(s + 1, q)))
 zeta: Primitive = define("zeta", _as_operand(sc.zeta), lambda _y, s, q: zeta_order(s, q, n=1), lambda _y, s, q: -s * zeta(s + 1, q), counts="calls", source="scipy.special.zeta({0}, {1})", formula="zeta", domain=((1.0, INF), POSITIVE))
 riemann_zeta = define("riemann_zeta", _as_operand(sc.zeta), lambda _y, s: zeta_order(s, 1.0, n=1), counts="calls", source="scipy.special.zeta({0})", formula="zeta", domain=((1.0, INF),))
@@ -227,26 +228,30 @@ def _far(z: Any) -> Any:
     return total
 
 
+def _beyond(x: Any, size: float, cone: float) -> Any:
+    """Return whether x is of a size, and its real part greater than `cone` times the modulus of its imaginary part."""
+    return (np.abs(x) >= size) & (np.real(x) > cone * np.abs(np.imag(x))) if e.is_complex(x) else x >= size
+
+
 def _erfcx_partial(y: Any, x: Any) -> Any:
     """2 x y - 2 / sqrt(pi), which cancels from x = 10 on."""
-    far = x >= 10
+    far = _beyond(x, 10.0, -0.5)  # the series holds in |arg x| < 3 pi / 4
     z = -0.5 / np.where(far, x, 10.0) ** 2
     return np.where(far, 2 / ROOT_PI * _far(z), 2 * x * y - 2 / ROOT_PI)
 
 
 def _dawsn_partial(y: Any, x: Any) -> Any:
     """1 - 2 x y, which cancels from |x| = 10 on."""
-    far = np.abs(x) >= 10
+    far = _beyond(x, 10.0, 1.2) | _beyond(-x, 10.0, 1.2)  # the series holds in |arg x| < pi / 4
     return np.where(far, -_far(0.5 / np.where(far, x, 10.0) ** 2), 1 - 2 * x * y)
 
 
 def _hazard_partial(y: Any, x: Any) -> Any:
     """-y (x + y), which cancels to the left of -14."""
-    far = x <= -14
+    far = _beyond(-x, 14.0, -0.5)
     return -y * np.where(far, -y * _far(-1 / np.where(far, x, 14.0) ** 2), x + y)
 
 
-@by_quadrature.in_double
 def _hazard(x: Any) -> Any:
     return math.sqrt(2 / PI) / sc.erfcx(-x / ROOT_2)
 
@@ -259,7 +264,7 @@ erfinv = special(sc.erfinv, lambda y, _x: (ROOT_PI / 2) * np.exp(y * y), formula
 erfcinv = special(sc.erfcinv, lambda y, _x: (-ROOT_PI / 2) * np.exp(y * y), formula=lambda x: _sympy().erfinv(1 - x), domain=((0.0, 2.0),), kink="at 0 and 2 the derivative is infinite")
 dawsn = special(sc.dawsn, _dawsn_partial, formula=lambda x: _sympy().exp(-x**2) * _sympy().erfi(x) * _sympy().sqrt(_sympy().pi) / 2)
 ndtr = special(sc.ndtr, lambda _y, x: np.exp(-0.5 * x * x) / ROOT_2PI, formula=lambda x: _sympy().erfc(-x / _sympy().sqrt(2)) / 2)
-normal_hazard = define("normal_hazard", _hazard, _hazard_partial, counts="calls", source="np.sqrt(2 / np.pi) / scipy.special.erfcx(-{0} / np.sqrt(2))", domain=(ALL,))  # density over distribution function: neither underflows
+normal_hazard = define("normal_hazard", _as_operand(_hazard), _hazard_partial, counts="calls", source="np.sqrt(2 / np.pi) / scipy.special.erfcx(-{0} / np.sqrt(2))", domain=(ALL,))  # density over distribution function: neither underflows
 log_ndtr = special(sc.log_ndtr, lambda _y, x: normal_hazard(x), formula=lambda x: _sympy().log(_sympy().erfc(-x / _sympy().sqrt(2)) / 2))
 ndtri = special(sc.ndtri, lambda y, _p: ROOT_2PI * np.exp(0.5 * y * y), formula=lambda p: _sympy().sqrt(2) * _sympy().erfinv(2 * p - 1), domain=(UNIT,), kink="at 0 and 1 the derivative is infinite")
 ndtri_exp = special(sc.ndtri_exp, lambda y, _x: 1 / normal_hazard(y), domain=((-INF, 0.0),))
@@ -347,6 +352,26 @@ def _mean(f: Callable[..., Any], v: Any, x: Any, **n: int) -> Any:
     return 0.5 * (f(v - 1, x, **n) + f(v + 1, x, **n))
 
 
+def _damped(slope: Any, y: Any, x: Any, w: Any, rate: Any) -> Any:
+    """The derivative of f(x) exp(-|Re w(x)|), where `slope` is f' exp(-|Re w|) and `rate` is w': not holomorphic."""
+    sign = np.sign(np.real(w))
+    if not e.is_complex(x):
+        return slope - sign * rate * y
+    half = 0.5 * sign * y
+    return RealLinear(slope - half * rate, -half * np.conj(rate), x.shape, y.shape)
+
+
+def _damped_aside(slope: Any, y: Any, x: Any) -> Any:
+    """The derivative of f(x) exp(-|Im x|): of real numbers that of f."""
+    return _damped(slope, y, x, -1j * x, -1j) if e.is_complex(x) else slope
+
+
+def _complex_valued(ufunc: np.ufunc, *partials: Partial) -> Primitive:
+    """Enter a function whose values are complex at real arguments, too."""
+    name = ufunc.__name__
+    return define(name, lambda v, x: ufunc(v, x), *partials, replaces=ufunc, counts="calls", source=f"scipy.special.{name}({{0}}, {{1}})", domain=(POSITIVE, POSITIVE))
+
+
 def _bessel_order(compute: Callable[..., Any], in_x: Callable[..., Any]) -> Primitive:
     """Enter the derivatives in the order, of every order n."""
     row = quadrature(compute, lambda _y, v, x, *, n: row(v, x, n=n + 1), in_x)
@@ -362,11 +387,16 @@ jv = special(sc.jv, lambda _y, v, x: jv_order(v, x, n=1), lambda _y, v, x: _diff
 yv = special(sc.yv, lambda _y, v, x: yv_order(v, x, n=1), lambda _y, v, x: _difference(sc.yv, v, x), formula="bessely", domain=(POSITIVE, POSITIVE))
 iv = special(sc.iv, lambda _y, v, x: np.exp(np.abs(x)) * ive_order(v, x, n=1), lambda _y, v, x: _mean(sc.iv, v, x), formula="besseli", domain=(POSITIVE, POSITIVE))
 kv = special(sc.kv, lambda _y, v, x: np.exp(-x) * kve_order(v, x, n=1), lambda _y, v, x: -_mean(sc.kv, v, x), formula="besselk", domain=(POSITIVE, POSITIVE))
-ive = special(sc.ive, lambda _y, v, x: ive_order(v, x, n=1), lambda y, v, x: _mean(sc.ive, v, x) - np.sign(x) * y, formula=lambda v, x: _sympy().besseli(v, x) * _sympy().exp(-_sympy().Abs(x)), domain=(POSITIVE, POSITIVE))
+ive = special(sc.ive, lambda _y, v, x: ive_order(v, x, n=1), lambda y, v, x: _damped(_mean(sc.ive, v, x), y, x, x, 1.0), formula=lambda v, x: _sympy().besseli(v, x) * _sympy().exp(-_sympy().Abs(x)), domain=(POSITIVE, POSITIVE))
 kve = special(sc.kve, lambda _y, v, x: kve_order(v, x, n=1), lambda y, v, x: -_mean(sc.kve, v, x) + y, formula=lambda v, x: _sympy().besselk(v, x) * _sympy().exp(x), domain=(POSITIVE, POSITIVE))
 yn = special(sc.yn, refuse("yn", "n"), lambda _y, n, x: _difference(sc.yv, n, x), formula="bessely", domain=(ALL, POSITIVE))
 kn = special(sc.kn, refuse("kn", "n"), lambda _y, n, x: -_mean(sc.kv, n, x), formula="besselk", domain=(ALL, POSITIVE))
-CALLS[sc.jve], CALLS[sc.yve] = jv, yv  # the same on real arguments
+jve = special(sc.jve, lambda _y, v, x: jv_order(v, x, n=1), lambda y, v, x: _damped_aside(_difference(sc.jve, v, x), y, x), domain=(POSITIVE, POSITIVE))
+yve = special(sc.yve, lambda _y, v, x: yv_order(v, x, n=1), lambda y, v, x: _damped_aside(_difference(sc.yve, v, x), y, x), domain=(POSITIVE, POSITIVE))
+hankel1 = _complex_valued(sc.hankel1, lambda _y, v, x: jv_order(v, x, n=1) + 1j * yv_order(v, x, n=1), lambda _y, v, x: _difference(sc.hankel1, v, x))
+hankel2 = _complex_valued(sc.hankel2, lambda _y, v, x: jv_order(v, x, n=1) - 1j * yv_order(v, x, n=1), lambda _y, v, x: _difference(sc.hankel2, v, x))
+hankel1e = _complex_valued(sc.hankel1e, lambda _y, v, x: np.exp(-1j * x) * (jv_order(v, x, n=1) + 1j * yv_order(v, x, n=1)), lambda y, v, x: _difference(sc.hankel1e, v, x) - 1j * y)
+hankel2e = _complex_valued(sc.hankel2e, lambda _y, v, x: np.exp(1j * x) * (jv_order(v, x, n=1) - 1j * yv_order(v, x, n=1)), lambda y, v, x: _difference(sc.hankel2e, v, x) + 1j * y)
 
 
 def _i1e_partial(y: Any, x: Any) -> Any:
@@ -411,10 +441,25 @@ keip = special(sc.keip, lambda y, x: sc.ker(x) - y / x, domain=(POSITIVE,))
 
 # ---- Exponential integral and other integrals of elementary functions ----
 
+
+def _spence_partial(x: Any) -> Any:
+    """log(x) / (1 - x), which is -1 at 1."""
+    if not e.is_complex(x):
+        return -1 / sc.exprel(np.log(x))
+    near = np.abs(x - 1) < 0.5
+    far = np.where(near, -1.0, x)
+    return np.where(near, -sc.hyp2f1(1.0, 1.0, 2.0, 1 - np.where(near, x, 1.0)), np.log(far) / (1 - far))
+
+
+def _sinh_ratio(x: Any) -> Any:
+    """sinh(x) / x."""
+    return np.sinc(1j * x / PI) if e.is_complex(x) else 0.5 * (sc.exprel(x) + sc.exprel(-x))
+
+
 exp1 = special(sc.exp1, lambda _y, x: -np.exp(-x) / x, formula=lambda x: _sympy().expint(1, x), domain=(POSITIVE,))
 expi = special(sc.expi, lambda _y, x: np.exp(x) / x, formula="Ei", domain=(POSITIVE,))
 expn = special(sc.expn, refuse("expn", "n"), lambda _y, n, x: np.where(n == 0, -np.exp(-x) * (1 + 1 / x) / x, -sc.expn(np.maximum(n, 1) - 1, x)), formula="expint", domain=(ALL, POSITIVE))
-spence = special(sc.spence, lambda _y, x: -1 / sc.exprel(np.log(x)), formula=lambda x: _sympy().polylog(2, 1 - x), domain=(POSITIVE,))
+spence = special(sc.spence, lambda _y, x: _spence_partial(x), formula=lambda x: _sympy().polylog(2, 1 - x), domain=(POSITIVE,))
 wrightomega = special(sc.wrightomega, lambda y, _x: y / (1 + y), formula=lambda x: _sympy().LambertW(_sympy().exp(x)))
 
 
@@ -512,13 +557,23 @@ def _part(name: str, function: np.ufunc, k: int, rule: Partial, **facets: Any) -
     return define(name, _one_of(function, k), rule, **{"counts": "calls", "source": f"scipy.special.{function.__name__}({{0}})[{k}]", "domain": (ALL,), **facets})
 
 
+def _airy_damped(slope: Any, y: Any, x: Any) -> Any:
+    """The derivative of f(x) exp(-|Re(2/3 x^(3/2))|)."""
+    rate = np.sqrt(x if e.is_complex(x) else np.maximum(x, 0.0))
+    return _damped(slope, y, x, x * rate, rate)
+
+
 airy_ai = _part("airyai", sc.airy, 0, lambda _y, x: airy_aip(x), formula="airyai")
 airy_aip: Primitive = _part("airyaiprime", sc.airy, 1, lambda _y, x: x * airy_ai(x), formula="airyaiprime")
 airy_bi = _part("airybi", sc.airy, 2, lambda _y, x: airy_bip(x), formula="airybi")
 airy_bip: Primitive = _part("airybiprime", sc.airy, 3, lambda _y, x: x * airy_bi(x), formula="airybiprime")
+scaled_ai = _part("scaled_airyai", sc.airye, 0, lambda y, x: scaled_aip(x) + np.sqrt(x) * y, domain=(POSITIVE,))
+scaled_aip: Primitive = _part("scaled_airyaiprime", sc.airye, 1, lambda y, x: x * scaled_ai(x) + np.sqrt(x) * y, domain=(POSITIVE,))
+scaled_bi = _part("scaled_airybi", sc.airye, 2, lambda y, x: _airy_damped(scaled_bip(x), y, x))
+scaled_bip: Primitive = _part("scaled_airybiprime", sc.airye, 3, lambda y, x: _airy_damped(x * scaled_bi(x), y, x))
 sine_integral = _part("Si", sc.sici, 0, lambda _y, x: np.sinc(x / PI), formula="Si")
 cosine_integral = _part("Ci", sc.sici, 1, lambda _y, x: np.cos(x) / x, formula="Ci", domain=(POSITIVE,))
-sinh_integral = _part("Shi", sc.shichi, 0, lambda _y, x: 0.5 * (sc.exprel(x) + sc.exprel(-x)), formula="Shi")
+sinh_integral = _part("Shi", sc.shichi, 0, lambda _y, x: _sinh_ratio(x), formula="Shi")
 cosh_integral = _part("Chi", sc.shichi, 1, lambda _y, x: np.cosh(x) / x, formula="Chi", domain=(POSITIVE,))
 fresnel_sine = _part("fresnels", sc.fresnel, 0, lambda _y, x: np.sin((0.5 * PI) * x * x), formula="fresnels")
 fresnel_cosine = _part("fresnelc", sc.fresnel, 1, lambda _y, x: np.cos((0.5 * PI) * x * x), formula="fresnelc")
@@ -528,8 +583,21 @@ integral_i0 = _part("integral_i0", sc.iti0k0, 0, lambda _y, x: sc.i0(x))
 integral_k0 = _part("integral_k0", sc.iti0k0, 1, lambda _y, x: sc.k0(x), domain=(POSITIVE,))
 faddeeva_real = define("faddeeva_real", _as_operand(lambda x, y: np.real(sc.wofz(x + 1j * y))), lambda y, x, h: 2 * (h * faddeeva_imag(x, h) - x * y), lambda y, x, h: 2 * (x * faddeeva_imag(x, h) + h * y) - 2 / ROOT_PI, counts="calls", source="scipy.special.wofz({0} + 1j * {1}).real", domain=(ALL, POSITIVE))
 faddeeva_imag: Primitive = define("faddeeva_imag", _as_operand(lambda x, y: np.imag(sc.wofz(x + 1j * y))), lambda y, x, h: 2 / ROOT_PI - 2 * (x * y + h * faddeeva_real(x, h)), lambda y, x, h: 2 * (h * y - x * faddeeva_real(x, h)), counts="calls", source="scipy.special.wofz({0} + 1j * {1}).imag", domain=(ALL, POSITIVE))
-lambert = define("lambertw", _as_operand(sc.lambertw), lambda y, _x: np.exp(-y) / (1 + y), counts="calls", source="scipy.special.lambertw({0}).real", formula="LambertW", domain=((0.0, INF),))
-lambert_minus = define("lambertw_minus", _as_operand(lambda x: sc.lambertw(x, -1)), lambda y, _x: np.exp(-y) / (1 + y), counts="calls", source="scipy.special.lambertw({0}, -1).real", formula=lambda x: _sympy().LambertW(x, -1), domain=((-1 / math.e, 0.0),))
+
+
+def _real_branch(k: int) -> Callable[..., Any]:
+    """Return a branch of Lambert's W at real numbers, NaN where it is not real."""
+
+    def branch(x: Any) -> Any:
+        w = sc.lambertw(x, k)
+        return np.where(np.imag(w) == 0, np.real(w), np.nan)
+
+    return _as_operand(branch)
+
+
+lambert = define("lambertw", _real_branch(0), lambda y, _x: np.exp(-y) / (1 + y), counts="calls", source="scipy.special.lambertw({0}).real", formula="LambertW", domain=((0.0, INF),))
+lambert_minus = define("lambertw_minus", _real_branch(-1), lambda y, _x: np.exp(-y) / (1 + y), counts="calls", source="scipy.special.lambertw({0}, -1).real", formula=lambda x: _sympy().LambertW(x, -1), domain=((-1 / math.e, 0.0),))
+lambert_branch = define("lambertw_branch", lambda x, k: sc.lambertw(x, k), lambda y, _x, k: np.exp(-y) / (1 + y), counts="calls", source=lambda args, params: f"scipy.special.lambertw({args[0]}, {params['k']})")
 
 
 def _logsumexp_partial(y: Any, a: Any, *, axis: Any, keepdims: bool) -> Composed:
@@ -643,8 +711,10 @@ def factorial(n: Any, exact: bool = False, extend: str = "zero") -> Any:
 
 @calls(sc.lambertw, catch=sc)
 def lambertw(z: Any, k: Any = 0, tol: float = 1e-8) -> Any:
-    """The real branches: k = 0 for z > -1/e, k = -1 for -1/e < z < 0; real values, where SciPy gives complex ones."""
-    return lambert_minus(z) if k == -1 else lambert(z) if k == 0 else _whole("lambertw", k=k)
+    """At real z the real branches: k = 0 for z > -1/e, k = -1 for -1/e < z < 0; real values, where SciPy's are complex."""
+    if k not in (0, -1) or e.is_complex(z):
+        return lambert_branch(z + 0j, k=int(k))
+    return lambert(z) if k == 0 else lambert_minus(z)
 
 
 def softplus(x: Any, **kwargs: Any) -> Any:
@@ -668,11 +738,24 @@ def _together(function: np.ufunc, *parts: Callable[..., Any]) -> None:
 
 
 _together(sc.airy, airy_ai, airy_aip, airy_bi, airy_bip)
+_together(sc.airye, scaled_ai, scaled_aip, scaled_bi, scaled_bip)
 _together(sc.sici, sine_integral, cosine_integral)
 _together(sc.shichi, sinh_integral, cosh_integral)
 _together(sc.itj0y0, integral_j0, integral_y0)
 _together(sc.iti0k0, integral_i0, integral_k0)
 _together(sc.fresnel, fresnel_sine, fresnel_cosine)
+
+
+@calls(sc.wofz)
+def wofz(z: Any) -> Any:
+    """Faddeeva's function, as SciPy computes it: the scaled error function on the axis turned."""
+    return sc.erfcx(-1j * z)
+
+
+@calls(sc.kelvin)
+def kelvin(x: Any) -> tuple[Any, ...]:
+    pairs = ((sc.ber, sc.bei), (sc.ker, sc.kei), (sc.berp, sc.beip), (sc.kerp, sc.keip))
+    return tuple(real(x) + 1j * imaginary(x) for real, imaginary in pairs)
 
 
 @calls(sc.voigt_profile)
@@ -701,6 +784,14 @@ def _whole_part(k: Any) -> Any:
     return np.floor(k) if hasattr(k, "dtype") else float(math.floor(k))
 
 
+_by_formula(sc.eval_sh_legendre, lambda n, x: sc.eval_legendre(n, 2 * x - 1))
+_by_formula(sc.eval_sh_chebyt, lambda n, x: sc.eval_chebyt(n, 2 * x - 1))
+_by_formula(sc.eval_sh_chebyu, lambda n, x: sc.eval_chebyu(n, 2 * x - 1))
+_by_formula(sc.eval_chebyc, lambda n, x: 2 * sc.eval_chebyt(n, x / 2))
+_by_formula(sc.eval_chebys, lambda n, x: sc.eval_chebyu(n, x / 2))
+_by_formula(
+    sc.eval_sh_jacobi, lambda n, p, q, x: sc.eval_jacobi(n, p - q, q - 1, 2 * x - 1) / sc.binom(2 * n + p - 1, n)
+)
 _by_formula(sc.chdtr, lambda v, x: sc.gammainc(0.5 * v, 0.5 * x))
 _by_formula(sc.chdtrc, lambda v, x: sc.gammaincc(0.5 * v, 0.5 * x))
 _by_formula(sc.chdtri, lambda v, p: 2 * sc.gammainccinv(0.5 * v, p))

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from wengert.jacobians import LocalJacobian, Map
+from wengert.primitives.numpy.elementwise import is_complex
 from wengert.primitives.numpy.linalg.degeneracy import degenerate, identity
-from wengert.primitives.numpy.linalg.matrices import Array, adjoint, conj, cubic, is_complex, product
+from wengert.primitives.numpy.linalg.matrices import Array, adjoint, conj, cubic, product
 from wengert.primitives.table import array_function, step_function
 
 

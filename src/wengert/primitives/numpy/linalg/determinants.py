@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from wengert.jacobians import LocalJacobian, Map
-from wengert.primitives.numpy.linalg.matrices import Array, cubic, is_complex, named, product, real, spread, transposed
+from wengert.primitives.numpy.elementwise import is_complex
+from wengert.primitives.numpy.linalg.matrices import Array, cubic, named, product, real, spread, transposed
 from wengert.primitives.numpy.linalg.solving import inv_
 from wengert.primitives.table import array_function, calls
 from wengert.program import Primitive

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from wengert.jacobians import LocalJacobian, Map
+from wengert.primitives.numpy.elementwise import is_complex
 from wengert.primitives.numpy.linalg.degeneracy import (
     degenerate,
     gaps,
@@ -31,7 +32,6 @@ from wengert.primitives.numpy.linalg.matrices import (
     adjoint,
     conj,
     cubic,
-    is_complex,
     named,
     product,
     real,

@@ -14,6 +14,7 @@ from scipy.linalg import blas
 
 from wengert.errors import UnsupportedError
 from wengert.jacobians import LocalJacobian, Map
+from wengert.primitives.numpy.elementwise import is_complex
 from wengert.primitives.numpy.functions.operands import as_operand
 from wengert.primitives.numpy.linalg.basis_completion import completion, completion_of
 from wengert.primitives.numpy.linalg.degeneracy import degenerate, identity, tolerance
@@ -23,7 +24,6 @@ from wengert.primitives.numpy.linalg.matrices import (
     adjoint,
     conj,
     cubic,
-    is_complex,
     matrices,
     named,
     product,

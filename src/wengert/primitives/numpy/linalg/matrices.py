@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from wengert.jacobians import Counts, Shape
+from wengert.primitives.numpy.elementwise import is_complex
 
 Array = Any
 REAL: dict[str, np.dtype[Any]] = {"F": np.dtype(np.float32), "D": np.dtype(np.float64)}
@@ -25,11 +26,6 @@ REAL: dict[str, np.dtype[Any]] = {"F": np.dtype(np.float32), "D": np.dtype(np.fl
 def transposed(a: Array) -> Array:
     """Return the stack of transposed matrices."""
     return a.T if type(a) is np.ndarray and a.ndim == 2 else np.swapaxes(a, -1, -2)
-
-
-def is_complex(a: Array) -> bool:
-    """Return whether the elements are complex."""
-    return bool(a.dtype.kind == "c")
 
 
 def conj(a: Array) -> Array:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from wengert.jacobians import LocalJacobian, Map
+from wengert.primitives.numpy.elementwise import is_complex
 from wengert.primitives.numpy.functions.operands import as_operand
 from wengert.primitives.numpy.linalg.basis_completion import completion, full_svd
 from wengert.primitives.numpy.linalg.degeneracy import gaps, joined, level, magnitude, ratio, settle, shared, tolerance
@@ -24,7 +25,6 @@ from wengert.primitives.numpy.linalg.matrices import (
     adjoint,
     conj,
     cubic,
-    is_complex,
     named,
     product,
     real,

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from wengert.primitives.numpy.linalg.matrices import REAL, Array, adjoint, is_complex
+from wengert.primitives.numpy.elementwise import is_complex
+from wengert.primitives.numpy.linalg.matrices import REAL, Array, adjoint
 
 
 def triangle(n: int, dtype: Any, *, lower: bool = True, strict: bool = False, half: bool = False) -> Array:
