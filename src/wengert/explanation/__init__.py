@@ -9,10 +9,10 @@
   ∂y/∂u_0    = ∂y/∂u_1 ∂u_1/∂u_0 = u_{-1} (1/u_0) = x_1/x_2
   ∂y/∂u_{-1} = ∂y/∂u_2 ∂u_2/∂u_{-1} = u_1 = log(x_2)
 
-The derivation is data.  ``derivation`` makes the steps (``steps``) of a scalar Program; where that would be too long to
-read, ``arrays`` makes formulas of matrices (``matrices``, ``array_steps``), with ``loops`` for lines that hold Programs.
-``document`` and ``array_document`` say it in sentences and equations, ``notation`` writes formulas, and ``text``,
-``latex`` and ``markdown`` set them.
+The derivation is data.  ``derivation`` makes the steps (``steps``) of a scalar Program; where that would be too long
+to read, ``arrays`` makes formulas of matrices (``matrices``, ``array_steps``), with ``loops`` for lines that hold
+Programs.  ``document`` and ``array_document`` say it in sentences and equations, ``notation`` writes formulas, and
+``text``, ``latex`` and ``markdown`` set them.
 """
 
 from __future__ import annotations
