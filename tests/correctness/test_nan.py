@@ -382,6 +382,87 @@ def test_a_compiled_gradient_meets_missing_data_later():
         np.testing.assert_allclose(gradient(x, d), [0.0, *(d * np.exp(x * d))[1:]], rtol=1e-12)
 
 
+CHOSEN = np.array([0, 2, 3])
+LEFT_OUT = [
+    lambda x: np.sum((x**2)[CHOSEN]),
+    lambda x: np.sum(np.sqrt(x)[CHOSEN]),
+    lambda x: np.sum((x * np.exp(x))[np.array([True, False, True, True])]),
+    lambda x: np.sum(np.where([True, False, True, True], np.sin(x), 0.0)),
+    lambda x: np.sum(np.array([1.0, 0.0, 1.0, 1.0]) * x**2),
+    lambda x: np.sum(np.sin(x), where=[True, False, True, True]),
+    lambda x: np.array([1.0, 0.0, 2.0, 1.0]) @ x**2,
+    lambda x: np.sum(np.array([[1.0, 0.0, 1.0, 2.0], [2.0, 0.0, 1.0, 0.0]]) @ x**2),
+    lambda x: np.sum(np.linalg.solve(np.eye(3) * 2, (x * x)[CHOSEN])),
+    lambda x: np.sort((x * x)[2:])[0] + np.log(x)[0],
+    lambda x: np.sum(np.outer(x * x, np.exp(x))[np.tril_indices(4, -3)]),
+    lambda x: np.sum(wg.scan(lambda c, t: (c + t * c, c * c), 1.0, x * x)[1][:2]),
+    lambda x: wg.fori_loop(0, 3, lambda i, c: c * c, x)[2],
+    lambda x: wg.checkpoint(lambda z: np.sum((z * z)[CHOSEN]))(np.sin(x)),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("f", LEFT_OUT)
+@pytest.mark.parametrize("missing", [np.nan, np.inf, 0.0])
+def test_a_gradient_traced_at_finite_members_meets_missing_data_in_others(f, missing):
+    present = np.array([0.5, 0.7, 1.2, 2.0])
+    x, other, both = present.copy(), present + 0.25, present.copy()
+    x[1] = other[1] = both[1] = missing
+    both[0] = np.nan
+    batch = np.stack([present, x, both, other, 1.5 * present])
+    truth = np.array([wg.grad(f)(z) for z in batch])
+    expected = truth.copy()
+    expected[[1, 3]] = [wg.grad(f)(np.where(np.isfinite(z) & (z != 0), z, 0.7)) for z in (x, other)]
+    expected[[1, 3], 1] = 0.0
+    np.testing.assert_allclose(truth, expected, rtol=1e-12)
+    jitted = wg.jit(wg.grad(f))
+    jitted(present)
+    np.testing.assert_allclose(wg.vmap(wg.grad(f))(batch), truth, rtol=1e-12)
+    np.testing.assert_allclose(wg.vmap(wg.jacobian(f, mode="forward"))(batch), truth, rtol=1e-12)
+    value, gradient = wg.vmap(wg.value_and_grad(f))(batch)
+    np.testing.assert_allclose(value, [f(z) for z in batch], rtol=1e-12)
+    np.testing.assert_allclose(gradient, truth, rtol=1e-12)
+    seed = np.array([1.0, 0.0, -1.0, 2.0])
+    along = wg.vmap(lambda z: wg.jvp(f, (z,), (np.array([1.0, 0.0, -1.0, 2.0]),))[1])(batch)
+    np.testing.assert_allclose(along[[0, 1, 3, 4]], truth[[0, 1, 3, 4]] @ seed, rtol=1e-12)
+    for z, row in zip(batch, truth, strict=True):
+        np.testing.assert_allclose(jitted(z), row, rtol=1e-12)
+
+
+def test_a_batch_of_derivatives_has_limits_and_extended_range():
+    x = np.array([0.5, 1.0, 0.25, 1.0])
+    np.testing.assert_allclose(
+        quietly(lambda: wg.vmap(wg.grad(lambda x: np.arccos(x) ** 2))(x)),
+        [wg.grad(lambda x: np.arccos(x) ** 2)(z) for z in x],
+        rtol=1e-12,
+    )
+
+
+def test_members_without_a_derivative_are_tried_alone_a_few_times():
+    calls = []
+
+    def f(x):
+        calls.append(x)
+        return x * np.log(x)
+
+    x = np.concatenate([[1.0], np.zeros(1000)])
+    with np.errstate(all="ignore"):
+        assert np.isnan(wg.vmap(wg.grad(f))(x)).sum() == 1000
+    assert len(calls) < 12
+
+
+def test_a_batch_of_values_that_are_nan_runs_the_function_once():
+    calls = []
+
+    def f(x):
+        calls.append(x)
+        return np.sqrt(x)
+
+    with np.errstate(all="ignore"):
+        assert np.isnan(wg.vmap(f)(np.array([1.0, -1.0, 4.0]))).tolist() == [False, True, False]
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("x", [np.full(3, 1e200), np.full((2, 2), -1e200), np.float64(1e200)])
 def test_to_look_for_nan_raises_no_alarm(x):
     with np.errstate(all="raise"):

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from wengert import trees
+from wengert.accumulation import holds_nan
 from wengert.arguments import Result
 from wengert.batching.loops import MembersDiffer, all_members, several
 from wengert.errors import ArgumentError, ResultError, ShapeError, caller
@@ -40,11 +41,14 @@ from wengert.tracing import (
     parameter_names,
     refuse_kind,
     run,
+    watch,
 )
 from wengert.transformations import Transformed, refuse, said
 
 Shape = tuple[int, ...]
 Axes = Any
+PATIENCE = 8
+"""Of members with a derivative that is NaN, so many in turn are evaluated alone in vain."""
 
 
 # ---- What users call ----
@@ -96,10 +100,12 @@ def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callab
         remaining = np.arange(batch.size)
         while True:
             result = Result()
-            trace = batch.trace(int(remaining[0]) if batch.size else None, result)
+            trace = watch(batch.trace, int(remaining[0]) if batch.size else None, result)
             every = remaining.size == batch.size
             leaves = batch.leaves if every else batch.at(remaining)
-            kept, results = _evaluate(trace.program(), leaves, remaining.size)
+            kept, results = watch(_evaluate, trace.program(), leaves, remaining.size)
+            if trace.tape.differentiates and not current_context().tapes and remaining.size:
+                kept, results = _carefully(kept, results, lambda member: batch.alone(remaining[member]))  # noqa: B023
             groups.append((remaining[kept], results, result))
             remaining = np.delete(remaining, kept)
             if not remaining.size:
@@ -155,6 +161,11 @@ class _Batch:
         """Trace the function for one member; for a member of ones if the batch is empty."""
         independents = _Member(self, member)
         return run(self.f, (), {}, (), True, independents, result)
+
+    def alone(self, member: int) -> list[Any]:
+        """Return the leaves of what the function returns for one member, without a trace."""
+        args, kwargs = self.rebuild([np.array(leaf[member])[()] for leaf in self.leaves])
+        return [leaf for _, leaf in Result()(self.f(*args, **kwargs))]
 
     def at(self, members: np.ndarray[Any, Any]) -> list[Any]:
         """Return the mapped leaves of some members."""
@@ -326,6 +337,37 @@ def _evaluate(
     finally:
         context.place = before
     return members, [(present(values[a]), True) if isinstance(a, Var) else (a.value, False) for a in program.outputs]
+
+
+def _carefully(
+    members: np.ndarray[Any, Any], results: list[tuple[Any, bool]], alone: Callable[[int], list[Any]]
+) -> tuple[np.ndarray[Any, Any], list[tuple[Any, bool]]]:
+    """Let no derivative be NaN of which the same function of one member is a number; return members and results.
+
+    Derivatives that were recorded at finite values have no masks of what a fixed index leaves out, where other members
+    may have an infinity or NaN.  These leave the group: traced at one of them, the derivatives have masks.  What is NaN
+    even there is evaluated `alone`, member by member: a limit cannot be recorded.
+    """
+    if not any(batched and holds_nan(value) for value, batched in results):
+        return members, results
+    are_nan = np.zeros(len(members), bool)
+    for value, batched in results:
+        if batched and value.dtype.kind in "fc":
+            are_nan |= np.isnan(value).reshape(len(members), -1).any(axis=1)
+    if not are_nan[0]:
+        return members[~are_nan], [(value[~are_nan] if batched else value, batched) for value, batched in results]
+    failures = 0
+    for k in np.flatnonzero(are_nan):
+        leaves = alone(members[k])
+        is_better = False
+        for n, (leaf, (value, batched)) in enumerate(zip(leaves, results, strict=True)):
+            if batched and np.isnan(value[k]).sum() > np.isnan(leaf).sum():
+                results[n] = np.concatenate([value[:k], np.asarray(leaf, value.dtype)[None], value[k + 1 :]]), True
+                is_better = True
+        failures = 0 if is_better else failures + 1
+        if failures == PATIENCE:
+            break
+    return members, results
 
 
 def _evaluate_line(line: Line, operands: Sequence[tuple[Any, bool]], size: int) -> Any:
