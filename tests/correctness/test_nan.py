@@ -249,6 +249,7 @@ def slope_of_sigmoid(x):
 
 
 FAR = np.array([-800.0, -750.0, -2.0, 0.5, 760.0, 800.0])
+HUGE = np.array([1e200, 1.0, 3e180, 2.0])
 MIXTURE = np.array([-800.0, -801.0, -799.5])
 LABELS = np.arange(600) % 2
 EXTENDED = [
@@ -261,6 +262,18 @@ EXTENDED = [
     (lambda x: np.sqrt(x * x), np.array([1e-200, -1e-250]), np.sign),
     (lambda x: np.cbrt(x**3), np.array([1e-150, -1e-200]), np.ones_like),
     (lambda x: x**2 / (1 + x**2), np.array([1e200]), lambda x: np.zeros(1)),
+    (lambda x: np.sqrt(x * x), HUGE, np.sign),
+    (lambda x: np.sqrt(1 + x**2), HUGE, lambda x: x / np.hypot(1, x)),
+    (lambda x: (x**4) ** 0.25, HUGE / 1e60, np.sign),
+    (lambda x: np.cbrt(x * x * x), HUGE, np.ones_like),
+    (lambda x: 1e200 * np.log(x * x * x), HUGE, lambda x: 3 / (x / 1e200)),
+    (lambda x: 1e200 * np.log1p(x * x), HUGE, lambda x: 2 * (x / np.hypot(1, x)) / (np.hypot(1, x) / 1e200)),
+    (lambda x: np.arctan(x * x), HUGE, lambda x: np.where(np.abs(x) > 1e9, 0, 2 * x / (1 + np.minimum(x, 1e9) ** 4))),
+    (lambda x: np.sqrt(x @ x), HUGE, lambda x: x / 1e200 / np.linalg.norm(x / 1e200)),
+    (lambda x: np.sqrt(np.sum(x**2)), HUGE, lambda x: x / 1e200 / np.linalg.norm(x / 1e200)),
+    (lambda x: np.linalg.norm(x), HUGE, lambda x: x / 1e200 / np.linalg.norm(x / 1e200)),
+    (lambda x: np.std(x), np.array([1e200, -1e200]), lambda x: np.sign(x) / 2),
+    (lambda x: np.sqrt(np.prod(x)), np.array([1e200, 4e200]), lambda x: np.array([1.0, 0.25])),
     (lambda x: np.log(np.sum(np.exp(x))), FAR, shares),
     (lambda x: np.log(np.sum(np.exp(x))), MIXTURE, shares),
     (lambda x: np.log(np.mean(np.exp(np.eye(3) @ x))), MIXTURE, shares),
@@ -280,6 +293,24 @@ def test_overflow_and_underflow_on_the_way_do_not_reach_a_derivative(f, x, truth
             np.testing.assert_allclose(found, truth(x), rtol=1e-12, atol=1e-15)
         block = wg.jacobian(f, mode="reverse")(x)
         np.testing.assert_allclose(block if block.ndim == 1 else block.sum(axis=0), truth(x), rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(wg.vjp(total, x)[1](1.0)[0], truth(x), rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(wg.jit(wg.grad(total))(x), truth(x), rtol=1e-12, atol=1e-15)
+        batch = np.stack([0 * x + 0.5, x, 0 * x + 2.0])
+        np.testing.assert_allclose(wg.vmap(wg.grad(total))(batch)[1], truth(x), rtol=1e-12, atol=1e-15)
+    assert_allclose_where_heard(wg.vmap(wg.grad(total)), np.stack([0 * x + 0.5, x]), truth(x))
+
+
+def assert_allclose_where_heard(derivative, batch, truth):
+    """Compare the last of a batch where NumPy reports what is out of range."""
+    np.testing.assert_allclose(quietly(lambda: derivative(batch))[-1], truth, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.skipif(not HAS_WIDER_RANGE, reason="long double has the range of a double here")
+def test_the_derivative_of_an_overflow_is_warned_of_where_it_is_not_computed():
+    """A large array of which the value is finite is not swept again; NumPy has reported its overflow."""
+    x = np.full(1 << 15, 1e200)
+    with pytest.warns(DomainWarning, match="overflow in multiply"):
+        wg.grad(lambda x: np.sum(1 / (1 + x * x)))(x)
 
 
 @pytest.mark.skipif(not HAS_WIDER_RANGE, reason="long double has the range of a double here")
