@@ -249,6 +249,7 @@ def slope_of_sigmoid(x):
 
 
 FAR = np.array([-800.0, -750.0, -2.0, 0.5, 760.0, 800.0])
+HUGE = np.array([1e200, 1.0, 3e180, 2.0])
 MIXTURE = np.array([-800.0, -801.0, -799.5])
 LABELS = np.arange(600) % 2
 EXTENDED = [
@@ -261,6 +262,18 @@ EXTENDED = [
     (lambda x: np.sqrt(x * x), np.array([1e-200, -1e-250]), np.sign),
     (lambda x: np.cbrt(x**3), np.array([1e-150, -1e-200]), np.ones_like),
     (lambda x: x**2 / (1 + x**2), np.array([1e200]), lambda x: np.zeros(1)),
+    (lambda x: np.sqrt(x * x), HUGE, np.sign),
+    (lambda x: np.sqrt(1 + x**2), HUGE, lambda x: x / np.hypot(1, x)),
+    (lambda x: (x**4) ** 0.25, HUGE / 1e60, np.sign),
+    (lambda x: np.cbrt(x * x * x), HUGE, np.ones_like),
+    (lambda x: 1e200 * np.log(x * x * x), HUGE, lambda x: 3 / (x / 1e200)),
+    (lambda x: 1e200 * np.log1p(x * x), HUGE, lambda x: 2 * (x / np.hypot(1, x)) / (np.hypot(1, x) / 1e200)),
+    (lambda x: np.arctan(x * x), HUGE, lambda x: np.where(np.abs(x) > 1e9, 0, 2 * x / (1 + np.minimum(x, 1e9) ** 4))),
+    (lambda x: np.sqrt(x @ x), HUGE, lambda x: x / 1e200 / np.linalg.norm(x / 1e200)),
+    (lambda x: np.sqrt(np.sum(x**2)), HUGE, lambda x: x / 1e200 / np.linalg.norm(x / 1e200)),
+    (lambda x: np.linalg.norm(x), HUGE, lambda x: x / 1e200 / np.linalg.norm(x / 1e200)),
+    (lambda x: np.std(x), np.array([1e200, -1e200]), lambda x: np.sign(x) / 2),
+    (lambda x: np.sqrt(np.prod(x)), np.array([1e200, 4e200]), lambda x: np.array([1.0, 0.25])),
     (lambda x: np.log(np.sum(np.exp(x))), FAR, shares),
     (lambda x: np.log(np.sum(np.exp(x))), MIXTURE, shares),
     (lambda x: np.log(np.mean(np.exp(np.eye(3) @ x))), MIXTURE, shares),
@@ -280,6 +293,24 @@ def test_overflow_and_underflow_on_the_way_do_not_reach_a_derivative(f, x, truth
             np.testing.assert_allclose(found, truth(x), rtol=1e-12, atol=1e-15)
         block = wg.jacobian(f, mode="reverse")(x)
         np.testing.assert_allclose(block if block.ndim == 1 else block.sum(axis=0), truth(x), rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(wg.vjp(total, x)[1](1.0)[0], truth(x), rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(wg.jit(wg.grad(total))(x), truth(x), rtol=1e-12, atol=1e-15)
+        batch = np.stack([0 * x + 0.5, x, 0 * x + 2.0])
+        np.testing.assert_allclose(wg.vmap(wg.grad(total))(batch)[1], truth(x), rtol=1e-12, atol=1e-15)
+    assert_allclose_where_heard(wg.vmap(wg.grad(total)), np.stack([0 * x + 0.5, x]), truth(x))
+
+
+def assert_allclose_where_heard(derivative, batch, truth):
+    """Compare the last of a batch where NumPy reports what is out of range."""
+    np.testing.assert_allclose(quietly(lambda: derivative(batch))[-1], truth, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.skipif(not HAS_WIDER_RANGE, reason="long double has the range of a double here")
+def test_the_derivative_of_an_overflow_is_warned_of_where_it_is_not_computed():
+    """A large array of which the value is finite is not swept again; NumPy has reported its overflow."""
+    x = np.full(1 << 15, 1e200)
+    with pytest.warns(DomainWarning, match="overflow in multiply"):
+        wg.grad(lambda x: np.sum(1 / (1 + x * x)))(x)
 
 
 @pytest.mark.skipif(not HAS_WIDER_RANGE, reason="long double has the range of a double here")
@@ -380,6 +411,87 @@ def test_a_compiled_gradient_meets_missing_data_later():
     x = np.array([0.3, 0.5, -0.7])
     for d in (np.ones(3), MISSING, np.ones(3)):
         np.testing.assert_allclose(gradient(x, d), [0.0, *(d * np.exp(x * d))[1:]], rtol=1e-12)
+
+
+CHOSEN = np.array([0, 2, 3])
+LEFT_OUT = [
+    lambda x: np.sum((x**2)[CHOSEN]),
+    lambda x: np.sum(np.sqrt(x)[CHOSEN]),
+    lambda x: np.sum((x * np.exp(x))[np.array([True, False, True, True])]),
+    lambda x: np.sum(np.where([True, False, True, True], np.sin(x), 0.0)),
+    lambda x: np.sum(np.array([1.0, 0.0, 1.0, 1.0]) * x**2),
+    lambda x: np.sum(np.sin(x), where=[True, False, True, True]),
+    lambda x: np.array([1.0, 0.0, 2.0, 1.0]) @ x**2,
+    lambda x: np.sum(np.array([[1.0, 0.0, 1.0, 2.0], [2.0, 0.0, 1.0, 0.0]]) @ x**2),
+    lambda x: np.sum(np.linalg.solve(np.eye(3) * 2, (x * x)[CHOSEN])),
+    lambda x: np.sort((x * x)[2:])[0] + np.log(x)[0],
+    lambda x: np.sum(np.outer(x * x, np.exp(x))[np.tril_indices(4, -3)]),
+    lambda x: np.sum(wg.scan(lambda c, t: (c + t * c, c * c), 1.0, x * x)[1][:2]),
+    lambda x: wg.fori_loop(0, 3, lambda i, c: c * c, x)[2],
+    lambda x: wg.checkpoint(lambda z: np.sum((z * z)[CHOSEN]))(np.sin(x)),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("f", LEFT_OUT)
+@pytest.mark.parametrize("missing", [np.nan, np.inf, 0.0])
+def test_a_gradient_traced_at_finite_members_meets_missing_data_in_others(f, missing):
+    present = np.array([0.5, 0.7, 1.2, 2.0])
+    x, other, both = present.copy(), present + 0.25, present.copy()
+    x[1] = other[1] = both[1] = missing
+    both[0] = np.nan
+    batch = np.stack([present, x, both, other, 1.5 * present])
+    truth = np.array([wg.grad(f)(z) for z in batch])
+    expected = truth.copy()
+    expected[[1, 3]] = [wg.grad(f)(np.where(np.isfinite(z) & (z != 0), z, 0.7)) for z in (x, other)]
+    expected[[1, 3], 1] = 0.0
+    np.testing.assert_allclose(truth, expected, rtol=1e-12)
+    jitted = wg.jit(wg.grad(f))
+    jitted(present)
+    np.testing.assert_allclose(wg.vmap(wg.grad(f))(batch), truth, rtol=1e-12)
+    np.testing.assert_allclose(wg.vmap(wg.jacobian(f, mode="forward"))(batch), truth, rtol=1e-12)
+    value, gradient = wg.vmap(wg.value_and_grad(f))(batch)
+    np.testing.assert_allclose(value, [f(z) for z in batch], rtol=1e-12)
+    np.testing.assert_allclose(gradient, truth, rtol=1e-12)
+    seed = np.array([1.0, 0.0, -1.0, 2.0])
+    along = wg.vmap(lambda z: wg.jvp(f, (z,), (np.array([1.0, 0.0, -1.0, 2.0]),))[1])(batch)
+    np.testing.assert_allclose(along[[0, 1, 3, 4]], truth[[0, 1, 3, 4]] @ seed, rtol=1e-12)
+    for z, row in zip(batch, truth, strict=True):
+        np.testing.assert_allclose(jitted(z), row, rtol=1e-12)
+
+
+def test_a_batch_of_derivatives_has_limits_and_extended_range():
+    x = np.array([0.5, 1.0, 0.25, 1.0])
+    np.testing.assert_allclose(
+        quietly(lambda: wg.vmap(wg.grad(lambda x: np.arccos(x) ** 2))(x)),
+        [wg.grad(lambda x: np.arccos(x) ** 2)(z) for z in x],
+        rtol=1e-12,
+    )
+
+
+def test_members_without_a_derivative_are_tried_alone_a_few_times():
+    calls = []
+
+    def f(x):
+        calls.append(x)
+        return x * np.log(x)
+
+    x = np.concatenate([[1.0], np.zeros(1000)])
+    with np.errstate(all="ignore"):
+        assert np.isnan(wg.vmap(wg.grad(f))(x)).sum() == 1000
+    assert len(calls) < 12
+
+
+def test_a_batch_of_values_that_are_nan_runs_the_function_once():
+    calls = []
+
+    def f(x):
+        calls.append(x)
+        return np.sqrt(x)
+
+    with np.errstate(all="ignore"):
+        assert np.isnan(wg.vmap(f)(np.array([1.0, -1.0, 4.0]))).tolist() == [False, True, False]
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("x", [np.full(3, 1e200), np.full((2, 2), -1e200), np.float64(1e200)])

@@ -185,18 +185,18 @@ def derivative(steps: list[Step], x: np.ndarray, repeat: int = 1) -> tuple[np.nd
     return np.array([u.value for u in duals]), jacobian
 
 
-def side_slopes(function, x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return quotients of differences to both sides along a coordinate, where the chain rule has no derivative."""
-    h = 1e-9 * np.eye(SIZE)[k]
+def side_slopes(function, x: np.ndarray, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return quotients of differences to both sides along a direction, where the chain rule has no derivative."""
+    h = 1e-9 * direction
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         middle = function(x)
         return (function(x + h) - middle) / 1e-9, (middle - function(x - h)) / 1e-9
 
 
-def is_limit(function, x: np.ndarray, k: int, column: np.ndarray, bad: np.ndarray) -> bool:
+def is_limit(function, x: np.ndarray, direction: np.ndarray, column: np.ndarray, bad: np.ndarray) -> bool:
     """Return whether finite derivatives, where the chain rule has none, are those of a side, or the middle of both."""
-    after, before = side_slopes(function, x, k)
+    after, before = side_slopes(function, x, direction)
     for d, a, b, unknown in zip(column, after, before, bad, strict=True):
         if not unknown or not math.isfinite(d):
             continue

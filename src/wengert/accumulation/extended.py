@@ -1,9 +1,10 @@
 """Extended range: derivatives of values that overflow or underflow, computed once more in long double.
 
 ``log(1 + exp(x))`` at 800 passes through an infinity, and its derivative is 1: of a sum, a ratio or a logarithm of
-exponentials only the result need be a number of double precision.  `np.longdouble` on most processors of Intel and AMD
-has exponents sixteen times as large, so the rows are evaluated and swept in it, and what is finite then replaces what
-was not.  Where it has the range of a double (on Windows, and on most ARM), nothing is replaced.
+exponentials only the result need be a number of double precision.  That of ``sqrt(x * x)`` at 1e200 is 1, too, and
+comes out as zero, since the root of an infinity has the derivative zero.  `np.longdouble` on most processors of Intel
+and AMD has exponents sixteen times as large, so the rows are evaluated and swept in it, and what is finite then is
+taken.  Where it has the range of a double (on Windows, and on most ARM), nothing is replaced.
 
 >>> import wengert as wg
 >>> with np.errstate(over="ignore"):
@@ -14,6 +15,7 @@ was not.  Where it has the range of a double (on Windows, and on most ARM), noth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,6 +30,8 @@ from wengert.tracing import Row, is_kept
 HAS_WIDER_RANGE = np.finfo(np.longdouble).maxexp > np.finfo(np.float64).maxexp
 MOST = 1 << 24
 """So many elements of all lines together, in all seeds of a block, are computed at most."""
+MOST_OF_FINITE = 1 << 14
+"""So many, if all derivatives are finite, and so are the values of the function."""
 _WIDE: dict[str, Any] = {"f": np.longdouble, "c": np.clongdouble}
 
 
@@ -38,17 +42,18 @@ def sweep_in_extended_range(
     batch: int,
     swept: list[Any],
 ) -> list[Any]:
-    """Replace what is not finite in a sweep's results by what a sweep in long double finds.
+    """Replace what is wrong in a sweep's results by what a sweep in long double finds.
 
     Nothing is replaced if a rule cannot be asked in long double, or if other values of the function come out.
     """
     rows = linearization.rows
     block = max((np.shape(seed)[0] for seed in seeds.values()), default=1) if batch else 1
+    finite = all(np.all(np.isfinite(v)) for v in (*linearization.values, *swept) if v is not None)
     if (
         not HAS_WIDER_RANGE
         or any(row[0].multiple for row in rows)
         or not all(np.all(np.isfinite(x)) for x in linearization.inputs)
-        or block * sum(map(_work_of, rows)) > MOST
+        or block * sum(map(_work_of, rows)) > (MOST_OF_FINITE if finite else MOST)
     ):
         return swept
     with np.errstate(all="ignore"):
@@ -113,4 +118,16 @@ def _replaced(before: Any, after: Any) -> Any:
     if before is None or after is None:
         return before
     new = after.astype(before.dtype)
-    return np.where(np.isfinite(before) | ~np.isfinite(new), before, new)[()]
+    tolerance = float(np.sqrt(np.finfo(new.dtype).eps))
+    return np.where(~np.isfinite(new) | np.isclose(before, new, rtol=tolerance, atol=0.0), before, new)[()]
+
+
+def passes_infinities(linearization: Linearization) -> bool:
+    """Return whether a row has an infinite value, as far as rows keep their values."""
+    return any(not row[0].multiple and is_kept(row, 0) and _is_infinite(row[2][0]) for row in linearization.rows)
+
+
+def _is_infinite(value: Any) -> bool:
+    if type(value) is np.float64:
+        return math.isinf(value)
+    return value.dtype.kind in "fc" and bool(np.isinf(value).any())

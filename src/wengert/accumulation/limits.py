@@ -464,8 +464,10 @@ def slopes(linearization: Linearization, directions: Mapping[int, Array]) -> Ite
 def find_limits(
     linearization: Linearization, seeds: Mapping[int, Array], batch: int, back: bool, swept: list[Any]
 ) -> tuple[list[Any], bool]:
-    """Replace what is not finite in a sweep's results by limits where they exist.
+    """Replace NaN in a sweep's results by limits where they exist.
 
+    An infinity stays: the chain rule has added up infinite partials, and a comparison made at the point may be another
+    one beside it.
     Returns the results and whether all is well: every derivative finite, and none the middle of a jump.
     """
     if linearization.with_complex or any(row[0].multiple for row in linearization.rows):
@@ -501,7 +503,7 @@ def _of_adjoints(
                     parts = np.where(seeds[out] != 0, seeds[out] * slope, 0.0)
                     total = total + parts.sum(axis=tuple(range(batch, parts.ndim)))
             at: Any = (*[slice(None)] * batch, *index)
-            bar[at] = np.where(np.isfinite(bar[at]) | ~np.isfinite(total), bar[at], total)
+            bar[at] = np.where(np.isnan(bar[at]) & np.isfinite(total), total, bar[at])
             well = well and not jumps and bool(np.all(np.isfinite(bar[at])))
         swept[position] = bar[()]
     return swept, well
@@ -521,7 +523,7 @@ def _of_tangents(
         for out, slope in zip(linearization.outputs, ends, strict=True):
             if out in dots:
                 dot = dots[out]
-                dot[row] = np.where(np.isfinite(dot[row]) | ~np.isfinite(slope), dot[row], slope)
+                dot[row] = np.where(np.isnan(dot[row]) & np.isfinite(slope), slope, dot[row])
     for out, dot in dots.items():
         swept[out] = dot[()]
     return swept, well and all(bool(np.isfinite(dot).all()) for dot in dots.values())

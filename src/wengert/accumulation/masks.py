@@ -37,7 +37,7 @@ from wengert.jacobians import (
 from wengert.primitives.numpy.elementwise import divide, float_power, multiply, power
 from wengert.primitives.numpy.structural import concatenate, setitem, stack, where
 from wengert.program import Primitive, Recordable
-from wengert.tracing import Row, is_kept
+from wengert.tracing import Row, all_constant, is_kept, plain
 
 _PLAIN = frozenset({np.ndarray, np.bool_})
 _NUMBERS = frozenset({int, float, np.float64})
@@ -124,8 +124,10 @@ def is_nowhere(mask: Mask | None) -> bool:
 
 
 def of_seed(seed: Array) -> Mask | None:
-    """Return the mask of a plain seed: a zero in it asks for no contribution."""
-    return None if isinstance(seed, Recordable) or np.all(seed) else Mask(lambda: np.asarray(seed != 0))
+    """Return the mask of a constant seed: a zero in it asks for no contribution."""
+    if not all_constant(seed) or np.all(seed := plain(seed)):
+        return None
+    return Mask(lambda: np.asarray(seed != 0))
 
 
 def as_numbers(mask: Mask | None, shape: Shape) -> Array:
@@ -241,11 +243,12 @@ def _carried(
     carry: Callable[[LocalJacobian, Array, int], Array],
 ) -> Mask | None:
     product = isinstance(c, (LeftProduct, RightProduct))
-    if mask is None and not (constant if product else c.moves):
+    has_zeros = constant if product else c.moves
+    if mask is None and not has_zeros:
         return None
 
     def compute() -> Array | None:
-        if mask is not None and mask() is None and not c.moves:
+        if mask is not None and mask() is None and not has_zeros:
             return None
         ones = as_numbers(mask, start)
         block = ones.ndim - len(start)

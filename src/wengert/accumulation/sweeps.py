@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wengert.accumulation.adjoints import Adjoints, MaskedAdjoints
-from wengert.accumulation.extended import sweep_in_extended_range
+from wengert.accumulation.extended import passes_infinities, sweep_in_extended_range
 from wengert.accumulation.limits import find_limits
 from wengert.accumulation.masks import (
     LINEAR,
@@ -116,7 +116,8 @@ def _twice_if_need_be(
     In a careful sweep zeros of structure win: the branch of ``where`` that was not taken contributes nothing, whatever
     its partials are (`masks`).  It costs twice as much, so it runs only if needed.  If NumPy has reported nothing on
     the way, only a NaN of the data may have come out; a Program that is being recorded is for other points too, so a
-    report is enough to sweep carefully.  What is not finite even then is sought in extended range, and as a limit.
+    report is enough to sweep carefully.  What is not finite even then is sought in extended range, and as a limit; in
+    extended range also what comes from values that have overflowed, whose partials may be zero.
     """
     context = current_context()
     before, context.muted = context.muted, True
@@ -140,6 +141,8 @@ def _twice_if_need_be(
                 context.muted = before  # there is something to warn of: this time the warnings are heard
                 heard = sweep(linearization, seeds, batch, True)
                 result = heard if context.tapes else result
+        elif not silent and not context.tapes and passes_infinities(linearization):
+            result = sweep_in_extended_range(sweep, linearization, seeds, batch, result)
     finally:
         context.muted = before
     return result

@@ -16,6 +16,7 @@ array([2., 9.])
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from wengert import trees
+from wengert.accumulation import holds_nan
 from wengert.arguments import Result
 from wengert.batching.loops import MembersDiffer, all_members, several
 from wengert.errors import ArgumentError, ResultError, ShapeError, caller
@@ -40,11 +42,16 @@ from wengert.tracing import (
     parameter_names,
     refuse_kind,
     run,
+    watch,
 )
 from wengert.transformations import Transformed, refuse, said
 
 Shape = tuple[int, ...]
 Axes = Any
+PATIENCE = 8
+"""Of members that may have another derivative alone, so many in turn are evaluated in vain."""
+MOST_ALONE = 64
+"""So many are evaluated alone at most."""
 
 
 # ---- What users call ----
@@ -96,10 +103,13 @@ def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callab
         remaining = np.arange(batch.size)
         while True:
             result = Result()
-            trace = batch.trace(int(remaining[0]) if batch.size else None, result)
+            trace = watch(batch.trace, int(remaining[0]) if batch.size else None, result)
             every = remaining.size == batch.size
             leaves = batch.leaves if every else batch.at(remaining)
-            kept, results = _evaluate(trace.program(), leaves, remaining.size)
+            kept, results, infinite = watch(_evaluate, trace.program(), leaves, remaining.size)
+            if trace.tape.differentiates and not current_context().tapes and remaining.size:
+                alone = functools.partial(batch.alone, remaining)
+                kept, results = _carefully(kept, results, infinite[kept], alone)
             groups.append((remaining[kept], results, result))
             remaining = np.delete(remaining, kept)
             if not remaining.size:
@@ -155,6 +165,11 @@ class _Batch:
         """Trace the function for one member; for a member of ones if the batch is empty."""
         independents = _Member(self, member)
         return run(self.f, (), {}, (), True, independents, result)
+
+    def alone(self, members: np.ndarray[Any, Any], k: int) -> list[Any]:
+        """Return the leaves of what the function returns for the k-th of some members, without a trace."""
+        args, kwargs = self.rebuild([np.array(leaf[members[k]])[()] for leaf in self.leaves])
+        return [leaf for _, leaf in Result()(self.f(*args, **kwargs))]
 
     def at(self, members: np.ndarray[Any, Any]) -> list[Any]:
         """Return the mapped leaves of some members."""
@@ -282,16 +297,18 @@ class _Batched:
 
 def _evaluate(
     program: Program, leaves: Sequence[Any], size: int
-) -> tuple[np.ndarray[Any, Any], list[tuple[Any, bool]]]:
+) -> tuple[np.ndarray[Any, Any], list[tuple[Any, bool]], np.ndarray[Any, Any]]:
     """Evaluate for all members what was traced for one; return the members that take its branches, and their results.
 
-    A result is a value, and whether it has an axis of members.
+    A result is a value, and whether it has an axis of members.  Returns also for each of all members whether an
+    infinite value has come up on the way.
     """
     members = np.arange(size)
+    infinite = np.zeros(size, bool)
     stayed: list[tuple[np.ndarray[Any, Any], Any]] = []
     """Each time that members left, which stayed, and the place of the line where they left."""
     context = current_context()
-    before = context.place
+    before, unheard = context.place, min(context.alarms, 1)
 
     def leave(staying: np.ndarray[Any, Any]) -> None:
         nonlocal members
@@ -312,7 +329,11 @@ def _evaluate(
             context.place = line.place
         pairs = [(present(a), True) if type(a) is _Batched else (a, False) for a in operands]
         if not line.primitive.multiple:
-            return _Batched(_Line(line, pairs, len(members)).evaluate(), len(stayed))
+            alarms = context.alarms - unheard
+            result = _Line(line, pairs, len(members)).evaluate()
+            if context.alarms > alarms and not context.tapes and size:
+                infinite[members] |= _where_any(np.isinf, [result], len(members))
+            return _Batched(result, len(stayed))
         results, staying = _Line(line, pairs, len(members)).several()
         leave(staying)
         return [_Batched(y, len(stayed)) for y in results]
@@ -325,7 +346,53 @@ def _evaluate(
         values = interpret(program, [_Batched(leaf, 0) for leaf in leaves], apply, on_guard)
     finally:
         context.place = before
-    return members, [(present(values[a]), True) if isinstance(a, Var) else (a.value, False) for a in program.outputs]
+    results = [(present(values[a]), True) if isinstance(a, Var) else (a.value, False) for a in program.outputs]
+    return members, results, infinite
+
+
+def _carefully(
+    members: np.ndarray[Any, Any],
+    results: list[tuple[Any, bool]],
+    infinite: np.ndarray[Any, Any],
+    alone: Callable[[int], list[Any]],
+) -> tuple[np.ndarray[Any, Any], list[tuple[Any, bool]]]:
+    """Give no member a derivative that is NaN or wrong where the same function of it alone has a number.
+
+    Derivatives that were recorded at finite values have no masks of what a fixed index leaves out, where other members
+    may have an infinity or NaN.  These leave the group: traced at one of them, the derivatives have masks.  Members
+    that are NaN even then, or have met an `infinite` value, are evaluated `alone`: neither limits nor extended range
+    can be recorded.  Returns the members that stay, and their results.
+    """
+    of_members = [value for value, batched in results if batched]
+    if not infinite.any() and not any(map(holds_nan, of_members)):
+        return members, results
+    odd = _where_any(np.isnan, of_members, len(members))
+    if odd.any() and not odd[0]:
+        members, infinite = members[~odd], infinite[~odd]
+        results = [(value[~odd] if batched else value, batched) for value, batched in results]
+        odd = infinite
+    failures = 0
+    for k in np.flatnonzero(odd | infinite)[:MOST_ALONE]:
+        differs = False
+        for n, leaf in enumerate(alone(members[k])):
+            value, batched = results[n]
+            if batched and not np.allclose(value[k], leaf, rtol=1e-9, atol=0.0, equal_nan=True):
+                value = value.copy("K")
+                value[k] = leaf
+                results[n], differs = (value, True), True
+        failures = 0 if differs else failures + 1
+        if failures == PATIENCE:
+            break
+    return members, results
+
+
+def _where_any(test: Callable[[Any], Any], values: Sequence[Any], size: int) -> np.ndarray[Any, Any]:
+    """Return for each member whether a test holds for any element of its values."""
+    holds = np.zeros(size, bool)
+    for value in values:
+        if value.dtype.kind in "fc":
+            holds |= test(value).reshape(size, -1).any(axis=1)
+    return holds
 
 
 def _evaluate_line(line: Line, operands: Sequence[tuple[Any, bool]], size: int) -> Any:
