@@ -254,15 +254,17 @@ def quiet() -> Iterator[None]:
     def from_elsewhere(record: logging.LogRecord) -> bool:
         return record.thread != here
 
-    with (
-        contextlib.redirect_stdout(_Muted(sys.stdout)), contextlib.redirect_stderr(_Muted(sys.stderr)),
-        warnings.catch_warnings(), np.errstate(all="ignore"), contextlib.ExitStack() as stack,
-    ):  # fmt: skip
-        warnings.simplefilter("ignore")
-        for handler in handlers:
-            handler.addFilter(from_elsewhere)
-            stack.callback(handler.removeFilter, from_elsewhere)
-        yield
+    streams = sys.stdout, sys.stderr
+    try:
+        sys.stdout, sys.stderr = map(_Muted, streams)
+        with warnings.catch_warnings(), np.errstate(all="ignore"), contextlib.ExitStack() as stack:
+            warnings.simplefilter("ignore")
+            for handler in handlers:
+                handler.addFilter(from_elsewhere)
+                stack.callback(handler.removeFilter, from_elsewhere)
+            yield
+    finally:  # in one statement without a call, where Ctrl-C does not come between
+        sys.stdout, sys.stderr = streams
 
 
 def check_derivatives(f: Callable[..., Any], argnums: ArgnumsLike = None, *, seed: int = 0) -> Callable[..., Report]:

@@ -184,11 +184,51 @@ def is_called_by_scipy() -> bool:
     return False
 
 
+_STANDARD = os.path.dirname(os.path.abspath(ast.__file__)) + os.sep
+_TRACING = os.path.join(PACKAGE, "tracing", "trace.py")
+
+
+def is_installed(code: CodeType) -> bool:
+    """Return whether code is of Python's own library, or of a package that is installed beside it.
+
+    >>> is_installed(ast.parse.__code__), is_installed(compile("1", "model.py", "eval"))
+    (True, False)
+    """
+    file = code.co_filename
+    return file.startswith(("<frozen", "<string>", _STANDARD)) or "site-packages" in file
+
+
+def outside_packages(frame: FrameType | None) -> FrameType | None:
+    """Walk outwards from `frame` to the user's line, past packages; None if the differentiated function is in one."""
+    while frame is not None and (is_installed(frame.f_code) or frame.f_code.co_filename.startswith(LIBRARIES)):
+        if frame.f_code.co_filename == _TRACING:
+            return None
+        frame = frame.f_back
+    return frame
+
+
 def explain_at(raw: RawLocation | None, happened: str, instead: str) -> str:
-    """Compose a message of three parts: the fault, its place, and the remedy."""
-    location = Location.of(raw)
-    where = "" if location is None else f"\n{location.excerpt()}"
-    return f"{happened}{where}\n{instead}"
+    """Compose a message of three parts: the fault, its place, and the remedy.
+
+    Of a place in a package that the running code has called, the user's line is named first.
+    """
+    outer: FrameType | None = None
+    if isinstance(raw, tuple) and is_installed(raw[0]):
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_code is not raw[0]:
+            frame = frame.f_back
+        outer = outside_packages(frame)
+    if outer is None:
+        location = Location.of(raw)
+        where = "" if location is None else f"\n{location.excerpt()}"
+        return f"{happened}{where}\n{instead}"
+    return explain_in_package((outer.f_code, outer.f_lasti), raw, happened, instead)
+
+
+def explain_in_package(user: RawLocation, package: RawLocation | None, happened: str, instead: str) -> str:
+    """Compose a message about a fault in a package: it names the user's line that called that, and the package's."""
+    lines = [location.excerpt() for place in (user, package) if (location := Location.of(place)) is not None]
+    return f"{happened}\n" + "\nwhich leads to this line of a package:\n".join(lines) + f"\n{instead}"
 
 
 class _Refusals(threading.local):

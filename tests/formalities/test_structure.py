@@ -65,7 +65,8 @@ ORDERS = {
     "primitives": "table numpy scipy",
     "primitives/numpy": "elementwise structural functions linalg fourier",
     "primitives/numpy/functions": (
-        "operands logic manipulation creation joining products reductions selecting calculus in_place statistics ufuncs"
+        "operands logic manipulation creation joining products reductions selecting calculus in_place statistics "
+        "ufuncs scalar_math"
     ),
     "primitives/numpy/linalg": (
         "matrices array_api degeneracy lapack triangular basis_completion solving products determinants eigenvalues "
@@ -76,7 +77,7 @@ ORDERS = {
         "transform statistics integrate"
     ),
     "tracing": (
-        "context callers fingerprints layout unsupported tape traced views results assignment adoption patching "
+        "context names callers fingerprints layout unsupported tape traced views results assignment adoption patching "
         "methods errstate trace"
     ),
     "passes": "simplification fusion scalarization",

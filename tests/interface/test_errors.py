@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cmath
 import inspect
 import math
 import operator
@@ -196,18 +195,11 @@ def test_tangents_of_another_shape():
 
 ESCAPES = [
     (lambda x: float(x[0]), "float(x[0])", "Leave out float(...)"),
-    (lambda x: math.sin(x[0]), "math.sin(x[0])", "Write np.sin instead of math.sin"),
-    (lambda x: 2 * math.exp(-x[1]) + 1, "math.exp(-x[1])", "Write np.exp instead of math.exp"),
-    (lambda x: math.asin(x[0]), "math.asin(x[0])", "Write np.arcsin instead of math.asin"),
-    (lambda x: math.pow(x[0], 2), "math.pow(x[0], 2)", "Write np.power instead of math.pow"),
-    (lambda x: math.fabs(x[0]), "math.fabs(x[0])", "Write np.abs instead of math.fabs"),
-    (lambda x: cmath.exp(x[0]), "cmath.exp(x[0])", "Write np.exp instead of cmath.exp"),
-    (lambda x: math.erf(x[0]), "math.erf(x[0])", "Write scipy.special.erf instead of math.erf: SciPy's"),
-    (lambda x: math.lgamma(x[0]), "math.lgamma(x[0])", "Write scipy.special.gammaln instead of math.lgamma"),
-    (lambda x: np.vectorize(math.sin)(x), "np.vectorize(math.sin)(x)", "Write np.sin instead of math.sin:"),
     (lambda x: complex(x[0]), "complex(x[0])", "Leave out complex(...)"),
     (lambda x: np.float64(x[0]), "np.float64(x[0])", "Leave out np.float64(...)"),
     (lambda x: round(float(x[0]), 2), "float(x[0])", "Leave out float(...)"),
+    (lambda x: sum(map(float, x)), "sum(map(float, x))", "Leave out float: a traced scalar"),
+    (lambda x, sine=math.sin: sine(x[0]), "sine(x[0])", "Write np.sin instead of sine: NumPy's functions are traced"),
 ]
 
 

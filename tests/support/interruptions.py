@@ -14,6 +14,7 @@ import argparse
 import dis
 import faulthandler
 import gc
+import math
 import sys
 import time
 import warnings
@@ -22,7 +23,7 @@ from collections import Counter
 import numpy as np
 
 import wengert as wg
-from wengert.tracing import current_context, patching
+from wengert.tracing import current_context, names, patching
 
 # ---- Interruptions ----
 
@@ -128,6 +129,7 @@ def faults():
         "a place": context.place is not None,
         "muted": context.muted,
         "patched makers": [name for name, wrapper in patching.patched.items() if getattr(np, name) is wrapper],
+        "patched functions of numbers": type(math.sin) is not type(len),
         "an error state": {k: v for k, v in np.geterr().items() if v != ("ignore" if k == "under" else "warn")},
         "NumPy's callback": np.geterrcall() is not None,
         "a profiler": sys.getprofile() is not None,
@@ -274,7 +276,7 @@ def _repair():
     np.seterr(divide="warn", over="warn", under="ignore", invalid="warn")
     np.seterrcall(None)
     sys.setprofile(None)
-    patching._tracing.clear()
+    names._tracing.clear()
     vars(np).update(patching._originals)
 
 

@@ -9,6 +9,7 @@ meet, the inner one records and takes the other as a constant, so no tangent is 
 In the order of their imports:
 
 - `context`: what a thread is tracing;
+- `names`: what names of functions mean while a trace runs;
 - `fingerprints`: large plain arrays, which are not copied onto the tape, must not change under way;
 - `tape`: the rows of a trace;
 - `layout`: how arrays lie in memory;
@@ -20,7 +21,7 @@ In the order of their imports:
 - `assignment`: ``a[i] = v``, ``a += b``, ``out=``;
 - `adoption`: plain arrays that the function has made, once a traced value is written into them;
 - `methods`: what else an array has;
-- `patching`: calls that NumPy's protocols do not bring here (``np.array([...])``, ``np.zeros``, SciPy's functions);
+- `patching`: calls that NumPy's protocols do not bring here (``np.array([...])``, ``math.sin``, SciPy's functions);
 - `errstate`: warnings that name the user's line;
 - `trace`: a run of the user's function, and the Program that it makes; the recorder of other Programs.
 """

@@ -335,6 +335,7 @@ class ArrayMethods(Traced):
         frame = _getframe(1)
         if self._index < 0 or formats(frame):
             return float(innermost(self))
+        rebind_imports(frame)
         mark = write_into_plain(self, frame)
         if mark is None:
             raise lost()
@@ -343,6 +344,7 @@ class ArrayMethods(Traced):
     def __complex__(self) -> complex:
         if self._index < 0:
             return complex(self._value)
+        rebind_imports(_getframe(1))
         mark = write_into_plain(self, _getframe(1))
         if mark is None:
             raise lost()

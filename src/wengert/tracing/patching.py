@@ -7,14 +7,15 @@ constants that can be assigned to.  Functions of SciPy ask first whether an argu
 from __future__ import annotations
 
 import ast
+import cmath
 import ctypes
 import functools
 import gc
 import inspect
+import math
 import sys
-import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ import numpy as np
 from wengert.errors import LIBRARIES, Location, LostGradientError, caller
 from wengert.primitives.numpy import functions
 from wengert.primitives.table import ALWAYS, CALLS, CAUGHT, HOLDERS, LATE
+from wengert.tracing import names
 from wengert.tracing.adoption import replace_variables
 from wengert.tracing.context import threads
 from wengert.tracing.results import finish
@@ -33,6 +35,7 @@ from wengert.tracing.traced import (
     constant,
     first_traced,
     holds_traced,
+    innermost,
     join,
     plain,
     through,
@@ -77,7 +80,7 @@ def _patch_maker(original: Callable[..., Any], name: str = "") -> Callable[..., 
         if type(made) is not ndarray or made.dtype.kind not in "fc" or not made.flags.owndata:
             return made
         frame = _getframe(1)
-        if (args and made is args[0]) or frame.f_globals.get("__name__", "").partition(".")[0] in _INTERNAL:
+        if (args and made is args[0]) or _is_internal(frame.f_globals):
             return made
         if not _calls_by_name(frame.f_code, frame.f_lasti, name):
             return made
@@ -153,87 +156,108 @@ _CAUGHT = (
 )
 _originals: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in _CAUGHT}
 patched = {name: _patch_maker(original) for name, original in _originals.items()}
-_names = {id(original): name for name, original in _originals.items()}
-_namespace = vars(np)
-_lock = threading.Lock()
-_tracing: set[int] = set()
-"""The threads that trace.  A set, not a number: what is left behind is put right by the thread's next trace."""
+_makers = {id(original): name for name, original in _originals.items()}
+"""The names of the makers, by their identities."""
+
+
+# ---- Functions of numbers: math.sin ----
+
+
+def _patch_number_function(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a function of Python's ``math`` or ``cmath``: it is recorded where a number is traced.
+
+    The function itself is called first, on the plain numbers: it raises what users expect outside of its domain.
+    """
+    collects = original in functions.scalar_math.COLLECTING
+
+    @functools.wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if threads.context.tapes:
+            if collects:
+                args = tuple([list(a) if isinstance(a, Iterator) else a for a in args])
+            traced = first_traced((*args, *kwargs.values()))
+            if traced is not None:
+                value = original(*_numbers(args), **{name: innermost(number) for name, number in kwargs.items()})
+                return value if all_constant((args, kwargs)) else through(traced, CALLS[original], args, kwargs)
+        return original(*args, **kwargs)
+
+    return call
+
+
+def _numbers(value: Any) -> Any:
+    """Return the plain numbers that traced ones in lists and tuples stand for."""
+    return type(value)(map(_numbers, value)) if type(value) in (list, tuple) else innermost(value)
+
+
+_number_functions = {
+    module: {name: function for name, function in vars(module).items() if callable(function) and function in CALLS}
+    for module in (math, cmath)
+}
+
+
+# ---- While a trace runs ----
+
+
+names.wrap(vars(np), patched, _originals)
+for _module, _functions in _number_functions.items():
+    names.wrap(vars(_module), {name: _patch_number_function(f) for name, f in _functions.items()}, _functions)
 
 
 def with_patches(call: Callable[..., Any], *args: Any) -> Any:
-    """Call a function while the wrappers are in NumPy: from when the first thread begins until the last has ended."""
-    context, thread = threads.context, threading.get_ident()
+    """Call a function while names of NumPy's functions mean the wrappers."""
+    context = threads.context
     if context.patched:
         return call(*args)
     try:
         context.patched = True
-        with _lock:
-            first = not _tracing
-            _tracing.add(thread)
-            if first:
-                if isinstance(vars(ndarray)["dot"], types.MethodDescriptorType):
-                    _patch_methods()
-                if not LATE.keys().isdisjoint(sys.modules.keys()):
-                    _enter_late()
-                if len(CAUGHT) != len(_redirected):
-                    _redirect_all()
-                _namespace.update(patched)  # in one step: this is done for every outermost trace
-                for scope, name, wrapper, original in _rebound:
-                    if scope.get(name) is original:
-                        scope[name] = wrapper
-        return call(*args)
-    finally:  # by calls of compiled code, each of which Ctrl-C finds done
+        return names.bound(_patch_new, call, *args)
+    finally:
         context.patched = False
-        with _lock:
-            try:
-                _tracing.discard(thread)
-            finally:
-                if not _tracing:
-                    _namespace.update(_originals)
-                    for scope, name, wrapper, original in _rebound:
-                        if scope.get(name) is wrapper:
-                            scope[name] = original
 
 
-# ---- Makers of arrays that code has imported by name ----
+def _patch_new() -> None:
+    """Patch the functions of modules that have been imported since the last trace."""
+    if isinstance(vars(ndarray)["dot"], types.MethodDescriptorType):
+        _patch_methods()
+    if not LATE.keys().isdisjoint(sys.modules.keys()):
+        _enter_late()
+    if len(CAUGHT) != len(_redirected):
+        _redirect_all()
 
 
-class Rebound(BaseException):
-    """Traced code called NumPy's own ``asarray`` by a name, which now means the wrapper: the trace starts again.
-
-    It is no `Exception`, which the user's function may catch.
-    """
+def _is_internal(scope: Mapping[str, Any]) -> bool:
+    """Return whether names are globals of a module whose own arrays are left as they are."""
+    return str(scope.get("__name__", "")).partition(".")[0] in _INTERNAL
 
 
-_rebound: list[tuple[dict[str, Any], str, Any, Any]] = []
-"""Globals of modules that mean wrappers while a trace runs, and NumPy's own functions when none does."""
+# ---- Functions that code has imported by name ----
 
 
 def rebind_imports(frame: types.FrameType) -> None:
-    """Bind names to the wrappers that ``from numpy import asarray`` bound before the trace, and raise `Rebound`.
+    """Bind names to wrappers that ``from numpy import asarray`` bound before the trace, and raise `Rebound`.
 
-    NumPy's own function has just asked for a plain array for that code.  It would make an array of the elements, and
-    what is written into that is not written into the traced array.
+    A function of NumPy's or of ``math`` has just asked for a plain array or number for that code.  NumPy's would make
+    an array of the elements, and what is written into that is not written into the traced array.
     """
-    if frame.f_globals.get("__name__", "").partition(".")[0] in _INTERNAL:
+    if _is_internal(frame.f_globals):
         return
-    code = frame.f_code
-    bound = False
-    for names, scope in ((code.co_names, frame.f_globals), (code.co_freevars, frame.f_locals)):
-        for name in names:
-            maker = _names.get(id(scope.get(name)))
-            if maker is None:
+    is_rebound = False
+    for scope, candidates in names.scopes_of(frame):
+        for name in candidates:
+            original, wrapper = names.wrapper_of.get(id(scope.get(name)), (None, None))
+            if original is None:
                 continue
-            wrapper = patched[maker] if name == maker else _patch_maker(_originals[maker], name)
-            if scope is frame.f_globals:
-                _rebound.append((scope, name, wrapper, scope[name]))
-                scope[name] = wrapper
-            else:
+            maker = _makers.get(id(original), name)
+            if maker != name:
+                wrapper = _patch_maker(original, name)
+            if scope is frame.f_locals:
                 replace_variables([(frame, [name])], wrapper)
-            bound = True
-    if bound:
-        raise Rebound
-    maker = _names.get(id(called(frame)), "")
+            else:
+                names.rebind(scope, name, wrapper)
+            is_rebound = True
+    if is_rebound:
+        raise names.Rebound
+    maker = _makers.get(id(called(frame)), "")
     if maker in _ALIASING:
         raise LostGradientError.at_caller(
             f"NumPy's own {maker} is called, which is not np.{maker} while a function is traced, and would copy:",
@@ -308,9 +332,9 @@ def _held(value: Any) -> Traced | None:
     """Return a traced value that an object of another library holds, as a spline that was made of traced values."""
     if isinstance(value, (list, tuple)):
         return next((some for item in value if type(item) not in PLAIN and (some := _held(item)) is not None), None)
-    for kind, names in HOLDERS.items():
+    for kind, attributes in HOLDERS.items():
         if isinstance(value, kind):
-            for name in names:
+            for name in attributes:
                 if (some := first_traced(getattr(value, name, None))) is not None:
                     return some
     return None

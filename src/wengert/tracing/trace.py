@@ -17,7 +17,8 @@ from wengert.tracing.adoption import check_adopted
 from wengert.tracing.context import threads
 from wengert.tracing.errstate import IGNORING, changed, error_state
 from wengert.tracing.fingerprints import Unchanged
-from wengert.tracing.patching import Rebound, with_patches
+from wengert.tracing.names import Rebound
+from wengert.tracing.patching import with_patches
 from wengert.tracing.tape import Row, Tape, escaped, outputs_of
 from wengert.tracing.traced import Traced, capture, holds_traced, innermost, join, variable
 from wengert.tracing.unsupported import translated

@@ -21,7 +21,6 @@ import itertools
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any
 
@@ -37,6 +36,8 @@ from wengert.errors import (
     UnsupportedError,
     WengertError,
     caller,
+    is_installed,
+    outside_packages,
     user_frame,
 )
 from wengert.primitives.table import CALLS
@@ -213,7 +214,6 @@ _CYTHON = (".pyx", ".pxd", "<stringsource>")
 _THEIRS = (TypeError, AttributeError, SystemError, BufferError)
 
 
-_STANDARD = str(Path(ast.__file__).parent)
 _OBJECTS = (
     "what is called here does not take a traced value:",
     "Write it with functions that are traced; or give it stop_gradient(x), if no derivative is wanted.",
@@ -241,12 +241,6 @@ _REFUSALS = {
 """The fault and the remedy, by a part of the message that compiled code gives of a traced value."""
 
 
-def _is_installed(frame: FrameType) -> bool:
-    """Return whether code is Python's own library, or a package that is installed beside it."""
-    file = frame.f_code.co_filename
-    return file.startswith(("<frozen", "<string>", _STANDARD)) or "site-packages" in file
-
-
 def translated(error: Exception, holds_traced: Callable[[Any], bool]) -> WengertError | None:
     """Return the error to raise in the place of one that compiled code raised of a traced value; None to leave it."""
     hidden: BaseException | None = error
@@ -260,7 +254,7 @@ def translated(error: Exception, holds_traced: Callable[[Any], bool]) -> Wengert
     users = [k for k, (frame, _) in enumerate(entries) if not frame.f_code.co_filename.startswith(LIBRARIES)]
     if not users:
         return None
-    frame, offset = entries[next((k for k in reversed(users) if not _is_installed(entries[k][0])), users[-1])]
+    frame, offset = entries[next((k for k in reversed(users) if not is_installed(entries[k][0].f_code)), users[-1])]
     inner = [f for f, _ in entries[users[-1] + 1 :]]
     name = public_name(inner)
     message = str(error).partition("\n")[0][:100]
@@ -388,29 +382,45 @@ def lost(happened: str = _DEFAULT, instead: str = "") -> LostGradientError | Uns
     foreign = scipy_call()
     if foreign is not None:
         return unsupported_call(foreign, caller())
-    frame = innermost = user_frame(sys._getframe(1))
-    while frame is not None and _is_installed(frame):
-        frame = frame.f_back
-    if frame is None or frame.f_code.co_filename.startswith(PACKAGE):  # the differentiated function is in a package
-        frame = innermost
-    elif frame is not innermost:
-        instead = instead or "Write it with NumPy's functions; or give it stop_gradient(x), if no derivative is wanted."
-    place = None if frame is None else (frame.f_code, frame.f_lasti)
-    location = Location.of(place)
-    if frame is not None and location is not None:
-        instead = _instead_of(location.segment, frame, instead)
-    return LostGradientError.at(place, happened, instead or _AS_IT_IS)
+    frame = user_frame(sys._getframe(1))
+    if frame is None:
+        return LostGradientError.at(None, happened, instead or _AS_IT_IS)
+    place = (frame.f_code, frame.f_lasti)
+    user = outside_packages(frame)
+    if user is None:  # the differentiated function is in a package
+        return LostGradientError.at(place, happened, GIVE_A_RULE)
+    if "site-packages" in frame.f_code.co_filename:
+        instead = ""
+    return LostGradientError.at(place, happened, _instead_of(user, instead or _otherwise(user, frame)))
 
 
-def _instead_of(segment: str, frame: FrameType, instead: str) -> str:
-    """Return what to write in the place of code that asks for plain numbers, by the functions that it names."""
-    for word in re.findall(r"[\w.]+", segment):
-        called, name = _named(word, frame), word.rpartition(".")[2]
-        home = _home_of(called)
+GIVE_A_RULE = (
+    "Give that call a derivative: make it in a function of your own under wg.custom_derivative; or give it "
+    "stop_gradient(x), if no derivative is wanted."
+)
+"""What to do about a line of a package, which is not the user's to edit."""
+
+
+def _otherwise(user: FrameType, frame: FrameType) -> str:
+    """Return what to do about a line that calls a package's code, compiled or not, or asks for plain numbers itself."""
+    function = called(frame) if user is frame else None
+    is_compiled = (
+        callable(function) and not isinstance(function, (type, FunctionType)) and _home_of(function) != "builtins"
+    )
+    return GIVE_A_RULE if user is not frame or is_compiled else _AS_IT_IS
+
+
+def _instead_of(frame: FrameType, otherwise: str) -> str:
+    """Return what to write in the place of a user's line that asks for plain numbers, by the objects that it names."""
+    location = Location.of((frame.f_code, frame.f_lasti))
+    segment = "" if location is None else location.segment
+    for word in re.findall(r"[A-Za-z_][\w.]*", segment):
+        called, written = _named(word, frame), word
+        home, name = _home_of(called), getattr(called, "__name__", "")
         if home in ("math", "cmath", "statistics"):
             spelled = _IN_NUMPY.get(name, f"np.{name}")
             whose = "SciPy's" if spelled.startswith("scipy") else "NumPy's"
-            return f"Write {spelled} instead of {word}: {whose} functions are traced, those of {home} are not."
+            return f"Write {spelled} instead of {written}: {whose} functions are traced, those of {home} are not."
         if home in ("random", "numpy.random") or home.startswith("numpy.random."):
             if name in _SCALED:
                 return "Draw from the standard distribution and scale: loc + scale * rng.standard_normal(size)."
@@ -419,9 +429,10 @@ def _instead_of(segment: str, frame: FrameType, instead: str) -> str:
                     f"What {word} draws does not move with its parameters: give it stop_gradient(x), and differentiate "
                     "an expectation (the log of the probability times the value); loc and scale can stand outside."
                 )
-        if isinstance(called, type) and issubclass(called, (float, complex, np.inexact)) and f"{word}(" in segment:
-            return f"Leave out {word}(...): a traced scalar can be used wherever a float can."
-    return instead or (_INTO_ANOTHER if assigns(frame) or re.search(r"\.(fill|put)\(", segment) else "")
+        if isinstance(called, type) and issubclass(called, (float, complex, np.inexact)):
+            parentheses = "(...)" if f"{word}(" in segment else ""
+            return f"Leave out {word}{parentheses}: a traced scalar can be used wherever a float can."
+    return _INTO_ANOTHER if assigns(frame) or re.search(r"\.(fill|put)\(", segment) else otherwise
 
 
 _INTO_ANOTHER = (

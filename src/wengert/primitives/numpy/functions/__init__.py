@@ -8,7 +8,8 @@ Each has NumPy's signature and is entered under the NumPy function it stands for
 - `products`, `calculus`: vectors and tensors multiplied, sampled functions differentiated and integrated;
 - `logic`: piecewise constant functions;
 - `in_place`: assignment by function;
-- `ufuncs`: methods and keywords of ufuncs.
+- `ufuncs`: methods and keywords of ufuncs;
+- `scalar_math`: Python's own functions of numbers, ``math.sin``.
 """
 
 from wengert.primitives.numpy.functions import (
@@ -21,6 +22,7 @@ from wengert.primitives.numpy.functions import (
     operands,
     products,
     reductions,
+    scalar_math,
     selecting,
     statistics,
     ufuncs,
@@ -48,6 +50,7 @@ __all__ = [
     "products",
     "reductions",
     "reshape",
+    "scalar_math",
     "selecting",
     "stack",
     "statistics",
