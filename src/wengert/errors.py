@@ -119,6 +119,20 @@ class Location:
         except SyntaxError:
             return None
 
+    def calls(self) -> list[str]:
+        """Return the names of the functions and methods that the expression calls or is given to, outermost first."""
+        tree = _tree(self.file, len(linecache.getlines(self.file)))
+        if tree is None or self.columns is None:
+            return []
+        start, end = ((self.line, column) for column in self.columns)
+        return [
+            node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+            and (node.lineno, node.col_offset) <= start
+            and end <= (node.end_lineno or 0, node.end_col_offset or 0)
+        ]
+
     def __str__(self) -> str:
         return f"{os.path.basename(self.file)}:{self.line}"
 
@@ -137,6 +151,16 @@ class Location:
         shown, start = _cut(body, start)
         width = max(1, min(len(self.segment), len(shown) - start))
         return f"{head}\n    {shown}\n    {' ' * start}{'^' * width}"
+
+
+@functools.lru_cache(maxsize=8)
+def _tree(file: str, _lines: int) -> ast.Module | None:
+    """Return the tree of a source file of so many lines; None if it is not available."""
+    try:
+        with _parsing:
+            return ast.parse("".join(linecache.getlines(file)))
+    except SyntaxError:
+        return None
 
 
 def _cut(text: str, start: int) -> tuple[str, int]:

@@ -369,6 +369,19 @@ def test_single_precision_stays():
     assert (a.dtype, b.dtype) == (np.float32, np.float64)
 
 
+@pytest.mark.parametrize("mode", ["forward", "reverse", None])
+def test_a_jacobian_is_of_the_precision_of_the_argument_in_every_mode(mode):
+    narrow = X.astype(np.float32)
+    for f in (lambda x: x * np.ones(3), lambda x: np.sum(np.exp(x) * np.linspace(0, 1, 3)), lambda x: np.ones(2)):
+        derivative = wg.jacobian(f) if mode is None else wg.jacobian(f, mode=mode)
+        for entry in (derivative, wg.jit(derivative), wg.trace(derivative)(narrow)):
+            assert entry(narrow).dtype == np.float32
+        assert wg.vmap(derivative)(np.stack([narrow, narrow])).dtype == np.float32
+        np.testing.assert_allclose(derivative(narrow), derivative(X), rtol=1e-6)
+    assert wg.jacobian(lambda x: x.astype(np.float32), mode=mode or "forward")(X).dtype == np.float64
+    assert wg.jacobian(lambda x: x * 1j, mode=mode or "forward")(narrow).dtype == np.complex64
+
+
 def test_constants_have_derivative_zero():
     np.testing.assert_array_equal(wg.grad(lambda x: 3.0)(X), np.zeros(3))
     np.testing.assert_array_equal(wg.grad(lambda x: np.floor(x[0]))(X), np.zeros(3))

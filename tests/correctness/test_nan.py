@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.linalg
 from scipy.special import entr
 
 import wengert as wg
@@ -168,6 +169,37 @@ def test_the_mask_of_a_zero_number_is_broadcast(mode):
 def test_zeros_of_a_constant_matrix_are_of_structure():
     gradient = wg.grad(lambda x: np.sum(np.sqrt(np.abs(x)) @ np.diag([0.0, 0.0, 1.0])))(EDGE)
     np.testing.assert_allclose(gradient, [0.0, 0.0, 0.5 / np.sqrt(2)])
+
+
+SYMMETRIC = lambda x: np.outer(x, x) + 2 * np.eye(3)  # noqa: E731
+TRIANGULAR = [
+    lambda x: np.cbrt(np.linalg.cholesky(SYMMETRIC(x))),
+    lambda x: np.sqrt(np.abs(np.linalg.cholesky(SYMMETRIC(x), upper=True))),
+    lambda x: np.cbrt(scipy.linalg.cholesky(SYMMETRIC(x))),
+    lambda x: np.cbrt(np.linalg.qr(SYMMETRIC(x))[1]),
+    lambda x: np.cbrt(scipy.linalg.lu(SYMMETRIC(x))[2]),
+    lambda x: np.cbrt(np.triu(SYMMETRIC(x))),
+    lambda x: np.cbrt(np.kron(np.eye(2), np.outer(x, [1.0, 0.0]))),
+    lambda x: np.cbrt(np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]) @ x),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("f", TRIANGULAR)
+def test_zeros_of_a_factor_are_of_structure(f):
+    total = lambda x: np.sum(f(x))  # noqa: E731
+    x = np.array([0.5, 1.5, -0.3])
+    truth = [(total(x + e) - total(x - e)) / 2e-5 for e in 1e-5 * np.eye(3)]
+    for derivative in (wg.grad(total), wg.jacobian(total, mode="forward"), wg.jit(wg.grad(total))):
+        np.testing.assert_allclose(derivative(x), truth, rtol=1e-6)
+    np.testing.assert_allclose(wg.vmap(wg.grad(total))(np.stack([1.1 * x, x]))[1], truth, rtol=1e-6)
+    np.testing.assert_allclose(np.sum(wg.jacobian(f, mode="reverse")(x), axis=(0, 1)[: f(x).ndim]), truth, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_function_that_takes_no_long_double_is_left_as_it_is():
+    f = lambda x: np.sum(np.cbrt(scipy.linalg.expm(np.triu(np.outer(x, x)))))  # noqa: E731
+    assert np.isnan(wg.grad(f)(np.array([0.5, 1.5, -0.3]))).all()
 
 
 UNIT_VECTOR = np.array([1.0, 0.0, 0.0])

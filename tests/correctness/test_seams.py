@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import io
 import json
 import math
 import pickle
 import warnings
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -654,6 +656,33 @@ DECIDED = {
 }
 
 
+TEXT = {
+    "f-string": lambda c: float(f"{c:.3f}e0"),
+    "percent": lambda c: float("%.3f" % c),  # noqa: UP031
+    "joined": lambda c: float("".join([str(c), "0"])),
+    "evaluated": lambda c: eval(f"2 * {c!r}"),
+    "exact": lambda c: float(Decimal(str(c))),
+    "JSON": lambda c: json.loads(f'{{"c": {c}}}')["c"],
+    "printed": lambda c: float(printed(c)),
+    "array of texts": lambda c: np.array([f"{c}", "1.0"]).astype(float)[0],
+}
+
+
+def printed(value):
+    stream = io.StringIO()
+    print(value, file=stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("f", TEXT.values(), ids=TEXT.keys())
+def test_a_number_that_was_text_on_the_way_warns(f):
+    with pytest.warns(DecisionWarning, match="through text alone") as caught:
+        assert wg.grad(f)(2.5) == 0.0
+    assert caught[0].filename == __file__
+    with pytest.warns(DecisionWarning, match="through text alone"):
+        assert wg.grad(lambda a, c: a * f(c), (0, 1))(2.0, 2.5)[1] == 0.0
+
+
 @pytest.mark.parametrize(("f", "x", "line"), DECIDED.values(), ids=DECIDED.keys())
 def test_a_result_that_depends_through_decisions_alone_warns(f, x, line):
     for derivative in (wg.grad(f), wg.jacobian(f), lambda x: wg.jvp(f, (x,), (np.ones_like(x),))[1]):
@@ -698,6 +727,11 @@ QUIET = {
     "an index": lambda x: x[np.argmax(x)],
     "a constant": lambda x: 3.0,
     "a constant branch": lambda x: 1.0 if x[0] > 0 else 2.0,
+    "a penalty": lambda x: 1e6 if np.any(x > 1.0) else np.sum(x),
+    "a penalty, by a method": lambda x: 1e6 if (x > 1.0).any() or (x < -1.0).any() else np.sum(x),
+    "a penalty outside of bounds": lambda x: np.sum(x) if np.all(np.isfinite(x)) and np.all((x > 0) & (x < 2)) else 1e6,
+    "a penalty by closeness": lambda x: np.sum(x) if np.allclose(x, 0) or np.array_equal(x, -x) else 1e6,
+    "a value that is printed, too": lambda x: np.sum(x) if f"{x}" and "%.3f" % x[0] else 0.0,  # noqa: UP031
     "clipped by Python": lambda x: min(max(x[0], 0.0), 1.0),
     "saturated, with a check": lambda x: saturated(x[0]),
     "outside of a domain": lambda x: -np.inf if x[0] > 1 else np.sum(x),

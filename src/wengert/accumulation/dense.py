@@ -70,6 +70,12 @@ def dimension(values: Sequence[Any]) -> int:
     return sum([x.size * (1 + (x.dtype.kind == "c")) for x in values])
 
 
+def dtype_of_jacobian(x: Any, y: Any) -> np.dtype[Any]:
+    """Return the dtype of the derivatives of `y` by `x`: that of `x`, as of a gradient; complex if one of them is."""
+    dtype: np.dtype[Any] = np.result_type(x.dtype, y.dtype) if "c" in (x.dtype.kind, y.dtype.kind) else x.dtype
+    return dtype
+
+
 def unit_derivatives(
     seeded: Any, others: Sequence[Any], sweep: Callable[[Array], Sequence[Array | None]], turn: complex, most: int
 ) -> list[Array]:
@@ -81,7 +87,7 @@ def unit_derivatives(
     for seeds in unit_seeds(seeded, most):
         swept = [sweep(seeds)] if seeded.dtype.kind != "c" else [sweep(seeds), sweep(turn * seeds)]
         for block, other, *derivatives in zip(blocks, others, *swept, strict=True):
-            dtype = np.result_type(seeded.dtype, other.dtype)
+            dtype = dtype_of_jacobian(*(seeded, other) if turn == 1j else (other, seeded))
             along, *along_imaginary = (
                 np.zeros(seeds.shape[:1] + other.shape, dtype)
                 if d is None

@@ -231,7 +231,14 @@ def pulled(c: LocalJacobian, mask: Mask | None, constant: bool = False) -> Mask 
 
 def pushed(c: LocalJacobian, mask: Mask | None, constant: bool = False) -> Mask | None:
     """Return the mask of a tangent that was pushed through a local Jacobian."""
-    return _carried(c, mask, constant, c.in_shape, c.out_shape, lambda J, ones, block: J.push(ones, block))
+    mask = _carried(c, mask, constant, c.in_shape, c.out_shape, lambda J, ones, block: J.push(ones, block))
+    return both(mask, supported(c))
+
+
+def supported(c: LocalJacobian) -> Mask | None:
+    """Return the mask of the elements of a line's result that depend on its operand at all."""
+    support = c.support
+    return None if support is None else Mask(lambda: np.broadcast_to(support, c.out_shape))
 
 
 def _carried(

@@ -36,6 +36,7 @@ from wengert.accumulation.masks import (
     pulled,
     pushed,
     summed,
+    supported,
 )
 from wengert.errors import DegenerateError
 from wengert.jacobians import (
@@ -302,7 +303,7 @@ def _push_structure_carefully(
 ) -> tuple[Any, Mask | None]:
     """Push the tangent of an operand through a local Jacobian, where anything contributes."""
     part = c.push(t, how.batch) if how.undetermined is None else _push_or_nan(c, t, how.batch, how.undetermined)
-    if mask is None and how.sparing:
+    if mask is None and how.sparing and c.support is None:
         return part, None
     mask = pushed(c, mask, _is_constant(row[1], k))
     return part if how.sparing and keeps_zeros(c) else only(mask, part), mask
@@ -562,6 +563,8 @@ def _pull_structure_carefully(
     row: Row, k: int, c: LocalJacobian, g: Any, mask: Mask | None, adjoints: MaskedAdjoints
 ) -> tuple[Any, Mask | None]:
     """Pull the adjoint of a line's result through a local Jacobian, where anything contributes."""
+    if c.support is not None and (not adjoints.sparing or row[5] in adjoints.wild):
+        g = only(supported(c), g)
     part = c.pull(g, adjoints.batch)
     if mask is None and adjoints.sparing:
         return part, None

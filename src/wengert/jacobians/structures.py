@@ -54,6 +54,8 @@ class LocalJacobian:
     out_shape: Shape
     moves = False
     """True if elements are only moved, chosen and added, so that every zero of the matrix is one of structure."""
+    support: Array | None = None
+    """Where elements of the result depend on the operand at all, broadcast to `out_shape`; None for everywhere."""
 
     def push(self, t: Array, batch: int = 0) -> Array:
         """Carry a tangent (or, with ``batch=1``, a block of them) forward."""
@@ -515,7 +517,7 @@ class Dense(LocalJacobian):
 class Map(LocalJacobian):
     """A linear map given by its two actions, each a function of a block of arrays (leading axes free)."""
 
-    __slots__ = ("_counts", "_pull", "_push", "moves", "name")
+    __slots__ = ("_counts", "_pull", "_push", "moves", "name", "support")
 
     def __init__(
         self,
@@ -526,8 +528,9 @@ class Map(LocalJacobian):
         counts: Counts | Callable[[], Counts] | None = None,
         name: str = "J",
         moves: bool = False,
+        support: Array | None = None,
     ) -> None:
-        self.in_shape, self.out_shape, self.moves = in_shape, out_shape, moves
+        self.in_shape, self.out_shape, self.moves, self.support = in_shape, out_shape, moves, support
         self._push, self._pull, self._counts, self.name = push, pull, counts or {}, name
 
     def push(self, t: Array, batch: int = 0) -> Array:

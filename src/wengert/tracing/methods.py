@@ -43,6 +43,7 @@ from wengert.tracing.traced import (
     as_array,
     as_index,
     as_scalar,
+    as_text,
     innermost,
     plain,
     record_line,
@@ -333,7 +334,10 @@ class ArrayMethods(Traced):
         if self.dtype.kind in "biu":
             return float(int(self))
         frame = _getframe(1)
-        if self._index < 0 or formats(frame):
+        if self._index < 0:
+            return float(innermost(self))
+        if formats(frame):
+            as_text(self, "")
             return float(innermost(self))
         rebind_imports(frame)
         mark = write_into_plain(self, frame)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import DecisionWarning, Location, ResultError, WengertError, explain_at, refusals
+from wengert.errors import DecisionWarning, Location, RawLocation, ResultError, WengertError, explain_at, refusals
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, as_value
 from wengert.tracing.adoption import check_adopted
 from wengert.tracing.context import threads
@@ -211,7 +211,8 @@ def _call(
 def warn_of_decisions(trace: Trace) -> None:
     """Warn if the results depend on an argument through decisions alone: a bisection does, or a count.
 
-    A branch that is taken once is none of these: ``return 1.0`` for a saturated argument has derivative zero.
+    A branch that is taken once is none of these: ``return 1.0`` for a saturated argument, and a penalty ``if np.any(x >
+    10)``, have derivative zero.  If there are no decisions, what a value reads as may have been made a number again.
 
     >>> import wengert as wg
     >>> def root(c):
@@ -241,21 +242,39 @@ def warn_of_decisions(trace: Trace) -> None:
     for row in tape.rows:
         if not moved.isdisjoint(row[1]):
             moved.update(outputs_of(row))
-    decisions = [(k[1], *d) for k, d in tape.decisions.items() if not moved.isdisjoint(k[0])]
+    noted = [(spot, kind, *d) for (parents, spot, kind), d in tape.decisions.items() if not moved.isdisjoint(parents)]
+    texts = [place for _, kind, place, _ in noted if kind == "text"]
+    noted = [note for note in noted if note[1] != "text" and not _is_reduced_to_truth(note[2])]
     branches: Counter[Any] = Counter()
-    for spot, _, times in decisions:
+    for spot, _, _, times in noted:
         branches[spot] += times
-    decisions = [(spot, place, times) for spot, place, times in decisions if not times or branches[spot] > 1]
-    location = Location.of(decisions[0][1]) if decisions else None
-    if location is None or (all(times for _, _, times in decisions) and _is_outside(trace)):
+    positions = any(kind == "position" for _, kind, _, _ in noted)
+    decisions = [place for spot, kind, place, _ in noted if kind == "position" or branches[spot] > 1]
+    location = Location.of(decisions[0] if decisions else texts[0]) if decisions or texts else None
+    if location is None or (not positions and _is_outside(trace)):
         return
-    message = explain_at(
-        location,
-        "the result depends on an argument through decisions alone, and the derivative is zero:",
-        "If that is not meant, differentiate what the decisions find: a root by the implicit function theorem "
-        "(wg.custom_derivative), a count or position by a smooth function in its place.",
+    if not decisions:
+        happened = "the result depends on an argument through text alone, if at all, and the derivative is zero:"
+        instead = "If the text is made a number again (float(f'{x}')), use the value itself; else this is no loss."
+    else:
+        happened = "the result depends on an argument through decisions alone, and the derivative is zero:"
+        instead = (
+            "If that is not meant, differentiate what the decisions find: a root by the implicit function theorem "
+            "(wg.custom_derivative), a count or position by a smooth function in its place."
+        )
+    warnings.warn_explicit(
+        explain_at(location, happened, instead), DecisionWarning, location.file, location.line, registry=_warned
     )
-    warnings.warn_explicit(message, DecisionWarning, location.file, location.line, registry=_warned)
+
+
+_TO_TRUTH = frozenset({"any", "all", "allclose", "array_equal", "array_equiv"})
+
+
+@functools.lru_cache(maxsize=256)
+def _is_reduced_to_truth(place: RawLocation | None) -> bool:
+    """Return whether what is compared at a place is reduced to one truth value: ``np.any(x > 10)``."""
+    location = Location.of(place)
+    return location is not None and not _TO_TRUTH.isdisjoint(location.calls())
 
 
 def _is_outside(trace: Trace) -> bool:

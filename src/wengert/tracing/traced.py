@@ -171,7 +171,7 @@ def write_row(  # noqa: C901 - the hottest function of tracing: no more calls
         kept = (y, *values)
     elif not primitive.keeps:
         if y.dtype is not FLOAT64 and y.dtype.kind in "biu" and context.tapes[-1] is tape:
-            tape.note_decision(parents, place, y.dtype.kind == "b" and not y.shape)
+            tape.note_decision(parents, place, "truth" if y.dtype.kind == "b" and not y.shape else "position")
         return y  # no derivative: nobody will ask for this row
     elif (primitive.elementwise or primitive in _JOINS) and (kind is float64 or y.size <= SMALL):
         kept = (y, *values)  # no operand is larger than the result
@@ -528,13 +528,13 @@ class Traced(Recordable):
         return copied_into_body(self).__copy__()
 
     def __repr__(self) -> str:
-        return Text(repr(self._value)) if self._index >= 0 else repr(self._value)
+        return as_text(self, repr(self._value))
 
     def __str__(self) -> str:
         return self.__format__("")
 
     def __format__(self, spec: str) -> str:
-        return Text(format(self._value, spec)) if self._index >= 0 else format(self._value, spec)
+        return as_text(self, format(self._value, spec))
 
     # -- Arithmetic --
 
@@ -580,7 +580,7 @@ class Traced(Recordable):
             if self._tape.keep_all:
                 self._tape.guards.append((self._index, value, caller()))
             else:
-                self._tape.note_decision((self._index,), caller(), type(value) is bool)
+                self._tape.note_decision((self._index,), caller(), "truth" if type(value) is bool else "position")
         return value
 
     def __index__(self) -> int:
@@ -594,6 +594,15 @@ class Traced(Recordable):
 
     def __ceil__(self: Any) -> int:
         return int(np.ceil(self))
+
+
+def as_text(value: Traced, text: str) -> str:
+    """Return the text of a traced value, which is not to be made a number again."""
+    if value._index < 0:
+        return text
+    if not value._tape.keep_all:
+        value._tape.note_decision((value._index,), caller(), "text")
+    return Text(text)
 
 
 def variable(tape: Tape, value: Any) -> Traced:

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 
 from wengert.accumulation.counting import count_reverse
-from wengert.accumulation.dense import dimension, of_its_own, seeds_in_a_block, unit_derivatives
+from wengert.accumulation.dense import (
+    dimension,
+    dtype_of_jacobian,
+    of_its_own,
+    seeds_in_a_block,
+    unit_derivatives,
+)
 from wengert.accumulation.orders.order import Order
 from wengert.accumulation.sweeps import reverse
 from wengert.linearization import Linearization
@@ -26,7 +32,7 @@ def accumulate(linearization: Linearization) -> list[list[Array]]:
     jacobians = []
     for position, y in zip(linearization.outputs, linearization.values, strict=True):
         if position < 0:
-            jacobians.append([np.zeros(y.shape + x.shape, np.result_type(y.dtype, x.dtype))[()] for x in inputs])
+            jacobians.append([np.zeros(y.shape + x.shape, dtype_of_jacobian(x, y))[()] for x in inputs])
             continue
 
         def pull(seeds: Array, position: int = position) -> list[Array | None]:

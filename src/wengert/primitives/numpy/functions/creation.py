@@ -176,9 +176,10 @@ common_type.__name__ = "common_type"
 
 def _shown(function: Callable[..., Any]) -> Callable[..., Any]:
     def show(a: Any, *args: Any, **kwargs: Any) -> str:
+        kind = type(repr(a))  # the text of a traced value is of a kind of its own
         while isinstance(a, Recordable):
             a = a._value  # type: ignore[attr-defined]
-        return str(function(a, *args, **kwargs))
+        return kind(function(a, *args, **kwargs))
 
     show.__name__ = function.__name__
     return show

@@ -60,7 +60,8 @@ def _cholesky_partial(y: Any, x: Any, upper: bool) -> LocalJacobian:
             inner = trsm(1.0, L.T, inner, side=1, trans_a=1, overwrite_b=1).T
         return folded(inner, not upper)
 
-    return Map(x.shape, x.shape, push, pull, lambda: product(4, x.shape), name="cholesky")
+    support = triangle(x.shape[-1], x.dtype, lower=not upper) != 0
+    return Map(x.shape, x.shape, push, pull, lambda: product(4, x.shape), name="cholesky", support=support)
 
 
 cholesky_ = array_function(
@@ -130,7 +131,8 @@ def _qr_partial(y: Any, x: Any) -> LocalJacobian:
             gC = gC + 1j * np.imag(turn) * np.eye(n)
         return conj((gQ + Q @ gC) @ adjoint(M))
 
-    return Map(x.shape, y.shape, push, pull, product(5, x.shape), name="qr")
+    support = np.concatenate([np.ones((m, n), bool), np.tri(n, dtype=bool).T])
+    return Map(x.shape, y.shape, push, pull, product(5, x.shape), name="qr", support=support)
 
 
 qr_ = array_function(
