@@ -38,7 +38,7 @@ Function = Callable[..., Any]
 
 def _record(
     f: Function, args: Sequence[Any], kwargs: Any, chosen: Argnums, keep_all: bool = False, copy: bool = False,
-    result: Result | None = None,
+    result: Result | None = None, planned: bool = False,
 ) -> tuple[Trace, Independents | None]:  # fmt: skip
     """Trace a function of its chosen arguments; the second result is None if all arguments and results are arrays."""
     if chosen.single:  # by far the most frequent
@@ -46,7 +46,7 @@ def _record(
         if -1 < position < len(args) and type(args[position]) in PLAIN:
             replaced = list(args)
             replaced[position] = independent(args[position], position, copy)
-            return run(f, replaced, kwargs, (position,), keep_all, None, result), None
+            return run(f, replaced, kwargs, (position,), keep_all, None, result, planned=planned), None
     if chosen.argnames is None:
         counted = chosen.from_the_first
         positions = counted if counted and max(counted) < len(args) else _positions(chosen.argnums, args)
@@ -57,12 +57,12 @@ def _record(
             replaced = list(args)
             for k in positions:
                 replaced[k] = independent(args[k], k, copy)
-            return run(f, replaced, kwargs, positions, keep_all, None, result), None
+            return run(f, replaced, kwargs, positions, keep_all, None, result, planned=planned), None
         keys: Sequence[int | str] = positions
     else:
         keys = chosen.keys(f, args, kwargs)
     independents = Independents(args, kwargs, keys, copy, chosen.real_only, parameter_names(f, len(args)))
-    return run(f, args, kwargs, (), keep_all, independents, result), independents
+    return run(f, args, kwargs, (), keep_all, independents, result, planned=planned), independents
 
 
 # ---- First derivatives ----
@@ -547,7 +547,7 @@ def _jacobians(
     f: Function, args: Any, kwargs: Any, chosen: Argnums, mode: str | None, has_aux: bool
 ) -> tuple[Any, Any]:
     result = Result(has_aux)
-    trace, independents = _record(f, args, kwargs, chosen, result=result)
+    trace, independents = _record(f, args, kwargs, chosen, result=result, planned=mode is None)
     linearization = Linearization.of_trace(trace)
     is_hessian = getattr(f, "transformation", None) is grad
     check_memory(linearization, *_PRODUCTS[is_hessian])

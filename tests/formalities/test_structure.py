@@ -86,7 +86,7 @@ ORDERS = {
     "compilation": "cache environment linearized branches signatures jit",
     "control": (
         "revolve holding templates unrolling bodies branch closures checkpoints loop backward execution nested "
-        "higher_order rerolling state staging api"
+        "higher_order rerolling state short_loops staging api"
     ),
     "batching": "loops vmap",
     "explanation": "steps notation document formulas derivation matrices array_steps loops arrays array_document"

@@ -14,6 +14,7 @@ holds the Program of one step; print, cost, explanation and derivatives go into 
 - `templates`, `rerolling`: steps that are alike as one step, and what differs between them as slices;
 - `closures`: the user's function as a body, and what it closes over;
 - `state`: what a body reads besides its arguments and may change itself;
+- `short_loops`: a loop of a few lines inside a body, written out on its trace;
 - `staging`: how loops and branches are traced, run, and become lines;
 - `api`: what users call, `scan`, `fori_loop`, `while_loop`, `cond`, `map`, `checkpoint`.
 """

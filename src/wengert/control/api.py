@@ -292,7 +292,7 @@ def while_loop(
     policy = _policy(checkpoint, memory)
     start, of_carry = leaves_of(init_val, "init_val")
     if not current_context().tapes:
-        return repeat(cond_fun, body_fun, start, of_carry)
+        return repeat(cond_fun, body_fun, [c.copy() for c in start], of_carry)
     return at_place(lambda: write_while(cond_fun, body_fun, start, of_carry, policy))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -39,6 +40,7 @@ from wengert.control.execution import BranchRun, LoopRun
 from wengert.control.higher_order import call, write
 from wengert.control.holding import Values
 from wengert.control.loop import Loop
+from wengert.control.short_loops import ShortLoop, short_loop, stacked
 from wengert.control.state import reached_state, same_state
 from wengert.control.templates import Template
 from wengert.errors import BranchError, LostGradientError, ResultError
@@ -57,6 +59,7 @@ from wengert.tracing import (
 )
 
 Function = Callable[..., Any]
+_copied = operator.methodcaller("copy")
 Drawn = TypeVar("Drawn", Body, Draft)
 
 
@@ -142,54 +145,87 @@ class Scan:
             with np.errstate(all="ignore"):
                 ys = self._call(self._values(carry, slices, 0))[count:]
             return [*carry, *[np.empty((0, *y.shape), y.dtype) for y in ys]]
-        carry = [c.copy() for c in carry]
-        results = self._checked_step(carry, [v.copy() for v in self._values(carry, slices, 0)], 0, [])
-        stacks = [np.empty((self.steps, *y.shape), y.dtype) for y in results[count:]]
-        first = self.steps - 1 if self.reverse else 0
-        for stack, y in zip(stacks, results[count:], strict=True):
-            stack[first] = y
+        stacks: list[Any] = []
+
+        def collect(place: int, collected: Sequence[Any]) -> None:
+            if not stacks:
+                stacks.extend(np.empty((self.steps, *y.shape), y.dtype) for y in collected)
+            for k, y in enumerate(collected):
+                stacks[k][place] = y
+
+        return [*(self._in_turn(carry, slices, _copied, collect) or ()), *stacks]
+
+    def _in_turn(
+        self,
+        carry: Sequence[Any],
+        slices: Sequence[Sequence[Any]],
+        own: Callable[[Any], Any],
+        collect: Callable[[int, Sequence[Any]], None],
+        goes_on: Callable[[], bool] | None = None,
+    ) -> list[Any] | None:
+        """Run the steps one after the other; return the last carry, or None if `goes_on`, asked after each, is False.
+
+        A step may write into what it is given, so each of these values is made its `own`.  What it collects goes, with
+        its place, to `collect`.
+        """
+        count = len(carry)
+        values = self._values(list(map(own, carry)), slices, 0)
+        results = first = self._checked_step(values[:count], list(map(own, values)), 0)
         of_carry, of_ys = Pattern(results[:count], self.of_carry), Pattern(results[count:], self.of_ys)
         state = trees.unflatten(self.of_carry, results[:count])
+        if results[count:]:
+            collect(self.steps - 1 if self.reverse else 0, results[count:])
         f, step, counter, number = self.f, self.step, self.counter, None
         one = slices[0] if self.of_xs.is_leaf() else None
-        copies = one is not None and one.ndim > 1
+        copies = one is not None and bool(np.ndim(one[0]))
         nothing = trees.unflatten(self.of_xs, []) if not slices else None
         for s in range(1, self.steps):
+            if goes_on is not None and not goes_on():
+                return None
             place = self.steps - 1 - s if self.reverse else s
             if counter is not None:
                 number = np.int64(counter[place])
             if one is not None:
-                x = one[place].copy() if copies else one[place]
+                x = own(one[place]) if copies else one[place]
             else:
-                x = trees.unflatten(self.of_xs, [a[place].copy() for a in slices]) if slices else nothing
+                x = trees.unflatten(self.of_xs, [own(a[place]) for a in slices]) if slices else nothing
             returned = step(f, state, number, x)
             collected = of_ys.leaves(returned[1])
             if collected is None or of_carry.leaves(returned[0]) is None:  # of another type, or wrong
                 arguments = [*trees.flatten(state)[0], *([] if number is None else [number]), *trees.flatten(x)[0]]
-                results = self._checked_step(arguments[:count], arguments, s, stacks, returned)
+                results = self._checked_step(arguments[:count], arguments, s, first[count:], returned)
                 state, collected = trees.unflatten(self.of_carry, results[:count]), results[count:]
+                of_carry = Pattern(results[:count], self.of_carry)
             else:
                 state = returned[0]
-            for stack, y in zip(stacks, collected, strict=True):
-                stack[place] = y
-        return [*trees.flatten(state)[0], *stacks]
+            if collected:
+                collect(place, collected)
+        return None if goes_on is not None and not goes_on() else trees.flatten(state)[0]
 
     def _checked_step(
-        self, carry: Sequence[Any], values: Sequence[Any], s: int, stacks: Sequence[Any], returned: Any = None
+        self,
+        carry: Sequence[Any],
+        values: Sequence[Any],
+        s: int,
+        before: Sequence[Any] = (),
+        returned: Any = None,
     ) -> list[Any]:
-        """Run a step (if that has not been done) and check all that it returns."""
+        """Run a step (if that has not been done) and check all that it returns, against what was collected `before`."""
         self.at_step = s
         again = functools.partial(self._call, values)
         results = again() if returned is None else self._split(returned, again)
         check_carry(self.name, s, self.f, self.names[0], carry, results[: len(carry)], again=again)
-        if stacks:
-            before = [stack[0] for stack in stacks]
+        if before:
             names = trees.identifiers(self.of_ys, "y")
             check_collected(self.name, s, self.f, names, before, results[len(carry) :], again)
         return results
 
     def _write(self, carry: Sequence[Any], slices: Sequence[Any]) -> list[Any]:
-        """Trace the step, run the loop at plain values, and write its line."""
+        """Trace the step, run the loop at plain values, and write its line; a short loop in a body is written out."""
+        writer = short_loop(self.policy, self.steps, self.f)
+        results = None if writer is None else self._write_out(writer, carry, slices)
+        if results is not None:
+            return results
         plain_carry, plain_xs = [innermost(c) for c in carry], [innermost(x) for x in slices]
         count = len(carry)
         captured = Captured()
@@ -239,6 +275,17 @@ class Scan:
             self.counter, self.reverse, policy=self.policy,
         )  # fmt: skip
         return _run(loop, carry, slices, captured, lambda _is_test, values, s: trace(values[:count], s).body)
+
+    def _write_out(self, writer: ShortLoop, carry: Sequence[Any], slices: Sequence[Any]) -> list[Any] | None:
+        """Write the steps one after the other on the trace; None if that is given up."""
+        elements = [[x[place] for place in range(self.steps)] for x in slices]
+        rows: list[Sequence[Any]] = [()] * self.steps
+
+        def collect(place: int, collected: Sequence[Any]) -> None:
+            rows[place] = list(map(writer.own, collected))
+
+        state = writer.in_users_code(lambda: self._in_turn(carry, elements, writer.own, collect, writer.goes_on))
+        return None if state is None else [*state, *stacked(rows)]
 
     def _write_each(
         self,
@@ -427,16 +474,24 @@ def truth(cond_fun: Function, returned: Any) -> Any:
     return returned if isinstance(returned, Recordable) else as_value(value)
 
 
-def repeat(cond_fun: Function, body_fun: Function, carry: list[Any], of_carry: Any) -> Any:
-    """Run the loop in plain Python."""
-    carry = [c.copy() for c in carry]  # the body may write into what it is given
+def repeat(
+    cond_fun: Function,
+    body_fun: Function,
+    carry: Sequence[Any],
+    of_carry: Any,
+    goes_on: Callable[[], bool] | None = None,
+) -> Any:
+    """Run the loop in Python; return the last value, or None where `goes_on`, called before each step, is False."""
     pattern = Pattern(carry, of_carry)
-    value = trees.unflatten(of_carry, carry)
+    value = trees.unflatten(of_carry, carry)  # of their own: the body may write into what it is given
     s = 0
     while True:
-        goes_on = cond_fun(value)
-        kind = type(goes_on)
-        if not (goes_on if kind is bool or kind is np.bool_ else truth(cond_fun, goes_on)):
+        test = cond_fun(value)
+        kind = type(test)
+        holds = test if kind is bool or kind is np.bool_ else bool(truth(cond_fun, test))
+        if goes_on is not None and not goes_on():
+            return None
+        if not holds:
             return value
         after = body_fun(value)
         if pattern.leaves(after) is None:  # of another type, or wrong
@@ -447,12 +502,19 @@ def repeat(cond_fun: Function, body_fun: Function, carry: list[Any], of_carry: A
             before = trees.flatten(value)[0]
             check_carry("while_loop", s, body_fun, names, before, leaves, "the value", again=again)
             after = trees.unflatten(of_carry, leaves)
+            pattern = Pattern(leaves, of_carry)
         value = after
         s += 1
 
 
 def write_while(cond_fun: Function, body_fun: Function, carry: list[Any], of_carry: Any, policy: Policy) -> Any:
-    """Trace test and step, run the loop at plain values, and write its line."""
+    """Trace test and step, run the loop at plain values, and write its line; a short one in a body is written out."""
+    writer = short_loop(policy, None, body_fun, cond_fun)
+    if writer is not None:
+        own = list(map(writer.own, carry))
+        value = writer.in_users_code(lambda: repeat(cond_fun, body_fun, own, of_carry, writer.goes_on))
+        if value is not None:
+            return value
     plain_carry = [innermost(c) for c in carry]
     captured = Captured()
     names = names_of(body_fun, [of_carry])[0]

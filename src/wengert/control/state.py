@@ -33,6 +33,9 @@ OBJECTS = 2000
 ELEMENTS = 1000
 """The elements of larger containers and arrays are not looked at: no more than their number."""
 _VALUES = (int, float, complex, str, bytes, bool, type(None), np.generic)
+_WITHOUT_STATE = (*_VALUES, Recordable, type)
+_KINDS_WITHOUT_STATE = frozenset({*_VALUES, np.float64, np.int64, np.bool_, np.ufunc, types.ModuleType})
+"""The most frequent types of objects that hold nothing, which are told at once."""
 _CONTAINERS = (list, tuple, set, frozenset, collections.deque)
 _LIBRARIES = frozenset({"numpy", "scipy", "wengert", "builtins", "jax", "autograd", "optree"})
 
@@ -44,7 +47,7 @@ def reached_state(*functions: Function) -> list[tuple[Any, Any]]:
     pending: list[Any] = list(functions)
     while pending and len(state) < OBJECTS:
         value = pending.pop()
-        if isinstance(value, (*_VALUES, Recordable, type)) or id(value) in met:
+        if type(value) in _KINDS_WITHOUT_STATE or id(value) in met or isinstance(value, _WITHOUT_STATE):
             continue
         met.add(id(value))
         if isinstance(value, (types.MethodType, types.BuiltinMethodType)):  # each access makes another object of it
@@ -76,10 +79,10 @@ def _same(held: Any, now: Any) -> bool:
 
 def _held_by(value: Any) -> Any:
     """Return what an object holds: a tuple of other objects, or bytes and numbers; None where it has no state."""
-    if isinstance(value, np.ndarray):
-        return value.tobytes() if value.size <= ELEMENTS and value.dtype != object else None
     if isinstance(value, types.FunctionType):
         return tuple(_read_by(value)) if not _is_of_library(value.__module__) else None
+    if isinstance(value, np.ndarray):
+        return value.tobytes() if value.size <= ELEMENTS and value.dtype != object else None
     if isinstance(value, functools.partial):
         return value.func, *value.args, *value.keywords.values()
     if isinstance(value, dict):

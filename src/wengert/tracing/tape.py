@@ -52,11 +52,13 @@ class Tape:
 
     __slots__ = (
         "adopted", "captures", "context", "decisions", "differentiates", "guards", "keep_all", "level", "mixed",
-        "narrow", "open", "roots", "rows", "size", "unchanged", "with_complex",
+        "narrow", "open", "planned", "roots", "rows", "size", "unchanged", "with_complex",
     )  # fmt: skip
 
-    def __init__(self, context: Context, keep_all: bool) -> None:
+    def __init__(self, context: Context, keep_all: bool, planned: bool = False) -> None:
         self.context, self.keep_all = context, keep_all
+        self.planned = planned
+        """True if an order of accumulation is chosen by what the rows cost: loops are counted as lines."""
         self.level = len(context.tapes)
         self.rows: list[Row] = []
         self.roots: dict[int, Row] = {}

@@ -117,6 +117,7 @@ def run(
     spread: Any = None,
     unpack: Any = None,
     body: bool = False,
+    planned: bool = False,
 ) -> Trace:
     """Run a function with the arguments at `positions` traced; see `Trace`.
 
@@ -124,9 +125,10 @@ def run(
     the derivative rules will read.  Arguments that are trees are traced leaf by leaf: `spread` has the leaves and
     puts traced ones in their places; `unpack` takes what the function returned apart, into named results.  A `body`
     of a loop is traced by itself: values of other traces that it reads become arguments of it (see `Tape.captures`).
+    A trace is `planned` if the order of accumulation is chosen by what its rows cost.
     """
     context = threads.context
-    tape = Tape(context, keep_all)
+    tape = Tape(context, keep_all, planned)
     frozen = context.frozen
     if body:
         tape.captures = {}
@@ -166,7 +168,7 @@ def run(
         refusals.first = refused if level else None
         tape.open = False
     if results is None:
-        return run(function, args, kwargs, positions, keep_all, spread, unpack, body)
+        return run(function, args, kwargs, positions, keep_all, spread, unpack, body, planned)
     _check(tape, body)
     groups = [Group(name, result.shape, result.dtype, [result]) for name, result in results]
     single = unpack is None or unpack.structure is None
