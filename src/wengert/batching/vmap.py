@@ -111,7 +111,7 @@ def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callab
                 alone = functools.partial(batch.alone, remaining)
                 kept, results = _carefully(kept, results, infinite[kept], alone)
             groups.append((remaining[kept], results, result))
-            remaining = np.delete(remaining, kept)
+            remaining = remaining[:0] if kept.size == remaining.size else np.delete(remaining, kept)
             if not remaining.size:
                 return _collect(groups, batch, out_axes)
 
@@ -425,7 +425,7 @@ class _Line:
     def __init__(self, line: Line, operands: Sequence[tuple[Any, bool]], size: int) -> None:
         self.primitive, self.params, self.size = line.primitive, line.params, size
         self.operands, self.batched = [value for value, _ in operands], [on for _, on in operands]
-        self.ndims = [np.ndim(value) - on for value, on in operands]
+        self.ndims = [getattr(value, "ndim", 0) - on for value, on in operands]  # np.ndim dispatches
         self.outputs, self.out_shape = line.outputs, line.outputs[0].shape
 
     def evaluate(self) -> Any:
@@ -442,7 +442,7 @@ class _Line:
                 if trusted:
                     raise
                 result = None  # a function of the user's that takes one number at a time
-            if result is not None and np.shape(result) == (self.size, *self.out_shape):
+            if getattr(result, "shape", None) == (self.size, *self.out_shape):
                 return result
         return self.one_by_one()
 

@@ -40,13 +40,23 @@ from wengert.program.primitive import Primitive, Recordable, Shape, as_value
 Array = Any
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+def _setters(cls: type) -> list[Any]:
+    """Return what fills the fields of a frozen dataclass: the own ``__init__`` of one takes twice as long."""
+    return [vars(cls)[name].__set__ for name in cls.__dataclass_fields__]  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True, eq=False, init=False)
 class Var:
     """A variable of the list, printed ``u_{number}``."""
 
     number: int
     shape: Shape
     dtype: np.dtype[Any]
+
+    def __init__(self, number: int, shape: Shape, dtype: np.dtype[Any]) -> None:
+        _set_number(self, number)
+        _set_shape(self, shape)
+        _set_dtype(self, dtype)
 
     @property
     def size(self) -> int:
@@ -55,6 +65,9 @@ class Var:
 
     def __str__(self) -> str:
         return f"u_{self.number}" if self.number >= 0 else f"u_{{{self.number}}}"
+
+
+_set_number, _set_shape, _set_dtype = _setters(Var)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,7 +182,7 @@ class Held:
         return None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, init=False)
 class Line:
     """One line of the list: ``outputs = primitive(inputs, **params)``, and where in the user's code it comes from."""
 
@@ -178,6 +191,20 @@ class Line:
     outputs: tuple[Var, ...]
     params: Mapping[str, Any] = field(default_factory=dict)
     place: RawLocation | None = None
+
+    def __init__(
+        self,
+        primitive: Primitive,
+        inputs: tuple[Atom, ...],
+        outputs: tuple[Var, ...],
+        params: Mapping[str, Any] | None = None,
+        place: RawLocation | None = None,
+    ) -> None:
+        _set_primitive(self, primitive)
+        _set_inputs(self, inputs)
+        _set_outputs(self, outputs)
+        _set_params(self, {} if params is None else params)
+        _set_place(self, place)
 
     @property
     def location(self) -> Location | None:
@@ -203,6 +230,9 @@ class Line:
         left = ", ".join(map(str, self.outputs))
         params = {name: _brief(value) for name, value in self.params.items()}
         return f"{left} = {readable(self.primitive.write([str(a) for a in self.inputs], params))}"
+
+
+_set_primitive, _set_inputs, _set_outputs, _set_params, _set_place = _setters(Line)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
