@@ -20,7 +20,7 @@ column-compressed: 2 forward passes
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,17 +33,21 @@ from wengert.accumulation.coloring import (
     color_rows,
     color_rows_and_columns,
     color_symmetric,
+    structure_of,
 )
 from wengert.accumulation.coloring.bicoloring import alone_in_row
 from wengert.accumulation.coloring.partition import row_numbers
 from wengert.accumulation.coloring.symmetric import neighbors_of, two_colored_subgraphs
-from wengert.accumulation.dense import seeds_in_a_block
+from wengert.accumulation.dense import BLOCK_BYTES, seeds_in_a_block
 from wengert.accumulation.sweeps import forward, reverse
-from wengert.linearization import Linearization, by_position
+from wengert.errors import PatternError, ShapeError
+from wengert.linearization import Linearization, by_position, last_uses
+from wengert.tracing import innermost
+from wengert.trees import flatten
 
 Array = Any
-Passes = Callable[[Linearization, Coloring], Iterator[tuple[int, Array]]]
-"""Yields the products of all colors: the number of a color, and a block of them from there on, one a row."""
+Passes = Iterator[tuple[int, Array]]
+"""The products of all colors: the number of a color, and a block of them from there on, one a row."""
 
 
 class Compression:
@@ -86,6 +90,11 @@ class Compression:
         """The number of passes."""
         return self.forward_passes + self.reverse_passes
 
+    @property
+    def substitutes(self) -> bool:
+        """Whether entries are solved for, not read."""
+        return self._substitution is not None
+
     def __str__(self) -> str:
         kinds = [(self.forward_passes, "forward"), (self.reverse_passes, "reverse")]
         passes = [f"{count:,} {kind} pass{'es' * (count != 1)}" for count, kind in kinds if count]
@@ -95,34 +104,29 @@ class Compression:
         """Return the Jacobian of all dependent variables by all independent ones as a SciPy CSR array."""
         from scipy import sparse
 
-        data = self._entries(linearization)
-        pattern = self.pattern
-        return sparse.csr_array((data, pattern.indices.copy(), pattern.indptr.copy()), shape=pattern.shape)
+        entries, pattern = self._entries(linearization), self.pattern
+        return sparse.csr_array((entries, pattern.indices.copy(), pattern.indptr.copy()), shape=pattern.shape)
 
     def _entries(self, linearization: Linearization) -> Array:
-        dtype = np.result_type(*[value.dtype for value in linearization.values])
-        parts = []
-        for reading, coloring, blocks in zip(
-            self._readings, [c for c in (self.columns, self.rows) if c], self._sweeps(), strict=True
-        ):
-            values = np.empty(reading.places.size, dtype)
-            for start, block in blocks(linearization, coloring):
-                reading.read(start, block, values)
-            parts.append((reading, values))
+        parts = [reading.read(passes) for reading, passes in zip(self._readings, self._run(linearization), strict=True)]
         if self._substitution is not None:
-            ((_, values),) = parts
-            if np.all(np.isfinite(values)):
-                return self._substitution.solve(values)
+            (sums,) = parts
+            if type(sums) is np.ndarray and np.all(np.isfinite(sums)):
+                return self._substitution.solve(sums)
             return self.direct()._entries(linearization)  # an infinity would spread over its whole tree
         if len(parts) == 1:
-            return parts[0][1]
-        data = np.empty(self.pattern.nnz, dtype)
-        for reading, values in parts:
-            data[reading.entries] = values
-        return data
+            return parts[0]
+        if not parts:
+            return np.zeros(0)
+        return np.concatenate(parts)[np.argsort(np.concatenate([reading.entries for reading in self._readings]))]
 
-    def _sweeps(self) -> Sequence[Passes]:
-        return [push_colors] * (self.columns is not None) + [pull_colors] * (self.rows is not None)
+    def _run(self, linearization: Linearization) -> list[Passes]:
+        passes = []
+        if self.columns is not None:
+            passes.append(push_colors(linearization, self.columns))
+        if self.rows is not None:
+            passes.append(pull_colors(linearization, self.rows))
+        return passes
 
     @functools.cache  # noqa: B019 - a compression lives as long as its pattern is remembered
     def direct(self) -> Compression:
@@ -142,57 +146,67 @@ class Reading:
     """
 
     def __init__(self, entries: Array, passes: Array, elements: Array, size: int) -> None:
-        self.entries = entries
+        self.entries, self._size = entries, size
         self.places = passes.astype(np.intp) * size + elements
-        self._size = size
+        self._last = int(self.places.max(initial=0))
         self._by_place: Array | None = None
 
-    def read(self, start: int, block: Array, values: Array) -> None:
-        """Put what a block of products, from one pass on, has of the entries in their place among the values."""
-        first, last = start * self._size, (start + len(block)) * self._size
-        if first == 0 and self.places.max(initial=0) < last:
-            np.take(block.reshape(-1), self.places, out=values, mode="clip")
-            return
-        if self._by_place is None:
-            self._by_place = np.argsort(self.places, kind="stable")
-        begin, end = np.searchsorted(self.places, (first, last), sorter=self._by_place)
-        numbers = self._by_place[begin:end]
-        values[numbers] = block.reshape(-1)[self.places[numbers] - first]
+    def read(self, passes: Passes) -> Array:
+        """Return what all passes have in the places of the entries."""
+        values: Array | None = None
+        for first, block in passes:
+            start, flat = first * self._size, block.reshape(-1)
+            if start == 0 and (type(block) is not np.ndarray or self._last * block.itemsize < BLOCK_BYTES):
+                blocks = [flat, *[more.reshape(-1) for _, more in passes]]
+                return (flat if len(blocks) == 1 else np.concatenate(blocks))[self.places]
+            values = np.empty(self.places.size, block.dtype) if values is None else values
+            if self._by_place is None:
+                self._by_place = np.argsort(self.places, kind="stable")
+            begin, end = np.searchsorted(self.places, (start, start + flat.size), sorter=self._by_place)
+            numbers = self._by_place[begin:end]
+            values[numbers] = flat[self.places[numbers] - start]
+        return np.zeros(self.places.size) if values is None else values
 
 
 # ---- The passes ----
 
 
-def push_colors(linearization: Linearization, coloring: Coloring) -> Iterator[tuple[int, Array]]:
+def push_colors(linearization: Linearization, coloring: Coloring) -> Passes:
     """Push the columns of each color through the graph; yield blocks of products with the Jacobian, one a row."""
-    most, outputs = seeds_in_a_block(linearization), linearization.outputs
+    most, outputs = _seeds_at_once(linearization), linearization.outputs
     graph = linearization.active()
+    graph.last_uses = last_uses(graph)
     for start, seeds in _blocks(coloring, linearization.inputs, most):
         tangents = forward(graph, dict(enumerate(seeds)), batch=1)
         dots = [tangents[position] if position >= 0 else None for position in outputs]
         yield start, _side_by_side(dots, linearization.values, len(seeds[0]))
 
 
-def pull_colors(linearization: Linearization, coloring: Coloring) -> Iterator[tuple[int, Array]]:
+def pull_colors(linearization: Linearization, coloring: Coloring) -> Passes:
     """Pull the rows of each color back; yield blocks of products with the transposed Jacobian, one a row."""
-    most = seeds_in_a_block(linearization)
-    for start, seeds in _blocks(coloring, linearization.values, most):
+    for start, seeds in _blocks(coloring, linearization.values, _seeds_at_once(linearization)):
         bars = reverse(linearization, by_position(linearization.outputs, seeds), batch=1)
         yield start, _side_by_side(bars, linearization.inputs, len(seeds[0]))
+
+
+CACHED_BYTES = 1 << 22
+"""Of a tangent or adjoint of all seeds in a block, so much at most where it is more than one seed: it stays cached."""
+
+
+def _seeds_at_once(linearization: Linearization) -> int:
+    largest = max((y.nbytes for y in [*linearization.inputs, *linearization.values]), default=1)
+    return min(seeds_in_a_block(linearization), max(1, CACHED_BYTES // max(1, largest)))
 
 
 def _blocks(coloring: Coloring, values: Sequence[Any], most: int) -> Iterator[tuple[int, list[Array]]]:
     """Yield the seeds of all colors, in blocks of at most so many: for each array ones where a color is."""
     for start in range(0, coloring.count, most):
-        count, offset = min(most, coloring.count - start), 0
-        seeds = []
+        colors = np.arange(start, min(start + most, coloring.count))[:, None]
+        seeds, offset = [], 0
         for value in values:
-            colors = coloring.colors[offset : offset + value.size] - start
+            block = coloring.colors[offset : offset + value.size] == colors
             offset += value.size
-            block = np.zeros((count, value.size), value.dtype)
-            elements = np.flatnonzero((colors >= 0) & (colors < count))
-            block[colors[elements], elements] = 1
-            seeds.append(block.reshape((count, *value.shape)))
+            seeds.append(block.astype(value.dtype).reshape((len(colors), *value.shape)))
         yield start, seeds
 
 
@@ -332,3 +346,100 @@ def _rooted(numbers: Array, ends: Array, size: int) -> tuple[Array, Array]:
     joined = sparse.csr_array((np.ones(rows.size, np.int8), (rows, columns)), shape=(size + 1, size + 1))
     order, parents = breadth_first_order(joined, size, directed=False)
     return order[1:], parents[:size]
+
+
+# ---- A pattern that was given ----
+
+
+def joined(pattern: Any, linearization: Linearization, symmetric: bool = False) -> Pattern:
+    """Return a pattern as one matrix, of all dependent variables by all independent ones.
+
+    It is a SciPy sparse array or an array of two axes, or, where there are several arguments or results, a tree or
+    nested sequence of them as the Jacobian is one of its blocks.  A symmetric one may have one triangle alone.
+    """
+    from scipy import sparse
+
+    m, n = (_sizes(values) for values in (linearization.values, linearization.inputs))
+    parts = [pattern] if hasattr(pattern, "shape") else flatten(pattern)[0]
+    shapes = [tuple(getattr(part, "shape", ())) for part in parts]
+    if shapes == [(a, b) for a in m for b in n]:
+        rows = [parts[k : k + len(n)] for k in range(0, len(parts), len(n))]
+        whole = parts[0] if len(parts) == 1 else sparse.block_array(rows, format="csr")
+    elif shapes == [(sum(m), sum(n))]:
+        whole = parts[0]
+    else:
+        blocks = f", in {len(m)} x {len(n)} blocks" if len(m) * len(n) > 1 else ""
+        raise ShapeError.at_caller(
+            f"the pattern has shape {', '.join(map(str, shapes)) or '()'}, and the Jacobian "
+            f"{sum(m):,} rows and {sum(n):,} columns{blocks}:",
+            "A row of the pattern is an element of the raveled result, a column one of the raveled argument.",
+        )
+    structure = structure_of(whole)
+    return structure_of(structure + structure.T) if symmetric else structure
+
+
+def split(jacobian: Any, linearization: Linearization) -> list[list[Any]]:
+    """Return the blocks of a Jacobian: for each dependent variable a list, one for each independent one."""
+    m, n = (_sizes(values) for values in (linearization.values, linearization.inputs))
+    if len(m) == len(n) == 1:
+        return [[jacobian]]
+    tops, lefts = np.cumsum([0, *m]).tolist(), np.cumsum([0, *n]).tolist()
+    return [
+        [jacobian[top : top + height, left : left + width] for left, width in zip(lefts, n, strict=False)]
+        for top, height in zip(tops, m, strict=False)
+    ]
+
+
+def _sizes(values: Sequence[Any]) -> list[int]:
+    return [value.size for value in values]
+
+
+def check_entries(jacobian: Any, linearization: Linearization) -> None:
+    """Raise PatternError if a Jacobian that was compressed by a pattern that was given has an entry outside of it."""
+    missing = missing_entries(jacobian, linearization)
+    if missing:
+        row, _, _ = missing[0]
+        entries = ", ".join(f"({row}, {column}) = {value:.6g}" for _, column, value in missing[:4])
+        more = f" and {len(missing) - 4:,} more in this row" if len(missing) > 4 else ""
+        raise PatternError.at_caller(
+            f"the pattern given lacks an entry of the Jacobian: {entries}{more} (row, column):",
+            "Add it to the pattern, or let wengert find one that holds for all inputs: wg.jacobian_sparsity(f)(x).",
+        )
+
+
+def missing_entries(jacobian: Any, linearization: Linearization) -> list[tuple[int, int, float]]:
+    """Return entries that the pattern of an evaluated Jacobian lacks, with their values: those of one row.
+
+    A product with a random direction differs where an entry is missing; the row is then pulled back.
+    """
+    from scipy import sparse
+
+    rng = np.random.default_rng(0)
+    direction = [rng.normal(size=x.shape).astype(x.dtype) for x in linearization.inputs]
+    dots = forward(linearization.active(), dict(enumerate(direction)))
+    ends = [None if position < 0 else dots[position] for position in linearization.outputs]
+    product = np.concatenate([
+        np.zeros(y.size) if dot is None else np.ravel(innermost(dot))
+        for dot, y in zip(ends, linearization.values, strict=True)
+    ])  # fmt: skip
+    flat = np.concatenate([part.ravel() for part in direction])
+    jacobian = sparse.csr_array((innermost(jacobian.data), jacobian.indices, jacobian.indptr), shape=jacobian.shape)
+    with np.errstate(all="ignore"):
+        difference, size = np.abs(jacobian @ flat - product), abs(jacobian) @ np.abs(flat)
+        tolerance = np.finfo(product.dtype).eps ** 0.75
+        suspects = np.flatnonzero(difference > tolerance * (size + np.abs(product)))
+    for row in suspects[:8].tolist():
+        entries = _row_of(linearization, row)
+        listed = jacobian.indices[jacobian.indptr[row] : jacobian.indptr[row + 1]]
+        lacking = np.setdiff1d(np.flatnonzero(entries), listed)
+        large = lacking[np.abs(entries[lacking]) > tolerance * np.abs(entries).max()]
+        if large.size:
+            return [(row, int(column), float(entries[column].real)) for column in large]
+    return []
+
+
+def _row_of(linearization: Linearization, row: int) -> Array:
+    """Return one row of the Jacobian, by a reverse pass."""
+    color = Coloring.of(np.where(np.arange(sum(y.size for y in linearization.values)) == row, 0, -1), "one row")
+    ((_, block),) = pull_colors(linearization, color)
+    return innermost(block)[0]

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wengert.accumulation.coloring import bicoloring, distance2, lattices, symmetric
-from wengert.accumulation.coloring.partition import VISITS, Coloring, Effort, Pattern, best, structure_of
+from wengert.accumulation.coloring.partition import VISITS, Coloring, Effort, Pattern, first_of, structure_of
 
 __all__ = [
     "Coloring",
@@ -28,28 +28,21 @@ __all__ = [
     "structure_of",
 ]
 
-LARGE = 300_000
-"""Of a pattern with more entries, a lattice coloring is sought before a greedy one, which takes longer."""
-
 
 def color_columns(pattern: Pattern, shape: Sequence[int] = (), visits: int = VISITS) -> Coloring:
     """Return colors of the columns so that no row has two columns of one color.
 
     `shape` is that of the array whose elements the columns are, where it is known; `visits` bounds the effort.
     """
-    bound, effort = distance2.lower_bound(pattern), Effort(visits)
-    colorings: list[Coloring] = []
-    for is_lattice in (True, False) if pattern.nnz > LARGE else (False, True):
-        if is_lattice:
-            most = min([coloring.count - 1 for coloring in colorings], default=2 * bound + 4)
-            coloring = lattices.lattice_coloring(pattern, most, shape)
-        else:
-            coloring = distance2.natural_coloring(pattern)
-        if coloring is not None:
-            colorings.append(coloring)
-            if coloring.count <= bound:
-                return coloring
-    return distance2.improved(pattern, best(colorings), effort)
+    bound = distance2.lower_bound(pattern)
+    coloring = first_of(
+        lambda most: distance2.natural_coloring(pattern),
+        lambda most: lattices.lattice_coloring(pattern, most, shape),
+        pattern.nnz,
+        bound,
+        2 * bound + 4,
+    )
+    return distance2.improved(pattern, coloring, Effort(visits))
 
 
 def color_rows(pattern: Pattern, shape: Sequence[int] = (), visits: int = VISITS) -> Coloring:

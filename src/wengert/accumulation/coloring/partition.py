@@ -6,7 +6,7 @@ Coloring(2 colors, by hand)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,25 @@ class Coloring:
 def best(colorings: Sequence[Coloring]) -> Coloring:
     """Return the coloring with the fewest colors, of several the first."""
     return min(colorings, key=lambda coloring: coloring.count)
+
+
+Search = Callable[[int], Coloring | None]
+"""Looks for a coloring of at most so many colors."""
+LARGE = 300_000
+"""Of a pattern with more entries, a lattice coloring is sought before a greedy one, which takes longer."""
+
+
+def first_of(greedy: Search, lattice: Search, entries: int, bound: int, most: int) -> Coloring:
+    """Return the better of a greedy and a lattice coloring, the second one sought if the first is above the bound."""
+    searches = (lattice, greedy) if entries > LARGE else (greedy, lattice)
+    colorings: list[Coloring] = []
+    for search in searches:
+        coloring = search(min([coloring.count - 1 for coloring in colorings], default=most))
+        if coloring is not None:
+            colorings.append(coloring)
+            if coloring.count <= bound:
+                break
+    return best(colorings)
 
 
 class Effort:

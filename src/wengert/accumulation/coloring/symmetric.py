@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from wengert.accumulation.coloring.lattices import lattice_coloring, lattice_coloring_of_graph
-from wengert.accumulation.coloring.partition import Coloring, Effort, Pattern, best, row_numbers, structure_of
+from wengert.accumulation.coloring.partition import Coloring, Effort, Pattern, best, first_of, row_numbers, structure_of
 from wengert.accumulation.coloring.vertex_orders import ORDERS
 
 Array = Any
@@ -160,15 +160,22 @@ def greedy_acyclic(graph: Graph, order: Iterable[int]) -> list[int]:
 
 # ---- The best of several ----
 
+MOST_COLORS = 64
+"""A lattice coloring has so many colors at most."""
+
 
 def color_symmetric(pattern: Pattern, kind: str, effort: Effort, shape: Sequence[int] = ()) -> Coloring:
     """Return the star or acyclic coloring (`kind`) of a symmetric pattern with the fewest colors of a portfolio."""
     graph = neighbors_of(pattern)
     greedy = greedy_star if kind == "star" else greedy_acyclic
     bound = _lower_bound(graph, kind)
-    coloring = Coloring.of(greedy(graph, range(graph.shape[0])), "greedy, natural order")
-    if coloring.count > bound:
-        coloring = best([coloring, *_lattice_colorings(graph, kind, bound, coloring.count - 1, shape)])
+    coloring = first_of(
+        lambda most: Coloring.of(greedy(graph, range(graph.shape[0])), "greedy, natural order"),
+        lambda most: _lattice_coloring(graph, kind, bound, most, shape),
+        graph.nnz,
+        bound,
+        MOST_COLORS,
+    )
     for name, vertex_order in ORDERS.items():
         if name != "natural" and coloring.count > bound and effort.allows(graph.nnz * (4 + coloring.count)):
             order = vertex_order(graph.indptr, graph.indices).tolist()
@@ -186,16 +193,13 @@ def _lower_bound(graph: Graph, kind: str) -> int:
     return 3 if is_path and kind == "star" else 2
 
 
-def _lattice_colorings(graph: Graph, kind: str, bound: int, most: int, shape: Sequence[int]) -> list[Coloring]:
+def _lattice_coloring(graph: Graph, kind: str, bound: int, most: int, shape: Sequence[int]) -> Coloring | None:
     """Return a lattice coloring, if there is one.
 
     A star coloring by a lattice separates a vertex and all its neighbors, as a coloring of columns does.
     """
     from scipy import sparse
 
-    if kind == "star":
-        with_diagonal = structure_of(graph + sparse.eye_array(graph.shape[0]))
-        coloring = lattice_coloring(with_diagonal, most, shape)
-    else:
-        coloring = lattice_coloring_of_graph(graph, lambda colors: is_acyclic(graph, colors), bound, most, shape)
-    return [coloring] if coloring else []
+    if kind == "acyclic":
+        return lattice_coloring_of_graph(graph, lambda colors: is_acyclic(graph, colors), bound, most, shape)
+    return lattice_coloring(structure_of(graph + sparse.eye_array(graph.shape[0])), most, shape)
