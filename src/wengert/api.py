@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert.accumulation.compressed import check_entries, joined, split
 from wengert.accumulation.dense import check_memory, dimension, of_its_own
 from wengert.accumulation.orders import ORDERS
 from wengert.accumulation.sweeps import forward, reverse
@@ -25,7 +26,7 @@ from wengert.control.rerolling import folded_of, reroll
 from wengert.errors import ArgumentError, ResultError
 from wengert.linearization import Graph, Linearization, by_position, write_graph
 from wengert.passes.scalarization import is_scalar, scalarize
-from wengert.planning import Plan, choose, order_named, plan_trace
+from wengert.planning import Plan, choose, choose_compression, order_named, plan_trace
 from wengert.program import Portable, Program
 from wengert.tracing import Trace, Traced, Unchanged, current_context, parameter_names, run, warn_of_decisions, watch
 from wengert.transformations import Documentation, Transformed, demand_function, is_global
@@ -453,6 +454,7 @@ def jacobian(
     argnames: Argnames = None,
     has_aux: bool = False,
     mode: str | None = None,
+    sparse: Any = False,
 ) -> Jacobian:
     """Return a function that computes the Jacobian of `f`, in the order that `plan` marks: the one of least operations.
 
@@ -466,6 +468,11 @@ def jacobian(
         True if `f` returns a pair, of which only the first is differentiated.
     mode
         ``"forward"`` (n passes) or ``"reverse"`` (m passes); None takes what `wengert.plan` chooses by its counts.
+    sparse
+        True for a sparse Jacobian: columns that no row has two of share a pass, or rows, and the result is a SciPy
+        ``csr_array`` with a row for each element of the result and a column for each of the argument.  Or the pattern
+        itself, a SciPy sparse array or an array whose zeros are those of every Jacobian: it is checked at each call by
+        a product with a random direction.
 
     Returns
     -------
@@ -482,6 +489,13 @@ def jacobian(
         If an argument is not a float or an array of them, or the mode is unknown.
     ResultError
         If `f` returns something else than an array or a number, or is complex, of complex numbers and not holomorphic.
+    PatternError
+        If the Jacobian has an entry that the pattern given lacks.
+
+    Warns
+    -----
+    CompressionWarning
+        If ``sparse=True`` saves no pass.
 
     Examples
     --------
@@ -489,6 +503,11 @@ def jacobian(
     >>> wg.jacobian(lambda x: np.array([x[0] * x[1], np.sin(x[0])]))(np.array([0.0, 2.0]))
     array([[2., 0.],
            [1., 0.]])
+    >>> J = wg.jacobian(lambda x: np.diff(x) ** 2, sparse=np.eye(3, 4) + np.eye(3, 4, 1))(np.arange(4.0) ** 2)
+    >>> J.nnz, J.toarray()
+    (6, array([[ -2.,   2.,   0.,   0.],
+           [  0.,  -6.,   6.,   0.],
+           [  0.,   0., -10.,  10.]]))
     """
     modes = [order.name for order in ORDERS]
     if mode is not None and mode not in modes:
@@ -498,10 +517,14 @@ def jacobian(
     chosen = Argnums(argnums, argnames)
 
     def jacobians(args: Any, kwargs: Any) -> Any:
-        J, aux = watch(_jacobians, f, args, kwargs, chosen, mode, has_aux)
+        if sparse is False:
+            J, aux = watch(_jacobians, f, args, kwargs, chosen, mode, has_aux)
+        else:
+            J, aux = watch(_sparse_jacobians, f, args, kwargs, chosen, mode, has_aux, sparse)
         return (J, aux) if has_aux else J
 
-    return Jacobian(jacobian, f, jacobians, argnums=argnums, argnames=argnames, has_aux=has_aux, mode=mode)
+    options = {"argnums": argnums, "argnames": argnames, "has_aux": has_aux, "mode": mode, "sparse": sparse}
+    return Jacobian(jacobian, f, jacobians, **options)
 
 
 def jacfwd(f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False) -> Jacobian:
@@ -559,10 +582,53 @@ def _jacobians(
     return result.pack(packed), result.aux
 
 
+def _sparse_jacobians(
+    f: Function,
+    args: Any,
+    kwargs: Any,
+    chosen: Argnums,
+    mode: str | None,
+    has_aux: bool,
+    sparse: Any,
+    symmetric: bool = False,
+) -> tuple[Any, Any]:
+    """Compute a Jacobian, or Hessian (`symmetric`), in compressed passes."""
+    result = Result(has_aux)
+    trace, independents = _record(f, args, kwargs, chosen, result=result)
+    linearization = Linearization.of_trace(trace)
+    if any(x.dtype.kind == "c" for x in linearization.inputs):
+        raise ArgumentError.at_caller(
+            "a sparse Jacobian is one of real arguments, and an argument is complex:",
+            "Pass its real and imaginary parts, lambda a, b: f(a + 1j * b) with argnums=(0, 1); or leave out sparse.",
+        )
+    if trace.tape.decisions and not symmetric:
+        warn_of_decisions(trace)
+    pattern = joined(sparse, linearization, symmetric)
+    compression = choose_compression(linearization, pattern, symmetric, mode)
+    J = compression.evaluate(linearization)
+    check_entries(J, linearization)
+    rows = split(J, linearization)
+    packed = [chosen.pack(row if independents is None else independents.collect(row)) for row in rows]
+    return result.pack(packed), result.aux
+
+
 def hessian(
-    f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False
+    f: Function,
+    argnums: ArgnumsLike = None,
+    *,
+    argnames: Argnames = None,
+    has_aux: bool = False,
+    sparse: Any = False,
 ) -> Transformed:
     """Return a function that computes the Hessian of `f`: forward over reverse, one pass an independent variable.
+
+    Parameters
+    ----------
+    f, argnums, argnames, has_aux
+        As for `value_and_grad`.
+    sparse
+        As for `jacobian`: True, or the pattern, of which a triangle is enough.  Each entry is read once of the two
+        times that it is there, so that fewer passes do.
 
     Returns
     -------
@@ -579,8 +645,16 @@ def hessian(
     """
     demand_function(f, "hessian")
     gradient = grad(f, argnums, argnames=argnames, has_aux=has_aux)
-    second = jacobian(gradient, argnums, argnames=argnames, has_aux=has_aux, mode="forward")
-    return Transformed(hessian, f, second.compute, argnums=argnums, argnames=argnames, has_aux=has_aux)
+    chosen = Argnums(argnums, argnames)
+
+    def hessians(args: Any, kwargs: Any) -> Any:
+        if sparse is False:
+            H, aux = watch(_jacobians, gradient, args, kwargs, chosen, "forward", has_aux)
+        else:
+            H, aux = watch(_sparse_jacobians, gradient, args, kwargs, chosen, None, has_aux, sparse, True)
+        return (H, aux) if has_aux else H
+
+    return Transformed(hessian, f, hessians, argnums=argnums, argnames=argnames, has_aux=has_aux, sparse=sparse)
 
 
 def hvp(f: Function) -> Transformed:

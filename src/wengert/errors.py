@@ -11,6 +11,7 @@
      |-- ChangedError     (RuntimeError)         a plain array was changed in place that the derivative reads
      |-- ShapeError       (ValueError)           shapes that do not go together
      |    `-- AxisError   (numpy's, IndexError)  an axis that the array does not have
+     |-- PatternError     (ValueError)           a pattern of sparsity that lacks an entry of the matrix
      |-- SizeError        (MemoryError)          a dense result that is too large for this machine's memory
      |-- MatrixError      (LinAlgError)          NumPy refuses a matrix: singular, not square, not positive definite
      |-- DegenerateError  (ArithmeticError)      no derivative: it depends on vectors that are not unique
@@ -23,6 +24,7 @@
 
     DomainWarning (RuntimeWarning)               a function was evaluated outside its domain
     DecisionWarning (RuntimeWarning)             the result depends on an argument through comparisons alone
+    CompressionWarning (RuntimeWarning)          a sparse Jacobian was asked for, and compression gains nothing
     JitWarning    (RuntimeWarning)               a jitted function prints, or takes too many branches to keep them all
 
 Every message has three parts: the fault with its value, the line of the user's code, and the remedy.  Each class is
@@ -324,6 +326,10 @@ class AxisError(ShapeError, np.exceptions.AxisError):
     """An axis that the array does not have."""
 
 
+class PatternError(WengertError, ValueError):
+    """A pattern of sparsity that was given lacks an entry of the matrix."""
+
+
 class SizeError(WengertError, MemoryError):
     """A dense Jacobian or Hessian would take more than a quarter of the memory; products with it take none."""
 
@@ -379,6 +385,10 @@ class DomainWarning(RuntimeWarning):
 
 class DecisionWarning(RuntimeWarning):
     """A result depends on an argument through comparisons, counts or positions alone: its derivative is zero."""
+
+
+class CompressionWarning(RuntimeWarning):
+    """A sparse Jacobian was asked for, of a function whose Jacobian has no structure by which passes are saved."""
 
 
 class JitWarning(RuntimeWarning):

@@ -46,9 +46,22 @@ class Linearization:
         False if no value is complex, so that a sweep need not look.
     numbers_of_active
         The numbers of the active rows, where they are rows of this list as they are and that is known beforehand.
+    last_uses
+        For each row the positions that no later row reads and that are no results, if a forward sweep is to drop their
+        tangents there; else None.
     """
 
-    __slots__ = ("_active", "inputs", "numbers_of_active", "outputs", "rows", "size", "values", "with_complex")
+    __slots__ = (
+        "_active",
+        "inputs",
+        "last_uses",
+        "numbers_of_active",
+        "outputs",
+        "rows",
+        "size",
+        "values",
+        "with_complex",
+    )
 
     def __init__(
         self,
@@ -62,6 +75,7 @@ class Linearization:
         self.rows, self.inputs, self.outputs, self.values, self.size = rows, inputs, outputs, values, size
         self.with_complex = with_complex
         self.numbers_of_active: Sequence[int] | None = None
+        self.last_uses: Sequence[Sequence[int]] | None = None
         self._active: Linearization | None = None
 
     def active(self) -> Linearization:
@@ -165,6 +179,23 @@ def active_rows(linearization: Linearization) -> list[Row]:
             active.append(row)
     active.reverse()
     return active
+
+
+def last_uses(linearization: Linearization) -> list[list[int]]:
+    """Return for each row the positions that it reads last, results left out.
+
+    >>> import numpy as np, wengert as wg
+    >>> program = wg.trace(lambda x: np.sin(np.exp(x)) * x)(1.5)
+    >>> last_uses(Linearization.of_program(program, 1.5))
+    [[], [1], [2, 0]]
+    """
+    seen = set(linearization.outputs)
+    uses: list[list[int]] = []
+    for row in reversed(linearization.rows):
+        read_last = [position for position in dict.fromkeys(row[1]) if position >= 0 and position not in seen]
+        seen.update(read_last)
+        uses.append(read_last)
+    return uses[::-1]
 
 
 class OfOutput(LocalJacobian):

@@ -22,7 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from wengert.accumulation.counting import ActiveRows, kind_of_constant
+from wengert.accumulation.coloring import Pattern
+from wengert.accumulation.compressed import Compression, acyclic, by_columns, by_rows, by_rows_and_columns, star
+from wengert.accumulation.counting import ActiveRows, count_forward, count_reverse, kind_of_constant
 from wengert.accumulation.dense import dimension
 from wengert.accumulation.orders import ORDERS, Order
 from wengert.cost import Cost, cost
@@ -258,6 +260,76 @@ def _reason(candidates: Sequence[Candidate]) -> str:
 def _times(more: int, fewer: int) -> str:
     ratio = more / fewer if fewer else math.inf
     return f"{ratio:,.0f} times" if ratio >= 10 else f"{ratio:.1f} times"
+
+
+# ---- Compression ----
+
+SUBSTITUTION = 20
+"""What it costs to solve for an entry, in operations."""
+MOST_ENTRIES = 1 << 24
+"""Compressions are remembered for the latest patterns, of so many entries together."""
+_COMPRESSIONS: OrderedDict[Hashable, list[Compression]] = OrderedDict()
+
+
+def choose_compression(
+    linearization: Linearization, pattern: Pattern, symmetric: bool = False, mode: str | None = None
+) -> Compression:
+    """Return the compression of a Jacobian that takes the fewest operations, which is remembered by the pattern.
+
+    Parameters
+    ----------
+    pattern
+        Where the Jacobian of all results by all arguments may have entries.
+    symmetric
+        True for a Hessian.
+    mode
+        ``"forward"`` or ``"reverse"`` for compression by columns or by rows alone.
+    """
+    if any(y.dtype.kind == "c" for y in linearization.values):
+        mode = "forward"  # an adjoint of a complex number is two of real ones
+    key = pattern.shape, pattern.nnz, symmetric, mode
+    for compression in _COMPRESSIONS.get(key, ()):
+        if _is_same(compression.pattern, pattern):
+            _COMPRESSIONS.move_to_end(key)
+            return compression
+    compression = _compress(linearization, pattern, symmetric, mode)
+    _COMPRESSIONS.setdefault(key, []).append(compression)
+    while sum([c.pattern.nnz for several in _COMPRESSIONS.values() for c in several]) > MOST_ENTRIES:
+        _COMPRESSIONS.popitem(last=False)
+    return compression
+
+
+def _is_same(pattern: Pattern, other: Pattern) -> bool:
+    if pattern is other:
+        return True
+    return np.array_equal(pattern.indptr, other.indptr) and np.array_equal(pattern.indices, other.indices)
+
+
+def _compress(linearization: Linearization, pattern: Pattern, symmetric: bool, mode: str | None) -> Compression:
+    """Make the compressions that may be the best, and return the one of the fewest operations."""
+    shape, result_shape = (v[0].shape if len(v) == 1 else () for v in (linearization.inputs, linearization.values))
+    if mode == "reverse":
+        return by_rows(pattern, result_shape)
+    if mode == "forward" and not symmetric:
+        return by_columns(pattern, shape)
+    active = ActiveRows(linearization, operations_only=True)
+    along, back = (count(active).one_pass.operations for count in (count_forward, count_reverse))
+    if symmetric:
+        candidates = [star(pattern, shape)]
+        if (candidates[0].passes - 2) * along > SUBSTITUTION * pattern.nnz:
+            candidates.append(acyclic(pattern, shape))
+    else:
+        candidates = [by_columns(pattern, shape), by_rows(pattern, result_shape)]
+        fullest = [int(np.diff(p.indptr).max(initial=0)) for p in (pattern, pattern.T.tocsr())]
+        if min(fullest) * min(pattern.shape) > 2 * pattern.nnz and min(c.passes for c in candidates) > 3:
+            candidates.append(by_rows_and_columns(pattern))
+
+    def operations(compression: Compression) -> int:
+        passes = compression.forward_passes * along + compression.reverse_passes * back
+        reading: int = pattern.nnz * (SUBSTITUTION if compression.substitutes else 1)
+        return passes + reading
+
+    return min(candidates, key=operations)
 
 
 # ---- The choice ----

@@ -81,7 +81,8 @@ ORDERS = {
         "methods errstate trace"
     ),
     "passes": "simplification fusion scalarization",
-    "accumulation": "masks adjoints extended limits sweeps programs dense counting orders",
+    "accumulation": "masks adjoints extended limits sweeps programs dense counting coloring compressed orders",
+    "accumulation/coloring": "partition vertex_orders distance2 lattices symmetric bicoloring",
     "accumulation/orders": "order forward reverse",
     "compilation": "cache environment linearized branches signatures jit",
     "control": (

@@ -211,7 +211,8 @@ def _forward_plainly(linearization: Linearization, seeds: Mapping[int, Array], b
     dot: list[Any] = [None] * linearization.size
     for position, seed in seeds.items():
         dot[position] = seed
-    for primitive, parents, kept, params, place, out in linearization.rows:  # noqa: B007 - a warning names the place
+    rows = linearization.rows if linearization.last_uses is None else _drop_tangents(linearization, dot)
+    for primitive, parents, kept, params, place, out in rows:  # noqa: B007 - a warning names the place
         if primitive.jvp is not None:
             total = _push_jointly(primitive, parents, kept, params, batch, dot)
             if primitive.multiple:
@@ -235,6 +236,14 @@ def _forward_plainly(linearization: Linearization, seeds: Mapping[int, Array], b
                 total = part if total is None else total + part
         dot[out] = _as_real(total, kept[0]) if with_complex else total
     return dot
+
+
+def _drop_tangents(linearization: Linearization, dot: list[Any]) -> Iterator[Row]:
+    """Yield the rows, and drop each tangent after the last that reads it: its memory serves the next."""
+    for row, positions in zip(linearization.rows, linearization.last_uses or (), strict=True):
+        yield row
+        for position in positions:
+            dot[position] = None
 
 
 @_pushes_rows

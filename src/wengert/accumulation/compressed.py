@@ -1,0 +1,445 @@
+"""Compressed accumulation: a sparse Jacobian from a few passes, one for each color.
+
+Columns of one color are pushed through the graph together, by a seed that is their sum; rows are pulled back together.
+A `Compression` says which share a pass, and where each entry is read in what the passes yield.  In a symmetric matrix
+an entry is read in either of its two places, or solved for (see `coloring`).
+
+>>> import numpy as np, wengert as wg
+>>> from wengert.accumulation.coloring import structure_of
+>>> from wengert.linearization import Linearization
+>>> x = np.array([0.0, 1.0, 3.0, 6.0])
+>>> linearization = Linearization.of_program(wg.trace(lambda x: (x[1:] - x[:-1]) ** 2)(x), x)
+>>> compression = by_columns(structure_of(np.array([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]])))
+>>> print(compression, compression.evaluate(linearization).toarray(), sep=chr(10))
+column-compressed: 2 forward passes
+[[-2.  2.  0.  0.]
+ [ 0. -4.  4.  0.]
+ [ 0.  0. -6.  6.]]
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wengert.accumulation.coloring import (
+    Coloring,
+    Pattern,
+    color_columns,
+    color_rows,
+    color_rows_and_columns,
+    color_symmetric,
+    structure_of,
+)
+from wengert.accumulation.coloring.bicoloring import alone_in_row
+from wengert.accumulation.coloring.partition import row_numbers
+from wengert.accumulation.coloring.symmetric import neighbors_of, two_colored_subgraphs
+from wengert.accumulation.dense import BLOCK_BYTES, seeds_in_a_block
+from wengert.accumulation.sweeps import forward, reverse
+from wengert.errors import PatternError, ShapeError
+from wengert.linearization import Linearization, by_position, last_uses
+from wengert.tracing import innermost
+from wengert.trees import flatten
+
+Array = Any
+Passes = Iterator[tuple[int, Array]]
+"""The products of all colors: the number of a color, and a block of them from there on, one a row."""
+
+
+class Compression:
+    """Which columns and rows share a pass, and where the entries of the matrix are read.
+
+    Attributes
+    ----------
+    name
+        What the planner calls it: ``"column-compressed"``.
+    pattern
+        The pattern that it is for.
+    columns, rows
+        The colors of forward and of reverse passes; None where there are no such passes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pattern: Pattern,
+        columns: Coloring | None,
+        rows: Coloring | None,
+        readings: Sequence[Reading],
+        substitution: Substitution | None = None,
+    ) -> None:
+        self.name, self.pattern, self.columns, self.rows = name, pattern, columns, rows
+        self._readings, self._substitution = readings, substitution
+
+    @property
+    def forward_passes(self) -> int:
+        """The number of forward passes."""
+        return self.columns.count if self.columns else 0
+
+    @property
+    def reverse_passes(self) -> int:
+        """The number of reverse passes."""
+        return self.rows.count if self.rows else 0
+
+    @property
+    def passes(self) -> int:
+        """The number of passes."""
+        return self.forward_passes + self.reverse_passes
+
+    @property
+    def substitutes(self) -> bool:
+        """Whether entries are solved for, not read."""
+        return self._substitution is not None
+
+    def __str__(self) -> str:
+        kinds = [(self.forward_passes, "forward"), (self.reverse_passes, "reverse")]
+        passes = [f"{count:,} {kind} pass{'es' * (count != 1)}" for count, kind in kinds if count]
+        return f"{self.name}: {' and '.join(passes) or 'no pass'}"
+
+    def evaluate(self, linearization: Linearization) -> Any:
+        """Return the Jacobian of all dependent variables by all independent ones as a SciPy CSR array."""
+        from scipy import sparse
+
+        entries, pattern = self._entries(linearization), self.pattern
+        return sparse.csr_array((entries, pattern.indices.copy(), pattern.indptr.copy()), shape=pattern.shape)
+
+    def _entries(self, linearization: Linearization) -> Array:
+        parts = [reading.read(passes) for reading, passes in zip(self._readings, self._run(linearization), strict=True)]
+        if self._substitution is not None:
+            (sums,) = parts
+            if type(sums) is np.ndarray and np.all(np.isfinite(sums)):
+                return self._substitution.solve(sums)
+            return self.direct()._entries(linearization)  # an infinity would spread over its whole tree
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return np.zeros(0)
+        return np.concatenate(parts)[np.argsort(np.concatenate([reading.entries for reading in self._readings]))]
+
+    def _run(self, linearization: Linearization) -> list[Passes]:
+        passes = []
+        if self.columns is not None:
+            passes.append(push_colors(linearization, self.columns))
+        if self.rows is not None:
+            passes.append(pull_colors(linearization, self.rows))
+        return passes
+
+    @functools.cache  # noqa: B019 - a compression lives as long as its pattern is remembered
+    def direct(self) -> Compression:
+        """Return the compression of the same symmetric matrix by which all entries are read, and none is solved for."""
+        return star(self.pattern)
+
+
+class Reading:
+    """Where some entries of a matrix are read: the pass, and the element of what it yields.
+
+    Attributes
+    ----------
+    entries
+        The numbers of the entries.
+    places
+        For each the number of its place in the matrix of all products, one pass a row.
+    """
+
+    def __init__(self, entries: Array, passes: Array, elements: Array, size: int) -> None:
+        self.entries, self._size = entries, size
+        self.places = passes.astype(np.intp) * size + elements
+        self._last = int(self.places.max(initial=0))
+        self._by_place: Array | None = None
+
+    def read(self, passes: Passes) -> Array:
+        """Return what all passes have in the places of the entries."""
+        values: Array | None = None
+        for first, block in passes:
+            start, flat = first * self._size, block.reshape(-1)
+            if start == 0 and (type(block) is not np.ndarray or self._last * block.itemsize < BLOCK_BYTES):
+                blocks = [flat, *[more.reshape(-1) for _, more in passes]]
+                return (flat if len(blocks) == 1 else np.concatenate(blocks))[self.places]
+            values = np.empty(self.places.size, block.dtype) if values is None else values
+            if self._by_place is None:
+                self._by_place = np.argsort(self.places, kind="stable")
+            begin, end = np.searchsorted(self.places, (start, start + flat.size), sorter=self._by_place)
+            numbers = self._by_place[begin:end]
+            values[numbers] = flat[self.places[numbers] - start]
+        return np.zeros(self.places.size) if values is None else values
+
+
+# ---- The passes ----
+
+
+def push_colors(linearization: Linearization, coloring: Coloring) -> Passes:
+    """Push the columns of each color through the graph; yield blocks of products with the Jacobian, one a row."""
+    most, outputs = _seeds_at_once(linearization), linearization.outputs
+    graph = linearization.active()
+    graph.last_uses = last_uses(graph)
+    for start, seeds in _blocks(coloring, linearization.inputs, most):
+        tangents = forward(graph, dict(enumerate(seeds)), batch=1)
+        dots = [tangents[position] if position >= 0 else None for position in outputs]
+        yield start, _side_by_side(dots, linearization.values, len(seeds[0]))
+
+
+def pull_colors(linearization: Linearization, coloring: Coloring) -> Passes:
+    """Pull the rows of each color back; yield blocks of products with the transposed Jacobian, one a row."""
+    for start, seeds in _blocks(coloring, linearization.values, _seeds_at_once(linearization)):
+        bars = reverse(linearization, by_position(linearization.outputs, seeds), batch=1)
+        yield start, _side_by_side(bars, linearization.inputs, len(seeds[0]))
+
+
+CACHED_BYTES = 1 << 22
+"""Of a tangent or adjoint of all seeds in a block, so much at most where it is more than one seed: it stays cached."""
+
+
+def _seeds_at_once(linearization: Linearization) -> int:
+    largest = max((y.nbytes for y in [*linearization.inputs, *linearization.values]), default=1)
+    return min(seeds_in_a_block(linearization), max(1, CACHED_BYTES // max(1, largest)))
+
+
+def _blocks(coloring: Coloring, values: Sequence[Any], most: int) -> Iterator[tuple[int, list[Array]]]:
+    """Yield the seeds of all colors, in blocks of at most so many: for each array ones where a color is."""
+    for start in range(0, coloring.count, most):
+        colors = np.arange(start, min(start + most, coloring.count))[:, None]
+        seeds, offset = [], 0
+        for value in values:
+            block = coloring.colors[offset : offset + value.size] == colors
+            offset += value.size
+            seeds.append(block.astype(value.dtype).reshape((len(colors), *value.shape)))
+        yield start, seeds
+
+
+def _side_by_side(derivatives: Sequence[Array | None], values: Sequence[Any], count: int) -> Array:
+    """Join a block of derivatives for each of some arrays (None for zeros) to one whose rows are the passes."""
+    dtype = np.result_type(*[value.dtype for value in values])
+    rows = [
+        np.zeros((count, value.size), dtype) if derivative is None else derivative.reshape(count, value.size)
+        for derivative, value in zip(derivatives, values, strict=True)
+    ]
+    return rows[0] if len(rows) == 1 else np.concatenate(rows, axis=1)
+
+
+# ---- Compressions ----
+
+
+def by_columns(pattern: Pattern, shape: Sequence[int] = ()) -> Compression:
+    """Compress by columns; `shape` is that of the independent variables, where they are one array."""
+    coloring = color_columns(pattern, shape)
+    reading = Reading(np.arange(pattern.nnz), coloring.colors[pattern.indices], row_numbers(pattern), pattern.shape[0])
+    return Compression("column-compressed", pattern, coloring, None, [reading])
+
+
+def by_rows(pattern: Pattern, shape: Sequence[int] = ()) -> Compression:
+    """Compress by rows; `shape` is that of the dependent variables, where they are one array."""
+    coloring = color_rows(pattern, shape)
+    reading = Reading(np.arange(pattern.nnz), coloring.colors[row_numbers(pattern)], pattern.indices, pattern.shape[1])
+    return Compression("row-compressed", pattern, None, coloring, [reading])
+
+
+def by_rows_and_columns(pattern: Pattern) -> Compression:
+    """Compress by columns what dense rows leave, or by rows what dense columns leave."""
+    columns, rows = color_rows_and_columns(pattern)
+    numbers = row_numbers(pattern)
+    from_columns = alone_in_row(pattern, columns.colors)
+    m, n = pattern.shape
+    readings = []
+    if columns.count:
+        entries = np.flatnonzero(from_columns)
+        readings.append(Reading(entries, columns.colors[pattern.indices[entries]], numbers[entries], m))
+    if rows.count:
+        entries = np.flatnonzero(~from_columns)
+        readings.append(Reading(entries, rows.colors[numbers[entries]], pattern.indices[entries], n))
+    return Compression(
+        "bicompressed", pattern, columns if columns.count else None, rows if rows.count else None, readings
+    )
+
+
+def star(pattern: Pattern, shape: Sequence[int] = ()) -> Compression:
+    """Compress a symmetric pattern by a star coloring."""
+    coloring = color_symmetric(pattern, "star", shape)
+    colors, rows = coloring.colors, row_numbers(pattern)
+    is_alone = alone_in_row(pattern, colors)
+    passes = np.where(is_alone, colors[pattern.indices], colors[rows])
+    elements = np.where(is_alone, rows, pattern.indices)
+    reading = Reading(np.arange(pattern.nnz), passes, elements, pattern.shape[0])
+    return Compression("star-compressed", pattern, coloring, None, [reading])
+
+
+def acyclic(pattern: Pattern, shape: Sequence[int] = ()) -> Compression:
+    """Compress a symmetric pattern by an acyclic coloring."""
+    coloring = color_symmetric(pattern, "acyclic", shape)
+    substitution = Substitution.of(pattern, coloring)
+    reading = Reading(np.arange(substitution.passes.size), substitution.passes, substitution.elements, pattern.shape[0])
+    return Compression("acyclic-compressed", pattern, coloring, None, [reading], substitution)
+
+
+@dataclass(frozen=True, eq=False)
+class Substitution:
+    """How the entries of a symmetric matrix are solved for: from the leaves of trees to their roots.
+
+    The entries between two colors are the edges of trees.  A product with the columns of a color has, at a vertex, the
+    sum of its edges to them; so the edge that leads up is this sum without the edges that lead down, and the edges of
+    all trees solve a triangular system.
+
+    Attributes
+    ----------
+    passes, elements
+        What is read of the products: the sums at the vertices of the trees, parents first, and the diagonal.
+    system
+        The triangular system.
+    sources
+        For each entry of the matrix its number among the solutions, after which the diagonal comes.
+    """
+
+    passes: Array
+    elements: Array
+    system: Any
+    sources: Array
+
+    @classmethod
+    def of(cls, pattern: Pattern, coloring: Coloring) -> Substitution:
+        """Return the substitution for an acyclic coloring."""
+        from scipy import sparse
+
+        graph, colors = neighbors_of(pattern), coloring.colors
+        count, rows = max(coloring.count, 1), row_numbers(pattern)
+        here, there = two_colored_subgraphs(graph, colors)
+        nodes, numbers = np.unique(here, return_inverse=True)
+        ends = np.searchsorted(nodes, there)
+        order, parents = _rooted(numbers, ends, nodes.size)
+        ranks = np.empty(nodes.size, np.intp)
+        ranks[order] = np.arange(nodes.size)
+        below = np.flatnonzero(parents < nodes.size)
+        size = nodes.size
+        system = sparse.csr_array(
+            (np.ones(below.size), (ranks[parents[below]], ranks[below])), shape=(size, size)
+        ) + sparse.eye_array(size)
+        is_diagonal = rows == pattern.indices
+        sources = np.empty(pattern.nnz, np.intp)
+        sources[~is_diagonal] = ranks[np.where(parents[ends] == numbers, ends, numbers)]
+        diagonal = rows[is_diagonal]
+        sources[is_diagonal] = size + np.arange(diagonal.size)
+        passes = np.concatenate([nodes[order] % count, colors[diagonal]])
+        elements = np.concatenate([nodes[order] // count, diagonal])
+        return cls(passes, elements, sparse.csc_array(system), sources)
+
+    def solve(self, values: Array) -> Array:
+        """Return the entries of the matrix, of what was read."""
+        from scipy.sparse.linalg import spsolve_triangular
+
+        size = self.system.shape[0]
+        if size:
+            values[:size] = spsolve_triangular(self.system, values[:size], lower=False, unit_diagonal=True)
+        return values[self.sources]
+
+
+def _rooted(numbers: Array, ends: Array, size: int) -> tuple[Array, Array]:
+    """Return the nodes of a forest, each after its parent, and the parent of each: `size` for a root."""
+    from scipy import sparse
+    from scipy.sparse.csgraph import breadth_first_order, connected_components
+
+    forest = sparse.coo_array((np.ones(ends.size, np.int8), (numbers, ends)), shape=(size + 1, size + 1))
+    _, trees = connected_components(forest, directed=False)
+    roots = np.unique(trees[:size], return_index=True)[1]
+    rows, columns = np.concatenate([numbers, np.full(roots.size, size)]), np.concatenate([ends, roots])
+    joined = sparse.csr_array((np.ones(rows.size, np.int8), (rows, columns)), shape=(size + 1, size + 1))
+    order, parents = breadth_first_order(joined, size, directed=False)
+    return order[1:], parents[:size]
+
+
+# ---- A pattern that was given ----
+
+
+def joined(pattern: Any, linearization: Linearization, symmetric: bool = False) -> Pattern:
+    """Return a pattern as one matrix, of all dependent variables by all independent ones.
+
+    It is a SciPy sparse array or an array of two axes, or, where there are several arguments or results, a tree or
+    nested sequence of them as the Jacobian is one of its blocks.  A symmetric one may have one triangle alone.
+    """
+    from scipy import sparse
+
+    m, n = (_sizes(values) for values in (linearization.values, linearization.inputs))
+    parts = [pattern] if hasattr(pattern, "shape") else flatten(pattern)[0]
+    shapes = [tuple(getattr(part, "shape", ())) for part in parts]
+    if shapes == [(a, b) for a in m for b in n]:
+        rows = [parts[k : k + len(n)] for k in range(0, len(parts), len(n))]
+        whole = parts[0] if len(parts) == 1 else sparse.block_array(rows, format="csr")
+    elif shapes == [(sum(m), sum(n))]:
+        whole = parts[0]
+    else:
+        blocks = f", in {len(m)} x {len(n)} blocks" if len(m) * len(n) > 1 else ""
+        raise ShapeError.at_caller(
+            f"the pattern has shape {', '.join(map(str, shapes)) or '()'}, and the Jacobian "
+            f"{sum(m):,} rows and {sum(n):,} columns{blocks}:",
+            "A row of the pattern is an element of the raveled result, a column one of the raveled argument.",
+        )
+    structure = structure_of(whole)
+    return structure_of(structure + structure.T) if symmetric else structure
+
+
+def split(jacobian: Any, linearization: Linearization) -> list[list[Any]]:
+    """Return the blocks of a Jacobian: for each dependent variable a list, one for each independent one."""
+    m, n = (_sizes(values) for values in (linearization.values, linearization.inputs))
+    if len(m) == len(n) == 1:
+        return [[jacobian]]
+    tops, lefts = np.cumsum([0, *m]).tolist(), np.cumsum([0, *n]).tolist()
+    return [
+        [jacobian[top : top + height, left : left + width] for left, width in zip(lefts, n, strict=False)]
+        for top, height in zip(tops, m, strict=False)
+    ]
+
+
+def _sizes(values: Sequence[Any]) -> list[int]:
+    return [value.size for value in values]
+
+
+def check_entries(jacobian: Any, linearization: Linearization) -> None:
+    """Raise PatternError if a Jacobian that was compressed by a pattern that was given has an entry outside of it."""
+    missing = missing_entries(jacobian, linearization)
+    if missing:
+        row, _, _ = missing[0]
+        entries = ", ".join(f"({row}, {column}) = {value:.6g}" for _, column, value in missing[:4])
+        more = f" and {len(missing) - 4:,} more in this row" if len(missing) > 4 else ""
+        raise PatternError.at_caller(
+            f"the pattern given lacks an entry of the Jacobian: {entries}{more} (row, column):",
+            "Add it to the pattern, or let wengert find one that holds for all inputs: wg.jacobian_sparsity(f)(x).",
+        )
+
+
+def missing_entries(jacobian: Any, linearization: Linearization) -> list[tuple[int, int, float]]:
+    """Return entries that the pattern of an evaluated Jacobian lacks, with their values: those of one row.
+
+    A product with a random direction differs where an entry is missing; the row is then pulled back.
+    """
+    from scipy import sparse
+
+    rng = np.random.default_rng(0)
+    direction = [rng.normal(size=x.shape).astype(x.dtype) for x in linearization.inputs]
+    dots = forward(linearization.active(), dict(enumerate(direction)))
+    ends = [None if position < 0 else dots[position] for position in linearization.outputs]
+    product = np.concatenate([
+        np.zeros(y.size) if dot is None else np.ravel(innermost(dot))
+        for dot, y in zip(ends, linearization.values, strict=True)
+    ])  # fmt: skip
+    flat = np.concatenate([part.ravel() for part in direction])
+    jacobian = sparse.csr_array((innermost(jacobian.data), jacobian.indices, jacobian.indptr), shape=jacobian.shape)
+    with np.errstate(all="ignore"):
+        difference, size = np.abs(jacobian @ flat - product), abs(jacobian) @ np.abs(flat)
+        tolerance = np.finfo(product.dtype).eps ** 0.75
+        suspects = np.flatnonzero(difference > tolerance * (size + np.abs(product)))
+    for row in suspects[:8].tolist():
+        entries = _row_of(linearization, row)
+        listed = jacobian.indices[jacobian.indptr[row] : jacobian.indptr[row + 1]]
+        lacking = np.setdiff1d(np.flatnonzero(entries), listed)
+        large = lacking[np.abs(entries[lacking]) > tolerance * np.abs(entries).max()]
+        if large.size:
+            return [(row, int(column), float(entries[column].real)) for column in large]
+    return []
+
+
+def _row_of(linearization: Linearization, row: int) -> Array:
+    """Return one row of the Jacobian, by a reverse pass."""
+    color = Coloring.of(np.where(np.arange(sum(y.size for y in linearization.values)) == row, 0, -1), "one row")
+    ((_, block),) = pull_colors(linearization, color)
+    return innermost(block)[0]
