@@ -6,7 +6,6 @@ import contextlib
 import functools
 import gc
 import itertools
-import math
 import pickle
 import random
 import sys

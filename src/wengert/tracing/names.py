@@ -36,6 +36,8 @@ wrapper_of: dict[int, tuple[Any, Any]] = {}
 """By the identities of functions: the functions, and the wrappers that stand in for them."""
 _fixed = 0
 """How many scopes are those of the modules that the functions are from."""
+_MOST_ENTRIES = 1000
+"""The largest table that is searched for functions."""
 _lock = threading.Lock()
 _tracing: set[int] = set()
 """The threads that trace.  A set, not a number: what is left behind is put right by the thread's next trace."""
@@ -54,8 +56,8 @@ def wrap(scope: Scope, wrappers: dict[str, Any], originals: dict[str, Any]) -> N
     """Let names in the module that functions are from mean wrappers whenever a trace runs."""
     global _fixed
     _scopes.append(scope)
-    _wrappers.append(wrappers)
-    _originals.append(originals)
+    _wrappers.append(dict(wrappers))
+    _originals.append(dict(originals))
     _fixed = len(_scopes)
     enter(wrappers, originals)
 
@@ -65,17 +67,15 @@ def enter(wrappers: dict[str, Any], originals: dict[str, Any]) -> None:
     wrapper_of.update((id(original), (original, wrappers[name])) for name, original in originals.items())
 
 
-def rebind(scope: Scope, name: Any, wrapper: Any) -> None:
-    """Let a name mean a wrapper, now and whenever a trace runs."""
+def rebind(scope: Scope, name: Any, original: Any, wrapper: Any) -> None:
+    """Let the name of a function mean a wrapper, now and whenever a trace runs."""
     with _lock:
-        original = scope[name]
         place = next((k for k, other in enumerate(_scopes) if other is scope), len(_scopes))
         if place == len(_scopes):
             _scopes.append(scope)
             _wrappers.append({})
             _originals.append({})
-        _originals[place][name] = original
-        _wrappers[place][name] = wrapper
+        _originals[place][name], _wrappers[place][name] = original, wrapper
         scope[name] = wrapper
 
 
@@ -148,7 +148,7 @@ def scopes_of(frame: types.FrameType) -> Iterator[tuple[Scope, Iterable[Any]]]:
     yield frame.f_locals, code.co_freevars
     for scope, names in ((frame.f_globals, code.co_names), (frame.f_locals, list(frame.f_locals))):
         for holder in map(scope.get, names):
-            if type(holder) is dict:
+            if type(holder) is dict and len(holder) <= _MOST_ENTRIES:
                 yield holder, list(holder)
             elif type(holder) is types.ModuleType:
                 yield vars(holder), code.co_names if "getattr" not in code.co_names else list(vars(holder))

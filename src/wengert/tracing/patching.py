@@ -26,6 +26,7 @@ from wengert.primitives.table import ALWAYS, CALLS, CAUGHT, HOLDERS, LATE
 from wengert.tracing import names
 from wengert.tracing.adoption import replace_variables
 from wengert.tracing.context import threads
+from wengert.tracing.lists import join_lists
 from wengert.tracing.results import finish
 from wengert.tracing.tape import NO_PARAMS, PLAIN
 from wengert.tracing.traced import (
@@ -69,6 +70,8 @@ def _patch_maker(original: Callable[..., Any], name: str = "") -> Callable[..., 
             return original(*args, **kwargs)
         if converts and args and (traced := first_traced(args[0])) is not None:
             frame = _getframe(1)
+            if type(args[0]) is not Traced:
+                join_lists(frame)
             if not _calls_by_name(frame.f_code, frame.f_lasti, name):
                 compiled = compiled_call(frame)
                 if compiled is not None:  # it would take the memory of what it gets
@@ -244,7 +247,7 @@ def rebind_imports(frame: types.FrameType) -> None:
             if scope is frame.f_locals:
                 replace_variables([(frame, [name])], wrapper)
             else:
-                names.rebind(scope, name, wrapper)
+                names.rebind(scope, name, original, wrapper)
             is_rebound = True
     if is_rebound:
         raise names.Rebound
