@@ -400,7 +400,7 @@ def in_a_default(x):
 
 def by_another_name(x):
     try:
-        return math.exp(x[0])
+        return complex(x[0]).real
     except NotImplementedError:
         return x[0]
     except TypeError:

@@ -153,10 +153,14 @@ def test_pickling_says_what_to_do(protocol):
     assert "stop_gradient" in str(caught.value)
 
 
-@pytest.mark.parametrize("f", [becomes_float, takes_a_sine, becomes_a_fraction, is_pickled])
+@pytest.mark.parametrize("f", [becomes_float, becomes_a_fraction, is_pickled])
 def test_what_passes_for_a_float_is_not_turned_into_one(f):
     with pytest.raises(LostGradientError):
         wg.grad(f)(1.5)
+
+
+def test_what_passes_for_a_float_is_taken_by_functions_of_floats():
+    assert wg.grad(takes_a_sine)(1.5) == np.cos(1.5)
 
 
 def test_json_has_no_traced_values():

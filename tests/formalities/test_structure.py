@@ -77,8 +77,8 @@ ORDERS = {
         "transform statistics integrate"
     ),
     "tracing": (
-        "context names callers fingerprints layout unsupported tape traced views results assignment adoption patching "
-        "methods errstate trace"
+        "context names callers fingerprints layout unsupported tape traced views results assignment adoption lists "
+        "patching methods errstate trace"
     ),
     "passes": "simplification fusion scalarization",
     "accumulation": "masks adjoints extended limits sweeps programs dense counting coloring compressed orders",

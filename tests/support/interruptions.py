@@ -129,7 +129,7 @@ def faults():
         "a place": context.place is not None,
         "muted": context.muted,
         "patched makers": [name for name, wrapper in patching.patched.items() if getattr(np, name) is wrapper],
-        "patched functions of numbers": type(math.sin) is not type(len),
+        "patched functions of numbers": type(math.sqrt) is not type(len),
         "an error state": {k: v for k, v in np.geterr().items() if v != ("ignore" if k == "under" else "warn")},
         "NumPy's callback": np.geterrcall() is not None,
         "a profiler": sys.getprofile() is not None,

@@ -16,7 +16,7 @@ from wengert.errors import RawLocation, caller
 class Context:
     """The open tapes of a thread, the outermost first, and what holds for all of them."""
 
-    __slots__ = ("alarms", "frozen", "muted", "patched", "place", "tapes")
+    __slots__ = ("alarms", "bound", "frozen", "muted", "place", "tapes")
 
     def __init__(self) -> None:
         self.tapes: list[Any] = []
@@ -28,7 +28,7 @@ class Context:
         """How often NumPy has reported a value outside a function's domain; 1 to be safe, where it must not report."""
         self.muted = False
         """True while a sweep runs for the first time: if it raises an alarm it runs again, carefully."""
-        self.patched = False
+        self.bound = False
         """True from the beginning of the outermost trace to its end, also where its tapes are set aside."""
 
     def clear(self) -> None:

@@ -31,9 +31,10 @@ from wengert.primitives.table import CALLS
 from wengert.program import Primitive
 from wengert.tracing.adoption import adopt_for_call, adopt_for_operation, write_into_plain
 from wengert.tracing.assignment import assign, out_position, overwrite, set_out_aside, write_out, write_ufunc
-from wengert.tracing.callers import asks_for_attribute, formats, names_attribute, takes_objects
+from wengert.tracing.callers import asks_for_attribute, assigns, formats, names_attribute, takes_objects
 from wengert.tracing.context import at_place, threads
 from wengert.tracing.layout import numbered
+from wengert.tracing.lists import join_lists
 from wengert.tracing.patching import rebind_imports
 from wengert.tracing.results import CALLBACKS, finish
 from wengert.tracing.tape import NO_PARAMS, SCALARS
@@ -339,7 +340,9 @@ class ArrayMethods(Traced):
         if formats(frame):
             as_text(self, "")
             return float(innermost(self))
-        rebind_imports(frame)
+        if not assigns(frame):
+            rebind_imports(frame)
+            join_lists(frame)
         mark = write_into_plain(self, frame)
         if mark is None:
             raise lost()
@@ -377,6 +380,7 @@ class ArrayMethods(Traced):
                 and self.size <= MOST_OBJECTS
                 and takes_objects(_getframe(1))
             ):
+                join_lists(_getframe(1))
                 return _elements(self)
             raise lost()
         constant = np.asarray(self._value, dtype).view()
@@ -457,7 +461,7 @@ class ArrayMethods(Traced):
             array: Any = args[0]
             if func is _copy:
                 return as_array(array.copy(kwargs.get("order", args[1] if len(args) > 1 else "K")))
-            if func is np.ravel:
+            if func == np.ravel:
                 return array.ravel(*args[1:], **kwargs)
             kwargs = {**kwargs, "order": order_in_memory(array, kwargs["order"])} if "order" in kwargs else kwargs
         return finish(func, args, kwargs, through(self, handler, args, kwargs))

@@ -1,14 +1,15 @@
 """Names: the functions that names in modules mean while a trace runs, and those that they mean when none does.
 
-``np.array`` and ``math.sin`` are wrappers while a trace runs.  Code that has such a function by ``from math import
-sin``, or in a table, is found when the function asks for a plain number: `rebind` makes that name one of those, and the
-trace starts again.  When no trace runs, every name means the function itself.
+``np.array`` is a wrapper while a trace runs.  Code that calls ``math.sin``, or has NumPy's ``array`` by a name of its
+own or in a table, is found when the function asks for a plain number: `rebind` makes that name one of those, and the
+trace starts again.  So a trace costs no more where many modules are loaded.  When none runs, every name means the
+function itself.
 
 >>> import math, wengert as wg
 >>> from math import sin
 >>> inside = []
->>> _ = wg.grad(lambda x: inside.append(math.sin) or x)(1.0)
->>> inside[0] is sin, math.sin is sin
+>>> _ = wg.grad(lambda x: inside.append(math.sin) or math.sin(x))(1.0)
+>>> inside[-1] is sin, math.sin is sin
 (False, True)
 """
 
@@ -22,6 +23,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from wengert.tracing.context import threads
+
 Scope = dict[Any, Any]
 """The globals of a module, or a table: what its names mean."""
 _scopes: list[Scope] = []
@@ -33,6 +36,8 @@ wrapper_of: dict[int, tuple[Any, Any]] = {}
 """By the identities of functions: the functions, and the wrappers that stand in for them."""
 _fixed = 0
 """How many scopes are those of the modules that the functions are from."""
+_MOST_ENTRIES = 1000
+"""The largest table that is searched for functions."""
 _lock = threading.Lock()
 _tracing: set[int] = set()
 """The threads that trace.  A set, not a number: what is left behind is put right by the thread's next trace."""
@@ -51,23 +56,26 @@ def wrap(scope: Scope, wrappers: dict[str, Any], originals: dict[str, Any]) -> N
     """Let names in the module that functions are from mean wrappers whenever a trace runs."""
     global _fixed
     _scopes.append(scope)
-    _wrappers.append(wrappers)
-    _originals.append(originals)
+    _wrappers.append(dict(wrappers))
+    _originals.append(dict(originals))
     _fixed = len(_scopes)
+    enter(wrappers, originals)
+
+
+def enter(wrappers: dict[str, Any], originals: dict[str, Any]) -> None:
+    """Enter wrappers of functions, for the names by which code has them."""
     wrapper_of.update((id(original), (original, wrappers[name])) for name, original in originals.items())
 
 
-def rebind(scope: Scope, name: Any, wrapper: Any) -> None:
-    """Let a name mean a wrapper, now and whenever a trace runs."""
+def rebind(scope: Scope, name: Any, original: Any, wrapper: Any) -> None:
+    """Let the name of a function mean a wrapper, now and whenever a trace runs."""
     with _lock:
-        original = scope[name]
         place = next((k for k, other in enumerate(_scopes) if other is scope), len(_scopes))
         if place == len(_scopes):
             _scopes.append(scope)
             _wrappers.append({})
             _originals.append({})
-        _originals[place][name] = original
-        _wrappers[place][name] = wrapper
+        _originals[place][name], _wrappers[place][name] = original, wrapper
         scope[name] = wrapper
 
 
@@ -81,21 +89,25 @@ _iterate = deque[None](maxlen=0).extend
 _restoring = _Restoring()
 
 
-def bound(start: Callable[[], None], call: Callable[..., Any], *args: Any) -> Any:
-    """Call a function while names mean the wrappers, from when the first thread begins until the last has ended.
+preparations: list[Callable[[], None]] = []
+"""What is done before names are bound: for modules that have been imported since the last trace."""
 
-    The first begins by `start`.
-    """
-    thread = threading.get_ident()
+
+def bound(call: Callable[..., Any], *args: Any) -> Any:
+    """Call a function while names mean the wrappers: from when the first thread begins until the last has ended."""
+    context, thread = threads.context, threading.get_ident()
+    if context.bound:
+        return call(*args)
     try:
+        context.bound = True
         with _lock:
             first = not _tracing
             _tracing.add(thread)
             if first:
-                start()
                 _bind()
         return call(*args)
     finally:  # by calls of compiled code, each of which Ctrl-C finds done
+        context.bound = False
         with _lock:
             try:
                 _tracing.discard(thread)
@@ -109,13 +121,14 @@ def bound(start: Callable[[], None], call: Callable[..., Any], *args: Any) -> An
 def _bind() -> None:
     """Bind all names to the wrappers, but those that their owners have bound to something else meanwhile."""
     global _loaded
+    for prepare in preparations:
+        prepare()
     _loaded = len(sys.modules)
-    for k in range(_fixed, len(_scopes)):
-        scope, wrappers, originals = _scopes[k], _wrappers[k], _originals[k]
-        if not originals.items() <= scope.items():
-            for name in [name for name, original in originals.items() if scope.get(name) is not original]:
-                del wrappers[name], originals[name]
-    _iterate(map(dict.update, _scopes, _wrappers))
+    for k, wrappers in enumerate(_wrappers):
+        if k >= _fixed and not _originals[k].items() <= _scopes[k].items():
+            for name in [name for name, original in _originals[k].items() if _scopes[k].get(name) is not original]:
+                del wrappers[name], _originals[k][name]
+        _scopes[k].update(wrappers)  # in one step: this is done for every outermost trace
 
 
 def _clean(modules: Iterable[types.ModuleType]) -> None:
@@ -129,11 +142,13 @@ def _clean(modules: Iterable[types.ModuleType]) -> None:
 
 
 def scopes_of(frame: types.FrameType) -> Iterator[tuple[Scope, Iterable[Any]]]:
-    """Yield the dictionaries that code may have a function from, and names in them: globals, cells, and tables."""
+    """Yield the dictionaries that code may have a function from, and names in them: globals, cells, modules, tables."""
     code = frame.f_code
     yield frame.f_globals, code.co_names
     yield frame.f_locals, code.co_freevars
     for scope, names in ((frame.f_globals, code.co_names), (frame.f_locals, list(frame.f_locals))):
-        for table in map(scope.get, names):
-            if type(table) is dict:
-                yield table, list(table)
+        for holder in map(scope.get, names):
+            if type(holder) is dict and len(holder) <= _MOST_ENTRIES:
+                yield holder, list(holder)
+            elif type(holder) is types.ModuleType:
+                yield vars(holder), code.co_names if "getattr" not in code.co_names else list(vars(holder))

@@ -26,6 +26,7 @@ from wengert.primitives.table import ALWAYS, CALLS, CAUGHT, HOLDERS, LATE
 from wengert.tracing import names
 from wengert.tracing.adoption import replace_variables
 from wengert.tracing.context import threads
+from wengert.tracing.lists import join_lists
 from wengert.tracing.results import finish
 from wengert.tracing.tape import NO_PARAMS, PLAIN
 from wengert.tracing.traced import (
@@ -69,6 +70,8 @@ def _patch_maker(original: Callable[..., Any], name: str = "") -> Callable[..., 
             return original(*args, **kwargs)
         if converts and args and (traced := first_traced(args[0])) is not None:
             frame = _getframe(1)
+            if type(args[0]) is not Traced:
+                join_lists(frame)
             if not _calls_by_name(frame.f_code, frame.f_lasti, name):
                 compiled = compiled_call(frame)
                 if compiled is not None:  # it would take the memory of what it gets
@@ -189,30 +192,18 @@ def _numbers(value: Any) -> Any:
     return type(value)(map(_numbers, value)) if type(value) in (list, tuple) else innermost(value)
 
 
-_number_functions = {
-    module: {name: function for name, function in vars(module).items() if callable(function) and function in CALLS}
+_number_functions = [
+    {name: function for name, function in vars(module).items() if callable(function) and function in CALLS}
     for module in (math, cmath)
-}
+]
 
 
 # ---- While a trace runs ----
 
 
 names.wrap(vars(np), patched, _originals)
-for _module, _functions in _number_functions.items():
-    names.wrap(vars(_module), {name: _patch_number_function(f) for name, f in _functions.items()}, _functions)
-
-
-def with_patches(call: Callable[..., Any], *args: Any) -> Any:
-    """Call a function while names of NumPy's functions mean the wrappers."""
-    context = threads.context
-    if context.patched:
-        return call(*args)
-    try:
-        context.patched = True
-        return names.bound(_patch_new, call, *args)
-    finally:
-        context.patched = False
+for _functions in _number_functions:
+    names.enter({name: _patch_number_function(f) for name, f in _functions.items()}, _functions)
 
 
 def _patch_new() -> None:
@@ -223,6 +214,9 @@ def _patch_new() -> None:
         _enter_late()
     if len(CAUGHT) != len(_redirected):
         _redirect_all()
+
+
+names.preparations.append(_patch_new)
 
 
 def _is_internal(scope: Mapping[str, Any]) -> bool:
@@ -239,7 +233,7 @@ def rebind_imports(frame: types.FrameType) -> None:
     A function of NumPy's or of ``math`` has just asked for a plain array or number for that code.  NumPy's would make
     an array of the elements, and what is written into that is not written into the traced array.
     """
-    if _is_internal(frame.f_globals):
+    if frame.f_code.co_filename.startswith(LIBRARIES):
         return
     is_rebound = False
     for scope, candidates in names.scopes_of(frame):
@@ -253,7 +247,7 @@ def rebind_imports(frame: types.FrameType) -> None:
             if scope is frame.f_locals:
                 replace_variables([(frame, [name])], wrapper)
             else:
-                names.rebind(scope, name, wrapper)
+                names.rebind(scope, name, original, wrapper)
             is_rebound = True
     if is_rebound:
         raise names.Rebound

@@ -100,13 +100,13 @@ def _makes_views(function: Callable[..., Any], kwargs: Any) -> bool:
 
 def _finish_traced(function: Callable[..., Any], args: Any, kwargs: Any, result: Any, value: Any, by_rows: bool) -> Any:
     """Finish one traced result, whose plain value is given."""
-    if function is np.einsum and np.ndim(value) and (renaming := _renaming(args)) is not None:
+    if function == np.einsum and np.ndim(value) and (renaming := _renaming(args)) is not None:
         spec, base = renaming
         maker = ViewMaker(lambda x: CALLS[np.einsum](spec, x), lambda x: np.einsum(spec, x))
         return _link_made(result, base, maker)
     if hasattr(result, "_link") or (args and result is args[0]):
         is_view = _makes_views(function, kwargs) and (np.ndim(value) or function not in LAID_OTHERWISE)
-        if is_view or function is np.diff:
+        if is_view or function == np.diff:
             return result  # a difference of order 0 is the array itself
         result = result.__copy__()
     if type(value) is ndarray or function in LAID_OTHERWISE or not by_rows:
@@ -144,7 +144,7 @@ def _letters(axes: Any) -> str:
 def _link_other(function: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> Any:
     """Link the result of one of the OTHER_VIEWS to its argument."""
     written = CALLS[function]
-    if function is np.broadcast_arrays:
+    if function == np.broadcast_arrays:
         shape = result[0].shape if result else ()
         traced, plain = (functools.partial(call, shape=shape) for call in (CALLS[np.broadcast_to], np.broadcast_to))
         return type(result)(
@@ -156,7 +156,7 @@ def _link_other(function: Callable[..., Any], args: Any, kwargs: Any, result: An
         return result
     if not result._value.shape:
         return as_array(result)
-    if function is np.diag and base.ndim == 1:
+    if function == np.diag and base.ndim == 1:
         return result.__copy__() if hasattr(result, "_link") else result
     rest = args[1:]
     maker = ViewMaker(lambda x: written(x, *rest, **kwargs), lambda x: function(x, *rest, **kwargs))
@@ -200,7 +200,7 @@ def _laid_as_numpys(function: Callable[..., Any], args: Any, kwargs: Any, result
     several = type(result) is list
     parts = result if several else [result]
     if function in CALLBACKS:
-        if function is not np.piecewise:
+        if function != np.piecewise:
             return result
         return relaid(result, _empty_like(_lying(args[0]))) if np.ndim(result) else as_array(result)
     key = function, _like(args), _like(kwargs)

@@ -17,8 +17,7 @@ from wengert.tracing.adoption import check_adopted
 from wengert.tracing.context import threads
 from wengert.tracing.errstate import IGNORING, changed, error_state
 from wengert.tracing.fingerprints import Unchanged
-from wengert.tracing.names import Rebound
-from wengert.tracing.patching import with_patches
+from wengert.tracing.names import Rebound, bound
 from wengert.tracing.tape import Row, Tape, escaped, outputs_of
 from wengert.tracing.traced import Traced, capture, holds_traced, innermost, join, variable
 from wengert.tracing.unsupported import translated
@@ -156,7 +155,7 @@ def run(
         if body:
             context.frozen = {outer: outer.size for outer in context.tapes}
         context.tapes.append(tape)
-        results = with_patches(_call, function, replaced, kwargs, unpack)
+        results = bound(_call, function, replaced, kwargs, unpack)
         if body:
             results = [(name, _captured(tape, part)) for name, part in results]
     except Rebound:

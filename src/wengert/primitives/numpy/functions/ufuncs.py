@@ -120,7 +120,7 @@ def reduce(  # noqa: C901 - NumPy's arguments, one by one
     if 0 in [array.shape[k] for k in axes] and identity is None and (initial is UNSET or initial is None):
         raise ValueError(f"zero-size array to reduction operation {ufunc.__name__} which has no identity")
     pair = functools.partial(call, ufunc)
-    if ufunc is np.hypot and all(array.shape[k] == 1 for k in axes):
+    if ufunc == np.hypot and all(array.shape[k] == 1 for k in axes):
         array = np.abs(array)  # NumPy begins with hypot(0, x)
     if ufunc in ASSOCIATIVE:
         result = reductions.fold(pair, array, axis, bool(keepdims), identity if identity is not None else initial)
@@ -152,7 +152,7 @@ def accumulate(ufunc: np.ufunc, array: Any, axis: Any = 0, dtype: Any = None, ou
     if ufunc in _LOGICAL:
         array = astype(array, bool)
     axis = normalize_axis_index(axis, array.ndim) - array.ndim
-    if ufunc is np.add:
+    if ufunc == np.add:
         return p.cumsum(array, axis=axis)
     pair = functools.partial(call, ufunc)
     if ufunc in ASSOCIATIVE:
@@ -189,7 +189,7 @@ def reduceat(ufunc: np.ufunc, array: Any, indices: Any, axis: int = 0, dtype: An
         raise IndexError(
             f"index {starts[(starts < 0) | (starts >= n)][0]} out-of-bounds in {ufunc.__name__}.reduceat [0, {n})"
         )
-    if ufunc is np.add:
+    if ufunc == np.add:
         return p.add_reduceat(array, indices=tuple(int(k) for k in starts), axis=axis)
     parts = []
     for k, start in enumerate(starts):
@@ -202,7 +202,7 @@ def reduceat(ufunc: np.ufunc, array: Any, indices: Any, axis: int = 0, dtype: An
 def at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = UNSET) -> None:
     """Write in place, unbuffered: where a position repeats, one operand after the other takes effect there."""
     if ufunc in (np.add, np.subtract):
-        in_place.add_at(a, indices, b, 1 if ufunc is np.add else -1)
+        in_place.add_at(a, indices, b, 1 if ufunc == np.add else -1)
     else:
         in_place.combine_at(functools.partial(call, ufunc), a, indices, b)
 
