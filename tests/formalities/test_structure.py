@@ -81,8 +81,9 @@ ORDERS = {
         "methods errstate trace"
     ),
     "passes": "simplification fusion scalarization",
-    "accumulation": "masks adjoints extended limits sweeps programs dense counting orders",
-    "accumulation/orders": "order forward reverse",
+    "accumulation": "masks adjoints extended limits sweeps programs dense elimination counting orders",
+    "accumulation/elimination": "graph heuristics search portfolio program",
+    "accumulation/orders": "order forward reverse elimination",
     "compilation": "cache environment linearized branches signatures jit",
     "control": (
         "revolve holding templates unrolling bodies branch closures checkpoints loop backward execution nested "
