@@ -18,7 +18,7 @@ import numpy as np
 
 from wengert.accumulation.compressed import check_entries, joined, split
 from wengert.accumulation.dense import check_memory, dimension, of_its_own
-from wengert.accumulation.orders import ORDERS
+from wengert.accumulation.orders import ON_REQUEST, ORDERS, Order
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.arguments import PLAIN, Argnames, Argnums, ArgnumsLike, Independents, ProgramTrees, Result, independent
 from wengert.arguments import positions as _positions
@@ -26,7 +26,7 @@ from wengert.control.rerolling import folded_of, reroll
 from wengert.errors import ArgumentError, ResultError
 from wengert.linearization import Graph, Linearization, by_position, write_graph
 from wengert.passes.scalarization import is_scalar, scalarize
-from wengert.planning import Plan, choose, choose_compression, order_named, plan_trace
+from wengert.planning import Plan, choose, choose_compression, orders_by_effort, plan_trace
 from wengert.program import Portable, Program
 from wengert.tracing import Trace, Traced, Unchanged, current_context, parameter_names, run, warn_of_decisions, watch
 from wengert.transformations import Documentation, Transformed, demand_function, is_global
@@ -441,7 +441,8 @@ class Jacobian(Transformed):
         """
         argnums, argnames = self.options["argnums"], self.options["argnames"]
         first = 0 if argnums is None and argnames is None else argnums
-        return plan(self.function, first, argnames=argnames, has_aux=self.options["has_aux"])(*args, **kwargs)
+        options = {name: self.options[name] for name in ("has_aux", "effort", "milliseconds")}
+        return plan(self.function, first, argnames=argnames, **options)(*args, **kwargs)
 
 
 Jacobian.__doc__ = Documentation(Jacobian.__doc__ or "")  # type: ignore[assignment]
@@ -455,6 +456,8 @@ def jacobian(
     has_aux: bool = False,
     mode: str | None = None,
     sparse: Any = False,
+    effort: str | None = None,
+    milliseconds: float | None = None,
 ) -> Jacobian:
     """Return a function that computes the Jacobian of `f`, in the order that `plan` marks: the one of least operations.
 
@@ -467,12 +470,15 @@ def jacobian(
     has_aux
         True if `f` returns a pair, of which only the first is differentiated.
     mode
-        ``"forward"`` (n passes) or ``"reverse"`` (m passes); None takes what `wengert.plan` chooses by its counts.
+        ``"forward"`` (n passes), ``"reverse"`` (m passes), or ``"elimination"`` (straight-line code without a pass, of
+        functions of up to a few thousand scalar lines); None takes what `wengert.plan` chooses by its counts.
     sparse
         True for a sparse Jacobian: columns that no row has two of share a pass, or rows, and the result is a SciPy
         ``csr_array`` with a row for each element of the result and a column for each of the argument.  Or the pattern
         itself, a SciPy sparse array or an array whose zeros are those of every Jacobian: it is checked at each call by
         a product with a random direction.
+    effort, milliseconds
+        How much to plan; see `plan`.  With ``mode="elimination"``, how long to search for an order.
 
     Returns
     -------
@@ -486,11 +492,13 @@ def jacobian(
     Raises
     ------
     ArgumentError
-        If an argument is not a float or an array of them, or the mode is unknown.
+        If an argument is not a float or an array of them, or the mode or effort is unknown.
     ResultError
         If `f` returns something else than an array or a number, or is complex, of complex numbers and not holomorphic.
     PatternError
         If the Jacobian has an entry that the pattern given lacks.
+    UnsupportedError
+        With ``mode="elimination"``, if `f` cannot be written in real scalars, or takes too many.
 
     Warns
     -----
@@ -509,22 +517,32 @@ def jacobian(
            [  0.,  -6.,   6.,   0.],
            [  0.,   0., -10.,  10.]]))
     """
-    modes = [order.name for order in ORDERS]
-    if mode is not None and mode not in modes:
-        raise ArgumentError(
-            f"mode {mode!r} is unknown; the modes are {', '.join(map(repr, modes))}, or None to let the plan choose."
-        )
+    orders = orders_by_effort(effort, milliseconds)
+    if mode is not None:
+        named = {order.name: order for order in (*ON_REQUEST, *orders)}
+        if mode not in named:
+            raise ArgumentError(
+                f"mode {mode!r} is unknown; the modes are {', '.join(map(repr, MODES))}, "
+                "or None to let the plan choose."
+            )
+        orders = (named[mode],)
     chosen = Argnums(argnums, argnames)
 
     def jacobians(args: Any, kwargs: Any) -> Any:
         if sparse is False:
-            J, aux = watch(_jacobians, f, args, kwargs, chosen, mode, has_aux)
+            J, aux = watch(_jacobians, f, args, kwargs, chosen, orders, has_aux)
         else:
             J, aux = watch(_sparse_jacobians, f, args, kwargs, chosen, mode, has_aux, sparse)
         return (J, aux) if has_aux else J
 
-    options = {"argnums": argnums, "argnames": argnames, "has_aux": has_aux, "mode": mode, "sparse": sparse}
-    return Jacobian(jacobian, f, jacobians, **options)
+    return Jacobian(
+        jacobian, f, jacobians, argnums=argnums, argnames=argnames, has_aux=has_aux, mode=mode, sparse=sparse,
+        effort=effort, milliseconds=milliseconds,
+    )  # fmt: skip
+
+
+MODES = [order.name for order in (*ORDERS, *ON_REQUEST)]
+"""What users may call by ``mode=`` of `jacobian`."""
 
 
 def jacfwd(f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False) -> Jacobian:
@@ -567,16 +585,18 @@ _PRODUCTS = (
 
 
 def _jacobians(
-    f: Function, args: Any, kwargs: Any, chosen: Argnums, mode: str | None, has_aux: bool
+    f: Function, args: Any, kwargs: Any, chosen: Argnums, orders: tuple[Order, ...], has_aux: bool
 ) -> tuple[Any, Any]:
     result = Result(has_aux)
-    trace, independents = _record(f, args, kwargs, chosen, result=result, planned=mode is None)
+    # an elimination evaluates the lines again, and needs all constants for it
+    keep_all, planned = orders[-1] not in ORDERS, len(orders) > 1
+    trace, independents = _record(f, args, kwargs, chosen, keep_all=keep_all, result=result, planned=planned)
     linearization = Linearization.of_trace(trace)
     is_hessian = getattr(f, "transformation", None) is grad
     check_memory(linearization, *_PRODUCTS[is_hessian])
     if trace.tape.decisions and not is_hessian:
         warn_of_decisions(trace)
-    order = choose(linearization) if mode is None else order_named(mode)
+    order = orders[0] if len(orders) == 1 else choose(linearization, orders)
     rows = order.accumulate(linearization)
     packed = [chosen.pack(row if independents is None else independents.collect(row)) for row in rows]
     return result.pack(packed), result.aux
@@ -758,13 +778,14 @@ def plan_at(
     argnums: ArgnumsLike,
     argnames: Argnames = None,
     has_aux: bool = False,
+    orders: tuple[Order, ...] = ORDERS,
 ) -> tuple[Program, list[Any], Plan]:
     """Trace a function at a point as `trace_at` does; return the plan of its Jacobian as well."""
     chosen, result = _argnums_of(args, argnums, argnames), Result(has_aux)
     recorded, independents = _record(f, args, kwargs, chosen, True, True, result)
     point = _point(recorded)
     program = _as_printed(recorded.program(), point)
-    plan = plan_trace(Linearization.of_trace(recorded), program)
+    plan = plan_trace(Linearization.of_trace(recorded), program, orders)
     plan = dataclasses.replace(plan, notes=(*folded_of(program), *plan.notes))
     return _with_trees(program, args, kwargs, chosen, independents, result), point, plan
 
@@ -795,7 +816,13 @@ def _with_trees(
 
 
 def plan(
-    f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False
+    f: Function,
+    argnums: ArgnumsLike = None,
+    *,
+    argnames: Argnames = None,
+    has_aux: bool = False,
+    effort: str | None = None,
+    milliseconds: float | None = None,
 ) -> Callable[..., Plan]:
     """Return a function that counts what the Jacobian of `f` costs in each order, and says which is chosen and why.
 
@@ -810,6 +837,11 @@ def plan(
         The names of the independent variables; see `value_and_grad`.
     has_aux
         True if `f` returns a pair, of which only the first is differentiated.
+    effort
+        None to compare forward and reverse; ``"portfolio"`` to compare elimination with them, in several orders by
+        rule; ``"search"`` to search for an order of elimination as well.
+    milliseconds
+        How long to search, a second if it is not given.
 
     Returns
     -------
@@ -838,7 +870,11 @@ def plan(
     Counted: operations on scalars, total = once + passes x pass; products by 1 free, by minus 1 a sign; general seeds
     """
 
-    def planner(args: Any, kwargs: Any) -> Plan:
-        return watch(plan_at, f, args, kwargs, argnums, argnames, has_aux)[2]  # type: ignore[no-any-return]
+    orders = orders_by_effort(effort, milliseconds)
 
-    return Transformed(plan, f, planner, argnums=argnums, argnames=argnames, has_aux=has_aux)
+    def planner(args: Any, kwargs: Any) -> Plan:
+        return watch(plan_at, f, args, kwargs, argnums, argnames, has_aux, orders)[2]  # type: ignore[no-any-return]
+
+    return Transformed(
+        plan, f, planner, argnums=argnums, argnames=argnames, has_aux=has_aux, effort=effort, milliseconds=milliseconds
+    )

@@ -12,6 +12,7 @@ du_2/du_1 = 2.0
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -20,9 +21,9 @@ import numpy as np
 from wengert.display import table
 from wengert.errors import located
 from wengert.jacobians import Diagonal, LocalJacobian
-from wengert.program import Line, Program, Var, evaluate_line, interpret, value_of
+from wengert.program import Constant, Line, Packing, Program, Recordable, Var, evaluate_line, interpret, value_of
 from wengert.program.interpretation import values_of_inputs
-from wengert.tracing import Row, Trace, current_context
+from wengert.tracing import Row, Trace, current_context, outputs_of, results_of
 
 Array = Any
 
@@ -144,6 +145,62 @@ class Linearization:
         values = [value_of(a, environment) for a in program.outputs]
         with_complex = any(var.dtype.kind == "c" for var in environment)
         return cls(rows, [environment[v] for v in program.inputs], outputs, values, len(positions), with_complex)
+
+    def as_program(self) -> tuple[Program, list[Any]]:
+        """Return the rows as a Program, and the values of its arguments.
+
+        They are the independent variables, and after them whatever constants are traced values of an enclosing trace.
+
+        >>> import numpy as np, wengert as wg
+        >>> program = wg.trace(lambda x: np.exp(2.0 * x))(0.5)
+        >>> print(Linearization.of_program(program, 0.5).as_program()[0].listing(places=False))
+        x = u_0
+        u_1 = 2 * u_0
+        u_2 = exp(u_1)  = y
+        """
+        needed = set(self.outputs)
+        rows: list[Row] = []
+        for row in reversed(self.rows):
+            if not needed.isdisjoint(outputs_of(row)):
+                needed.update(row[1])
+                rows.append(row)
+        rows.reverse()
+        constants = [
+            value
+            for _, parents, kept, *_ in rows
+            for parent, value in zip(parents, kept[1:], strict=True)
+            if parent < 0 and isinstance(value, Recordable)
+        ]
+        args = [*self.inputs, *constants]
+        inputs = [Var(k - len(args), x.shape, x.dtype) for k, x in enumerate(args, 1)]
+        variables: dict[int, Var] = dict(enumerate(inputs[: len(self.inputs)]))
+        captured = iter(inputs[len(self.inputs) :])
+        lines: list[Line] = []
+        number = itertools.count(1)
+        for row in rows:
+            primitive, parents, kept, params, place, _ = row
+            operands = [
+                variables[parent]
+                if parent >= 0
+                else next(captured)
+                if isinstance(value, Recordable)
+                else Constant(value)
+                for parent, value in zip(parents, kept[1:], strict=True)
+            ]
+            written = {position: Var(next(number), y.shape, y.dtype) for position, y in results_of(row)}
+            variables.update(written)
+            lines.append(Line(primitive, tuple(operands), tuple(written.values()), params, place))
+        results = [
+            Packing(name, y.shape, y.dtype, (variables[position] if position >= 0 else Constant(y),))
+            for name, position, y in zip(_names("y", self.values), self.outputs, self.values, strict=True)
+        ]
+        arguments = [Packing(name, x.shape, x.dtype, (x,)) for name, x in zip(_names("x", inputs), inputs, strict=True)]
+        return Program("f", tuple(arguments), tuple(lines), tuple(results), single=len(results) == 1), args
+
+
+def _names(letter: str, values: Sequence[Any]) -> list[str]:
+    """Return names for values: ``x``, or ``x1``, ``x2``..."""
+    return [letter] if len(values) == 1 else [f"{letter}{k}" for k in range(1, len(values) + 1)]
 
 
 def active_rows(linearization: Linearization) -> list[Row]:

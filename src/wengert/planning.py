@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
@@ -26,9 +26,11 @@ from wengert.accumulation.coloring import Pattern
 from wengert.accumulation.compressed import Compression, acyclic, by_columns, by_rows, by_rows_and_columns, star
 from wengert.accumulation.counting import ActiveRows, count_forward, count_reverse, kind_of_constant
 from wengert.accumulation.dense import dimension
-from wengert.accumulation.orders import ORDERS, Order
+from wengert.accumulation.elimination import Counts
+from wengert.accumulation.orders import ON_REQUEST, ORDERS, Order, searching
 from wengert.cost import Cost, cost
 from wengert.display import as_text, paragraph, table
+from wengert.errors import ArgumentError, UnsupportedError
 from wengert.linearization import Linearization
 from wengert.program import Program, walk
 from wengert.tracing import Row
@@ -52,6 +54,10 @@ class Candidate:
     partials: Cost
     one_pass: Cost
     kept: int
+    itemsize: int = 8
+    """The bytes of one value."""
+    eliminations: Mapping[str, Counts] = field(default_factory=dict)
+    """By elimination, what each order that was compared multiplies and adds, the one that is taken first."""
 
     @property
     def cost(self) -> Cost:
@@ -60,8 +66,22 @@ class Candidate:
 
     @property
     def products(self) -> int:
-        """Local products: the edges that all passes multiply along, by 1 and -1 as well."""
+        """Local products, by 1 and -1 as well: the edges that all passes multiply along, or those of an elimination."""
+        if self.eliminations:
+            return next(iter(self.eliminations.values())).products
         return self.passes * self.one_pass.products
+
+    @property
+    def products_unit_free(self) -> int:
+        """Local products, those by 1 and -1 left out."""
+        if self.eliminations:
+            return next(iter(self.eliminations.values())).unit_free
+        return self.passes * self.one_pass.multiplications
+
+    @property
+    def bytes(self) -> int:
+        """The memory of the values that are kept."""
+        return self.kept * self.itemsize
 
     @property
     def transcendentals(self) -> int:
@@ -205,11 +225,17 @@ def _rows(plan: Plan) -> tuple[list[list[str]], int]:
     rows: list[list[str]] = [_row("function", 1, plan.function)]
     marked = 0
     for candidate in plan.values():
+        if candidate.function != plan.function:
+            rows.append(_row(f"{candidate.name}: function", 1, candidate.function))
         rows.append(_row(f"{candidate.name}: partials", 1, candidate.partials))
-        rows.append(_row(f"{candidate.name}: a pass", candidate.passes, candidate.one_pass))
+        if candidate.eliminations:
+            a_pass, label = "products", f"{candidate.name} = function + partials + products"
+        else:
+            a_pass, label = "a pass", f"{candidate.name} = once + {candidate.passes:,} x pass"
+        rows.append(_row(f"{candidate.name}: {a_pass}", candidate.passes, candidate.one_pass))
         chosen = candidate.name == plan.chosen
         marked = len(rows) if chosen else marked
-        total = _row(f"{candidate.name} = once + {candidate.passes:,} x pass", None, candidate.cost)
+        total = _row(label, None, candidate.cost)
         rows.append([*total[:-2], f"{candidate.kept:,}", "<- chosen" if chosen else ""])
     return rows, marked
 
@@ -221,11 +247,16 @@ def _row(name: str, times: int | None, counts: Cost) -> list[str]:
 
 def _edges(candidates: Sequence[Candidate]) -> str:
     """Write how many products each order takes: ``8 edges: forward 3 x 8 = 24 products, reverse 2 x 8 = 16``."""
-    names = [order.name for order in ORDERS]
+    names = [order.name for order in (*ORDERS, *ON_REQUEST)]
     candidates = sorted(candidates, key=lambda c: names.index(c.name))
-    along = {c.one_pass.products for c in candidates}
+    along = {c.one_pass.products for c in candidates if not c.eliminations}
     head = "edges" if len(along) > 1 else f"{max(along):,} edge{'s' * (max(along) != 1)}"  # a pass may leave some out
-    parts = [f"{c.name} {c.passes:,} x {c.one_pass.products:,} = {c.products:,}" for c in candidates]
+    parts = [
+        f"{c.name} {c.products:,}"
+        if c.eliminations
+        else f"{c.name} {c.passes:,} x {c.one_pass.products:,} = {c.products:,}"
+        for c in candidates
+    ]
     parts[0] += f" product{'s' * (candidates[0].products != 1)}"
     return f"{head}: {', '.join(parts)}"
 
@@ -240,7 +271,13 @@ def _reason(candidates: Sequence[Candidate]) -> str:
         return f"{count:,} pass{'es' if count != 1 else ''}"
 
     a, b = first.operations, second.operations
-    if first.passes < second.passes:
+    if first.eliminations or second.eliminations:
+        kinds = [
+            f"in the order {next(iter(c.eliminations))}" if c.eliminations else passes(c.passes)
+            for c in (first, second)
+        ]
+        why = f"{kinds[0]}, against {second.name}, {kinds[1]}"
+    elif first.passes < second.passes:
         why = f"{passes(first.passes)} instead of {second.passes:,}"
     elif first.passes == second.passes:
         why = f"as many passes as {second.name} ({first.passes:,})"
@@ -335,41 +372,100 @@ def _compress(linearization: Linearization, pattern: Pattern, symmetric: bool, m
 # ---- The choice ----
 
 
-def count_orders(active: ActiveRows, function: Cost) -> tuple[Candidate, ...]:
-    """Count each order of accumulation for the Jacobian of what was traced, and sort them, the cheapest first."""
+def orders_by_effort(effort: str | None, milliseconds: float | None = None) -> tuple[Order, ...]:
+    """Return the orders to compare; raise ArgumentError for an effort that is unknown, or a time without a search.
+
+    >>> [order.name for order in orders_by_effort("portfolio")]
+    ['forward', 'reverse', 'elimination']
+    """
+    if effort not in EFFORTS:
+        raise ArgumentError(
+            f"effort {effort!r} is unknown; the efforts are {', '.join(map(repr, EFFORTS[1:]))}, or None for the least."
+        )
+    if milliseconds is not None and (effort != "search" or not milliseconds > 0):
+        raise ArgumentError(
+            f"milliseconds={milliseconds!r} is how long to search for an order of elimination, more than 0:\n"
+            'Write effort="search", milliseconds=1000.'
+        )
+    if effort == "search":
+        return (*ORDERS, searching(milliseconds or MILLISECONDS))
+    return ORDERS if effort is None else (*ORDERS, *ON_REQUEST)
+
+
+EFFORTS = (None, "portfolio", "search")
+"""What planning compares: passes alone, elimination in orders by rule as well, or in orders that are searched for."""
+MILLISECONDS = 1000.0
+"""How long an order is searched for if no time is given."""
+
+
+def count_orders(
+    active: ActiveRows, function: Cost, orders: Sequence[Order] = ORDERS, left_out: list[str] | None = None
+) -> tuple[Candidate, ...]:
+    """Count each order of accumulation for the Jacobian of what was traced, and sort them, the cheapest first.
+
+    Those of an order that cannot be taken are left out; why is added to `left_out`.
+    """
     candidates = []
-    for order in ORDERS:
-        sweep = order.count(active)
-        passes = order.passes(active.linearization)
-        candidates.append(Candidate(order.name, passes, function, sweep.partials, sweep.one_pass, sweep.kept))
+    itemsize = max([x.dtype.itemsize for x in active.linearization.inputs], default=8)
+    for order in orders:
+        try:
+            sweep = order.count(active)
+        except UnsupportedError as error:
+            if left_out is not None:
+                left_out.append(f"{order.name} is left out: {str(error).splitlines()[0].rstrip(':')}")
+            continue
+        candidates.append(
+            Candidate(
+                order.name,
+                order.passes(active.linearization),
+                function if sweep.function is None else sweep.function,
+                sweep.partials,
+                sweep.one_pass,
+                sweep.kept,
+                itemsize,
+                sweep.eliminations,
+            )
+        )
     return tuple(sorted(candidates, key=lambda c: c.operations))
 
 
-def plan_trace(linearization: Linearization, program: Program) -> Plan:
+def plan_trace(linearization: Linearization, program: Program, orders: Sequence[Order] = ORDERS) -> Plan:
     """Plan the Jacobian of what was traced; `program` is that trace as it is printed."""
     function = cost(program)
     n, m = dimension(linearization.inputs), dimension(linearization.values)
-    notes = tuple(dict.fromkeys(note for line in walk(program) if (note := line.held.note() if line.held else "")))
-    return Plan(
-        program.name, n, m, len(program.lines), function, count_orders(ActiveRows(linearization), function), notes
+    notes = list(dict.fromkeys(note for line in walk(program) if (note := line.held.note() if line.held else "")))
+    candidates = count_orders(ActiveRows(linearization), function, orders, notes)
+    notes += [_compare(c.eliminations) for c in candidates if c.eliminations]
+    return Plan(program.name, n, m, len(program.lines), function, candidates, tuple(notes))
+
+
+def _compare(eliminations: Mapping[str, Counts]) -> str:
+    """Write what each order of elimination multiplies, by both conventions."""
+    (first, taken), *others = eliminations.items()
+    rest = ", ".join([f"{name} {counts.products:,} ({counts.unit_free:,})" for name, counts in others])
+    return (
+        f"Elimination: {first} takes {taken.products:,} products, {taken.unit_free:,} of them by other factors than 1 "
+        f"and minus 1; {rest}"
     )
 
 
-def order_named(name: str) -> Order:
+def order_named(name: str, orders: Sequence[Order] = (*ORDERS, *ON_REQUEST)) -> Order:
     """Return the order of a name; KeyError if there is none."""
-    return {order.name: order for order in ORDERS}[name]
+    return {order.name: order for order in orders}[name]
 
 
-def choose(linearization: Linearization) -> Order:
+def choose(linearization: Linearization, orders: tuple[Order, ...] = ORDERS) -> Order:
     """Return the order that the plan marks, which is remembered by the structure of the trace."""
     rows = linearization.rows
     inputs = [(x.shape, x.dtype) for x in linearization.inputs]
-    key = (len(rows), linearization.size, tuple(linearization.outputs), *inputs)
+    key = (orders, len(rows), linearization.size, tuple(linearization.outputs), *inputs)
     remembered = _REMEMBERED.get(key)
     if remembered is not None and remembered.fits(rows):
         linearization.numbers_of_active = remembered.active
         return remembered.order
-    chosen = order_named(count_orders(ActiveRows(linearization, operations_only=True), Cost())[0].name)
+    function = Cost() if orders is ORDERS else cost(linearization.as_program()[0])  # passes share it, others may not
+    counted = count_orders(ActiveRows(linearization, operations_only=True), function, orders)
+    chosen = order_named(counted[0].name, orders)
     if len(rows) <= MOST_ROWS // 4 and not _holds_arrays(rows):
         _REMEMBERED.pop(key, None)
         _REMEMBERED[key] = _Remembered(linearization, chosen)

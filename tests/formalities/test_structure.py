@@ -81,9 +81,12 @@ ORDERS = {
         "patching methods errstate trace"
     ),
     "passes": "simplification fusion scalarization",
-    "accumulation": "masks adjoints extended limits sweeps programs dense counting coloring compressed orders",
+    "accumulation": (
+        "masks adjoints extended limits sweeps programs dense elimination counting coloring compressed orders"
+    ),
     "accumulation/coloring": "partition vertex_orders distance2 lattices symmetric bicoloring",
-    "accumulation/orders": "order forward reverse",
+    "accumulation/elimination": "graph heuristics search portfolio program",
+    "accumulation/orders": "order forward reverse elimination",
     "compilation": "cache environment linearized branches signatures jit",
     "control": (
         "revolve holding templates unrolling bodies branch closures checkpoints loop backward execution nested "

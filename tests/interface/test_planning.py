@@ -232,7 +232,7 @@ def traced(f, args):
     """Return the linearization that `wg.jacobian` sweeps."""
     traces = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api, "choose", lambda linearization: traces.append(linearization) or ORDERS[0])
+        patch.setattr(api, "choose", lambda linearization, orders: traces.append(linearization) or ORDERS[0])
         wg.jacobian(f, tuple(range(len(args))))(*args)
     return traces[0]
 

@@ -22,10 +22,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import compress
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from wengert.accumulation.elimination import Counts
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.cost import Cost, line_cost
 from wengert.errors import DegenerateError
@@ -56,6 +58,10 @@ class Sweep(NamedTuple):
         For each result: how many more values must be kept if a later step reads it.
     reached
         For each result (forward) or independent variable (reverse), whether a derivative comes to it.
+    function
+        By elimination, the cost of the function where what it computes twice is computed once; None if all is computed.
+    eliminations
+        By elimination, the products of each order that was counted, the one that is taken first.
     """
 
     partials: Cost
@@ -64,6 +70,8 @@ class Sweep(NamedTuple):
     read: Mask
     made: tuple[int, ...]
     reached: Mask
+    function: Cost | None = None
+    eliminations: Mapping[str, Counts] = MappingProxyType({})
 
 
 # ---- The sweep over one row ----

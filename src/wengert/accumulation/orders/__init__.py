@@ -1,9 +1,10 @@
 """The orders of accumulation that planning chooses from: a short file each, and its entry in this list.
 
->>> [order.name for order in ORDERS]
-['forward', 'reverse']
+>>> [order.name for order in ORDERS], [order.name for order in ON_REQUEST]
+(['forward', 'reverse'], ['elimination'])
 """
 
+from wengert.accumulation.orders.elimination import ELIMINATION, searching
 from wengert.accumulation.orders.forward import FORWARD
 from wengert.accumulation.orders.order import Order
 from wengert.accumulation.orders.reverse import REVERSE
@@ -11,4 +12,7 @@ from wengert.accumulation.orders.reverse import REVERSE
 ORDERS: tuple[Order, ...] = (FORWARD, REVERSE)
 """Of two orders that cost the same the first is taken: those that keep less come before those that keep more."""
 
-__all__ = ["FORWARD", "ORDERS", "REVERSE", "Order"]
+ON_REQUEST: tuple[Order, ...] = (ELIMINATION,)
+"""The orders that planning takes longer for than most functions take: they are compared if `effort` is asked for."""
+
+__all__ = ["ELIMINATION", "FORWARD", "ON_REQUEST", "ORDERS", "REVERSE", "Order", "searching"]

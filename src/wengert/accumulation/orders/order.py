@@ -12,7 +12,7 @@ from wengert.linearization import Linearization
 Array = Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Order:
     """One way to compute a dense Jacobian.
 

@@ -1,0 +1,171 @@
+"""The graph that an elimination works on: which vertices have edges to which, as sets of bits, and no numbers.
+
+To *eliminate* a vertex is to multiply each partial on an edge into it with each on an edge out of it: the product
+stands on an edge from predecessor to successor, added to what is there (*fill-in*, if nothing is).  Once all
+intermediate variables are eliminated, the edges that are left are the entries of the Jacobian (Griewank & Walther,
+*Evaluating Derivatives*, chapters 9 and 10).  The order changes the number of products, and nothing else.
+
+>>> graph = Graph(2, {(0, 2): False, (1, 2): True, (2, 3): False, (3, 4): False, (3, 5): True}, results=[4, 5])
+>>> graph.count([2, 3]), graph.count([3, 2])
+(Counts(products=6, unit_free=3, additions=0), Counts(products=6, unit_free=3, additions=0))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+Edge = tuple[int, int]
+
+
+class Counts(NamedTuple):
+    """What an elimination multiplies and adds, by the two published conventions.
+
+    Attributes
+    ----------
+    products
+        Every product of two local partials, those with 1 and -1 as well (Griewank & Walther).
+    unit_free
+        The products of which neither factor is 1 or -1.
+    additions
+        The products that are added to an edge which is there.
+    """
+
+    products: int
+    unit_free: int
+    additions: int
+
+    @property
+    def operations(self) -> int:
+        """What is computed: products by 1 and -1 are not."""
+        return self.unit_free + self.additions
+
+    @property
+    def both(self) -> int:
+        """What a search makes small: the products by both conventions, those that are computed twice."""
+        return self.products + 2 * self.unit_free
+
+
+NOTHING = Counts(0, 0, 0)
+
+
+class Graph:
+    """A linearized graph of scalars, without the values of its partials.
+
+    The vertices are numbered, each set of them is an integer with the bits of its members.  An intermediate variable
+    that is a result as well gets a further vertex, for the result, and a *copy* edge to it, along which nothing is
+    multiplied.
+
+    Parameters
+    ----------
+    inputs
+        The number of independent variables: the first vertices.
+    edges
+        The edges (source, target), and for each whether its partial is 1 or -1.
+    results
+        The vertices that are results, each once; none is an independent variable.
+
+    Attributes
+    ----------
+    interior
+        The vertices to eliminate, in the order of the list.
+    before, after
+        The predecessors and successors of each vertex.
+    units_before, units_after
+        Those of them whose edge has the partial 1 or -1.
+    copies
+        The results of the copy edges that are left.
+    copy_of
+        For each result that is an intermediate variable as well, the vertex of the result.
+    """
+
+    __slots__ = ("after", "before", "copies", "copy_of", "inputs", "interior", "units_after", "units_before")
+
+    def __init__(self, inputs: int, edges: Mapping[Edge, bool], results: Sequence[int]) -> None:
+        sources = {source for source, _ in edges}
+        size = 1 + max([inputs - 1, *results, *[target for _, target in edges]])
+        used = [result for result in results if result in sources]
+        self.copy_of = {result: size + k for k, result in enumerate(used)}
+        self.inputs, size = inputs, size + len(used)
+        self.before, self.after = [0] * size, [0] * size
+        self.units_before, self.units_after = [0] * size, [0] * size
+        self.copies = 0
+        for (source, target), unit in edges.items():
+            self._join(source, target, unit)
+        for result, copy in self.copy_of.items():
+            self._join(result, copy, True)
+            self.copies |= 1 << copy
+        self.interior = tuple([v for v in range(inputs, size) if self.before[v] and self.after[v]])
+
+    def _join(self, source: int, target: int, unit: bool) -> None:
+        self.before[target] |= 1 << source
+        self.after[source] |= 1 << target
+        if unit:
+            self.units_before[target] |= 1 << source
+            self.units_after[source] |= 1 << target
+
+    def copy(self) -> Graph:
+        """Return a graph of the same edges, to be changed by itself."""
+        copy = Graph.__new__(Graph)
+        copy.inputs, copy.interior, copy.copies, copy.copy_of = self.inputs, self.interior, self.copies, self.copy_of
+        copy.before, copy.after = self.before.copy(), self.after.copy()
+        copy.units_before, copy.units_after = self.units_before.copy(), self.units_after.copy()
+        return copy
+
+    def degree(self, v: int) -> int:
+        """Return the Markowitz degree of a vertex: how many products its elimination takes."""
+        return self.before[v].bit_count() * (self.after[v] & ~self.copies).bit_count()
+
+    def unit_free_degree(self, v: int) -> int:
+        """Return how many products the elimination of a vertex takes, those by 1 and -1 left out."""
+        rows = self.before[v].bit_count() - self.units_before[v].bit_count()
+        return rows * (self.after[v].bit_count() - self.units_after[v].bit_count())
+
+    def eliminate(self, v: int) -> Counts:
+        """Eliminate a vertex; return what that multiplies and adds."""
+        before, after, units_before, units_after = self.before, self.after, self.units_before, self.units_after
+        sources, targets, unit_sources, unit_targets = before[v], after[v], units_before[v], units_after[v]
+        products, unit_free, additions = self.degree(v), self.unit_free_degree(v), 0
+        own = 1 << v
+        rest = sources
+        while rest:
+            bit = rest & -rest
+            rest ^= bit
+            u = bit.bit_length() - 1
+            there = after[u]
+            additions += (there & targets).bit_count()
+            after[u] = (there | targets) ^ own
+            units_after[u] &= ~(targets | own)
+            if bit & unit_sources:
+                units_after[u] |= unit_targets & ~there
+        rest = targets
+        while rest:
+            bit = rest & -rest
+            rest ^= bit
+            w = bit.bit_length() - 1
+            there = before[w]
+            before[w] = (there | sources) ^ own
+            units_before[w] &= ~(sources | own)
+            if bit & unit_targets:
+                units_before[w] |= unit_sources & ~there
+        before[v] = after[v] = units_before[v] = units_after[v] = 0
+        self.copies &= ~targets
+        return Counts(products, unit_free, additions)
+
+    def count(self, order: Iterable[int]) -> Counts:
+        """Count an elimination in some order, without changing the graph."""
+        graph = self.copy()
+        steps = [graph.eliminate(v) for v in order]
+        return Counts(*[sum(column) for column in zip(*steps, strict=True)]) if steps else NOTHING
+
+
+def members(vertices: int) -> Iterator[int]:
+    """Yield the members of a set of bits, the smallest first.
+
+    >>> list(members(0b10110))
+    [1, 2, 4]
+    """
+    while vertices:
+        bit = vertices & -vertices
+        vertices ^= bit
+        yield bit.bit_length() - 1

@@ -1,0 +1,209 @@
+"""Elimination: published counts, all orders against the sweeps and against brute force, and the Program it yields."""
+
+import itertools
+import random
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from programs import points, random_programs
+from published import ANGLES, STATE, robot_arm, roe_flux
+
+import wengert as wg
+from wengert.accumulation.elimination import Graph, best_of, eliminate, portfolio
+from wengert.accumulation.elimination.heuristics import HEURISTICS
+from wengert.accumulation.elimination.search import annealed, exact
+from wengert.cost import cost
+from wengert.program import check
+
+pytestmark = pytest.mark.filterwarnings("ignore::wengert.errors.DecisionWarning")
+
+PUBLISHED = {
+    "RoeFlux_1d": (roe_flux, STATE, {"forward": 620, "reverse": 364, "Markowitz": 407}, 320),
+    "RobotArm_6DOF": (robot_arm, ANGLES, {"forward": 397, "reverse": 301, "Markowitz": 288}, 231),
+}
+
+
+# ---- Counts of the literature ----
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_orders_take_the_products_that_the_literature_counts(name):
+    f, x, products, _ = PUBLISHED[name]
+    counted = wg.plan(f, effort="portfolio")(x)["elimination"].eliminations
+    assert {order: counted[order].products for order in products} == products
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_search_takes_no_more_products_than_the_best_that_is_published(name):
+    f, x, _, best = PUBLISHED[name]
+    row = wg.plan(f, effort="search", milliseconds=4000)(x)["elimination"]
+    assert row.products <= best
+    assert row.products_unit_free <= {"RoeFlux_1d": 220, "RobotArm_6DOF": 157}[name]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_portfolio_is_no_worse_than_forward_and_reverse(name):
+    f, x, products, _ = PUBLISHED[name]
+    row = wg.plan(f, effort="portfolio")(x)["elimination"]
+    sides = [row.eliminations[order] for order in ("forward", "reverse")]
+    assert row.products <= min(products["forward"], products["reverse"])
+    assert row.products_unit_free <= min([side.unit_free for side in sides])
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_jacobian_of_a_published_function_is_that_of_the_sweeps(name):
+    f, x, _, _ = PUBLISHED[name]
+    J = wg.jacobian(f, mode="elimination")(x)
+    for mode in ("forward", "reverse"):
+        np.testing.assert_allclose(J, wg.jacobian(f, mode=mode)(x), rtol=1e-12, atol=1e-12)
+    jitted = wg.jit(wg.jacobian(f, mode="elimination"))
+    for point in (x, x, 1.01 * x):
+        np.testing.assert_allclose(jitted(point), wg.jacobian(f, mode="reverse")(point), rtol=1e-12, atol=1e-12)
+
+
+def test_both_conventions_and_what_they_leave_out():
+    # x * x has one edge; x**3 is one vertex; the edges of a difference are 1 and -1; a factor 2 is none of them
+    f = lambda x: np.array([np.sin(x[0] * x[0]) - x[1] ** 3 * x[0], -(2.0 * x[1])])  # noqa: E731
+    counts = wg.plan(f, effort="portfolio")(np.array([0.5, 2.0]))["elimination"].eliminations["forward"]
+    # sin after x*x: 1; the difference: the products of sin and of the product by 1 and -1: 1 + 2; x**3: 1; 2 x: 1
+    assert (counts.products, counts.unit_free, counts.additions) == (6, 2, 1)
+
+
+# ---- Graphs ----
+
+
+def random_graph(seed, interior, inputs=3, results=2):
+    """Return a random graph, in which every vertex has a predecessor and some results are used further."""
+    draw = random.Random(seed)
+    first = inputs + interior
+    edges = {}
+    for v in range(inputs, first + results):
+        sources = draw.sample(range(min(v, first)), min(v, first, draw.randint(1, 3)))
+        edges.update({(u, v): draw.random() < 0.3 for u in sources})
+    used = [v for v in range(inputs, first) if draw.random() < 0.2 and any(u == v for u, _ in edges)]
+    return Graph(inputs, edges, [*range(first, first + results), *used])
+
+
+class Plainly:
+    """The same elimination with sets of edges, as the definition reads."""
+
+    def __init__(self, graph):
+        self.edges = {
+            (u, v) for u, after in enumerate(graph.after) for v in range(after.bit_length()) if after >> v & 1
+        }
+        self.units = {(u, v) for u, v in self.edges if graph.units_after[u] >> v & 1}
+        self.copies = set(graph.copy_of.values())
+
+    def eliminate(self, v):
+        into = [(u, w) for u, w in self.edges if w == v]
+        out_of = [(u, w) for u, w in self.edges if u == v]
+        products = unit_free = additions = 0
+        fresh, fresh_units = set(), set()
+        for one, other in itertools.product(into, out_of):
+            new = one[0], other[1]
+            if other[1] not in self.copies:
+                products += 1
+            unit_free += one not in self.units and other not in self.units
+            additions += new in self.edges
+            fresh.add(new)
+            if new not in self.edges and one in self.units and other in self.units:
+                fresh_units.add(new)
+        self.units = (self.units - fresh) | fresh_units
+        self.edges = (self.edges | fresh) - {*into, *out_of}
+        self.units &= self.edges
+        self.copies -= {w for _, w in out_of}
+        return products, unit_free, additions
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_counts_are_those_of_the_definition(seed):
+    graph = random_graph(seed, 6)
+    draw = random.Random(seed)
+    for _ in range(5):
+        order = draw.sample(graph.interior, len(graph.interior))
+        plainly = Plainly(graph)
+        assert graph.count(order) == tuple(map(sum, zip(*[plainly.eliminate(v) for v in order], strict=True)))
+        assert all(u < graph.inputs for u, _ in plainly.edges)  # what is left leads from inputs to results
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_no_order_is_better_than_brute_force_and_the_exact_one_is_as_good(seed):
+    graph = random_graph(seed, 2 + seed % 5, 1 + seed % 3, 1 + seed % 4)
+    counts = [graph.count(order) for order in itertools.permutations(graph.interior)]
+    least, least_both = min([c.products for c in counts]), min([c.both for c in counts])
+    assert graph.count(exact(graph)).products == least
+    assert graph.count(exact(graph, unit_free=2)).both == least_both
+    for elimination in portfolio(graph, milliseconds=5).values():
+        assert sorted(elimination.order) == sorted(graph.interior)
+        assert elimination.counts.products >= least
+    assert graph.count(annealed(graph, HEURISTICS["reverse"](graph), 20)).both >= least_both
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_exact_order_is_best_where_words_are_too_short_for_all_vertices(seed):
+    graph = random_graph(seed, 5, inputs=70, results=65)
+    least = min([graph.count(order).products for order in itertools.permutations(graph.interior)])
+    assert graph.count(exact(graph)).products == least
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_best_of_the_portfolio_never_loses_to_forward_and_reverse(seed):
+    graph = random_graph(seed, 40, 4, 4)
+    eliminations = portfolio(graph)
+    best, sides = best_of(eliminations).counts, [eliminations[name].counts for name in ("forward", "reverse")]
+    assert best.products <= min([side.products for side in sides])
+    assert best.operations <= max([side.operations for side in sides])
+
+
+def test_the_least_degree_comes_next_and_ties_go_to_the_smallest_or_largest_index():
+    graph = random_graph(4, 12)
+    for name, choice in (("Markowitz", min), ("Markowitz, largest index", max)):
+        left, plain = set(graph.interior), graph.copy()
+        for v in HEURISTICS[name](graph):
+            least = min([plain.degree(u) for u in left])
+            assert v == choice([u for u in left if plain.degree(u) == least])
+            left.discard(v)
+            plain.eliminate(v)
+
+
+# ---- Jacobians ----
+
+
+@pytest.mark.parametrize("name", [*HEURISTICS, "random"])
+@pytest.mark.parametrize("f", [roe_flux, robot_arm])
+def test_every_order_yields_the_same_jacobian(f, name):
+    x = STATE if f is roe_flux else ANGLES
+    heuristic = HEURISTICS.get(name, lambda graph: random.Random(1).sample(graph.interior, len(graph.interior)))
+    written = eliminate(wg.trace(f, fold=False)(x), [x], heuristic=heuristic)
+    check(written.program)
+    check(written.blocks)
+    expected = wg.jacobian(f, mode="reverse")(x)
+    np.testing.assert_allclose(written.blocks(x)[0], expected, rtol=1e-11, atol=1e-11)
+    value, J = written.program(x)
+    np.testing.assert_allclose(value, f(x), rtol=1e-14)
+    np.testing.assert_allclose(J, expected, rtol=1e-11, atol=1e-11)
+    assert cost(written.program) == written.function + written.partials + written.products
+    # a product is a line at most: what is computed twice is computed once
+    assert written.products.multiplications <= written.chosen.counts.unit_free
+    assert written.products.additions <= written.chosen.counts.additions
+
+
+@settings(max_examples=40)
+@given(random_programs(), points())
+def test_all_orders_agree_with_the_sweeps_on_random_programs(f, x):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            expected = wg.jacobian(f, mode="forward")(x)
+        except wg.errors.WengertError:
+            return
+        if not np.all(np.isfinite(expected)):
+            return
+        try:
+            J = wg.jacobian(f, mode="elimination")(x)
+        except wg.errors.UnsupportedError:
+            return
+    scale = max(1.0, np.max(np.abs(expected), initial=0.0))
+    np.testing.assert_allclose(J, expected, rtol=1e-9, atol=1e-9 * scale)
