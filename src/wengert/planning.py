@@ -76,7 +76,7 @@ class Candidate:
         """Local products, those by 1 and -1 left out."""
         if self.eliminations:
             return next(iter(self.eliminations.values())).unit_free
-        return self.passes * self.one_pass.multiplications
+        return self.passes * self.one_pass.unit_free
 
     @property
     def bytes(self) -> int:
