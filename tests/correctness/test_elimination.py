@@ -1,6 +1,7 @@
 """Elimination: published counts, all orders against the sweeps and against brute force, and the Program it yields."""
 
 import itertools
+import pickle
 import random
 import sys
 import warnings
@@ -366,3 +367,17 @@ def test_a_plan_shows_what_the_elimination_costs_beside_the_passes():
     assert "elimination 221" in text.splitlines()[1]
     assert "elimination: in the order Markowitz, largest index, against " in plan.reason
     assert plan.notes[-1].startswith("Elimination: Markowitz, largest index takes 221 products, 157 of them")
+
+
+def test_a_plan_counts_an_elimination_that_was_not_compared_when_it_is_asked_for():
+    plan = wg.plan(roe_flux)(STATE)
+    assert list(plan) == ["reverse", "forward"]
+    assert plan["elimination"] == wg.plan(roe_flux, effort="portfolio")(STATE)["elimination"]
+    copy = pickle.loads(pickle.dumps(plan))
+    assert copy == plan
+    assert copy["elimination"].products == 364
+    assert "elimination" not in str(copy)
+    with pytest.raises(KeyError):
+        plan["sideways"]
+    with pytest.raises(wg.errors.UnsupportedError):
+        wg.plan(np.linalg.inv)(np.eye(2))["elimination"]

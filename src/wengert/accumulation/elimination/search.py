@@ -165,8 +165,8 @@ def annealed(graph: Graph, order: Sequence[int], milliseconds: float, seed: int 
 class _Annealing:
     """An order, what each of its vertices takes, and the graph after every few of them.
 
-    A graph depends on the set of the vertices that are eliminated, not on their order.  So a move changes nothing behind
-    the places between which it carries a vertex.
+    A graph depends on the set of the vertices that are eliminated, not on their order.  So a move changes nothing
+    behind the places between which it carries a vertex.
 
     Attributes
     ----------
