@@ -44,6 +44,8 @@ class Cost:
     """Local products of a sweep: each edge of the graph of scalars that it multiplies along, by 1 and -1 as well.
 
     They are no further operations: those by 1 cost nothing, those by -1 are among the signs."""
+    unit_free: int = field(default=0, compare=False)
+    """Those of the local products of which neither factor is 1 or -1."""
 
     @property
     def calls(self) -> int:
@@ -69,6 +71,7 @@ class Cost:
             functions,
             self.signs + other.signs,
             self.products + other.products,
+            self.unit_free + other.unit_free,
         )
 
     def __mul__(self, times: int) -> Cost:
@@ -80,6 +83,7 @@ class Cost:
             {name: count * times for name, count in self.functions.items() if times},
             self.signs * times,
             self.products * times,
+            self.unit_free * times,
         )
 
     __rmul__ = __mul__

@@ -33,7 +33,7 @@ from wengert.display import as_text, paragraph, table
 from wengert.errors import ArgumentError, UnsupportedError
 from wengert.linearization import Linearization
 from wengert.program import Program, walk
-from wengert.tracing import Row
+from wengert.tracing import Row, results_of
 
 # ---- The plan ----
 
@@ -76,7 +76,7 @@ class Candidate:
         """Local products, those by 1 and -1 left out."""
         if self.eliminations:
             return next(iter(self.eliminations.values())).unit_free
-        return self.passes * self.one_pass.multiplications
+        return self.passes * self.one_pass.unit_free
 
     @property
     def bytes(self) -> int:
@@ -128,7 +128,8 @@ COUNTED = (
 class Plan(Mapping[str, Candidate]):
     """The candidates for a Jacobian by their names, the cheapest first, and the reason for the choice.
 
-    Prints as a table, in a notebook as one of HTML.
+    Prints as a table, in a notebook as one of HTML.  ``plan["elimination"]`` counts the elimination of a small function
+    when it is first asked for, where it was not compared.
 
     >>> import numpy as np, wengert as wg
     >>> plan = wg.plan(lambda x: np.sum(x * np.sin(x)))(np.ones(3))
@@ -146,11 +147,15 @@ class Plan(Mapping[str, Candidate]):
     candidates: tuple[Candidate, ...]
     notes: tuple[str, ...] = ()
     """What each loop and checkpoint keeps for a reverse sweep, in bytes, and what it runs again."""
+    linearization: Linearization | None = field(default=None, compare=False)
+    """What was planned, if it is small enough to count an order that was not compared."""
 
     def __getitem__(self, name: str) -> Candidate:
         for candidate in self.candidates:
             if candidate.name == name:
                 return candidate
+        if self.linearization is not None and name in [order.name for order in ON_REQUEST]:
+            return _count(order_named(name), ActiveRows(self.linearization), self.function)
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
@@ -406,27 +411,28 @@ def count_orders(
     Those of an order that cannot be taken are left out; why is added to `left_out`.
     """
     candidates = []
-    itemsize = max([x.dtype.itemsize for x in active.linearization.inputs], default=8)
     for order in orders:
         try:
-            sweep = order.count(active)
+            candidates.append(_count(order, active, function))
         except UnsupportedError as error:
             if left_out is not None:
                 left_out.append(f"{order.name} is left out: {str(error).splitlines()[0].rstrip(':')}")
-            continue
-        candidates.append(
-            Candidate(
-                order.name,
-                order.passes(active.linearization),
-                function if sweep.function is None else sweep.function,
-                sweep.partials,
-                sweep.one_pass,
-                sweep.kept,
-                itemsize,
-                sweep.eliminations,
-            )
-        )
     return tuple(sorted(candidates, key=lambda c: c.operations))
+
+
+def _count(order: Order, active: ActiveRows, function: Cost) -> Candidate:
+    """Count one order of accumulation."""
+    sweep = order.count(active)
+    return Candidate(
+        order.name,
+        order.passes(active.linearization),
+        function if sweep.function is None else sweep.function,
+        sweep.partials,
+        sweep.one_pass,
+        sweep.kept,
+        max([x.dtype.itemsize for x in active.linearization.inputs], default=8),
+        dict(sweep.eliminations),
+    )
 
 
 def plan_trace(linearization: Linearization, program: Program, orders: Sequence[Order] = ORDERS) -> Plan:
@@ -436,7 +442,13 @@ def plan_trace(linearization: Linearization, program: Program, orders: Sequence[
     notes = list(dict.fromkeys(note for line in walk(program) if (note := line.held.note() if line.held else "")))
     candidates = count_orders(ActiveRows(linearization), function, orders, notes)
     notes += [_compare(c.eliminations) for c in candidates if c.eliminations]
-    return Plan(program.name, n, m, len(program.lines), function, candidates, tuple(notes))
+    size = sum([y.size for row in linearization.rows for _, y in results_of(row)])
+    kept = linearization if size <= MOST_KEPT else None
+    return Plan(program.name, n, m, len(program.lines), function, candidates, tuple(notes), kept)
+
+
+MOST_KEPT = 1 << 12
+"""The number of elements that the values of a function may have together for a plan to keep them."""
 
 
 def _compare(eliminations: Mapping[str, Counts]) -> str:

@@ -1,21 +1,27 @@
 """Elimination: published counts, all orders against the sweeps and against brute force, and the Program it yields."""
 
 import itertools
+import pickle
 import random
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from programs import points, random_programs
-from published import ANGLES, STATE, robot_arm, roe_flux
 
 import wengert as wg
+from wengert import api, planning
 from wengert.accumulation.elimination import Graph, best_of, eliminate, portfolio
 from wengert.accumulation.elimination.heuristics import HEURISTICS
 from wengert.accumulation.elimination.search import annealed, exact
 from wengert.cost import cost
 from wengert.program import check
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from published import ANGLES, STATE, robot_arm, roe_flux
 
 pytestmark = pytest.mark.filterwarnings("ignore::wengert.errors.DecisionWarning")
 
@@ -207,3 +213,171 @@ def test_all_orders_agree_with_the_sweeps_on_random_programs(f, x):
             return
     scale = max(1.0, np.max(np.abs(expected), initial=0.0))
     np.testing.assert_allclose(J, expected, rtol=1e-9, atol=1e-9 * scale)
+
+
+def same_leaves(one, other):
+    """Compare derivatives leaf by leaf: types, shapes, dtypes, and values (infinities and NaN as well)."""
+    if isinstance(one, (dict, list, tuple)):
+        assert type(one) is type(other)
+        assert len(one) == len(other)
+        for key in one if isinstance(one, dict) else range(len(one)):
+            same_leaves(one[key], other[key])
+    else:
+        assert (type(one), np.shape(one), one.dtype) == (type(other), np.shape(other), other.dtype)
+        np.testing.assert_allclose(one, other, rtol=1e-6 if one.dtype == np.float32 else 1e-12)
+
+
+X = np.array([0.5, 2.0, 3.0])
+
+
+def steps(x):
+    s = 0.0
+    for k in range(300):
+        s = np.sin(s + x[k % 3])
+    return np.array([s, s * x[0]])
+
+
+KINDS = {
+    "a scalar": (lambda x: 2.0 * x, (3.0,)),
+    "single precision": (lambda x: np.sin(x) * x + np.cumsum(x), (X.astype(np.float32),)),
+    "a matrix and a vector": (lambda A, x: A @ x, (np.arange(6.0).reshape(2, 3), X)),
+    "a tree": (lambda p: {"a": p["w"] * p["b"], "c": [np.sum(p["w"])]}, ({"w": X, "b": 2.0},)),
+    "the identity": (lambda x: x, (X,)),
+    "constants": (lambda x: np.array([1.0, x[0], 2.0]), (X,)),
+    "only constants": (lambda x: np.ones(3), (X,)),
+    "a result twice, and used further": (lambda x: np.array([x[0] * x[1], np.exp(x[0] * x[1]), x[0] * x[1]]), (X,)),
+    "what cancels": (lambda x: x - x, (X,)),
+    "a result that is used": (lambda x: (lambda a: np.array([a, a * x[1], np.sin(a)]))(x[0] * x[2]), (X,)),
+    "choices": (lambda x: np.maximum(x[::-1], x) * np.abs(x) * (x > 1) * np.max(x), (X,)),
+    "truth values that add up": (lambda x: np.sum(x * (x > 1) + (x > 0) * x), (X,)),
+    "a gradient": (wg.grad(lambda x: np.sum(np.sin(x) * x[0])), (X,)),
+    "nothing": (lambda x: (x**3)[:0], (X,)),
+    "steps": (steps, (X,)),
+    "an outer product": (lambda x: np.sum((x[:, None] - x[None, :]) ** 2, axis=1), (X,)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_elimination_returns_what_a_sweep_does(kind):
+    f, args = KINDS[kind]
+    which = tuple(range(len(args))) if len(args) > 1 else 0
+    for _ in range(2):  # the second time it runs the Program that was written before
+        same_leaves(wg.jacobian(f, which, mode="elimination")(*args), wg.jacobian(f, which, mode="reverse")(*args))
+
+
+NOT_FINITE = {
+    "a branch not taken": (lambda x: np.where(x > 1, np.log(x - 1), 0 * x), X),
+    "a root of a branch not taken": (lambda x: np.where(x > 1, np.sqrt(x - 1), x), np.array([1.0, 0.0, 2.0])),
+    "an infinite derivative": (np.sqrt, np.array([0.0, 1.0])),
+    "a square of a root": (lambda x: np.sqrt(x * x + 0 * x[0]) ** 2, np.zeros(2)),
+}
+
+
+@pytest.mark.parametrize("jitted", [False, True])
+@pytest.mark.parametrize("kind", NOT_FINITE)
+def test_where_values_are_not_finite_the_zeros_of_structure_stay_zero(kind, jitted):
+    f, x = NOT_FINITE[kind]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = wg.jacobian(f, mode="forward")(x)
+        J = wg.jacobian(f, mode="elimination")
+        J = wg.jit(J) if jitted else J
+        for _ in range(2):
+            np.testing.assert_array_equal(J(x), expected)
+
+
+def test_eliminations_nest_and_read_what_is_traced_outside():
+    f = lambda x: np.sin(x[0] * x[1]) * x  # noqa: E731
+    inner = wg.jacobian(f, mode="elimination")
+    expected = wg.jacobian(wg.jacobian(f))(X)
+    for mode in ("elimination", "forward", "reverse"):
+        np.testing.assert_allclose(wg.jacobian(inner, mode=mode)(X), expected, rtol=1e-12)
+
+    def scaled(mode):
+        return lambda a: wg.jacobian(lambda x: a * np.sin(x) * a[0], mode=mode)(X)
+
+    for mode in ("elimination", "reverse"):
+        expected = wg.jacobian(scaled("forward"))(X)
+        np.testing.assert_allclose(wg.jacobian(scaled("elimination"), mode=mode)(X), expected, rtol=1e-12)
+    np.testing.assert_allclose(wg.vmap(inner)(np.stack([X, 2 * X]))[1], inner(2 * X), rtol=1e-12)
+
+
+def test_another_branch_and_another_constant_are_written_anew():
+    def f(x, c):
+        return c * x[0] * x[1] if x[2] > 0 else x**c
+
+    J, expected = wg.jacobian(f, mode="elimination"), wg.jacobian(f, mode="reverse")
+    for x, c in ((X, 2.0), (-X, 2.0), (X, 3.0), (-X, 3.0), (X, 2.0)):
+        np.testing.assert_allclose(J(x, c), expected(x, c), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (lambda x: np.linalg.solve(np.outer(x, x) + np.eye(3), x), "solve cannot be written in scalars"),
+        (lambda x: np.real(np.exp(1j * x)), "here is a complex one"),
+        (lambda x: np.sum(x[:, None] * np.ones(5000)), "and up to 4,096 can be eliminated"),
+    ],
+)
+def test_what_cannot_be_eliminated_is_refused_and_left_out_of_a_plan(f, message):
+    with pytest.raises(wg.errors.UnsupportedError, match=message) as info:
+        wg.jacobian(f, mode="elimination")(X)
+    assert str(info.value).splitlines()[-1] == 'Write mode="forward" or mode="reverse", or leave the mode out.'
+    plan = wg.plan(f, effort="portfolio")(X)
+    assert set(plan) == {"forward", "reverse"}
+    assert any(note.startswith("elimination is left out: ") and message in note for note in plan.notes)
+    np.testing.assert_array_equal(wg.jacobian(f, effort="portfolio")(X), wg.jacobian(f)(X))
+
+
+@settings(max_examples=20)
+@given(random_programs(max_size=4), points())
+def test_with_effort_a_jacobian_runs_what_the_plan_marks(f, x):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        jacobian = wg.jacobian(f, effort="portfolio")
+        try:
+            plan = jacobian.plan(x)
+        except wg.errors.WengertError:
+            return
+        ran = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(api, "choose", lambda *a: ran.append(planning.choose(*a)) or ran[-1])
+            jacobian(x)
+    assert [order.name for order in ran] == [plan.chosen]
+
+
+def test_wrong_efforts_are_refused():
+    with pytest.raises(wg.errors.ArgumentError, match="the efforts are 'portfolio', 'search', or None"):
+        wg.plan(np.sin, effort="much")
+    for effort, milliseconds in ((None, 5), ("portfolio", 5), ("search", 0), ("search", -1.0)):
+        with pytest.raises(wg.errors.ArgumentError, match=r"effort=.search., milliseconds=1000"):
+            wg.jacobian(np.sin, effort=effort, milliseconds=milliseconds)
+    with pytest.raises(wg.errors.ArgumentError, match="'forward', 'reverse', 'elimination'"):
+        wg.jacobian(np.sin, mode="eliminate")
+
+
+def test_a_plan_shows_what_the_elimination_costs_beside_the_passes():
+    plan = wg.plan(robot_arm, effort="portfolio")(ANGLES)
+    assert plan.chosen == "elimination"
+    row = plan["elimination"]
+    assert row.operations == (row.function + row.partials + row.one_pass).operations
+    assert (row.passes, row.bytes, row.products) == (1, 8 * row.kept, 221)
+    assert plan["reverse"].products_unit_free < plan["reverse"].products
+    text = str(plan)
+    assert "elimination 221" in text.splitlines()[1]
+    assert "elimination: in the order Markowitz, largest index, against " in plan.reason
+    assert plan.notes[-1].startswith("Elimination: Markowitz, largest index takes 221 products, 157 of them")
+
+
+def test_a_plan_counts_an_elimination_that_was_not_compared_when_it_is_asked_for():
+    plan = wg.plan(roe_flux)(STATE)
+    assert list(plan) == ["reverse", "forward"]
+    assert plan["elimination"] == wg.plan(roe_flux, effort="portfolio")(STATE)["elimination"]
+    copy = pickle.loads(pickle.dumps(plan))
+    assert copy == plan
+    assert copy["elimination"].products == 364
+    assert "elimination" not in str(copy)
+    with pytest.raises(KeyError):
+        plan["sideways"]
+    with pytest.raises(wg.errors.UnsupportedError):
+        wg.plan(np.linalg.inv)(np.eye(2))["elimination"]

@@ -18,6 +18,7 @@ SMALL = {
     "loops": ["--rounds", "1", "--steps", "10"],
     "nested": ["--rounds", "1", "--steps", "3"],
     "checkpoints": ["--steps", "100", "--size", "3"],
+    "elimination": ["--rounds", "1", "--milliseconds", "5", "--points", "3", "--only", "RoeFlux_1d"],
     "side_by_side": ["--before", str(FOLDER.parent), "--only", "rosenbrock", "--by", "time", "--rounds", "1"],
 }
 ROWS = {
@@ -27,12 +28,13 @@ ROWS = {
     "loops": "while_loop: grad",
     "nested": "while_loop",
     "checkpoints": "checkpoint=30",
+    "elimination": "RoeFlux_1d",
     "side_by_side": "overhead: rosenbrock",
 }
 
 
 def test_every_benchmark_is_run():
-    assert set(SMALL) == {path.stem for path in FOLDER.glob("*.py")} - {"functions", "harness"}
+    assert set(SMALL) == {path.stem for path in FOLDER.glob("*.py")} - {"functions", "published", "harness"}
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -17,6 +17,7 @@ from wengert import api, planning
 from wengert.accumulation import counting as counting_module
 from wengert.accumulation.adjoints import Adjoints
 from wengert.accumulation.counting import Sweep
+from wengert.accumulation.elimination import eliminate
 from wengert.accumulation.orders import ORDERS
 from wengert.accumulation.sweeps import sweep_once
 from wengert.cost import WORDS, Cost, cost
@@ -24,7 +25,7 @@ from wengert.explanation import explain
 from wengert.explanation.document import compare
 from wengert.linearization import Linearization, active_rows
 from wengert.passes.simplification import simplify
-from wengert.program import check
+from wengert.program import check, evaluate_line, interpret
 
 
 def reference(x):
@@ -248,6 +249,17 @@ def check_counts(f, args, mode):
 @pytest.mark.parametrize("name", OF_SEVERAL)
 def test_counts_are_those_of_numbers_that_count_themselves(name, mode):
     check_counts(*OF_SEVERAL[name], mode)
+
+
+@pytest.mark.parametrize("name", OF_SEVERAL)
+def test_the_counts_of_an_elimination_are_those_of_numbers_that_count_themselves(name):
+    f, args = OF_SEVERAL[name]
+    row = wg.plan(f, effort="portfolio")(*args)["elimination"]
+    program, values = traced(f, args).as_program()
+    written = eliminate(program, values)
+    Counting.counts = Counter()
+    interpret(written.program, [counting(part) for v in values for part in np.ravel(v)], evaluate_line)
+    assert Counting.counts == {kind: count for kind in WORDS if (count := getattr(row.cost, kind))}
 
 
 MIXED = np.arange(1.0, 10.0).reshape(3, 3) / 7

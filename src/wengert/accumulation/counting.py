@@ -223,7 +223,8 @@ def _sweep_row(row: Row, seeded: Mask, backward: bool, with_complex: bool) -> _R
     reached = [end is not None for end in ends]
     if not primitive.multiple:
         active = reached if backward else [seeded[k] and primitive.partial(k) is not None for k in operand_of]
-        one_pass += Cost(products=_edges(row, sum(active), one_pass))
+        products = _edges(row, sum(active), one_pass)
+        one_pass += Cost(products=products, unit_free=min(products, one_pass.multiplications))
     count = len(results)
     places = [*[count + k for k in operand_of], *range(count)]
     slots = [places[n] for n in reads if n < len(places)]

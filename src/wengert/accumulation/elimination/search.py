@@ -132,9 +132,11 @@ def _eliminate_in_all(words: Array, units: Array | None, k: int) -> None:
 HOT, COLD = 8.0, 0.2
 """The temperatures at the beginning and at the end, in what `Counts.both` counts."""
 NEAR = 12
-"""Half of the moves carry a vertex by at most so many places."""
-EVERY = 8
-"""A graph is kept after so many vertices, from where another order is counted on."""
+"""Most moves carry a vertex by at most so many places."""
+FAR = 0.2
+"""The share of the moves that carry one to any place."""
+EVERY = 4
+"""A graph is kept after so many vertices, from where a changed order is counted."""
 
 
 def annealed(graph: Graph, order: Sequence[int], milliseconds: float, seed: int = 0) -> list[int]:
@@ -144,61 +146,69 @@ def annealed(graph: Graph, order: Sequence[int], milliseconds: float, seed: int 
     (`Counts.both`), do not rise by more than the temperature allows.
     """
     draw = random.Random(seed)
-    prefix = _Prefix(graph, order)
-    best, least = list(order), prefix.totals[-1]
+    annealing = _Annealing(graph, order)
+    best, least = list(order), annealing.total
     size, start, temperature = len(order), time.perf_counter(), HOT
     for step in itertools.count():
-        if step % EVERY == 0:
+        if step % 16 == 0:
             share = 1e3 * (time.perf_counter() - start) / milliseconds if size > 1 else 1
             if share >= 1:
                 break
             temperature = HOT * (COLD / HOT) ** share
         i = draw.randrange(size)
-        j = draw.randrange(size) if draw.random() < 0.5 else min(max(i + draw.randint(-NEAR, NEAR), 0), size - 1)
-        if i == j:
-            continue
-        moved = list(prefix.order)
-        moved.insert(j, moved.pop(i))
-        most = prefix.totals[-1] - temperature * math.log(1 - draw.random())
-        if prefix.replace(moved, min(i, j), most) and prefix.totals[-1] < least:
-            best, least = moved, prefix.totals[-1]
+        j = draw.randrange(size) if draw.random() < FAR else min(max(i + draw.randint(-NEAR, NEAR), 0), size - 1)
+        if i != j and annealing.move(i, j, -temperature * math.log(1 - draw.random())) and annealing.total < least:
+            best, least = list(annealing.order), annealing.total
     return best
 
 
-class _Prefix:
-    """An order with its counts, and the graph after every few vertices, so that a changed order is counted from there.
+class _Annealing:
+    """An order, what each of its vertices takes, and the graph after every few of them.
+
+    A graph depends on the set of the vertices that are eliminated, not on their order.  So a move changes nothing
+    behind the places between which it carries a vertex.
 
     Attributes
     ----------
     order
         The vertices.
-    totals
-        What `Counts.both` is once so many of them are eliminated; the last is that of all.
+    total
+        What they take, as `Counts.both` counts.
     """
 
-    __slots__ = ("_graphs", "order", "totals")
+    __slots__ = ("_graphs", "_taken", "order", "total")
 
     def __init__(self, graph: Graph, order: Sequence[int]) -> None:
         self.order = list(order)
-        self.totals = [0]
-        self._graphs = [graph]
-        self.replace(self.order, 0, math.inf)
-
-    def replace(self, order: list[int], first: int, most: float) -> bool:
-        """Take another order, the same before the place `first`, if its count is at most so much; return whether."""
-        kept = first // EVERY
-        graph = self._graphs[kept].copy()
-        total = self.totals[kept * EVERY]
-        totals: list[int] = []
-        graphs: list[Graph] = []
-        for place, v in enumerate(order[kept * EVERY :], kept * EVERY + 1):
-            total += graph.eliminate(v).both
-            if total > most:
-                return False
-            totals.append(total)
+        self._graphs: list[Graph] = []
+        self._taken: list[int] = []
+        graph = graph.copy()
+        for place, v in enumerate(order):
             if place % EVERY == 0:
+                self._graphs.append(graph.copy())
+            self._taken.append(graph.eliminate(v).both)
+        self.total = sum(self._taken)
+
+    def move(self, i: int, j: int, most: float) -> bool:
+        """Carry the vertex at place i to place j if the total rises by at most so much; return whether."""
+        first, last = min(i, j), max(i, j) + 1
+        kept = first // EVERY
+        start = kept * EVERY
+        order = self.order[start:last]
+        order.insert(j - start, order.pop(i - start))
+        graph = self._graphs[kept].copy()
+        rise = -sum(self._taken[start:last])
+        taken: list[int] = []
+        graphs: list[Graph] = []
+        for place, v in enumerate(order, start):
+            if place > start and place % EVERY == 0:
                 graphs.append(graph.copy())
-        self.order = order
-        self.totals[kept * EVERY + 1 :] = totals
-        self._graphs[kept + 1 :] = graphs
+            taken.append(graph.eliminate(v).both)
+            rise += taken[-1]
+            if rise > most:
+                return False
+        self.order[start:last] = order
+        self._taken[start:last] = taken
+        self._graphs[kept + 1 : kept + 1 + len(graphs)] = graphs
+        self.total += rise
         return True

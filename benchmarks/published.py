@@ -42,11 +42,11 @@ def roe_flux(x):
     q = u**2
     a2 = (GAMMA - 1) * (h - 0.5 * q)
     a = np.sqrt(a2)
-    lp, l, ln = abs(u + a), abs(u), abs(u)
+    l_plus, l_zero, l_minus = abs(u + a), abs(u), abs(u)
     n = a * s
-    c0 = (d0 - dp / a2) * l
-    c1 = (dv + dp / n) * lp
-    c2 = (dv - dp / n) * ln
+    c0 = (d0 - dp / a2) * l_zero
+    c1 = (dv + dp / n) * l_plus
+    c2 = (dv - dp / n) * l_minus
     left, right = flux(l0, l1, l2, p_left), flux(r0, r1, r2, p_right)
     c = 0.5 * s / a
     D = (
