@@ -221,7 +221,7 @@ def is_installed(code: CodeType) -> bool:
     (True, False)
     """
     file = code.co_filename
-    return file.startswith(("<frozen", "<string>", _STANDARD)) or "site-packages" in file
+    return file.startswith(("<frozen", "<string>", _STANDARD)) or "site-packages" in file or "dist-packages" in file
 
 
 def outside_packages(frame: FrameType | None) -> FrameType | None:

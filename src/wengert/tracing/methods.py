@@ -39,6 +39,7 @@ from wengert.tracing.patching import rebind_imports
 from wengert.tracing.results import CALLBACKS, finish
 from wengert.tracing.tape import NO_PARAMS, SCALARS
 from wengert.tracing.traced import (
+    LeftToOther,
     Traced,
     all_constant,
     as_array,
@@ -54,7 +55,14 @@ from wengert.tracing.traced import (
     unary,
     write_row,
 )
-from wengert.tracing.unsupported import lost, refuse_kind, unsupported, which_means_more, written_into_plain
+from wengert.tracing.unsupported import (
+    has_own_operations,
+    lost,
+    refuse_kind,
+    unsupported,
+    which_means_more,
+    written_into_plain,
+)
 from wengert.tracing.views import VIEWS, laid_out, link_view, model_of, order_in_memory
 
 _getframe = sys._getframe
@@ -165,6 +173,17 @@ def _call_plain(function: Any, args: Any, kwargs: Any, kind: type | None) -> Any
     raise unsupported(getattr(function, "__name__", str(function))) if kind is None else refuse_kind(kind)
 
 
+def _left_to_other(kind: type, ufunc: np.ufunc, inputs: tuple[Any, ...]) -> Any:
+    """Let NumPy ask another operand, but ask a subclass of ndarray here: most of them take no traced value."""
+    if not issubclass(kind, ndarray):
+        return NotImplemented
+    other = next(value for value in inputs if type(value) is kind)
+    result = other.__array_ufunc__(ufunc, "__call__", *inputs)
+    if result is NotImplemented:
+        raise refuse_kind(kind)
+    return result
+
+
 WRITERS = frozenset({np.copyto, np.put, np.putmask, np.place, np.fill_diagonal, np.put_along_axis})
 """Functions of NumPy that write into their first argument."""
 
@@ -199,7 +218,10 @@ class ArrayMethods(Traced):
         if len(args) == 1:
             result = write_row(self._tape, primitive, (self._value,), (self._index,), params, 2)
             return link_view(result, self, primitive, params) if primitive in VIEWS else result
-        return record_line(primitive, args, params)
+        try:
+            return record_line(primitive, args, params)
+        except LeftToOther as other:
+            raise refuse_kind(other.args[0]) from None
 
     # -- What it is --
 
@@ -411,7 +433,10 @@ class ArrayMethods(Traced):
                         return squared(self)
                     if handler is e.power and type(inputs[1]) in SCALARS and inputs[1] == 2:
                         return squared(self)
-                return record_line(handler, inputs, NO_PARAMS)
+                try:
+                    return record_line(handler, inputs, NO_PARAMS)
+                except LeftToOther as other:
+                    return _left_to_other(other.args[0], ufunc, inputs)
             if handler is not None:
                 return finish(ufunc, inputs, kwargs, through(self, handler, inputs, kwargs))
         if handler is None and kwargs.get("out") is None:
@@ -442,6 +467,8 @@ class ArrayMethods(Traced):
         handler = CALLS.get(func)
         kind = which_means_more(types) if len(types) > 1 else None
         if handler is None or kind is not None:
+            if kind is not None and has_own_operations(kind) and not all_constant((args, kwargs)):
+                return NotImplemented  # NumPy asks the other next
             return _call_plain(func, args, kwargs, kind)
         out_at, is_usual = _how_called(func)
         if not is_usual and args and type(args[0]) is ndarray and func in WRITERS:

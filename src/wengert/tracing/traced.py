@@ -14,6 +14,7 @@ u_2 = u_1 + 1  = y
 from __future__ import annotations
 
 import functools
+import numbers
 import operator
 import sys
 import types
@@ -41,7 +42,7 @@ from wengert.tracing.callers import asks_inside, shuffles
 from wengert.tracing.context import at_place
 from wengert.tracing.layout import laid_like
 from wengert.tracing.tape import COPIED, FLOAT64, INT64, NO_PARAMS, PLAIN, Tape, escaped, shape_error, what_is_kept
-from wengert.tracing.unsupported import Text, means_more, refuse_kind, unsupported_call
+from wengert.tracing.unsupported import Text, has_own_operations, means_more, refuse_kind, unsupported_call
 
 _getframe = sys._getframe
 _asarray = np.asarray  # NumPy's own, whatever stands in its place while a trace runs
@@ -343,10 +344,17 @@ def as_scalar(value: Any) -> Any:
 # ---- Operators ----
 
 
+class LeftToOther(Exception):  # noqa: N818 - it does not reach users
+    """An operand has the operation itself, and is asked by NumPy where it is told so."""
+
+
 def record_mixed(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
     """Record with operands of other kinds: lists, NumPy scalars, object arrays that hold traced values."""
     if all_constant(args) and any(means_more(type(a)) for a in args):
         return primitive.numpy(*plain(args), **params)
+    for kind in map(type, args):
+        if kind is not Traced and has_own_operations(kind):
+            raise LeftToOther(kind)
     return at_place(lambda: primitive(*[a if type(a) is Traced else operand(a) for a in args], **params))
 
 
@@ -356,6 +364,8 @@ def operand(value: Any) -> Any:
         return join(value)
     if isinstance(value, (float, int, bool, complex)) and not isinstance(value, np.generic):
         return value + 0
+    if isinstance(value, numbers.Rational):
+        return float(value)
     if means_more(type(value)):
         raise refuse_kind(type(value))
     array = np.asarray(value)
@@ -370,8 +380,20 @@ def operand(value: Any) -> Any:
 
 
 def _has_operations(traced: Any, kind: type) -> bool:
-    """Return whether an operand has the operation from the left: a sparse matrix, and to a constant others, too."""
-    return kind.__module__.startswith("scipy.sparse") or (traced._index < 0 and means_more(kind))
+    """Return whether an operand of a class has the operation itself, from the right.
+
+    A sparse matrix has, what NumPy leaves the operation to, and where the traced value is a number any other object;
+    to a constant all that means more than its elements.
+    """
+    return has_own_operations(kind) or (traced._index < 0 and means_more(kind)) or _answers_numbers(traced, kind)
+
+
+def _answers_numbers(traced: Any, kind: type) -> bool:
+    """Return whether a traced value is a number, which NumPy leaves to objects that are no arrays or numbers."""
+    return not traced._value.shape and not issubclass(kind, _ARRAYS_AND_NUMBERS) and not hasattr(kind, "__array__")
+
+
+_ARRAYS_AND_NUMBERS = (ndarray, np.generic, numbers.Number, list, tuple, str, bytes, type(None), dict)
 
 
 def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
@@ -385,10 +407,16 @@ def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
         elif kind is float or kind is int or kind is float64:
             return write_row(self._tape, primitive, (self._value, other), (self._index, -1), NO_PARAMS, 2)
         if kind is not ndarray and _has_operations(self, kind):
-            return NotImplemented
+            return _leave(primitive, self, other)
         return record_line(primitive, (self, other), NO_PARAMS)
 
     return method
+
+
+def _leave(primitive: Primitive, traced: Any, other: Any) -> Any:
+    """Leave an operation to the other operand, as NumPy does: to its ufuncs, or to its operator from the right."""
+    protocol = getattr(type(other), "__array_ufunc__", None)
+    return NotImplemented if protocol in (None, ndarray.__array_ufunc__) else primitive.numpy(traced, other)
 
 
 def _multiply(self: Any, other: Any) -> Any:
@@ -403,7 +431,7 @@ def _multiply(self: Any, other: Any) -> Any:
     elif kind is float or kind is int or kind is float64:
         return write_row(self._tape, e.multiply, (self._value, other), (self._index, -1), NO_PARAMS, 2)
     if kind is not ndarray and _has_operations(self, kind):
-        return NotImplemented
+        return _leave(e.multiply, self, other)
     return record_line(e.multiply, (self, other), NO_PARAMS)
 
 
@@ -413,6 +441,8 @@ def _power(self: Any, other: Any) -> Any:
         if other == 2 and self._index in self._tape.roots:
             return squared(self)
         return write_row(self._tape, e.power, (self._value, other), (self._index, -1), NO_PARAMS, 2)
+    if kind is not Traced and kind is not ndarray and _has_operations(self, kind):
+        return _leave(e.power, self, other)
     return record_line(e.power, (self, other), NO_PARAMS)
 
 

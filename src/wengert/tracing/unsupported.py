@@ -318,6 +318,26 @@ def _means_more(kind: type) -> bool:
 means_more: Callable[[Any], bool] = functools.cache(_means_more)
 
 
+def _has_own_operations(kind: type) -> bool:
+    """Return whether NumPy leaves binary operations with a class of operands to that: units, labelled arrays.
+
+    >>> has_own_operations(np.polynomial.Polynomial), has_own_operations(np.ma.MaskedArray), has_own_operations(list)
+    (True, False, False)
+    """
+    if issubclass(kind, Recordable):
+        return False
+    if kind.__module__.startswith("scipy.sparse"):
+        return True
+    if issubclass(kind, np.ndarray):
+        return kind.__array_ufunc__ is not np.ndarray.__array_ufunc__ and not kind.__module__.startswith("numpy")
+    if hasattr(kind, "__array_ufunc__"):
+        return not issubclass(kind, np.generic)
+    return bool(getattr(kind, "__array_priority__", 0.0) > 0.0)
+
+
+has_own_operations: Callable[[Any], bool] = functools.cache(_has_own_operations)
+
+
 @functools.cache
 def which_means_more(kinds: tuple[type, ...]) -> type | None:
     """Return the first of some classes whose arrays mean more than their elements; None if there is none."""
