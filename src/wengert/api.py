@@ -18,7 +18,7 @@ import numpy as np
 
 from wengert.accumulation.compressed import check_entries, joined, split
 from wengert.accumulation.dense import check_memory, dimension, of_its_own
-from wengert.accumulation.orders import ON_REQUEST, ORDERS, Order
+from wengert.accumulation.orders import FORWARD, ON_REQUEST, ORDERS, Order
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.arguments import PLAIN, Argnames, Argnums, ArgnumsLike, Independents, ProgramTrees, Result, independent
 from wengert.arguments import positions as _positions
@@ -669,7 +669,7 @@ def hessian(
 
     def hessians(args: Any, kwargs: Any) -> Any:
         if sparse is False:
-            H, aux = watch(_jacobians, gradient, args, kwargs, chosen, "forward", has_aux)
+            H, aux = watch(_jacobians, gradient, args, kwargs, chosen, (FORWARD,), has_aux)
         else:
             H, aux = watch(_sparse_jacobians, gradient, args, kwargs, chosen, None, has_aux, sparse, True)
         return (H, aux) if has_aux else H
