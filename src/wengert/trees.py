@@ -74,14 +74,17 @@ def skeleton(structure: Structure) -> Any:
     return unflatten(structure, range(structure.num_leaves))
 
 
-def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
-    """Apply a function to every leaf.
+def map_leaves(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+    """Apply a function to every leaf, and to the leaves in its place in other trees of the same structure.
 
     >>> map_leaves(lambda x: 2 * x, {"a": 1, "b": [2, None]})
     {'a': 2, 'b': [4, None]}
+    >>> map_leaves(lambda x, y: x - y, (3, [5]), (1, [2]))
+    (2, [3])
     """
     leaves, structure = flatten(tree)
-    return unflatten(structure, [function(leaf) for leaf in leaves])
+    columns = [leaves, *(flatten(other)[0] for other in others)]
+    return unflatten(structure, [function(*row) for row in zip(*columns, strict=True)])
 
 
 def paths(tree: Any, name: str) -> list[str]:

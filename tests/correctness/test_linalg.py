@@ -370,7 +370,11 @@ SCIPY_CASES = {
         case(lambda a: scipy.linalg.pinvh(a, lower=False, return_rank=True)[0], FULL),
     ],
     S.expm_cond: [case(lambda a: scipy.linalg.expm_cond(a), 0.5 * G3, single=False)],
-    S.signm: [case(lambda a: scipy.linalg.signm(a), A3 - 2.7 * np.eye(3), single=False)],
+    S.signm: [
+        case(lambda a: scipy.linalg.signm(a), A3 - 2.7 * np.eye(3), single=False),
+        case(lambda a: scipy.linalg.signm(a), np.array([[0.7, 1.0], [0.5, 0.4]]), single=False),
+        case(lambda a: scipy.linalg.signm(a), np.diag([2.0, -1.0, 3.0]) + 0.2 * G3, single=False),
+    ],
     S.bandwidth: [case(lambda a: a[0] * scipy.linalg.bandwidth(np.triu(a, -1))[0], WIDE)],
     S.issymmetric: [
         case(lambda a: a[0] * scipy.linalg.issymmetric(a), FULL),

@@ -398,7 +398,47 @@ def replaced(x):
     return y
 
 
+def strided(x):
+    y = MISSING * x
+    return np.nanmean(np.lib.stride_tricks.as_strided(y, (2, 2), y.strides * 2), axis=1) ** 2
+
+
+def carried_forward(x):
+    latest = np.maximum.accumulate(np.where(np.isnan(MISSING), 0, np.arange(3)))
+    return (MISSING * x)[latest][1:] ** 2
+
+
+def skipped(x):
+    total = np.zeros(1)
+    for value, known in zip(x, MISSING, strict=True):
+        if not np.isnan(known):
+            total += np.exp(known * value)
+    return total
+
+
+def windows(x):
+    return np.lib.stride_tricks.sliding_window_view(np.exp(MISSING * x), 2)
+
+
 QUIET = [
+    strided,
+    carried_forward,
+    skipped,
+    lambda x: np.nanmean(windows(x), axis=-1) ** 2,
+    lambda x: np.nanstd(windows(x)[1:], axis=-1) ** 2,
+    lambda x: np.nanmax(windows(x), axis=-1) + np.nanmedian(windows(x), axis=-1),
+    lambda x: np.nanstd(np.exp(MISSING * x), ddof=1, keepdims=True),
+    lambda x: np.nanquantile(np.exp(MISSING * x), [0.3, 0.8]) + np.nanpercentile(np.sin(MISSING * x), 40),
+    lambda x: np.nanprod(MISSING * x, keepdims=True) + np.nancumsum(MISSING * x**2),
+    lambda x: np.nancumprod(np.exp(MISSING * x)) * x,
+    lambda x: np.exp(MISSING * x)[[np.nanargmax(MISSING), np.nanargmin(MISSING)]],
+    lambda x: np.mean(np.exp(MISSING * x), where=~np.isnan(MISSING), keepdims=True),
+    lambda x: np.std(np.exp(MISSING * x), where=~np.isnan(MISSING), keepdims=True),
+    lambda x: np.max(np.exp(MISSING * x), where=~np.isnan(MISSING), initial=0.0, keepdims=True),
+    lambda x: np.sort(np.exp(MISSING * x))[:2] ** 2,
+    lambda x: np.interp([0.5, 1.5], np.arange(3.0)[1:], np.exp(MISSING * x)[~np.isnan(MISSING)]),
+    lambda x: np.nansum(np.diff(np.exp(MISSING * x)) ** 2, keepdims=True),
+    lambda x: np.multiply(MISSING, x, out=np.zeros(3), where=~np.isnan(MISSING)) ** 2,
     lambda x: np.where(np.isnan(MISSING), 0.0, (MISSING - x) ** 2),
     lambda x: (x * MISSING)[~np.isnan(MISSING)],
     lambda x: np.compress(~np.isnan(MISSING), np.exp(MISSING * x)),

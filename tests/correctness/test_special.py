@@ -220,7 +220,7 @@ CASES = {
     "polygamma": [case(lambda x: sc.polygamma(2, x), V), case(lambda x: sc.polygamma(0, x), V)],
     "multigammaln": [case(lambda a: sc.multigammaln(a, 3), (2.5, 4.0))],
     "comb": [case(lambda n, k: sc.comb(n, k), (5.5, 7.0), 2.2),
-             case(lambda n: sc.comb(n, 3, repetition=True), 4.4)],
+             case(lambda n: sc.comb(n, 3, repetition=True), 4.4), case(lambda n: sc.comb(n, 1.5), V)],
     "factorial": [case(lambda n: sc.factorial(n), V)],
     "lambertw": [case(lambda x: np.real(sc.lambertw(x)), V)],
     "lambertw_minus": [case(lambda x: sc.lambertw(x, -1).real, (-0.2, -0.13))],
@@ -353,6 +353,28 @@ def test_fourth_derivative_of_bessel_functions_in_their_order(f, true):
 
 
 # ---- Edges: no NaN, no overflow, the stated conventions ----
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: sc.polygamma(1, x),
+        lambda x: sc.comb(x, 1.5),
+        sc.factorial,
+        sc.zeta,
+        lambda x: sc.lambertw(x).real,
+        lambda x: sc.jvp(1, x, 2),
+        lambda x: sc.spherical_jn(2, x),
+        lambda x: sc.wofz(x).imag,
+        lambda x: sc.chdtr(x, [2.0, 1.0]),
+        lambda x: sc.ellipj(x, 0.3)[1],
+    ],
+)
+def test_lists_of_traced_values_are_arrays(f):
+    x = np.array([1.4, 2.2])
+    for mode in ("forward", "reverse"):
+        given = wg.jacobian(lambda x: f([x[0], x[1]]), mode=mode)(x)
+        np.testing.assert_allclose(given, wg.jacobian(f, mode=mode)(x), rtol=1e-14)
 
 
 def test_lambert_is_nan_where_its_real_branch_ends():

@@ -96,8 +96,10 @@ ORDERS = {
     "explanation": "steps notation document formulas derivation matrices array_steps loops arrays array_document"
     " text latex markdown",
     "compat": "autograd",
-    "compat/autograd": "extend builtins operators numpy signal scipy tracer misc test_util",
-    "compat/autograd/misc": "flatten optimizers",
+    "compat/autograd": (
+        "extend builtins differential_operators numpy signal scipy tracer core wrap_util misc test_util util"
+    ),
+    "compat/autograd/misc": "flatten fixed_points optimizers",
 }
 """The modules of each folder in the only order in which they import each other; ``__init__`` comes last."""
 

@@ -49,6 +49,61 @@ for _ in range(4):
 results = [slope(1.0), grad(grad(tanh))(0.3), [f(x) for f in orders]]
 """
 
+PROGRAMS["fixed points"] = """
+import autograd.numpy as np
+from autograd import grad
+from autograd.misc.fixed_points import fixed_point
+
+def step(a):
+    return lambda x: 0.5 * (x + a / x)
+
+def distance(x, y):
+    return np.sum(np.abs(x - y))
+
+def root(a, guess=10.0):
+    return fixed_point(step, a, guess, distance, 1e-14)
+
+a = np.array([2.0, 3.0])
+results = [root(2.0), grad(root)(2.0), grad(grad(root))(2.0), grad(lambda a: np.sum(root(a, 10 * np.ones(2)) ** 3))(a)]
+"""
+
+PROGRAMS["products with tensors of fewer axes"] = """
+import autograd.numpy as np
+from autograd import tensor_jacobian_product, vector_jacobian_product
+
+A = np.arange(6.0).reshape(2, 3)
+f = lambda A: np.sin(A) * A[0, 1]
+results = [tensor_jacobian_product(f)(A, np.array([1.0, -2.0])), vector_jacobian_product(f)(A, A + 1.0)]
+"""
+
+PROGRAMS["values of one element"] = """
+import autograd.numpy as np
+from autograd import value_and_grad
+
+x = np.array([1.0, 2.0])
+results = [value_and_grad(lambda x: np.sum(x**2, keepdims=True))(x), value_and_grad(lambda x: x[0] * x[1])(x)]
+"""
+
+PROGRAMS["names and diagonals"] = """
+import autograd.numpy as np
+from autograd.core import make_jvp, make_vjp, primitive
+from autograd.differential_operators import grad, jacobian
+from autograd.util import subval, subvals
+from autograd.wrap_util import unary_to_nary
+
+@unary_to_nary
+def squared_length(fun, x):
+    return np.sum(jacobian(fun)(x) ** 2)
+
+D = np.arange(6.0).reshape(2, 3)
+results = [
+    squared_length(lambda a, b: a * b**2, 1)(2.0, np.ones(3)),
+    np.make_diagonal(D, offset=0, axis1=-1, axis2=-2),
+    grad(lambda D: np.sum(np.make_diagonal(D, 0, -1, -2) @ np.ones(3) * D))(D),
+    subvals((1, 2, 3), [(0, 5.0)]), subval([1, 2], 1, 7.0),
+]
+"""
+
 PROGRAMS["logistic regression"] = """
 import autograd.numpy as np
 from autograd import grad, value_and_grad
@@ -328,6 +383,67 @@ def test_undefined_rules_raise():
     assert compat.grad(f, 1)(2.0, 3.0) == 2.0
     with pytest.raises(NotImplementedError):
         compat.grad(f, 0)(2.0, 3.0)
+
+
+def test_older_ways_to_give_rules():
+    times = compat.primitive(lambda a, b, c: a * b)
+    times.defgrad(lambda ans, a, b, c: lambda g: g * b)
+    times.defgrad(lambda ans, a, b, c: lambda g: g * a, argnum=1)
+    times.defvjp_is_zero([2])
+    assert [compat.grad(times, k)(2.0, 3.0, 5.0) for k in range(3)] == [3.0, 2.0, 0.0]
+
+
+def test_checks_raise_where_a_rule_is_wrong():
+    from wengert.compat.autograd.test_util import check_equivalent, check_grads, combo_check, scalar_close
+
+    def doubled(factor, wrong_mode="rev", inner=None):
+        foo = compat.primitive(lambda x: x * 2.0)
+        foo.__name__ = "foo"
+        bar = compat.primitive(lambda x: 1.0 * x)
+        compat.extend.defvjp(bar, lambda ans, x: lambda g: g * (inner or 1.0))
+        compat.extend.defjvp(bar, lambda g, ans, x: g * (inner or 1.0))
+        reverse = factor if wrong_mode == "rev" else 2.0
+        compat.extend.defvjp(foo, lambda ans, x: lambda g: reverse * bar(g))
+        compat.extend.defjvp(foo, lambda g, ans, x: (2.0 if wrong_mode == "rev" else factor) * g)
+        return foo
+
+    for modes in (["fwd"], ["rev"], ["fwd", "rev"]):
+        check_grads(doubled(2.0), modes=modes)(1.0)
+    with pytest.raises(AssertionError, match=r"\(VJP\) check of .* failed"):
+        check_grads(doubled(2.001), modes=["rev"], order=1)(1.0)
+    check_grads(doubled(2.001), modes=["fwd"], order=1)(1.0)
+    with pytest.raises(AssertionError, match="two different values"):
+        check_grads(doubled(2.001, "fwd"), modes=["fwd"], order=1)(1.0)
+    check_grads(doubled(2.0, inner=1.0), modes=["rev"])(1.0)
+    wrong_inside = doubled(2.0, inner=1.001)
+    with pytest.raises(AssertionError, match=r"\(VJP\) check of "):
+        check_grads(wrong_inside, modes=["rev"])(1.0)
+    with pytest.raises(AssertionError):
+        combo_check(lambda a, n: doubled(2.001)(a) * n, 0, order=1)([1.0, 2.0], n=[1, 2])
+    combo_check(lambda a, b, n: a * b**n, (0, 1), modes=["rev"])([1.0, numpy.ones(2) * 1j], [2.0], n=[1, 2])
+    assert scalar_close(1e9, 1e9 + 1)
+    assert not scalar_close(1.0, 1.00001)
+    for one, other in (([1.0], (1.0,)), (1.0, 1j), (numpy.ones(2), numpy.ones(3)), (numpy.ones(2), numpy.zeros(2))):
+        with pytest.raises(AssertionError):
+            check_equivalent(one, other)
+
+
+def test_checks_take_trees_complex_numbers_and_both_modes():
+    from wengert.compat.autograd.core import make_jvp, make_vjp
+    from wengert.compat.autograd.test_util import check_grads
+
+    z = numpy.array([0.3 + 1j, -0.2j])
+    check_grads(lambda z: numpy.abs(z) ** 2 * z)(z)
+    check_grads(lambda z: {"a": numpy.conj(z), "b": [z.real]})(z)
+    check_grads(lambda p, z: p["a"] * numpy.exp(z) + p["b"][0], (0, 1))({"a": 2.0, "b": (1.0,)}, z)
+    assert make_vjp(lambda p: p[0] * p[1], (2.0, 3.0))[0](1.0) == (3.0, 2.0)
+    assert make_jvp(lambda x: x**3, 2.0)(1.0) == (8.0, 12.0)
+
+
+def test_empty_containers_are_their_own_gradients():
+    for empty in ([], (), {}, {"a": []}):
+        assert compat.grad(lambda x: 2.0)(empty) == empty
+        assert compat.value_and_grad(lambda x: 2.0)(empty) == (2.0, empty)
 
 
 def test_check_grads_and_getval():

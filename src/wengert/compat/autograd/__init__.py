@@ -14,8 +14,7 @@ functions of ``extend`` give a function rules as autograd takes them; the mode t
 # ruff: noqa: A004 - autograd's own names
 from wengert.compat.autograd import numpy, scipy
 from wengert.compat.autograd.builtins import dict, isinstance, list, tuple, type
-from wengert.compat.autograd.extend import primitive
-from wengert.compat.autograd.operators import (
+from wengert.compat.autograd.differential_operators import (
     checkpoint,
     deriv,
     elementwise_grad,
@@ -36,6 +35,7 @@ from wengert.compat.autograd.operators import (
     value_and_grad,
     vector_jacobian_product,
 )
+from wengert.compat.autograd.extend import primitive
 
 __all__ = [
     "checkpoint",

@@ -50,6 +50,26 @@ class primitive(custom_derivative):  # noqa: N801 - a decorator
         super().__init__(f)
         self._signature = None  # rules take the arguments as they were given
         self._known: dict[str, Callable[[int], Rule | None]] = {}
+        self._older: dict[int, Rule | None] = {}
+
+    def defgrad(self, vjpmaker: Rule, argnum: int = 0) -> None:
+        """Define a reverse rule of one argument, as the oldest code does: ``lambda ans, *args: lambda g: ...``.
+
+        >>> square = primitive(lambda x: x * x)
+        >>> square.defgrad(lambda ans, x: lambda g: 2 * g * x)
+        """
+        self._older[argnum] = vjpmaker
+        defvjp(self, *self._older.values(), argnums=list(self._older))
+
+    def defvjp_is_zero(self, argnums: Sequence[int] = (0,)) -> None:
+        """Define that the derivative with respect to some arguments is zero.
+
+        >>> sign = primitive(lambda x: abs(x) / x)
+        >>> sign.defvjp_is_zero()
+        """
+        for argnum in argnums:
+            self._older[argnum] = None
+        defvjp(self, *self._older.values(), argnums=list(self._older))
 
     def _check(self, kind: str, known: Callable[[int], Rule | None]) -> None:
         """Raise an error where a rule is missing, instead of taking it for zero."""

@@ -123,7 +123,6 @@ tanm_ = _function_of_matrix("tanm")
 coshm_ = _function_of_matrix("coshm")
 sinhm_ = _function_of_matrix("sinhm")
 tanhm_ = _function_of_matrix("tanhm")
-signm_ = _function_of_matrix("signm")
 
 
 def _sqrtm_partial(y: Any, x: Any) -> LocalJacobian:
@@ -154,6 +153,41 @@ def sqrtm(A: Any, disp: Any = None, blocksize: Any = None) -> Any:
     A = as_operand(A)
     square_of(A)
     return sqrtm_(A)
+
+
+def _signm_partial(y: Any, x: Any) -> LocalJacobian:
+    """Differentiate the sign S of A: ``N dS + dS N = dA - S dA S`` with ``N = A S`` (Higham, theorem 5.3).
+
+    A block of A and its change has every eigenvalue twice, where SciPy's method may give zero.
+    """
+    N = x @ y
+
+    def push(t: Array) -> Array:
+        return sylvester(spread(N, t), spread(N, t), t - y @ t @ y)
+
+    def pull(g: Array) -> Array:
+        w = sylvester(spread(transposed(N), g), spread(transposed(N), g), g)
+        return w - transposed(y) @ w @ transposed(y)
+
+    return Map(x.shape, y.shape, push, pull, product(60, x.shape), name="signm")
+
+
+signm_ = array_function(
+    "signm",
+    lambda x: each(sp.signm, x),
+    _signm_partial,
+    formula_rule=False,
+    source="scipy.linalg.signm({0})",
+    counts=lambda _y, x: product(30, x.shape),
+)
+
+
+@calls(sp.signm, catch=sp)
+def signm(A: Any, disp: Any = None) -> Any:
+    _unsupported("signm", disp=None if disp is True else disp)
+    A = as_operand(A)
+    square_of(A)
+    return signm_(A)
 
 
 power_: Primitive = array_function(

@@ -21,6 +21,7 @@ u_2 = 2 * u_1       = y
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +33,7 @@ from scipy import special as sc
 from wengert.errors import UnsupportedError
 from wengert.jacobians import Composed, Diagonal, RealLinear, Sum
 from wengert.primitives.numpy import elementwise as e
+from wengert.primitives.numpy.functions.operands import as_operand
 from wengert.primitives.scipy import parameters as by_quadrature
 from wengert.primitives.table import ALL, CALLS, array_function, calls, define, elementwise
 from wengert.program import Partial, Primitive, Recordable
@@ -680,36 +682,55 @@ def log_softmax(x: Any, axis: Any = None) -> Any:
     return x - _reduced(x, axis=_axes(x, axis), keepdims=True)
 
 
-@calls(sc.zeta, catch=sc)
+def _of_lists(function: Callable[..., Any], *, catch: Any = sc) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enter what is written in terms of rows, and takes lists of traced values for arrays."""
+
+    def enter(written: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(written)
+        def of_arrays(*args: Any, **kwargs: Any) -> Any:
+            args = tuple([as_operand(a) if isinstance(a, (list, tuple)) else a for a in args])
+            return written(
+                *args, **{k: as_operand(a) if isinstance(a, (list, tuple)) else a for k, a in kwargs.items()}
+            )
+
+        return calls(function, catch=catch)(of_arrays)
+
+    return enter
+
+
+@_of_lists(sc.zeta)
 def _zeta(x: Any, q: Any = None, out: Any = None) -> Any:
     _whole("zeta", out=out)
     return riemann_zeta(x) if q is None else zeta(x, q)
 
 
-@calls(sc.polygamma, catch=sc)
+@_of_lists(sc.polygamma)
 def _polygamma(n: Any, x: Any) -> Any:
     return polygamma(n, x)
 
 
-@calls(sc.multigammaln, catch=sc)
+@_of_lists(sc.multigammaln)
 def multigammaln(a: Any, d: Any) -> Any:
     constant = 0.25 * d * (d - 1) * math.log(PI)
     return sum((sc.gammaln(a - 0.5 * k) for k in range(int(d))), constant)
 
 
-@calls(sc.comb, catch=sc)
+@_of_lists(sc.comb)
 def comb(N: Any, k: Any, *, exact: bool = False, repetition: bool = False) -> Any:
     _whole("comb", exact=exact)
-    return sc.binom(N + k - 1, k) if repetition else sc.binom(N, k)
+    if repetition:
+        return sc.binom(N + k - 1, k)
+    possible = (k <= N) & (N >= 0) & (k >= 0)
+    return np.where(possible, sc.binom(np.where(possible, N, 1.0), np.where(possible, k, 0.5)), 0.0)
 
 
-@calls(sc.factorial, catch=sc)
+@_of_lists(sc.factorial)
 def factorial(n: Any, exact: bool = False, extend: str = "zero") -> Any:
     _whole("factorial", exact=exact)
     return np.where(n < 0, 0.0, sc.gamma(np.where(n < 0, 0.0, n) + 1))
 
 
-@calls(sc.lambertw, catch=sc)
+@_of_lists(sc.lambertw)
 def lambertw(z: Any, k: Any = 0, tol: float = 1e-8) -> Any:
     """At real z the real branches: k = 0 for z > -1/e, k = -1 for -1/e < z < 0; real values, where SciPy's are complex."""
     if k not in (0, -1) or e.is_complex(z):
@@ -729,7 +750,7 @@ if hasattr(sc, "softplus"):  # SciPy 1.15 has it first
 def _by_formula(function: Callable[..., Any], formula: Callable[..., Any]) -> None:
     """Enter a function that a formula gives, under its name."""
     formula.__name__ = function.__name__
-    calls(function, catch=None if isinstance(function, np.ufunc) else sc)(formula)
+    _of_lists(function, catch=None if isinstance(function, np.ufunc) else sc)(formula)
 
 
 def _together(function: np.ufunc, *parts: Callable[..., Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import wengert.api as api
+from wengert.trees import flatten
 
 Function = Callable[..., Any]
 Argnum = int | Sequence[int]
@@ -28,7 +29,13 @@ def _scalar(fun: Function) -> Function:
     return scalar
 
 
-def _at(fun: Function, argnum: Argnum, args: Sequence[Any], kwargs: Any) -> tuple[Function, Any]:
+def _empty(args: Sequence[Any], argnum: Argnum) -> Any:
+    """Return the argument chosen if it is a container without numbers, which is its own gradient; else None."""
+    x = args[argnum] if isinstance(argnum, int) and argnum < len(args) else None
+    return x if type(x) in (list, tuple, dict) and not flatten(x)[0] else None
+
+
+def of_chosen_argument(fun: Function, argnum: Argnum, args: Sequence[Any], kwargs: Any) -> tuple[Function, Any]:
     """Return a function of the chosen argument alone (a tuple, for several), and its value."""
 
     def of_one(x: Any) -> Any:
@@ -49,7 +56,14 @@ def grad(fun: Function, argnum: Argnum = 0) -> Function:
     >>> float(grad(lambda a, b: a * b**2, 1)(2.0, 3.0))
     12.0
     """
-    return api.grad(_scalar(fun), argnum)
+    gradient = api.grad(_scalar(fun), argnum)
+
+    @functools.wraps(fun)
+    def gradient_or_empty(*args: Any, **kwargs: Any) -> Any:
+        empty = _empty(args, argnum)
+        return gradient(*args, **kwargs) if empty is None else empty
+
+    return gradient_or_empty
 
 
 def value_and_grad(fun: Function, argnum: Argnum = 0) -> Function:
@@ -58,7 +72,22 @@ def value_and_grad(fun: Function, argnum: Argnum = 0) -> Function:
     >>> [float(v) for v in value_and_grad(lambda x: x**2)(3.0)]
     [9.0, 6.0]
     """
-    return api.value_and_grad(_scalar(fun), argnum)
+
+    def scalar_and_value(*args: Any, **kwargs: Any) -> Any:
+        value = fun(*args, **kwargs)
+        return (np.reshape(value, ()) if getattr(value, "size", 0) == 1 else value), value
+
+    both = api.value_and_grad(scalar_and_value, argnum, has_aux=True)
+
+    @functools.wraps(fun)
+    def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
+        empty = _empty(args, argnum)
+        if empty is not None:
+            return fun(*args, **kwargs), empty
+        (_, value), gradient = both(*args, **kwargs)
+        return value, gradient
+
+    return value_and_gradient
 
 
 def grad_and_aux(fun: Function, argnum: Argnum = 0) -> Function:
@@ -131,7 +160,7 @@ def deriv(fun: Function, argnum: int = 0) -> Function:
     """
 
     def derivative(*args: Any, **kwargs: Any) -> Any:
-        of_one, x = _at(fun, argnum, args, kwargs)
+        of_one, x = of_chosen_argument(fun, argnum, args, kwargs)
         return api.jvp(of_one, (x,), (np.ones(np.shape(x), np.result_type(x))[()],))[1]
 
     return derivative
@@ -168,7 +197,7 @@ def make_vjp(fun: Function, argnum: Argnum = 0) -> Function:
     """
 
     def make(*args: Any, **kwargs: Any) -> tuple[Function, Any]:
-        value, pull = api.vjp(*_at(fun, argnum, args, kwargs))
+        value, pull = api.vjp(*of_chosen_argument(fun, argnum, args, kwargs))
         return (lambda g: pull(g)[0]), value
 
     return make
@@ -182,7 +211,7 @@ def make_jvp(fun: Function, argnum: Argnum = 0) -> Function:
     """
 
     def make(*args: Any, **kwargs: Any) -> Function:
-        value, push = api.linearize(*_at(fun, argnum, args, kwargs))
+        value, push = api.linearize(*of_chosen_argument(fun, argnum, args, kwargs))
         return lambda v: (value, push(v))
 
     return make
@@ -197,7 +226,7 @@ def make_hvp(fun: Function, argnum: Argnum = 0) -> Function:
     """
 
     def make(*args: Any, **kwargs: Any) -> tuple[Function, Any]:
-        of_one, x = _at(fun, argnum, args, kwargs)
+        of_one, x = of_chosen_argument(fun, argnum, args, kwargs)
         return make_vjp(grad(of_one))(x)  # type: ignore[no-any-return]
 
     return make
@@ -213,7 +242,7 @@ def hessian_tensor_product(fun: Function, argnum: int = 0) -> Function:
 
     def product(*args_and_vector: Any, **kwargs: Any) -> Any:
         *args, vector = args_and_vector
-        of_one, x = _at(fun, argnum, args, kwargs)
+        of_one, x = of_chosen_argument(fun, argnum, args, kwargs)
         return api.hvp(_scalar(of_one))(x, vector)
 
     return product
@@ -223,16 +252,17 @@ hessian_vector_product = hessian_tensor_product
 
 
 def tensor_jacobian_product(fun: Function, argnum: int = 0) -> Function:
-    """Return a function of the arguments and an adjoint that computes the product of it with the Jacobian.
+    """Return a function of the arguments and a tensor that contracts the tensor with the leading axes of the Jacobian.
 
     >>> import numpy as np
     >>> vector_jacobian_product(lambda x: x**2)(np.array([1.0, 2.0]), np.array([1.0, 0.0]))
     array([2., 0.])
     """
 
-    def product(*args_and_vector: Any, **kwargs: Any) -> Any:
-        *args, vector = args_and_vector
-        return make_vjp(fun, argnum)(*args, **kwargs)[0](vector)
+    def product(*args_and_tensor: Any, **kwargs: Any) -> Any:
+        *args, tensor = args_and_tensor
+        of_one, x = of_chosen_argument(fun, argnum, args, kwargs)
+        return api.jacobian(lambda x: np.tensordot(tensor, of_one(x), np.ndim(tensor)))(x)
 
     return product
 
@@ -249,7 +279,7 @@ def make_ggnvp(f: Function, g: Function = lambda x: 1.0 / 2 * np.sum(x**2, axis=
     """
 
     def make(*args: Any, **kwargs: Any) -> Function:
-        f_of_one, x = _at(f, f_argnum, args, kwargs)
+        f_of_one, x = of_chosen_argument(f, f_argnum, args, kwargs)
         y, push = api.linearize(f_of_one, x)
         curvature, _ = make_hvp(g)(y)
         return lambda v: push.T(curvature(push(v)))
