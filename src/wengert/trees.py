@@ -14,6 +14,7 @@ programs with arrays and numbers alone never import it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -54,6 +55,26 @@ def flatten(tree: Any) -> tuple[list[Any], Structure]:
             return leaves, structure
         for cls in unknown:
             _register(cls)
+
+
+@functools.cache
+def leaf() -> Structure:
+    """Return the structure of a leaf.
+
+    >>> leaf() == flatten(1.0)[1]
+    True
+    """
+    return flatten(0)[1]
+
+
+@functools.cache
+def nothing() -> Structure:
+    """Return the structure of None, a tree without leaves.
+
+    >>> nothing() == flatten(None)[1]
+    True
+    """
+    return flatten(None)[1]
 
 
 def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:

@@ -263,3 +263,23 @@ def test_constants_of_the_inner_step_are_those_of_each_call():
 
         w = np.array([0.3, 0.5, 0.7])
         np.testing.assert_allclose(wg.grad(f)(w), wg.grad(g)(w), rtol=1e-9, atol=1e-15)
+
+
+def test_a_test_is_part_of_the_code_of_the_step():
+    """Also where it reads a constant that a step carries on, and decides on it."""
+
+    def inner(c, x, w):
+        def goes_on(s):
+            k, c, sign, mode = s
+            return k * sign < N if mode > 0 else c > 0.0
+
+        def step(s):
+            k, c, _, mode = s
+            return k + 1, np.sin(c * w) + x, 1, mode
+
+        return wg.while_loop(goes_on, step, (0, c, 1, 1))[1]
+
+    f, g = loop(40, inner), plain(40, while_plain)
+    for _ in range(2):
+        np.testing.assert_allclose(wg.grad(f)(0.8), wg.grad(g)(0.8), rtol=1e-10)
+        np.testing.assert_allclose(wg.jacobian(f)(0.8), wg.grad(g)(0.8), rtol=1e-10)

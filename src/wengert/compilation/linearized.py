@@ -18,20 +18,23 @@ one structure, and a `Kernel` is an outline with the constants of one body.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from wengert.accumulation.programs import enter_seed, pull, push
+from wengert.compilation.cache import Form
 from wengert.compilation.environment import Environment, is_settled
 from wengert.jacobians import add_at, add_into, is_basic
 from wengert.linearization import Linearization
 from wengert.passes.simplification import simplify
 from wengert.primitives.numpy.elementwise import add
-from wengert.primitives.numpy.structural import fill_index, put, scatter
-from wengert.program import SMALL, Program, Var, as_value, reached_by
+from wengert.primitives.numpy.structural import alias, fill_index, put, scatter
+from wengert.program import SMALL, Line, Program, Var, as_value, reached_by
 from wengert.program.code import For
 from wengert.program.compiled import Script, straight
+from wengert.program.dataflow import substitute
 from wengert.program.lines import Operand
 from wengert.tracing import Tape, Traced, record, what_is_kept
 
@@ -201,7 +204,7 @@ class Outline:
         self.ends = [(packing.shape, packing.dtype) for packing in program.results]
         self.with_complex = any(var.dtype.kind == "c" for var in slots)
         self.script = Script(program, self.kept)
-        self.repeated: dict[For, Script] = {}
+        self.repeated: dict[tuple[For, Form | None], Script] = {}
         primitives = dict.fromkeys(program.lines[n].primitive for n, *_ in self.rows)
         self.rules = [rule for primitive in primitives for rule in primitive.rules if not is_settled(rule)]
         """The rules that the user wrote: the values they read beside their arguments may change."""
@@ -225,6 +228,24 @@ def _variables(program: Program) -> list[Var]:
     return [*program.inputs, *[var for line in program.lines for var in line.outputs]]
 
 
+def _with_test(program: Program, test: Program, repeat: For) -> Program:
+    """Return the Program of a step with the test of the next one, on what is carried to it, as its last result."""
+    carried: dict[Var, Var] = {}
+    constants: list[Line] = []
+    for k, result, atom in zip(repeat.outputs, program.results, program.outputs, strict=False):
+        if type(k) is int:
+            var = atom if isinstance(atom, Var) else Var(0, result.shape, result.dtype)
+            if var is not atom:
+                constants.append(Line(alias, (atom,), (var,), {}, None))
+            carried[program.inputs[k]] = var
+    asked = [program.inputs[k] for k in repeat.asks or ()]
+    taken = substitute(test, {var: carried.get(a, a) for var, a in zip(test.inputs, asked, strict=True)}, ())
+    return replace(
+        program, lines=(*program.lines, *constants, *taken.lines), results=program.results + taken.results,
+        guards=program.guards + taken.guards,
+    )  # fmt: skip
+
+
 _ALONE = object()
 
 
@@ -246,13 +267,21 @@ class Kernel:
         """Return a function that runs the step and returns its residuals, which hold this kernel."""
         return self.outline.script.of(self._program, self)
 
-    def forward_passes(self, repeat: For) -> Callable[..., Any]:
-        """Return a function that runs many steps and hands the residuals of each on; see `Script`."""
-        scripts = self.outline.repeated
-        if repeat not in scripts:
+    def forward_passes(self, repeat: For, test: tuple[Program, Form] | None = None) -> Callable[..., Any]:
+        """Return a function that runs many steps and hands the residuals of each on; see `Script`.
+
+        A `test` is asked after each step.
+        """
+        program, form = self._program, None
+        if test is not None:
+            program, form = _with_test(program, test[0], repeat), test[1]
+        script = self.outline.repeated.get((repeat, form))
+        if script is None:
             variables = _variables(self._program)
-            scripts[repeat] = Script(self._program, [variables[slot] for slot in self.outline.slots], repeat=repeat)
-        return scripts[repeat].of(self._program, self)
+            script = Script(program, [variables[slot] for slot in self.outline.slots], repeat=repeat)
+            if form is None or form.common:
+                self.outline.repeated[repeat, form] = script
+        return script.of(program, self)
 
     def linearization(self, kept: Sequence[Any], consts: Sequence[Any]) -> Linearization:
         """Build the linearization for careful sweeps from the residuals of a step."""

@@ -195,14 +195,13 @@ def fori_loop(
     """
     counter = range(_integer("fori_loop", "lower", lower), _integer("fori_loop", "upper", upper))
     start, of_carry = leaves_of(init_val, "init_val")
-    _, nothing = trees.flatten(None)
 
     def step(f: Function, carry: Any, number: Any, _x: Any) -> tuple[Any, Any]:
         return f(number, carry), None
 
-    numbers, names = names_of(body_fun, [trees.flatten(0)[1], of_carry])
+    numbers, names = names_of(body_fun, [trees.leaf(), of_carry])
     loop = Scan(
-        "fori_loop", body_fun, step, of_carry, nothing, [names, [], numbers], len(counter), False, counter,
+        "fori_loop", body_fun, step, of_carry, trees.nothing(), [names, [], numbers], len(counter), False, counter,
         _policy(checkpoint, memory),
     )  # fmt: skip
     return loop(start, [])[0]
@@ -237,14 +236,13 @@ def map(  # noqa: A001 - as in JAX
     """
     slices, of_xs = leaves_of(xs, "xs")
     steps = _length("map", slices, xs, None)
-    _, nothing = trees.flatten(None)
 
     def step(f: Function, _carry: Any, _number: Any, x: Any) -> tuple[Any, Any]:
         return None, f(x)
 
     (names,) = names_of(f, [of_xs])
     policy = _policy(checkpoint, memory)
-    loop = Scan("map", f, step, nothing, of_xs, [[], names], steps, False, None, policy)
+    loop = Scan("map", f, step, trees.nothing(), of_xs, [[], names], steps, False, None, policy)
     return loop([], slices)[1]
 
 

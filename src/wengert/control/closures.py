@@ -29,6 +29,7 @@ from wengert.tracing import (
     COPIED,
     Group,
     Trace,
+    Traced,
     build_program,
     constant,
     current_context,
@@ -45,8 +46,16 @@ VIEWS = frozenset({getitem, reshape, transpose})
 """The primitives whose results may be views."""
 
 
+_LEAVES = frozenset({Traced, float, int, np.float64, np.int64})
+"""The most frequent types of leaves beside arrays."""
+
+
 def leaves_of(tree: Any, what: str) -> tuple[list[Any], Any]:
     """Flatten a tree of numbers and arrays; raise ArgumentError naming a leaf that is neither."""
+    if type(tree) in _LEAVES or (type(tree) is np.ndarray and tree.dtype.kind in "biufc"):
+        return [as_value(tree)], trees.leaf()
+    if tree is None:
+        return [], trees.nothing()
     leaves, structure = trees.flatten(tree)
     values = []
     for k, leaf in enumerate(leaves):
@@ -70,10 +79,12 @@ class Pattern:
     This tells it fast where a plain loop would otherwise spend more time on checks than on steps.
     """
 
-    __slots__ = ("_dtypes", "_kinds", "_shapes", "leaf", "structure")
+    __slots__ = ("_dtypes", "_is_tuple", "_kinds", "_shapes", "leaf", "structure")
 
     def __init__(self, leaves: Sequence[Any], structure: Any) -> None:
         self.structure, self.leaf = structure, structure.is_leaf()
+        self._is_tuple = structure.type is tuple and structure.num_nodes == 1 + structure.num_leaves
+        """True for a tuple of leaves, which is told without taking trees apart."""
         self._kinds = [type(v) for v in leaves]
         self._shapes = [v.shape for v in leaves]
         self._dtypes = [v.dtype for v in leaves]
@@ -88,9 +99,12 @@ class Pattern:
             return None
         if tree is None:
             return () if not self._kinds and self.structure.num_nodes == 1 else None
-        leaves, structure = trees.flatten(tree)
-        if structure != self.structure:
-            return None
+        if self._is_tuple and type(tree) is tuple and len(tree) == len(self._kinds):
+            leaves: Sequence[Any] = tree
+        else:
+            leaves, structure = trees.flatten(tree)
+            if structure != self.structure:
+                return None
         for value, kind, shape, dtype in zip(leaves, self._kinds, self._shapes, self._dtypes, strict=True):
             if type(value) is not kind or value.dtype is not dtype or value.shape != shape:
                 return None

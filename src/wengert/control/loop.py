@@ -161,7 +161,8 @@ class Loop(Holding):
             asked = [*range(self.carried), *range(self.first_const, self.first_const + self.consts)]
             asks = tuple(asked if self.test_takes is None else [asked[k] for k in self.test_takes])
         inputs = tuple([kind if kind in ("carry", "const") else "each" for kind in self.kinds_of_arguments])
-        return For(inputs, (*range(self.carried), *["collect"] * self.collected), (), asks)
+        test = ["test"] * len(self.tests)
+        return For(inputs, (*range(self.carried), *["collect"] * self.collected, *test), (), asks)
 
     def started(self, keep: Callable[..., None] | None, operands: Sequence[Any]) -> list[Any]:
         """Return the arguments of the code that repeats the step, but for the arrays that results go to."""

@@ -62,7 +62,7 @@ class Nested:
 
     def __init__(self, loop: Loop, active: Mask, kernel: Kernel) -> None:
         self.loop, self.active, self.kernel = loop, active, kernel
-        self.run = kernel.forward_passes(loop.repeat)
+        self.run = kernel.forward_passes(loop.repeat, *[(test.unrolled, test.form) for test in loop.tests])
         self.sweeps: dict[SweepKind, NestedSweep | None] = {}
 
 

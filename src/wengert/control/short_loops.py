@@ -1,8 +1,8 @@
 """Short loops: a loop of a few lines inside a body is written out on the body's trace, as Python's own loop would be.
 
 To trace a step by itself, to see that the next one does the same, and to run the loop pays off from some hundred lines.
-Below that the steps are written one after the other where nobody reads the Program: in the derivative of a function,
-not in `wengert.trace`, and not where a plan counts what the lines cost.
+A loop that the code of the body would have written out (`unrolling`) is traced that way at once where nobody reads the
+Program: in the derivative of a function, not in `wengert.trace`, and not where a plan counts what the lines cost.
 
 >>> import numpy as np, wengert as wg
 >>> def step(c, x):
@@ -26,11 +26,12 @@ import numpy as np
 
 from wengert.control.checkpoints import Policy
 from wengert.control.state import reached_state, same_state
+from wengert.control.unrolling import LONG
 from wengert.primitives.numpy.structural import stack
 from wengert.tracing import Traced, current_context
 
-SHORT = 200
-"""So many lines take about as long to be traced one by one as a loop takes that is traced by itself."""
+TRIED = 200
+"""After so many lines a loop that lasts while a test holds is given up; others, if they would have more than LONG."""
 MOST = 256
 """Of so many loops it is remembered whether they were short."""
 
@@ -38,7 +39,7 @@ MOST = 256
 def short_loop(policy: Policy, steps: int | None, *functions: Callable[..., Any]) -> ShortLoop | None:
     """Return the writer of a loop whose steps call these functions of the user's; None where it must be a line."""
     tapes = current_context().tapes
-    if tapes[-1].captures is None or policy.checkpoint != "none" or (steps is not None and not 0 < steps <= SHORT):
+    if tapes[-1].captures is None or policy.checkpoint != "none" or (steps is not None and not 0 < steps <= LONG):
         return None
     for tape in tapes:
         if tape.captures is None and (tape.keep_all or tape.planned):
@@ -90,7 +91,7 @@ class ShortLoop:
             return True
         self._done += 1
         lines = len(tape.rows) - self._rows
-        is_short = (lines if steps is None else lines * steps / self._done) <= SHORT
+        is_short = lines <= TRIED if steps is None else lines * steps <= LONG * self._done
         if is_short and len(tape.guards) == self._guards:
             if self._done == steps:
                 self._remember(True)

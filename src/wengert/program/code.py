@@ -195,11 +195,12 @@ class For:
     outputs
         For each dependent variable: the independent variable that it is carried to; ``"collect"`` if it is put into an
         array at the place of the step, ``"sum"`` if it is added to a sum, ``"pieces"`` if it goes, with the others
-        after it that are ``"more"``, to an accumulator.
+        after it that are ``"more"``, to an accumulator; ``"test"`` if it says whether there is another step.
     resets
         Carried independent variables that no result is carried to: they are zero after the first step.
     asks
-        The independent variables that the test of a ``while`` takes; None for a loop over places.
+        The independent variables that the test of a ``while`` takes, which is called before the first step; None for a
+        loop over places.
     """
 
     inputs: tuple[str, ...]

@@ -101,9 +101,9 @@ class Script:
     of single variables.
 
     With `repeat`, the function runs the Program again and again.  It takes the places of the steps; what keeps the kept
-    values of a step, or has them of each; the test; the variables, iterables for those that are another one each time;
-    the arrays, sums and accumulators that results go to; and the zeros of resets.  It returns what is carried, then the
-    sums.
+    values of a step, or has them of each; the test before the first step; the variables, iterables for those that are
+    another one each time; the arrays, sums and accumulators that results go to; and the zeros of resets.  It returns
+    what is carried, then the sums.
 
     >>> import wengert as wg
     >>> total = wg.trace(lambda c, x: c + x)(0.0, 1.0)
@@ -445,7 +445,8 @@ class _Printer:
         self.write(f"def step({', '.join(['p', 'r', 'q', *arguments])}):")
         if repeat.asks is not None:
             asked = [self.name(program.inputs[k]) for k in repeat.asks]
-            self.write(f"    while q({', '.join(asked)})[0]:")
+            self.write(f"    w = q({', '.join(asked)})[0]")
+            self.write("    while w:")
         else:
             if kept:
                 sources[f"({', '.join(['_', *kept])})"] = "r"
@@ -471,6 +472,7 @@ class _Printer:
                 self.write(f"    t{k}.add(({''.join([f'{results[n]}, ' for n in (k, *more)])}))")
         carried = {names[k]: value for k, value in zip(repeat.outputs, results, strict=True) if type(k) is int}
         carried.update((names[k], f"z{k}") for k in repeat.resets)
+        carried.update(("w", value) for kind, value in zip(repeat.outputs, results, strict=True) if kind == "test")
         if carried:
             self.write(f"    {', '.join(carried)} = {', '.join(carried.values())}")
         self.indent = ""
