@@ -518,6 +518,8 @@ def test_products_are_exact_at_zeros():
     expected = [[1, 0, 0, 0], [0, 2, 0, 0], [0, 6, 0, 0], [0, 0, 0, 0]]
     np.testing.assert_array_equal(wg.jacobian(np.cumprod)(x), expected)
     np.testing.assert_array_equal(wg.jacobian(lambda x: np.multiply.accumulate(x))(x), expected)
+    np.testing.assert_array_equal(wg.jacobian(lambda x: np.multiply.accumulate(x, axis=(0,)))(x), expected)
+    np.testing.assert_array_equal(wg.jacobian(lambda x: np.add.reduceat(x, [0], axis=None))(x), np.ones((1, x.size)))
     np.testing.assert_array_equal(wg.hessian(lambda x: np.cumprod(x)[3])(x)[1], [0, 0, 0, 6])
 
 

@@ -336,6 +336,44 @@ def test_escaped_values():
         )
 
 
+KEPT = {
+    "product": lambda grid, x: np.sum(grid(3) * x),
+    "product of matrices": lambda grid, x: np.outer(grid(3), grid(3)) @ x @ x,
+    "system": lambda grid, x: np.sum(np.linalg.solve(np.diag(grid(3)), x)),
+    "joined": lambda grid, x: np.sum(np.concatenate([grid(3), x]) ** 2),
+    "chosen": lambda grid, x: np.sum(np.where(grid(3) > 1.5, x, grid(3))),
+    "methods": lambda grid, x: np.sum(x) * grid(3).mean() + float(grid(3)[2]) * x[1],
+    "a copy that is written to": lambda grid, x: written(grid(3).copy(), x),
+    "elements": lambda grid, x: sum(g * v for g, v in zip(grid(3), x, strict=True)),
+    "plain array": lambda grid, x: np.sum(np.asarray(grid(3)) * x),
+    "steps": lambda grid, x: wg.scan(lambda c, t: (c * grid(3)[0] + t, None), x[0], grid(3))[0],
+}
+
+
+def written(y, x):
+    y[0] = x[0]
+    return np.sum(y * y)
+
+
+@pytest.mark.parametrize("f", KEPT.values(), ids=KEPT.keys())
+def test_constants_that_a_function_keeps_are_plain_arrays_in_later_calls(f):
+    kept = {}
+
+    def grid(n):
+        if n not in kept:
+            kept[n] = np.linspace(1.0, 2.0, n)
+        return kept[n]
+
+    expected = wg.grad(lambda x: f(lambda n: np.linspace(1.0, 2.0, n), x))(X)
+    for _ in range(2):
+        np.testing.assert_allclose(wg.grad(lambda x: f(grid, x))(X), expected)
+    np.testing.assert_allclose(wg.jacobian(lambda x: f(grid, x), mode="forward")(X), expected)
+    np.testing.assert_allclose(wg.trace(wg.grad(lambda x: f(grid, x)))(X)(X), expected)
+    np.testing.assert_allclose(wg.vmap(wg.grad(lambda x: f(grid, x)))(X[None]), expected[None])
+    assert f(grid, X) == f(lambda n: np.linspace(1.0, 2.0, n), X)
+    np.testing.assert_allclose(np.linalg.inv(np.diag(kept[3])), np.diag(1 / np.linspace(1.0, 2.0, 3)))
+
+
 def test_escaped_values_in_a_later_trace():
     kept = []
     wg.grad(lambda x: kept.append(x) or np.sum(x))(X)

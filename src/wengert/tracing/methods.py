@@ -391,6 +391,9 @@ class ArrayMethods(Traced):
 
         The last is what ``np.mean([a, b])`` makes of a list; NumPy then computes on the elements by their operators.
         """
+        if self._index < 0 and not self._tape.open:
+            value = _asarray(plain(self), dtype)
+            return _copy(value) if copy else value
         rebind_imports(_getframe(1))
         if self._index >= 0:
             if (marks := write_into_plain(self, _getframe(1))) is not None:

@@ -19,7 +19,7 @@ from wengert.tracing.errstate import IGNORING, changed, error_state
 from wengert.tracing.fingerprints import Unchanged
 from wengert.tracing.names import Rebound, bound
 from wengert.tracing.tape import Row, Tape, escaped, outputs_of
-from wengert.tracing.traced import Traced, capture, holds_traced, innermost, join, variable
+from wengert.tracing.traced import Traced, capture, holds_traced, innermost, join, plain, variable
 from wengert.tracing.unsupported import translated
 
 
@@ -305,7 +305,9 @@ def _captured(tape: Tape, result: Any) -> Any:
 def _result(function: Callable[..., Any], returned: Any) -> Any:
     if type(returned) is Traced:
         if not returned._tape.open:  # the body of a loop put it into a list, say: its derivative would be zero
-            raise escaped(None)
+            if returned._index >= 0:
+                raise escaped(None)
+            return plain(returned)
         return returned
     if isinstance(returned, np.ndarray) and holds_traced(returned):
         return join(returned)

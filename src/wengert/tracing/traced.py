@@ -106,6 +106,9 @@ def remember_large(tape: Tape, values: Sequence[Any]) -> None:
 
 def record_on_innermost(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
     """Record where values of several traces meet: the innermost writes the row, the others' are constants to it."""
+    if any(type(a) is Traced and not a._tape.open and a._index < 0 for a in args):  # kept from another call
+        args = [plain(a) if type(a) is Traced and not a._tape.open and a._index < 0 else a for a in args]
+        return at_place(lambda: record_line(primitive, args, params))
     tape = max((a._tape for a in args if type(a) is Traced), key=lambda tape: tape.level)
     if tape.captures is not None:
         captured = [capture(tape, a) if type(a) is Traced and a._tape is not tape else a for a in args]
@@ -136,7 +139,7 @@ def write_row(  # noqa: C901 - the hottest function of tracing: no more calls
         frame = _getframe(depth)
         place = (frame.f_code, frame.f_lasti)
     if not tape.open:
-        raise escaped(place)
+        return _outside(primitive, values, parents, params, place)
     try:
         if tape.level == 0 or tape.captures is not None:  # all values are plain
             y = primitive.compute(*values, **params) if params else primitive.compute(*values)  # twice as fast
@@ -191,6 +194,15 @@ def write_row(  # noqa: C901 - the hottest function of tracing: no more calls
     if primitive.squared is not None:
         tape.roots[out] = tape.rows[-1]
     return Traced(y, tape, out)
+
+
+def _outside(
+    primitive: Primitive, values: Sequence[Any], parents: Sequence[int], params: Mapping[str, Any], place: Any
+) -> Any:
+    """Compute with what has outlived its trace: constants, which a function may keep; all else has escaped."""
+    if max(parents) >= 0:
+        raise escaped(place)
+    return primitive(*[plain(v) for v in values], **params)
 
 
 def squared(root: Traced) -> Any:
@@ -294,6 +306,7 @@ def record_results(
 
     A row that is to be swept has the parameters `swept` beside its own.  The operands are `settled`.
     """
+    args = [plain(a) if type(a) is Traced and not a._tape.open and a._index < 0 else a for a in args]
     tape = max((a._tape for a in args if type(a) is Traced), key=lambda tape: tape.level, default=None)
     if tape is None:
         return tuple(results)

@@ -32,6 +32,17 @@ def negative_axis(ndim: int, axis: Any) -> int:
     return normalize_axis_index(axis, ndim) - ndim
 
 
+def only_axis(ndim: int, axis: Any) -> int:
+    """Return the axis of a method of a ufunc, counted from the end; NumPy takes a tuple of one, and None for a vector.
+
+    >>> only_axis(3, (0,)), only_axis(1, None)
+    (-3, -1)
+    """
+    if isinstance(axis, tuple) and len(axis) == 1:
+        (axis,) = axis
+    return negative_axis(ndim, 0 if axis is None and ndim == 1 else axis)
+
+
 def on_axis(a: Any, axis: Any) -> tuple[Any, int]:
     """Return an array and the axis that is meant: with None all elements in a row, and a scalar is a row of one."""
     if axis is None or not a.ndim:

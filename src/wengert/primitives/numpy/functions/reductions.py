@@ -25,6 +25,7 @@ from wengert.primitives.numpy.functions.operands import (
     negative_axes,
     negative_axis,
     only,
+    only_axis,
     shape_of,
     size_of,
 )
@@ -236,10 +237,11 @@ def _array_api(accumulate: Callable[..., Any], identity: int) -> Callable[..., A
             if x.ndim > 1:
                 raise ValueError("For arrays which have more than one dimension ``axis`` argument is required.")
             axis = 0
+        axis = only_axis(x.ndim, axis)
         result = accumulate(x, axis, dtype, out)
         if not include_initial:
             return result
-        first = tuple(1 if k == negative_axis(x.ndim, axis) + x.ndim else s for k, s in enumerate(x.shape))
+        first = tuple(1 if k == axis + x.ndim else s for k, s in enumerate(x.shape))
         return np.concatenate([np.full(first, identity, result.dtype), result], axis=axis)
 
     return cumulative

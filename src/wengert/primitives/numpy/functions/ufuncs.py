@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index
 
 from wengert.errors import UnsupportedError
 from wengert.primitives.numpy import structural as p
@@ -23,8 +22,8 @@ from wengert.primitives.numpy.functions.operands import (
     masked,
     ndim_of,
     negative_axes,
-    negative_axis,
     only,
+    only_axis,
 )
 from wengert.primitives.table import CALLS, calls
 
@@ -151,7 +150,7 @@ def accumulate(ufunc: np.ufunc, array: Any, axis: Any = 0, dtype: Any = None, ou
         array = astype(array, dtype)
     if ufunc in _LOGICAL:
         array = astype(array, bool)
-    axis = normalize_axis_index(axis, array.ndim) - array.ndim
+    axis = only_axis(array.ndim, axis)
     if ufunc == np.add:
         return p.cumsum(array, axis=axis)
     pair = functools.partial(call, ufunc)
@@ -182,7 +181,7 @@ def reduceat(ufunc: np.ufunc, array: Any, indices: Any, axis: int = 0, dtype: An
     array = as_operand(array)
     if dtype is not None:
         array = astype(array, dtype)
-    axis = negative_axis(array.ndim, axis)
+    axis = only_axis(array.ndim, axis)
     n = array.shape[axis]
     starts = np.asarray(indices, np.intp)
     if starts.size and (starts.min() < 0 or starts.max() >= n):
