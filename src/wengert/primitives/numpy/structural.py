@@ -673,7 +673,12 @@ def _convolve_short(_y: Any, a: Any, _v: Any, mode: Any) -> LocalJacobian:
 
 
 convolve = array_function(
-    "convolve", lambda a, v, mode: np.convolve(a, v, mode), _convolve_long, _convolve_short, counts=_convolve_counts
+    "convolve",
+    lambda a, v, mode: np.convolve(a, v, mode),
+    _convolve_long,
+    _convolve_short,
+    bilinear=True,
+    counts=_convolve_counts,
 )
 
 
@@ -727,6 +732,7 @@ cross: Primitive = array_function(
     _cross,
     lambda _y, _a, b: _cross_part(_a.shape, _y.shape, lambda t: cross(t, b), lambda g: cross(b, g)),
     lambda _y, a, _b: _cross_part(_b.shape, _y.shape, lambda t: cross(a, t), lambda g: cross(g, a)),
+    bilinear=True,
     source="np.cross({0}, {1})",
     counts=lambda y, _a, _b: {"multiplications": 2 * math.prod(y.shape), "additions": math.prod(y.shape)},
 )

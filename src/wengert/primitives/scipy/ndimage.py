@@ -106,6 +106,7 @@ stencil: Primitive = array_function(
     _stencil,
     lambda _y, _x, w: _stencil_in_image(_y, _x, w),
     lambda _y, x, _w: _stencil_in_kernel(_y, x, _w),
+    bilinear=True,
     source="wengert.primitives.scipy.ndimage.stencil({0}, {1})",
     counts=_counts,
 )

@@ -101,6 +101,7 @@ sparse_product: Primitive = array_function(
         _counts(_y, data, indices, indptr, _x, columns, axis),
         name="A",
     ),
+    bilinear=True,
     source=_source,
     counts=_counts,
 )
