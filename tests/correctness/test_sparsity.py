@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.ndimage
+import scipy.signal
 import scipy.sparse
 from hypothesis import given, settings
 from loops import INGREDIENTS, RandomBody, as_fori, as_scan, as_while, point, random_bodies
@@ -20,7 +21,7 @@ from test_checks import one_of_each
 
 import wengert as wg
 from wengert.accumulation.sparsity import pattern_of
-from wengert.errors import DecisionWarning
+from wengert.errors import DecisionWarning, SizeError
 from wengert.linearization import Linearization
 
 FORMS = {"scan": as_scan, "fori_loop": as_fori, "while_loop": as_while}
@@ -415,3 +416,52 @@ def test_a_long_convolution_is_banded():
     offsets = pattern.tocoo()
     assert set((offsets.col - offsets.row).tolist()) == {-1, 1}
     assert pattern.nnz == 2 * n - 2
+
+
+def test_a_pattern_too_large_for_the_memory_is_refused():
+    @wg.custom_derivative
+    def mix(x):
+        return x
+
+    mix.defjvp(lambda primals, tangents: (primals[0], tangents[0]))
+    with pytest.raises(SizeError, match="the pattern of mix here would have .* entries"):
+        wg.jacobian_sparsity(lambda x: mix(x) * 2.0)(np.ones(200_000))
+
+
+# ---- Entries that are known without a push are those that pushes find ----
+
+
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize("lengths", [(5, 3), (3, 5), (4, 4), (6, 2), (1, 3)])
+def test_entries_of_convolutions(mode, lengths):
+    a, v = np.arange(1.0, lengths[0] + 1), rng.uniform(1, 2, lengths[1])
+    for f, x in ((lambda a: np.convolve(a, v, mode), a), (lambda v: np.convolve(a, v, mode), v)):
+        np.testing.assert_array_equal(wg.jacobian_sparsity(f)(x).toarray(), nonzeros(f, [x])[0])
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_entries_of_sparse_products(axis):
+    A = scipy.sparse.random_array((4, 3), density=0.5, rng=np.random.default_rng(7), format="csr")
+    x = rng.uniform(1, 2, (3, 2))
+    right = lambda x: A @ x if axis == 0 else (x.T @ A.T).T  # noqa: E731
+    np.testing.assert_array_equal(wg.jacobian_sparsity(right)(x).toarray(), nonzeros(right, [x])[0])
+    entries = lambda d: scipy.sparse.csr_array((d, A.indices, A.indptr), shape=A.shape) @ x  # noqa: E731
+    np.testing.assert_array_equal(wg.jacobian_sparsity(entries)(A.data).toarray(), nonzeros(entries, [A.data])[0])
+
+
+def test_entries_of_stencils():
+    kernel = np.array([[0.0, 1.0, 2.0], [1.0, 0.0, 0.0]])
+    for mode in ("constant", "wrap", "reflect", "nearest"):
+        f = lambda x, mode=mode: scipy.ndimage.correlate(x, kernel, mode=mode)  # noqa: E731
+        x = rng.uniform(1, 2, (4, 5))
+        np.testing.assert_array_equal(wg.jacobian_sparsity(f)(x).toarray(), nonzeros(f, [x])[0])
+
+
+def test_a_large_map_is_probed_in_groups():
+    n = 3000
+    for f, expected in (
+        (lambda x: scipy.signal.lfilter([1.0, 0.0, 2.0], [1.0], x), 2 * n - 2),
+        (lambda x: np.add.reduceat(x, np.arange(0, n, 3)), n),
+    ):
+        pattern = wg.jacobian_sparsity(f)(np.ones(n))
+        assert pattern.nnz == expected

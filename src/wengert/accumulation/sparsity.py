@@ -25,8 +25,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from wengert.accumulation.masks import LINEAR, may_depend
-from wengert.errors import DegenerateError
-from wengert.jacobians import LocalJacobian, Map, Pattern, Unknown, count_overlaps, is_basic, joined, nothing
+from wengert.errors import DegenerateError, SizeError
+from wengert.jacobians import (
+    LocalJacobian,
+    Map,
+    Pattern,
+    TooLargeError,
+    Unknown,
+    count_overlaps,
+    is_basic,
+    joined,
+    nothing,
+)
 from wengert.linearization import Linearization
 from wengert.primitives.numpy.structural import put
 from wengert.tracing import Row, outputs_of
@@ -96,7 +106,15 @@ def propagate(linearization: Linearization, start: Sequence[Reach], width: int, 
     with np.errstate(all="ignore"):
         for number, row in enumerate(rows):
             operands = [CONSTANT if p < 0 else reached[p] or CONSTANT for p in row[1]]
-            results = _carry(row, operands, width, local)
+            try:
+                results = _carry(row, operands, width, local)
+            except TooLargeError as error:
+                raise SizeError.at(
+                    row[4],
+                    f"the pattern of {row[0].name} here would have {error}, more than a quarter of this machine's:",
+                    "If the rule behind it is your own, give it a local partial; or ask for the pattern of this input, "
+                    "with local=True.",
+                ) from None
             for position, result in zip(outputs_of(row), results, strict=True):
                 reached[position] = result
             for position in row[1]:

@@ -38,7 +38,7 @@ from wengert.jacobians.arrays import (
     scale,
     take,
 )
-from wengert.jacobians.patterns import Pattern, joined, nothing
+from wengert.jacobians.patterns import Pattern, TooLargeError, joined, matrix_of_pairs, nothing
 from wengert.jacobians.structures import (
     Added,
     Composed,
@@ -86,6 +86,7 @@ __all__ = [
     "Select",
     "Shape",
     "Sum",
+    "TooLargeError",
     "Transposed",
     "Unknown",
     "Zero",
@@ -100,6 +101,7 @@ __all__ = [
     "flat_positions",
     "is_basic",
     "joined",
+    "matrix_of_pairs",
     "multiply_out",
     "nothing",
     "product_counts",

@@ -27,11 +27,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wengert.memory import in_gib, quarter_of_memory
+
 if TYPE_CHECKING:  # SciPy's sparse arrays take longer to import than all of this package
     from scipy import sparse
 
 Shape = tuple[int, ...]
 Block = Any
+BYTES = 9
+"""What an entry takes, with a larger index type than most need."""
 MOST = 32
 """The most arrays in an index map; where more variables meet in an element, the pattern has rows."""
 
@@ -73,9 +77,14 @@ class Pattern:
         """True if no element depends on anything."""
         return not self.columns.any() if self.rows is None else not self.rows.nnz
 
+    def _unordered(self) -> sparse.csr_array:
+        """Return the pattern as a SciPy array of booleans, its columns in any order."""
+        return self.csr() if self.rows is None else self.rows
+
     def csr(self) -> sparse.csr_array:
         """Return the pattern as a SciPy array of booleans, a row for each element, columns in order."""
         if self.rows is not None:
+            self.rows.sort_indices()
             return self.rows
         return _rows_of(self.columns.reshape((len(self.columns), self.size)), self.width)
 
@@ -94,9 +103,15 @@ class Pattern:
     def _picked(self, numbers: Any, shape: Shape) -> Pattern:
         """Return the pattern with rows of this one, by 1 + their numbers; 0 for an empty row."""
         assert self.rows is not None
-        if numbers.all():
-            return Pattern(shape, self.width, rows=self.rows[numbers - 1])
-        return _of_rows(_product(_selection(numbers, self.size), self.rows), shape)
+        _check_size(int(np.diff(self.rows.indptr)[numbers[numbers > 0] - 1].sum(dtype=np.int64)))
+        chosen = numbers > 0
+        taken = numbers[chosen] - 1
+        picked = self.rows if np.array_equal(taken, np.arange(self.size)) else self.rows[taken]
+        if chosen.all():
+            return Pattern(shape, self.width, rows=picked)
+        pointers = np.zeros(len(numbers) + 1, np.int64)
+        pointers[1:][chosen] = np.diff(picked.indptr)
+        return _of_rows(_matrix(np.cumsum(pointers), picked.indices, (len(numbers), self.width)), shape)
 
     def item(self, place: int) -> Pattern:
         """Return the pattern of one item along the first axis."""
@@ -144,7 +159,7 @@ class Pattern:
         members = numbers.reshape((-1, math.prod(shape)))
         length, count = members.shape
         sums = _matrix(np.arange(0, count * length + 1, length), _in_order(members), (count, self.size))
-        return _of_rows(_product(sums, self.rows), shape)
+        return _of_rows(sums @ self.rows, shape)
 
     def through(self, matrix: sparse.csr_array, shape: Shape) -> Pattern:
         """Return the pattern of a product with a sparse matrix from the left; its zeros are those of structure."""
@@ -157,7 +172,7 @@ class Pattern:
             flat = self.columns.reshape((len(self.columns), self.size))
             with_none = np.concatenate([np.zeros((flat.shape[0], 1), flat.dtype), flat], axis=1)
             return Pattern(shape, self.width, with_none[:, members].reshape((most * len(flat), *shape)))
-        return _of_rows(_product(matrix, self.csr()), shape)
+        return _of_rows(matrix @ self._unordered(), shape)
 
     def mixed(self, shape: Shape, axes: tuple[Sequence[int], Sequence[int]] | None = None) -> Pattern:
         """Return the pattern of an array each of whose elements may depend on all elements of this one.
@@ -215,7 +230,7 @@ def joined(
     for p in patterns:
         numbered.append(None if p is None else np.arange(start, start + p.size).reshape((1, *p.shape)))
         start += 0 if p is None else p.size
-    rows = sparse.csr_array(sparse.vstack([p.csr() for p in some], format="csr"))
+    rows = sparse.csr_array(sparse.vstack([p._unordered() for p in some], format="csr"))
     together = Pattern((start - 1,), width, rows=rows)
     return together._picked(_as_integers(join(numbered), np.dtype(np.int64)).reshape(-1), shape)
 
@@ -263,6 +278,16 @@ def _of_rows(rows: sparse.csr_array, shape: Shape) -> Pattern:
 # ---- Rows, as SciPy's arrays ----
 
 
+class TooLargeError(MemoryError):
+    """A pattern would take more than a quarter of the memory."""
+
+
+def _check_size(entries: int) -> None:
+    """Raise TooLargeError for so many entries that a quarter of the memory would not hold them."""
+    if entries > 1 << 24 and (entries * BYTES > quarter_of_memory() or entries >= 1 << 31):
+        raise TooLargeError(f"{entries:,} entries, {in_gib(entries * BYTES)}")
+
+
 def _integers(width: int) -> np.dtype[Any]:
     return np.dtype(np.int32 if width < 2**31 - 1 else np.int64)
 
@@ -293,19 +318,6 @@ def matrix_of_nonzeros(matrix: Any) -> sparse.csr_array:
     """Return the matrix of booleans with entries where a dense one is not zero."""
     rows, columns = np.nonzero(matrix)
     return matrix_of_pairs(rows, columns, matrix.shape)
-
-
-def _selection(numbers: Any, width: int) -> sparse.csr_array:
-    """Return the matrix that selects rows by 1 + their numbers; 0 for an empty row."""
-    chosen = numbers > 0
-    pointers = np.concatenate([[0], np.cumsum(chosen)])
-    return _matrix(pointers, numbers[chosen] - 1, (len(numbers), width))
-
-
-def _product(one: sparse.csr_array, other: sparse.csr_array) -> sparse.csr_array:
-    product: Any = one @ other
-    product.sort_indices()
-    return product  # type: ignore[no-any-return]
 
 
 def _rows_of(block: Block, width: int) -> sparse.csr_array:

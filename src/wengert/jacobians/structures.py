@@ -605,10 +605,10 @@ class Map(LocalJacobian):
     """A linear map given by its two actions, each a function of a block of arrays (leading axes free).
 
     If it `mixes` elements along some axes alone, these are given, of the operand and of the result, counted from the
-    end; the others are those of a stack.
+    end; the others are those of a stack.  `entries` returns its pattern, where that is known without pushing.
     """
 
-    __slots__ = ("_counts", "_pull", "_push", "mixes", "moves", "name", "support")
+    __slots__ = ("_counts", "_entries", "_pull", "_push", "mixes", "moves", "name", "support")
 
     def __init__(
         self,
@@ -621,10 +621,12 @@ class Map(LocalJacobian):
         moves: bool = False,
         support: Array | None = None,
         mixes: tuple[Sequence[int], Sequence[int]] | None = None,
+        entries: Callable[[], sparse.csr_array] | None = None,
     ) -> None:
         self.in_shape, self.out_shape, self.moves, self.support = in_shape, out_shape, moves, support
         self.mixes = mixes
         self._push, self._pull, self._counts, self.name = push, pull, counts or {}, name
+        self._entries = entries
 
     def push(self, t: Array, batch: int = 0) -> Array:
         return self._push(t)
@@ -643,7 +645,7 @@ class Map(LocalJacobian):
             return pattern.mixed(self.out_shape, self.mixes)
         if self.moves and is_selection(self):
             return pattern.moved(lambda block: move_exactly(self, block), self.out_shape)
-        matrix = probed(self)
+        matrix = probed(self) if self._entries is None else self._entries()
         if matrix is None:
             return pattern.mixed(self.out_shape, self.mixes)
         return pattern.through(matrix, self.out_shape)
