@@ -172,13 +172,7 @@ class Linearization:
         u_1 = 2 * u_0
         u_2 = exp(u_1)  = y
         """
-        needed = set(self.outputs)
-        rows: list[Row] = []
-        for row in reversed(self.rows):
-            if not needed.isdisjoint(outputs_of(row)):
-                needed.update(row[1])
-                rows.append(row)
-        rows.reverse()
+        rows = needed_rows(self)
         constants = [
             value
             for _, parents, kept, *_ in rows
@@ -250,6 +244,17 @@ def active_rows(linearization: Linearization) -> list[Row]:
             active.append(row)
     active.reverse()
     return active
+
+
+def needed_rows(linearization: Linearization) -> list[Row]:
+    """Return the rows that a result depends on, by derivatives or otherwise."""
+    needed = set(linearization.outputs)
+    rows: list[Row] = []
+    for row in reversed(linearization.rows):
+        if not needed.isdisjoint(outputs_of(row)):
+            needed.update(row[1])
+            rows.append(row)
+    return rows[::-1]
 
 
 def last_uses(linearization: Linearization) -> list[list[int]]:

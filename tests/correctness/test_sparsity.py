@@ -424,7 +424,7 @@ def test_a_pattern_too_large_for_the_memory_is_refused():
         return x
 
     mix.defjvp(lambda primals, tangents: (primals[0], tangents[0]))
-    with pytest.raises(SizeError, match="the pattern of mix here would have .* entries"):
+    with pytest.raises(SizeError, match=r"the pattern of mix here would have .* entries"):
         wg.jacobian_sparsity(lambda x: mix(x) * 2.0)(np.ones(200_000))
 
 

@@ -58,7 +58,7 @@ LAYERS = {
     "__init__": 16,
 }
 ORDERS = {
-    "jacobians": "arrays patterns probing structures products",
+    "jacobians": "arrays index_domains probing structures products",
     "program": (
         "primitive lines provenance dataflow structure interpretation code compiled listing source pickling program"
     ),

@@ -1,8 +1,8 @@
 """Sparsity: where a Jacobian may have entries, from one walk along the list.
 
-A pattern starts at the independent variables and is carried through the lines as a tangent is (`jacobians.patterns`):
+Index domains (`jacobians.index_domains`) start at the independent variables and go through the lines as tangents do:
 each local Jacobian says on which variables its result depends (`LocalJacobian.carry`), so there is no second set of
-rules.  It is a superset of the nonzeros, and holds in one of two senses:
+rules.  The pattern is a superset of the nonzeros, and holds in one of two senses:
 
 - *for all inputs*: a local Jacobian that is made of constants has the zeros that they have; one that is made of values
   that change with the inputs is taken for any that its structure allows.  A position that was computed (of a maximum, a
@@ -27,9 +27,9 @@ import numpy as np
 from wengert.accumulation.masks import LINEAR, may_depend
 from wengert.errors import DegenerateError, SizeError
 from wengert.jacobians import (
+    IndexDomains,
     LocalJacobian,
     Map,
-    Pattern,
     TooLargeError,
     Unknown,
     count_overlaps,
@@ -37,7 +37,7 @@ from wengert.jacobians import (
     joined,
     nothing,
 )
-from wengert.linearization import Linearization
+from wengert.linearization import Linearization, last_uses, needed_rows
 from wengert.primitives.numpy.structural import put
 from wengert.tracing import Row, outputs_of
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 class Reach(NamedTuple):
     """On which variables a value depends by derivatives, and whether it changes with the inputs at all."""
 
-    pattern: Pattern | None
+    pattern: IndexDomains | None
     """None if it depends on nothing."""
     varies: bool
 
@@ -70,9 +70,8 @@ def pattern_of(linearization: Linearization, local: bool = False) -> list[list[s
     sizes = [math.prod(np.shape(x)) for x in linearization.inputs]
     starts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
     width = starts[-1]
-    start = [
-        Reach(Pattern.identity(np.shape(x), k, width), True) for x, k in zip(linearization.inputs, starts, strict=False)
-    ]
+    inputs = zip(linearization.inputs, starts, strict=False)
+    start = [Reach(IndexDomains.identity(np.shape(x), k, width), True) for x, k in inputs]
     blocks = []
     for (pattern, _), y in zip(propagate(linearization, start, width, local), linearization.values, strict=True):
         rows = (nothing(np.shape(y), width) if pattern is None else pattern).csr()
@@ -98,13 +97,11 @@ def symmetrized(blocks: Sequence[Sequence[sparse.csr_array]]) -> list[list[spars
 def propagate(linearization: Linearization, start: Sequence[Reach], width: int, local: bool = False) -> list[Reach]:
     """Return what the results reach, from what the inputs reach of `width` variables."""
     outputs = linearization.outputs
-    rows = _needed(linearization)
+    needed = Linearization(needed_rows(linearization), (), outputs, (), linearization.size)
     reached: list[Reach | None] = [None] * linearization.size
     reached[: len(start)] = start
-    last = {position: number for number, row in enumerate(rows) for position in row[1] if position >= 0}
-    last.update(dict.fromkeys(outputs, len(rows)))
     with np.errstate(all="ignore"):
-        for number, row in enumerate(rows):
+        for row, read_last in zip(needed.rows, last_uses(needed), strict=True):
             operands = [CONSTANT if p < 0 else reached[p] or CONSTANT for p in row[1]]
             try:
                 results = _carry(row, operands, width, local)
@@ -117,21 +114,9 @@ def propagate(linearization: Linearization, start: Sequence[Reach], width: int, 
                 ) from None
             for position, result in zip(outputs_of(row), results, strict=True):
                 reached[position] = result
-            for position in row[1]:
-                if position >= 0 and last[position] == number:
-                    reached[position] = None  # nothing reads it any more
+            for position in read_last:
+                reached[position] = None
     return [CONSTANT if p < 0 else reached[p] or CONSTANT for p in outputs]
-
-
-def _needed(linearization: Linearization) -> list[Row]:
-    """Return the rows that a result depends on, by derivatives or otherwise."""
-    needed = set(linearization.outputs)
-    rows: list[Row] = []
-    for row in reversed(linearization.rows):
-        if not needed.isdisjoint(outputs_of(row)):
-            needed.update(row[1])
-            rows.append(row)
-    return rows[::-1]
 
 
 def _carry(row: Row, operands: Sequence[Reach], width: int, local: bool) -> Sequence[Reach]:
@@ -162,15 +147,15 @@ def anything(operands: Sequence[Reach], shape: tuple[int, ...]) -> Reach:
     return Reach(union([o.pattern.mixed(shape) for o in operands if o.pattern is not None]), True)
 
 
-def union(patterns: Sequence[Pattern | None]) -> Pattern | None:
+def union(patterns: Sequence[IndexDomains | None]) -> IndexDomains | None:
     """Return what any of some patterns reach; None if all are None."""
-    total: Pattern | None = None
+    total: IndexDomains | None = None
     for pattern in patterns:
         total = pattern if total is None else total if pattern is None else total | pattern
     return total
 
 
-def _along_edge(row: Row, k: int, pattern: Pattern, operands: Sequence[Reach], local: bool) -> Pattern | None:
+def _along_edge(row: Row, k: int, pattern: IndexDomains, operands: Sequence[Reach], local: bool) -> IndexDomains | None:
     """Return what the result of a line reaches by its k-th operand."""
     primitive, _, kept, params, _, _ = row
     rule = primitive.partial(k)
@@ -195,7 +180,7 @@ def _along_edge(row: Row, k: int, pattern: Pattern, operands: Sequence[Reach], l
     return pattern.spread(shape).kept(np.not_equal(c, 0))
 
 
-def _through(c: LocalJacobian, pattern: Pattern, fixed: bool, of_complex: bool) -> Pattern:
+def _through(c: LocalJacobian, pattern: IndexDomains, fixed: bool, of_complex: bool) -> IndexDomains:
     """Carry a pattern through a local Jacobian; one of complex numbers need not be linear over these."""
     carried = c.carry(pattern, fixed)
     if fixed and of_complex and type(c) is Map and not c.moves:
@@ -227,7 +212,7 @@ def _reads_what_varies(row: Row, k: int, operands: Sequence[Reach]) -> bool:
     return reads[0] or any(reads[min(j, last)] and operand.varies for j, operand in enumerate(operands, 1))
 
 
-def _joined(row: Row, operands: Sequence[Reach], width: int) -> Pattern | None:
+def _joined(row: Row, operands: Sequence[Reach], width: int) -> IndexDomains | None:
     """Return what the result of a line that joins its operands reaches; None where they are added or lie anywhere."""
     primitive, _, kept, params, _, _ = row
     patterns = [operand.pattern for operand in operands]

@@ -30,7 +30,7 @@ from wengert.control.branch import Branches
 from wengert.control.holding import Values
 from wengert.control.loop import Loop
 from wengert.errors import BranchError
-from wengert.jacobians import Pattern, joined
+from wengert.jacobians import IndexDomains, joined
 from wengert.linearization import Linearization
 from wengert.program import Guard, Program, Var, as_value, check_guard
 from wengert.program.dataflow import depending_on
@@ -189,7 +189,7 @@ class _Steps:
         sizes = [math.prod(np.shape(v)) for v in sample]
         starts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
         operands = [
-            Reach(Pattern.identity(np.shape(v), start, starts[-1]) if as_value(v).dtype.kind in "fc" else None, on)
+            Reach(IndexDomains.identity(np.shape(v), start, starts[-1]) if as_value(v).dtype.kind in "fc" else None, on)
             for v, start, on in zip(sample, starts, varies, strict=False)
         ]
         reached, _ = _through(program, sample, operands, starts[-1], False)

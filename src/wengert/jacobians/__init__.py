@@ -1,7 +1,7 @@
 """Local Jacobians: the linear maps on the edges of the linearized graph, and their products and sums.
 
 - `arrays`: kernels of large arrays, and the transpose of indexing;
-- `patterns`: on which independent variables the elements of an array may depend;
+- `index_domains`: on which independent variables the elements of an array may depend;
 - `probing`: the entries of a map that is given by its action alone;
 - `structures`: a class a structure (a diagonal, a selection, a sum, a product with a matrix), which is pushed through,
   pulled through, counted and written down;
@@ -38,7 +38,7 @@ from wengert.jacobians.arrays import (
     scale,
     take,
 )
-from wengert.jacobians.patterns import Pattern, TooLargeError, joined, matrix_of_pairs, nothing
+from wengert.jacobians.index_domains import IndexDomains, TooLargeError, joined, matrix_of_pairs, nothing
 from wengert.jacobians.structures import (
     Added,
     Composed,
@@ -74,10 +74,10 @@ __all__ = [
     "Dense",
     "Diagonal",
     "Erase",
+    "IndexDomains",
     "LeftProduct",
     "LocalJacobian",
     "Map",
-    "Pattern",
     "Permute",
     "Place",
     "RealLinear",

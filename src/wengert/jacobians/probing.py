@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from wengert.jacobians.arrays import Array, Shape
-from wengert.jacobians.patterns import matrix_of_nonzeros, matrix_of_pairs
+from wengert.jacobians.index_domains import matrix_of_nonzeros, matrix_of_pairs
 
 if TYPE_CHECKING:
     from scipy import sparse

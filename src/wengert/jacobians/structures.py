@@ -42,7 +42,7 @@ from wengert.jacobians.arrays import (
     traced_item,
     unknown_axes,
 )
-from wengert.jacobians.patterns import Pattern, matrix_of_nonzeros, matrix_of_pairs, nothing
+from wengert.jacobians.index_domains import IndexDomains, matrix_of_nonzeros, matrix_of_pairs, nothing
 from wengert.jacobians.probing import is_selection, move_exactly, probed
 
 if TYPE_CHECKING:  # SciPy's sparse arrays take longer to import than all of this package
@@ -102,7 +102,7 @@ class LocalJacobian:
         columns = self.push(np.eye(size).reshape((size, *self.in_shape)), 1)
         return np.asarray(columns).reshape((size, math.prod(self.out_shape))).T.copy()
 
-    def carry(self, pattern: Pattern, fixed: bool = True) -> Pattern:
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
         """Return on which variables the result depends, if the operand depends on those of `pattern`.
 
         If the numbers of the matrix are `fixed`, its zeros are no entries.  Otherwise it holds for all numbers that the
@@ -118,7 +118,7 @@ class LocalJacobian:
         array([[1, 1, 0, 0],
                [0, 0, 1, 1]])
         """
-        return self.carry(Pattern.identity(self.in_shape, 0, math.prod(self.in_shape)), fixed).csr()
+        return self.carry(IndexDomains.identity(self.in_shape, 0, math.prod(self.in_shape)), fixed).csr()
 
     def sparse(self) -> sparse.csr_array:
         """Return the matrix as a SciPy sparse array."""
@@ -175,7 +175,7 @@ class Diagonal(LocalJacobian):
     def formula(self, operand: str) -> str:
         return f"{operand} * c"
 
-    def carry(self, pattern: Pattern, fixed: bool = True) -> Pattern:
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
         if not fixed:
             return pattern.spread(self.out_shape)
         if np.ndim(self.c) == 0 and self.c == 0:
@@ -215,7 +215,7 @@ class Zero(LocalJacobian):
     def formula(self, operand: str) -> str:
         return f"0 {operand}"
 
-    def carry(self, pattern: Pattern, fixed: bool = True) -> Pattern:
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
         return nothing(self.out_shape, pattern.width)
 
 
@@ -238,7 +238,7 @@ class Select(LocalJacobian):
     def formula(self, operand: str) -> str:
         return f"{operand} put back at its index"
 
-    def carry(self, pattern: Pattern, fixed: bool = True) -> Pattern:
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
         unknown = unknown_axes(self.index, self.in_shape)
         if not unknown:
             return self._moved(pattern)
@@ -246,7 +246,7 @@ class Select(LocalJacobian):
         rest = tuple(1 if axis in unknown else size for axis, size in enumerate(self.in_shape))
         return Select(at_first(self.index), rest, self.out_shape)._moved(pattern.summed(axes, rest))
 
-    def _moved(self, pattern: Pattern) -> Pattern:
+    def _moved(self, pattern: IndexDomains) -> IndexDomains:
         return pattern.moved(lambda block: take(block, self.index, self.in_shape, 1), self.out_shape)
 
     def sparse(self) -> sparse.csr_array:
@@ -285,7 +285,7 @@ class Place(LocalJacobian):
             part = part.copy()  # the adjoint of the array itself is erased in place next
         return pull_diagonal(1, part, self.in_shape, batch)
 
-    def carry(self, pattern: Pattern, fixed: bool = True) -> Pattern:
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
         if unknown_axes(self.index, self.out_shape):
             return pattern.mixed(self.out_shape)
         return pattern.moved(lambda block: self.push(block, 1), self.out_shape)
@@ -325,7 +325,7 @@ class Erase(LocalJacobian):
     def pull(self, g: Array, batch: int = 0) -> Array:
         return self.push(g, batch)
 
-    def carry(self, pattern: Pattern, fixed: bool = True) -> Pattern:
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
         if unknown_axes(self.index, self.out_shape):
             return pattern
         return pattern.moved(lambda block: self.push(block, 1), self.out_shape)
@@ -359,7 +359,7 @@ class RealLinear(LocalJacobian):
         holomorphic = pull_diagonal(self.a, g, self.in_shape, batch)
         return holomorphic + np.conj(pull_diagonal(self.b, g, self.in_shape, batch))
 
-    def carry(self, pattern: Pattern, fixed: bool = True) -> Pattern:
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
         spread = pattern.spread(self.out_shape)
         return spread.kept(np.not_equal(self.a, 0) | np.not_equal(self.b, 0)) if fixed else spread
 
@@ -412,7 +412,7 @@ class Sum(LocalJacobian):
     def formula(self, operand: str) -> str:
         return f"{operand} broadcast to {self.in_shape}"
 
-    def carry(self, pattern: Pattern, fixed: bool = True) -> Pattern:
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
         return pattern.summed(self.axis, self.out_shape)
 
 
@@ -438,7 +438,7 @@ class Reshape(LocalJacobian):
     def formula(self, operand: str) -> str:
         return f"{operand} reshaped to {self.in_shape}"
 
-    def carry(self, pattern: Pattern, fixed: bool = True) -> Pattern:
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
         return pattern.reshaped(self.out_shape)
 
 
@@ -470,7 +470,7 @@ class Permute(LocalJacobian):
     def formula(self, operand: str) -> str:
         return f"{operand}^T"
 
-    def carry(self, pattern: Pattern, fixed: bool = True) -> Pattern:
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
         return pattern.moved(lambda block: self.push(block, 1), self.out_shape)
 
 
@@ -511,7 +511,7 @@ class LeftProduct(LocalJacobian):
     def formula(self, operand: str) -> str:
         return f"A^T {operand}"
 
-    def carry(self, pattern: Pattern, fixed: bool = True) -> Pattern:
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
         A = self.A if self.A.ndim > 1 else self.A[None, :]
         out = self.out_shape if self.A.ndim > 1 else _with_axis(self.out_shape, len(self.in_shape) - 1)
         if len(self.in_shape) == 1:
@@ -554,7 +554,7 @@ class RightProduct(LocalJacobian):
     def formula(self, operand: str) -> str:
         return f"{operand} B^T"
 
-    def carry(self, pattern: Pattern, fixed: bool = True) -> Pattern:
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
         B = self.B if self.B.ndim > 1 else self.B[:, None]
         out = self.out_shape if self.B.ndim > 1 else (*self.out_shape, 1)
         if len(self.in_shape) == 1:
@@ -595,7 +595,7 @@ class Dense(LocalJacobian):
     def dense(self) -> np.ndarray[Any, Any]:
         return cast("np.ndarray[Any, Any]", self.matrix)
 
-    def carry(self, pattern: Pattern, fixed: bool = True) -> Pattern:
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
         if not fixed or np.all(self.matrix):
             return pattern.mixed(self.out_shape)
         return pattern.through(matrix_of_nonzeros(self.matrix), self.out_shape)
@@ -640,15 +640,20 @@ class Map(LocalJacobian):
     def formula(self, operand: str) -> str:
         return f"{self.name}^T({operand})"
 
-    def carry(self, pattern: Pattern, fixed: bool = True) -> Pattern:
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
         if not fixed:
-            return pattern.mixed(self.out_shape, self.mixes)
+            return self._mixed(pattern)
         if self.moves and is_selection(self):
             return pattern.moved(lambda block: move_exactly(self, block), self.out_shape)
         matrix = probed(self) if self._entries is None else self._entries()
         if matrix is None:
-            return pattern.mixed(self.out_shape, self.mixes)
+            return self._mixed(pattern)
         return pattern.through(matrix, self.out_shape)
+
+    def _mixed(self, pattern: IndexDomains) -> IndexDomains:
+        """Return what is known where the numbers are not: along which axes elements mix, and where results are zero."""
+        mixed = pattern.mixed(self.out_shape, self.mixes)
+        return mixed if self.support is None else mixed.kept(np.broadcast_to(self.support, self.out_shape))
 
 
 class Transposed(LocalJacobian):
@@ -683,7 +688,7 @@ class Transposed(LocalJacobian):
     def formula(self, operand: str) -> str:
         return f"{operand} taken at its index" if isinstance(self.of, Select) else f"{self!r}({operand})"
 
-    def carry(self, pattern: Pattern, fixed: bool = True) -> Pattern:
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
         of = self.of
         if isinstance(of, Select):
             if unknown_axes(of.index, of.in_shape):
@@ -728,7 +733,7 @@ class Composed(LocalJacobian):
     def formula(self, operand: str) -> str:
         return self.inner.formula(self.outer.formula(operand))
 
-    def carry(self, pattern: Pattern, fixed: bool = True) -> Pattern:
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
         return self.outer.carry(self.inner.carry(pattern, fixed), fixed)
 
     def sparse(self) -> sparse.csr_array:
@@ -771,7 +776,7 @@ class Added(LocalJacobian):
     def formula(self, operand: str) -> str:
         return f"{self.left.formula(operand)} + {self.right.formula(operand)}"
 
-    def carry(self, pattern: Pattern, fixed: bool = True) -> Pattern:
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
         return self.left.carry(pattern, fixed) | self.right.carry(pattern, fixed)
 
     def sparse(self) -> sparse.csr_array:
@@ -892,12 +897,12 @@ def _turned_shape(shape: Shape) -> Shape:
     return (*shape[:-2], shape[-1], shape[-2])
 
 
-def _turned(pattern: Pattern) -> Pattern:
+def _turned(pattern: IndexDomains) -> IndexDomains:
     """Return the pattern of the matrices transposed."""
     return pattern.moved(lambda block: np.swapaxes(block, -1, -2), _turned_shape(pattern.shape))
 
 
-def _product_with(A: Array, pattern: Pattern, out_shape: Shape, fixed: bool) -> Pattern:
+def _product_with(A: Array, pattern: IndexDomains, out_shape: Shape, fixed: bool) -> IndexDomains:
     """Return the pattern of the product of a matrix, or a stack of them, with matrices that have a pattern."""
     if not fixed or np.all(A):
         rest = (*pattern.shape[:-2], 1, pattern.shape[-1])

@@ -1,14 +1,15 @@
-"""Patterns: for each element of an array, the independent variables that it may depend on.
+"""Index domains (Griewank and Walther): for each element of a value, the independent variables that it may depend on.
 
-A pattern is carried through a list of lines as a tangent is: each structure *moves*, joins or adds up sets of variables
-(`LocalJacobian.carry`).  It has one of two forms, and no Python object for an entry:
+Those of a result are the rows of the pattern of the Jacobian.  They are carried through a list of lines as a tangent
+is: each structure *moves*, joins or adds up sets of variables (`LocalJacobian.carry`).  They have one of two forms, and
+no Python object for an entry:
 
 - an *index map*, a block of k integer arrays of the shape of the array: 1 + the number of a variable, and 0 for none.
   A map that moves elements moves an index map by its own push, and a sum of two arrays stacks their maps;
 - *rows*, a SciPy CSR array of booleans with a row for each element, where many variables meet in an element.
 
 >>> import numpy as np
->>> x = Pattern.identity((4,), 0, 4)
+>>> x = IndexDomains.identity((4,), 0, 4)
 >>> slope = x.moved(lambda block: block[:, 1:], (3,)) | x.moved(lambda block: block[:, :-1], (3,))
 >>> slope.columns.tolist()
 [[2, 3, 4], [1, 2, 3]]
@@ -37,18 +38,18 @@ Block = Any
 BYTES = 9
 """What an entry takes, with a larger index type than most need."""
 MOST = 32
-"""The most arrays in an index map; where more variables meet in an element, the pattern has rows."""
+"""The most arrays in an index map; where more variables meet in an element, there are rows."""
 
 
-class Pattern:
+class IndexDomains:
     """For each element of an array of `shape`, which of `width` variables it may depend on.
 
     Attributes
     ----------
     columns
-        The index map, of shape ``(k, *shape)``; None if the pattern has rows.
+        The index map, of shape ``(k, *shape)``; None if there are rows.
     rows
-        The rows as a SciPy array; None if the pattern has an index map.
+        The rows as a SciPy array; None if there is an index map.
     """
 
     __slots__ = ("columns", "rows", "shape", "width")
@@ -57,14 +58,14 @@ class Pattern:
         self.shape, self.width, self.columns, self.rows = shape, width, columns, rows
 
     @classmethod
-    def identity(cls, shape: Shape, start: int, width: int) -> Pattern:
-        """Return the pattern of the independent variables themselves, numbered from `start`."""
+    def identity(cls, shape: Shape, start: int, width: int) -> IndexDomains:
+        """Return the domains of the independent variables themselves, numbered from `start`."""
         size = math.prod(shape)
         return cls(shape, width, np.arange(start + 1, start + 1 + size, dtype=_integers(width)).reshape((1, *shape)))
 
     @classmethod
-    def of_matrix(cls, matrix: sparse.csr_array, shape: Shape) -> Pattern:
-        """Return the pattern with the rows of a sparse matrix of booleans."""
+    def of_matrix(cls, matrix: sparse.csr_array, shape: Shape) -> IndexDomains:
+        """Return the domains with the rows of a sparse matrix of booleans."""
         return _of_rows(matrix, shape)
 
     @property
@@ -78,11 +79,11 @@ class Pattern:
         return not self.columns.any() if self.rows is None else not self.rows.nnz
 
     def _unordered(self) -> sparse.csr_array:
-        """Return the pattern as a SciPy array of booleans, its columns in any order."""
+        """Return the domains as a SciPy array of booleans, its columns in any order."""
         return self.csr() if self.rows is None else self.rows
 
     def csr(self) -> sparse.csr_array:
-        """Return the pattern as a SciPy array of booleans, a row for each element, columns in order."""
+        """Return the domains as a SciPy array of booleans, a row for each element, columns in order."""
         if self.rows is not None:
             self.rows.sort_indices()
             return self.rows
@@ -90,51 +91,51 @@ class Pattern:
 
     # -- What lines do --
 
-    def moved(self, move: Callable[[Block], Block], shape: Shape) -> Pattern:
-        """Return the pattern of an array whose elements are elements of this one, or zeros.
+    def moved(self, move: Callable[[Block], Block], shape: Shape) -> IndexDomains:
+        """Return the domains of an array whose elements are elements of this one, or zeros.
 
         `move` does to each of a block of arrays what the line does: it is the push of its local Jacobian.
         """
         if self.rows is None:
-            return Pattern(shape, self.width, _as_integers(move(self.columns), self.columns.dtype))
+            return IndexDomains(shape, self.width, _as_integers(move(self.columns), self.columns.dtype))
         numbers = np.arange(1, self.size + 1).reshape((1, *self.shape))
         return self._picked(_as_integers(move(numbers), numbers.dtype).reshape(-1), shape)
 
-    def _picked(self, numbers: Any, shape: Shape) -> Pattern:
-        """Return the pattern with rows of this one, by 1 + their numbers; 0 for an empty row."""
+    def _picked(self, numbers: Any, shape: Shape) -> IndexDomains:
+        """Return the domains with rows of this one, by 1 + their numbers; 0 for an empty row."""
         assert self.rows is not None
         _check_size(int(np.diff(self.rows.indptr)[numbers[numbers > 0] - 1].sum(dtype=np.int64)))
         chosen = numbers > 0
         taken = numbers[chosen] - 1
         picked = self.rows if np.array_equal(taken, np.arange(self.size)) else self.rows[taken]
         if chosen.all():
-            return Pattern(shape, self.width, rows=picked)
+            return IndexDomains(shape, self.width, rows=picked)
         pointers = np.zeros(len(numbers) + 1, np.int64)
         pointers[1:][chosen] = np.diff(picked.indptr)
         return _of_rows(_matrix(np.cumsum(pointers), picked.indices, (len(numbers), self.width)), shape)
 
-    def item(self, place: int) -> Pattern:
-        """Return the pattern of one item along the first axis."""
+    def item(self, place: int) -> IndexDomains:
+        """Return the domains of one item along the first axis."""
         shape = self.shape[1:]
         if self.rows is None:
-            return Pattern(shape, self.width, self.columns[:, place])
+            return IndexDomains(shape, self.width, self.columns[:, place])
         size = math.prod(shape)
-        return Pattern(shape, self.width, rows=self.rows[place * size : (place + 1) * size])
+        return IndexDomains(shape, self.width, rows=self.rows[place * size : (place + 1) * size])
 
-    def kept(self, mask: Any) -> Pattern:
-        """Return the pattern with the elements outside of a mask emptied."""
+    def kept(self, mask: Any) -> IndexDomains:
+        """Return the domains with the elements outside of a mask emptied."""
         if np.all(mask):
             return self
         return self.moved(lambda block: np.where(mask, block, block.dtype.type(0)), self.shape)
 
-    def reshaped(self, shape: Shape) -> Pattern:
-        """Return the pattern of the elements in another shape."""
+    def reshaped(self, shape: Shape) -> IndexDomains:
+        """Return the domains of the elements in another shape."""
         if self.rows is not None:
-            return Pattern(shape, self.width, rows=self.rows)
-        return Pattern(shape, self.width, self.columns.reshape((self.columns.shape[0], *shape)))
+            return IndexDomains(shape, self.width, rows=self.rows)
+        return IndexDomains(shape, self.width, self.columns.reshape((self.columns.shape[0], *shape)))
 
-    def spread(self, shape: Shape) -> Pattern:
-        """Return the pattern of the array broadcast to a shape."""
+    def spread(self, shape: Shape) -> IndexDomains:
+        """Return the domains of the array broadcast to a shape."""
         if shape == self.shape:
             return self
         padded = (1,) * (len(shape) - len(self.shape)) + self.shape
@@ -144,8 +145,8 @@ class Pattern:
 
         return self.moved(broadcast, shape)
 
-    def summed(self, axes: Sequence[int], shape: Shape) -> Pattern:
-        """Return the pattern of the sum over axes (counted from the end), in the `shape` that it has."""
+    def summed(self, axes: Sequence[int], shape: Shape) -> IndexDomains:
+        """Return the domains of the sum over axes (counted from the end), in the `shape` that it has."""
         if not self.size:
             return nothing(shape, self.width)
         if not axes:
@@ -161,8 +162,8 @@ class Pattern:
         sums = _matrix(np.arange(0, count * length + 1, length), _in_order(members), (count, self.size))
         return _of_rows(sums @ self.rows, shape)
 
-    def through(self, matrix: sparse.csr_array, shape: Shape) -> Pattern:
-        """Return the pattern of a product with a sparse matrix from the left; its zeros are those of structure."""
+    def through(self, matrix: sparse.csr_array, shape: Shape) -> IndexDomains:
+        """Return the domains of a product with a sparse matrix from the left; its zeros are those of structure."""
         counts = np.diff(matrix.indptr)
         most = int(counts.max(initial=0))
         if self.rows is None and most * self.columns.shape[0] <= MOST:
@@ -171,16 +172,16 @@ class Pattern:
             members[np.arange(matrix.nnz) - matrix.indptr[numbers], numbers] = matrix.indices + 1
             flat = self.columns.reshape((len(self.columns), self.size))
             with_none = np.concatenate([np.zeros((flat.shape[0], 1), flat.dtype), flat], axis=1)
-            return Pattern(shape, self.width, with_none[:, members].reshape((most * len(flat), *shape)))
+            return IndexDomains(shape, self.width, with_none[:, members].reshape((most * len(flat), *shape)))
         return _of_rows(matrix @ self._unordered(), shape)
 
-    def mixed(self, shape: Shape, axes: tuple[Sequence[int], Sequence[int]] | None = None) -> Pattern:
-        """Return the pattern of an array each of whose elements may depend on all elements of this one.
+    def mixed(self, shape: Shape, axes: tuple[Sequence[int], Sequence[int]] | None = None) -> IndexDomains:
+        """Return the domains of an array each of whose elements may depend on all elements of this one.
 
         With `axes` of this array and of the result, counted from the end, this holds along these alone; the others are
         those of a stack, which is gone through item by item.
 
-        >>> x = Pattern.identity((2, 2), 0, 4)
+        >>> x = IndexDomains.identity((2, 2), 0, 4)
         >>> x.mixed((2, 1)).csr().nnz, x.mixed((2, 1), ((-1,), (-1,))).csr().toarray().astype(int).tolist()
         (8, [[1, 1, 0, 0], [0, 0, 1, 1]])
         """
@@ -192,7 +193,7 @@ class Pattern:
             rest.append(1 if axis in of_result else stack.pop() if stack else 1)
         return total.reshaped(tuple(rest[::-1])).spread(shape)
 
-    def __or__(self, other: Pattern) -> Pattern:
+    def __or__(self, other: IndexDomains) -> IndexDomains:
         if self is other or other.columns is self.columns is not None:
             return self
         if self.rows is None and other.rows is None:
@@ -205,15 +206,15 @@ class Pattern:
         return _of_rows(self.csr() + other.csr(), self.shape)
 
 
-def nothing(shape: Shape, width: int) -> Pattern:
-    """Return the pattern of an array that depends on nothing."""
-    return Pattern(shape, width, np.zeros((0, *shape), _integers(width)))
+def nothing(shape: Shape, width: int) -> IndexDomains:
+    """Return the domains of an array that depends on nothing."""
+    return IndexDomains(shape, width, np.zeros((0, *shape), _integers(width)))
 
 
 def joined(
-    patterns: Sequence[Pattern | None], join: Callable[[list[Block | None]], Block], shape: Shape, width: int
-) -> Pattern:
-    """Return the pattern of an array whose elements are elements of several others, or zeros.
+    patterns: Sequence[IndexDomains | None], join: Callable[[list[Block | None]], Block], shape: Shape, width: int
+) -> IndexDomains:
+    """Return the domains of an array whose elements are elements of several others, or zeros.
 
     `join` does to blocks of arrays (None for zeros) what the line does.
     """
@@ -223,7 +224,7 @@ def joined(
     numbers = sum([block.size for block in blocks])
     if len(blocks) == len(some) and (most <= 4 or most * math.prod(shape) <= 2 * numbers):
         padded = [None if p is None else _padded(p.columns, most) for p in patterns]
-        return Pattern(shape, width, _as_integers(join(padded), _integers(width)))
+        return IndexDomains(shape, width, _as_integers(join(padded), _integers(width)))
     from scipy import sparse
 
     start, numbered = 1, []
@@ -231,7 +232,7 @@ def joined(
         numbered.append(None if p is None else np.arange(start, start + p.size).reshape((1, *p.shape)))
         start += 0 if p is None else p.size
     rows = sparse.csr_array(sparse.vstack([p._unordered() for p in some], format="csr"))
-    together = Pattern((start - 1,), width, rows=rows)
+    together = IndexDomains((start - 1,), width, rows=rows)
     return together._picked(_as_integers(join(numbered), np.dtype(np.int64)).reshape(-1), shape)
 
 
@@ -256,23 +257,23 @@ def _new_in(others: Block, mine: Block) -> list[int]:
     ]
 
 
-def joined_rows(block: Block, shape: Shape, width: int) -> Pattern:
-    """Return the pattern of an index map, as rows if many variables meet in an element."""
+def joined_rows(block: Block, shape: Shape, width: int) -> IndexDomains:
+    """Return the domains of an index map, as rows if many variables meet in an element."""
     if block.shape[0] <= MOST:
-        return Pattern(shape, width, block)
+        return IndexDomains(shape, width, block)
     return _of_rows(_rows_of(block.reshape((len(block), math.prod(shape))), width), shape)
 
 
-def _of_rows(rows: sparse.csr_array, shape: Shape) -> Pattern:
-    """Return the pattern with these rows; as an index map, if all are short and about as long."""
+def _of_rows(rows: sparse.csr_array, shape: Shape) -> IndexDomains:
+    """Return the domains with these rows; as an index map, if all are short and about as long."""
     counts = np.diff(rows.indptr)
     most = int(counts.max(initial=0))
     if most > MOST // 2 or most * len(counts) > 2 * rows.nnz:
-        return Pattern(shape, rows.shape[1], rows=rows)
+        return IndexDomains(shape, rows.shape[1], rows=rows)
     numbers = np.repeat(np.arange(len(counts)), counts)
     columns = np.zeros((most, len(counts)), _integers(rows.shape[1]))
     columns[np.arange(rows.nnz) - rows.indptr[numbers], numbers] = rows.indices + 1
-    return Pattern(shape, rows.shape[1], columns.reshape((most, *shape)))
+    return IndexDomains(shape, rows.shape[1], columns.reshape((most, *shape)))
 
 
 # ---- Rows, as SciPy's arrays ----
