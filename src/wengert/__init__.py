@@ -7,9 +7,11 @@ from wengert.api import (
     elementwise_grad,
     grad,
     hessian,
+    hessian_sparsity,
     hvp,
     jacfwd,
     jacobian,
+    jacobian_sparsity,
     jacrev,
     jvp,
     linearize,
@@ -22,6 +24,7 @@ from wengert.batching import vmap
 from wengert.compilation.jit import jit
 from wengert.control import checkpoint, cond, fori_loop, map, scan, while_loop  # noqa: A004 - as in JAX
 from wengert.custom import custom_derivative, stop_gradient
+from wengert.display import spy
 from wengert.primitives.table import define, undefine
 
 if TYPE_CHECKING:  # imported when they are first asked for: what nobody explains or checks starts faster
@@ -41,9 +44,11 @@ __all__ = [
     "fori_loop",
     "grad",
     "hessian",
+    "hessian_sparsity",
     "hvp",
     "jacfwd",
     "jacobian",
+    "jacobian_sparsity",
     "jacrev",
     "jit",
     "jvp",
@@ -51,6 +56,7 @@ __all__ = [
     "map",
     "plan",
     "scan",
+    "spy",
     "stop_gradient",
     "trace",
     "undefine",

@@ -19,6 +19,7 @@ import numpy as np
 from wengert.accumulation.compressed import check_entries, joined, split
 from wengert.accumulation.dense import check_memory, dimension, of_its_own
 from wengert.accumulation.orders import FORWARD, ON_REQUEST, ORDERS, Order
+from wengert.accumulation.sparsity import pattern_of, symmetrized
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.arguments import PLAIN, Argnames, Argnums, ArgnumsLike, Independents, ProgramTrees, Result, independent
 from wengert.arguments import positions as _positions
@@ -28,7 +29,17 @@ from wengert.linearization import Graph, Linearization, by_position, write_graph
 from wengert.passes.scalarization import is_scalar, scalarize
 from wengert.planning import Plan, choose, choose_compression, orders_by_effort, plan_trace
 from wengert.program import Portable, Program
-from wengert.tracing import Trace, Traced, Unchanged, current_context, parameter_names, run, warn_of_decisions, watch
+from wengert.tracing import (
+    Trace,
+    Traced,
+    Unchanged,
+    current_context,
+    parameter_names,
+    run,
+    warn_of_decisions,
+    warn_of_guards,
+    watch,
+)
 from wengert.transformations import Documentation, Transformed, demand_function, is_global
 
 Function = Callable[..., Any]
@@ -705,6 +716,103 @@ def hvp(f: Function) -> Transformed:
     result = Transformed(hvp, f, lambda args, kwargs: product(*args, **kwargs))
     functools.update_wrapper(result, product, ())  # whose signature it has
     return result
+
+
+# ---- Sparsity ----
+
+
+def jacobian_sparsity(
+    f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False, local: bool = False
+) -> Transformed:
+    """Return a function that finds where the Jacobian of `f` may have entries, from one run of `f`.
+
+    Parameters
+    ----------
+    f, argnums, argnames, has_aux
+        As for `jacobian`.
+    local
+        False for a pattern that holds for all inputs of these shapes: both branches of ``where`` and ``wg.cond``, any
+        element that a maximum, a sort or a computed index may choose, any number of steps of ``wg.while_loop``.  True
+        for one that holds for this input alone, and is often sparser.
+
+    Returns
+    -------
+    callable
+        Takes what `f` takes; returns a SciPy ``csr_array`` of booleans with a row for each element of the result and a
+        column for each of the argument; for trees and several arguments, these in the form that `jacobian` has, and
+        with `has_aux` a pair as there.
+        It never lacks an entry, and may have one that is always zero (``x - x``).
+
+    Warns
+    -----
+    DecisionWarning
+        If `f` decided by the argument's values in Python (``if x > 0``): only the branch that was taken is seen.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse, wengert as wg
+    >>> pattern = wg.jacobian_sparsity(lambda x: x[1:] ** 2 - x[:-1])(np.zeros(4))
+    >>> pattern.toarray().astype(int)
+    array([[1, 1, 0, 0],
+           [0, 1, 1, 0],
+           [0, 0, 1, 1]])
+
+    It is saved and loaded as SciPy's arrays are, and `spy` draws it:
+
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> scipy.sparse.save_npz(file, pattern)
+    >>> _ = file.seek(0)
+    >>> print(wg.spy(scipy.sparse.csr_array(scipy.sparse.load_npz(file))))
+    3 x 4, 6 entries, 50 %
+    ⠙⠦
+    """
+    chosen = Argnums(argnums, argnames)
+
+    def patterns(args: Any, kwargs: Any) -> Any:
+        return watch(_patterns, f, args, kwargs, chosen, has_aux, local, False)
+
+    return Transformed(jacobian_sparsity, f, patterns, argnums=argnums, argnames=argnames, has_aux=has_aux, local=local)
+
+
+def hessian_sparsity(
+    f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False, local: bool = False
+) -> Transformed:
+    """Return a function that finds where the Hessian of `f` may have entries: the pattern of its gradient's Jacobian.
+
+    It takes the same and warns of the same as `jacobian_sparsity`, and returns a symmetric pattern; for several
+    arguments and trees, blocks in the form that `hessian` has.
+
+    Examples
+    --------
+    >>> import numpy as np, wengert as wg
+    >>> rosenbrock = lambda x: np.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+    >>> wg.hessian_sparsity(rosenbrock)(np.zeros(4)).toarray().astype(int)
+    array([[1, 1, 0, 0],
+           [1, 1, 1, 0],
+           [0, 1, 1, 1],
+           [0, 0, 1, 1]])
+    """
+    demand_function(f, "hessian_sparsity")
+    gradient = grad(f, argnums, argnames=argnames, has_aux=has_aux)
+    chosen = Argnums(argnums, argnames)
+
+    def patterns(args: Any, kwargs: Any) -> Any:
+        return watch(_patterns, gradient, args, kwargs, chosen, has_aux, local, True)
+
+    return Transformed(hessian_sparsity, f, patterns, argnums=argnums, argnames=argnames, has_aux=has_aux, local=local)
+
+
+def _patterns(f: Function, args: Any, kwargs: Any, chosen: Argnums, has_aux: bool, local: bool, symmetric: bool) -> Any:
+    result = Result(has_aux)
+    trace, independents = _record(f, args, kwargs, chosen, keep_all=True, result=result)
+    if not local:
+        warn_of_guards(trace)
+    blocks = pattern_of(Linearization.of_trace(trace), local)
+    if symmetric:
+        blocks = symmetrized(blocks)
+    rows = [chosen.pack(row if independents is None else independents.collect(row)) for row in blocks]
+    return (result.pack(rows), result.aux) if has_aux else result.pack(rows)
 
 
 # ---- Programs ----

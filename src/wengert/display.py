@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import html
 import io
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -33,6 +34,39 @@ def as_text(renderable: Any, width: int = 200) -> str:
     )
     console.print(renderable, end="")
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines())
+
+
+def spy(pattern: Any, width: int = 64) -> str:
+    """Draw where a matrix has entries, in Braille: a character for 4 rows and 2 columns, or for as many blocks of them.
+
+    Parameters
+    ----------
+    pattern
+        A SciPy sparse array, or an array of two axes.
+    width
+        The most characters in a line.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> print(spy(np.eye(8)))
+    8 x 8, 8 entries, 12.5 %
+    ⠑⢄
+    ⠀⠀⠑⢄
+    """
+    import numpy as np
+
+    rows, columns = pattern.nonzero()
+    m, n = pattern.shape
+    scale = max(1.0, n / (2 * width), m / (4 * width))
+    dots = np.zeros((4 * math.ceil(m / scale / 4), 2 * math.ceil(n / scale / 2)), np.bool_)
+    dots[(rows / scale).astype(np.intp), (columns / scale).astype(np.intp)] = True
+    cells = dots.reshape((dots.shape[0] // 4, 4, dots.shape[1] // 2, 2))
+    bits = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
+    codes = 0x2800 + np.einsum("iajb,ab->ij", cells, bits)
+    share = 100 * len(rows) / max(m * n, 1)
+    head = f"{m:,} x {n:,}, {len(rows):,} entries, {share:.3g} %"
+    return "\n".join([head, *["".join(map(chr, line)).rstrip("\u2800") for line in codes.tolist()]])
 
 
 def formula(text: str) -> str:

@@ -384,7 +384,10 @@ class DomainWarning(RuntimeWarning):
 
 
 class DecisionWarning(RuntimeWarning):
-    """A result depends on an argument through comparisons, counts or positions alone: its derivative is zero."""
+    """A result depends on an argument through comparisons, counts or positions alone: its derivative is zero.
+
+    Or a pattern of sparsity was asked for all inputs, of a function that decides by their values in Python.
+    """
 
 
 class CompressionWarning(RuntimeWarning):

@@ -13,7 +13,7 @@ du_2/du_1 = 2.0
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,19 @@ import numpy as np
 from wengert.display import table
 from wengert.errors import located
 from wengert.jacobians import Diagonal, LocalJacobian
-from wengert.program import Constant, Line, Packing, Program, Recordable, Var, evaluate_line, interpret, value_of
+from wengert.program import (
+    Constant,
+    Guard,
+    Line,
+    Packing,
+    Program,
+    Recordable,
+    Var,
+    check_guard,
+    evaluate_line,
+    interpret,
+    value_of,
+)
 from wengert.program.interpretation import values_of_inputs
 from wengert.tracing import Row, Trace, current_context, outputs_of, results_of
 
@@ -116,8 +128,10 @@ class Linearization:
         return cls.of_variables(program, values_of_inputs(program, args))
 
     @classmethod
-    def of_variables(cls, program: Program, inputs: Sequence[Any]) -> Linearization:
-        """Linearize a Program at values of its independent variables, one by one."""
+    def of_variables(
+        cls, program: Program, inputs: Sequence[Any], on_guard: Callable[[Guard, Any], None] = check_guard
+    ) -> Linearization:
+        """Linearize a Program at values of its independent variables, one by one; `on_guard` as for `interpret`."""
         context = current_context()
         place = context.place
         positions: dict[Var, int] = {var: k for k, var in enumerate(program.inputs)}
@@ -138,7 +152,7 @@ class Linearization:
             return y
 
         try:
-            environment = interpret(program, inputs, apply)
+            environment = interpret(program, inputs, apply, on_guard)
         finally:
             context.place = place
         outputs = [positions[a] if isinstance(a, Var) else -1 for a in program.outputs]
@@ -158,13 +172,7 @@ class Linearization:
         u_1 = 2 * u_0
         u_2 = exp(u_1)  = y
         """
-        needed = set(self.outputs)
-        rows: list[Row] = []
-        for row in reversed(self.rows):
-            if not needed.isdisjoint(outputs_of(row)):
-                needed.update(row[1])
-                rows.append(row)
-        rows.reverse()
+        rows = needed_rows(self)
         constants = [
             value
             for _, parents, kept, *_ in rows
@@ -236,6 +244,17 @@ def active_rows(linearization: Linearization) -> list[Row]:
             active.append(row)
     active.reverse()
     return active
+
+
+def needed_rows(linearization: Linearization) -> list[Row]:
+    """Return the rows that a result depends on, by derivatives or otherwise."""
+    needed = set(linearization.outputs)
+    rows: list[Row] = []
+    for row in reversed(linearization.rows):
+        if not needed.isdisjoint(outputs_of(row)):
+            needed.update(row[1])
+            rows.append(row)
+    return rows[::-1]
 
 
 def last_uses(linearization: Linearization) -> list[list[int]]:

@@ -58,7 +58,7 @@ LAYERS = {
     "__init__": 16,
 }
 ORDERS = {
-    "jacobians": "arrays structures products",
+    "jacobians": "arrays index_domains probing structures products",
     "program": (
         "primitive lines provenance dataflow structure interpretation code compiled listing source pickling program"
     ),
@@ -82,15 +82,15 @@ ORDERS = {
     ),
     "passes": "simplification fusion scalarization",
     "accumulation": (
-        "masks adjoints extended limits sweeps programs dense elimination counting coloring compressed orders"
+        "masks adjoints extended limits sweeps programs dense sparsity elimination counting coloring compressed orders"
     ),
     "accumulation/coloring": "partition vertex_orders distance2 lattices symmetric bicoloring",
     "accumulation/elimination": "graph heuristics search portfolio program",
     "accumulation/orders": "order forward reverse elimination",
     "compilation": "cache environment linearized branches signatures jit",
     "control": (
-        "revolve holding templates unrolling bodies branch closures checkpoints loop backward execution nested "
-        "higher_order rerolling state short_loops staging api"
+        "revolve holding templates unrolling bodies branch closures checkpoints loop backward dependence execution "
+        "nested higher_order rerolling state short_loops staging api"
     ),
     "batching": "loops vmap",
     "explanation": "steps notation document formulas derivation matrices array_steps loops arrays array_document"

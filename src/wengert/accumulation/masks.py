@@ -51,6 +51,8 @@ _DEPENDS: dict[tuple[Primitive, int], Callable[[Array, Array], Array]] = {
     **{(row, 1): lambda x, c: (c != 1) & ((c != 0) | (x <= 0)) for row in (power, float_power)},
 }
 """Where an elementwise function depends on its k-th operand `x` at all, if the other is a constant `c`."""
+_ZEROS = frozenset({(multiply, 0), (multiply, 1), (divide, 1), (power, 0), (float_power, 0)})
+"""The operands of which a function does not depend where the other one is a constant zero."""
 
 
 class Mask:
@@ -164,6 +166,19 @@ def chosen(row: Row, k: int, sparing: bool = False) -> Mask | None:
         return None
     condition = kept[1] if primitive is where and np.shape(kept[1]) == np.shape(kept[0]) else None
     return Mask(lambda: _of_shape(rule(*kept, **params), kept[0].shape), condition, k == 1)
+
+
+def may_depend(row: Row, k: int) -> Array | None:
+    """Return where an elementwise line depends on its k-th operand for some values of it; None for everywhere.
+
+    >>> import numpy as np
+    >>> may_depend((power, (0, -1), (None, None, np.array([0.0, 2.0])), {}, None, 1), 0).tolist()
+    [False, True]
+    """
+    primitive, parents, kept, _, _, _ = row
+    if (primitive, k) not in _ZEROS or parents[1 - k] >= 0 or not is_kept(row, 2 - k):
+        return None
+    return np.asarray(kept[2 - k]) != 0
 
 
 def has_pole(row: Row) -> bool:

@@ -23,12 +23,14 @@ from typing import Any
 
 import numpy as np
 
+from wengert.accumulation.sparsity import Reach
 from wengert.control.backward import ReverseOf, Tangent, tangent_of
+from wengert.control.dependence import carry
 from wengert.control.execution import ReverseRun, Run, run_of
 from wengert.control.holding import Holding, Mask, Values
 from wengert.control.nested import Masks, forward_pass_of
 from wengert.program import Line, Primitive, Recordable, as_value
-from wengert.tracing import innermost, record_results, settled
+from wengert.tracing import Row, innermost, record_results, settled
 
 
 class HigherOrder(Primitive):
@@ -62,6 +64,10 @@ class HigherOrder(Primitive):
         """Compute the results, and return with them the parameters of a row that is to be swept."""
         run = run_of(held, operands)
         return run.evaluate(active), {"held": held, "run": run}
+
+    def carry(self, row: Row, operands: Sequence[Reach], width: int, local: bool) -> list[Reach]:
+        """Return on what the results of a row may depend; see `wengert.accumulation.sparsity`."""
+        return carry(row, operands, width, local)
 
     def forward_pass(self, line: Line, active: Mask) -> Line | None:
         """Return the line that also keeps what sweeps over `active` operands read; None if there is none."""

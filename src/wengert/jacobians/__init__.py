@@ -1,6 +1,8 @@
 """Local Jacobians: the linear maps on the edges of the linearized graph, and their products and sums.
 
 - `arrays`: kernels of large arrays, and the transpose of indexing;
+- `index_domains`: on which independent variables the elements of an array may depend;
+- `probing`: the entries of a map that is given by its action alone;
 - `structures`: a class a structure (a diagonal, a selection, a sum, a product with a matrix), which is pushed through,
   pulled through, counted and written down;
 - `products`: ``J @ K`` and ``J + K`` as a table, by the structures of both.
@@ -20,6 +22,7 @@ from wengert.jacobians.arrays import (
     SHORT,
     Array,
     Shape,
+    Unknown,
     add_at,
     add_into,
     add_up,
@@ -35,6 +38,7 @@ from wengert.jacobians.arrays import (
     scale,
     take,
 )
+from wengert.jacobians.index_domains import IndexDomains, TooLargeError, joined, matrix_of_pairs, nothing
 from wengert.jacobians.structures import (
     Added,
     Composed,
@@ -70,6 +74,7 @@ __all__ = [
     "Dense",
     "Diagonal",
     "Erase",
+    "IndexDomains",
     "LeftProduct",
     "LocalJacobian",
     "Map",
@@ -81,7 +86,9 @@ __all__ = [
     "Select",
     "Shape",
     "Sum",
+    "TooLargeError",
     "Transposed",
+    "Unknown",
     "Zero",
     "add",
     "add_at",
@@ -93,7 +100,10 @@ __all__ = [
     "count_overlaps",
     "flat_positions",
     "is_basic",
+    "joined",
+    "matrix_of_pairs",
     "multiply_out",
+    "nothing",
     "product_counts",
     "products",
     "pull_diagonal",

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -274,6 +274,63 @@ def index_values(index: Any) -> Any:
     while traced_item(index) is not None:
         index = tuple(getattr(item, "_value", item) for item in index)
     return index
+
+
+class Unknown:
+    """An integer or a mask in an index, of which no more is known than a sample of its values."""
+
+    __slots__ = ("sample",)
+
+    def __init__(self, sample: Any) -> None:
+        self.sample = np.asarray(sample)
+
+    @property
+    def shape(self) -> Shape:
+        return cast("Shape", self.sample.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.sample.dtype
+
+
+def unknown_axes(index: Any, shape: Shape) -> list[int]:
+    """Return the axes of an array of `shape` along which an index holds something unknown.
+
+    >>> unknown_axes((slice(None), Unknown([2, 1])), (4, 3))
+    [1]
+    """
+    if not any(type(item) is Unknown for item in index):
+        return []
+    taken = sum([_axes_of(item) for item in index])
+    axes: list[int] = []
+    axis = 0
+    for item in index:
+        if type(item) is Unknown:
+            axes += range(axis, axis + _axes_of(item))
+        axis += len(shape) - taken if item is Ellipsis else _axes_of(item)
+    return axes
+
+
+def _axes_of(item: Any) -> int:
+    """Return how many axes of an array an item of its index goes over, the ellipsis apart."""
+    if item is None or item is Ellipsis:
+        return 0
+    if type(item) is Unknown:
+        item = item.sample
+    return int(np.ndim(item)) if getattr(item, "dtype", None) == np.bool_ or type(item) is bool else 1
+
+
+def at_first(index: Any) -> Any:
+    """Return an index with the first position in the place of what is unknown."""
+    items: list[Any] = []
+    for item in index:
+        if type(item) is not Unknown:
+            items.append(item)
+        elif item.dtype == np.bool_:
+            items += [np.zeros(np.count_nonzero(item.sample), np.intp)] * item.sample.ndim
+        else:
+            items.append(np.zeros(item.shape, np.intp))
+    return tuple(items)
 
 
 def shape_of_selection(index: Any, shape: Shape) -> Shape:

@@ -8,7 +8,8 @@ such structure.  It can be
 - *pushed* through: ``J.push(x_dot)``, or ``J @ x_dot``, carries a tangent forward;
 - *pulled* through: ``J.pull(y_bar)``, or ``J.T @ y_bar``, carries an adjoint back;
 - multiplied and added: ``J @ K``, ``J + K`` (see `products`);
-- written down: ``J.dense()``, ``J.sparse()``; and counted: ``J.counts()``.
+- written down: ``J.dense()``, ``J.sparse()``, ``J.pattern()``; and counted: ``J.counts()``;
+- asked on which variables its result depends: ``J.carry(pattern)``.
 
 A block of tangents or adjoints travels at once as one array with a leading axis (vector mode): ``batch=1``.
 
@@ -21,7 +22,7 @@ array([[1., 1., 1., 0., 0., 0.],
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -30,6 +31,7 @@ from wengert.jacobians.arrays import (
     Array,
     Shape,
     assemble,
+    at_first,
     flat_positions,
     index_values,
     is_basic,
@@ -38,7 +40,10 @@ from wengert.jacobians.arrays import (
     shape_of_selection,
     take,
     traced_item,
+    unknown_axes,
 )
+from wengert.jacobians.index_domains import IndexDomains, matrix_of_nonzeros, matrix_of_pairs, nothing
+from wengert.jacobians.probing import is_selection, move_exactly, probed
 
 if TYPE_CHECKING:  # SciPy's sparse arrays take longer to import than all of this package
     from scipy import sparse
@@ -97,6 +102,24 @@ class LocalJacobian:
         columns = self.push(np.eye(size).reshape((size, *self.in_shape)), 1)
         return np.asarray(columns).reshape((size, math.prod(self.out_shape))).T.copy()
 
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
+        """Return on which variables the result depends, if the operand depends on those of `pattern`.
+
+        If the numbers of the matrix are `fixed`, its zeros are no entries.  Otherwise it holds for all numbers that the
+        structure may have.
+        """
+        matrix = probed(self) if fixed else None
+        return pattern.mixed(self.out_shape) if matrix is None else pattern.through(matrix, self.out_shape)
+
+    def pattern(self, fixed: bool = True) -> sparse.csr_array:
+        """Return where the matrix may have entries, as a SciPy array of booleans; see `carry`.
+
+        >>> Sum((2, 2), (-1,), False).pattern().toarray().astype(int)
+        array([[1, 1, 0, 0],
+               [0, 0, 1, 1]])
+        """
+        return self.carry(IndexDomains.identity(self.in_shape, 0, math.prod(self.in_shape)), fixed).csr()
+
     def sparse(self) -> sparse.csr_array:
         """Return the matrix as a SciPy sparse array."""
         from scipy import sparse
@@ -152,6 +175,13 @@ class Diagonal(LocalJacobian):
     def formula(self, operand: str) -> str:
         return f"{operand} * c"
 
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
+        if not fixed:
+            return pattern.spread(self.out_shape)
+        if np.ndim(self.c) == 0 and self.c == 0:
+            return nothing(self.out_shape, pattern.width)
+        return pattern.spread(self.out_shape).kept(np.not_equal(self.c, 0))
+
     def sparse(self) -> sparse.csr_array:
         from scipy import sparse
 
@@ -185,6 +215,9 @@ class Zero(LocalJacobian):
     def formula(self, operand: str) -> str:
         return f"0 {operand}"
 
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
+        return nothing(self.out_shape, pattern.width)
+
 
 class Select(LocalJacobian):
     """``y_dot = x_dot[index]``: rows of the identity."""
@@ -204,6 +237,17 @@ class Select(LocalJacobian):
 
     def formula(self, operand: str) -> str:
         return f"{operand} put back at its index"
+
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
+        unknown = unknown_axes(self.index, self.in_shape)
+        if not unknown:
+            return self._moved(pattern)
+        axes = tuple(axis - len(self.in_shape) for axis in unknown)
+        rest = tuple(1 if axis in unknown else size for axis, size in enumerate(self.in_shape))
+        return Select(at_first(self.index), rest, self.out_shape)._moved(pattern.summed(axes, rest))
+
+    def _moved(self, pattern: IndexDomains) -> IndexDomains:
+        return pattern.moved(lambda block: take(block, self.index, self.in_shape, 1), self.out_shape)
 
     def sparse(self) -> sparse.csr_array:
         from scipy import sparse
@@ -241,6 +285,11 @@ class Place(LocalJacobian):
             part = part.copy()  # the adjoint of the array itself is erased in place next
         return pull_diagonal(1, part, self.in_shape, batch)
 
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
+        if unknown_axes(self.index, self.out_shape):
+            return pattern.mixed(self.out_shape)
+        return pattern.moved(lambda block: self.push(block, 1), self.out_shape)
+
     def _where_it_lasts(self, part: Array) -> Array:
         """Zero the elements that the same assignment overwrites: of repeated positions the last one remains."""
         if is_basic(self.index):
@@ -276,6 +325,11 @@ class Erase(LocalJacobian):
     def pull(self, g: Array, batch: int = 0) -> Array:
         return self.push(g, batch)
 
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
+        if unknown_axes(self.index, self.out_shape):
+            return pattern
+        return pattern.moved(lambda block: self.push(block, 1), self.out_shape)
+
     def erase(self, g: np.ndarray[Any, Any], batch: int = 0) -> np.ndarray[Any, Any]:
         """Pull an adjoint in place; no other code may refer to it."""
         g[(slice(None),) * batch + self.index] = 0
@@ -304,6 +358,10 @@ class RealLinear(LocalJacobian):
     def pull(self, g: Array, batch: int = 0) -> Array:
         holomorphic = pull_diagonal(self.a, g, self.in_shape, batch)
         return holomorphic + np.conj(pull_diagonal(self.b, g, self.in_shape, batch))
+
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
+        spread = pattern.spread(self.out_shape)
+        return spread.kept(np.not_equal(self.a, 0) | np.not_equal(self.b, 0)) if fixed else spread
 
 
 class Sum(LocalJacobian):
@@ -354,6 +412,9 @@ class Sum(LocalJacobian):
     def formula(self, operand: str) -> str:
         return f"{operand} broadcast to {self.in_shape}"
 
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
+        return pattern.summed(self.axis, self.out_shape)
+
 
 class Reshape(LocalJacobian):
     """``y_dot = x_dot.reshape(out_shape)``: the identity, folded differently."""
@@ -376,6 +437,9 @@ class Reshape(LocalJacobian):
 
     def formula(self, operand: str) -> str:
         return f"{operand} reshaped to {self.in_shape}"
+
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
+        return pattern.reshaped(self.out_shape)
 
 
 class Permute(LocalJacobian):
@@ -405,6 +469,9 @@ class Permute(LocalJacobian):
 
     def formula(self, operand: str) -> str:
         return f"{operand}^T"
+
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
+        return pattern.moved(lambda block: self.push(block, 1), self.out_shape)
 
 
 class LeftProduct(LocalJacobian):
@@ -444,6 +511,13 @@ class LeftProduct(LocalJacobian):
     def formula(self, operand: str) -> str:
         return f"A^T {operand}"
 
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
+        A = self.A if self.A.ndim > 1 else self.A[None, :]
+        out = self.out_shape if self.A.ndim > 1 else _with_axis(self.out_shape, len(self.in_shape) - 1)
+        if len(self.in_shape) == 1:
+            pattern, out = pattern.reshaped((*self.in_shape, 1)), (*out, 1)
+        return _product_with(A, pattern, out, fixed).reshaped(self.out_shape)
+
 
 class RightProduct(LocalJacobian):
     """``y_dot = x_dot @ B``, each a vector, a matrix or a stack of matrices (a stack never with a vector)."""
@@ -480,6 +554,14 @@ class RightProduct(LocalJacobian):
     def formula(self, operand: str) -> str:
         return f"{operand} B^T"
 
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
+        B = self.B if self.B.ndim > 1 else self.B[:, None]
+        out = self.out_shape if self.B.ndim > 1 else (*self.out_shape, 1)
+        if len(self.in_shape) == 1:
+            pattern, out = pattern.reshaped((1, *self.in_shape)), _with_axis(out, 1)
+        turned = _turned(pattern)
+        return _turned(_product_with(_transpose(B), turned, _turned_shape(out), fixed)).reshaped(self.out_shape)
+
 
 class Dense(LocalJacobian):
     """A stored matrix, ``prod(out_shape)`` rows by ``prod(in_shape)`` columns."""
@@ -513,11 +595,20 @@ class Dense(LocalJacobian):
     def dense(self) -> np.ndarray[Any, Any]:
         return cast("np.ndarray[Any, Any]", self.matrix)
 
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
+        if not fixed or np.all(self.matrix):
+            return pattern.mixed(self.out_shape)
+        return pattern.through(matrix_of_nonzeros(self.matrix), self.out_shape)
+
 
 class Map(LocalJacobian):
-    """A linear map given by its two actions, each a function of a block of arrays (leading axes free)."""
+    """A linear map given by its two actions, each a function of a block of arrays (leading axes free).
 
-    __slots__ = ("_counts", "_pull", "_push", "moves", "name", "support")
+    If it `mixes` elements along some axes alone, these are given, of the operand and of the result, counted from the
+    end; the others are those of a stack.  `entries` returns its pattern, where that is known without pushing.
+    """
+
+    __slots__ = ("_counts", "_entries", "_pull", "_push", "mixes", "moves", "name", "support")
 
     def __init__(
         self,
@@ -529,9 +620,13 @@ class Map(LocalJacobian):
         name: str = "J",
         moves: bool = False,
         support: Array | None = None,
+        mixes: tuple[Sequence[int], Sequence[int]] | None = None,
+        entries: Callable[[], sparse.csr_array] | None = None,
     ) -> None:
         self.in_shape, self.out_shape, self.moves, self.support = in_shape, out_shape, moves, support
+        self.mixes = mixes
         self._push, self._pull, self._counts, self.name = push, pull, counts or {}, name
+        self._entries = entries
 
     def push(self, t: Array, batch: int = 0) -> Array:
         return self._push(t)
@@ -544,6 +639,21 @@ class Map(LocalJacobian):
 
     def formula(self, operand: str) -> str:
         return f"{self.name}^T({operand})"
+
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
+        if not fixed:
+            return self._mixed(pattern)
+        if self.moves and is_selection(self):
+            return pattern.moved(lambda block: move_exactly(self, block), self.out_shape)
+        matrix = probed(self) if self._entries is None else self._entries()
+        if matrix is None:
+            return self._mixed(pattern)
+        return pattern.through(matrix, self.out_shape)
+
+    def _mixed(self, pattern: IndexDomains) -> IndexDomains:
+        """Return what is known where the numbers are not: along which axes elements mix, and where results are zero."""
+        mixed = pattern.mixed(self.out_shape, self.mixes)
+        return mixed if self.support is None else mixed.kept(np.broadcast_to(self.support, self.out_shape))
 
 
 class Transposed(LocalJacobian):
@@ -578,6 +688,17 @@ class Transposed(LocalJacobian):
     def formula(self, operand: str) -> str:
         return f"{operand} taken at its index" if isinstance(self.of, Select) else f"{self!r}({operand})"
 
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
+        of = self.of
+        if isinstance(of, Select):
+            if unknown_axes(of.index, of.in_shape):
+                return pattern.mixed(self.out_shape)
+            if is_basic(of.index) or _is_injective(of):
+                return pattern.moved(lambda block: self.push(block, 1), self.out_shape)
+        from scipy import sparse
+
+        return pattern.through(sparse.csr_array(of.pattern(fixed).T), self.out_shape)
+
 
 class Composed(LocalJacobian):
     """``y_dot = outer @ (inner @ x_dot)``."""
@@ -611,6 +732,9 @@ class Composed(LocalJacobian):
 
     def formula(self, operand: str) -> str:
         return self.inner.formula(self.outer.formula(operand))
+
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
+        return self.outer.carry(self.inner.carry(pattern, fixed), fixed)
 
     def sparse(self) -> sparse.csr_array:
         from scipy import sparse
@@ -651,6 +775,9 @@ class Added(LocalJacobian):
 
     def formula(self, operand: str) -> str:
         return f"{self.left.formula(operand)} + {self.right.formula(operand)}"
+
+    def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
+        return self.left.carry(pattern, fixed) | self.right.carry(pattern, fixed)
 
     def sparse(self) -> sparse.csr_array:
         from scipy import sparse
@@ -747,3 +874,43 @@ def _in_rows(a: Array) -> Array:
 
 def _transpose(a: Array) -> Array:
     return a if a.ndim == 1 else a.T if a.ndim == 2 else np.swapaxes(a, -1, -2)
+
+
+# ---- Patterns ----
+
+
+def _is_injective(J: Select) -> bool:
+    """Return whether a selection takes no element twice."""
+    positions = flat_positions(J.index, J.in_shape).reshape(-1)
+    met = np.zeros(math.prod(J.in_shape), np.bool_)
+    met[positions] = True
+    return int(np.count_nonzero(met)) == positions.size
+
+
+def _with_axis(shape: Shape, end: int) -> Shape:
+    """Return a shape with an axis of one element inserted, so many axes before the end."""
+    k = len(shape) - end
+    return (*shape[:k], 1, *shape[k:])
+
+
+def _turned_shape(shape: Shape) -> Shape:
+    return (*shape[:-2], shape[-1], shape[-2])
+
+
+def _turned(pattern: IndexDomains) -> IndexDomains:
+    """Return the pattern of the matrices transposed."""
+    return pattern.moved(lambda block: np.swapaxes(block, -1, -2), _turned_shape(pattern.shape))
+
+
+def _product_with(A: Array, pattern: IndexDomains, out_shape: Shape, fixed: bool) -> IndexDomains:
+    """Return the pattern of the product of a matrix, or a stack of them, with matrices that have a pattern."""
+    if not fixed or np.all(A):
+        rest = (*pattern.shape[:-2], 1, pattern.shape[-1])
+        return pattern.summed((-2,), rest).spread(out_shape)
+    in_shape = (*out_shape[:-2], *pattern.shape[-2:])
+    sources = np.broadcast_to(np.arange(pattern.size).reshape(pattern.shape), in_shape)
+    targets = np.arange(math.prod(out_shape)).reshape(out_shape)
+    entries = np.nonzero(np.broadcast_to(A, (*out_shape[:-1], in_shape[-2])))
+    stack, row, column = entries[:-2], entries[-2], entries[-1]
+    rows, columns = targets[(*stack, row)].reshape(-1), sources[(*stack, column)].reshape(-1)
+    return pattern.through(matrix_of_pairs(rows, columns, (targets.size, pattern.size)), out_shape)

@@ -76,6 +76,8 @@ class Primitive:
     Three facets are for generated code: `inline` is the Python expression of a line, or a function of the line that
     returns it, or None for a call; `adds` takes the parameters of a line that adds its operands up in zeros, and
     returns the indices at which it does; `fresh` is True if the result is memory that nothing else shares.
+    A `bilinear` primitive is linear in each operand: where its local Jacobian has entries for other values of the other
+    operand, it has them for ones.
     A primitive called on traced values records a line.  It is pickled as its `home`: a function that returns the
     primitive, with its arguments; or else its name in the table.
 
@@ -87,6 +89,7 @@ class Primitive:
 
     __slots__ = (
         "adds",
+        "bilinear",
         "chosen",
         "compute",
         "counts",
@@ -137,6 +140,7 @@ class Primitive:
         adds: Callable[..., Sequence[tuple[Any, ...]] | None] | None = None,
         fresh: bool | None = None,
         chosen: Sequence[Callable[..., Any] | None] = (),
+        bilinear: bool = False,
         home: tuple[Any, ...] | None = None,
     ) -> None:
         self.name, self.numpy, self.partials = name, numpy, tuple(partials)
@@ -148,6 +152,7 @@ class Primitive:
         self.inline, self.adds = inline, adds
         self.fresh = self.is_ufunc if fresh is None else fresh
         self.chosen = tuple(chosen)
+        self.bilinear = bilinear
         self.home = home
         self.keeps = _reads_of(self.partials, variadic)
         self.keeps_all = bool(self.keeps) and all(self.keeps)

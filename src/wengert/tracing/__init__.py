@@ -35,7 +35,16 @@ from wengert.tracing.layout import laid_like
 from wengert.tracing.methods import complete
 from wengert.tracing.patching import patched
 from wengert.tracing.tape import COPIED, Row, Tape, is_kept, outputs_of, results_of, what_is_kept
-from wengert.tracing.trace import Group, Trace, build_program, parameter_names, record, run, warn_of_decisions
+from wengert.tracing.trace import (
+    Group,
+    Trace,
+    build_program,
+    parameter_names,
+    record,
+    run,
+    warn_of_decisions,
+    warn_of_guards,
+)
 from wengert.tracing.traced import (
     Traced,
     all_constant,
@@ -92,6 +101,7 @@ __all__ = [
     "threads",
     "under",
     "warn_of_decisions",
+    "warn_of_guards",
     "watch",
     "what_is_kept",
 ]

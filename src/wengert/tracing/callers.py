@@ -36,6 +36,14 @@ def asks_inside(frame: types.FrameType | None) -> bool:
     return False
 
 
+def decides_inside(frame: types.FrameType | None) -> bool:
+    """Return whether a function of NumPy's or SciPy's asks for a truth value: it checks what it was given, say."""
+    while frame is not None and frame.f_globals.get("__name__") == "wengert.tracing.traced":
+        frame = frame.f_back
+    name = "" if frame is None else frame.f_globals.get("__name__", "")
+    return name.partition(".")[0] in ("numpy", "scipy") or name.startswith("wengert.primitives.")
+
+
 _SHUFFLES = frozenset({"shuffle", "permutation"})
 
 

@@ -51,8 +51,8 @@ class Tape:
     """The rows of one trace, as they are made."""
 
     __slots__ = (
-        "adopted", "captures", "context", "decisions", "differentiates", "guards", "keep_all", "level", "mixed",
-        "narrow", "open", "planned", "roots", "rows", "size", "unchanged", "with_complex",
+        "adopted", "branches", "captures", "context", "decisions", "differentiates", "guards", "keep_all", "level",
+        "mixed", "narrow", "open", "planned", "roots", "rows", "size", "unchanged", "with_complex",
     )  # fmt: skip
 
     def __init__(self, context: Context, keep_all: bool, planned: bool = False) -> None:
@@ -64,6 +64,10 @@ class Tape:
         self.roots: dict[int, Row] = {}
         """The rows of roots (norms, moduli), by position: their squares have rules of their own."""
         self.guards: list[tuple[int, bool | int, RawLocation | None]] = []
+        self.branches: list[RawLocation | None] = []
+        """Where the user's code decided by values, not a function of NumPy's or SciPy's that it called.
+
+        Those of the bodies of loops are on the outermost tape."""
         self.size = 0
         self.open = True
         self.with_complex = False

@@ -278,6 +278,19 @@ def _is_reduced_to_truth(place: RawLocation | None) -> bool:
     return location is not None and not _TO_TRUTH.isdisjoint(location.calls())
 
 
+def warn_of_guards(trace: Trace) -> None:
+    """Warn if the function decided by values of its arguments, where what is made of the trace is for all inputs."""
+    location = next((Location.of(place) for place in trace.tape.branches if place is not None), None)
+    if location is None:
+        return
+    message = explain_at(
+        location,
+        "the function decides here by the values of an argument, and the pattern has only the branch that was taken:",
+        "Write np.where or wg.cond for a pattern of both branches; or ask for the one of this input, with local=True.",
+    )
+    warnings.warn_explicit(message, DecisionWarning, location.file, location.line, registry=_warned)
+
+
 def _is_outside(trace: Trace) -> bool:
     """Return whether all results are zero or not finite, as branches outside of a domain or a cutoff return."""
     values = [innermost(part) for group in trace.results for part in group.parts]

@@ -38,7 +38,7 @@ from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import functions
 from wengert.primitives.numpy.structural import astype, concatenate, getitem, matmul, stack
 from wengert.program import SMALL, Operand, Primitive, Recordable, Shaped, as_value, computes_lines
-from wengert.tracing.callers import asks_inside, shuffles
+from wengert.tracing.callers import asks_inside, decides_inside, shuffles
 from wengert.tracing.context import at_place
 from wengert.tracing.layout import laid_like
 from wengert.tracing.tape import COPIED, FLOAT64, INT64, NO_PARAMS, PLAIN, Tape, escaped, shape_error, what_is_kept
@@ -622,6 +622,8 @@ class Traced(Recordable):
         if self._index >= 0:
             if self._tape.keep_all:
                 self._tape.guards.append((self._index, value, caller()))
+                if not decides_inside(_getframe(1)):
+                    self._tape.context.tapes[0].branches.append(self._tape.guards[-1][2])
             else:
                 self._tape.note_decision((self._index,), caller(), "truth" if type(value) is bool else "position")
         return value

@@ -74,6 +74,7 @@ def _symmetric(itself: Callable[[], Any]) -> Callable[..., LocalJacobian]:
             lambda g: _resized(transform(g, n=n, axis=axis, norm=norm), length, axis),
             _counts(_y, _x, n, axis, norm),
             name="fft",
+            mixes=((axis,), (axis,)),
         )
 
     return partial
@@ -96,6 +97,7 @@ def _rfft_partial(_y: Any, _x: Any, n: int, axis: int, norm: Any) -> LocalJacobi
         pull,
         _counts(_y, _x, n, axis, norm),
         name="rfft",
+        mixes=((axis,), (axis,)),
     )
 
 
@@ -118,6 +120,7 @@ def _irfft_partial(_y: Any, _x: Any, n: int, axis: int, norm: Any) -> LocalJacob
         pull,
         _counts(_y, _x, n, axis, norm),
         name="irfft",
+        mixes=((axis,), (axis,)),
     )
 
 

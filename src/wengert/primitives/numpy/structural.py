@@ -32,6 +32,7 @@ from wengert.jacobians import (
     assemble,
     count_overlaps,
     is_basic,
+    matrix_of_pairs,
     product_counts,
     pull_diagonal,
     take,
@@ -646,6 +647,15 @@ def _convolve_counts(y: Any, a: Any, v: Any, **_params: Any) -> dict[str, int]:
     return {"multiplications": a.shape[0] * v.shape[0], "additions": a.shape[0] * v.shape[0] - y.shape[0]}
 
 
+def _convolve_entries(moving: int, kernel: Any, y: Any, mode: Any) -> Any:
+    """Return the entries of a convolution with a kernel: diagonals where that is not zero."""
+    short = min(moving, kernel.shape[0])
+    start = {"full": 0, "same": (short - 1) // 2, "valid": short - 1}[mode]
+    rows = np.arange(moving)[:, None] + np.flatnonzero(kernel) - start
+    inside = (rows >= 0) & (rows < y.shape[0])
+    return matrix_of_pairs(rows[inside], np.nonzero(inside)[0], (y.shape[0], moving))
+
+
 def _convolve_long(_y: Any, _a: Any, v: Any, mode: Any) -> LocalJacobian:
     back: Any = "valid" if mode == "full" else "full"
     return Map(
@@ -655,6 +665,7 @@ def _convolve_long(_y: Any, _a: Any, v: Any, mode: Any) -> LocalJacobian:
         _rows(lambda g: np.convolve(g, v[::-1], back)),
         _convolve_counts(_y, _a, v),
         name="convolve",
+        entries=lambda: _convolve_entries(_a.shape[0], v, _y, mode),
     )
 
 
@@ -669,11 +680,17 @@ def _convolve_short(_y: Any, a: Any, _v: Any, mode: Any) -> LocalJacobian:
         _rows(pull),
         _convolve_counts(_y, a, _v),
         name="convolve",
+        entries=lambda: _convolve_entries(_v.shape[0], a, _y, mode),
     )
 
 
 convolve = array_function(
-    "convolve", lambda a, v, mode: np.convolve(a, v, mode), _convolve_long, _convolve_short, counts=_convolve_counts
+    "convolve",
+    lambda a, v, mode: np.convolve(a, v, mode),
+    _convolve_long,
+    _convolve_short,
+    bilinear=True,
+    counts=_convolve_counts,
 )
 
 
@@ -727,6 +744,7 @@ cross: Primitive = array_function(
     _cross,
     lambda _y, _a, b: _cross_part(_a.shape, _y.shape, lambda t: cross(t, b), lambda g: cross(b, g)),
     lambda _y, a, _b: _cross_part(_b.shape, _y.shape, lambda t: cross(a, t), lambda g: cross(g, a)),
+    bilinear=True,
     source="np.cross({0}, {1})",
     counts=lambda y, _a, _b: {"multiplications": 2 * math.prod(y.shape), "additions": math.prod(y.shape)},
 )

@@ -74,6 +74,7 @@ def _row(name: str) -> Primitive:
             lambda g: _transposed(name, g, type, axis),
             _counts(_y, _x, _x.shape[axis], axis, None),
             name=name,
+            mixes=((axis,), (axis,)),
         )
 
     return array_function(

@@ -37,6 +37,7 @@ from wengert.primitives.numpy.linalg import (
     solving,
 )
 from wengert.primitives.numpy.linalg.matrices import (
+    OF_MATRICES,
     adjoint,
     conj,
     product,
@@ -93,6 +94,7 @@ def _function_of_matrix(name: str) -> Any:
             lambda g: in_block(primitive, transposed(x), g, _y),
             product(60, x.shape),
             name=name,
+            mixes=OF_MATRICES,
         )
 
     primitive = array_function(
@@ -420,6 +422,7 @@ triangular = array_function(
         lambda g: _triangular_block(transposed(A), g, not lower, unit),
         product(1, A.shape),
         name="solve",
+        mixes=((-2,), (-2,)),
     ),
     formula_rule=False,
     source=lambda args, params: (

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from wengert.errors import UnsupportedError
-from wengert.jacobians import LocalJacobian, Map
+from wengert.jacobians import LocalJacobian, Map, matrix_of_pairs
 from wengert.primitives.numpy.functions.operands import as_floats, as_operand, as_reals, is_traced, pick
 from wengert.primitives.table import LATE, array_function, calls
 from wengert.program import Primitive, Recordable
@@ -71,7 +71,16 @@ def _stencil_in_image(y: Any, x: Any, w: Array) -> LocalJacobian:
         padded = np.pad(g, [(0, 0)] * (g.ndim - w.ndim) + widths)
         return stencil(padded, w[(slice(None, None, -1),) * w.ndim])
 
-    return Map(x.shape, y.shape, lambda t: stencil(t, w), pull, _counts(y, x, w), name="stencil")
+    def entries() -> Any:
+        positions, sources = np.arange(math.prod(x.shape)).reshape(x.shape), []
+        for offset in np.argwhere(w):
+            window: list[Any] = [slice(k, k + n) for k, n in zip(offset, y.shape[len(y.shape) - w.ndim :], strict=True)]
+            sources.append(positions[(..., *window)].reshape(-1))
+        rows = np.tile(np.arange(math.prod(y.shape)), len(sources))
+        columns = np.concatenate([np.zeros(0, np.intp), *sources])
+        return matrix_of_pairs(rows, columns, (math.prod(y.shape), math.prod(x.shape)))
+
+    return Map(x.shape, y.shape, lambda t: stencil(t, w), pull, _counts(y, x, w), name="stencil", entries=entries)
 
 
 def _stencil_in_kernel(y: Any, x: Array, w: Any) -> LocalJacobian:
@@ -106,6 +115,7 @@ stencil: Primitive = array_function(
     _stencil,
     lambda _y, _x, w: _stencil_in_image(_y, _x, w),
     lambda _y, x, _w: _stencil_in_kernel(_y, x, _w),
+    bilinear=True,
     source="wengert.primitives.scipy.ndimage.stencil({0}, {1})",
     counts=_counts,
 )

@@ -88,6 +88,7 @@ fir: Primitive = array_function(
         _counts(_y, x, _b),
         name="fir",
     ),
+    bilinear=True,
     source="scipy.signal.lfilter({1}, [1.0], {0})",
     counts=_counts,
 )

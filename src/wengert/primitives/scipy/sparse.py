@@ -14,6 +14,7 @@ array([-4.,  2., 10.])
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import FunctionType
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from wengert.errors import UnsupportedError
-from wengert.jacobians import LocalJacobian, Map
+from wengert.jacobians import LocalJacobian, Map, matrix_of_pairs
 from wengert.primitives.numpy.functions.operands import as_operand, pick
 from wengert.primitives.table import ALWAYS, HOLDERS, LATE, array_function, calls
 from wengert.program import Primitive, Recordable
@@ -72,7 +73,24 @@ def _by_entries(data: Any, indices: Array, indptr: Array, x: Array, y: Any, axis
     def pull(g: Array) -> Array:
         return np.sum(np.take(g, rows, axis) * met, axis=others)
 
-    return Map(data.shape, y.shape, push, pull, {"multiplications": met.size, "additions": met.size}, name="A")
+    def entries() -> Any:
+        targets = _lines(y.shape, axis)[rows]
+        data_of = np.broadcast_to(np.arange(len(rows))[:, None], targets.shape)
+        return matrix_of_pairs(targets.reshape(-1), data_of.reshape(-1), (math.prod(y.shape), len(rows)))
+
+    counts = {"multiplications": met.size, "additions": met.size}
+    return Map(data.shape, y.shape, push, pull, counts, name="A", entries=entries)
+
+
+def _lines(shape: tuple[int, ...], axis: int) -> Array:
+    """Return the positions of the elements of an array, a row for each place along an axis."""
+    return np.moveaxis(np.arange(math.prod(shape)).reshape(shape), axis, 0).reshape((shape[axis], -1))
+
+
+def _entries(indices: Array, indptr: Array, x: Any, y: Any, axis: int) -> Any:
+    """Return the entries of a product with a sparse matrix along an axis: those that are stored."""
+    rows, columns = _lines(y.shape, axis)[_rows_of(indptr)], _lines(x.shape, axis)[indices]
+    return matrix_of_pairs(rows.reshape(-1), columns.reshape(-1), (math.prod(y.shape), math.prod(x.shape)))
 
 
 def _counts(y: Any, data: Any, _indices: Any, _indptr: Any, x: Any, columns: int, axis: int) -> dict[str, int]:
@@ -100,7 +118,9 @@ sparse_product: Primitive = array_function(
         lambda g: _transposed(data, indices, indptr, g, columns, axis),
         _counts(_y, data, indices, indptr, _x, columns, axis),
         name="A",
+        entries=lambda: _entries(indices, indptr, _x, _y, axis),
     ),
+    bilinear=True,
     source=_source,
     counts=_counts,
 )

@@ -16,7 +16,7 @@ import numpy as np
 
 from wengert.jacobians import LocalJacobian, Map
 from wengert.primitives.numpy.elementwise import is_complex
-from wengert.primitives.numpy.linalg.matrices import Array, cubic, named, product, real, spread, transposed
+from wengert.primitives.numpy.linalg.matrices import OF_MATRICES, Array, cubic, named, product, real, spread, transposed
 from wengert.primitives.numpy.linalg.solving import inv_
 from wengert.primitives.table import array_function, calls
 from wengert.program import Primitive
@@ -69,7 +69,8 @@ def _slope_of_cofactors_slope(_y: Any, x: Any, t: Any) -> LocalJacobian:
         inner = (ta * tb - tab)[..., None, None] * Y - ta[..., None, None] * (b @ Y) - tb[..., None, None] * (a @ Y)
         return d * transposed(inner + a @ b @ Y + b @ a @ Y)
 
-    return Map(x.shape, x.shape, cofactors_slope_slope, cofactors_slope_slope, product(6, x.shape), name="cofactors")
+    return Map(x.shape, x.shape, cofactors_slope_slope, cofactors_slope_slope, product(6, x.shape), name="cofactors",
+               mixes=OF_MATRICES)  # fmt: skip
 
 
 cofactors = array_function(
@@ -82,6 +83,7 @@ cofactors = array_function(
         lambda g: cofactors_slope(spread(x, g), g),  # a second derivative: symmetric
         product(4, x.shape),
         name="cofactors",
+        mixes=OF_MATRICES,
     ),
     formula_rule=False,
     source="wengert.primitives.numpy.linalg.cofactors({0})",
@@ -98,6 +100,7 @@ cofactors_slope: Primitive = array_function(
         lambda g: cofactors_slope(spread(x, g), g),
         product(4, x.shape),
         name="cofactors",
+        mixes=OF_MATRICES,
     ),
     formula_rule=False,
     source="wengert.primitives.numpy.linalg.cofactors_slope({0}, {1})",
@@ -117,6 +120,7 @@ def _det_partial(_y: Any, x: Any) -> LocalJacobian:
         lambda g: g[..., None, None] * C,
         product(0, x.shape) | {"multiplications": x.size},
         name="det",
+        mixes=((-2, -1), ()),
     )
 
 

@@ -28,6 +28,7 @@ from wengert.primitives.numpy.linalg.degeneracy import (
     shared,
 )
 from wengert.primitives.numpy.linalg.matrices import (
+    OF_MATRICES,
     Array,
     adjoint,
     conj,
@@ -72,7 +73,7 @@ def eigh_rule(y: Array, x: Array, lower: bool) -> LocalJacobian:
         inner = ratio((N - adjoint(N)) / 2, gap, size, level(N)) + gw[..., None, :] * np.eye(n, dtype=gw.dtype)
         return conj(folded(V @ inner @ adjoint(V), lower))
 
-    return Map(x.shape, y.shape, push, pull, product(4, x.shape), name="eigh")
+    return Map(x.shape, y.shape, push, pull, product(4, x.shape), name="eigh", mixes=OF_MATRICES)
 
 
 EQUAL_VALUES = "repeated eigenvalues: equal shares; of their vectors only the span has a derivative, else an error"
@@ -102,7 +103,7 @@ def eigvalsh_rule(y: Array, x: Array, lower: bool) -> LocalJacobian:
     def pull(g: Array) -> Array:
         return conj(folded((V * shared(g, w)[..., None, :]) @ adjoint(V), lower))
 
-    return Map(x.shape, y.shape, push, pull, product(2, x.shape), name="eigvalsh")
+    return Map(x.shape, y.shape, push, pull, product(2, x.shape), name="eigvalsh", mixes=((-2, -1), (-1,)))
 
 
 eigvalsh_ = array_function(
@@ -154,7 +155,7 @@ def _eig_partial(y: Any, x: Any) -> LocalJacobian:
         inner = ratio(N * off, gap, size, level(N)) + gw[..., None, :] * np.eye(n, dtype=real_kind(x))
         return transposed(M) @ inner @ transposed(V)
 
-    return Map(x.shape, y.shape, push, pull, product(4, x.shape), name="eig")
+    return Map(x.shape, y.shape, push, pull, product(4, x.shape), name="eig", mixes=OF_MATRICES)
 
 
 def _largest(V: Any) -> Any:
@@ -189,7 +190,7 @@ def _eigvals_partial(y: Any, x: Any) -> LocalJacobian:
     def pull(g: Array) -> Array:
         return transposed(M) @ (distinct_values(g, w)[..., :, None] * transposed(V))
 
-    return Map(x.shape, y.shape, push, pull, product(2, x.shape), name="eigvals")
+    return Map(x.shape, y.shape, push, pull, product(2, x.shape), name="eigvals", mixes=((-2, -1), (-1,)))
 
 
 def _distinct_values(x: Any, w: Any) -> Any:

@@ -20,6 +20,7 @@ from wengert.primitives.numpy.linalg.basis_completion import completion, complet
 from wengert.primitives.numpy.linalg.degeneracy import degenerate, identity, tolerance
 from wengert.primitives.numpy.linalg.lapack import routine
 from wengert.primitives.numpy.linalg.matrices import (
+    OF_MATRICES,
     Array,
     adjoint,
     conj,
@@ -61,7 +62,9 @@ def _cholesky_partial(y: Any, x: Any, upper: bool) -> LocalJacobian:
         return folded(inner, not upper)
 
     support = triangle(x.shape[-1], x.dtype, lower=not upper) != 0
-    return Map(x.shape, x.shape, push, pull, lambda: product(4, x.shape), name="cholesky", support=support)
+    return Map(
+        x.shape, x.shape, push, pull, lambda: product(4, x.shape), name="cholesky", support=support, mixes=OF_MATRICES
+    )
 
 
 cholesky_ = array_function(
@@ -132,7 +135,7 @@ def _qr_partial(y: Any, x: Any) -> LocalJacobian:
         return conj((gQ + Q @ gC) @ adjoint(M))
 
     support = np.concatenate([np.ones((m, n), bool), np.tri(n, dtype=bool).T])
-    return Map(x.shape, y.shape, push, pull, product(5, x.shape), name="qr", support=support)
+    return Map(x.shape, y.shape, push, pull, product(5, x.shape), name="qr", support=support, mixes=OF_MATRICES)
 
 
 qr_ = array_function(

@@ -16,6 +16,7 @@ from wengert.jacobians import LocalJacobian, Map
 from wengert.primitives.numpy.functions.manipulation import astype
 from wengert.primitives.numpy.functions.operands import as_operand
 from wengert.primitives.numpy.linalg.matrices import (
+    OF_MATRICES,
     Array,
     adjoint,
     conj,
@@ -45,7 +46,7 @@ def _pinv_partial(y: Any, x: Any, rcond: Any) -> LocalJacobian:
         G = conj(g)
         return conj(left @ adjoint(G) @ PP + QQ @ adjoint(G) @ right - adjoint(P) @ G @ adjoint(P))
 
-    return Map(x.shape, y.shape, push, pull, product(8, x.shape), name="pinv")
+    return Map(x.shape, y.shape, push, pull, product(8, x.shape), name="pinv", mixes=OF_MATRICES)
 
 
 pinv_ = array_function(

@@ -20,6 +20,10 @@ REAL: dict[str, np.dtype[Any]] = {"F": np.dtype(np.float32), "D": np.dtype(np.fl
 """The real dtype of the same precision, by the letter of a complex one."""
 
 
+OF_MATRICES = ((-2, -1), (-2, -1))
+"""The axes of operand and result along which a function of matrices mixes elements; those before are of a stack."""
+
+
 # ---- Transposes, and parts of complex numbers ----
 
 

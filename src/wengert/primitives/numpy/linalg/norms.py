@@ -34,8 +34,9 @@ def _norm_partial(y: Any, x: Any, axis: Shape) -> LocalJacobian:
         return np.reshape(g, g.shape[: g.ndim - y.ndim] + sizes) * back
 
     return Map(
-        x.shape, y.shape, lambda t: real(np.sum(back * t, axis=axis)), pull, {"multiplications": x.size}, name="norm"
-    )
+        x.shape, y.shape, lambda t: real(np.sum(back * t, axis=axis)), pull, {"multiplications": x.size}, name="norm",
+        mixes=(axis, ()),
+    )  # fmt: skip
 
 
 def _squared_norm_partial(_y: Any, _root: Any, x: Any, axis: Shape) -> LocalJacobian:
@@ -46,8 +47,9 @@ def _squared_norm_partial(_y: Any, _root: Any, x: Any, axis: Shape) -> LocalJaco
         return np.reshape(g, g.shape[: g.ndim - _y.ndim] + sizes) * back
 
     return Map(
-        x.shape, _y.shape, lambda t: real(np.sum(back * t, axis=axis)), pull, {"multiplications": x.size}, name="norm"
-    )
+        x.shape, _y.shape, lambda t: real(np.sum(back * t, axis=axis)), pull, {"multiplications": x.size}, name="norm",
+        mixes=(axis, ()),
+    )  # fmt: skip
 
 
 norm_ = array_function(

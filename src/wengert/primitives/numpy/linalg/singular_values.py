@@ -21,6 +21,7 @@ from wengert.primitives.numpy.linalg.basis_completion import completion, full_sv
 from wengert.primitives.numpy.linalg.degeneracy import gaps, joined, level, magnitude, ratio, settle, shared, tolerance
 from wengert.primitives.numpy.linalg.eigenvalues import eigh_, eigvalsh_
 from wengert.primitives.numpy.linalg.matrices import (
+    OF_MATRICES,
     Array,
     adjoint,
     conj,
@@ -90,7 +91,7 @@ def _svd_partial(y: Any, x: Any) -> LocalJacobian:
             total_ = total_ + U @ adjoint(rest(gV, V))
         return conj(total_)
 
-    return Map(x.shape, y.shape, push, pull, product(6, x.shape), name="svd")
+    return Map(x.shape, y.shape, push, pull, product(6, x.shape), name="svd", mixes=OF_MATRICES)
 
 
 svd_ = array_function(
@@ -121,7 +122,7 @@ def _svdvals_partial(y: Any, x: Any) -> LocalJacobian:
     def pull(g: Array) -> Array:
         return conj((U * (shared(g, s) * positive)[..., None, :]) @ adjoint(V))
 
-    return Map(x.shape, y.shape, push, pull, product(2, x.shape), name="svdvals")
+    return Map(x.shape, y.shape, push, pull, product(2, x.shape), name="svdvals", mixes=((-2, -1), (-1,)))
 
 
 nonzero = step_function(

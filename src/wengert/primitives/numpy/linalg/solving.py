@@ -21,7 +21,7 @@ from scipy.linalg import lapack
 from wengert.jacobians import LARGE, Counts, LocalJacobian, Map
 from wengert.primitives.numpy.functions.operands import as_operand
 from wengert.primitives.numpy.linalg.lapack import checked, routine
-from wengert.primitives.numpy.linalg.matrices import Array, cubic, product, square_of, transposed
+from wengert.primitives.numpy.linalg.matrices import OF_MATRICES, Array, cubic, product, square_of, transposed
 from wengert.primitives.table import array_function, calls
 
 # ---- Solutions within rules ----
@@ -91,6 +91,7 @@ inv_ = array_function(
         lambda g: -(transposed(y) @ g @ transposed(y)),
         product(2, _x.shape),
         name="inv",
+        mixes=OF_MATRICES,
     ),
     source="np.linalg.inv({0})",
     counts=cubic(1.0),
@@ -121,9 +122,10 @@ def _solve_partials(y: Any, A: Any, _b: Any) -> tuple[LocalJacobian, LocalJacobi
     def counts() -> Counts:
         return product(1, A.shape)
 
+    of_matrix, of_right = (((-2, -1), (-1,)), ((-1,), (-1,))) if vector else (OF_MATRICES, ((-2,), (-2,)))
     return (
-        Map(A.shape, y.shape, lambda t: -solved(A, t @ y), pull, counts, name="solve"),
-        Map(y.shape, y.shape, lambda t: solved(A, t), back, counts, name="solve"),
+        Map(A.shape, y.shape, lambda t: -solved(A, t @ y), pull, counts, name="solve", mixes=of_matrix),
+        Map(y.shape, y.shape, lambda t: solved(A, t), back, counts, name="solve", mixes=of_right),
     )
 
 
