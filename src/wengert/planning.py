@@ -472,15 +472,20 @@ def choose(linearization: Linearization, orders: tuple[Order, ...] = ORDERS) -> 
     inputs = [(x.shape, x.dtype) for x in linearization.inputs]
     key = (orders, len(rows), linearization.size, tuple(linearization.outputs), *inputs)
     remembered = _REMEMBERED.get(key)
-    if remembered is not None and remembered.fits(rows):
-        linearization.numbers_of_active = remembered.active
-        return remembered.order
+    misses = 0
+    if remembered is not None:
+        if remembered.fits(rows):
+            remembered.misses = 0
+            linearization.numbers_of_active = remembered.active
+            return remembered.order
+        remembered.misses = misses = remembered.misses + 1
     function = Cost() if orders is ORDERS else cost(linearization.as_program()[0])  # passes share it, others may not
     counted = count_orders(ActiveRows(linearization, operations_only=True), function, orders)
     chosen = order_named(counted[0].name, orders)
-    if len(rows) <= MOST_ROWS // 4 and not _holds_arrays(rows):
+    is_seldom = misses & (misses - 1) != 0  # traces that differ each time are remembered ever more rarely
+    if not is_seldom and len(rows) <= MOST_ROWS // 4 and not _holds_arrays(rows):
         _REMEMBERED.pop(key, None)
-        _REMEMBERED[key] = _Remembered(linearization, chosen)
+        _REMEMBERED[key] = _Remembered(linearization, chosen, misses)
         while sum([len(trace.parents) for trace in _REMEMBERED.values()]) > MOST_ROWS or len(_REMEMBERED) > MOST_TRACES:
             _REMEMBERED.popitem(last=False)
     return chosen
@@ -504,12 +509,15 @@ _primitive, _parents, _params = itemgetter(0), itemgetter(1), itemgetter(3)
 
 
 class _Remembered:
-    """The order chosen for a trace, the numbers of its active rows, and the trace as far as the counts depend on it."""
+    """The order chosen for a trace, the numbers of its active rows, and the trace as far as the counts depend on it.
 
-    __slots__ = ("active", "constants", "order", "params", "parents", "primitives")
+    `misses` is how many traces of its size have differed since one was the same.
+    """
 
-    def __init__(self, linearization: Linearization, order: Order) -> None:
-        self.order, rows = order, linearization.rows
+    __slots__ = ("active", "constants", "misses", "order", "params", "parents", "primitives")
+
+    def __init__(self, linearization: Linearization, order: Order, misses: int) -> None:
+        self.order, self.misses, rows = order, misses, linearization.rows
         numbers = {id(row): k for k, row in enumerate(rows)}
         active = [numbers.get(id(row), -1) for row in linearization.active().rows]
         self.active = None if -1 in active else active

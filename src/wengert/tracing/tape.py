@@ -77,8 +77,8 @@ class Tape:
         """True once a plain value of another precision has been brought to that of a result."""
         self.captures: dict[tuple[int, int], tuple[Any, Any]] | None = None
         """In the trace of a loop's body, the traced values of other traces that it read, and what stands for them."""
-        self.decisions: dict[tuple[tuple[int, ...], Any, str], tuple[RawLocation | None, int]] = {}
-        """Where values became a "truth", a "position" (or count, or mask) or "text", by operands; and how often."""
+        self.decisions: list[tuple[tuple[int, ...], RawLocation | None, str]] = []
+        """Each time that values became a "truth", a "position" (or count, or mask) or "text": which, and where."""
         self.differentiates = False
         """True if the function takes derivatives: those of its kinks are decisions, and nothing to warn of."""
         self.adopted: list[tuple[Any, Any, RawLocation]] = []
@@ -91,12 +91,6 @@ class Tape:
         if self.unchanged is None:
             self.unchanged = Unchanged()
         self.unchanged.remember(array)
-
-    def note_decision(self, parents: tuple[int, ...], place: RawLocation | None, kind: str) -> None:
-        """Note that values of some rows became a "truth", a "position" or "text" at a place."""
-        key = parents, (id(place[0]), place[1]) if type(place) is tuple else place, kind
-        first = self.decisions.get(key)
-        self.decisions[key] = (place, 1) if first is None else (first[0], first[1] + 1)
 
 
 PLAIN = frozenset({float, int, bool, complex, np.complex128, np.ndarray, np.float64, np.bool_, np.int64, np.float32})

@@ -243,14 +243,12 @@ def warn_of_decisions(trace: Trace) -> None:
     for row in tape.rows:
         if not moved.isdisjoint(row[1]):
             moved.update(outputs_of(row))
-    noted = [(spot, kind, *d) for (parents, spot, kind), d in tape.decisions.items() if not moved.isdisjoint(parents)]
-    texts = [place for _, kind, place, _ in noted if kind == "text"]
-    noted = [note for note in noted if note[1] != "text" and not _is_reduced_to_truth(note[2])]
-    branches: Counter[Any] = Counter()
-    for spot, _, _, times in noted:
-        branches[spot] += times
-    positions = any(kind == "position" for _, kind, _, _ in noted)
-    decisions = [place for spot, kind, place, _ in noted if kind == "position" or branches[spot] > 1]
+    noted = [(kind, place) for parents, place, kind in tape.decisions if not moved.isdisjoint(parents)]
+    texts = [place for kind, place in noted if kind == "text"]
+    noted = [(kind, place) for kind, place in noted if kind != "text" and not _is_reduced_to_truth(place)]
+    branches = Counter(map(_spot, [place for _, place in noted]))
+    positions = any(kind == "position" for kind, _ in noted)
+    decisions = [place for kind, place in noted if kind == "position" or branches[_spot(place)] > 1]
     location = Location.of(decisions[0] if decisions else texts[0]) if decisions or texts else None
     if location is None or (not positions and _is_outside(trace)):
         return
@@ -266,6 +264,11 @@ def warn_of_decisions(trace: Trace) -> None:
     warnings.warn_explicit(
         explain_at(location, happened, instead), DecisionWarning, location.file, location.line, registry=_warned
     )
+
+
+def _spot(place: RawLocation | None) -> Any:
+    """Return a key of a place; code objects of the same text are different ones."""
+    return (id(place[0]), place[1]) if type(place) is tuple else place
 
 
 _TO_TRUTH = frozenset({"any", "all", "allclose", "array_equal", "array_equiv"})

@@ -175,7 +175,7 @@ def write_row(  # noqa: C901 - the hottest function of tracing: no more calls
         kept = (y, *values)
     elif not primitive.keeps:
         if y.dtype is not FLOAT64 and y.dtype.kind in "biu" and context.tapes[-1] is tape:
-            tape.note_decision(parents, place, "truth" if y.dtype.kind == "b" and not y.shape else "position")
+            tape.decisions.append((parents, place, "truth" if y.dtype.kind == "b" and not y.shape else "position"))
         return y  # no derivative: nobody will ask for this row
     elif (primitive.elementwise or primitive in _JOINS) and (kind is float64 or y.size <= SMALL):
         kept = (y, *values)  # no operand is larger than the result
@@ -625,7 +625,8 @@ class Traced(Recordable):
                 if not decides_inside(_getframe(1)):
                     self._tape.context.tapes[0].branches.append(self._tape.guards[-1][2])
             else:
-                self._tape.note_decision((self._index,), caller(), "truth" if type(value) is bool else "position")
+                kind = "truth" if type(value) is bool else "position"
+                self._tape.decisions.append(((self._index,), caller(), kind))
         return value
 
     def __index__(self) -> int:
@@ -646,7 +647,7 @@ def as_text(value: Traced, text: str) -> str:
     if value._index < 0:
         return text
     if not value._tape.keep_all:
-        value._tape.note_decision((value._index,), caller(), "text")
+        value._tape.decisions.append(((value._index,), caller(), "text"))
     return Text(text)
 
 

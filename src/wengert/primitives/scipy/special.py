@@ -659,10 +659,11 @@ def _whole(function: str, **flags: Any) -> None:
 @calls(sc.logsumexp, catch=sc)
 def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False) -> Any:
     _whole("logsumexp", return_sign=return_sign)
-    if b is None and np.ndim(a) == 0:
-        return np.positive(a)  # SciPy makes an array of it for axis=()
     if b is None:
-        return _reduced(a if hasattr(a, "shape") else np.asarray(a), axis=_axes(a, axis), keepdims=bool(keepdims))
+        a = a if hasattr(a, "shape") else np.asarray(a)
+        if a.shape == ():
+            return np.positive(a)  # SciPy makes an array of it for axis=()
+        return _reduced(a, axis=_axes(a, axis), keepdims=bool(keepdims))
     axes = _axes(np.empty(np.broadcast_shapes(np.shape(a), np.shape(b))), axis)
     # an element of weight zero adds nothing, however large, and does not overflow; but its weight has a derivative
     top = _reduced(np.where(b == 0, -INF, a), axis=axes, keepdims=True)
