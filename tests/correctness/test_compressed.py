@@ -318,3 +318,21 @@ def test_sparse_jacobians_are_differentiated():
     sparsely = wg.grad(lambda x: np.sum((wg.jacobian(tridiagonal, sparse=pattern)(x) @ v) ** 2))(x)
     densely = wg.grad(lambda x: np.sum((wg.jacobian(tridiagonal)(x) @ v) ** 2))(x)
     np.testing.assert_allclose(sparsely, densely, rtol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+def test_a_sparse_jacobian_is_compiled(mode):
+    pattern = banded(9, -1, 0, 1)
+    plain, compiled = (wrap(wg.jacobian(tridiagonal, sparse=pattern, mode=mode)) for wrap in (lambda f: f, wg.jit))
+    for k in range(3):
+        x = np.linspace(-1.0, k, 9)
+        J = compiled(x)
+        assert isinstance(J, sparse.csr_array)
+        np.testing.assert_allclose(J.toarray(), plain(x).toarray(), rtol=1e-14)
+        J.data[:] = J.indices[:] = 0  # it is the caller's
+    with_other = wg.jit(lambda x: {"J": wg.jacobian(tridiagonal, sparse=pattern, mode=mode)(x), "f": tridiagonal(x)})
+    for k in range(2):
+        x = np.linspace(-1.0, k, 9)
+        both = with_other(x)
+        np.testing.assert_allclose(both["J"].toarray(), plain(x).toarray(), rtol=1e-14)
+        np.testing.assert_allclose(both["f"], tridiagonal(x))

@@ -21,7 +21,7 @@ from wengert import trees
 from wengert.compilation.environment import Environment
 from wengert.errors import ArgumentError, ResultError
 from wengert.program import Recordable
-from wengert.program.code import Fixed, Leaf, ResultForm
+from wengert.program.code import Fixed, Leaf, Matrix, ResultForm
 from wengert.tracing import Traced, holds_traced, innermost, join, parameter_names
 
 Function = Callable[..., Any]
@@ -209,8 +209,17 @@ class Result:
         self.form = ResultForm(structure, tuple([self._leaf(value, traced) for value in flat]))
         return traced
 
-    def _leaf(self, value: Any, traced: list[tuple[str, Any]]) -> Leaf | Fixed:
+    def _leaf(self, value: Any, traced: list[tuple[str, Any]]) -> Leaf | Fixed | Matrix:
         kind = type(value)
+        if (
+            kind.__module__.startswith("scipy.sparse")
+            and getattr(value, "format", "") == "csr"
+            and type(value.data) is Traced
+        ):
+            data = self._leaf(value.data, traced)
+            if isinstance(data, Leaf):
+                empty = np.zeros(value.indices.size)
+                return Matrix(data, kind((empty, value.indices.copy(), value.indptr.copy()), shape=value.shape))
         if kind is Traced or (kind is ndarray and value.dtype.hasobject and holds_traced(value)):
             value = join(value)
             if value._index >= 0:
@@ -237,12 +246,18 @@ class Result:
 
     def build(self, values: Sequence[Any]) -> Any:
         """Build the result as the function returned it of the results of the Program; copy each array."""
-        leaves = [values[leaf.place] if isinstance(leaf, Leaf) else leaf.value for leaf in self.form.leaves]
-        return trees.unflatten(self.form.structure, [v.copy("K") if type(v) is ndarray else v for v in leaves])
+        leaves = []
+        for leaf in self.form.leaves:
+            if isinstance(leaf, Matrix):
+                leaves.append(leaf.build(values[leaf.data.place].copy()))
+                continue
+            value = values[leaf.place] if isinstance(leaf, Leaf) else leaf.value
+            leaves.append(value.copy("K") if type(value) is ndarray else value)
+        return trees.unflatten(self.form.structure, leaves)
 
     def take_types(self, result: Any) -> None:
         """Set the types of numbers in the result to those that the plain function returned."""
-        leaves: list[Leaf | Fixed] = []
+        leaves: list[Leaf | Fixed | Matrix] = []
         for leaf, value in zip(self.form.leaves, trees.flatten(result)[0], strict=True):
             if type(value) in (float, complex, bool, int):
                 leaf = Leaf(leaf.place, type(value).__name__) if isinstance(leaf, Leaf) else Fixed(value)

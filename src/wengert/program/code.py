@@ -176,11 +176,23 @@ class Fixed(NamedTuple):
     value: Any
 
 
+class Matrix(NamedTuple):
+    """A leaf of what a function returned that is a sparse matrix in CSR form: the leaf of its data, and its places."""
+
+    data: Leaf
+    like: Any
+
+    def build(self, data: Any) -> Any:
+        """Return the matrix of data that were computed."""
+        like = self.like
+        return type(like)((data, like.indices.copy(), like.indptr.copy()), shape=like.shape)
+
+
 class ResultForm(NamedTuple):
     """What a function returned: a tree structure (`wengert.trees`), and its leaves."""
 
     structure: Any
-    leaves: tuple[Leaf | Fixed, ...]
+    leaves: tuple[Leaf | Fixed | Matrix, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ from wengert.program.code import (
     For,
     Free,
     Leaf,
+    Matrix,
     Take,
     Zeros,
     lower,
@@ -515,8 +516,10 @@ class _Printer:
         places = structure.one_level().unflatten(range(len(parts)))  # by key, in the order of insertion
         return f"{{{', '.join([f'{self.constant(key)}: {parts[k]}' for key, k in places.items()])}}}"
 
-    def leaf(self, leaf: Leaf | Fixed) -> str:
+    def leaf(self, leaf: Leaf | Fixed | Matrix) -> str:
         """Return the expression of one leaf, of the type that the function returned."""
+        if isinstance(leaf, Matrix):
+            return f"{self.constant(leaf)}.build({self.leaf(leaf.data)})"
         if isinstance(leaf, Fixed):
             return self.constant(leaf.value) + '.copy("K")' * (type(leaf.value) is np.ndarray)
         atom, kind = self.code.outputs[leaf.place], leaf.kind
