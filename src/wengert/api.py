@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.accumulation.compressed import check_entries, joined, split
+from wengert.accumulation.compressed import check_entries, joined, split, warn_if_dense
 from wengert.accumulation.dense import check_memory, dimension, of_its_own
 from wengert.accumulation.orders import FORWARD, ON_REQUEST, ORDERS, Order
 from wengert.accumulation.sparsity import pattern_of, symmetrized
@@ -27,7 +27,7 @@ from wengert.control.rerolling import folded_of, reroll
 from wengert.errors import ArgumentError, ResultError
 from wengert.linearization import Graph, Linearization, by_position, write_graph
 from wengert.passes.scalarization import is_scalar, scalarize
-from wengert.planning import Plan, choose, choose_compression, orders_by_effort, plan_trace
+from wengert.planning import Plan, choose, choose_compression, find_pattern, orders_by_effort, plan_trace
 from wengert.program import Portable, Program
 from wengert.tracing import (
     Trace,
@@ -584,12 +584,14 @@ def jacrev(f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = Non
 _PRODUCTS = (
     (
         "the dense Jacobian",
-        "Multiply with it instead: wg.jvp(f, (x,), (v,))[1] is J @ v, and wg.vjp(f, x)[1](g)[0] is g @ J. If each "
-        "result depends on one element of x alone, wg.elementwise_grad(f)(x) is its diagonal.",
+        "Multiply with it instead: wg.jvp(f, (x,), (v,))[1] is J @ v, and wg.vjp(f, x)[1](g)[0] is g @ J. If most of "
+        "its entries are zero, wg.jacobian(f, sparse=True)(x) is a sparse matrix; if each result depends on one "
+        "element of x alone, wg.elementwise_grad(f)(x) is its diagonal.",
     ),
     (
         "the dense Hessian",
-        "Multiply with it instead: wg.hvp(f)(x, v) is H @ v, which is what scipy.optimize.minimize takes as hessp.",
+        "Multiply with it instead: wg.hvp(f)(x, v) is H @ v, which is what scipy.optimize.minimize takes as hessp. "
+        "If most of its entries are zero, wg.hessian(f, sparse=True)(x) is a sparse matrix.",
     ),
 )
 """What is too large to be made, and the products to use instead: of a function, of a gradient."""
@@ -625,7 +627,7 @@ def _sparse_jacobians(
 ) -> tuple[Any, Any]:
     """Compute a Jacobian, or Hessian (`symmetric`), in compressed passes."""
     result = Result(has_aux)
-    trace, independents = _record(f, args, kwargs, chosen, result=result)
+    trace, independents = _record(f, args, kwargs, chosen, keep_all=sparse is True, result=result)
     linearization = Linearization.of_trace(trace)
     if any(x.dtype.kind == "c" for x in linearization.inputs):
         raise ArgumentError.at_caller(
@@ -634,10 +636,14 @@ def _sparse_jacobians(
         )
     if trace.tape.decisions and not symmetric:
         warn_of_decisions(trace)
-    pattern = joined(sparse, linearization, symmetric)
+    is_found = sparse is True
+    pattern = find_pattern(linearization, symmetric) if is_found else joined(sparse, linearization, symmetric)
     compression = choose_compression(linearization, pattern, symmetric, mode)
     J = compression.evaluate(linearization)
-    check_entries(J, linearization)
+    if is_found:
+        warn_if_dense(compression)
+    else:
+        check_entries(J, linearization)
     rows = split(J, linearization)
     packed = [chosen.pack(row if independents is None else independents.collect(row)) for row in rows]
     return result.pack(packed), result.aux

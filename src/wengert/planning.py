@@ -17,23 +17,26 @@ import math
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from wengert.accumulation.coloring import Pattern
-from wengert.accumulation.compressed import Compression, acyclic, by_columns, by_rows, by_rows_and_columns, star
+from wengert.accumulation.compressed import Compression, acyclic, by_columns, by_rows, by_rows_and_columns, joined, star
 from wengert.accumulation.counting import ActiveRows, count_forward, count_reverse, kind_of_constant
 from wengert.accumulation.dense import dimension
 from wengert.accumulation.elimination import Counts
 from wengert.accumulation.orders import ON_REQUEST, ORDERS, Order, searching
+from wengert.accumulation.sparsity import pattern_of
 from wengert.cost import Cost, cost
 from wengert.display import as_text, paragraph, table
 from wengert.errors import ArgumentError, UnsupportedError
 from wengert.linearization import Linearization
 from wengert.program import Program, walk
-from wengert.tracing import Row, results_of
+from wengert.program.structure import exactly
+from wengert.tracing import COPIED, Row, results_of
 
 # ---- The plan ----
 
@@ -339,6 +342,58 @@ def choose_compression(
     while sum([c.pattern.nnz for several in _COMPRESSIONS.values() for c in several]) > MOST_ENTRIES:
         _COMPRESSIONS.popitem(last=False)
     return compression
+
+
+MOST_PATTERNS = 32
+_PATTERNS: OrderedDict[Hashable, Pattern] = OrderedDict()
+"""The patterns of the latest traces."""
+
+
+def find_pattern(linearization: Linearization, symmetric: bool = False) -> Pattern:
+    """Return where the Jacobian of all results by all arguments may have entries, for all inputs of these shapes.
+
+    It is remembered for traces that do the same, with the same constants.
+    """
+    key = _key(linearization, symmetric)
+    pattern = _PATTERNS.pop(key, None) if key is not None else None
+    if pattern is None:
+        pattern = joined(pattern_of(linearization), linearization, symmetric)
+    if key is not None:
+        _PATTERNS[key] = pattern
+        if len(_PATTERNS) > MOST_PATTERNS:
+            _PATTERNS.popitem(last=False)
+    return pattern
+
+
+def _key(linearization: Linearization, symmetric: bool) -> Hashable:
+    """Return a key of a trace, equal for those that compute the same of their arguments; None if it has none."""
+    parts: list[Any] = [symmetric, tuple(linearization.outputs)]
+    parts += [(x.shape, x.dtype) for x in linearization.inputs]
+    try:
+        for primitive, parents, kept, params, _, _ in linearization.rows:
+            parts += [primitive, parents]
+            parts += [_content(value) for parent, value in zip(parents, kept[1:], strict=True) if parent < 0]
+            for name, value in params.items():
+                if name == "held":
+                    structure = value.structure(COPIED)
+                    if structure is None:
+                        return None
+                    shape, particulars = structure
+                    parts += [shape, *map(_content, particulars)]
+                elif name != "run":
+                    parts.append((name, _content(value)))
+    except TypeError:  # a value that may change, or that cannot be compared
+        return None
+    return tuple(parts)
+
+
+def _content(value: Any) -> Hashable:
+    """Return a key of a constant or parameter; a long array has a digest, so that it need not be kept."""
+    if type(value) is np.ndarray and value.size > COPIED and not value.dtype.hasobject:
+        return value.shape, value.dtype, blake2b(value.tobytes()).digest()
+    if type(value) is tuple:
+        return tuple(map(_content, value))
+    return exactly(value, COPIED)
 
 
 def _is_same(pattern: Pattern, other: Pattern) -> bool:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from programs import points, random_programs
 from scipy import sparse
 
 import wengert as wg
@@ -11,7 +12,7 @@ from wengert import planning
 from wengert.accumulation import compressed
 from wengert.accumulation.coloring import structure_of
 from wengert.accumulation.compressed import acyclic, by_columns, by_rows, by_rows_and_columns, star
-from wengert.errors import ArgumentError, PatternError, ShapeError
+from wengert.errors import ArgumentError, CompressionWarning, PatternError, ShapeError
 from wengert.linearization import Linearization
 from wengert.tracing import watch
 
@@ -336,3 +337,130 @@ def test_a_sparse_jacobian_is_compiled(mode):
         both = with_other(x)
         np.testing.assert_allclose(both["J"].toarray(), plain(x).toarray(), rtol=1e-14)
         np.testing.assert_allclose(both["f"], tridiagonal(x))
+
+
+# ---- Patterns that wengert finds ----
+
+
+def bratu(u):
+    """Return an energy on a square grid whose Hessian has five diagonals."""
+    side = int(np.sqrt(u.size))
+    u = u.reshape(side, side)
+    return np.sum((u[1:] - u[:-1]) ** 2) + np.sum((u[:, 1:] - u[:, :-1]) ** 2) - np.sum(np.exp(u))
+
+
+def exchange(z):
+    """Return the rates of two fields that react and diffuse on a periodic grid."""
+    u, v = z.reshape(2, 12, 12)
+    diffused = [np.roll(a, 1, 0) + np.roll(a, -1, 0) + np.roll(a, 1, 1) + np.roll(a, -1, 1) - 4 * a for a in (u, v)]
+    return np.concatenate([(u * u * v - u + diffused[0]).ravel(), (u - u * u * v + diffused[1]).ravel()])
+
+
+def looped(x):
+    """Return a chain's state after some steps of a loop."""
+    return wg.fori_loop(0, 3, lambda i, x: x + 0.1 * np.sin(np.concatenate([x[1:], x[:1]])), x)
+
+
+FUNCTIONS = {
+    "tridiagonal": (tridiagonal, 20, 3),
+    "exchange": (exchange, 288, 6),
+    "looped": (looped, 12, 4),
+    "elementwise": (lambda x: np.exp(x) * x, 9, 1),
+    "sums of rows": (lambda x: np.sum(x.reshape(4, 5) ** 2, axis=1), 20, 1),
+    "branches": (lambda x: np.where(x > 0, x * x[::-1], x), 11, 2),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_pattern_is_found_and_few_passes_are_made(name):
+    f, n, passes = FUNCTIONS[name]
+    x = np.random.default_rng(0).normal(size=n)
+    J = wg.jacobian(f, sparse=True)(x)
+    np.testing.assert_allclose(J.toarray(), wg.jacobian(f)(x), rtol=1e-13, atol=1e-15)
+    linearization = linearized(f, x)
+    pattern = planning.find_pattern(linearization)
+    assert planning.choose_compression(linearization, pattern).passes == passes
+
+
+@pytest.mark.parametrize("f", [rosenbrock, bratu, lambda x: np.sum(x[0] * x[1:] ** 2) + np.sum(x**4)])
+def test_the_pattern_of_a_hessian_is_found(f):
+    x = np.random.default_rng(0).normal(size=49)
+    H, expected = wg.hessian(f, sparse=True)(x), wg.hessian(f)(x)
+    np.testing.assert_allclose(H.toarray(), expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
+    assert H.nnz < 49 * 49 / 4
+
+
+@pytest.mark.filterwarnings("ignore::wengert.errors.CompressionWarning")
+@pytest.mark.filterwarnings("ignore::wengert.errors.DomainWarning")
+@pytest.mark.filterwarnings("ignore::wengert.errors.DecisionWarning")
+@settings(max_examples=60, deadline=None)
+@given(random_programs(), points())
+def test_sparse_jacobians_of_random_programs_are_the_dense_ones(f, x):
+    J, expected = wg.jacobian(f, sparse=True)(x), wg.jacobian(f)(x)
+    np.testing.assert_allclose(J.toarray(), expected.reshape(J.shape), rtol=1e-10, atol=1e-12 * np.abs(expected).max())
+
+
+def test_a_pattern_is_found_once_for_a_structure_and_again_for_other_constants(monkeypatch):
+    calls = []
+    find = planning.pattern_of
+    monkeypatch.setattr(planning, "pattern_of", lambda *args: calls.append(1) or find(*args))
+    f = wg.jacobian(lambda x, A: A @ np.sin(x), sparse=True)
+    rng = np.random.default_rng(3)
+    for size in (7, 60):  # constants that are kept, and those of which a digest is
+        del calls[:]
+        A = np.eye(size)
+        x = rng.normal(size=size)
+        for k in range(3):
+            assert f(x + k, A).nnz == size
+        assert len(calls) == 1
+        A[2, 5] = 3.0  # in place
+        np.testing.assert_allclose(f(x, A).toarray(), wg.jacobian(lambda x: A @ np.sin(x))(x))  # noqa: B023
+        assert len(calls) == 2
+
+
+def test_indices_that_differ_have_patterns_of_their_own():
+    f = wg.jacobian(lambda x, k: np.sin(x[k]), sparse=True)
+    x = np.linspace(0.0, 1.0, 30)
+    for k in (np.arange(20), np.arange(10, 30), 29 - np.arange(20)):
+        np.testing.assert_allclose(f(x, k).toarray(), np.diag(np.cos(x))[k])
+
+
+def test_a_function_that_decides_by_values_has_the_pattern_of_its_branch():
+    f = wg.jacobian(lambda x: x * x if x[0] > 0 else x * x[::-1], sparse=True)
+    np.testing.assert_allclose(f(np.array([1.0, 2.0, 3.0])).toarray(), np.diag([2.0, 4.0, 6.0]))
+    np.testing.assert_allclose(f(np.array([-1.0, 2.0, 3.0])).toarray(), [[3, 0, -1], [0, 4, 0], [3, 0, -1]])
+
+
+def test_a_dense_jacobian_is_warned_of():
+    with pytest.warns(CompressionWarning, match="gains nothing: 9 passes for a Jacobian of 9 rows and 9 columns"):
+        J = wg.jacobian(lambda x: np.cumsum(np.sin(x)), sparse=True)(np.ones(9))
+    np.testing.assert_allclose(J.toarray(), wg.jacobian(lambda x: np.cumsum(np.sin(x)))(np.ones(9)))
+
+
+def test_a_sparse_jacobian_of_a_million_variables_takes_no_more_than_its_entries():
+    x = np.cos(np.arange(200_000.0))
+    J = wg.jacobian(tridiagonal, sparse=True)(x)
+    assert J.nnz == 3 * x.size - 2
+    v = np.sin(np.arange(200_000.0))
+    np.testing.assert_allclose(J @ v, wg.jvp(tridiagonal, (x,), (v,))[1], rtol=1e-12, atol=1e-12)
+
+
+def test_trees_and_several_arguments_have_patterns_of_their_own():
+    f = lambda p, k, y: {"u": p["a"] * y[0], "v": np.outer(y, p["a"][:2] ** k)}  # noqa: E731
+    p, y = {"a": np.array([1.0, 2.0, 3.0])}, np.array([0.5, 4.0])
+    sparsely, densely = (wg.jacobian(f, argnums=(0, 2), sparse=on)(p, 2, y) for on in (True, False))
+    for key, size in (("u", 3), ("v", 4)):
+        for k, take in ((0, lambda J: J["a"]), (1, lambda J: J)):
+            block = take(sparsely[key][k])
+            np.testing.assert_allclose(block.toarray(), np.reshape(take(densely[key][k]), (size, -1)))
+    patterns = wg.jacobian_sparsity(f, argnums=(0, 2))(p, 2, y)
+    given_back = wg.jacobian(f, argnums=(0, 2), sparse=patterns)(p, 2, y)
+    np.testing.assert_array_equal(given_back["v"][0]["a"].toarray(), sparsely["v"][0]["a"].toarray())
+
+
+def test_a_pattern_that_was_found_is_compiled_once():
+    compiled = wg.jit(wg.jacobian(exchange, sparse=True))
+    for k in range(3):
+        z = np.random.default_rng(k).normal(size=288)
+        np.testing.assert_allclose(compiled(z).toarray(), wg.jacobian(exchange)(z), rtol=1e-13)
+    assert not compiled.declined

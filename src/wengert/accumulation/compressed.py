@@ -20,6 +20,7 @@ column-compressed: 2 forward passes
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,7 @@ from wengert.accumulation.coloring.partition import row_numbers
 from wengert.accumulation.coloring.symmetric import neighbors_of, two_colored_subgraphs
 from wengert.accumulation.dense import BLOCK_BYTES, seeds_in_a_block
 from wengert.accumulation.sweeps import forward, reverse
-from wengert.errors import PatternError, ShapeError
+from wengert.errors import CompressionWarning, Location, PatternError, ShapeError, caller, explain_at
 from wengert.linearization import Linearization, by_position, last_uses
 from wengert.tracing import innermost
 from wengert.trees import flatten
@@ -392,6 +393,25 @@ def split(jacobian: Any, linearization: Linearization) -> list[list[Any]]:
 
 def _sizes(values: Sequence[Any]) -> list[int]:
     return [value.size for value in values]
+
+
+def warn_if_dense(compression: Compression) -> None:
+    """Warn if a compression takes as many passes as the dense matrix has rows or columns."""
+    m, n = compression.pattern.shape
+    if compression.passes < min(m, n) or min(m, n) < 2:
+        return
+    share = f"{100 * compression.pattern.nnz / (m * n):.3g} % of {m:,} x {n:,}"
+    message = explain_at(
+        place := caller(),
+        f"compression gains nothing: {compression.passes:,} passes for a Jacobian of {m:,} rows and {n:,} columns, "
+        f"whose pattern has {compression.pattern.nnz:,} entries ({share}):",
+        "Leave out sparse=True; or give a pattern, if it has fewer entries than wengert can know.",
+    )
+    location = Location.of(place)
+    if location is None:
+        warnings.warn(message, CompressionWarning, stacklevel=2)
+    else:
+        warnings.warn_explicit(message, CompressionWarning, location.file, location.line)
 
 
 def check_entries(jacobian: Any, linearization: Linearization) -> None:
