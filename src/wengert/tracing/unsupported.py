@@ -324,14 +324,14 @@ def _has_own_operations(kind: type) -> bool:
     >>> has_own_operations(np.polynomial.Polynomial), has_own_operations(np.ma.MaskedArray), has_own_operations(list)
     (True, False, False)
     """
-    if issubclass(kind, Recordable):
+    if issubclass(kind, (Recordable, np.generic)):
         return False
     if kind.__module__.startswith("scipy.sparse"):
         return True
     if issubclass(kind, np.ndarray):
         return kind.__array_ufunc__ is not np.ndarray.__array_ufunc__ and not kind.__module__.startswith("numpy")
     if hasattr(kind, "__array_ufunc__"):
-        return not issubclass(kind, np.generic)
+        return True
     return bool(getattr(kind, "__array_priority__", 0.0) > 0.0)
 
 
