@@ -106,10 +106,10 @@ def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callab
             trace = watch(batch.trace, int(remaining[0]) if batch.size else None, result)
             every = remaining.size == batch.size
             leaves = batch.leaves if every else batch.at(remaining)
-            kept, results, infinite = watch(_evaluate, trace.program(), leaves, remaining.size)
+            kept, results, infinite = watch(_evaluate, trace, leaves, remaining.size)
             if trace.tape.differentiates and not current_context().tapes and remaining.size:
                 alone = functools.partial(batch.alone, remaining)
-                kept, results = _carefully(kept, results, infinite[kept], alone)
+                kept, results = watch(_carefully, kept, results, infinite[kept], alone)
             groups.append((remaining[kept], results, result))
             remaining = remaining[:0] if kept.size == remaining.size else np.delete(remaining, kept)
             if not remaining.size:
@@ -296,13 +296,14 @@ class _Batched:
 
 
 def _evaluate(
-    program: Program, leaves: Sequence[Any], size: int
+    trace: Trace, leaves: Sequence[Any], size: int
 ) -> tuple[np.ndarray[Any, Any], list[tuple[Any, bool]], np.ndarray[Any, Any]]:
     """Evaluate for all members what was traced for one; return the members that take its branches, and their results.
 
     A result is a value, and whether it has an axis of members.  Returns also for each of all members whether an
     infinite value has come up on the way.
     """
+    program = trace.program()
     members = np.arange(size)
     infinite = np.zeros(size, bool)
     stayed: list[tuple[np.ndarray[Any, Any], Any]] = []
