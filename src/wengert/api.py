@@ -537,6 +537,11 @@ def jacobian(
                 "or None to let the plan choose."
             )
         orders = (named[mode],)
+    if sparse is not False and orders[-1] not in ORDERS:
+        raise ArgumentError(
+            "an elimination makes no passes to compress, and its Jacobian is dense:\n"
+            "Leave out sparse, or the elimination (mode, effort)."
+        )
     chosen = Argnums(argnums, argnames)
 
     def jacobians(args: Any, kwargs: Any) -> Any:

@@ -352,6 +352,8 @@ def test_wrong_efforts_are_refused():
     for effort, milliseconds in ((None, 5), ("portfolio", 5), ("search", 0), ("search", -1.0)):
         with pytest.raises(wg.errors.ArgumentError, match=r"effort=.search., milliseconds=1000"):
             wg.jacobian(np.sin, effort=effort, milliseconds=milliseconds)
+    with pytest.raises(wg.errors.ArgumentError, match="Leave out sparse, or the elimination"):
+        wg.jacobian(np.sin, mode="elimination", sparse=np.eye(2))
     with pytest.raises(wg.errors.ArgumentError, match="'forward', 'reverse', 'elimination'"):
         wg.jacobian(np.sin, mode="eliminate")
 
