@@ -16,6 +16,7 @@ import ast
 import builtins
 import contextlib
 import difflib
+import dis
 import functools
 import itertools
 import re
@@ -193,7 +194,7 @@ def _named(written: str, frame: FrameType) -> Any:
     first, *names = written.split(".")
     value: Any = frame.f_locals.get(first, frame.f_globals.get(first, vars(builtins).get(first)))
     for name in names:
-        value = getattr(value, name, None)
+        value = None if issubclass(type(value), Recordable) else getattr(value, name, None)
     return value
 
 
@@ -239,6 +240,14 @@ _REFUSALS = {
     ),
 }
 """The fault and the remedy, by a part of the message that compiled code gives of a traced value."""
+
+
+def is_of_compiled_code(error: Exception) -> bool:
+    """Return whether compiled code has raised an error, which may be about the memory of an array that has none."""
+    if isinstance(error, WengertError):
+        return False
+    *_, (frame, offset) = _entries(error.__traceback__)
+    return not dis.opname[frame.f_code.co_code[offset]].startswith(("RAISE", "RERAISE"))
 
 
 def translated(error: Exception, holds_traced: Callable[[Any], bool]) -> WengertError | None:
@@ -324,14 +333,14 @@ def _has_own_operations(kind: type) -> bool:
     >>> has_own_operations(np.polynomial.Polynomial), has_own_operations(np.ma.MaskedArray), has_own_operations(list)
     (True, False, False)
     """
-    if issubclass(kind, Recordable):
+    if issubclass(kind, (Recordable, np.generic)):
         return False
     if kind.__module__.startswith("scipy.sparse"):
         return True
     if issubclass(kind, np.ndarray):
         return kind.__array_ufunc__ is not np.ndarray.__array_ufunc__ and not kind.__module__.startswith("numpy")
     if hasattr(kind, "__array_ufunc__"):
-        return not issubclass(kind, np.generic)
+        return True
     return bool(getattr(kind, "__array_priority__", 0.0) > 0.0)
 
 
