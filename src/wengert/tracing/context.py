@@ -41,7 +41,7 @@ class Context:
         """Close every tape: what began outermost was interrupted."""
         self.tapes.clear()
         self.frozen = self.place = None
-        self.muted = False
+        self.muted = self.leaves_plain = False
 
 
 class _Threads(threading.local):

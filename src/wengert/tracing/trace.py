@@ -207,7 +207,8 @@ def _call(
 ) -> list[tuple[str, Any]]:
     """Call the user's function; return its named results.  Raise errors of compiled code as errors about its line."""
     context = threads.context
-    context.restarts = context.constants = False
+    context.restarts = False
+    context.constants = context.constants and len(context.tapes) > 1
     try:
         returned = function(*args, **kwargs)
     except Exception as error:
