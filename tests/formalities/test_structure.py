@@ -77,8 +77,8 @@ ORDERS = {
         "transform statistics integrate"
     ),
     "tracing": (
-        "context names callers fingerprints layout unsupported tape traced views results assignment adoption lists "
-        "patching methods errstate trace"
+        "context names callers fingerprints layout unsupported tape traced flat views results assignment adoption "
+        "lists patching methods errstate trace"
     ),
     "passes": "simplification fusion scalarization",
     "accumulation": (

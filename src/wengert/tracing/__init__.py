@@ -16,6 +16,7 @@ In the order of their imports:
 - `callers`: what the code that asks something of a traced value wants of it;
 - `unsupported`: what users read where tracing cannot go on, and what to write instead;
 - `traced`: the traced value, and how what is done to it becomes a row;
+- `flat`: its elements one after the other;
 - `views`: which traced arrays share memory with another;
 - `results`: results of NumPy's functions are views, or lie in memory, as NumPy's own;
 - `assignment`: ``a[i] = v``, ``a += b``, ``out=``;

@@ -55,7 +55,9 @@ def assign(target: Traced, index: Any, value: Any) -> None:
     if link is not None and link[0] is target and link[1] is getitem and _same_index(link[2]["index"], template):
         return  # a[i] += b has changed a through the view a[i] already
     if isinstance(value, (list, tuple)) or (type(value) is ndarray and value.dtype.hasobject):
-        value = join(value) if holds_traced(value) else np.asarray(value)
+        value = join(value) if holds_traced(value) else np.asarray(value, target.dtype)
+    elif value is None:
+        value = np.asarray(None, target.dtype)[()]  # NaN
     elif type(value) not in PLAIN and means_more(type(value)):
         value = np.asarray(value)  # NumPy copies its elements
     if type(value) is Traced and target.dtype.kind in "biu" and value.dtype.kind in "fc":

@@ -16,7 +16,7 @@ from wengert.errors import RawLocation, caller
 class Context:
     """The open tapes of a thread, the outermost first, and what holds for all of them."""
 
-    __slots__ = ("alarms", "bound", "frozen", "muted", "place", "tapes")
+    __slots__ = ("alarms", "bound", "constants", "frozen", "leaves_plain", "muted", "place", "restarts", "tapes")
 
     def __init__(self) -> None:
         self.tapes: list[Any] = []
@@ -28,6 +28,12 @@ class Context:
         """How often NumPy has reported a value outside a function's domain; 1 to be safe, where it must not report."""
         self.muted = False
         """True while a sweep runs for the first time: if it raises an alarm it runs again, carefully."""
+        self.constants = False
+        """True from when a maker of arrays has made a constant of the trace that runs."""
+        self.leaves_plain = False
+        """True where makers leave arrays plain, for the function hands them to compiled code."""
+        self.restarts = False
+        """True from when names have been bound to wrappers: the trace that runs starts again when its function ends."""
         self.bound = False
         """True from the beginning of the outermost trace to its end, also where its tapes are set aside."""
 
@@ -35,7 +41,7 @@ class Context:
         """Close every tape: what began outermost was interrupted."""
         self.tapes.clear()
         self.frozen = self.place = None
-        self.muted = False
+        self.muted = self.leaves_plain = False
 
 
 class _Threads(threading.local):

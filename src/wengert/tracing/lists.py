@@ -86,7 +86,7 @@ _METHODS = frozenset({"accumulate", "outer", "reduce", "reduceat"})
 
 
 def join_lists(frame: FrameType) -> None:
-    """Bind the names of the function that asks for an array to one that joins lists, and raise `names.Rebound`.
+    """Bind the names of the function that asks for an array to one that joins lists, and start the trace again.
 
     `frame` is that which asks: of the user's code, or of NumPy's where the function is written in Python.
     """
@@ -119,7 +119,7 @@ def _bind(function: Any, user: FrameType) -> None:
         wrapper = names.wrapper_of[id(function)][1]
         for scope, name in places:
             names.rebind(scope, name, function, wrapper)
-        raise names.Rebound
+        names.restart()
 
 
 _Method = type(np.add.reduce)

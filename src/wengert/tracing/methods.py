@@ -33,6 +33,7 @@ from wengert.tracing.adoption import adopt_for_call, adopt_for_operation, write_
 from wengert.tracing.assignment import assign, out_position, overwrite, set_out_aside, write_out, write_ufunc
 from wengert.tracing.callers import asks_for_attribute, assigns, formats, names_attribute, takes_objects
 from wengert.tracing.context import at_place, threads
+from wengert.tracing.flat import Flat
 from wengert.tracing.layout import numbered
 from wengert.tracing.lists import join_lists
 from wengert.tracing.patching import rebind_imports
@@ -63,7 +64,7 @@ from wengert.tracing.unsupported import (
     which_means_more,
     written_into_plain,
 )
-from wengert.tracing.views import VIEWS, laid_out, link_view, model_of, order_in_memory
+from wengert.tracing.views import VIEWS, laid_out, link_view, model_of, order_in_memory, set_shape
 
 _getframe = sys._getframe
 _asarray, _copy = np.asarray, np.copy
@@ -152,11 +153,15 @@ def _elements(traced: Any) -> np.ndarray[Any, Any]:
     return elements
 
 
+_READING = frozenset({"tobytes", "tofile", "dump", "dumps"})
+"""Methods that read the bytes of an array, which a constant has."""
 _TAKEN = dict.fromkeys(("hex", "as_integer_ratio"), "a traced number apart into plain integers")
 
 
 def _refusing(name: str) -> Callable[..., Any]:
     def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
+        if self._index < 0 and name in _READING:
+            return getattr(innermost(self), name)(*args, **kwargs)
         raise lost(
             f"{name} takes {_TAKEN.get(name, 'the bytes of a traced array')}, which would lose its derivative:",
             "Leave it out, or take it of the result of the differentiated function.",
@@ -205,6 +210,15 @@ def _write_by_call(function: Any, handler: Any, args: Any, kwargs: Any, frame: t
     raise written_into_plain()
 
 
+class Memory:
+    """Where the elements of an array lie: a traced one has such a place, but nobody may look there."""
+
+    def _refuse(self, *args: Any) -> Any:
+        raise lost("the memory of a traced array is asked for, which would lose its derivative:")
+
+    __getattr__ = __getitem__ = __setitem__ = __len__ = __iter__ = __array__ = __bytes__ = _refuse
+
+
 class ArrayMethods(Traced):
     """The methods that are copied onto `Traced`."""
 
@@ -248,6 +262,8 @@ class ArrayMethods(Traced):
     def base(self) -> Any:
         return self._link[0] if hasattr(self, "_link") else None
 
+    __array_priority__ = 0.0
+
     @property
     def device(self) -> str:
         return "cpu"
@@ -258,6 +274,31 @@ class ArrayMethods(Traced):
     @property
     def flat(self) -> Flat:
         return Flat(self)
+
+    @flat.setter
+    def flat(self, values: Any) -> None:
+        Flat(self)[...] = values
+
+    @property
+    def data(self) -> Memory:
+        return Memory()
+
+    @property
+    def ctypes(self) -> Memory:
+        if type(innermost(self)) is not ndarray:
+            raise AttributeError("'numpy.float64' object has no attribute 'ctypes'")
+        return Memory()
+
+    def __contains__(self, value: Any) -> bool:
+        return bool((self == value).any())
+
+    def setflags(self, write: Any = None, align: Any = None, uic: Any = None) -> None:
+        """Do nothing: a program that does not write where it may not runs as it does with the flag."""
+
+    def to_device(self, device: str, /, *, stream: Any = None) -> Any:
+        if device != "cpu":
+            raise ValueError(f'Unsupported device "{device}". Only "cpu" is accepted.')
+        return self
 
     @property
     def real(self) -> Any:
@@ -333,6 +374,11 @@ class ArrayMethods(Traced):
     __itruediv__, __ipow__ = _augmented(e.divide), _augmented(e.power)
     __imod__, __ifloordiv__ = _augmented(e.remainder), _augmented(e.floor_divide)
     __imatmul__ = _augmented(functions.matmul)
+    __iand__, __ior__ = _augmented(e.bitwise_and), _augmented(e.bitwise_or)
+    __ixor__ = _augmented(e.bitwise_xor)
+
+    def __rdivmod__(self, other: Any) -> tuple[Any, Any]:
+        return other // self, other % self
 
     def fill(self, value: Any) -> None:
         self[...] = value
@@ -582,35 +628,8 @@ class ArrayMethods(Traced):
         return laid_out(made, order)
 
 
-class Flat:
-    """The elements of a traced array one after the other: ``x.flat``."""
-
-    def __init__(self, base: Any) -> None:
-        self.base, self.index = base, 0
-
-    @property
-    def coords(self) -> tuple[int, ...]:
-        rows, *rest = self.base.shape or (1,)
-        leading = (rows + 1, *rest)  # behind the last element NumPy's own stands at the next row
-        return tuple(int(k) for k in np.unravel_index(self.index, leading))[: self.base.ndim]
-
-    def __iter__(self) -> Flat:
-        return self
-
-    def __next__(self) -> Any:
-        if self.index >= self.base.size:
-            raise StopIteration
-        self.index += 1
-        return self.base.ravel()[self.index - 1]
-
-    def __len__(self) -> int:
-        return int(self.base.size)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.base.ravel()[index]
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        functions.in_place.put(self.base, np.arange(self.base.size)[index], value)
+def _set_shape(self: Any, shape: Any) -> None:
+    through(self, set_shape, (self, shape), NO_PARAMS, 2)
 
 
 class MethodOfSome:
@@ -633,7 +652,7 @@ def _is_integer(self: Any) -> Any:
 
 
 _is_integer.__name__ = "is_integer"
-_REFUSED = ("tobytes", "tofile", "dump", "dumps", "getfield", "setfield", "byteswap")
+_REFUSED = ("tobytes", "tofile", "dump", "dumps", "getfield", "setfield", "byteswap", "resize")
 _OF_SCALARS = (_is_integer, *map(_refusing, _TAKEN))
 _BY_NAME = (
     np.exp, np.exp2, np.expm1, np.log, np.log2, np.log10, np.log1p, np.sqrt, np.cbrt, np.square, np.reciprocal,
@@ -650,6 +669,7 @@ def complete() -> None:
             setattr(Traced, name, method)
     for name in _REFUSED:
         setattr(Traced, name, _refusing(name))
+    Traced.shape = Traced.shape.setter(_set_shape)  # type: ignore[attr-defined, method-assign]
     for method in _OF_SCALARS:
         setattr(Traced, method.__name__, MethodOfSome(method, lambda traced: not traced.shape))
     for ufunc in _BY_NAME:

@@ -21,7 +21,7 @@ import threading
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from wengert.tracing.context import threads
 
@@ -50,6 +50,12 @@ class Rebound(BaseException):
 
     It is no `Exception`, which the user's function may catch.
     """
+
+
+def restart() -> NoReturn:
+    """Raise `Rebound`; what catches it, as NumPy's compiled code may, does not keep the trace from starting again."""
+    threads.context.restarts = True
+    raise Rebound
 
 
 def wrap(scope: Scope, wrappers: dict[str, Any], originals: dict[str, Any]) -> None:

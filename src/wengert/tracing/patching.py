@@ -12,11 +12,12 @@ import ctypes
 import functools
 import gc
 import inspect
+import itertools
 import math
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from wengert.primitives.table import ALWAYS, CALLS, CAUGHT, HOLDERS, LATE
 from wengert.tracing import names
 from wengert.tracing.adoption import replace_variables
 from wengert.tracing.context import threads
+from wengert.tracing.flat import Flat
 from wengert.tracing.lists import join_lists
 from wengert.tracing.results import finish
 from wengert.tracing.tape import NO_PARAMS, PLAIN
@@ -59,37 +61,75 @@ def _patch_maker(original: Callable[..., Any], name: str = "") -> Callable[..., 
     A list of traced values becomes a traced array; and a new array of real numbers becomes a traced constant, so that
     what the function assigns to it later is written down.
     """
-    name = name or original.__name__
+    patch = _patch_conversion if original.__name__ in ("array", *_ALIASING) else _patch_creation
+    return patch(original, name or original.__name__)
+
+
+def _patch_creation(original: Callable[..., Any], name: str) -> Callable[..., Any]:
     fills = original.__name__ in ("full", "arange")
-    converts = original.__name__ in ("array", *_ALIASING)
 
     @functools.wraps(original)
     def create(*args: Any, **kwargs: Any) -> Any:
         context = threads.context
         if not context.tapes:
             return original(*args, **kwargs)
-        if converts and args and (traced := first_traced(args[0])) is not None:
-            frame = _getframe(1)
-            if type(args[0]) is not Traced:
-                join_lists(frame)
-            if not _calls_by_name(frame.f_code, frame.f_lasti, name):
-                compiled = compiled_call(frame)
-                if compiled is not None:  # it would take the memory of what it gets
-                    raise unsupported_call(compiled, caller())
-            return _convert(original.__name__, traced, args, kwargs)
         if fills and (traced := first_traced([*args, *kwargs.values()])) is not None:
             return through(traced, CALLS[original], args, kwargs)
         made = original(*args, **kwargs)
-        if type(made) is not ndarray or made.dtype.kind not in "fc" or not made.flags.owndata:
-            return made
-        frame = _getframe(1)
-        if (args and made is args[0]) or _is_internal(frame.f_globals):
-            return made
-        if not _calls_by_name(frame.f_code, frame.f_lasti, name):
-            return made
-        return constant(context.tapes[-1], made)
+        return made if args and made is args[0] else _as_constant(made, name, _getframe(1))
 
     return create
+
+
+def _patch_conversion(original: Callable[..., Any], name: str) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def convert(*args: Any, **kwargs: Any) -> Any:
+        if not threads.context.tapes or not args:
+            return original(*args, **kwargs)
+        value = args[0]
+        if type(value) is Flat:
+            args = (value.copy(), *args[1:])
+        if (traced := first_traced(args[0])) is not None:
+            if (type(value) is Traced and args[1:2] == (object,)) or kwargs.get("dtype") is object:
+                return original(*args, **kwargs)
+            _check_caller(value, name, _getframe(1))
+            return _convert(original.__name__, traced, args, kwargs)
+        try:
+            made = original(*args, **kwargs)
+        except ValueError:
+            if (held := _array_of(value)) is None:
+                raise
+            return _convert(original.__name__, held, (held, *args[1:]), kwargs)
+        return made if made is value else _as_constant(made, name, _getframe(1))
+
+    return convert
+
+
+def _as_constant(made: Any, name: str, frame: types.FrameType) -> Any:
+    """Return a new array of real numbers as a traced constant, where the user's code has called its maker by `name`."""
+    context = threads.context
+    if context.leaves_plain or type(made) is not ndarray or made.dtype.kind not in "fc" or not made.flags.owndata:
+        return made
+    if _is_internal(frame.f_globals) or not _calls_by_name(frame.f_code, frame.f_lasti, name):
+        return made
+    context.constants = True
+    return constant(context.tapes[-1], made)
+
+
+def _check_caller(value: Any, name: str, frame: types.FrameType) -> None:
+    """Check that what converts a value that holds traced ones does not build on the memory of an array."""
+    if type(value) is not Traced:
+        join_lists(frame)
+    if not _calls_by_name(frame.f_code, frame.f_lasti, name):
+        compiled = compiled_call(frame)
+        if compiled is not None:  # it would take the memory of what it gets
+            raise unsupported_call(compiled, caller())
+
+
+def _array_of(value: Any) -> Traced | None:
+    """Return the traced array that an object stands for by its method ``__array__``; NumPy wants a plain one of it."""
+    array = value.__array__() if hasattr(type(value), "__array__") and type(value) is not Traced else None
+    return array if type(array) is Traced else None
 
 
 def _convert(name: str, traced: Traced, args: Any, kwargs: Any) -> Any:
@@ -201,7 +241,21 @@ _number_functions = [
 # ---- While a trace runs ----
 
 
+_fromiter = np.fromiter
+
+
+def _from_iterator(iterable: Any, dtype: Any, count: int = -1, **kwargs: Any) -> Any:
+    """Make an array of what an iterator yields, as ``np.fromiter`` does."""
+    items = list(itertools.islice(iterable, count if count >= 0 else None)) if threads.context.tapes else iterable
+    if items is iterable or not holds_traced(items):
+        return _fromiter(items, dtype, count, **kwargs)
+    if len(items) < count:
+        raise ValueError(f"iterator too short: Expected {count} but iterator had only {len(items)} items.")
+    return _convert("array", cast(Traced, first_traced(items)), (items,), {"dtype": dtype})
+
+
 names.wrap(vars(np), patched, _originals)
+names.enter({"fromiter": functools.wraps(np.fromiter)(_from_iterator)}, {"fromiter": np.fromiter})
 for _functions in _number_functions:
     names.enter({name: _patch_number_function(f) for name, f in _functions.items()}, _functions)
 
@@ -228,12 +282,12 @@ def _is_internal(scope: Mapping[str, Any]) -> bool:
 
 
 def rebind_imports(frame: types.FrameType) -> None:
-    """Bind names to wrappers that ``from numpy import asarray`` bound before the trace, and raise `Rebound`.
+    """Bind names to wrappers that ``from numpy import asarray`` bound before the trace, and start the trace again.
 
     A function of NumPy's or of ``math`` has just asked for a plain array or number for that code.  NumPy's would make
     an array of the elements, and what is written into that is not written into the traced array.
     """
-    if frame.f_code.co_filename.startswith(LIBRARIES):
+    if frame.f_code.co_filename.startswith(LIBRARIES) and not frame.f_code.co_qualname.startswith("vectorize."):
         return
     is_rebound = False
     for scope, candidates in names.scopes_of(frame):
@@ -250,7 +304,7 @@ def rebind_imports(frame: types.FrameType) -> None:
                 names.rebind(scope, name, original, wrapper)
             is_rebound = True
     if is_rebound:
-        raise names.Rebound
+        names.restart()
     maker = _makers.get(id(called(frame)), "")
     if maker in _ALIASING:
         raise LostGradientError.at_caller(

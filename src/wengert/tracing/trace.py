@@ -20,7 +20,7 @@ from wengert.tracing.fingerprints import Unchanged
 from wengert.tracing.names import Rebound, bound
 from wengert.tracing.tape import Row, Tape, escaped, outputs_of
 from wengert.tracing.traced import Traced, capture, holds_traced, innermost, join, plain, variable
-from wengert.tracing.unsupported import translated
+from wengert.tracing.unsupported import is_of_compiled_code, translated
 
 
 class Group:
@@ -158,8 +158,9 @@ def run(
         results = bound(_call, function, replaced, kwargs, unpack)
         if body:
             results = [(name, _captured(tape, part)) for name, part in results]
-    except Rebound:
-        results = None
+    except Rebound as rebound:
+        results, first = None, rebound.__cause__
+        context.restarts = False
     finally:  # without a call, so that Ctrl-C does not come between
         del context.tapes[level:]
         context.frozen = frozen
@@ -167,13 +168,26 @@ def run(
         refusals.first = refused if level else None
         tape.open = False
     if results is None:
-        return run(function, args, kwargs, positions, keep_all, spread, unpack, body, planned)
+        again = functools.partial(run, function, args, kwargs, positions, keep_all, spread, unpack, body, planned)
+        return again() if first is None else _with_plain_arrays(again, first)
     _check(tape, body)
     groups = [Group(name, result.shape, result.dtype, [result]) for name, result in results]
     single = unpack is None or unpack.structure is None
     if keep_all and not body:
         _name_results(arguments, groups, single)
     return Trace(getattr(function, "__name__", "f"), tape, arguments, groups, single)
+
+
+def _with_plain_arrays(again: Callable[[], Trace], first: BaseException) -> Trace:
+    """Run a function anew, its makers of arrays leaving them plain; if that fails raise the first error."""
+    context = threads.context
+    context.leaves_plain = True
+    try:
+        return again()
+    except Exception:
+        raise first from first.__cause__
+    finally:
+        context.leaves_plain = False
 
 
 def _check(tape: Tape, body: bool) -> None:
@@ -192,15 +206,24 @@ def _call(
     function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], unpack: Any
 ) -> list[tuple[str, Any]]:
     """Call the user's function; return its named results.  Raise errors of compiled code as errors about its line."""
+    context = threads.context
+    context.restarts = False
+    context.constants = context.constants and len(context.tapes) > 1
     try:
         returned = function(*args, **kwargs)
     except Exception as error:
+        if context.restarts:
+            raise Rebound from None
         if isinstance(error, ValueError) and isinstance(error.__cause__, WengertError):
             raise error.__cause__ from None  # NumPy hides it: "setting an array element with a sequence"
         translation = translated(error, holds_traced)
+        if context.constants and not context.leaves_plain and is_of_compiled_code(error):
+            raise Rebound from translation or error
         if translation is not None:
             raise translation from error
         raise
+    if context.restarts:
+        raise Rebound
     if refusals.first is not None:
         refusals.first.add_note("The function has caught this error and gone on, which NumPy's own value would not do.")
         raise refusals.first

@@ -20,6 +20,7 @@ import sys
 import types
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -377,7 +378,7 @@ def operand(value: Any) -> Any:
         return join(value)
     if isinstance(value, (float, int, bool, complex)) and not isinstance(value, np.generic):
         return value + 0
-    if isinstance(value, numbers.Rational):
+    if isinstance(value, Fraction):
         return float(value)
     if means_more(type(value)):
         raise refuse_kind(type(value))

@@ -16,6 +16,7 @@ import ast
 import builtins
 import contextlib
 import difflib
+import dis
 import functools
 import itertools
 import re
@@ -193,7 +194,7 @@ def _named(written: str, frame: FrameType) -> Any:
     first, *names = written.split(".")
     value: Any = frame.f_locals.get(first, frame.f_globals.get(first, vars(builtins).get(first)))
     for name in names:
-        value = getattr(value, name, None)
+        value = None if issubclass(type(value), Recordable) else getattr(value, name, None)
     return value
 
 
@@ -239,6 +240,14 @@ _REFUSALS = {
     ),
 }
 """The fault and the remedy, by a part of the message that compiled code gives of a traced value."""
+
+
+def is_of_compiled_code(error: Exception) -> bool:
+    """Return whether compiled code has raised an error, which may be about the memory of an array that has none."""
+    if isinstance(error, WengertError):
+        return False
+    *_, (frame, offset) = _entries(error.__traceback__)
+    return not dis.opname[frame.f_code.co_code[offset]].startswith(("RAISE", "RERAISE"))
 
 
 def translated(error: Exception, holds_traced: Callable[[Any], bool]) -> WengertError | None:

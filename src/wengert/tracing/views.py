@@ -137,3 +137,26 @@ def link(view: Traced, base: Traced, made_by: Any, params: Mapping[str, Any]) ->
     views = getattr(base, "_views", [])
     base._views = views = [r for r in views if r() is not None] if len(views) > 64 else views
     views.append(weakref.ref(view))
+
+
+def set_shape(array: Any, shape: Any) -> None:
+    """Give an array itself another shape, ``a.shape = (3, 1)``: it becomes a view of what it was.
+
+    Its own views, and the array that it was a view of, go on as they were.
+    """
+    model = model_of(array)
+    if not np.shares_memory(model.reshape(shape), model):
+        raise AttributeError("incompatible shape for in-place modification. Use `.reshape()` to make a copy.")
+    base = array.__copy__()
+    if hasattr(array, "_views"):
+        base._views = array._views
+        for view in [view for reference in base._views if (view := reference()) is not None]:
+            view._link = (base, *view._link[1:])
+        del array._views
+    if hasattr(array, "_link"):
+        of, made_by, params = array._link
+        of._views = [reference for reference in of._views if reference() is not array]
+        link(base, of, made_by, params)
+    view = base.reshape(shape)
+    array._value, array._index = view._value, view._index
+    link(array, base, reshape, {"shape": view._value.shape})
