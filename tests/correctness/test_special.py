@@ -231,8 +231,9 @@ CASES = {
     "itj0y0": [case(lambda x, k=k: sc.itj0y0(x)[k], V) for k in range(2)],
     "iti0k0": [case(lambda x, k=k: sc.iti0k0(x)[k], V) for k in range(2)],
     "ellipj": [case(lambda u, m, k=k: sc.ellipj(u, m)[k], V, UNIT) for k in range(4)],
-    "agm": [case(sc.agm, V, 0.9)],
-    "voigt_profile": [case(sc.voigt_profile, V, 0.7, (0.4, 0.5, 1.1))],
+    "agm": [case(sc.agm, V, 0.9), case(sc.agm, (-1.3, -0.4), -0.9)],
+    "voigt_profile": [case(sc.voigt_profile, V, 0.7, (0.4, 0.5, 1.1)),
+                      case(lambda x, g: sc.voigt_profile(x, 0.0, g), V, 0.7)],
     "chdtr": [case(sc.chdtr, 2.5, V)],
     "chdtrc": [case(sc.chdtrc, 2.5, V)],
     "chdtri": [case(sc.chdtri, 2.5, UNIT)],
@@ -267,10 +268,12 @@ CASES = {
     "yvp": [case(lambda v, x: sc.yvp(v, x, 1), 1.5, V)],
     "ivp": [case(lambda v, x: sc.ivp(v, x, 2), 1.5, V)],
     "kvp": [case(lambda v, x: sc.kvp(v, x, 1), 1.5, V)],
-    "spherical_jn": [case(lambda x: sc.spherical_jn(2, x), V)],
-    "spherical_yn": [case(lambda x: sc.spherical_yn(2, x), V)],
-    "spherical_in": [case(lambda x: sc.spherical_in(2, x), V)],
-    "spherical_kn": [case(lambda x: sc.spherical_kn(2, x), V)],
+    **{f"spherical_{kind}n": [case(lambda x, f=f"spherical_{kind}n": getattr(sc, f)(2, x), V),
+                             case(lambda x, f=f"spherical_{kind}n": getattr(sc, f)(0, x), V),
+                             case(lambda x, f=f"spherical_{kind}n": getattr(sc, f)([0, 1, 2], x), V),
+                             case(lambda x, f=f"spherical_{kind}n": getattr(sc, f)(1, x, derivative=True), V),
+                             case(lambda x, f=f"spherical_{kind}n": getattr(sc, f)(2, x), (-1.3, -0.4))]
+       for kind in "jyik"},
     "cbrt": [case(sc.cbrt, V)],
     "exp2": [case(sc.exp2, V)],
     "expm1": [case(sc.expm1, V)],
@@ -375,6 +378,31 @@ def test_lists_of_traced_values_are_arrays(f):
     for mode in ("forward", "reverse"):
         given = wg.jacobian(lambda x: f([x[0], x[1]]), mode=mode)(x)
         np.testing.assert_allclose(given, wg.jacobian(f, mode=mode)(x), rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("f", "x"),
+    [
+        (lambda x: sc.bdtr(3, 3, x), UNIT),
+        (lambda x: sc.bdtrc(3, 3, x), UNIT),
+        (lambda x: sc.bdtr(-1, 3, x), UNIT),
+        (lambda x: sc.bdtr(0, 3, x), UNIT),
+        (lambda x: sc.pdtr(0.7, x), V),
+        (lambda x: sc.pdtr(-1, x), V),
+        (lambda x: sc.nbdtr(0, 1, x), UNIT),
+        (lambda x: sc.nbdtrc(-1, 1, x), UNIT),
+        (lambda x: sc.spherical_jn(1, x), (0.0, -0.5)),
+        (lambda x: sc.spherical_in(0, x), (0.0, 2.0)),
+        (lambda x: sc.agm(x, 0.3), (-1.0, 0.5)),
+        (lambda x: sc.gdtr(-1.0, 0.3, x), V),
+    ],
+)
+def test_values_at_edges_are_those_of_scipy(f, x):
+    x = np.array(x)
+    np.testing.assert_allclose(wg.trace(f)(x)(x), f(x), rtol=1e-13)
+    known = np.isfinite(f(x + 1e-6)) & np.isfinite(f(x - 1e-6))
+    slope = wg.jvp(f, (x,), (np.ones_like(x),))[1]
+    np.testing.assert_allclose(slope[known], ((f(x + 1e-6) - f(x - 1e-6)) / 2e-6)[known], rtol=1e-7, atol=1e-9)
 
 
 def test_lambert_is_nan_where_its_real_branch_ends():

@@ -131,10 +131,10 @@ DISTRIBUTIONS: dict[str, Distribution] = {
     "betabinom": Distribution(("n", "a", "b"), lambda k, n, a, b: -np.log(n + 1) - sc.betaln(n - k + 1, k + 1) + sc.betaln(k + a, n - k + b) - sc.betaln(a, b), None, None, 0.0, lambda n, _a, _b: n, discrete=True, inside=0.0),
     "zipf": Distribution(("a",), lambda k, a: -a * np.log(k) - np.log(sc.zeta(a)), None, None, 1.0, discrete=True, inside=1.0),
     "poisson": Distribution(("mu",), lambda k, mu: sc.xlogy(k, mu) - sc.gammaln(k + 1) - mu, lambda k, mu: sc.pdtr(k, mu), lambda k, mu: sc.pdtrc(k, mu), 0.0, discrete=True, inside=0.0),
-    "binom": Distribution(("n", "p"), lambda k, n, p: sc.gammaln(n + 1) - sc.gammaln(k + 1) - sc.gammaln(n - k + 1) + sc.xlogy(k, p) + sc.xlog1py(n - k, -p), lambda k, n, p: np.where(k >= n, 1.0, sc.bdtr(np.minimum(k, n - 1), n, p)), lambda k, n, p: np.where(k >= n, 0.0, sc.bdtrc(np.minimum(k, n - 1), n, p)), 0.0, lambda n, p: n, discrete=True, inside=0.0),
+    "binom": Distribution(("n", "p"), lambda k, n, p: sc.gammaln(n + 1) - sc.gammaln(k + 1) - sc.gammaln(n - k + 1) + sc.xlogy(k, p) + sc.xlog1py(n - k, -p), lambda k, n, p: np.where(k >= n, 1.0, sc.betaincc(np.minimum(np.floor(k), n - 1) + 1, n - np.minimum(np.floor(k), n - 1), p)), lambda k, n, p: np.where(k >= n, 0.0, sc.betainc(np.minimum(np.floor(k), n - 1) + 1, n - np.minimum(np.floor(k), n - 1), p)), 0.0, lambda n, p: n, discrete=True, inside=0.0),
     "bernoulli": Distribution(("p",), lambda k, p: sc.xlogy(k, p) + sc.xlog1py(1 - k, -p), lambda k, p: np.where(k >= 1, 1.0, 1 - p), lambda k, p: np.where(k >= 1, 0.0, p), 0.0, 1.0, discrete=True, inside=0.0),
     "geom": Distribution(("p",), lambda k, p: sc.xlog1py(k - 1, -p) + np.log(p), lambda k, p: -np.expm1(k * np.log1p(-p)), lambda k, p: np.exp(k * np.log1p(-p)), 1.0, discrete=True, inside=1.0),
-    "nbinom": Distribution(("n", "p"), lambda k, n, p: sc.gammaln(n + k) - sc.gammaln(k + 1) - sc.gammaln(n) + n * np.log(p) + sc.xlog1py(k, -p), lambda k, n, p: sc.nbdtr(k, n, p), lambda k, n, p: sc.nbdtrc(k, n, p), 0.0, discrete=True, inside=0.0),
+    "nbinom": Distribution(("n", "p"), lambda k, n, p: sc.gammaln(n + k) - sc.gammaln(k + 1) - sc.gammaln(n) + n * np.log(p) + sc.xlog1py(k, -p), lambda k, n, p: sc.betainc(n, np.floor(k) + 1, p), lambda k, n, p: sc.betaincc(n, np.floor(k) + 1, p), 0.0, discrete=True, inside=0.0),
 }
 # fmt: on
 

@@ -540,6 +540,39 @@ def _tukey_slope(y: Any, p: Any) -> Any:
     return 1 / (y ** (p - 1) + (1 - y) ** (p - 1))
 
 
+def _counting(ufunc: np.ufunc, *partials: Partial | None) -> Primitive:
+    """Enter a distribution function of counts: a step in these, and SciPy truncates the number of trials."""
+    operands = ", ".join(f"{{{k}}}" for k in range(ufunc.nin))
+    return define(ufunc.__name__, lambda *args: ufunc(*args), *partials, replaces=ufunc, counts="calls", source=f"scipy.special.{ufunc.__name__}({operands})")
+
+
+def _poisson(k: Any, m: Any) -> Any:
+    """The probability of k events, floor of the count; 0 for none of them."""
+    return gamma_density(np.floor(np.maximum(k, 0)) + 1.0 + 0 * m, m)  # 0 * m: in the precision of m
+
+
+def _last_success(k: Any, n: Any, p: Any) -> Any:
+    """The derivative in p of the probability of more than k successes in n trials."""
+    k, n = np.floor(k), np.trunc(n)
+    some = (k >= 0) & (n > k)
+    return np.where(some, beta_density(np.where(some, k, 0.0) + 1.0 + 0 * p, np.where(some, n - k, 1.0) + 0 * p, p), 0 * p)
+
+
+def _failures(k: Any, n: Any, p: Any) -> Any:
+    """The derivative in p of the probability of at most k failures before n successes."""
+    k, n = np.floor(k), np.trunc(n)
+    some = (k >= 0) & (n > 0)
+    return np.where(some, beta_density(np.where(some, n, 1.0) + 0 * p, np.where(some, k, 0.0) + 1.0 + 0 * p, p), 0 * p)
+
+
+gdtr = special(sc.gdtr, lambda _y, a, b, x: x * gamma_density(b, a * x), lambda _y, a, b, x: gammainc_order(b, a * x, n=1), lambda _y, a, b, x: a * gamma_density(b, a * x), domain=(POSITIVE,) * 3)
+gdtrc = special(sc.gdtrc, lambda _y, a, b, x: -x * gamma_density(b, a * x), lambda _y, a, b, x: -gammainc_order(b, a * x, n=1), lambda _y, a, b, x: -a * gamma_density(b, a * x), domain=(POSITIVE,) * 3)
+pdtr = _counting(sc.pdtr, None, lambda _y, k, m: -_poisson(k, m))
+pdtrc = _counting(sc.pdtrc, None, lambda _y, k, m: _poisson(k, m))
+bdtr = _counting(sc.bdtr, None, refuse("bdtr", "n"), lambda _y, k, n, p: -_last_success(k, n, p))
+bdtrc = _counting(sc.bdtrc, None, refuse("bdtrc", "n"), lambda _y, k, n, p: _last_success(k, n, p))
+nbdtr = _counting(sc.nbdtr, refuse("nbdtr", "k"), refuse("nbdtr", "n"), lambda _y, k, n, p: _failures(k, n, p))
+nbdtrc = _counting(sc.nbdtrc, refuse("nbdtrc", "k"), refuse("nbdtrc", "n"), lambda _y, k, n, p: -_failures(k, n, p))
 stdtr_order: Primitive = quadrature(by_quadrature.stdtr_order, lambda _y, df, t, *, n: stdtr_order(df, t, n=_next(n, "scipy.special.stdtr")), _t_order_in_t)
 stdtr = special(sc.stdtr, lambda _y, df, t: stdtr_order(df, t, n=1), lambda _y, df, t: _t_density(df, t), domain=(POSITIVE, ALL))
 stdtrit = special(sc.stdtrit, lambda y, df, _p: -stdtr_order(df, y, n=1) / _t_density(df, y), lambda y, df, _p: 1 / _t_density(df, y), domain=(POSITIVE, UNIT))
@@ -782,9 +815,11 @@ def kelvin(x: Any) -> tuple[Any, ...]:
 
 @calls(sc.voigt_profile)
 def voigt_profile(x: Any, sigma: Any, gamma: Any) -> Any:
-    """The real part of Faddeeva's function, for sigma > 0; in the far wings |z| its derivatives lose |z|^2 units."""
-    unit = ROOT_2 * sigma
-    return faddeeva_real(x / unit, gamma / unit) / (ROOT_PI * unit)
+    """The real part of Faddeeva's function, and Lorentz's curve for sigma = 0; in the far wings |z| its derivatives lose |z|^2 units."""
+    narrow = sigma == 0
+    unit = ROOT_2 * np.where(narrow, 1.0, sigma)
+    wide = faddeeva_real(x / unit, gamma / unit) / (ROOT_PI * unit)
+    return np.where(narrow, gamma / (PI * (np.where(narrow, x, 1.0) ** 2 + gamma**2)), wide)
 
 
 @calls(sc.ellipj)
@@ -796,14 +831,11 @@ def ellipj(u: Any, m: Any) -> tuple[Any, ...]:
 
 @calls(sc.agm)
 def agm(a: Any, b: Any) -> Any:
-    """Gauss's own formula for the arithmetic-geometric mean of positive numbers (DLMF 19.8.5)."""
-    swapped = a < b
+    """Gauss's own formula for the arithmetic-geometric mean of numbers of one sign (DLMF 19.8.5)."""
+    swapped = np.abs(a) < np.abs(b)
     high, low = np.where(swapped, b, a), np.where(swapped, a, b)
-    return PI * high / (2 * sc.ellipkm1((low / high) ** 2))
-
-
-def _whole_part(k: Any) -> Any:
-    return np.floor(k) if hasattr(k, "dtype") else float(math.floor(k))
+    ratio = low / high
+    return PI * high / (2 * sc.ellipkm1(np.where(ratio < 0, np.nan, ratio) ** 2))
 
 
 _by_formula(sc.eval_sh_legendre, lambda n, x: sc.eval_legendre(n, 2 * x - 1))
@@ -817,16 +849,7 @@ _by_formula(
 _by_formula(sc.chdtr, lambda v, x: sc.gammainc(0.5 * v, 0.5 * x))
 _by_formula(sc.chdtrc, lambda v, x: sc.gammaincc(0.5 * v, 0.5 * x))
 _by_formula(sc.chdtri, lambda v, p: 2 * sc.gammainccinv(0.5 * v, p))
-_by_formula(sc.gdtr, lambda a, b, x: sc.gammainc(b, a * x))
-_by_formula(sc.gdtrc, lambda a, b, x: sc.gammaincc(b, a * x))
 _by_formula(sc.gdtrix, lambda a, b, p: sc.gammaincinv(b, p) / a)
-# 0 * m: SciPy takes a Python float beside float32 to float64
-_by_formula(sc.pdtr, lambda k, m: sc.gammaincc(_whole_part(k) + 1 + 0 * m, m))
-_by_formula(sc.pdtrc, lambda k, m: sc.gammainc(_whole_part(k) + 1 + 0 * m, m))
-_by_formula(sc.bdtr, lambda k, n, p: sc.betaincc(_whole_part(k) + 1, n - _whole_part(k), p))
-_by_formula(sc.bdtrc, lambda k, n, p: sc.betainc(_whole_part(k) + 1, n - _whole_part(k), p))
-_by_formula(sc.nbdtr, lambda k, n, p: sc.betainc(n, _whole_part(k) + 1, p))
-_by_formula(sc.nbdtrc, lambda k, n, p: sc.betaincc(n, _whole_part(k) + 1, p))
 _by_formula(sc.fdtr, lambda dfn, dfd, x: sc.betainc(0.5 * dfn, 0.5 * dfd, dfn * x / (dfd + dfn * x)))
 _by_formula(sc.fdtrc, lambda dfn, dfd, x: sc.betainc(0.5 * dfd, 0.5 * dfn, dfd / (dfd + dfn * x)))
 
@@ -847,10 +870,39 @@ def _derivatives(function: np.ufunc, minus: float, plus: float) -> Callable[...,
     return derivative
 
 
-def _spherical(name: str, function: np.ufunc) -> Callable[..., Any]:
+def _spherical(kind: str, after: int, sign: int) -> Callable[..., Any]:
+    """Enter spherical Bessel functions of one kind, at 0 and to the left of it, too (DLMF 10.51.2 and 10.51.5).
+
+    ``(2 n + 1) f_n' = sign (n f_{n-1} + after (n + 1) f_{n+1})``.
+    """
+    name = f"spherical_{kind}n"
+    function = getattr(sc, name)
+
+    def slope(x: Any, order: int) -> Any:
+        following = sign * after * (order + 1) * row(x, order=order + 1)
+        return (sign * order * row(x, order=order - 1) + following) / (2 * order + 1) if order else following
+
+    row: Primitive = (
+        e.sinc_wave
+        if kind == "j"
+        else define(
+            name,
+            lambda x, order: function(order, x).astype(x.dtype)[()],
+            lambda _y, x, order: slope(x, order),
+            counts="calls",
+            source=lambda args, params: f"scipy.special.{name}({params['order']}, {args[0]})",
+            domain=(POSITIVE,),
+        )
+    )
+
     def spherical(n: Any, z: Any, derivative: bool = False) -> Any:
-        _whole(name, derivative=derivative)
-        return np.sqrt(PI / 2 / z) * function(n + 0.5, z)
+        one = slope if derivative else lambda x, order: row(x, order=order)
+        if np.ndim(n) == 0:
+            return one(z, int(n))
+        values = np.zeros(np.broadcast_shapes(np.shape(n), np.shape(z)))
+        for order in np.unique(n).tolist():
+            values = np.where(n == order, one(z, int(order)), values)
+        return values
 
     return spherical
 
@@ -862,4 +914,4 @@ for _kind, _bessel, _minus, _plus in (
     ("k", sc.kv, -1, -1),
 ):
     _by_formula(getattr(sc, f"{_kind}vp"), _derivatives(_bessel, _minus, _plus))
-    _by_formula(getattr(sc, f"spherical_{_kind}n"), _spherical(f"spherical_{_kind}n", _bessel))
+    _by_formula(getattr(sc, f"spherical_{_kind}n"), _spherical(_kind, _minus * _plus, _minus))
