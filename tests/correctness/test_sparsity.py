@@ -298,6 +298,14 @@ def test_decisions_in_python_are_warned_of():
     wg.jacobian_sparsity(f, local=True)(np.array([1.0, 2.0]))  # no warning: it holds here
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("f", [lambda x: x**3 / x**2, lambda x: np.exp(np.log(x)), lambda x: x**2 * np.log(x)])
+def test_a_zero_in_front_of_an_infinite_partial_is_an_entry(f):
+    """Derivatives are limits there: x^3 / x^2 has slope 1 at 0, though the partials of the powers are 0."""
+    x = np.array([0.0, 1.0])
+    np.testing.assert_array_equal(wg.jacobian_sparsity(f, local=True)(x).toarray(), np.eye(2))
+
+
 def test_values_that_are_zero_here_are_entries():
     x = np.zeros(3)
     assert wg.jacobian_sparsity(lambda x: x * x[::-1])(x).nnz == 5

@@ -27,6 +27,7 @@ import numpy as np
 from wengert.accumulation.masks import LINEAR, may_depend
 from wengert.errors import DegenerateError, SizeError
 from wengert.jacobians import (
+    Composed,
     IndexDomains,
     LocalJacobian,
     Map,
@@ -65,19 +66,28 @@ def pattern_of(linearization: Linearization, local: bool = False) -> list[list[s
     linearization
         Of all rows of a trace; rows that only compute positions or decisions are needed to know that they change.
     local
-        True for a pattern that holds for this input alone.
+        True for a pattern that holds for this input alone.  Where a local partial is infinite, that for all inputs is
+        returned.
     """
     sizes = [math.prod(np.shape(x)) for x in linearization.inputs]
     starts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
     width = starts[-1]
     inputs = zip(linearization.inputs, starts, strict=False)
     start = [Reach(IndexDomains.identity(np.shape(x), k, width), True) for x, k in inputs]
+    try:
+        reached = propagate(linearization, start, width, local)
+    except InfinitePartialError:  # times a zero, its limit may be any number
+        reached = propagate(linearization, start, width)
     blocks = []
-    for (pattern, _), y in zip(propagate(linearization, start, width, local), linearization.values, strict=True):
+    for (pattern, _), y in zip(reached, linearization.values, strict=True):
         rows = (nothing(np.shape(y), width) if pattern is None else pattern).csr()
         many = len(sizes) > 1
         blocks.append([rows[:, k : k + size] if many else rows for k, size in zip(starts, sizes, strict=False)])
     return blocks
+
+
+class InfinitePartialError(ArithmeticError):
+    """A local partial is not finite here, so that zeros in front of it are none of the Jacobian."""
 
 
 def symmetrized(blocks: Sequence[Sequence[sparse.csr_array]]) -> list[list[sparse.csr_array]]:
@@ -171,6 +181,8 @@ def _along_edge(row: Row, k: int, pattern: IndexDomains, operands: Sequence[Reac
     fixed = fixed or primitive.bilinear
     try:
         c = rule(*values, **params)
+        if local and not _is_finite(c):
+            raise InfinitePartialError
         if isinstance(c, LocalJacobian):
             return _through(c, pattern, fixed, kept[k + 1].dtype.kind == "c")
     except (DegenerateError, np.linalg.LinAlgError):
@@ -178,6 +190,15 @@ def _along_edge(row: Row, k: int, pattern: IndexDomains, operands: Sequence[Reac
     if c is None or np.ndim(c) == 0:
         return None if c is None or c == 0 else pattern.spread(shape)
     return pattern.spread(shape).kept(np.not_equal(c, 0))
+
+
+def _is_finite(c: Any) -> bool:
+    """Return whether the numbers that a local partial holds are finite."""
+    if isinstance(c, Composed):
+        return _is_finite(c.outer) and _is_finite(c.inner)
+    if isinstance(c, LocalJacobian):
+        c = next((getattr(c, name) for name in ("c", "A", "B", "matrix") if hasattr(c, name)), 0)
+    return c is None or bool(np.all(np.isfinite(c)))
 
 
 def _through(c: LocalJacobian, pattern: IndexDomains, fixed: bool, of_complex: bool) -> IndexDomains:
@@ -206,7 +227,7 @@ def _reads_what_varies(row: Row, k: int, operands: Sequence[Reach]) -> bool:
     """Return whether the rule for the k-th operand reads the result, or an operand that changes with the inputs."""
     primitive = row[0]
     reads = primitive.keeps if primitive.variadic else primitive.reads[k]
-    if not reads:
+    if True not in reads:
         return False
     last = len(reads) - 1
     return reads[0] or any(reads[min(j, last)] and operand.varies for j, operand in enumerate(operands, 1))

@@ -198,12 +198,24 @@ class IndexDomains:
             return self
         if self.rows is None and other.rows is None:
             mine, others = self.columns, other.columns
+            if mine.size == mine.shape[0]:
+                return self._joined_with(others)
             new = _new_in(others, mine)
             if not new:
                 return self
             block = np.concatenate([mine, others if len(new) == len(others) else others[new]])
             return joined_rows(block, self.shape, self.width)
         return _of_rows(self.csr() + other.csr(), self.shape)
+
+    def _joined_with(self, others: Block) -> IndexDomains:
+        """Return the domain of one element together with another one."""
+        few, many = sorted((self.columns.reshape(-1), others.reshape(-1)), key=len)
+        if len(few) <= MOST // 4:
+            new = [number for number in few.tolist() if not (many == number).any()]
+            together = np.concatenate([many, np.array(new, many.dtype)]) if new else many
+        else:
+            together = np.union1d(few, many)
+        return IndexDomains(self.shape, self.width, together.reshape((-1, *self.shape)))
 
 
 def nothing(shape: Shape, width: int) -> IndexDomains:
