@@ -26,6 +26,7 @@ import numpy as np
 
 from wengert.compilation.environment import is_empty, progress_of, with_inner
 from wengert.program import Recordable
+from wengert.tracing import Traced
 
 Function = Callable[..., Any]
 OBJECTS = 2000
@@ -34,7 +35,7 @@ ELEMENTS = 1000
 """The elements of larger containers and arrays are not looked at: no more than their number."""
 _VALUES = (int, float, complex, str, bytes, bool, type(None), np.generic)
 _WITHOUT_STATE = (*_VALUES, Recordable, type)
-_KINDS_WITHOUT_STATE = frozenset({*_VALUES, np.float64, np.int64, np.bool_, np.ufunc, types.ModuleType})
+_KINDS_WITHOUT_STATE = frozenset({*_VALUES, np.float64, np.int64, np.bool_, np.ufunc, types.ModuleType, Traced})
 """The most frequent types of objects that hold nothing, which are told at once."""
 _CONTAINERS = (list, tuple, set, frozenset, collections.deque)
 _LIBRARIES = frozenset({"numpy", "scipy", "wengert", "builtins", "jax", "autograd", "optree"})

@@ -106,6 +106,7 @@ def define(
     primitive = Primitive(name, numpy, partials, home=(primitive_named, name), **facets)
     PRIMITIVES[name] = primitive
     if squared:
+        primitive.is_usual = False
         primitive.squared = define(
             f"squared_{name}",
             lambda y, *_args, **_params: np.square(y),

@@ -100,6 +100,7 @@ class Primitive:
         "fresh",
         "home",
         "inline",
+        "is_usual",
         "jvp",
         "keeps",
         "keeps_all",
@@ -158,6 +159,8 @@ class Primitive:
         self.keeps_all = bool(self.keeps) and all(self.keeps)
         self.squared: Primitive | None = None
         """Of a root: its square, whose rules are those of the radicand (see `define`)."""
+        self.is_usual = elementwise and bool(self.keeps)
+        """True if it has a derivative, element by element, and is no root: of small rows nothing else is noted."""
         self.promotes = elementwise and any(self.keeps[1:]) and _promotes(numpy)
         self.reads = () if variadic else tuple(_reads_of((rule,), False) for rule in self.partials)
 

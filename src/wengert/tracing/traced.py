@@ -153,6 +153,16 @@ def write_row(  # noqa: C901 - the hottest function of tracing: no more calls
     except ValueError as error:
         raise shape_error(primitive, values, error, place) from error
     kind = type(y)
+    if (
+        primitive.is_usual
+        and (kind is float64 or (kind is ndarray and y.dtype is FLOAT64 and y.size <= SMALL))
+        and not (tape.narrow or tape.keep_all)
+        and (parents[0] >= 0 or max(parents) >= 0)
+    ):
+        out = tape.size  # as below: most rows of most traces
+        tape.size = out + 1
+        tape.rows.append((primitive, parents, (y, *values), params, place, out))
+        return Traced(y, tape, out)
     if kind is not float64 and kind is not ndarray:
         if kind is tuple:
             return _write_several(tape, primitive, y, values, parents, params, place)
