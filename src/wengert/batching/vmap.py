@@ -31,7 +31,7 @@ from wengert.errors import ArgumentError, ResultError, ShapeError, caller
 from wengert.jacobians import take
 from wengert.primitives.numpy import structural as s
 from wengert.primitives.table import PRIMITIVES
-from wengert.program import Guard, Line, Operand, Primitive, Program, Recordable, Var, as_value, interpret
+from wengert.program import Guard, Line, Operand, Primitive, Recordable, Var, as_value, interpret
 from wengert.tracing import (
     Trace,
     current_context,
