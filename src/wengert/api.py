@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from wengert.accumulation.compressed import check_entries, joined, split, warn_if_dense
-from wengert.accumulation.dense import check_memory, dimension, of_its_own
+from wengert.accumulation.compressed import as_dense, check_entries, joined, split, warn_if_dense, warn_if_sparse
+from wengert.accumulation.dense import check_memory, dimension, fits_dense, of_its_own
 from wengert.accumulation.orders import FORWARD, ON_REQUEST, ORDERS, Order
 from wengert.accumulation.sparsity import pattern_of, symmetrized
 from wengert.accumulation.sweeps import forward, reverse
@@ -27,7 +27,7 @@ from wengert.control.rerolling import folded_of, reroll
 from wengert.errors import ArgumentError, ResultError
 from wengert.linearization import Graph, Linearization, by_position, write_graph
 from wengert.passes.scalarization import is_scalar, scalarize
-from wengert.planning import Plan, choose, choose_compression, find_pattern, orders_by_effort, plan_trace
+from wengert.planning import Plan, choose, choose_compression, choose_sparsely, orders_by_effort, plan_trace
 from wengert.program import Portable, Program
 from wengert.tracing import (
     Trace,
@@ -453,6 +453,7 @@ class Jacobian(Transformed):
         argnums, argnames = self.options["argnums"], self.options["argnames"]
         first = 0 if argnums is None and argnames is None else argnums
         options = {name: self.options[name] for name in ("has_aux", "effort", "milliseconds")}
+        options["sparse"] = sparse if isinstance(sparse := self.options["sparse"], (bool, str)) else True
         return plan(self.function, first, argnames=argnames, **options)(*args, **kwargs)
 
 
@@ -487,7 +488,8 @@ def jacobian(
         True for a sparse Jacobian: columns that no row has two of share a pass, or rows, and the result is a SciPy
         ``csr_array`` with a row for each element of the result and a column for each of the argument.  Or the pattern
         itself, a SciPy sparse array or an array whose zeros are those of every Jacobian: it is checked at each call by
-        a product with a random direction.
+        a product with a random direction.  ``"auto"`` to compress where that halves the passes, and to return an array
+        as long as it takes no more than a quarter of the memory, else with a warning a ``csr_array``.
     effort, milliseconds
         How much to plan; see `plan`.  With ``mode="elimination"``, how long to search for an order.
 
@@ -514,7 +516,7 @@ def jacobian(
     Warns
     -----
     CompressionWarning
-        If ``sparse=True`` saves no pass.
+        If ``sparse=True`` saves no pass, or ``sparse="auto"`` returns a sparse matrix.
 
     Examples
     --------
@@ -542,19 +544,28 @@ def jacobian(
             "an elimination makes no passes to compress, and its Jacobian is dense:\n"
             "Leave out sparse, or the elimination (mode, effort)."
         )
+    demand_sparsity(sparse)
     chosen = Argnums(argnums, argnames)
 
     def jacobians(args: Any, kwargs: Any) -> Any:
         if sparse is False:
             J, aux = watch(_jacobians, f, args, kwargs, chosen, orders, has_aux)
         else:
-            J, aux = watch(_sparse_jacobians, f, args, kwargs, chosen, mode, has_aux, sparse)
+            J, aux = watch(_sparse_jacobians, f, args, kwargs, chosen, mode, has_aux, sparse, orders)
         return (J, aux) if has_aux else J
 
     return Jacobian(
         jacobian, f, jacobians, argnums=argnums, argnames=argnames, has_aux=has_aux, mode=mode, sparse=sparse,
         effort=effort, milliseconds=milliseconds,
     )  # fmt: skip
+
+
+def demand_sparsity(sparse: Any) -> None:
+    """Raise ArgumentError for a choice of sparsity that is none."""
+    if sparse is None or (isinstance(sparse, str) and sparse != "auto"):
+        raise ArgumentError.at_caller(
+            f"sparse={sparse!r} is unknown:", 'It is True, False, "auto", or a pattern: see wg.jacobian_sparsity.'
+        )
 
 
 MODES = [order.name for order in (*ORDERS, *ON_REQUEST)]
@@ -628,28 +639,37 @@ def _sparse_jacobians(
     mode: str | None,
     has_aux: bool,
     sparse: Any,
+    orders: tuple[Order, ...],
     symmetric: bool = False,
 ) -> tuple[Any, Any]:
-    """Compute a Jacobian, or Hessian (`symmetric`), in compressed passes."""
+    """Compute a Jacobian, or Hessian (`symmetric`), in compressed passes, or as `orders` say if these save little."""
     result = Result(has_aux)
-    trace, independents = _record(f, args, kwargs, chosen, keep_all=sparse is True, result=result)
+    is_found, is_auto = sparse is True, isinstance(sparse, str)
+    trace, independents = _record(f, args, kwargs, chosen, keep_all=is_found or is_auto, result=result)
     linearization = Linearization.of_trace(trace)
-    if any(x.dtype.kind == "c" for x in linearization.inputs):
+    if not is_auto and any(x.dtype.kind == "c" for x in linearization.inputs):
         raise ArgumentError.at_caller(
             "a sparse Jacobian is one of real arguments, and an argument is complex:",
             "Pass its real and imaginary parts, lambda a, b: f(a + 1j * b) with argnums=(0, 1); or leave out sparse.",
         )
     if trace.tape.decisions and not symmetric:
         warn_of_decisions(trace)
-    is_found = sparse is True
-    pattern = find_pattern(linearization, symmetric) if is_found else joined(sparse, linearization, symmetric)
-    compression = choose_compression(linearization, pattern, symmetric, mode)
-    J = compression.evaluate(linearization)
-    if is_found:
-        warn_if_dense(compression)
+    if is_found or is_auto:
+        compression = choose_sparsely(linearization, sparse, symmetric, mode)
     else:
-        check_entries(J, linearization)
-    rows = split(J, linearization)
+        compression = choose_compression(linearization, joined(sparse, linearization, symmetric), symmetric, mode)
+    if compression is None:
+        check_memory(linearization, *_PRODUCTS[symmetric])
+        rows = (orders[0] if len(orders) == 1 else choose(linearization, orders)).accumulate(linearization)
+    else:
+        J = compression.evaluate(linearization)
+        if is_found:
+            warn_if_dense(compression)
+        elif not is_auto:
+            check_entries(J, linearization)
+        rows = as_dense(J, linearization) if is_auto and fits_dense(linearization) else split(J, linearization)
+        if is_auto and not fits_dense(linearization):
+            warn_if_sparse(linearization)
     packed = [chosen.pack(row if independents is None else independents.collect(row)) for row in rows]
     return result.pack(packed), result.aux
 
@@ -686,6 +706,7 @@ def hessian(
            [2., 0.]])
     """
     demand_function(f, "hessian")
+    demand_sparsity(sparse)
     gradient = grad(f, argnums, argnames=argnames, has_aux=has_aux)
     chosen = Argnums(argnums, argnames)
 
@@ -693,7 +714,7 @@ def hessian(
         if sparse is False:
             H, aux = watch(_jacobians, gradient, args, kwargs, chosen, (FORWARD,), has_aux)
         else:
-            H, aux = watch(_sparse_jacobians, gradient, args, kwargs, chosen, None, has_aux, sparse, True)
+            H, aux = watch(_sparse_jacobians, gradient, args, kwargs, chosen, None, has_aux, sparse, (FORWARD,), True)
         return (H, aux) if has_aux else H
 
     return Transformed(hessian, f, hessians, argnums=argnums, argnames=argnames, has_aux=has_aux, sparse=sparse)
@@ -898,13 +919,14 @@ def plan_at(
     argnames: Argnames = None,
     has_aux: bool = False,
     orders: tuple[Order, ...] = ORDERS,
+    sparse: bool | str | None = None,
 ) -> tuple[Program, list[Any], Plan]:
     """Trace a function at a point as `trace_at` does; return the plan of its Jacobian as well."""
     chosen, result = _argnums_of(args, argnums, argnames), Result(has_aux)
     recorded, independents = _record(f, args, kwargs, chosen, True, True, result)
     point = _point(recorded)
     program = _as_printed(recorded.program(), point)
-    plan = plan_trace(Linearization.of_trace(recorded), program, orders)
+    plan = plan_trace(Linearization.of_trace(recorded), program, orders, sparse)
     plan = dataclasses.replace(plan, notes=(*folded_of(program), *plan.notes))
     return _with_trees(program, args, kwargs, chosen, independents, result), point, plan
 
@@ -940,6 +962,7 @@ def plan(
     *,
     argnames: Argnames = None,
     has_aux: bool = False,
+    sparse: bool | str = False,
     effort: str | None = None,
     milliseconds: float | None = None,
 ) -> Callable[..., Plan]:
@@ -956,6 +979,9 @@ def plan(
         The names of the independent variables; see `value_and_grad`.
     has_aux
         True if `f` returns a pair, of which only the first is differentiated.
+    sparse
+        As of the `jacobian` that is planned, True, False or ``"auto"``.  Compressed passes are counted wherever they
+        halve the passes at least, and marked where they are asked for, or the dense Jacobian is too large.
     effort
         None to compare forward and reverse; ``"portfolio"`` to compare elimination with them, in several orders by
         rule; ``"search"`` to search for an order of elimination as well.
@@ -992,8 +1018,9 @@ def plan(
     orders = orders_by_effort(effort, milliseconds)
 
     def planner(args: Any, kwargs: Any) -> Plan:
-        return watch(plan_at, f, args, kwargs, argnums, argnames, has_aux, orders)[2]  # type: ignore[no-any-return]
+        return watch(plan_at, f, args, kwargs, argnums, argnames, has_aux, orders, sparse)[2]  # type: ignore[no-any-return]
 
     return Transformed(
-        plan, f, planner, argnums=argnums, argnames=argnames, has_aux=has_aux, effort=effort, milliseconds=milliseconds
-    )
+        plan, f, planner, argnums=argnums, argnames=argnames, has_aux=has_aux, sparse=sparse, effort=effort,
+        milliseconds=milliseconds,
+    )  # fmt: skip

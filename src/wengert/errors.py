@@ -24,7 +24,7 @@
 
     DomainWarning (RuntimeWarning)               a function was evaluated outside its domain
     DecisionWarning (RuntimeWarning)             the result depends on an argument through comparisons alone
-    CompressionWarning (RuntimeWarning)          a sparse Jacobian was asked for, and compression gains nothing
+    CompressionWarning (RuntimeWarning)          a sparse Jacobian saves nothing, or stands for an array too large
     JitWarning    (RuntimeWarning)               a jitted function prints, or takes too many branches to keep them all
 
 Every message has three parts: the fault with its value, the line of the user's code, and the remedy.  Each class is
@@ -391,7 +391,7 @@ class DecisionWarning(RuntimeWarning):
 
 
 class CompressionWarning(RuntimeWarning):
-    """A sparse Jacobian was asked for, of a function whose Jacobian has no structure by which passes are saved."""
+    """A Jacobian that was asked for as a sparse matrix saves no passes, or stands for an array that is too large."""
 
 
 class JitWarning(RuntimeWarning):

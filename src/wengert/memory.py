@@ -1,7 +1,7 @@
 """Memory: how much of it this machine lets one result take.
 
->>> in_gib(74.5 * 2**30)
-'74.5 GiB'
+>>> in_bytes(800), in_bytes(3.4 * 2**20), in_bytes(74.5 * 2**30)
+('800 bytes', '3.4 MiB', '74.5 GiB')
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ def quarter_of_memory() -> int:
     return min(sizes, default=UNKNOWN) // 4
 
 
-def in_gib(size: float) -> str:
-    """Write a number of bytes in GiB."""
-    return f"{size / 2**30:,.1f} GiB"
+def in_bytes(size: float) -> str:
+    """Write a number of bytes in the unit that suits it."""
+    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if size >= 1 << power:
+            return f"{size / (1 << power):,.1f} {unit}"
+    return f"{size:,.0f} bytes"

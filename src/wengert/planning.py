@@ -26,14 +26,15 @@ import numpy as np
 from wengert.accumulation.coloring import Pattern
 from wengert.accumulation.compressed import Compression, acyclic, by_columns, by_rows, by_rows_and_columns, joined, star
 from wengert.accumulation.counting import ActiveRows, count_forward, count_reverse, kind_of_constant
-from wengert.accumulation.dense import dimension
+from wengert.accumulation.dense import dense_bytes, dimension, fits_dense
 from wengert.accumulation.elimination import Counts
 from wengert.accumulation.orders import ON_REQUEST, ORDERS, Order, searching
 from wengert.accumulation.sparsity import pattern_of
 from wengert.cost import Cost, cost
 from wengert.display import as_text, paragraph, table
-from wengert.errors import ArgumentError, UnsupportedError
+from wengert.errors import ArgumentError, SizeError, UnsupportedError
 from wengert.linearization import Linearization
+from wengert.memory import in_bytes
 from wengert.program import Program, walk
 from wengert.program.structure import exactly
 from wengert.tracing import COPIED, Row, results_of
@@ -61,25 +62,33 @@ class Candidate:
     """The bytes of one value."""
     eliminations: Mapping[str, Counts] = field(default_factory=dict)
     """By elimination, what each order that was compared multiplies and adds, the one that is taken first."""
+    back: tuple[int, Cost] = (0, Cost())
+    """Where rows and columns are compressed, how many of the passes are reverse ones, and the cost of one."""
 
     @property
     def cost(self) -> Cost:
         """The whole Jacobian: the function and its partials once, and every pass."""
-        return self.function + self.partials + self.passes * self.one_pass
+        return self.function + self.partials + self.all_passes
+
+    @property
+    def all_passes(self) -> Cost:
+        """What all passes cost."""
+        count, another = self.back
+        return (self.passes - count) * self.one_pass + count * another
 
     @property
     def products(self) -> int:
         """Local products, by 1 and -1 as well: the edges that all passes multiply along, or those of an elimination."""
         if self.eliminations:
             return next(iter(self.eliminations.values())).products
-        return self.passes * self.one_pass.products
+        return self.all_passes.products
 
     @property
     def products_unit_free(self) -> int:
         """Local products, those by 1 and -1 left out."""
         if self.eliminations:
             return next(iter(self.eliminations.values())).unit_free
-        return self.passes * self.one_pass.unit_free
+        return self.all_passes.unit_free
 
     @property
     def bytes(self) -> int:
@@ -240,7 +249,11 @@ def _rows(plan: Plan) -> tuple[list[list[str]], int]:
             a_pass, label = "products", f"{candidate.name} = function + partials + products"
         else:
             a_pass, label = "a pass", f"{candidate.name} = once + {candidate.passes:,} x pass"
-        rows.append(_row(f"{candidate.name}: {a_pass}", candidate.passes, candidate.one_pass))
+        back, another = candidate.back
+        if back:
+            rows.append(_row(f"{candidate.name}: a reverse pass", back, another))
+            a_pass = "a forward pass"
+        rows.append(_row(f"{candidate.name}: {a_pass}", candidate.passes - back, candidate.one_pass))
         chosen = candidate.name == plan.chosen
         marked = len(rows) if chosen else marked
         total = _row(label, None, candidate.cost)
@@ -256,12 +269,12 @@ def _row(name: str, times: int | None, counts: Cost) -> list[str]:
 def _edges(candidates: Sequence[Candidate]) -> str:
     """Write how many products each order takes: ``8 edges: forward 3 x 8 = 24 products, reverse 2 x 8 = 16``."""
     names = [order.name for order in (*ORDERS, *ON_REQUEST)]
-    candidates = sorted(candidates, key=lambda c: names.index(c.name))
+    candidates = sorted(candidates, key=lambda c: names.index(c.name) if c.name in names else len(names))
     along = {c.one_pass.products for c in candidates if not c.eliminations}
     head = "edges" if len(along) > 1 else f"{max(along):,} edge{'s' * (max(along) != 1)}"  # a pass may leave some out
     parts = [
         f"{c.name} {c.products:,}"
-        if c.eliminations
+        if c.eliminations or c.back[0]
         else f"{c.name} {c.passes:,} x {c.one_pass.products:,} = {c.products:,}"
         for c in candidates
     ]
@@ -396,6 +409,26 @@ def _content(value: Any) -> Hashable:
     return exactly(value, COPIED)
 
 
+LEAST = 16
+"""A Jacobian of fewer rows or columns is compressed if that is asked for, and not planned for."""
+
+
+def choose_sparsely(
+    linearization: Linearization, sparse: bool | str = "auto", symmetric: bool = False, mode: str | None = None
+) -> Compression | None:
+    """Return the compression of a Jacobian if it halves the passes at least, or if ``sparse=True`` asks for it."""
+    n, m = dimension(linearization.inputs), dimension(linearization.values)
+    if sparse is not True and (min(n, m) < LEAST or any(x.dtype.kind == "c" for x in linearization.inputs)):
+        return None
+    try:
+        compression = choose_compression(linearization, find_pattern(linearization, symmetric), symmetric, mode)
+    except SizeError:  # there is no structure by which the pattern could be written down
+        if sparse is True:
+            raise
+        return None
+    return compression if sparse is True or 2 * compression.passes <= min(m, n) else None
+
+
 def _is_same(pattern: Pattern, other: Pattern) -> bool:
     if pattern is other:
         return True
@@ -490,13 +523,25 @@ def _count(order: Order, active: ActiveRows, function: Cost) -> Candidate:
     )
 
 
-def plan_trace(linearization: Linearization, program: Program, orders: Sequence[Order] = ORDERS) -> Plan:
-    """Plan the Jacobian of what was traced; `program` is that trace as it is printed."""
+def plan_trace(
+    linearization: Linearization, program: Program, orders: Sequence[Order] = ORDERS, sparse: bool | str | None = None
+) -> Plan:
+    """Plan the Jacobian of what was traced; `program` is that trace as it is printed.
+
+    With None for `sparse`, compression is not thought of.
+    """
     function = cost(program)
     n, m = dimension(linearization.inputs), dimension(linearization.values)
     notes = list(dict.fromkeys(note for line in walk(program) if (note := line.held.note() if line.held else "")))
-    candidates = count_orders(ActiveRows(linearization), function, orders, notes)
+    active = ActiveRows(linearization)
+    candidates = count_orders(active, function, orders, notes)
     notes += [_compare(c.eliminations) for c in candidates if c.eliminations]
+    compression = None if sparse is None else choose_sparsely(linearization, sparse)
+    if compression is not None:
+        compressed = _count_compression(active, function, compression)
+        is_first = bool(sparse) or not fits_dense(linearization)
+        candidates = (compressed, *candidates) if is_first else (*candidates, compressed)
+        notes.append(_compare_memory(linearization, compression, is_first))
     size = sum([y.size for row in linearization.rows for _, y in results_of(row)])
     kept = linearization if size <= MOST_KEPT else None
     return Plan(program.name, n, m, len(program.lines), function, candidates, tuple(notes), kept)
@@ -504,6 +549,31 @@ def plan_trace(linearization: Linearization, program: Program, orders: Sequence[
 
 MOST_KEPT = 1 << 12
 """The number of elements that the values of a function may have together for a plan to keep them."""
+
+
+def _count_compression(active: ActiveRows, function: Cost, compression: Compression) -> Candidate:
+    """Count the passes of a compression."""
+    along, back = count_forward(active), count_reverse(active)
+    first = along if compression.forward_passes else back
+    itemsize = max([x.dtype.itemsize for x in active.linearization.inputs], default=8)
+    reverse = (compression.reverse_passes, back.one_pass) if first is along else (0, Cost())
+    kept = back.kept if compression.reverse_passes else 0
+    return Candidate(
+        compression.name, compression.passes, function, first.partials, first.one_pass, kept, itemsize, back=reverse
+    )
+
+
+def _compare_memory(linearization: Linearization, compression: Compression, is_first: bool) -> str:
+    """Write what the matrix takes if it is dense, and if it is sparse."""
+    m, n = compression.pattern.shape
+    entries, itemsize = compression.pattern.nnz, max([y.dtype.itemsize for y in linearization.values], default=8)
+    indices = (compression.pattern.indices.itemsize * entries) + compression.pattern.indptr.nbytes
+    passes = f"{compression.passes:,} pass{'es' * (compression.passes != 1)}"
+    here = "" if is_first else f"; wg.jacobian(f, sparse=True) takes {passes}"
+    return (
+        f"Jacobian: {m:,} x {n:,} dense, {in_bytes(dense_bytes(linearization))}; {entries:,} entries sparse, "
+        f"{in_bytes(entries * itemsize + indices)}{here}"
+    )
 
 
 def _compare(eliminations: Mapping[str, Counts]) -> str:

@@ -237,7 +237,7 @@ def test_a_missing_entry_of_a_hessian_is_named():
         wg.hessian(rosenbrock, sparse=np.eye(5))(np.arange(1.0, 6.0))
 
 
-@pytest.mark.parametrize("pattern", [np.ones((3, 9)), np.ones(9), np.ones((9, 9, 1)), 1.0, "yes", None])
+@pytest.mark.parametrize("pattern", [np.ones((3, 9)), np.ones(9), np.ones((9, 9, 1)), 1.0])
 def test_a_pattern_of_another_shape_is_refused(pattern):
     with pytest.raises(ShapeError, match="9 rows and 9 columns"):
         wg.jacobian(tridiagonal, sparse=pattern)(np.ones(9))
@@ -464,3 +464,78 @@ def test_a_pattern_that_was_found_is_compiled_once():
         z = np.random.default_rng(k).normal(size=288)
         np.testing.assert_allclose(compiled(z).toarray(), wg.jacobian(exchange)(z), rtol=1e-13)
     assert not compiled.declined
+
+
+# ---- Left to choose ----
+
+
+def test_auto_compresses_where_that_halves_the_passes_and_returns_an_array(monkeypatch):
+    compressions = []
+    evaluate = compressed.Compression.evaluate
+    monkeypatch.setattr(
+        compressed.Compression, "evaluate", lambda *args: compressions.append(args[0].passes) or evaluate(*args)
+    )
+    x = np.linspace(-1.0, 1.0, 20).reshape(4, 5)
+    banded_matrix = lambda x: tridiagonal(x.ravel()).reshape(5, 4)  # noqa: E731
+    for f, passes in ((banded_matrix, [3]), (lambda x: np.cumsum(np.sin(x)), []), (lambda x: np.sum(x**2, 0), [])):
+        del compressions[:]
+        J = wg.jacobian(f, sparse="auto")(x)
+        assert isinstance(J, np.ndarray)
+        np.testing.assert_allclose(J, wg.jacobian(f)(x), rtol=1e-13)
+        assert compressions == passes
+    H = wg.hessian(rosenbrock, sparse="auto")(x.ravel())
+    np.testing.assert_allclose(H, wg.hessian(rosenbrock)(x.ravel()), rtol=1e-13, atol=1e-13)
+
+
+def test_auto_leaves_complex_arguments_and_trees_as_they_are():
+    z = np.linspace(0.0, 1.0, 20) + 1j
+    np.testing.assert_allclose(wg.jacobian(lambda z: z * z, sparse="auto")(z), np.diag(2 * z))
+    p = {"a": np.linspace(0.0, 1.0, 20), "b": 2.0}
+    sparsely, densely = (wg.jacobian(lambda p: p["a"] ** 2 * p["b"], sparse=on)(p) for on in ("auto", False))
+    for key in "ab":
+        np.testing.assert_allclose(sparsely[key], densely[key])
+
+
+def test_auto_says_that_an_array_would_be_too_large():
+    x = np.cos(np.arange(200_000.0))
+    with pytest.warns(CompressionWarning, match=r"as an array it would take 298\.0 GiB"):
+        J = wg.jacobian(tridiagonal, sparse="auto")(x)
+    assert J.nnz == 3 * x.size - 2
+
+
+@pytest.mark.parametrize("sparse", ["yes", None])
+def test_other_choices_are_refused(sparse):
+    for transformation in (wg.jacobian, wg.hessian):
+        with pytest.raises(ArgumentError, match="is unknown"):
+            transformation(np.sin, sparse=sparse)
+
+
+def test_the_plan_has_compressed_passes_where_they_halve_the_passes():
+    x = np.linspace(-1.0, 1.0, 30)
+    plan = wg.plan(tridiagonal)(x)
+    assert list(plan)[:2] == ["forward", "reverse"] or list(plan)[:2] == ["reverse", "forward"]
+    name = list(plan)[2]
+    assert plan[name].passes == 3
+    assert plan[name].operations < plan[plan.chosen].operations / 5
+    assert "wg.jacobian(f, sparse=True) takes 3 passes" in plan.notes[-1]
+    assert name in str(plan)
+    for on in (True, "auto"):
+        assert wg.plan(tridiagonal, sparse=on)(x).chosen == wg.jacobian(tridiagonal, sparse=on).plan(x).chosen == name
+    assert list(wg.plan(tridiagonal)(x[:8])) == list(plan)[:2]
+    assert list(wg.plan(lambda x: np.cumsum(np.sin(x)))(x)) == ["forward", "reverse"]
+
+
+def test_the_plan_of_a_jacobian_that_is_too_large_marks_the_compressed_passes():
+    plan = wg.plan(tridiagonal)(np.cos(np.arange(100_000.0)))
+    assert plan.chosen.endswith("-compressed")
+    assert plan.reason.startswith(f"{plan.chosen}: 3 passes instead of 100,000; ")
+    assert plan.notes[-1] == "Jacobian: 100,000 x 100,000 dense, 74.5 GiB; 299,998 entries sparse, 3.8 MiB"
+
+
+def test_the_plan_counts_forward_and_reverse_passes_of_a_compression_by_both():
+    f = lambda x: np.concatenate([[np.sum(x**2)], x[1:] * x[0]])  # noqa: E731
+    candidate = wg.plan(f)(np.ones(40))["bicompressed"]
+    forward, reverse = (wg.plan(f)(np.ones(40))[name].one_pass for name in ("forward", "reverse"))
+    assert candidate.passes == 3
+    assert candidate.products == candidate.all_passes.products
+    assert candidate.all_passes in (2 * forward + reverse, forward + 2 * reverse)

@@ -39,10 +39,11 @@ from wengert.accumulation.coloring import (
 from wengert.accumulation.coloring.bicoloring import alone_in_row
 from wengert.accumulation.coloring.partition import row_numbers
 from wengert.accumulation.coloring.symmetric import neighbors_of, two_colored_subgraphs
-from wengert.accumulation.dense import BLOCK_BYTES, seeds_in_a_block
+from wengert.accumulation.dense import BLOCK_BYTES, dense_bytes, seeds_in_a_block
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.errors import CompressionWarning, Location, PatternError, ShapeError, caller, explain_at
 from wengert.linearization import Linearization, by_position, last_uses
+from wengert.memory import in_bytes
 from wengert.tracing import innermost
 from wengert.trees import flatten
 
@@ -395,18 +396,38 @@ def _sizes(values: Sequence[Any]) -> list[int]:
     return [value.size for value in values]
 
 
+def as_dense(jacobian: Any, linearization: Linearization) -> list[list[Any]]:
+    """Return the blocks of a Jacobian as arrays, of the shape of the dependent variable and that of the independent."""
+    return [
+        [block.toarray().reshape(y.shape + x.shape) for block, x in zip(row, linearization.inputs, strict=True)]
+        for row, y in zip(split(jacobian, linearization), linearization.values, strict=True)
+    ]
+
+
 def warn_if_dense(compression: Compression) -> None:
     """Warn if a compression takes as many passes as the dense matrix has rows or columns."""
     m, n = compression.pattern.shape
     if compression.passes < min(m, n) or min(m, n) < 2:
         return
     share = f"{100 * compression.pattern.nnz / (m * n):.3g} % of {m:,} x {n:,}"
-    message = explain_at(
-        place := caller(),
+    _warn(
         f"compression gains nothing: {compression.passes:,} passes for a Jacobian of {m:,} rows and {n:,} columns, "
         f"whose pattern has {compression.pattern.nnz:,} entries ({share}):",
         "Leave out sparse=True; or give a pattern, if it has fewer entries than wengert can know.",
     )
+
+
+def warn_if_sparse(linearization: Linearization) -> None:
+    """Warn that a Jacobian is a sparse matrix because the dense one does not fit the memory."""
+    size = in_bytes(dense_bytes(linearization))
+    _warn(
+        f"the Jacobian is a sparse matrix, since as an array it would take {size}:",
+        "Write sparse=True for a sparse matrix whatever the size.",
+    )
+
+
+def _warn(happened: str, instead: str) -> None:
+    message = explain_at(place := caller(), happened, instead)
     location = Location.of(place)
     if location is None:
         warnings.warn(message, CompressionWarning, stacklevel=2)

@@ -17,7 +17,7 @@ import numpy as np
 
 from wengert.errors import ResultError, SizeError
 from wengert.linearization import Linearization
-from wengert.memory import in_gib, quarter_of_memory
+from wengert.memory import in_bytes, quarter_of_memory
 from wengert.tracing import as_scalar, results_of
 
 Array = Any
@@ -30,16 +30,28 @@ def check_memory(linearization: Linearization, name: str, instead: str) -> None:
 
     Its blocks are joined and laid out, so while it is made there are up to three copies of it.
     """
-    inputs, values = linearization.inputs, linearization.values
-    size = sum([x.size for x in inputs]) * sum([y.size * y.dtype.itemsize for y in values])
-    if size < BLOCK_BYTES or size <= (most := quarter_of_memory()):
+    if fits_dense(linearization):
         return
+    inputs, values, size = linearization.inputs, linearization.values, dense_bytes(linearization)
     n, m = sum([x.size for x in inputs]), sum([y.size for y in values])
     raise SizeError.at_caller(
-        f"{name} has {m:,} rows and {n:,} columns, which take {in_gib(size)}; "
-        f"a quarter of this machine's memory is {in_gib(most)}:",
+        f"{name} has {m:,} rows and {n:,} columns, which take {in_bytes(size)}; "
+        f"a quarter of this machine's memory is {in_bytes(quarter_of_memory())}:",
         instead,
     )
+
+
+def dense_bytes(linearization: Linearization) -> int:
+    """Return how much memory the dense Jacobian takes."""
+    row: int = sum([y.size * y.dtype.itemsize for y in linearization.values])
+    columns: int = sum([x.size for x in linearization.inputs])
+    return row * columns
+
+
+def fits_dense(linearization: Linearization) -> bool:
+    """Return whether the dense Jacobian takes no more than a quarter of the memory."""
+    size = dense_bytes(linearization)
+    return size < BLOCK_BYTES or size <= quarter_of_memory()
 
 
 def seeds_in_a_block(linearization: Linearization) -> int:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wengert.memory import in_gib, quarter_of_memory
+from wengert.memory import in_bytes, quarter_of_memory
 
 if TYPE_CHECKING:  # SciPy's sparse arrays take longer to import than all of this package
     from scipy import sparse
@@ -298,7 +298,7 @@ class TooLargeError(MemoryError):
 def _check_size(entries: int) -> None:
     """Raise TooLargeError for so many entries that a quarter of the memory would not hold them."""
     if entries > 1 << 24 and (entries * BYTES > quarter_of_memory() or entries >= 1 << 31):
-        raise TooLargeError(f"{entries:,} entries, {in_gib(entries * BYTES)}")
+        raise TooLargeError(f"{entries:,} entries, {in_bytes(entries * BYTES)}")
 
 
 def _integers(width: int) -> np.dtype[Any]:
