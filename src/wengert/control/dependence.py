@@ -127,30 +127,52 @@ class _State(NamedTuple):
     operands: list[Reach]
 
 
-class _Alike(NamedTuple):
-    """What any step does: for each result the entries by all arguments together, and whether it changes."""
+class _Entries(NamedTuple):
+    """The entries of the Jacobian of a step: for each result those by each argument that it depends on."""
 
-    rows: list[sparse.csr_array | None]
+    blocks: list[list[tuple[int, sparse.csr_array | None]]]
+    """The number of the argument, and the entries; None for those of an identity."""
     varies: list[bool]
+    shapes: list[tuple[int, ...]]
 
-    def of(self, operands: Sequence[Reach], sizes: Sequence[int], results: Sequence[Any], width: int) -> list[Reach]:
+    @classmethod
+    def of(cls, program: Program, sample: Sequence[Any], varies: Sequence[bool]) -> _Entries:
+        """Find them for a Program at a sample of its arguments, some of which change with the inputs or the step."""
+        sizes = [math.prod(np.shape(v)) for v in sample]
+        starts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
+        operands = [
+            Reach(IndexDomains.identity(np.shape(v), start, starts[-1]) if as_value(v).dtype.kind in "fc" else None, on)
+            for v, start, on in zip(sample, starts, varies, strict=False)
+        ]
+        reached, _ = _through(program, sample, operands, starts[-1], False)
+        blocks: list[list[tuple[int, sparse.csr_array | None]]] = []
+        for pattern, _ in reached:
+            rows = None if pattern is None else pattern.csr()
+            places = enumerate(zip(starts, sizes, strict=False))
+            parts = [] if rows is None else [(k, rows[:, start : start + size]) for k, (start, size) in places]
+            blocks.append([(k, None if _is_identity(part) else part) for k, part in parts if part.nnz])
+        return cls(blocks, [r.varies for r in reached], [y.shape for y in program.results])
+
+    def counts(self) -> list[list[tuple[int, int]]]:
+        """Return the numbers of entries."""
+        return [[(k, -1 if part is None else part.nnz) for k, part in row] for row in self.blocks]
+
+    def carry(self, operands: Sequence[Reach]) -> list[Reach]:
         """Return what the results of a step reach, from what its arguments reach."""
-        flat = [
-            None if o.pattern is None else o.pattern.reshaped((size,)) for o, size in zip(operands, sizes, strict=True)
-        ]
-        if all(p is None for p in flat):
-            return [Reach(None, on) for on in self.varies]
+        results = []
+        for row, on, shape in zip(self.blocks, self.varies, self.shapes, strict=True):
+            parts = []
+            for k, part in row:
+                pattern = operands[k].pattern
+                if pattern is not None:
+                    parts.append(pattern.reshaped(shape) if part is None else pattern.through(part, shape))
+            results.append(Reach(union(parts), on))
+        return results
 
-        def join(blocks: list[Any]) -> Any:
-            count = max(len(b) for b in blocks if b is not None)
-            zeros = [np.zeros((count, size), np.int32) for size in sizes]
-            return np.concatenate([z if b is None else b for z, b in zip(zeros, blocks, strict=True)], axis=1)
 
-        stacked = joined(flat, join, (sum(sizes),), width)
-        return [
-            Reach(None if rows is None else stacked.through(rows, y.shape), on)
-            for rows, y, on in zip(self.rows, results, self.varies, strict=True)
-        ]
+def _is_identity(matrix: sparse.csr_array) -> bool:
+    n, m = matrix.shape
+    return bool(n == m == matrix.nnz and np.array_equal(matrix.indices, np.arange(n)) and matrix.indptr[1] == 1)
 
 
 class _Steps:
@@ -185,16 +207,6 @@ class _Steps:
 
     # -- What any step does --
 
-    def _entries(self, program: Program, sample: Sequence[Any], varies: Sequence[bool]) -> _Alike:
-        sizes = [math.prod(np.shape(v)) for v in sample]
-        starts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
-        operands = [
-            Reach(IndexDomains.identity(np.shape(v), start, starts[-1]) if as_value(v).dtype.kind in "fc" else None, on)
-            for v, start, on in zip(sample, starts, varies, strict=False)
-        ]
-        reached, _ = _through(program, sample, operands, starts[-1], False)
-        return _Alike([None if r.pattern is None else r.pattern.csr() for r in reached], [r.varies for r in reached])
-
     def _all_alike(self) -> bool:
         """Return whether each step has the entries that any has: none is at a position that its number says."""
         loop = self.loop
@@ -208,12 +220,8 @@ class _Steps:
         if all(changing):
             return True
         (body,) = loop.bodies
-        here = self._entries(body.program, body.sample, self.varies)
-        anywhere = self._entries(body.program, body.sample, self._unsteady())
-        return all(
-            (a is None) == (b is None) and (a is None or b is None or a.nnz == b.nnz)
-            for a, b in zip(here.rows, anywhere.rows, strict=True)
-        )
+        here = _Entries.of(body.program, body.sample, self.varies)
+        return here.counts() == _Entries.of(body.program, body.sample, self._unsteady()).counts()
 
     def _unsteady(self) -> list[bool]:
         """Return which arguments change with the inputs or from step to step."""
@@ -224,18 +232,16 @@ class _Steps:
         self, program_of: Callable[[Body], Program], samples_of: Callable[[Body], Sequence[Any]], count: int
     ) -> Callable[[Sequence[Reach]], list[Reach]]:
         """Return the function of what the arguments of any step reach; `count` arguments come after the body's."""
-        steps = []
-        unsteady = self._unsteady()
+        unsteady, steps = self._unsteady(), []
         for body in self.loop.bodies:
-            n, sample = len(body.sample), samples_of(body)
-            entries = self._entries(program_of(body), sample, [*unsteady[:n], *[True] * count])
-            steps.append((entries, n, [math.prod(np.shape(v)) for v in sample], program_of(body).results))
+            n = len(body.sample)
+            steps.append((n, _Entries.of(program_of(body), samples_of(body), [*unsteady[:n], *[True] * count])))
 
         def step(operands: Sequence[Reach]) -> list[Reach]:
             split = len(operands) - count
             total: list[Reach] | None = None
-            for entries, n, sizes, results in steps:
-                reached = entries.of([*operands[:split][:n], *operands[split:]], sizes, results, self.width)
+            for n, entries in steps:
+                reached = entries.carry([*operands[: min(n, split)], *operands[split:]])
                 total = reached if total is None else _both(total, reached)
             return total or []
 
