@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from operator import itemgetter
 from typing import Any
@@ -64,6 +64,8 @@ class Candidate:
     """By elimination, what each order that was compared multiplies and adds, the one that is taken first."""
     back: tuple[int, Cost] = (0, Cost())
     """Where rows and columns are compressed, how many of the passes are reverse ones, and the cost of one."""
+    seconds: float = field(default=math.nan, compare=False)
+    """The time that the jitted Jacobian is predicted to take: lines and elements, or scalars one by one."""
 
     @property
     def cost(self) -> Cost:
@@ -505,22 +507,46 @@ def count_orders(
         except UnsupportedError as error:
             if left_out is not None:
                 left_out.append(f"{order.name} is left out: {str(error).splitlines()[0].rstrip(':')}")
-    return tuple(sorted(candidates, key=lambda c: c.operations))
+    fastest = min([c.seconds for c in candidates if not c.eliminations])
+    return tuple(sorted(candidates, key=lambda c: (_is_slow(c, fastest), c.operations)))
+
+
+def _is_slow(candidate: Candidate, fastest: float) -> bool:
+    """Return whether an elimination, of scalars one by one, takes longer than sweeps over whole arrays."""
+    return bool(candidate.eliminations) and candidate.seconds > fastest
 
 
 def _count(order: Order, active: ActiveRows, function: Cost) -> Candidate:
     """Count one order of accumulation."""
-    sweep = order.count(active)
-    return Candidate(
+    sweep, linearization = order.count(active), active.linearization
+    candidate = Candidate(
         order.name,
-        order.passes(active.linearization),
+        order.passes(linearization),
         function if sweep.function is None else sweep.function,
         sweep.partials,
         sweep.one_pass,
         sweep.kept,
-        max([x.dtype.itemsize for x in active.linearization.inputs], default=8),
+        max([x.dtype.itemsize for x in linearization.inputs], default=8),
         dict(sweep.eliminations),
     )
+    return _with_seconds(candidate, active)
+
+
+def _with_seconds(candidate: Candidate, active: ActiveRows) -> Candidate:
+    """Predict how long the jitted Jacobian takes."""
+    linearization = active.linearization
+    if candidate.eliminations:
+        entries = dimension(linearization.inputs) * dimension(linearization.values)
+        seconds = SCALAR * candidate.operations + ENTRY * entries
+    else:  # all passes go in one block
+        seconds = ROW * (len(active.kinds) - active.kinds.count(None)) + ELEMENT * candidate.operations
+    return replace(candidate, seconds=CALL + seconds)
+
+
+CALL, ROW, ELEMENT, SCALAR, ENTRY = 3e-6, 9e-7, 1e-9, 2.5e-8, 2e-8
+"""The seconds that a call of a jitted Jacobian takes, and more for a line that is swept and for an operation on an
+element of an array; by elimination, for an operation on a scalar and for an entry of the Jacobian.  They are measured
+(`docs/design/0024-elimination-on-request.md`), and only their ratios matter."""
 
 
 def plan_trace(
@@ -535,6 +561,13 @@ def plan_trace(
     notes = list(dict.fromkeys(note for line in walk(program) if (note := line.held.note() if line.held else "")))
     active = ActiveRows(linearization)
     candidates = count_orders(active, function, orders, notes)
+    fastest = min(candidates, key=lambda c: c.seconds)
+    notes += [
+        f"{c.name} takes {c.operations:,} operations, but on scalars one by one: {1e6 * c.seconds:,.0f} us are "
+        f"predicted, and {1e6 * fastest.seconds:,.0f} us by {fastest.name}"
+        for c in candidates
+        if _is_slow(c, fastest.seconds)
+    ]
     notes += [_compare(c.eliminations) for c in candidates if c.eliminations]
     compression = None if sparse is None else choose_sparsely(linearization, sparse)
     if compression is not None:
@@ -558,9 +591,10 @@ def _count_compression(active: ActiveRows, function: Cost, compression: Compress
     itemsize = max([x.dtype.itemsize for x in active.linearization.inputs], default=8)
     reverse = (compression.reverse_passes, back.one_pass) if first is along else (0, Cost())
     kept = back.kept if compression.reverse_passes else 0
-    return Candidate(
+    candidate = Candidate(
         compression.name, compression.passes, function, first.partials, first.one_pass, kept, itemsize, back=reverse
     )
+    return _with_seconds(candidate, active)
 
 
 def _compare_memory(linearization: Linearization, compression: Compression, is_first: bool) -> str:
