@@ -1,13 +1,15 @@
 """What differentiating costs beside the function itself: `wg.grad`, nothing compiled, against HIPS autograd's `grad`.
 
-Both run the very same code on the same small arguments.  "worst" is the largest ratio of a round.
+Both run the very same code on the same small arguments.  "worst" is the largest ratio of a round.  Two more tables are
+of calls that should cost nothing: `Program()` beside the code that it runs, for the Programs of these functions and of
+their gradients, and a row that a user has entered by `wg.define` beside the built-in one.
 
 Run:  python benchmarks/overhead.py [--rounds 15]
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from statistics import median
 from typing import Any
@@ -17,6 +19,7 @@ import functions
 import numpy as np
 
 import wengert as wg
+from wengert.program.compiled import entry
 
 
 def statements(np: Any, x: Any) -> Any:
@@ -67,11 +70,69 @@ def measure(name: str, rounds: int) -> tuple[str, ...]:
     return name, *cells
 
 
+# ---- Programs, and rows of the user's ----
+
+
+def measure_program(name: str, rounds: int) -> Iterator[tuple[str, ...]]:
+    _, args, argnums = CASES[name]
+    function = scalar(name, np)
+    for title, transformed in ((name, function), (f"{name}: gradient", wg.grad(function, argnums))):
+        program = wg.trace(transformed, argnums)(*args)
+        values = [args[k] for k in argnums]
+        calls = [partial(program, *values), partial(entry(program), *values)]
+        for _ in range(20):  # it is compiled when it has been called often enough
+            calls[0]()
+        yield title, *compared(calls, rounds)
+
+
+def compared(calls: list[harness.Call], rounds: int) -> list[str]:
+    """Return the cells of two calls: microseconds of either, and their ratio."""
+    for call in (*calls, *calls):
+        call()
+    one, other = harness.in_turn(calls, rounds, max(3, int(0.01 / harness.seconds(calls[-1], 3))))
+    return [f"{1e6 * median(one):,.1f}", f"{1e6 * median(other):,.1f}", f"{harness.ratio(one, other):.2f}"]
+
+
+tanh = wg.define("tanh, by a user", np.tanh, lambda y, _x: 1.0 - y * y)
+sin = wg.define("sin, by a user", np.sin, lambda _y, x: np.cos(x))
+
+
+def chain(tanh: Any, sin: Any, x: Any) -> Any:
+    for _ in range(100):
+        x = tanh(x) + sin(x)
+    return np.sum(x)
+
+
+def recurrence(tanh: Any, sin: Any, x: Any) -> Any:
+    return np.sum(wg.scan(lambda c, u: (tanh(c) + sin(c) * u, None), x, np.linspace(0.5, 1.5, 1000))[0])
+
+
+ROWS = {
+    "100 steps of a number": (chain, 0.5),
+    "100 steps of 100 numbers": (chain, np.linspace(0.1, 0.9, 100)),
+    "scan of 1,000 steps": (recurrence, 0.5),
+}
+
+
+def measure_row(name: str, rounds: int) -> tuple[str, ...]:
+    function, x = ROWS[name]
+    pairs = (tanh, sin), (np.tanh, np.sin)
+    calls = [partial(wg.grad(partial(function, *pair)), x) for pair in pairs]
+    np.testing.assert_allclose(calls[0](), calls[1](), rtol=1e-10)
+    return name, *compared(calls, rounds)
+
+
 def main() -> None:
     rounds = harness.options(__doc__, rounds=15).rounds
     columns = ("function", "NumPy", "wengert", "autograd", "ratio", "worst")
     title = "gradient, nothing compiled: microseconds a call"
     harness.show(title, columns, (measure(name, rounds) for name in CASES))
+    columns = ("Program", "Program()", "its code", "ratio")
+    rows = (row for name in CASES for row in measure_program(name, rounds))
+    harness.show("calls of Programs: microseconds", columns, rows)
+    columns = ("function", "wg.define", "built-in", "ratio")
+    title = "gradients with rows that a user has entered: microseconds"
+    harness.show(title, columns, (measure_row(name, rounds) for name in ROWS))
 
 
 if __name__ == "__main__":

@@ -369,7 +369,7 @@ class ProgramTrees(Trees):
         self._independents, self._result = independents, result
 
     def split(self, args: Sequence[Any]) -> Sequence[Any]:
-        if len(args) == len(self._independents.leaves) and all(type(a) in PLAIN for a in args):
+        if len(args) == len(self._independents.leaves) and PLAIN.issuperset(map(type, args)):
             return args  # flattened by the caller
         return self._independents.split(args, "argument")
 

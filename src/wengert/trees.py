@@ -83,7 +83,7 @@ def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:
     >>> unflatten(flatten([0, (0, 0)])[1], [1, 2, 3])
     [1, (2, 3)]
     """
-    return (_optree or optree()).tree_unflatten(structure, leaves)
+    return structure.unflatten(leaves)
 
 
 def skeleton(structure: Structure) -> Any:

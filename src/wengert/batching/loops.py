@@ -121,8 +121,8 @@ class _Together:
             # each member has its own adjoint, of what is shared too
             with_adjoints = [on or wanted for on, wanted in zip(batched[:count], held.wanted, strict=True)]
             inner = self._of(held.inner, with_adjoints)
-            seeded = tuple(on and self.out[k] for k, on in enumerate(held.given))
-            bars = [k for k, on in enumerate(held.given) if on]
+            seeded = tuple(on and self.out[k] for k, on in enumerate(held.seeded))
+            bars = [k for k, on in enumerate(held.seeded) if on]
             self.kept = [*range(count), *(count + n for n, k in enumerate(bars) if seeded[k])]
             self.flags = [*self.flags, *(True for on in seeded if on)]
             self.axes = [*self.axes, *(self.out_axes[k] for k, on in enumerate(seeded) if on)]

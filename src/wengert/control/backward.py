@@ -161,18 +161,18 @@ class ReverseSweep:
     active: Mask
 
     @classmethod
-    def over(cls, loop: Loop, given: Mask, wanted: Mask) -> ReverseSweep:
-        """Return the sweep from adjoints of the results that are `given` to those of the operands that are `wanted`."""
-        memo, key = loop.memo, (given, wanted)
+    def over(cls, loop: Loop, seeded: Mask, wanted: Mask) -> ReverseSweep:
+        """Return the sweep from adjoints of the results that are `seeded` to those of operands that are `wanted`."""
+        memo, key = loop.memo, (seeded, wanted)
         if key not in memo:
-            memo[key] = cls._over(loop, given, wanted)
+            memo[key] = cls._over(loop, seeded, wanted)
         return memo[key]  # type: ignore[no-any-return]
 
     @classmethod
-    def _over(cls, loop: Loop, given: Mask, wanted: Mask) -> ReverseSweep:
+    def _over(cls, loop: Loop, seeded: Mask, wanted: Mask) -> ReverseSweep:
         active, _ = loop.reached(wanted)
         carried = loop.carried
-        has = list(given)
+        has = list(seeded)
         while True:  # what a step passes on may be received by the step before it
             leading = [body.leads(tuple(has)) for body in loop.bodies]
             gets = [on and any(k < len(of) and of[k] for of in leading) for k, on in enumerate(active)]
@@ -191,8 +191,8 @@ class ReverseSweep:
 
     def programs(self, loop: Loop) -> tuple[Program, ...]:
         """Return each body with its reverse sweep."""
-        given, wanted = tuple(map(bool, self.received)), tuple(map(bool, self.passed))
-        return tuple(body.reverse(given, wanted) for body in loop.bodies)
+        seeded, wanted = tuple(map(bool, self.received)), tuple(map(bool, self.passed))
+        return tuple(body.reverse(seeded, wanted) for body in loop.bodies)
 
     def source(
         self, loop: Loop, names: Sequence[str], args: Sequence[str], bars: Sequence[str | None], left: Sequence[str],
@@ -252,11 +252,11 @@ def _zeros(argument: Any) -> str:
 class ReverseOf(Holding):
     """The reverse sweep over a line, as a line: from its operands and adjoints of its results, to those of operands.
 
-    `given` says of which results there are adjoints, `wanted` of which operands they are computed.
+    `seeded` says of which results there are adjoints, `wanted` of which operands they are computed.
     """
 
     inner: Loop | Branches
-    given: Mask
+    seeded: Mask
     wanted: Mask
     origin: None = None
 
@@ -266,20 +266,20 @@ class ReverseOf(Holding):
 
     def structure(self, longest: int | None = None) -> tuple[Hashable, list[Any]] | None:
         inner = self.inner.structure(longest)
-        return inner and ((ReverseOf, self.given, self.wanted, inner[0]), inner[1])
+        return inner and ((ReverseOf, self.seeded, self.wanted, inner[0]), inner[1])
 
     @property
     def sweep_over_loop(self) -> ReverseSweep:
         """How the adjoints go from step to step, if the line is a loop."""
         assert isinstance(self.inner, Loop)
-        return ReverseSweep.over(self.inner, self.given, self.wanted)
+        return ReverseSweep.over(self.inner, self.seeded, self.wanted)
 
     @property
     def programs(self) -> tuple[Program, ...]:
         inner = self.inner
         if isinstance(inner, Loop):
             return (*inner.programs, *self.sweep_over_loop.programs(inner))
-        return tuple(body.reverse(self.given, self.wanted[inner.leading :]) for body in inner.traced)
+        return tuple(body.reverse(self.seeded, self.wanted[inner.leading :]) for body in inner.traced)
 
     @property
     def times(self) -> tuple[int, ...]:
@@ -307,15 +307,15 @@ class ReverseOf(Holding):
         return self.inner.write_choice(xs, [f"{', '.join(left)} = {name}({operands})" for name in names])
 
     def cost(self) -> Cost:
-        once, each_pass, _ = self.inner.sweep("reverse", self.wanted, self.given)
+        once, each_pass, _ = self.inner.sweep("reverse", self.wanted, self.seeded)
         return self.inner.cost() + once + each_pass
 
     def swept(self, moving: Sequence[bool]) -> tuple[Cost, Cost, int] | None:
         xs, _ = self.split(moving)
-        return None if any(xs) else self.inner.sweep("reverse", self.wanted, self.given)
+        return None if any(xs) else self.inner.sweep("reverse", self.wanted, self.seeded)
 
     def split(self, operands: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Split the operands into those of the line and the adjoints of its results (None where zero)."""
         count = len(self.wanted)
         bars = iter(operands[count:])
-        return list(operands[:count]), [next(bars) if on else None for on in self.given]
+        return list(operands[:count]), [next(bars) if on else None for on in self.seeded]

@@ -109,12 +109,12 @@ class Branches(Holding):
 
     # -- What it costs --
 
-    def sweep(self, mode: str, active: Mask | None = None, given: Mask | None = None) -> tuple[Cost, Cost, int]:
+    def sweep(self, mode: str, active: Mask | None = None, seeded: Mask | None = None) -> tuple[Cost, Cost, int]:
         body = self.taken
         moving = tuple(v.dtype.kind in "fc" for v in map(as_value, body.sample))
         if active is not None:
             moving = tuple(on and able for on, able in zip(active[self.leading :], moving, strict=True))
-        sweep = count_sweep(body.program, body.sample, moving, mode, given)
+        sweep = count_sweep(body.program, body.sample, moving, mode, seeded)
         again = Cost() if self.keep else cost(body.program)
         return sweep.partials + again, sweep.one_pass, sweep.kept if mode == "reverse" else 0
 

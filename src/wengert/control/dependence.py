@@ -454,10 +454,10 @@ def _reverse(held: ReverseOf, values: Sequence[Any], operands: Sequence[Reach], 
     given = [b for b in bars if b is not None]
     seeds = [v for v in values_of_bars if v is not None]
     if local or not inner.leading or not xs[0].varies:
-        program = body.reverse(held.given, wanted)
+        program = body.reverse(held.seeded, wanted)
         reached, _ = _through(program, [*taken, *seeds], [*rest, *given], width, local)
         return reached  # type: ignore[no-any-return]
     if len(inner.traced) < len(inner.bodies):
         shapes = [a.shape for a, on in zip(body.program.arguments, wanted, strict=True) if on]
         return [anything([*rest, *given], shape) for shape in shapes]
-    return _of_any(inner.traced, lambda b: b.reverse(held.given, wanted), taken, rest, (seeds, given), width)
+    return _of_any(inner.traced, lambda b: b.reverse(held.seeded, wanted), taken, rest, (seeds, given), width)

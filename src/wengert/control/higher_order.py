@@ -186,19 +186,19 @@ def _vjp_of_reverse(
     """Carry adjoints back through a reverse sweep, on plain or traced values: by the tangent, and its reverse sweep."""
     if batch:
         return one_by_one(lambda *one: _vjp_of_reverse(one, operands, 0, wanted, held, careful), bars)
-    xs, given = held.split(operands)
+    xs, y_bars = held.split(operands)
     weights = iter(bars)
     x_dots = [next(weights) if on else None for on in held.wanted]
     tangent = tangent_of(held.inner, tuple(t is not None for t in x_dots), None)
     of_xs, of_bars = held.split(wanted)
     adjoints: list[Any] = [None] * len(xs)
     if any(of_xs):
-        back = _back_through(tangent, xs, x_dots, _seeds_of_tangents(tangent, given), careful)
+        back = _back_through(tangent, xs, x_dots, _seeds_of_tangents(tangent, y_bars), careful)
         adjoints = [g if on else None for g, on in zip(back, of_xs, strict=True)]
-    dots: list[Any] = [None] * len(given)
+    dots: list[Any] = [None] * len(y_bars)
     if any(of_bars):
         dots = tangent.tangents(call(tangent.held, tangent.join(xs, x_dots)))
-    return adjoints + [t if on else None for t, on, has in zip(dots, of_bars, held.given, strict=True) if has]
+    return adjoints + [t if on else None for t, on, has in zip(dots, of_bars, held.seeded, strict=True) if has]
 
 
 def _seeds_of_tangents(tangent: Tangent, bars: Sequence[Any]) -> dict[int, Any]:

@@ -56,10 +56,10 @@ class Holding(Held):
         held, active, values = self.origin
         return None if any(moving[k] for k in values) else held.sweep("forward", active)
 
-    def sweep(self, mode: str, active: Mask | None = None, given: Mask | None = None) -> tuple[Cost, Cost, int]:
+    def sweep(self, mode: str, active: Mask | None = None, seeded: Mask | None = None) -> tuple[Cost, Cost, int]:
         """Count a sweep over this line: what is done once, what in each pass, and how many values are kept for it.
 
-        Only the operands that are `active` are differentiated, and only the results that are `given` have adjoints.
+        Only the operands that are `active` are differentiated, and only the results that are `seeded` have adjoints.
         """
         raise NotImplementedError
 

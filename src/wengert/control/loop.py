@@ -336,14 +336,14 @@ class Loop(Holding):
 
     # -- What it costs --
 
-    def sweep(self, mode: str, active: Mask | None = None, given: Mask | None = None) -> tuple[Cost, Cost, int]:
+    def sweep(self, mode: str, active: Mask | None = None, seeded: Mask | None = None) -> tuple[Cost, Cost, int]:
         program = self.bodies[0].program
         _, moving, arguments, kept = self._kept(active)
         again = 0 if kept.kind == "residuals" else self.steps
         if mode == "forward":
             partials, one_pass, _ = self._tally(mode, moving[: self.carried], arguments)
             return partials + again * cost(program), one_pass, 0
-        bars = (True,) * len(program.results) if given is None else given
+        bars = (True,) * len(program.results) if seeded is None else seeded
         partials, one_pass, values = self._tally(mode, bars, arguments)
         if again:
             _, _, of_one_step = self._tally(mode, bars, arguments, 1)

@@ -96,8 +96,8 @@ class Kept:
         return self._swept_by_steps(kind, seeds) if sweep is None else sweep(self, seeds)
 
     def _swept_by_steps(self, kind: SweepKind, seeds: Values) -> Values:
-        given, run, batch = iter(seeds), self.run(), int(kind.block is not None)
-        all_seeds = [next(given) if on else None for on in kind.seeded]
+        remaining, run, batch = iter(seeds), self.run(), int(kind.block is not None)
+        all_seeds = [next(remaining) if on else None for on in kind.seeded]
         swept = run.jvp(all_seeds, batch) if kind.tangents else run.vjp(all_seeds, batch, self.nested.active)
         leading = () if kind.block is None else (kind.block,)
         likes = self.nested.loop.empty_results() if kind.tangents else self.operands
@@ -240,13 +240,13 @@ def _write_sweep(
         f"range(len(steps)){backwards}", "steps" if kind.tangents else "reversed(steps)", "None",
         f"*operands[{loop.carried + loop.sliced}:]", "*arrays", *starts, *targets, *lost,
     ]  # fmt: skip
-    given = [f"seed{place}" for place, on in enumerate(kind.seeded) if on]
+    seed_names = [f"seed{place}" for place, on in enumerate(kind.seeded) if on]
     zeros = {end.place: end.zeros for end in there}
     values = [left.get(place) or zeros[place] for place, on in enumerate(kind.left) if on]
     call = f"code({', '.join(arguments)})"
     return "\n".join(
         [
-            f"def run({', '.join(['code', 'steps', 'operands', 'arrays', 'sums', *given])}):",
+            f"def run({', '.join(['code', 'steps', 'operands', 'arrays', 'sums', *seed_names])}):",
             *text,
             f"    {write_tuple(returned)} = {call}" if returned else f"    {call}",
             f"    return {write_tuple(values)}",

@@ -52,6 +52,7 @@ from wengert.program import (
     Var,
     as_value,
     evaluate_all,
+    evaluate_line,
     guards_of,
     value_of,
 )
@@ -743,7 +744,7 @@ class _Rewriting:
         return [written]
 
     def _compute(self, line: Line) -> None:
-        self.values[line.outputs[0]] = line.primitive(*[value_of(a, self.values) for a in line.inputs], **line.params)
+        self.values[line.outputs[0]] = evaluate_line(line, [value_of(a, self.values) for a in line.inputs])
 
     def _element(self, atom: Atom, dtype: np.dtype[Any]) -> tuple[Any, int] | None:
         """Return the array that an atom is an element of, or the loop and the place in it, and which element it is."""

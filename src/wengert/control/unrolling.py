@@ -22,7 +22,19 @@ from typing import Any
 from wengert.control.holding import Holding
 from wengert.errors import BranchError
 from wengert.primitives.numpy.structural import alias
-from wengert.program import Atom, Constant, Guard, Line, Packing, Primitive, Program, Var, as_value, fail_at
+from wengert.program import (
+    Atom,
+    Constant,
+    Guard,
+    Line,
+    Packing,
+    Primitive,
+    Program,
+    Var,
+    as_value,
+    check_guard,
+    interpret,
+)
 
 LONG = 300
 """A body of more lines than that is left as it is: its loops are long enough to have code of their own."""
@@ -60,21 +72,22 @@ class _Writer:
 
     def program(self, program: Program, operands: Sequence[Atom]) -> list[Atom]:
         """Write the lines of a Program on operands, and return its results."""
-        atoms: dict[Atom, Atom] = dict(zip(program.inputs, operands, strict=True))
-        for line in program.lines:
-            inputs = tuple([atoms.get(a, a) for a in line.inputs])
+
+        def write(line: Line, inputs: Sequence[Atom]) -> Any:
             held = line.held
             outputs = held.unroll(inputs, self.step, self.line) if isinstance(held, Holding) else None
             if outputs is None:
-                outputs = self.line(line.primitive, inputs, line.outputs, line.params, line.place)
-            atoms.update(zip(line.outputs, outputs, strict=True))
-        for guard in program.guards:
-            atom = atoms[guard.var]
+                outputs = self.line(line.primitive, tuple(inputs), line.outputs, line.params, line.place)
+            return outputs if line.primitive.multiple else outputs[0]
+
+        def keep(guard: Guard, atom: Atom) -> None:
             if isinstance(atom, Var):
                 self.guards.append(Guard(atom, guard.value, guard.place))
-            elif guard.value != type(guard.value)(atom.value):
-                fail_at(guard, atom.value)
-        return [atoms.get(a, a) for a in program.outputs]
+            else:
+                check_guard(guard, atom.value)
+
+        atoms = interpret(program, operands, write, keep, Constant)
+        return [atoms.get(a, a) if isinstance(a, Var) else a for a in program.outputs]
 
     def step(self, program: Program, operands: Sequence[Atom]) -> list[Atom]:
         """Write the lines of a step, whose adjoints are added up as where the step is run by itself.

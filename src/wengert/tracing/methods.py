@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import LostGradientError
+from wengert.errors import LIBRARIES, LostGradientError
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import functions
 from wengert.primitives.numpy.structural import getitem, reshape, transpose
@@ -225,8 +225,20 @@ class ArrayMethods(Traced):
     __slots__ = ()
 
     def _record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
-        if self._tape.context.place is None:
-            return at_place(lambda: record_line(primitive, args, params))
+        context = self._tape.context
+        if context.place is None:
+            frame = _getframe(
+                2
+            )  # where the primitive is called: by the user's code, mostly, if it is one of the user's
+            if frame.f_code.co_filename.startswith(LIBRARIES):
+                return at_place(lambda: record_line(primitive, args, params))
+            if len(args) == 1 and not params:
+                return write_row(self._tape, primitive, (self._value,), (self._index,), NO_PARAMS, 3)
+            context.place = (frame.f_code, frame.f_lasti)
+            try:
+                return record_line(primitive, args, params)
+            finally:
+                context.place = None
         if "index" in params:
             remember_large(self._tape, params["index"])
         if len(args) == 1:
