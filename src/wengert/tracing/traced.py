@@ -154,7 +154,7 @@ def write_row(  # noqa: C901 - the hottest function of tracing: no more calls
         raise shape_error(primitive, values, error, place) from error
     kind = type(y)
     if (
-        primitive.is_usual
+        (primitive.is_usual or (primitive is getitem and len(values) == 1 and values[0].size <= SMALL))
         and (kind is float64 or (kind is ndarray and y.dtype is FLOAT64 and y.size <= SMALL))
         and not (tape.narrow or tape.keep_all)
         and (parents[0] >= 0 or max(parents) >= 0)
