@@ -9,6 +9,9 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
+import scipy.fftpack
+import scipy.linalg
+import scipy.signal
 from scipy import special
 
 import wengert as wg
@@ -379,3 +382,73 @@ def test_far_from_zero_beside_mpmath(name):
         with np.errstate(all="ignore"):
             given = wg.jvp(f, (z,), (1.0 + 0j,))[1]
         assert abs(given - complex(expected)) < 2e-12 * abs(complex(expected)), (z, given, expected)
+
+
+# ---- Functions of whole arrays ----
+
+C = np.array([0.4 - 1j, 1.3 + 0.2j, -0.6 + 0.7j, 0.1 + 0.9j, -1.1 - 0.3j, 0.8 + 0.5j])
+W = np.array([1.1 + 0.3j, -0.4 + 0.8j, 0.6 - 1.2j, 1.5 + 0.1j, -0.2 - 0.9j, 0.7 + 0.4j])
+
+
+def square(z):
+    return z[:4].reshape(2, 2)
+
+
+def gram(z):
+    return square(z) @ square(z).conj().T + np.eye(2)
+
+
+OF_ARRAYS = {
+    **{name: getattr(np, name) for name in (
+        "sum", "mean", "var", "std", "prod", "cumprod", "cumsum", "max", "min", "sort", "median", "diff", "gradient",
+        "angle", "sinc", "nan_to_num", "nanmean", "nanvar", "nanstd", "nanmax", "ptp", "ediff1d",
+    )},
+    "clip": lambda z: np.clip(z, -1 - 1j, 1 + 1j),
+    "maximum": lambda z: np.maximum(z, C),
+    "cov": lambda z: np.cov(z, C),
+    "correlate": lambda z: np.correlate(C, z, "full"),
+    "roots": lambda z: np.roots(z[:3]),
+    "polyfit": lambda z: np.polyfit(np.arange(6.0), z, 2),
+    "interp": lambda z: np.interp([0.5, 1.5], np.arange(6), z),
+    "geomspace": lambda z: np.geomspace(z[0], z[1], 4),
+    "vecdot": lambda z: np.vecdot(C, z),
+    "norm of order 3": lambda z: np.linalg.norm(z, 3),
+    "nuclear norm": lambda z: np.linalg.norm(square(z), "nuc"),
+    "signm": lambda z: scipy.linalg.signm(square(z)),
+    "rq": lambda z: scipy.linalg.rq(square(z))[0],
+    "rq, Q": lambda z: scipy.linalg.rq(z.reshape(2, 3), mode="economic")[1],
+    "qr_multiply": lambda z: scipy.linalg.qr_multiply(square(z), C[:2])[0],
+    "qr_multiply, left": lambda z: scipy.linalg.qr_multiply(z.reshape(3, 2), C[:2], "left", conjugate=True)[0],
+    "subspace_angles": lambda z: scipy.linalg.subspace_angles(z.reshape(6, 1), C.reshape(6, 1)),
+    "matrix_balance": lambda z: scipy.linalg.matrix_balance(square(z))[0],
+    "pinvh": lambda z: scipy.linalg.pinvh(gram(z)),
+    "expm_cond": lambda z: scipy.linalg.expm_cond(square(z)),
+    "fiedler_companion": lambda z: scipy.linalg.fiedler_companion(z),
+    "solve_toeplitz": lambda z: scipy.linalg.solve_toeplitz(z[:3], C[:3]),
+    "solve, Hermitian": lambda z: scipy.linalg.solve(gram(z), C[:2], assume_a="her"),
+    "solve_sylvester": lambda z: scipy.linalg.solve_sylvester(square(z), square(C), gram(C)),
+    "lfiltic": lambda z: scipy.signal.lfiltic(z[:2], [1, 0.3j], z),
+    "fftpack": lambda z: scipy.fftpack.diff(scipy.fftpack.ifft(z)),
+    "logsumexp": lambda z: special.logsumexp(z),
+    "jvp": lambda z: special.jvp(1, z),
+    **{f"spherical_{k}n": lambda z, k=k: getattr(special, f"spherical_{k}n")(2, z) for k in "jyik"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_ARRAYS)
+def test_functions_of_complex_arrays(name):
+    f = OF_ARRAYS[name]
+    expected = np.asarray(f(W))
+    weights = np.exp(1j * np.arange(expected.size)).reshape(expected.shape)
+
+    def loss(z):
+        return np.sum(np.real(weights * f(z)))
+
+    np.testing.assert_allclose(wg.trace(f)(W)(W), expected, rtol=1e-11, atol=1e-13)
+    real, imaginary = along_axes(loss, W)
+    gradient, direction = wg.grad(loss)(W), C * (1 + 0.5j)
+    np.testing.assert_allclose(gradient, real - 1j * imaginary, rtol=1e-6, atol=1e-8)
+    pushed = wg.jvp(loss, (W,), (direction,))[1]
+    np.testing.assert_allclose(pushed, np.sum(np.real(gradient * direction)), rtol=1e-9, atol=1e-11)
+    second = (wg.grad(loss)(W + 1e-5 * direction) - wg.grad(loss)(W - 1e-5 * direction)) / 2e-5
+    np.testing.assert_allclose(wg.hvp(loss)(W, direction), second, rtol=1e-5, atol=1e-6)

@@ -247,4 +247,5 @@ def eigvalsh_tridiagonal(d: Any, e: Any, select: Any = "a", select_range: Any = 
 @calls(sp.solve_toeplitz, catch=sp)
 def solve_toeplitz(c_or_cr: Any, b: Any) -> Any:
     c, r = c_or_cr if isinstance(c_or_cr, tuple) else (c_or_cr, None)
-    return solve(toeplitz(c, r).astype(np.float64), b)  # SciPy's recursion is in double precision
+    T = toeplitz(c, r)
+    return solve(T.astype(np.result_type(T.dtype, np.float64)), b)  # SciPy's recursion is in double precision

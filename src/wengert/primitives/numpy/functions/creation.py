@@ -87,11 +87,11 @@ def geomspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype
     if np.any(start == 0) or np.any(stop == 0):
         raise ValueError("Geometric sequence cannot include zero")
     sign = np.sign(start)
-    exponents = linspace(np.log10(start * sign), np.log10(stop * sign), num, endpoint)
+    exponents = linspace(np.log10(start / sign), np.log10(stop / sign), num, endpoint)
     inside = 10.0**exponents
-    ends = [np.expand_dims(start * sign, 0) + 0.0 * inside[:1], inside[1:-1] if endpoint else inside[1:]]
+    ends = [np.expand_dims(start / sign, 0) + 0.0 * inside[:1], inside[1:-1] if endpoint else inside[1:]]
     if endpoint and num > 1:
-        ends.append(np.expand_dims(stop * sign, 0) + 0.0 * inside[:1])
+        ends.append(np.expand_dims(stop / sign, 0) + 0.0 * inside[:1])
     result = sign * np.concatenate([part for part in ends if part.shape[0]]) if num > 0 else inside
     result = np.moveaxis(result, 0, axis) if axis else result
     return result if dtype is None else astype(result, dtype)
