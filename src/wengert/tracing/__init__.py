@@ -24,6 +24,7 @@ In the order of their imports:
 - `lists`: NumPy's functions that are called with lists of traced values;
 - `methods`: what else an array has;
 - `patching`: calls that NumPy's protocols do not bring here (``np.array([...])``, ``math.sin``, SciPy's functions);
+- `jitted`: functions that Numba has compiled run as Python;
 - `errstate`: warnings that name the user's line;
 - `trace`: a run of the user's function, and the Program that it makes; the recorder of other Programs.
 """

@@ -85,6 +85,17 @@ def rebind(scope: Scope, name: Any, original: Any, wrapper: Any) -> None:
         scope[name] = wrapper
 
 
+_attributes: list[tuple[type, str, Any]] = []
+"""Classes of other packages, with an attribute that is another while a trace runs."""
+_put_back: list[Callable[[], None]] = []
+"""How the attributes become again what they were."""
+
+
+def set_attribute(owner: type, name: str, value: Any) -> None:
+    """Let an attribute of a class be another whenever a trace runs, from the next on."""
+    _attributes.append((owner, name, value))
+
+
 class _Restoring:
     """What binds every name to the function itself when it is iterated over: by compiled code alone."""
 
@@ -120,6 +131,8 @@ def bound(call: Callable[..., Any], *args: Any) -> Any:
             finally:
                 if not _tracing:
                     _iterate(_restoring)
+                    while _put_back:
+                        _put_back.pop()()
                     if len(sys.modules) != _loaded:
                         _clean(list(sys.modules.values())[_loaded:])
 
@@ -130,6 +143,11 @@ def _bind() -> None:
     for prepare in preparations:
         prepare()
     _loaded = len(sys.modules)
+    for owner, name, value in _attributes:
+        is_its_own = name in vars(owner)
+        back = functools.partial(setattr, owner, name, vars(owner)[name]) if is_its_own else None
+        _put_back.append(back or functools.partial(delattr, owner, name))
+        setattr(owner, name, value)
     for k, wrappers in enumerate(_wrappers):
         if k >= _fixed and not _originals[k].items() <= _scopes[k].items():
             for name in [name for name, original in _originals[k].items() if _scopes[k].get(name) is not original]:

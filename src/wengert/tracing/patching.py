@@ -262,8 +262,6 @@ for _functions in _number_functions:
 
 def _patch_new() -> None:
     """Patch the functions of modules that have been imported since the last trace."""
-    if isinstance(vars(ndarray)["dot"], types.MethodDescriptorType):
-        _patch_methods()
     if not LATE.keys().isdisjoint(sys.modules.keys()):
         _enter_late()
     if len(CAUGHT) != len(_redirected):
@@ -281,15 +279,22 @@ def _is_internal(scope: Mapping[str, Any]) -> bool:
 # ---- Functions that code has imported by name ----
 
 
+_MAKING = "AxisConcatenator.", "require", "vectorize."
+"""Code of NumPy's, ``np.r_`` and its like, that makes arrays of what the user's code hands it."""
+
+
 def rebind_imports(frame: types.FrameType) -> None:
     """Bind names to wrappers that ``from numpy import asarray`` bound before the trace, and start the trace again.
 
     A function of NumPy's or of ``math`` has just asked for a plain array or number for that code.  NumPy's would make
     an array of the elements, and what is written into that is not written into the traced array.
     """
-    if frame.f_code.co_filename.startswith(LIBRARIES) and not frame.f_code.co_qualname.startswith("vectorize."):
+    code = frame.f_code
+    if code.co_filename.startswith(LIBRARIES) and not code.co_qualname.startswith(_MAKING):
         return
-    is_rebound = False
+    is_rebound = not _METHODS.isdisjoint(code.co_names) and type(vars(ndarray)["dot"]) is types.MethodDescriptorType
+    if is_rebound:
+        _patch_methods()
     for scope, candidates in names.scopes_of(frame):
         for name in candidates:
             original, wrapper = names.wrapper_of.get(id(scope.get(name)), (None, None))
@@ -313,17 +318,16 @@ def rebind_imports(frame: types.FrameType) -> None:
         )
 
 
-_METHODS = "choose", "dot", "searchsorted"
+_METHODS = frozenset({"choose", "dot", "searchsorted"})
 """Methods of arrays that would take a traced argument apart, and compute with each of its elements by itself."""
 
 
 def _patch_methods() -> None:
-    """Make methods of plain arrays ask first whether an argument is traced, for good; and `np.require` and `np.r_`.
+    """Make methods of plain arrays ask first whether an argument is traced, once a traced value has been one, for good.
 
-    The class is compiled, and Python lets nobody set its attributes: they are set in its dictionary.
+    The class is compiled, and Python lets nobody set its attributes: they are set in its dictionary.  To undo that when
+    a trace ends would make Python look up all attributes of arrays anew, which takes longer than most traces.
     """
-    np.require.__globals__.update(array=patched["array"], asanyarray=patched["asanyarray"])
-    type(np.r_).__getitem__.__globals__["array"] = patched["array"]
     methods = gc.get_referents(vars(ndarray))[0]
     methods.update({name: _patch_method(methods[name], getattr(np, name)) for name in _METHODS})
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(ndarray))

@@ -17,6 +17,7 @@ from wengert.tracing.adoption import check_adopted
 from wengert.tracing.context import threads
 from wengert.tracing.errstate import IGNORING, changed, error_state
 from wengert.tracing.fingerprints import Unchanged
+from wengert.tracing.jitted import caught
 from wengert.tracing.names import Rebound, bound
 from wengert.tracing.tape import Row, Tape, escaped, outputs_of
 from wengert.tracing.traced import Traced, capture, holds_traced, innermost, join, plain, variable
@@ -212,7 +213,7 @@ def _call(
     try:
         returned = function(*args, **kwargs)
     except Exception as error:
-        if context.restarts:
+        if context.restarts or caught():
             raise Rebound from None
         if isinstance(error, ValueError) and isinstance(error.__cause__, WengertError):
             raise error.__cause__ from None  # NumPy hides it: "setting an array element with a sequence"
