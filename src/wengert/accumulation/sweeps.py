@@ -488,18 +488,20 @@ def _sweep_back_plainly(linearization: Linearization, adjoints: Adjoints) -> Non
         kind = type(g) if primitive.elementwise else None
         if kind is float64:
             totals[out] = None
-            for parent, rule in zip(parents, primitive.partials, strict=False):
-                if parent >= 0 and rule is not None:
+            partials = primitive.partials
+            for k, parent in enumerate(parents):  # a zip of so few takes longer
+                if parent >= 0 and (rule := partials[k] if k < len(partials) else None) is not None:
                     c = rule(*kept, **params) if params else rule(*kept)
                     part = g if type(c) is int and c == 1 else c * g
                     total = totals[parent]
                     totals[parent] = part if total is None else total + part
         elif kind is ndarray and g.size <= LARGE:
             totals[out] = None
-            for parent, rule, operand in zip(parents, primitive.partials, kept[1:], strict=False):
-                if parent >= 0 and rule is not None:
+            partials = primitive.partials
+            for k, parent in enumerate(parents):
+                if parent >= 0 and (rule := partials[k] if k < len(partials) else None) is not None:
                     c = rule(*kept, **params) if params else rule(*kept)
-                    shape = operand.shape
+                    shape = kept[k + 1].shape
                     part = c * g if type(c) is ndarray and shape == g.shape else _multiply_small(c, g, shape)
                     total = totals[parent]
                     totals[parent] = part if total is None else total + part
