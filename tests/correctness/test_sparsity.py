@@ -370,6 +370,14 @@ def test_scalars_and_empty_arrays():
     assert wg.jacobian_sparsity(lambda x: np.sum(x))(np.zeros(0)).shape == (1, 0)
 
 
+def test_results_that_depend_on_nothing_join_others():
+    x = np.ones(4)
+    f = lambda x: np.linalg.qr(np.reshape(x, (2, 2)))[1] + np.zeros((2, 2)) * np.reshape(x, (2, 2))  # noqa: E731
+    assert_covers(f, [x + np.arange(4.0)])
+    assert wg.jacobian_sparsity(lambda x: 0.0 * x + (0.0 * x[::-1]) * 0.0)(x).nnz == 0
+    assert wg.jacobian_sparsity(lambda x: np.sum(0.0 * np.reshape(x, (2, 2)), axis=0) + x[:2])(x).nnz == 2
+
+
 def test_saved_and_loaded():
     pattern = wg.jacobian_sparsity(lambda x: x[1:] - x[:-1])(np.ones(5))
     file = io.BytesIO()
