@@ -298,6 +298,20 @@ def test_decisions_in_python_are_warned_of():
     wg.jacobian_sparsity(f, local=True)(np.array([1.0, 2.0]))  # no warning: it holds here
 
 
+def test_checks_of_numpys_functions_are_no_decisions(recwarn):
+    x = np.array([0.3, 1.0, 0.7])
+    wg.jacobian_sparsity(lambda x: np.median(x) * np.quantile(x, 0.3) * np.interp(x, [0.0, 2.0], [1.0, 3.0]))(x)
+    assert not [w for w in recwarn if w.category is DecisionWarning]
+    with pytest.warns(DecisionWarning, match="sorted"):
+        wg.jacobian_sparsity(lambda x: np.array(sorted(x)))(x)
+
+
+def test_decisions_in_the_body_of_a_loop_are_warned_of():
+    step = lambda c, x: (c * x if c > 0.5 else c, x)  # noqa: E731
+    with pytest.warns(DecisionWarning):
+        wg.jacobian_sparsity(lambda x: wg.scan(step, 1.0, x)[0])(np.ones(3))
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("f", [lambda x: x**3 / x**2, lambda x: np.exp(np.log(x)), lambda x: x**2 * np.log(x)])
 def test_a_zero_in_front_of_an_infinite_partial_is_an_entry(f):
@@ -314,6 +328,22 @@ def test_values_that_are_zero_here_are_entries():
 
 
 # ---- Rules of the user's own ----
+
+
+def test_inside_of_another_trace():
+    """What an outer trace calls a variable may be any number; it is not read, so nothing is decided by it."""
+
+    def f(w):
+        patterns.append(wg.jacobian_sparsity(lambda x: w * x + w[::-1] @ x)(2.0 * w).toarray())
+        return np.sum(w)
+
+    patterns = []
+    program = wg.trace(f)(np.array([0.0, 1.0, 0.0]))
+    assert not program.guards
+    assert patterns[0].all()
+    twice = wg.jacobian(wg.jacobian(lambda x: x[1:] * x[:-1] ** 2))
+    assert twice(np.ones(20)).shape == (19, 20, 20)
+    assert not wg.trace(wg.jacobian(lambda x: x[1:] * x[:-1] ** 2))(np.ones(20)).guards
 
 
 def test_custom_derivatives():
@@ -368,6 +398,14 @@ def test_scalars_and_empty_arrays():
     assert wg.jacobian_sparsity(lambda x: x * x)(2.0).toarray().tolist() == [[True]]
     assert wg.jacobian_sparsity(lambda x: x * x)(np.zeros(0)).shape == (0, 0)
     assert wg.jacobian_sparsity(lambda x: np.sum(x))(np.zeros(0)).shape == (1, 0)
+
+
+def test_results_that_depend_on_nothing_join_others():
+    x = np.ones(4)
+    f = lambda x: np.linalg.qr(np.reshape(x, (2, 2)))[1] + np.zeros((2, 2)) * np.reshape(x, (2, 2))  # noqa: E731
+    assert_covers(f, [x + np.arange(4.0)])
+    assert wg.jacobian_sparsity(lambda x: 0.0 * x + (0.0 * x[::-1]) * 0.0)(x).nnz == 0
+    assert wg.jacobian_sparsity(lambda x: np.sum(0.0 * np.reshape(x, (2, 2)), axis=0) + x[:2])(x).nnz == 2
 
 
 def test_saved_and_loaded():

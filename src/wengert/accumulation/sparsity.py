@@ -40,7 +40,8 @@ from wengert.jacobians import (
 )
 from wengert.linearization import Linearization, last_uses, needed_rows
 from wengert.primitives.numpy.structural import put
-from wengert.tracing import Row, outputs_of
+from wengert.program import Recordable
+from wengert.tracing import Row, innermost, outputs_of
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -131,6 +132,8 @@ def propagate(linearization: Linearization, start: Sequence[Reach], width: int, 
 
 def _carry(row: Row, operands: Sequence[Reach], width: int, local: bool) -> Sequence[Reach]:
     """Return what the results of one line reach."""
+    if any(isinstance(value, Recordable) for value in row[2][1:]):
+        row, operands = _settled(row, operands)
     primitive, _, kept, _, _, _ = row
     varies = any(operand.varies for operand in operands)
     if all(operand.pattern is None for operand in operands):
@@ -150,6 +153,17 @@ def _carry(row: Row, operands: Sequence[Reach], width: int, local: bool) -> Sequ
         if operand.pattern is not None
     ]
     return [Reach(union(parts), varies)]
+
+
+def _settled(row: Row, operands: Sequence[Reach]) -> tuple[Row, list[Reach]]:
+    """Return a row of an inner trace with plain values; a constant that is traced by an outer one may change."""
+    primitive, parents, kept, *rest = row
+    reached = [
+        Reach(None, True) if parent < 0 and isinstance(value, Recordable) else operand
+        for parent, value, operand in zip(parents, kept[1:], operands, strict=True)
+    ]
+    y: Any = tuple(map(innermost, kept[0])) if primitive.multiple else innermost(kept[0])
+    return (primitive, parents, (y, *map(innermost, kept[1:])), *rest), reached
 
 
 def anything(operands: Sequence[Reach], shape: tuple[int, ...]) -> Reach:

@@ -154,8 +154,8 @@ class IndexDomains:
         front = tuple(range(1, 1 + len(axes)))
         if self.rows is None:
             block = np.moveaxis(self.columns, tuple(axes), front)
-            block = block.reshape((-1, *shape))
-            return joined_rows(block, shape, self.width)
+            count = len(self.columns) * (self.size // math.prod(shape))
+            return joined_rows(block.reshape((count, *shape)), shape, self.width)
         numbers = np.moveaxis(np.arange(self.size).reshape((1, *self.shape)), tuple(axes), front)
         members = numbers.reshape((-1, math.prod(shape)))
         length, count = members.shape
@@ -259,9 +259,10 @@ def _new_in(others: Block, mine: Block) -> list[int]:
     """Return the numbers of the arrays of an index map that another has not."""
     if len(others) > 4 * MOST or len(mine) > 4 * MOST:
         return list(range(len(others)))
-    if not math.prod(others.shape[1:]):
+    size = math.prod(others.shape[1:])
+    if not size:
         return []
-    flat, flat_of_mine = others.reshape((len(others), -1)), mine.reshape((len(mine), -1))
+    flat, flat_of_mine = others.reshape((len(others), size)), mine.reshape((len(mine), size))
     ends = [0, flat.shape[1] // 2, -1]
     alike = (flat[:, None, ends] == flat_of_mine[None, :, ends]).all(axis=2)
     return [
