@@ -378,7 +378,7 @@ def test_the_pattern_is_found_and_few_passes_are_made(name):
     J = wg.jacobian(f, sparse=True)(x)
     np.testing.assert_allclose(J.toarray(), wg.jacobian(f)(x), rtol=1e-13, atol=1e-15)
     linearization = linearized(f, x)
-    pattern = planning.find_pattern(linearization)
+    pattern, _ = planning.find_pattern(linearization)
     assert planning.choose_compression(linearization, pattern).passes == passes
 
 
@@ -429,6 +429,21 @@ def test_a_function_that_decides_by_values_has_the_pattern_of_its_branch():
     f = wg.jacobian(lambda x: x * x if x[0] > 0 else x * x[::-1], sparse=True)
     np.testing.assert_allclose(f(np.array([1.0, 2.0, 3.0])).toarray(), np.diag([2.0, 4.0, 6.0]))
     np.testing.assert_allclose(f(np.array([-1.0, 2.0, 3.0])).toarray(), [[3, 0, -1], [0, 4, 0], [3, 0, -1]])
+
+
+def test_a_fault_in_a_pattern_that_was_found_is_no_wrong_number(monkeypatch):
+    find = planning.pattern_of
+
+    def faulty(linearization):
+        ((pattern,),) = find(linearization)
+        pattern = pattern.tolil()
+        pattern[3, 4] = False
+        return [[pattern.tocsr()]]
+
+    monkeypatch.setattr(planning, "pattern_of", faulty)
+    for sparse_or_auto in (True, "auto"):
+        with pytest.raises(PatternError, match=r"pattern that was found lacks .*\(3, 4\)"):
+            wg.jacobian(lambda x: tridiagonal(x) * 2, sparse=sparse_or_auto)(np.linspace(-1.0, 1.0, 17))
 
 
 def test_a_dense_jacobian_is_warned_of():
