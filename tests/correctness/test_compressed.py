@@ -473,6 +473,15 @@ def test_trees_and_several_arguments_have_patterns_of_their_own():
     np.testing.assert_array_equal(given_back["v"][0]["a"].toarray(), sparsely["v"][0]["a"].toarray())
 
 
+def test_a_jacobian_that_does_not_change_is_compiled():
+    compiled = wg.jit(wg.jacobian(np.diff, sparse=True))
+    for k in range(3):
+        J = compiled(np.linspace(0.0, k, 6))
+        np.testing.assert_allclose(J.toarray(), wg.jacobian(np.diff)(np.ones(6)))
+        J.data[:] = 7.0  # it is the caller's
+    assert not compiled.declined
+
+
 def test_a_pattern_that_was_found_is_compiled_once():
     compiled = wg.jit(wg.jacobian(exchange, sparse=True))
     for k in range(3):
