@@ -9,7 +9,7 @@ from scipy import sparse
 
 import wengert as wg
 from wengert import planning
-from wengert.accumulation import compressed
+from wengert.accumulation import compressed, dense
 from wengert.accumulation.coloring import structure_of
 from wengert.accumulation.compressed import acyclic, by_columns, by_rows, by_rows_and_columns, star
 from wengert.errors import ArgumentError, CompressionWarning, PatternError, ShapeError
@@ -520,7 +520,12 @@ def test_auto_leaves_complex_arguments_and_trees_as_they_are():
         np.testing.assert_allclose(sparsely[key], densely[key])
 
 
-def test_auto_says_that_an_array_would_be_too_large():
+@pytest.fixture
+def small_machine(monkeypatch):
+    monkeypatch.setattr(dense, "quarter_of_memory", lambda: 1 << 33)
+
+
+def test_auto_says_that_an_array_would_be_too_large(small_machine):
     x = np.cos(np.arange(200_000.0))
     with pytest.warns(CompressionWarning, match=r"as an array it would take 298\.0 GiB"):
         J = wg.jacobian(tridiagonal, sparse="auto")(x)
@@ -532,6 +537,8 @@ def test_other_choices_are_refused(sparse):
     for transformation in (wg.jacobian, wg.hessian):
         with pytest.raises(ArgumentError, match="is unknown"):
             transformation(np.sin, sparse=sparse)
+    with pytest.raises(ArgumentError, match="no passes that could be compressed"):
+        wg.jacobian(np.sin, sparse=True, mode="elimination")
 
 
 def test_the_plan_has_compressed_passes_where_they_halve_the_passes():
@@ -549,7 +556,7 @@ def test_the_plan_has_compressed_passes_where_they_halve_the_passes():
     assert list(wg.plan(lambda x: np.cumsum(np.sin(x)))(x)) == ["forward", "reverse"]
 
 
-def test_the_plan_of_a_jacobian_that_is_too_large_marks_the_compressed_passes():
+def test_the_plan_of_a_jacobian_that_is_too_large_marks_the_compressed_passes(small_machine):
     plan = wg.plan(tridiagonal)(np.cos(np.arange(100_000.0)))
     assert plan.chosen.endswith("-compressed")
     assert plan.reason.startswith(f"{plan.chosen}: 3 passes instead of 100,000; ")
