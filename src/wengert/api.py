@@ -16,7 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from wengert.accumulation.compressed import as_dense, check_entries, joined, split, warn_if_dense, warn_if_sparse
+from wengert.accumulation.compressed import (
+    Compression,
+    as_dense,
+    check_entries,
+    joined,
+    split,
+    warn_if_dense,
+    warn_if_sparse,
+)
 from wengert.accumulation.dense import check_memory, dimension, fits_dense, of_its_own
 from wengert.accumulation.orders import FORWARD, ON_REQUEST, ORDERS, Order
 from wengert.accumulation.sparsity import pattern_of, symmetrized
@@ -27,7 +35,15 @@ from wengert.control.rerolling import folded_of, reroll
 from wengert.errors import ArgumentError, ResultError
 from wengert.linearization import Graph, Linearization, by_position, write_graph
 from wengert.passes.scalarization import is_scalar, scalarize
-from wengert.planning import Plan, choose, choose_compression, choose_sparsely, orders_by_effort, plan_trace
+from wengert.planning import (
+    Plan,
+    check_found,
+    choose,
+    choose_compression,
+    choose_sparsely,
+    orders_by_effort,
+    plan_trace,
+)
 from wengert.program import Portable, Program
 from wengert.tracing import (
     Trace,
@@ -488,8 +504,9 @@ def jacobian(
         True for a sparse Jacobian: columns that no row has two of share a pass, or rows, and the result is a SciPy
         ``csr_array`` with a row for each element of the result and a column for each of the argument.  Or the pattern
         itself, a SciPy sparse array or an array whose zeros are those of every Jacobian: it is checked at each call by
-        a product with a random direction.  ``"auto"`` to compress where that halves the passes, and to return an array
-        as long as it takes no more than a quarter of the memory, else with a warning a ``csr_array``.
+        a product with a random direction (under `jit`, when it is traced).  ``"auto"`` to compress where that halves
+        the passes, and to return an array as long as it takes no more than a quarter of the memory, else with a
+        warning a ``csr_array``.
     effort, milliseconds
         How much to plan; see `plan`.  With ``mode="elimination"``, how long to search for an order.
 
@@ -545,6 +562,8 @@ def jacobian(
             "Leave out sparse, or the elimination (mode, effort)."
         )
     demand_sparsity(sparse)
+    if sparse is not False and mode == "elimination":
+        raise ArgumentError("mode='elimination' makes no passes that could be compressed; leave out sparse or mode.")
     chosen = Argnums(argnums, argnames)
 
     def jacobians(args: Any, kwargs: Any) -> Any:
@@ -654,19 +673,24 @@ def _sparse_jacobians(
         )
     if trace.tape.decisions and not symmetric:
         warn_of_decisions(trace)
-    if is_found or is_auto:
-        compression = choose_sparsely(linearization, sparse, symmetric, mode)
-    else:
+    is_given = not (is_found or is_auto)
+    if is_given:
         compression = choose_compression(linearization, joined(sparse, linearization, symmetric), symmetric, mode)
-    if compression is None:
+        choice: tuple[Compression, bool] | None = compression, True
+    else:
+        choice = choose_sparsely(linearization, sparse, symmetric, mode)
+    if choice is None:
         check_memory(linearization, *_PRODUCTS[symmetric])
         rows = (orders[0] if len(orders) == 1 else choose(linearization, orders)).accumulate(linearization)
     else:
+        compression, is_new = choice
         J = compression.evaluate(linearization)
+        if is_given:
+            check_entries(J, linearization)
+        elif is_new:
+            check_found(J, linearization)
         if is_found:
             warn_if_dense(compression)
-        elif not is_auto:
-            check_entries(J, linearization)
         rows = as_dense(J, linearization) if is_auto and fits_dense(linearization) else split(J, linearization)
         if is_auto and not fits_dense(linearization):
             warn_if_sparse(linearization)

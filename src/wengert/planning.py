@@ -19,12 +19,21 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from wengert.accumulation.coloring import Pattern
-from wengert.accumulation.compressed import Compression, acyclic, by_columns, by_rows, by_rows_and_columns, joined, star
+from wengert.accumulation.compressed import (
+    Compression,
+    acyclic,
+    by_columns,
+    by_rows,
+    by_rows_and_columns,
+    check_entries,
+    joined,
+    star,
+)
 from wengert.accumulation.counting import ActiveRows, count_forward, count_reverse, kind_of_constant
 from wengert.accumulation.dense import dense_bytes, dimension, fits_dense
 from wengert.accumulation.elimination import Counts
@@ -32,7 +41,7 @@ from wengert.accumulation.orders import ON_REQUEST, ORDERS, Order, searching
 from wengert.accumulation.sparsity import pattern_of
 from wengert.cost import Cost, cost
 from wengert.display import as_text, paragraph, table
-from wengert.errors import ArgumentError, SizeError, UnsupportedError
+from wengert.errors import ArgumentError, PatternError, SizeError, UnsupportedError
 from wengert.linearization import Linearization
 from wengert.memory import in_bytes
 from wengert.program import Program, walk
@@ -364,20 +373,37 @@ _PATTERNS: OrderedDict[Hashable, Pattern] = OrderedDict()
 """The patterns of the latest traces."""
 
 
-def find_pattern(linearization: Linearization, symmetric: bool = False) -> Pattern:
+class Sparsity(NamedTuple):
+    """The pattern of a Jacobian, and whether it was found just now, for a trace that has not been seen before."""
+
+    pattern: Pattern
+    is_new: bool
+
+
+def find_pattern(linearization: Linearization, symmetric: bool = False) -> Sparsity:
     """Return where the Jacobian of all results by all arguments may have entries, for all inputs of these shapes.
 
     It is remembered for traces that do the same, with the same constants.
     """
     key = _key(linearization, symmetric)
     pattern = _PATTERNS.pop(key, None) if key is not None else None
+    is_new = pattern is None
     if pattern is None:
         pattern = joined(pattern_of(linearization), linearization, symmetric)
     if key is not None:
         _PATTERNS[key] = pattern
         if len(_PATTERNS) > MOST_PATTERNS:
             _PATTERNS.popitem(last=False)
-    return pattern
+    return Sparsity(pattern, is_new)
+
+
+def check_found(jacobian: Any, linearization: Linearization) -> None:
+    """Raise PatternError if a pattern that was found lacks an entry, and forget what was found."""
+    try:
+        check_entries(jacobian, linearization, is_given=False)
+    except PatternError:
+        _PATTERNS.clear()
+        raise
 
 
 def _key(linearization: Linearization, symmetric: bool) -> Hashable:
@@ -417,18 +443,22 @@ LEAST = 16
 
 def choose_sparsely(
     linearization: Linearization, sparse: bool | str = "auto", symmetric: bool = False, mode: str | None = None
-) -> Compression | None:
-    """Return the compression of a Jacobian if it halves the passes at least, or if ``sparse=True`` asks for it."""
+) -> tuple[Compression, bool] | None:
+    """Return the compression of a Jacobian if it halves the passes at least, or if ``sparse=True`` asks for it.
+
+    The second result is whether its pattern was found just now.
+    """
     n, m = dimension(linearization.inputs), dimension(linearization.values)
     if sparse is not True and (min(n, m) < LEAST or any(x.dtype.kind == "c" for x in linearization.inputs)):
         return None
     try:
-        compression = choose_compression(linearization, find_pattern(linearization, symmetric), symmetric, mode)
+        pattern, is_new = find_pattern(linearization, symmetric)
+        compression = choose_compression(linearization, pattern, symmetric, mode)
     except SizeError:  # there is no structure by which the pattern could be written down
         if sparse is True:
             raise
         return None
-    return compression if sparse is True or 2 * compression.passes <= min(m, n) else None
+    return (compression, is_new) if sparse is True or 2 * compression.passes <= min(m, n) else None
 
 
 def _is_same(pattern: Pattern, other: Pattern) -> bool:
@@ -569,8 +599,9 @@ def plan_trace(
         if _is_slow(c, fastest.seconds)
     ]
     notes += [_compare(c.eliminations) for c in candidates if c.eliminations]
-    compression = None if sparse is None else choose_sparsely(linearization, sparse)
-    if compression is not None:
+    chosen = None if sparse is None else choose_sparsely(linearization, sparse)
+    if chosen is not None:
+        compression, _ = chosen
         compressed = _count_compression(active, function, compression)
         is_first = bool(sparse) or not fits_dense(linearization)
         candidates = (compressed, *candidates) if is_first else (*candidates, compressed)

@@ -9,7 +9,7 @@ from scipy import sparse
 
 import wengert as wg
 from wengert import planning
-from wengert.accumulation import compressed
+from wengert.accumulation import compressed, dense
 from wengert.accumulation.coloring import structure_of
 from wengert.accumulation.compressed import acyclic, by_columns, by_rows, by_rows_and_columns, star
 from wengert.errors import ArgumentError, CompressionWarning, PatternError, ShapeError
@@ -378,7 +378,7 @@ def test_the_pattern_is_found_and_few_passes_are_made(name):
     J = wg.jacobian(f, sparse=True)(x)
     np.testing.assert_allclose(J.toarray(), wg.jacobian(f)(x), rtol=1e-13, atol=1e-15)
     linearization = linearized(f, x)
-    pattern = planning.find_pattern(linearization)
+    pattern, _ = planning.find_pattern(linearization)
     assert planning.choose_compression(linearization, pattern).passes == passes
 
 
@@ -431,6 +431,21 @@ def test_a_function_that_decides_by_values_has_the_pattern_of_its_branch():
     np.testing.assert_allclose(f(np.array([-1.0, 2.0, 3.0])).toarray(), [[3, 0, -1], [0, 4, 0], [3, 0, -1]])
 
 
+def test_a_fault_in_a_pattern_that_was_found_is_no_wrong_number(monkeypatch):
+    find = planning.pattern_of
+
+    def faulty(linearization):
+        ((pattern,),) = find(linearization)
+        pattern = pattern.tolil()
+        pattern[3, 4] = False
+        return [[pattern.tocsr()]]
+
+    monkeypatch.setattr(planning, "pattern_of", faulty)
+    for sparse_or_auto in (True, "auto"):
+        with pytest.raises(PatternError, match=r"pattern that was found lacks .*\(3, 4\)"):
+            wg.jacobian(lambda x: tridiagonal(x) * 2, sparse=sparse_or_auto)(np.linspace(-1.0, 1.0, 17))
+
+
 def test_a_dense_jacobian_is_warned_of():
     with pytest.warns(CompressionWarning, match="gains nothing: 9 passes for a Jacobian of 9 rows and 9 columns"):
         J = wg.jacobian(lambda x: np.cumsum(np.sin(x)), sparse=True)(np.ones(9))
@@ -456,6 +471,15 @@ def test_trees_and_several_arguments_have_patterns_of_their_own():
     patterns = wg.jacobian_sparsity(f, argnums=(0, 2))(p, 2, y)
     given_back = wg.jacobian(f, argnums=(0, 2), sparse=patterns)(p, 2, y)
     np.testing.assert_array_equal(given_back["v"][0]["a"].toarray(), sparsely["v"][0]["a"].toarray())
+
+
+def test_a_jacobian_that_does_not_change_is_compiled():
+    compiled = wg.jit(wg.jacobian(np.diff, sparse=True))
+    for k in range(3):
+        J = compiled(np.linspace(0.0, k, 6))
+        np.testing.assert_allclose(J.toarray(), wg.jacobian(np.diff)(np.ones(6)))
+        J.data[:] = 7.0  # it is the caller's
+    assert not compiled.declined
 
 
 def test_a_pattern_that_was_found_is_compiled_once():
@@ -496,7 +520,12 @@ def test_auto_leaves_complex_arguments_and_trees_as_they_are():
         np.testing.assert_allclose(sparsely[key], densely[key])
 
 
-def test_auto_says_that_an_array_would_be_too_large():
+@pytest.fixture
+def small_machine(monkeypatch):
+    monkeypatch.setattr(dense, "quarter_of_memory", lambda: 1 << 33)
+
+
+def test_auto_says_that_an_array_would_be_too_large(small_machine):
     x = np.cos(np.arange(200_000.0))
     with pytest.warns(CompressionWarning, match=r"as an array it would take 298\.0 GiB"):
         J = wg.jacobian(tridiagonal, sparse="auto")(x)
@@ -508,6 +537,8 @@ def test_other_choices_are_refused(sparse):
     for transformation in (wg.jacobian, wg.hessian):
         with pytest.raises(ArgumentError, match="is unknown"):
             transformation(np.sin, sparse=sparse)
+    with pytest.raises(ArgumentError, match="no passes that could be compressed"):
+        wg.jacobian(np.sin, sparse=True, mode="elimination")
 
 
 def test_the_plan_has_compressed_passes_where_they_halve_the_passes():
@@ -525,7 +556,7 @@ def test_the_plan_has_compressed_passes_where_they_halve_the_passes():
     assert list(wg.plan(lambda x: np.cumsum(np.sin(x)))(x)) == ["forward", "reverse"]
 
 
-def test_the_plan_of_a_jacobian_that_is_too_large_marks_the_compressed_passes():
+def test_the_plan_of_a_jacobian_that_is_too_large_marks_the_compressed_passes(small_machine):
     plan = wg.plan(tridiagonal)(np.cos(np.arange(100_000.0)))
     assert plan.chosen.endswith("-compressed")
     assert plan.reason.startswith(f"{plan.chosen}: 3 passes instead of 100,000; ")

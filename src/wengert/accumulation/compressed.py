@@ -435,16 +435,20 @@ def _warn(happened: str, instead: str) -> None:
         warnings.warn_explicit(message, CompressionWarning, location.file, location.line)
 
 
-def check_entries(jacobian: Any, linearization: Linearization) -> None:
-    """Raise PatternError if a Jacobian that was compressed by a pattern that was given has an entry outside of it."""
+def check_entries(jacobian: Any, linearization: Linearization, is_given: bool = True) -> None:
+    """Raise PatternError if a Jacobian that was compressed by a pattern has an entry outside of it."""
     missing = missing_entries(jacobian, linearization)
     if missing:
         row, _, _ = missing[0]
         entries = ", ".join(f"({row}, {column}) = {value:.6g}" for _, column, value in missing[:4])
         more = f" and {len(missing) - 4:,} more in this row" if len(missing) > 4 else ""
+        which, instead = (
+            ("given", "Add it to the pattern, or let wengert find one that holds for all inputs: sparse=True.")
+            if is_given
+            else ("that was found", "That is a fault of wengert's, please report it; a pattern of your own is taken.")
+        )
         raise PatternError.at_caller(
-            f"the pattern given lacks an entry of the Jacobian: {entries}{more} (row, column):",
-            "Add it to the pattern, or let wengert find one that holds for all inputs: wg.jacobian_sparsity(f)(x).",
+            f"the pattern {which} lacks an entry of the Jacobian: {entries}{more} (row, column):", instead
         )
 
 

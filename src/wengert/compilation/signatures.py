@@ -211,15 +211,10 @@ class Result:
 
     def _leaf(self, value: Any, traced: list[tuple[str, Any]]) -> Leaf | Fixed | Matrix:
         kind = type(value)
-        if (
-            kind.__module__.startswith("scipy.sparse")
-            and getattr(value, "format", "") == "csr"
-            and type(value.data) is Traced
-        ):
-            data = self._leaf(value.data, traced)
-            if isinstance(data, Leaf):
-                empty = np.zeros(value.indices.size)
-                return Matrix(data, kind((empty, value.indices.copy(), value.indptr.copy()), shape=value.shape))
+        if kind.__module__.startswith("scipy.sparse") and getattr(value, "format", "") == "csr":
+            data: Any = self._leaf(value.data, traced)
+            empty = np.zeros(value.indices.size)
+            return Matrix(data, kind((empty, value.indices.copy(), value.indptr.copy()), shape=value.shape))
         if kind is Traced or (kind is ndarray and value.dtype.hasobject and holds_traced(value)):
             value = join(value)
             if value._index >= 0:
@@ -246,14 +241,7 @@ class Result:
 
     def build(self, values: Sequence[Any]) -> Any:
         """Build the result as the function returned it of the results of the Program; copy each array."""
-        leaves = []
-        for leaf in self.form.leaves:
-            if isinstance(leaf, Matrix):
-                leaves.append(leaf.build(values[leaf.data.place].copy()))
-                continue
-            value = values[leaf.place] if isinstance(leaf, Leaf) else leaf.value
-            leaves.append(value.copy("K") if type(value) is ndarray else value)
-        return trees.unflatten(self.form.structure, leaves)
+        return trees.unflatten(self.form.structure, [_value(leaf, values) for leaf in self.form.leaves])
 
     def take_types(self, result: Any) -> None:
         """Set the types of numbers in the result to those that the plain function returned."""
@@ -263,3 +251,11 @@ class Result:
                 leaf = Leaf(leaf.place, type(value).__name__) if isinstance(leaf, Leaf) else Fixed(value)
             leaves.append(leaf)
         self.form = ResultForm(self.form.structure, tuple(leaves))
+
+
+def _value(leaf: Leaf | Fixed | Matrix, values: Sequence[Any]) -> Any:
+    """Return a leaf of the result, of the results of the Program; an array is a copy."""
+    if isinstance(leaf, Matrix):
+        return leaf.build(_value(leaf.data, values))
+    value = values[leaf.place] if isinstance(leaf, Leaf) else leaf.value
+    return value.copy("K") if type(value) is ndarray else value

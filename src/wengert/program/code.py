@@ -179,7 +179,7 @@ class Fixed(NamedTuple):
 class Matrix(NamedTuple):
     """A leaf of what a function returned that is a sparse matrix in CSR form: the leaf of its data, and its places."""
 
-    data: Leaf
+    data: Leaf | Fixed
     like: Any
 
     def build(self, data: Any) -> Any:
