@@ -129,7 +129,7 @@ def _eliminate_in_all(words: Array, units: Array | None, k: int) -> None:
 
 # ---- Simulated annealing ----
 
-HOT, COLD = 8.0, 0.2
+HOT, COLD = 4.0, 0.2
 """The temperatures at the beginning and at the end, in what `Counts.both` counts."""
 NEAR = 12
 """Most moves carry a vertex by at most so many places."""
