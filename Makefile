@@ -15,7 +15,7 @@ help:
 demo: .venv/.demo
 	@OMP_NUM_THREADS=1 $(BIN)/python examples/demo.py  # threads do not pay at this size, and suffer on a busy machine
 
-test: .venv/.test
+test: .venv/.test .venv/.packages
 	$(BIN)/pytest -n 2
 
 check: .venv/.test
