@@ -15,7 +15,7 @@ help:
 demo: .venv/.demo
 	@OMP_NUM_THREADS=1 $(BIN)/python examples/demo.py  # threads do not pay at this size, and suffer on a busy machine
 
-test: .venv/.test
+test: .venv/.test .venv/.packages
 	$(BIN)/pytest -n 2
 
 check: .venv/.test
@@ -24,7 +24,7 @@ check: .venv/.test
 	$(BIN)/mypy --strict
 
 bench: .venv/.bench
-	@for file in overhead jit elimination sparse examples loops nested checkpoints; do echo "== $$file"; $(BIN)/python benchmarks/$$file.py || exit 1; done
+	@for file in starting overhead jit elimination sparse examples loops nested checkpoints; do echo "== $$file"; $(BIN)/python benchmarks/$$file.py || exit 1; done
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "wengert needs Python 3.11 or newer; name yours: make PYTHON=/path/to/python"; exit 1; }

@@ -11,7 +11,7 @@ settings.register_profile("desk", max_examples=60, deadline=None, suppress_healt
 settings.register_profile("ci", settings.get_profile("desk"), max_examples=200, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
-ORDER = ("formalities", "golden", "internals", "correctness", "interface")
+ORDER = ("formalities", "golden", "internals", "correctness", "interface", "packages")
 """Formalities first, so that the suite fails quickly."""
 
 

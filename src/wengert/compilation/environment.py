@@ -202,7 +202,7 @@ class Environment:
         """Require that an expression has a value, and return the value to be followed."""
         name = self._global(value)
         condition = f"{expression} is {name}"
-        if type(value) in _NUMBERS or isinstance(value, np.generic):
+        if type(value) in _NUMBERS or issubclass(type(value), np.generic):
             condition = f"({condition} or same({expression}, {name}))"
         self._require(condition, reading)
         return value, reading
@@ -214,7 +214,7 @@ class Environment:
         while stack and len(self._conditions) <= MOST:
             value, reading = stack.pop()
             kind = type(value)
-            if kind in _ATOMS or id(value) in self._seen or isinstance(value, (np.generic, enum.Enum)):
+            if kind in _ATOMS or id(value) in self._seen or issubclass(kind, (np.generic, enum.Enum)):
                 continue
             self._seen[id(value)] = value
             stack.extend(self._follow(kind, value, reading))

@@ -98,14 +98,24 @@ def join_lists(frame: FrameType) -> None:
         return
     function = called(user) if inner is None else _public(inner.f_code)
     function = getattr(function, "__self__", None) if type(function) is _Method else function
-    if isinstance(function, np.ufunc) or inner is not None or type(function) is _Dispatcher:
-        _bind(function, user)
-
-
-def _bind(function: Any, user: FrameType) -> None:
-    """Bind the names of a function of NumPy's that users call to one that joins lists."""
-    if function is None or function in _NOT_JOINED:
+    if inner is not None or type(function) in _COMPILED:
+        functions = [function]
+    elif function is None:  # the source is not known
+        functions = [scope.get(name) for scope, candidates in names.scopes_of(user) for name in candidates]
+    else:
         return
+    is_bound = [_bind(f, user) for f in functions if inner is not None or type(f) in _COMPILED]
+    if any(is_bound):
+        names.restart()
+
+
+def _bind(function: Any, user: FrameType) -> bool:
+    """Bind the names of a function of NumPy's that users call to one that joins lists; return whether there were any.
+
+    Those are names in NumPy's modules, and in the code that calls it.
+    """
+    if function is None or function in _NOT_JOINED:
+        return False
     scopes = [(scope, list(scope)) for scope in map(vars, _HOMES)]
     places = [
         (scope, name)
@@ -113,17 +123,16 @@ def _bind(function: Any, user: FrameType) -> None:
         for name in candidates
         if scope.get(name) is function and scope is not user.f_locals
     ]
-    if places:
-        if id(function) not in names.wrapper_of:
-            names.enter({"": Joining(function)}, {"": function})
-        wrapper = names.wrapper_of[id(function)][1]
-        for scope, name in places:
-            names.rebind(scope, name, function, wrapper)
-        names.restart()
+    if places and id(function) not in names.wrapper_of:
+        names.enter({"": Joining(function)}, {"": function})
+    for scope, name in places:
+        names.rebind(scope, name, function, names.wrapper_of[id(function)][1])
+    return bool(places)
 
 
 _Method = type(np.add.reduce)
-_Dispatcher = type(np.concatenate)
+_COMPILED = frozenset({np.ufunc, type(np.concatenate)})
+"""The types of functions that ask in compiled code, and have no frame of their own."""
 
 
 @functools.cache

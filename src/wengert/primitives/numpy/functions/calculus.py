@@ -357,7 +357,7 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
 
 @calls(np.poly)
 def poly(seq_of_zeros: Any) -> Any:
-    zeros = np.atleast_1d(seq_of_zeros)
+    zeros = np.atleast_1d(as_operand(seq_of_zeros))
     if zeros.ndim == 2 and zeros.shape[0] == zeros.shape[1] != 0:
         zeros = np.linalg.eigvals(zeros)
     elif zeros.ndim != 1:
@@ -370,7 +370,7 @@ def poly(seq_of_zeros: Any) -> Any:
 
 @calls(np.roots)
 def roots(p: Any) -> Any:
-    p = np.atleast_1d(p)
+    p = np.atleast_1d(as_operand(p))
     if p.ndim != 1:
         raise ValueError("Input must be a rank-1 array.")
     nonzero = np.flatnonzero(p)

@@ -1,0 +1,102 @@
+"""What a trace changes in other packages: nothing that is seen when it has ended, or on threads that do not trace."""
+
+import json
+import math
+import subprocess
+import sys
+import threading
+from math import sqrt
+
+import numpy as np
+
+import wengert as wg
+
+X = np.array([0.7, 1.3, 0.4])
+
+USER = """
+from math import sqrt
+from numpy import array, asarray, zeros, vstack, hypot
+import math, numpy as np, scipy.special, scipy.linalg
+TABLE = {"sin": math.sin}
+def f(x):
+    a = zeros(3)
+    a[0] = sqrt(x[0]) + TABLE["sin"](x[1])
+    a += asarray(x)
+    a.flat[2] = vstack([[x[0], 1.0], [x[1], 2.0]]).sum() + hypot([x[0], x[1]], 1.0).sum()
+    np.random.default_rng(0).random(out=np.empty(3))
+    a += np.vectorize(lambda v: v * v, otypes=[float])(x)
+    a = a + np.r_[0, x[1:]] + np.linalg.inv([[x[0], 1], [2, 1]])[0, 0]
+    return np.sum(a) + np.sum(np.eye(3).dot(x)) + math.fsum(x) + scipy.special.logsumexp(x) + np.fromiter(x, float)[0]
+"""
+SNAPSHOTS = """
+import json, math, sys, types
+import numpy as np, scipy.special, scipy.linalg, scipy.interpolate, statistics
+import wengert as wg
+import user
+
+def snapshot():
+    kept = {}
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] == "wengert" or not isinstance(module, types.ModuleType):
+            continue
+        for key, value in list(vars(module).items()):
+            kept[name, key] = value
+            code = getattr(value, "__code__", None)
+            if isinstance(code, types.CodeType):
+                kept[name, key, "code"] = code
+            if isinstance(value, type) and (value is not np.ndarray or (name, key) == ("numpy", "ndarray")):
+                kept.update({(name, key, at): part for at, part in vars(value).items()})
+    return kept
+
+def differentiate(f):
+    for derivative in (wg.grad, wg.jacobian, wg.hessian, wg.trace, lambda f: wg.jit(wg.grad(f))):
+        derivative(f)(np.array([0.7, 1.3, 0.4]))
+
+differentiate(lambda x: x[0] * x[1])  # what wengert imports late changes `typing`
+before = snapshot()
+differentiate(user.f)
+after = snapshot()
+print(json.dumps(sorted({".".join(key) for key in before if after[key] is not before[key]})))
+"""
+
+
+def test_modules_functions_and_code_are_what_they_were_when_no_trace_runs(tmp_path):
+    """Two things are changed for good: the code of SciPy's functions, and methods of arrays that a call has needed."""
+    (tmp_path / "user.py").write_text(USER)
+    (tmp_path / "snapshots.py").write_text(SNAPSHOTS)
+    run = subprocess.run([sys.executable, tmp_path / "snapshots.py"], capture_output=True, text=True, check=True)
+    changed = [name.split(".") for name in json.loads(run.stdout)]
+    methods = [["numpy", "ndarray", name] for name in ("choose", "dot", "searchsorted")]
+    codes = [name for name in changed if name[-1] == "code" and name[0] in ("scipy", "numpy")]
+    assert [name for name in changed if name not in codes] == methods
+
+
+def test_other_threads_meanwhile_see_what_they_see_when_no_trace_runs():
+    seen = []
+
+    def look():
+        a = np.zeros(3)
+        a[0] = math.sqrt(2.0)
+        seen.append((type(a), type(np.array([1.0])), type(math.sin(0.5)), type(sqrt(2.0)), np.eye(3).dot(a)[0]))
+        seen.append((np.vstack([[1.0, 2.0], [3.0, 4.0]]).dtype, type(np.hypot([3.0], 4.0)), np.hypot.nin))
+
+    def f(x):
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        return sqrt(x[0]) + np.vstack([[x[0], 1.0], [x[1], 2.0]]).sum() + np.hypot([x[0], x[1]], 1.0).sum()
+
+    look()
+    expected = list(seen)
+    wg.grad(f)(X)
+    assert seen == expected * (len(seen) // 2)
+    assert len(seen) > 2
+
+
+def test_a_name_that_its_module_has_bound_to_something_else_stays_that():
+    scope = {"math": math, "sqrt": math.sqrt, "__name__": "user"}
+    exec(compile("def f(x):\n    return sqrt(x)", "user.py", "exec"), scope)
+    assert wg.grad(scope["f"])(4.0) == 0.25
+    scope["sqrt"] = lambda x: 3.0 * x
+    assert wg.grad(scope["f"])(4.0) == 3.0
+    assert wg.grad(scope["f"])(5.0) == 3.0
