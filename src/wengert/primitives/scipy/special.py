@@ -627,9 +627,9 @@ second_j0 = _part("second_j0", sc.it2j0y0, 0, lambda _y, x: (1 - sc.j0(x)) / x, 
 second_y0 = _part("second_y0", sc.it2j0y0, 1, lambda _y, x: -sc.y0(x) / x, domain=(POSITIVE,))
 second_i0 = _part("second_i0", sc.it2i0k0, 0, lambda _y, x: (sc.i0(x) - 1) / x, domain=(POSITIVE,))
 second_k0 = _part("second_k0", sc.it2i0k0, 1, lambda _y, x: -sc.k0(x) / x, domain=(POSITIVE,))
-itstruve0 = special(sc.itstruve0, lambda _y, x: sc.struve(0 * x, x), domain=(POSITIVE,))
-it2struve0 = special(sc.it2struve0, lambda _y, x: -sc.struve(0 * x, x) / x, domain=(POSITIVE,))
-itmodstruve0 = special(sc.itmodstruve0, lambda _y, x: sc.modstruve(0 * x, x), domain=(POSITIVE,))
+itstruve0 = special(sc.itstruve0, lambda _y, x: sc.struve(x.dtype.type(0), x), domain=(POSITIVE,))
+it2struve0 = special(sc.it2struve0, lambda _y, x: -sc.struve(x.dtype.type(0), x) / x, domain=(POSITIVE,))
+itmodstruve0 = special(sc.itmodstruve0, lambda _y, x: sc.modstruve(x.dtype.type(0), x), domain=(POSITIVE,))
 faddeeva_real = define("faddeeva_real", _as_operand(lambda x, y: np.real(sc.wofz(x + 1j * y))), lambda y, x, h: 2 * (h * faddeeva_imag(x, h) - x * y), lambda y, x, h: 2 * (x * faddeeva_imag(x, h) + h * y) - 2 / ROOT_PI, counts="calls", source="scipy.special.wofz({0} + 1j * {1}).real", domain=(ALL, POSITIVE))
 faddeeva_imag: Primitive = define("faddeeva_imag", _as_operand(lambda x, y: np.imag(sc.wofz(x + 1j * y))), lambda y, x, h: 2 / ROOT_PI - 2 * (x * y + h * faddeeva_real(x, h)), lambda y, x, h: 2 * (h * y - x * faddeeva_real(x, h)), counts="calls", source="scipy.special.wofz({0} + 1j * {1}).imag", domain=(ALL, POSITIVE))
 
