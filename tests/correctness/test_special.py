@@ -264,6 +264,18 @@ CASES = {
     "eval_sh_jacobi": [case(lambda x: sc.eval_sh_jacobi(3, 2.5, 1.2, x), UNIT)],
     "eval_chebyc": [case(lambda x: sc.eval_chebyc(3, x), UNIT)],
     "eval_chebys": [case(lambda x: sc.eval_chebys(3, x), UNIT)],
+    **{name: [case(lambda v, x, name=name: both(getattr(sc, name)(v, x, 2)), 1.5, V)] for name in ("h1vp", "h2vp")},
+    **{name: [case(lambda x, name=name, k=k: getattr(sc, name)(x)[k], (1.3, 0.4, 0.9)) for k in range(count)]
+       for name, count in (("it2j0y0", 2), ("it2i0k0", 2))},
+    "pdtri": [case(lambda p: sc.pdtri(3.0, p), UNIT)],
+    "bdtri": [case(lambda p: sc.bdtri(3.0, 7, p), UNIT)],
+    "nbdtri": [case(lambda p: sc.nbdtri(3, 7, p), UNIT)],
+    "gdtria": [case(sc.gdtria, UNIT, 2.5, 0.7)],
+    "nrdtrimn": [case(sc.nrdtrimn, UNIT, 2.5, 0.7)],
+    "nrdtrisd": [case(sc.nrdtrisd, 0.3, (0.2, 0.8, 0.9), 0.7)],
+    "perm": [case(sc.perm, (5.5, 7.0), 2.2), case(lambda n: sc.perm(n, 2), V)],
+    "diric": [case(lambda x, n=n: sc.diric(x, n), (0.7, 6.3, -2.1)) for n in (1, 4, 5)]
+             + [case(lambda x: sc.diric(x, 5), (0.0, 1.0))],
     "jvp": [case(lambda v, x: sc.jvp(v, x, 2), 1.5, V), case(lambda x: sc.jvp(1, x), V)],
     "yvp": [case(lambda v, x: sc.yvp(v, x, 1), 1.5, V)],
     "ivp": [case(lambda v, x: sc.ivp(v, x, 2), 1.5, V)],
@@ -293,7 +305,7 @@ THROUGH_OTHERS = {"airyai", "airyaiprime", "airybi", "airybiprime", "Si", "Ci", 
                   "integral_j0", "integral_y0", "integral_i0", "integral_k0",
                   "gammainc_order", "betainc_order", "stdtr_order", "zeta_order", "jv_order", "yv_order", "ive_order",
                   "kve_order", "scaled_airyai", "scaled_airyaiprime", "scaled_airybi", "scaled_airybiprime",
-                  "complex_polygamma"}  # fmt: skip
+                  "complex_polygamma", "second_j0", "second_y0", "second_i0", "second_k0"}  # fmt: skip
 """Rows that come up in cases of another name, or as the derivatives of ufuncs that the registry walk tests."""
 
 

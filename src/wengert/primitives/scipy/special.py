@@ -573,6 +573,9 @@ bdtr = _counting(sc.bdtr, None, refuse("bdtr", "n"), lambda _y, k, n, p: -_last_
 bdtrc = _counting(sc.bdtrc, None, refuse("bdtrc", "n"), lambda _y, k, n, p: _last_success(k, n, p))
 nbdtr = _counting(sc.nbdtr, refuse("nbdtr", "k"), refuse("nbdtr", "n"), lambda _y, k, n, p: _failures(k, n, p))
 nbdtrc = _counting(sc.nbdtrc, refuse("nbdtrc", "k"), refuse("nbdtrc", "n"), lambda _y, k, n, p: -_failures(k, n, p))
+pdtri = _counting(sc.pdtri, refuse("pdtri", "k"), lambda y, k, _p: -1 / _poisson(k, y))
+bdtri = _counting(sc.bdtri, None, refuse("bdtri", "n"), lambda y, k, n, _p: -1 / _last_success(k, n, y))
+nbdtri = _counting(sc.nbdtri, refuse("nbdtri", "k"), refuse("nbdtri", "n"), lambda y, k, n, _p: 1 / _failures(k, n, y))
 stdtr_order: Primitive = quadrature(by_quadrature.stdtr_order, lambda _y, df, t, *, n: stdtr_order(df, t, n=_next(n, "scipy.special.stdtr")), _t_order_in_t)
 stdtr = special(sc.stdtr, lambda _y, df, t: stdtr_order(df, t, n=1), lambda _y, df, t: _t_density(df, t), domain=(POSITIVE, ALL))
 stdtrit = special(sc.stdtrit, lambda y, df, _p: -stdtr_order(df, y, n=1) / _t_density(df, y), lambda y, df, _p: 1 / _t_density(df, y), domain=(POSITIVE, UNIT))
@@ -616,6 +619,13 @@ integral_j0 = _part("integral_j0", sc.itj0y0, 0, lambda _y, x: sc.j0(x))
 integral_y0 = _part("integral_y0", sc.itj0y0, 1, lambda _y, x: sc.y0(x), domain=(POSITIVE,))
 integral_i0 = _part("integral_i0", sc.iti0k0, 0, lambda _y, x: sc.i0(x))
 integral_k0 = _part("integral_k0", sc.iti0k0, 1, lambda _y, x: sc.k0(x), domain=(POSITIVE,))
+second_j0 = _part("second_j0", sc.it2j0y0, 0, lambda _y, x: (1 - sc.j0(x)) / x, domain=(POSITIVE,))
+second_y0 = _part("second_y0", sc.it2j0y0, 1, lambda _y, x: -sc.y0(x) / x, domain=(POSITIVE,))
+second_i0 = _part("second_i0", sc.it2i0k0, 0, lambda _y, x: (sc.i0(x) - 1) / x, domain=(POSITIVE,))
+second_k0 = _part("second_k0", sc.it2i0k0, 1, lambda _y, x: -sc.k0(x) / x, domain=(POSITIVE,))
+itstruve0 = special(sc.itstruve0, lambda _y, x: sc.struve(x.dtype.type(0), x), domain=(POSITIVE,))
+it2struve0 = special(sc.it2struve0, lambda _y, x: -sc.struve(x.dtype.type(0), x) / x, domain=(POSITIVE,))
+itmodstruve0 = special(sc.itmodstruve0, lambda _y, x: sc.modstruve(x.dtype.type(0), x), domain=(POSITIVE,))
 faddeeva_real = define("faddeeva_real", _as_operand(lambda x, y: np.real(sc.wofz(x + 1j * y))), lambda y, x, h: 2 * (h * faddeeva_imag(x, h) - x * y), lambda y, x, h: 2 * (x * faddeeva_imag(x, h) + h * y) - 2 / ROOT_PI, counts="calls", source="scipy.special.wofz({0} + 1j * {1}).real", domain=(ALL, POSITIVE))
 faddeeva_imag: Primitive = define("faddeeva_imag", _as_operand(lambda x, y: np.imag(sc.wofz(x + 1j * y))), lambda y, x, h: 2 / ROOT_PI - 2 * (x * y + h * faddeeva_real(x, h)), lambda y, x, h: 2 * (h * y - x * faddeeva_real(x, h)), counts="calls", source="scipy.special.wofz({0} + 1j * {1}).imag", domain=(ALL, POSITIVE))
 
@@ -758,6 +768,23 @@ def comb(N: Any, k: Any, *, exact: bool = False, repetition: bool = False) -> An
     return np.where(possible, sc.binom(np.where(possible, N, 1.0), np.where(possible, k, 0.5)), 0.0)
 
 
+@_of_lists(sc.perm)
+def perm(N: Any, k: Any, exact: bool = False) -> Any:
+    _whole("perm", exact=exact)
+    possible = (k <= N) & (N >= 0) & (k >= 0)
+    return np.where(possible, sc.poch(np.where(possible, N - k + 1, 1.0), np.where(possible, k, 0.0)), 0.0)
+
+
+@_of_lists(sc.diric)
+def diric(x: Any, n: Any) -> Any:
+    """Dirichlet's kernel as the sum of its cosines, which has no singular point."""
+    if n <= 0 or n != int(n):
+        return np.full(np.shape(x), np.nan)
+    terms = np.arange((int(n) - 1) / 2, 0, -1)
+    waves = 2 * np.sum(np.cos(x[..., None] * terms.astype(x.dtype)), axis=-1)
+    return (waves + int(n) % 2) / int(n)
+
+
 @_of_lists(sc.factorial)
 def factorial(n: Any, exact: bool = False, extend: str = "zero") -> Any:
     _whole("factorial", exact=exact)
@@ -798,6 +825,8 @@ _together(sc.sici, sine_integral, cosine_integral)
 _together(sc.shichi, sinh_integral, cosh_integral)
 _together(sc.itj0y0, integral_j0, integral_y0)
 _together(sc.iti0k0, integral_i0, integral_k0)
+_together(sc.it2j0y0, second_j0, second_y0)
+_together(sc.it2i0k0, second_i0, second_k0)
 _together(sc.fresnel, fresnel_sine, fresnel_cosine)
 
 
@@ -849,6 +878,9 @@ _by_formula(
 _by_formula(sc.chdtr, lambda v, x: sc.gammainc(0.5 * v, 0.5 * x))
 _by_formula(sc.chdtrc, lambda v, x: sc.gammaincc(0.5 * v, 0.5 * x))
 _by_formula(sc.chdtri, lambda v, p: 2 * sc.gammainccinv(0.5 * v, p))
+_by_formula(sc.gdtria, lambda p, b, x: sc.gammaincinv(b, p) / x)
+_by_formula(sc.nrdtrimn, lambda p, std, x: x - std * sc.ndtri(p))
+_by_formula(sc.nrdtrisd, lambda mean, p, x: (x - mean) / sc.ndtri(p))
 _by_formula(sc.gdtrix, lambda a, b, p: sc.gammaincinv(b, p) / a)
 _by_formula(sc.fdtr, lambda dfn, dfd, x: sc.betainc(0.5 * dfn, 0.5 * dfd, dfn * x / (dfd + dfn * x)))
 _by_formula(sc.fdtrc, lambda dfn, dfd, x: sc.betainc(0.5 * dfd, 0.5 * dfn, dfd / (dfd + dfn * x)))
@@ -907,6 +939,8 @@ def _spherical(kind: str, after: int, sign: int) -> Callable[..., Any]:
     return spherical
 
 
+_by_formula(sc.h1vp, _derivatives(sc.hankel1, 1, -1))
+_by_formula(sc.h2vp, _derivatives(sc.hankel2, 1, -1))
 for _kind, _bessel, _minus, _plus in (
     ("j", sc.jv, 1, -1),
     ("y", sc.yv, 1, -1),
