@@ -161,7 +161,7 @@ def _tree(file: str, _lines: int) -> ast.Module | None:
     try:
         with _parsing:
             return ast.parse("".join(linecache.getlines(file)))
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError):
         return None
 
 

@@ -606,3 +606,13 @@ def test_hypot_of_one_element_is_its_modulus():
         value, push = wg.linearize(lambda x: np.hypot.reduce(x, axis=-1), x)
         np.testing.assert_array_equal(value, np.hypot.reduce(x, axis=-1))
         np.testing.assert_array_equal(push.T(np.ones(value.shape)), np.sign(x))
+
+
+def test_how_many_values_fall_into_bins_is_a_decision():
+    f = lambda x: x * np.histogram(np.array([x, 1.0]), bins=[0, 1.6, 4])[0][1]  # noqa: E731
+    jitted, program = wg.jit(f), wg.trace(f)(np.float64(1.5))
+    for x in (1.5, 2.5, -1.0, 9.0):
+        assert jitted(np.float64(x)) == f(np.float64(x))
+    assert program(np.float64(2.5)) == 2.5
+    with pytest.raises(wg.errors.BranchError):
+        program(np.float64(-1.0))

@@ -667,15 +667,49 @@ TEXT = {
     "evaluated": lambda c: eval(f"2 * {c!r}"),
     "exact": lambda c: float(Decimal(str(c))),
     "JSON": lambda c: json.loads(f'{{"c": {c}}}')["c"],
-    "printed": lambda c: float(printed(c)),
+    "printed": lambda c: float(shown(c)),
     "array of texts": lambda c: np.array([f"{c}", "1.0"]).astype(float)[0],
 }
 
 
-def printed(value):
+def shown(value):
     stream = io.StringIO()
-    print(value, file=stream)
+    stream.write(str(value))
     return stream.getvalue()
+
+
+ON_TEXT = {
+    **TEXT,
+    "a key": lambda c: {f"{c:.1f}": 1.0}.get("1.5", 0.0) * c,
+    "a digit": lambda c: c * 2 if f"{c}"[0] == "1" else c,
+    "a length": lambda c: c * len(f"{c} m"),
+}
+
+
+@pytest.mark.parametrize("f", ON_TEXT.values(), ids=ON_TEXT.keys())
+def test_text_of_a_value_is_a_decision_where_a_function_is_traced_once(f):
+    points = np.array([1.5, 2.25, 1.5, 3.125])
+    values = [f(x) for x in points]
+    jitted = wg.jit(f)
+    np.testing.assert_array_equal([jitted(x) for x in points], values)
+    np.testing.assert_array_equal(wg.vmap(f)(points), values)
+    program = wg.trace(f)(points[0])
+    assert program(points[0]) == values[0]
+    with pytest.raises(wg.errors.BranchError):
+        program(points[1])
+
+
+def test_text_that_is_shown_is_no_decision(capsys):
+    def f(x):
+        print(f"x = {x:.2f}", "%.3f" % x)  # noqa: UP031
+        if x < 0:
+            raise ValueError(f"{x} is negative")
+        return 2 * x
+
+    program = wg.trace(f)(np.float64(1.5))
+    assert program(2.5) == 5.0
+    assert len(program.guards) == 1
+    assert capsys.readouterr().out == "x = 1.50 1.500\n"
 
 
 @pytest.mark.parametrize("f", TEXT.values(), ids=TEXT.keys())

@@ -28,8 +28,10 @@ import numpy as np
 from wengert.errors import (
     ArgumentError,
     AxisError,
+    Location,
     LostGradientError,
     MatrixError,
+    RawLocation,
     ShapeError,
     UnsupportedError,
     WengertError,
@@ -654,12 +656,30 @@ class Traced(Recordable):
 
 
 def as_text(value: Traced, text: str) -> str:
-    """Return the text of a traced value, which is not to be made a number again."""
+    """Return the text of a traced value, which is not to be made a number again.
+
+    In a Program it is a decision, that the value is this one, unless it is made to be printed or raised.
+    """
     if value._index < 0:
         return text
+    place = caller()
     if not value._tape.keep_all:
-        value._tape.decisions.append(((value._index,), caller(), "text"))
+        value._tape.decisions.append(((value._index,), place, "text"))
+    elif not _is_shown(place):
+        constant = innermost(value)
+        at_place(lambda: bool(functions.all(value == constant)))
     return Text(text)
+
+
+_SHOWING = frozenset({"print", "pprint", "debug", "info", "warning", "warn", "error", "critical", "exception", "log"})
+
+
+@functools.lru_cache(maxsize=256)
+def _is_shown(place: RawLocation | None) -> bool:
+    """Return whether a text is made for a call that shows it, or for an error: ``print(f"{x}")``."""
+    location = Location.of(place)
+    calls = [] if location is None else location.calls()
+    return any(name in _SHOWING or name.endswith(("Error", "Exception", "Warning")) for name in calls)
 
 
 def variable(tape: Tape, value: Any) -> Traced:

@@ -303,7 +303,7 @@ def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, we
     bin_of = searchsorted(edges, a, "right") - 1
     bin_of = np.where(a == edges[-1], number - 1, bin_of)
     inside = (a >= edges[0]) & (a <= edges[-1])
-    chosen = p.argwhere(inside)[:, 0]
+    chosen = np.flatnonzero(inside)
     bins_inside = along(bin_of, 0, chosen)
     if weights is None:
         heights = assemble([np.ones(bins_inside.shape, np.intp)], [(bins_inside,)], (number,))
