@@ -290,12 +290,13 @@ def rebind_imports(frame: types.FrameType) -> None:
     an array of the elements, and what is written into that is not written into the traced array.
     """
     code = frame.f_code
-    if code.co_filename.startswith(LIBRARIES) and not code.co_qualname.startswith(_MAKING):
+    is_numpys = code.co_filename.startswith(LIBRARIES)
+    if is_numpys and not code.co_qualname.startswith(_MAKING):
         return
     is_rebound = not _METHODS.isdisjoint(code.co_names) and type(vars(ndarray)["dot"]) is types.MethodDescriptorType
     if is_rebound:
         _patch_methods()
-    for scope, candidates in names.scopes_of(frame):
+    for scope, candidates in [(frame.f_globals, code.co_names)] if is_numpys else names.scopes_of(frame):
         for name in candidates:
             original, wrapper = names.wrapper_of.get(id(scope.get(name)), (None, None))
             if original is None:
