@@ -312,8 +312,8 @@ def _push_structure_carefully(
 ) -> tuple[Any, Mask | None]:
     """Push the tangent of an operand through a local Jacobian, where anything contributes."""
     part = c.push(t, how.batch) if how.undetermined is None else _push_or_nan(c, t, how.batch, how.undetermined)
-    if mask is None and how.sparing and c.support is None:
-        return part, None
+    if mask is None and how.sparing:
+        return part, supported(c)  # outside of its support the part is zero by itself
     mask = pushed(c, mask, _is_constant(row[1], k))
     return part if how.sparing and keeps_zeros(c) else only(mask, part), mask
 
