@@ -562,8 +562,6 @@ def jacobian(
             "Leave out sparse, or the elimination (mode, effort)."
         )
     demand_sparsity(sparse)
-    if sparse is not False and mode == "elimination":
-        raise ArgumentError("mode='elimination' makes no passes that could be compressed; leave out sparse or mode.")
     chosen = Argnums(argnums, argnames)
 
     def jacobians(args: Any, kwargs: Any) -> Any:
