@@ -29,7 +29,8 @@ from wengert.tracing.results import finish
 from wengert.tracing.traced import Traced, first_traced, holds_traced, join, through
 from wengert.tracing.unsupported import called
 
-_NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
+NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
+"""The folder of NumPy's modules."""
 _HOMES: tuple[ModuleType, ...] = (np, np.linalg, np.fft)
 """The modules that users call NumPy's functions from."""
 _OF_ARRAYS = frozenset({
@@ -92,7 +93,7 @@ def join_lists(frame: FrameType) -> None:
     """
     inner = None
     user: FrameType | None = frame
-    while user is not None and user.f_code.co_filename.startswith(_NUMPY):
+    while user is not None and user.f_code.co_filename.startswith(NUMPY):
         inner, user = user, user.f_back
     if user is None or user.f_code.co_filename.startswith(LIBRARIES):
         return

@@ -28,7 +28,7 @@ from wengert.tracing import names
 from wengert.tracing.adoption import replace_variables
 from wengert.tracing.context import threads
 from wengert.tracing.flat import Flat
-from wengert.tracing.lists import join_lists
+from wengert.tracing.lists import NUMPY, join_lists
 from wengert.tracing.results import finish
 from wengert.tracing.tape import NO_PARAMS, PLAIN
 from wengert.tracing.traced import (
@@ -90,9 +90,13 @@ def _patch_conversion(original: Callable[..., Any], name: str) -> Callable[..., 
         if type(value) is Flat:
             args = (value.copy(), *args[1:])
         if (traced := first_traced(args[0])) is not None:
-            if (type(value) is Traced and args[1:2] == (object,)) or kwargs.get("dtype") is object:
+            if (kwargs or len(args) > 1) and object in (*args[1:2], kwargs.get("dtype")):
                 return original(*args, **kwargs)
-            _check_caller(value, name, _getframe(1))
+            frame = _getframe(1)
+            if type(value) is not Traced and frame.f_code.co_filename.startswith(NUMPY):
+                join_lists(frame)
+            if not _calls_by_name(frame.f_code, frame.f_lasti, name):
+                _check_caller(frame)
             return _convert(original.__name__, traced, args, kwargs)
         try:
             made = original(*args, **kwargs)
@@ -116,14 +120,11 @@ def _as_constant(made: Any, name: str, frame: types.FrameType) -> Any:
     return constant(context.tapes[-1], made)
 
 
-def _check_caller(value: Any, name: str, frame: types.FrameType) -> None:
-    """Check that what converts a value that holds traced ones does not build on the memory of an array."""
-    if type(value) is not Traced:
-        join_lists(frame)
-    if not _calls_by_name(frame.f_code, frame.f_lasti, name):
-        compiled = compiled_call(frame)
-        if compiled is not None:  # it would take the memory of what it gets
-            raise unsupported_call(compiled, caller())
+def _check_caller(frame: types.FrameType) -> None:
+    """Check that what converts a traced value is no compiled code, which would take the memory of what it gets."""
+    compiled = compiled_call(frame)
+    if compiled is not None:
+        raise unsupported_call(compiled, caller())
 
 
 def _array_of(value: Any) -> Traced | None:
