@@ -59,9 +59,9 @@ CASES = {
         lambda d: tmm.coh_tmm("s", FILMS, [np.inf, 100 * d[0], 100 * d[1], np.inf], 0.1, 400.0)["R"],
         [1.0, 3.0],
     ),
-    "tmm: transmission by an angle": (
-        lambda a: tmm.coh_tmm("p", FILMS, [np.inf, 100.0, 300.0, np.inf], a[0], 400.0)["T"],
-        [0.3],
+    "tmm: transmission by films": (
+        lambda d: tmm.coh_tmm("p", FILMS, [np.inf, 100 * d[0], 300.0, np.inf], 0.3, 100 * d[1])["T"],
+        [1.0, 4.0],
     ),
     "psychrolib: GetSatVapPres": (lambda t: psychrolib.GetSatVapPres(t[0]) / 1e3, [25.0]),
     "psychrolib: GetHumRatioFromTWetBulb": (
