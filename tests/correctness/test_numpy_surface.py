@@ -458,7 +458,6 @@ def test_functions_that_write(write):
         (lambda x: np.random.default_rng(0).normal(x), "standard"),
         (lambda x: np.random.normal(x[0], 1.0), "standard"),
         (lambda x: np.copyto(PLAIN, x), "before the trace"),
-        (lambda x: np.fromiter((v for v in x), float), "plain float"),
         (lambda x: np.multiply.at(PLAIN, [0], x[0]), "in place|before the trace"),
         (lambda x: x.astype(str), "would lose"),
         (lambda x: np.histogram2d(x, x), "no rule"),

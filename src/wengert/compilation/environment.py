@@ -48,7 +48,7 @@ from wengert.transformations import Transformed
 
 BYTES = 1 << 15
 """The number of bytes up to which an array is compared by all of them; a larger one is compared by fingerprints."""
-MOST = 20_000
+MOST = 10_000
 """The number of comparisons at a call up to which an environment is compared."""
 
 _ATOMS = frozenset({

@@ -239,12 +239,22 @@ def compare(plan: Plan) -> list[Sentence]:
     forward, reverse = str(plan["forward"].cost), str(plan["reverse"].cost)
     costs = f"The function and its Jacobian cost {forward} forward"
     costs += ", and the same in reverse." if forward == reverse else f"; {reverse} in reverse."
-    return [Sentence(f"{plan.edges}."), *map(Sentence, _winner(plan)), Sentence(costs)]
+    return [Sentence(f"{plan.edges}."), *map(Sentence, (*_winner(plan), *_compressed(plan))), Sentence(costs)]
+
+
+def _compressed(plan: Plan) -> list[str]:
+    """State how many passes give all entries that are not zero, where these are few."""
+    return [
+        f"Most entries are zero: {counted(c.passes, f'{c.name} pass', f'{c.name} passes')} give all others, "
+        "`wg.jacobian(f, sparse=True)`."
+        for c in plan.values()
+        if c.name not in ("forward", "reverse")
+    ]
 
 
 def _winner(plan: Plan) -> list[str]:
     n, m = plan["forward"].passes, plan["reverse"].passes
-    chosen, second, *_ = plan.values()
+    chosen, second = (c for c in plan.values() if c.name in ("forward", "reverse"))
     if n == m:
         passes = f"Both modes take {counted(n, 'pass', 'passes')}"
         reason = f"there are as many dependent as independent variables, {n:,}"
