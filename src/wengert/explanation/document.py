@@ -215,14 +215,14 @@ def recurrences(d: Derivation, notation: Notation) -> list[Block]:
     (x,), (y,) = (tuple(map(notation.expression, names)) for names in (d.independents, d.dependents))
     letter, last = notation.expression(d.decomposition.definitions[-1].variable).split("_", 1)
     ratio = functools.partial(notation.ratio, d="d")
-    ((found,),) = d.jacobian
+    ((derivative,),) = d.jacobian
     reached = [ratio(y, x)]
     reached += [ratio(f"{letter}_{last}", x)] if d.forward else []
     reached += [ratio(y, f"{letter}_0")] if d.reverse else []
-    reached += [] if found.formula is None else [notation.formula(found.formula, d.names)]
+    reached += [] if derivative.formula is None else [notation.formula(derivative.formula, d.names)]
     blocks: list[Block] = [
         Sentence("Both modes reach" if d.forward and d.reverse else "It reaches"),
-        Equations((Row(reached[0], tuple(reached[1:]), found.value),)),
+        Equations((Row(reached[0], tuple(reached[1:]), derivative.value),)),
     ]
     i, before, after = f"{letter}_i", f"{letter}_{{i - 1}}", f"{letter}_{{i + 1}}"
     if d.forward:

@@ -42,8 +42,8 @@ def _words(words: str) -> str:
 def spaces(words: str) -> str:
     """Write ``R^3 -> R^2`` as a formula between backquotes."""
 
-    def formula(found: re.Match[str]) -> str:
-        n, m = (f"^{{{n}}}" if n else "" for n in found.groups())
+    def formula(match: re.Match[str]) -> str:
+        n, m = (f"^{{{n}}}" if n else "" for n in match.groups())
         return rf"`\mathbf{{R}}{n} \to \mathbf{{R}}{m}`"
 
     return re.sub(r"\bR(?:\^(\d+))? -> R(?:\^(\d+))?", formula, words)
@@ -51,4 +51,4 @@ def spaces(words: str) -> str:
 
 def inline(words: str) -> str:
     """Put what stands between backquotes into dollars."""
-    return re.sub(r"`([^`]*)`", lambda found: f"${found[1]}$", words)
+    return re.sub(r"`([^`]*)`", lambda match: f"${match[1]}$", words)

@@ -128,11 +128,11 @@ _ALIASES = {
 
 
 def _metric(name: str) -> Metric:
-    known = name.lower().removeprefix("test_")
-    known = _ALIASES.get(known, known)
-    if known in METRICS:
-        return METRICS[known]
-    if known in _COUNTING.split() or known in ("matching", "hamm", "h"):
+    canonical = name.lower().removeprefix("test_")
+    canonical = _ALIASES.get(canonical, canonical)
+    if canonical in METRICS:
+        return METRICS[canonical]
+    if canonical in _COUNTING.split() or canonical in ("matching", "hamm", "h"):
         raise UnsupportedError(
             f"the distance {name!r} counts entries, so its derivative is zero: write stop_gradient(x) if that is meant."
         )
@@ -146,25 +146,27 @@ def _rows(x: Any) -> Array:
     return x if x.dtype == np.float64 else x.astype(np.float64)
 
 
-def _known(metric: Metric, rows: Callable[[], Array], given: dict[str, Any]) -> dict[str, Any]:
+def _completed(metric: Metric, rows: Callable[[], Array], arguments: dict[str, Any]) -> dict[str, Any]:
     """Complete a metric's arguments by what SciPy takes from the rows themselves."""
-    given = {key: value if key == "p" else as_operand(value) for key, value in given.items() if value is not None}
-    if metric is _seuclidean and "V" not in given:
-        given["V"] = np.var(rows(), axis=0, ddof=1)
-    if metric is _mahalanobis and "VI" not in given:
-        given["VI"] = np.linalg.inv(np.cov(rows().T)).T
-    return given
+    arguments = {
+        key: value if key == "p" else as_operand(value) for key, value in arguments.items() if value is not None
+    }
+    if metric is _seuclidean and "V" not in arguments:
+        arguments["V"] = np.var(rows(), axis=0, ddof=1)
+    if metric is _mahalanobis and "VI" not in arguments:
+        arguments["VI"] = np.linalg.inv(np.cov(rows().T)).T
+    return arguments
 
 
-def _between(u: Array, v: Array, metric: Any, rows: Callable[[], Array], out: Any, given: dict[str, Any]) -> Array:
+def _between(u: Array, v: Array, metric: Any, rows: Callable[[], Array], out: Any, arguments: dict[str, Any]) -> Array:
     if out is not None:
         raise UnsupportedError("out= has no rule here; leave it out, and use what is returned.")
     if not callable(metric):
         formula = _metric(metric)
-        return formula(u, v, **_known(formula, rows, given))
+        return formula(u, v, **_completed(formula, rows, arguments))
     shape = np.broadcast_shapes(u.shape, v.shape)
     u, v = np.broadcast_to(u, shape), np.broadcast_to(v, shape)
-    values = [metric(u[index], v[index], **given) for index in np.ndindex(*shape[:-1])]
+    values = [metric(u[index], v[index], **arguments) for index in np.ndindex(*shape[:-1])]
     return np.reshape(np.stack([as_operand(value) for value in values]), shape[:-1]) if values else np.zeros(shape[:-1])
 
 
