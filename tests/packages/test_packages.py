@@ -3,6 +3,9 @@
 The versions are pinned in the extra `packages`.
 """
 
+import runpy
+from pathlib import Path
+
 import filterpy.common
 import filterpy.kalman
 import fluids
@@ -111,3 +114,9 @@ def test_derivatives_of_functions_as_they_are_published(name):
     exec(program.source(), names)
     function = next(value for key, value in names.items() if key == program.name)
     np.testing.assert_allclose(function(near), f(near), rtol=1e-12)
+
+
+def test_the_page_says_what_is_so():
+    root = Path(__file__).parents[2]
+    generated = runpy.run_path(str(root / "docs" / "generate_works_with.py"))["page"]()
+    assert generated == (root / "docs" / "works_with.md").read_text(), "run python docs/generate_works_with.py"
