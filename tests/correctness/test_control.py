@@ -108,6 +108,25 @@ def test_scans_from_the_last_slice(body, policy, data):
     assert_agree(f, as_python(body, reverse=True), args, "reversed")
 
 
+def test_elements_from_outside_that_a_body_reads_more_than_once():
+    def body(c, w):
+        return np.sin(c * w[2]) + np.cos(c * w[2]) + w[0] * c + np.tanh(w[0] + c) + w[1] * w[0] + w[1]
+
+    def scanned(c, w):
+        return np.stack([wg.scan(lambda c, _: (body(c, w), None), c, None, 3)[0]])
+
+    def python(c, w):
+        for _ in range(3):
+            c = body(c, w)
+        return np.stack([c])
+
+    args = np.float64(0.3), np.array([0.9, 0.8, 1.2])
+    assert_close(wg.trace(scanned)(*args)(*args), python(*args), 1e-14, "value of the Program")
+    for mode in ("forward", "reverse"):
+        for J, expected in zip(*(wg.jacobian(f, (0, 1), mode=mode)(*args) for f in (scanned, python)), strict=True):
+            assert_close(J, expected, 1e-13, mode)
+
+
 @pytest.mark.parametrize("form", sorted(FORMS))
 @pytest.mark.parametrize("name", ["product", "matrix", "decision", "scan", "fori_loop", "assignment to the carry"])
 def test_values_are_the_same_bit_for_bit(form, name):

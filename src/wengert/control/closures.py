@@ -222,22 +222,16 @@ class Draft:
     def _written(self) -> Program:
         first = self._first_const
         packings = self._captured.packings[: len(self._sample) - first]
-        read: dict[int, Group] = {}
-        merged: dict[int, int] = {}
-        for k, place in enumerate(self.places, first):
-            if place in read:
-                merged[k] = first + place
-            else:
-                read[place] = self.trace.arguments[k]
+        read: dict[int, int] = {}  # by which argument each constant is read first; the others are merged into it
+        merged = {k: one for k, place in enumerate(self.places, first) if (one := read.setdefault(place, k)) != k}
         if merged:
-            order = [*range(first), *packings]
-            for k, place in enumerate(self.places, first):
-                if k not in merged:
-                    order[first + place] = k
-            program = rearranged(build_program(self.trace), order, merged)
+            order = [read.get(place, packing) for place, packing in enumerate(packings)]
+            program = rearranged(build_program(self.trace), [*range(first), *order], merged)
         else:
             self.trace.arguments[first:] = [
-                read.get(place) or Group(p.name, p.shape, p.dtype, [_Unread(place, p)])
+                self.trace.arguments[read[place]]
+                if place in read
+                else Group(p.name, p.shape, p.dtype, [_Unread(place, p)])
                 for place, p in enumerate(packings)
             ]
             program = build_program(self.trace)
