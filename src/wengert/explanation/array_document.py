@@ -31,7 +31,7 @@ from wengert.explanation.document import (
     counted,
     decision,
     note_of,
-    space,
+    opening,
 )
 from wengert.explanation.matrices import Adjoint, Dots, Matrix, Words
 from wengert.explanation.notation import Notation
@@ -54,15 +54,7 @@ class _Composer:
 
     def derivation(self, d: ArrayDerivation) -> list[Block]:
         """Compose everything."""
-        blocks: list[Block] = [
-            Heading(1, f"{d.name}: {space(d.independents)} -> {space(d.dependents)}"),
-            Sentence(
-                f"{d.name} takes {counted(d.independents, 'independent variable')} to "
-                f"{counted(d.dependents, 'dependent variable')} in {counted(d.lines, 'line')}{d.why}."
-            ),
-        ]
-        if d.decisions:
-            blocks.append(Sentence(f"This holds on the branch where {self._decided(d.decisions)}."))
+        blocks = opening(d.name, d.independents, d.dependents, d.lines, d.why, self._decided(d.decisions))
         blocks += [Heading(2, "Decomposition"), self._cut([self._definition(one) for one in d.definitions])]
         if d.conventions:
             blocks.append(Sentence(f"Conventions where a derivative is not unique: {', '.join(d.conventions)}."))
@@ -209,15 +201,16 @@ class _Composer:
         return blocks
 
     def _decisions(self, body: Body) -> list[Block]:
-        return [Sentence(f"This holds where {self._decided(body.decisions)}.")] if body.decisions else []
+        decided = self._decided(body.decisions)
+        return [Sentence(f"This holds where {conjunction(decided)}.")] if decided else []
 
     # ---- Words ----
 
     def _written(self, formula: Matrix) -> str:
         return formula.write(self.notation)
 
-    def _decided(self, decisions: Sequence[Decision]) -> str:
-        return conjunction([decision(self._written(condition), kind, value) for condition, kind, value in decisions])
+    def _decided(self, decisions: Sequence[Decision]) -> list[str]:
+        return [decision(self._written(condition), kind, value) for condition, kind, value in decisions]
 
     def _equal(self, equalities: Sequence[Equality]) -> str:
         return conjunction([f"`{self._written(left)} = {self._written(right)}`" for left, right in equalities])

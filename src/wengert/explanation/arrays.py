@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from wengert.explanation.array_steps import ArrayDerivation, ArrayStep, Decision
+from wengert.explanation.document import counted
 from wengert.explanation.formulas import Algebra, in_order, whole
 from wengert.explanation.loops import LinesWithPrograms
 from wengert.explanation.matrices import (
@@ -148,13 +149,13 @@ def _why(program: Program, of: ArrayLines, scalars: int | None, variables: int) 
     if any(var.dtype.kind == "c" for var in of.names):
         return f", {which} {has} complex values, so each refers to those before it"
     if not program.lines:
-        return f": it only moves its {variables:,} variable{'s' * (variables != 1)}"
+        return f": it only moves its {counted(variables, 'variable')}"
     if scalars is None:
         return f", {which} {has} no scalar form, so {they} explained array by array"
     if all(var.shape == () for var in of.names):
         return ": too many to write every formula out, so each line refers to those before it"
     return (
-        f", which {stand} for {scalars:,} line{'s' * (scalars != 1)} of scalars"
+        f", which {stand} for {counted(scalars, 'line')} of scalars"
         f"{f' on {variables:,} variables' if scalars <= MOST_LINES else ''}: "
         "too many to read, so they are taken together, array by array"
     )

@@ -20,6 +20,9 @@ from wengert.program import Line
 MOST_STEPS = 150
 """So many steps of one mode are written out; further passes are summed up by what they give."""
 
+SWEEPS = ("forward", "reverse")
+"""The orders of accumulation that an explanation walks through; others are compressed passes."""
+
 
 @dataclass(frozen=True)
 class Heading:
@@ -60,16 +63,8 @@ Block = Heading | Sentence | Equations
 def compose(d: Derivation, notation: Notation) -> list[Block]:
     """Return a derivation as headings, sentences and equations."""
     n, m, lines = len(d.independents), len(d.dependents), len(d.decomposition.definitions) - len(d.independents)
-    blocks: list[Block] = [
-        Heading(1, f"{d.name}: {space(n)} -> {space(m)}"),
-        Sentence(
-            f"{d.name} takes {counted(n, 'independent variable')} to {counted(m, 'dependent variable')} "
-            f"in {counted(lines, 'line')}."
-        ),
-    ]
-    if d.conditions:
-        where = [decision(notation.expression(condition), kind, value) for condition, kind, value in d.conditions]
-        blocks.append(Sentence(f"This holds on the branch where {conjunction(where)}."))
+    decisions = [decision(notation.expression(condition), kind, value) for condition, kind, value in d.conditions]
+    blocks = opening(d.name, n, m, lines, "", decisions)
     blocks += [Heading(2, "Decomposition"), decomposition(d.decomposition, notation)]
     blocks += remarks(d.notes, notation)
     for passes, title in (
@@ -83,6 +78,18 @@ def compose(d: Derivation, notation: Notation) -> list[Block]:
         blocks += recurrences(d, notation)
     blocks += [Heading(2, "Jacobian"), Equations(tuple(entry(e, d, notation) for row in d.jacobian for e in row))]
     blocks += [Heading(2, "Comparison"), *compare(d.plan)]
+    return blocks
+
+
+def opening(name: str, n: int, m: int, lines: int, why: str, decisions: Sequence[str]) -> list[Block]:
+    """State what a function takes to what, in how many lines, `why` so few or many, and on which branch it holds."""
+    takes = f"{name} takes {counted(n, 'independent variable')} to {counted(m, 'dependent variable')}"
+    blocks: list[Block] = [
+        Heading(1, f"{name}: {space(n)} -> {space(m)}"),
+        Sentence(f"{takes} in {counted(lines, 'line')}{why}."),
+    ]
+    if decisions:
+        blocks.append(Sentence(f"This holds on the branch where {conjunction(decisions)}."))
     return blocks
 
 
@@ -248,13 +255,13 @@ def _compressed(plan: Plan) -> list[str]:
         f"Most entries are zero: {counted(c.passes, f'{c.name} pass', f'{c.name} passes')} give all others, "
         "`wg.jacobian(f, sparse=True)`."
         for c in plan.values()
-        if c.name not in ("forward", "reverse")
+        if c.name not in SWEEPS
     ]
 
 
 def _winner(plan: Plan) -> list[str]:
     n, m = plan["forward"].passes, plan["reverse"].passes
-    chosen, second = (c for c in plan.values() if c.name in ("forward", "reverse"))
+    chosen, second = (c for c in plan.values() if c.name in SWEEPS)
     if n == m:
         passes = f"Both modes take {counted(n, 'pass', 'passes')}"
         reason = f"there are as many dependent as independent variables, {n:,}"
