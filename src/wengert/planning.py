@@ -453,6 +453,8 @@ def choose_sparsely(
         return None
     try:
         pattern, is_new = find_pattern(linearization, symmetric)
+        if sparse is not True and not symmetric and 2 * pattern.nnz > n * m:
+            return None  # a pass gives no more than max(n, m) entries, and min(n, m) / 2 passes not all of these
         compression = choose_compression(linearization, pattern, symmetric, mode)
     except SizeError:  # there is no structure by which the pattern could be written down
         if sparse is True:
