@@ -115,7 +115,7 @@ class Compression:
             (sums,) = parts
             if type(sums) is np.ndarray and np.all(np.isfinite(sums)):
                 return self._substitution.solve(sums)
-            return self.direct()._entries(linearization)  # an infinity would spread over its whole tree
+            return self.direct._entries(linearization)  # an infinity would spread over its whole tree
         if len(parts) == 1:
             return parts[0]
         if not parts:
@@ -130,9 +130,9 @@ class Compression:
             passes.append(pull_colors(linearization, self.rows))
         return passes
 
-    @functools.cache  # noqa: B019 - a compression lives as long as its pattern is remembered
+    @functools.cached_property
     def direct(self) -> Compression:
-        """Return the compression of the same symmetric matrix by which all entries are read, and none is solved for."""
+        """The compression of the same symmetric matrix by which all entries are read, and none is solved for."""
         return star(self.pattern)
 
 
