@@ -31,46 +31,13 @@ def largest_first(indptr: Array, indices: Array) -> Array:
 
 def smallest_last(indptr: Array, indices: Array) -> Array:
     """Return the vertices so that each has the smallest degree among itself and those before it."""
-    neighbors, degrees, buckets = _buckets(indptr, indices, np.diff(indptr).tolist())
-    taken = bytearray(len(degrees))
-    order: list[int] = []
-    smallest = 0
-    while len(order) < len(degrees):
-        while not buckets[smallest]:
-            smallest += 1
-        v = buckets[smallest].pop()
-        if taken[v] or degrees[v] != smallest:
-            continue
-        taken[v] = 1
-        order.append(v)
-        for w in neighbors(v):
-            if not taken[w]:
-                degrees[w] -= 1
-                buckets[degrees[w]].append(w)
-        smallest = max(smallest - 1, 0)
-    return np.array(order[::-1], np.intp)
+    return _counting_down(indptr, indices, np.diff(indptr).tolist())[::-1]
 
 
 def incidence_degree(indptr: Array, indices: Array) -> Array:
     """Return the vertices so that each has the most neighbors among those before it."""
-    neighbors, degrees, buckets = _buckets(indptr, indices, [0] * (indptr.size - 1))
-    taken = bytearray(len(degrees))
-    order: list[int] = []
-    largest = 0
-    while len(order) < len(degrees):
-        while not buckets[largest]:
-            largest -= 1
-        v = buckets[largest].pop()
-        if taken[v] or degrees[v] != largest:
-            continue
-        taken[v] = 1
-        order.append(v)
-        for w in neighbors(v):
-            if not taken[w]:
-                degrees[w] += 1
-                buckets[degrees[w]].append(w)
-                largest = max(largest, degrees[w])
-    return np.array(order, np.intp)
+    largest = int(np.diff(indptr).max(initial=0))
+    return _counting_down(indptr, indices, [largest] * (indptr.size - 1))
 
 
 def random(indptr: Array, indices: Array) -> Array:
@@ -78,15 +45,32 @@ def random(indptr: Array, indices: Array) -> Array:
     return np.random.default_rng(0).permutation(indptr.size - 1)
 
 
-def _buckets(
-    indptr: Array, indices: Array, degrees: list[int]
-) -> tuple[Callable[[int], list[int]], list[int], list[list[int]]]:
-    """Return the neighbors of a vertex, the degrees, and the vertices by degree, the last one on top."""
+def _counting_down(indptr: Array, indices: Array, counts: list[int]) -> Array:
+    """Take a vertex of the smallest count, count its neighbors down, and so on; return the vertices as they are taken.
+
+    A count is at least the degree.  Of equal ones the vertex is taken that was counted down last.
+    """
     starts, ends = indptr.tolist(), indices.tolist()
-    buckets: list[list[int]] = [[] for _ in range(int(np.diff(indptr).max(initial=0)) + 1)]
-    for v in reversed(range(len(degrees))):
-        buckets[degrees[v]].append(v)
-    return lambda v: ends[starts[v] : starts[v + 1]], degrees, buckets
+    buckets: list[list[int]] = [[] for _ in range(max(counts, default=0) + 1)]
+    for v in reversed(range(len(counts))):
+        buckets[counts[v]].append(v)
+    taken = bytearray(len(counts))
+    order: list[int] = []
+    smallest = 0
+    while len(order) < len(counts):
+        while not buckets[smallest]:
+            smallest += 1
+        v = buckets[smallest].pop()
+        if taken[v] or counts[v] != smallest:
+            continue
+        taken[v] = 1
+        order.append(v)
+        for w in ends[starts[v] : starts[v + 1]]:
+            if not taken[w]:
+                counts[w] -= 1
+                buckets[counts[w]].append(w)
+        smallest = max(smallest - 1, 0)
+    return np.array(order, np.intp)
 
 
 ORDERS: dict[str, VertexOrder] = {
