@@ -37,7 +37,7 @@ from wengert.accumulation.compressed import (
 from wengert.accumulation.counting import ActiveRows, count_forward, count_reverse, kind_of_constant
 from wengert.accumulation.dense import dense_bytes, dimension, fits_dense
 from wengert.accumulation.elimination import Counts
-from wengert.accumulation.orders import ON_REQUEST, ORDERS, Order, searching
+from wengert.accumulation.orders import FORWARD, ON_REQUEST, ORDERS, REVERSE, Order, searching
 from wengert.accumulation.sparsity import pattern_of
 from wengert.cost import Cost, cost
 from wengert.display import as_text, paragraph, table
@@ -604,7 +604,7 @@ def plan_trace(
     chosen = None if sparse is None else choose_sparsely(linearization, sparse)
     if chosen is not None:
         compression, _ = chosen
-        compressed = _count_compression(active, function, compression)
+        compressed = _count_compression(candidates, compression, active)
         is_first = bool(sparse) or not fits_dense(linearization)
         candidates = (compressed, *candidates) if is_first else (*candidates, compressed)
         notes.append(_compare_memory(linearization, compression, is_first))
@@ -617,15 +617,16 @@ MOST_KEPT = 1 << 12
 """The number of elements that the values of a function may have together for a plan to keep them."""
 
 
-def _count_compression(active: ActiveRows, function: Cost, compression: Compression) -> Candidate:
-    """Count the passes of a compression."""
-    along, back = count_forward(active), count_reverse(active)
-    first = along if compression.forward_passes else back
-    itemsize = max([x.dtype.itemsize for x in active.linearization.inputs], default=8)
-    reverse = (compression.reverse_passes, back.one_pass) if first is along else (0, Cost())
-    kept = back.kept if compression.reverse_passes else 0
-    candidate = Candidate(
-        compression.name, compression.passes, function, first.partials, first.one_pass, kept, itemsize, back=reverse
+def _count_compression(candidates: Sequence[Candidate], compression: Compression, active: ActiveRows) -> Candidate:
+    """Count a compression, a pass of which costs what a pass of the dense candidates does."""
+    forward, reverse = (next(c for c in candidates if c.name == order.name) for order in (FORWARD, REVERSE))
+    first = forward if compression.forward_passes else reverse
+    candidate = replace(
+        first,
+        name=compression.name,
+        passes=compression.passes,
+        kept=reverse.kept if compression.reverse_passes else 0,
+        back=(compression.reverse_passes, reverse.one_pass) if first is forward else (0, Cost()),
     )
     return _with_seconds(candidate, active)
 
