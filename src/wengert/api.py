@@ -23,7 +23,7 @@ from wengert.accumulation.compressed import (
     joined,
     split,
     warn_if_dense,
-    warn_if_sparse,
+    warn_of_sparse_result,
 )
 from wengert.accumulation.dense import check_memory, dimension, fits_dense, of_its_own
 from wengert.accumulation.orders import FORWARD, ON_REQUEST, ORDERS, Order
@@ -642,10 +642,8 @@ def _jacobians(
     check_memory(linearization, *_PRODUCTS[is_hessian])
     if trace.tape.decisions and not is_hessian:
         warn_of_decisions(trace)
-    order = orders[0] if len(orders) == 1 else choose(linearization, orders)
-    rows = order.accumulate(linearization)
-    packed = [chosen.pack(row if independents is None else independents.collect(row)) for row in rows]
-    return result.pack(packed), result.aux
+    rows = choose(linearization, orders).accumulate(linearization)
+    return _pack(rows, chosen, independents, result), result.aux
 
 
 def _sparse_jacobians(
@@ -661,8 +659,9 @@ def _sparse_jacobians(
 ) -> tuple[Any, Any]:
     """Compute a Jacobian, or Hessian (`symmetric`), in compressed passes, or as `orders` say if these save little."""
     result = Result(has_aux)
-    is_found, is_auto = sparse is True, isinstance(sparse, str)
-    trace, independents = _record(f, args, kwargs, chosen, keep_all=is_found or is_auto, result=result)
+    is_auto = isinstance(sparse, str)
+    is_given = not (is_auto or sparse is True)
+    trace, independents = _record(f, args, kwargs, chosen, keep_all=not is_given, result=result)
     linearization = Linearization.of_trace(trace)
     if not is_auto and any(x.dtype.kind == "c" for x in linearization.inputs):
         raise ArgumentError.at_caller(
@@ -671,7 +670,6 @@ def _sparse_jacobians(
         )
     if trace.tape.decisions and not symmetric:
         warn_of_decisions(trace)
-    is_given = not (is_found or is_auto)
     if is_given:
         compression = choose_compression(linearization, joined(sparse, linearization, symmetric), symmetric, mode)
         choice: tuple[Compression, bool] | None = compression, True
@@ -679,7 +677,7 @@ def _sparse_jacobians(
         choice = choose_sparsely(linearization, sparse, symmetric, mode)
     if choice is None:
         check_memory(linearization, *_PRODUCTS[symmetric])
-        rows = (orders[0] if len(orders) == 1 else choose(linearization, orders)).accumulate(linearization)
+        rows = choose(linearization, orders).accumulate(linearization)
     else:
         compression, is_new = choice
         J = compression.evaluate(linearization)
@@ -687,13 +685,20 @@ def _sparse_jacobians(
             check_entries(J, linearization)
         elif is_new:
             check_found(J, linearization)
-        if is_found:
+        if sparse is True:
             warn_if_dense(compression)
-        rows = as_dense(J, linearization) if is_auto and fits_dense(linearization) else split(J, linearization)
-        if is_auto and not fits_dense(linearization):
-            warn_if_sparse(linearization)
-    packed = [chosen.pack(row if independents is None else independents.collect(row)) for row in rows]
-    return result.pack(packed), result.aux
+        if is_auto and fits_dense(linearization):
+            rows = as_dense(J, linearization)
+        else:
+            rows = split(J, linearization)
+            if is_auto:
+                warn_of_sparse_result(linearization)
+    return _pack(rows, chosen, independents, result), result.aux
+
+
+def _pack(rows: Sequence[Sequence[Any]], chosen: Argnums, independents: Independents | None, result: Result) -> Any:
+    """Return blocks in the structure of the result, and in the place of each array in that of the arguments."""
+    return result.pack([chosen.pack(row if independents is None else independents.collect(row)) for row in rows])
 
 
 def hessian(
@@ -865,8 +870,8 @@ def _patterns(f: Function, args: Any, kwargs: Any, chosen: Argnums, has_aux: boo
     blocks = pattern_of(Linearization.of_trace(trace), local)
     if symmetric:
         blocks = symmetrized(blocks)
-    rows = [chosen.pack(row if independents is None else independents.collect(row)) for row in blocks]
-    return (result.pack(rows), result.aux) if has_aux else result.pack(rows)
+    packed = _pack(blocks, chosen, independents, result)
+    return (packed, result.aux) if has_aux else packed
 
 
 # ---- Programs ----

@@ -661,7 +661,9 @@ def order_named(name: str, orders: Sequence[Order] = (*ORDERS, *ON_REQUEST)) -> 
 
 
 def choose(linearization: Linearization, orders: tuple[Order, ...] = ORDERS) -> Order:
-    """Return the order that the plan marks, which is remembered by the structure of the trace."""
+    """Return the order that the plan marks, which is remembered by the structure of the trace; or the only one."""
+    if len(orders) == 1:
+        return orders[0]
     rows = linearization.rows
     inputs = [(x.shape, x.dtype) for x in linearization.inputs]
     key = (orders, len(rows), linearization.size, tuple(linearization.outputs), *inputs)

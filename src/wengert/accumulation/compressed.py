@@ -417,7 +417,7 @@ def warn_if_dense(compression: Compression) -> None:
     )
 
 
-def warn_if_sparse(linearization: Linearization) -> None:
+def warn_of_sparse_result(linearization: Linearization) -> None:
     """Warn that a Jacobian is a sparse matrix because the dense one does not fit the memory."""
     size = in_bytes(dense_bytes(linearization))
     _warn(
