@@ -43,20 +43,20 @@ def bicoloring(pattern: Pattern, effort: Effort) -> tuple[Coloring, Coloring]:
 
 def alone_in_row(pattern: Pattern, colors: Array) -> Array:
     """Return which stored entries stand alone in their row among the columns of their color (-1 is none)."""
-    count = int(colors.max(initial=-1)) + 1
-    of_entries = colors[pattern.indices]
-    cells = row_numbers(pattern) * count + of_entries
-    counts = np.bincount(cells[of_entries >= 0], minlength=pattern.shape[0] * count + 1)
-    return (of_entries >= 0) & (counts[np.maximum(cells, 0)] == 1)
+    return _alone(row_numbers(pattern), colors[pattern.indices], pattern.shape[0])
 
 
 def alone_in_column(pattern: Pattern, colors: Array) -> Array:
     """Return which stored entries stand alone in their column among the rows of their color (-1 is none)."""
+    return _alone(pattern.indices.astype(np.intp), colors[row_numbers(pattern)], pattern.shape[1])
+
+
+def _alone(lines: Array, colors: Array, size: int) -> Array:
+    """Return which entries have a color that no other of their line has, of so many lines; -1 is no color."""
     count = int(colors.max(initial=-1)) + 1
-    of_entries = colors[row_numbers(pattern)]
-    cells = pattern.indices.astype(np.intp) * count + of_entries
-    counts = np.bincount(cells[of_entries >= 0], minlength=pattern.shape[1] * count + 1)
-    return (of_entries >= 0) & (counts[np.maximum(cells, 0)] == 1)
+    cells = lines * count + colors
+    counts = np.bincount(cells[colors >= 0], minlength=size * count + 1)
+    return (colors >= 0) & (counts[np.maximum(cells, 0)] == 1)
 
 
 def is_valid(pattern: Pattern, columns: Array, rows: Array) -> bool:
