@@ -29,10 +29,10 @@ __all__ = [
 ]
 
 
-def color_columns(pattern: Pattern, shape: Sequence[int] = (), visits: int = VISITS) -> Coloring:
+def color_columns(pattern: Pattern, shape: Sequence[int] = ()) -> Coloring:
     """Return colors of the columns so that no row has two columns of one color.
 
-    `shape` is that of the array whose elements the columns are, where it is known; `visits` bounds the effort.
+    `shape` is that of the array whose elements the columns are, where it is known.
     """
     bound = distance2.lower_bound(pattern)
     coloring = first_of(
@@ -42,19 +42,19 @@ def color_columns(pattern: Pattern, shape: Sequence[int] = (), visits: int = VIS
         bound,
         2 * bound + 4,
     )
-    return distance2.improved(pattern, coloring, Effort(visits))
+    return distance2.improved(pattern, coloring, Effort(VISITS))
 
 
-def color_rows(pattern: Pattern, shape: Sequence[int] = (), visits: int = VISITS) -> Coloring:
+def color_rows(pattern: Pattern, shape: Sequence[int] = ()) -> Coloring:
     """Return colors of the rows so that no column has two rows of one color."""
-    return color_columns(pattern.T.tocsr(), shape, visits)
+    return color_columns(pattern.T.tocsr(), shape)
 
 
-def color_rows_and_columns(pattern: Pattern, visits: int = VISITS) -> tuple[Coloring, Coloring]:
+def color_rows_and_columns(pattern: Pattern) -> tuple[Coloring, Coloring]:
     """Return colors of columns and of rows, for forward and reverse passes, from which each entry can be read."""
-    return bicoloring.bicoloring(pattern, Effort(visits))
+    return bicoloring.bicoloring(pattern, Effort(VISITS))
 
 
-def color_symmetric(pattern: Pattern, kind: str, shape: Sequence[int] = (), visits: int = VISITS) -> Coloring:
+def color_symmetric(pattern: Pattern, kind: str, shape: Sequence[int] = ()) -> Coloring:
     """Return the star or acyclic coloring (`kind`) of a symmetric pattern: of the columns, for products with it."""
-    return symmetric.color_symmetric(pattern, kind, Effort(visits), shape)
+    return symmetric.color_symmetric(pattern, kind, Effort(VISITS), shape)

@@ -139,13 +139,13 @@ EVERY = 4
 """A graph is kept after so many vertices, from where a changed order is counted."""
 
 
-def annealed(graph: Graph, order: Sequence[int], milliseconds: float, seed: int = 0) -> list[int]:
+def annealed(graph: Graph, order: Sequence[int], milliseconds: float) -> list[int]:
     """Return the best order that simulated annealing finds in so many milliseconds, or the one that it starts from.
 
     A move carries one vertex to another place in the order; it is taken if the products, by both conventions
     (`Counts.both`), do not rise by more than the temperature allows.
     """
-    draw = random.Random(seed)
+    draw = random.Random(0)
     annealing = _Annealing(graph, order)
     best, least = list(order), annealing.total
     size, start, temperature = len(order), time.perf_counter(), HOT
