@@ -25,6 +25,7 @@ import numpy as np
 from wengert.errors import LIBRARIES
 from wengert.tracing import names
 from wengert.tracing.context import threads
+from wengert.tracing.flat import as_arrays
 from wengert.tracing.results import finish
 from wengert.tracing.traced import Traced, first_traced, holds_traced, join, through
 from wengert.tracing.unsupported import called
@@ -80,6 +81,7 @@ class Joining:
     def _joined(self, value: Any) -> Any:
         if type(value) not in (list, tuple) or not holds_traced(value):
             return value
+        value = as_arrays(value)
         return type(value)(map(join, value)) if self._takes_arrays else join(value)
 
 
