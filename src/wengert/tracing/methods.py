@@ -239,9 +239,7 @@ class ArrayMethods(Traced):
     def _record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         context = self._tape.context
         if context.place is None:
-            frame = _getframe(
-                2
-            )  # where the primitive is called: by the user's code, mostly, if it is one of the user's
+            frame = _getframe(2)  # the caller of the primitive: the user's code, mostly, if the user has entered it
             if frame.f_code.co_filename.startswith(LIBRARIES):
                 return at_place(lambda: record_line(primitive, args, params))
             if len(args) == 1 and not params:
