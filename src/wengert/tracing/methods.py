@@ -48,6 +48,7 @@ from wengert.tracing.traced import (
     as_scalar,
     as_text,
     innermost,
+    is_kept_constant,
     join,
     plain,
     record_line,
@@ -459,7 +460,7 @@ class ArrayMethods(Traced):
 
         The last is what ``np.mean([a, b])`` makes of a list; NumPy then computes on the elements by their operators.
         """
-        if self._index < 0 and not self._tape.open:
+        if is_kept_constant(self):
             value = _asarray(plain(self), dtype)
             return _copy(value) if copy else value
         rebind_imports(_getframe(1))
