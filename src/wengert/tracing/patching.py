@@ -181,22 +181,9 @@ _INTERNAL = frozenset({"numpy", "scipy", "wengert"})
 
 
 _CAUGHT = (
-    *(
-        "array",
-        "asarray",
-        "asanyarray",
-        "ascontiguousarray",
-        "asfortranarray",
-        "copy",
-        "zeros",
-        "empty",
-        "ones",
-        "full",
-        "eye",
-        "identity",
-    ),
-    *("zeros_like", "empty_like", "ones_like", "full_like", "arange", "linspace"),
-)
+    "array", *_ALIASING, "copy", "zeros", "empty", "ones", "full", "eye", "identity", "zeros_like", "empty_like",
+    "ones_like", "full_like", "arange", "linspace",
+)  # fmt: skip
 _originals: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in _CAUGHT}
 patched = {name: _patch_maker(original) for name, original in _originals.items()}
 _makers = {id(original): name for name, original in _originals.items()}
