@@ -18,12 +18,13 @@ import wengert as wg
 
 ROOT = Path(__file__).parent.parent
 PAGE = Path(__file__).with_name("works_with.md")
-sys.path.insert(0, str(ROOT / "tests" / "packages"))  # whose cases these are
+sys.path.insert(0, str(ROOT / "tests" / "packages"))  # whose cases and comparisons these are
 
 import fluids  # noqa: E402
 from filterpy.kalman import MerweScaledSigmaPoints, UnscentedKalmanFilter  # noqa: E402
-from test_packages import CASES  # noqa: E402
+from test_packages import CASES, comparisons  # noqa: E402
 
+COLUMNS = "gradient", "Hessian", "jit", "vmap", "Program"
 HEAD = """\
 # Works with
 
@@ -57,30 +58,14 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], list[float]]] = {
 }
 
 
-def agree(one: Any, other: Any, rtol: float) -> str:
-    """Return what a cell says."""
-    return "right" if np.allclose(one, other, rtol=rtol, atol=1e-6) else "WRONG"
-
-
 def row(name: str) -> str:
     """Return the row of a function."""
-    f, point = CASES[name]
-    x = np.array(point)
-    steps = 1e-5 * np.maximum(1.0, np.abs(x)) * np.eye(len(x))
-
-    def differences(g: Callable[[Any], Any]) -> Any:
-        return np.stack([(g(x + step) - g(x - step)) / (2 * np.sum(step)) for step in steps])
-
-    gradient = wg.grad(f)(x)
-    cells = [
-        agree(gradient, differences(f), 1e-6),
-        agree(wg.hessian(f)(x), differences(wg.grad(f)), 1e-5),
-        agree(wg.jit(wg.grad(f))(x), gradient, 1e-10),
-        agree(wg.vmap(wg.grad(f))(x[None])[0], gradient, 1e-10),
-        agree(wg.trace(f)(x)(1.001 * x), f(1.001 * x), 1e-12),
-    ]
+    cells = dict.fromkeys(COLUMNS, "right")
+    for column, actual, desired, rtol, atol in comparisons(name):
+        if not np.allclose(actual, desired, rtol=rtol, atol=atol):
+            cells[column] = "WRONG"
     package, function = name.split(": ")
-    return f"| {package} {version(package.replace('_', '-'))} | {function} | {' | '.join(cells)} |"
+    return f"| {package} {version(package.replace('_', '-'))} | {function} | {' | '.join(cells.values())} |"
 
 
 def refusal(name: str) -> str:
@@ -99,7 +84,8 @@ def page() -> str:
         warnings.simplefilter("ignore")
         rows = [row(name) for name in CASES]
         refused = [refusal(name) for name in REFUSED]
-    table = ["", "| package | function | gradient | Hessian | jit | vmap | Program |", "|" + "---|" * 7, *rows, ""]
+    head = f"| package | function | {' | '.join(COLUMNS)} |"
+    table = ["", head, "|" + "---|" * (2 + len(COLUMNS)), *rows, ""]
     return HEAD + "\n".join(table) + WHY + "\n".join(refused) + "\n"
 
 

@@ -238,23 +238,17 @@ def explain_at(raw: RawLocation | None, happened: str, instead: str) -> str:
 
     Of a place in a package that the running code has called, the user's line is named first.
     """
-    outer: FrameType | None = None
+    places = [raw]
     if isinstance(raw, tuple) and is_installed(raw[0]):
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_code is not raw[0]:
             frame = frame.f_back
         outer = outside_packages(frame)
-    if outer is None:
-        location = Location.of(raw)
-        where = "" if location is None else f"\n{location.excerpt()}"
-        return f"{happened}{where}\n{instead}"
-    return explain_in_package((outer.f_code, outer.f_lasti), raw, happened, instead)
-
-
-def explain_in_package(user: RawLocation, package: RawLocation | None, happened: str, instead: str) -> str:
-    """Compose a message about a fault in a package: it names the user's line that called that, and the package's."""
-    lines = [location.excerpt() for place in (user, package) if (location := Location.of(place)) is not None]
-    return f"{happened}\n" + "\nwhich leads to this line of a package:\n".join(lines) + f"\n{instead}"
+        if outer is not None:
+            places.insert(0, (outer.f_code, outer.f_lasti))
+    excerpts = [location.excerpt() for place in places if (location := Location.of(place)) is not None]
+    where = "\nwhich leads to this line of a package:\n".join(excerpts)
+    return "\n".join([happened, *([where] if where else []), instead])
 
 
 class _Refusals(threading.local):

@@ -56,6 +56,11 @@ def missing(x):
     return np.nansum(a)
 
 
+def joined(x):
+    of_lists = np.concatenate([[x[0, 0]], [x[0, 1], 1.0]])  # from here on, the name means a function that joins lists
+    return np.sum(of_lists**2) + np.sum(np.concatenate([x.flat, x[0]]))
+
+
 FUNCTIONS = [
     assigned,
     begins_anew,
@@ -63,6 +68,7 @@ FUNCTIONS = [
     reshaped_view,
     reshaped_constant,
     missing,
+    joined,
     lambda x: np.sum(np.where(x.flat > 1.0, x.ravel(), 0.0)) if any(x.flat != 0) else 0.0,
     lambda x: 0.0 * x[0, 0] if np.any((0 * x).flat != 0) else np.sum(x),
     lambda x: np.sum(x[(x.flat < 2.0).reshape(2, 2)]) + np.sum(x.flat) + sum(x.flat) + max(x.flat),

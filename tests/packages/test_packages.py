@@ -88,32 +88,37 @@ CASES = {
 """Functions of a vector, and a point."""
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_derivatives_of_functions_as_they_are_published(name):
+def comparisons(name):
+    """Yield, by the columns of the page, what is computed, what it should be, and the two tolerances, rtol and atol."""
     f, point = CASES[name]
     x = np.array(point)
     value, gradient = wg.value_and_grad(f)(x)
-    np.testing.assert_allclose(value, f(x), rtol=1e-13)
+    yield "gradient", value, f(x), 1e-13, 0.0
     steps = 1e-5 * np.maximum(1.0, np.abs(x)) * np.eye(len(x))
-    differences = [(f(x + step) - f(x - step)) / (2 * np.sum(step)) for step in steps]
-    np.testing.assert_allclose(gradient, differences, rtol=1e-6, atol=1e-7)
 
-    slopes = np.stack([(wg.grad(f)(x + step) - wg.grad(f)(x - step)) / (2 * np.sum(step)) for step in steps])
-    np.testing.assert_allclose(wg.hessian(f)(x), slopes, rtol=1e-5, atol=1e-6)
+    def differences(g):
+        return np.stack([(g(x + step) - g(x - step)) / (2 * np.sum(step)) for step in steps])
+
+    yield "gradient", gradient, differences(f), 1e-6, 1e-7
+    yield "Hessian", wg.hessian(f)(x), differences(wg.grad(f)), 1e-5, 1e-6
 
     near = x * 1.001
     program = wg.trace(f)(x)
     jitted = wg.jit(wg.grad(f))
-    np.testing.assert_allclose(program(near), f(near), rtol=1e-12)
-    np.testing.assert_allclose(jitted(x), gradient, rtol=1e-10)
-    np.testing.assert_allclose(jitted(near), wg.grad(f)(near), rtol=1e-10)
-    np.testing.assert_allclose(
-        wg.vmap(wg.grad(f))(np.stack([x, near])), [gradient, wg.grad(f)(near)], rtol=1e-10, atol=1e-13
-    )
+    yield "Program", program(near), f(near), 1e-12, 0.0
+    yield "jit", jitted(x), gradient, 1e-10, 0.0
+    yield "jit", jitted(near), wg.grad(f)(near), 1e-10, 0.0
+    yield "vmap", wg.vmap(wg.grad(f))(np.stack([x, near])), [gradient, wg.grad(f)(near)], 1e-10, 1e-13
     names = {}
     exec(program.source(), names)
     function = next(value for key, value in names.items() if key == program.name)
-    np.testing.assert_allclose(function(near), f(near), rtol=1e-12)
+    yield "Program", function(near), f(near), 1e-12, 0.0
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_derivatives_of_functions_as_they_are_published(name):
+    for column, actual, desired, rtol, atol in comparisons(name):
+        np.testing.assert_allclose(actual, desired, rtol=rtol, atol=atol, err_msg=column)
 
 
 def test_the_page_says_what_is_so():

@@ -41,7 +41,8 @@ class Flat:
     __hash__ = None  # type: ignore[assignment]  # as arrays: == compares elements
 
     def __init__(self, base: Traced) -> None:
-        self.base, self.index = base, 0
+        self.base: Any = base
+        self.index = 0
 
     @property  # type: ignore[misc]  # __class__ of object can be assigned to
     def __class__(self) -> type:
@@ -79,12 +80,10 @@ class Flat:
         functions.in_place.put(self.base, np.arange(self.base.size)[index], as_arrays(value))
 
     def _elements(self) -> Any:
-        base: Any = self.base
-        return base.ravel()
+        return self.base.ravel()
 
     def copy(self) -> Any:
-        base: Any = self.base
-        return base.flatten()
+        return self.base.flatten()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if self.base._index >= 0:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import CodeType, FrameType, ModuleType
 from typing import Any
 
@@ -25,6 +25,7 @@ import numpy as np
 from wengert.errors import LIBRARIES
 from wengert.tracing import names
 from wengert.tracing.context import threads
+from wengert.tracing.flat import as_arrays
 from wengert.tracing.results import finish
 from wengert.tracing.traced import Traced, first_traced, holds_traced, join, through
 from wengert.tracing.unsupported import called
@@ -80,6 +81,7 @@ class Joining:
     def _joined(self, value: Any) -> Any:
         if type(value) not in (list, tuple) or not holds_traced(value):
             return value
+        value = as_arrays(value)
         return type(value)(map(join, value)) if self._takes_arrays else join(value)
 
 
@@ -97,7 +99,7 @@ def join_lists(frame: FrameType) -> None:
         inner, user = user, user.f_back
     if user is None or user.f_code.co_filename.startswith(LIBRARIES):
         return
-    function = called(user) if inner is None else _public(inner.f_code)
+    function = called(user) if inner is None else _publics().get(inner.f_code)
     function = getattr(function, "__self__", None) if type(function) is _Method else function
     if inner is not None or type(function) in _COMPILED:
         functions = [function]
@@ -125,7 +127,7 @@ def _bind(function: Any, user: FrameType) -> bool:
         if scope.get(name) is function and scope is not user.f_locals
     ]
     if places and id(function) not in names.wrapper_of:
-        names.enter({"": Joining(function)}, {"": function})
+        names.enter(function, Joining(function))
     for scope, name in places:
         names.rebind(scope, name, function, names.wrapper_of[id(function)][1])
     return bool(places)
@@ -139,16 +141,6 @@ _COMPILED = frozenset({np.ufunc, type(np.concatenate)})
 @functools.cache
 def _publics() -> dict[CodeType, Any]:
     """Return NumPy's functions that are written in Python, by the code of them."""
-    return dict(_written_in_python())
-
-
-def _written_in_python() -> Iterator[tuple[CodeType, Any]]:
-    for home in _HOMES:
-        for function in vars(home).values():
-            code = getattr(getattr(function, "__wrapped__", function), "__code__", None)
-            if isinstance(code, CodeType):
-                yield code, function
-
-
-def _public(code: CodeType) -> Any:
-    return _publics().get(code)
+    functions = [function for home in _HOMES for function in vars(home).values()]
+    codes = [getattr(getattr(function, "__wrapped__", function), "__code__", None) for function in functions]
+    return {code: f for code, f in zip(codes, functions, strict=True) if isinstance(code, CodeType)}

@@ -48,6 +48,7 @@ from wengert.tracing.traced import (
     as_scalar,
     as_text,
     innermost,
+    is_kept_constant,
     join,
     plain,
     record_line,
@@ -239,9 +240,7 @@ class ArrayMethods(Traced):
     def _record(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         context = self._tape.context
         if context.place is None:
-            frame = _getframe(
-                2
-            )  # where the primitive is called: by the user's code, mostly, if it is one of the user's
+            frame = _getframe(2)  # the caller of the primitive: the user's code, mostly, if the user has entered it
             if frame.f_code.co_filename.startswith(LIBRARIES):
                 return at_place(lambda: record_line(primitive, args, params))
             if len(args) == 1 and not params:
@@ -461,7 +460,7 @@ class ArrayMethods(Traced):
 
         The last is what ``np.mean([a, b])`` makes of a list; NumPy then computes on the elements by their operators.
         """
-        if self._index < 0 and not self._tape.open:
+        if is_kept_constant(self):
             value = _asarray(plain(self), dtype)
             return _copy(value) if copy else value
         rebind_imports(_getframe(1))

@@ -65,12 +65,13 @@ def wrap(scope: Scope, wrappers: dict[str, Any], originals: dict[str, Any]) -> N
     _wrappers.append(dict(wrappers))
     _originals.append(dict(originals))
     _fixed = len(_scopes)
-    enter(wrappers, originals)
+    for name, original in originals.items():
+        enter(original, wrappers[name])
 
 
-def enter(wrappers: dict[str, Any], originals: dict[str, Any]) -> None:
-    """Enter wrappers of functions, for the names by which code has them."""
-    wrapper_of.update((id(original), (original, wrappers[name])) for name, original in originals.items())
+def enter(original: Any, wrapper: Any) -> None:
+    """Enter the wrapper of a function, for the names by which code has it."""
+    wrapper_of[id(original)] = original, wrapper
 
 
 def rebind(scope: Scope, name: Any, original: Any, wrapper: Any) -> None:

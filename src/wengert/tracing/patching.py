@@ -38,7 +38,6 @@ from wengert.tracing.traced import (
     constant,
     first_traced,
     holds_traced,
-    innermost,
     join,
     plain,
     through,
@@ -182,22 +181,9 @@ _INTERNAL = frozenset({"numpy", "scipy", "wengert"})
 
 
 _CAUGHT = (
-    *(
-        "array",
-        "asarray",
-        "asanyarray",
-        "ascontiguousarray",
-        "asfortranarray",
-        "copy",
-        "zeros",
-        "empty",
-        "ones",
-        "full",
-        "eye",
-        "identity",
-    ),
-    *("zeros_like", "empty_like", "ones_like", "full_like", "arange", "linspace"),
-)
+    "array", *_ALIASING, "copy", "zeros", "empty", "ones", "full", "eye", "identity", "zeros_like", "empty_like",
+    "ones_like", "full_like", "arange", "linspace",
+)  # fmt: skip
 _originals: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in _CAUGHT}
 patched = {name: _patch_maker(original) for name, original in _originals.items()}
 _makers = {id(original): name for name, original in _originals.items()}
@@ -221,22 +207,11 @@ def _patch_number_function(original: Callable[..., Any]) -> Callable[..., Any]:
                 args = tuple([list(a) if isinstance(a, Iterator) else a for a in args])
             traced = first_traced((*args, *kwargs.values()))
             if traced is not None:
-                value = original(*_numbers(args), **{name: innermost(number) for name, number in kwargs.items()})
+                value = original(*plain(args), **plain(kwargs))
                 return value if all_constant((args, kwargs)) else through(traced, CALLS[original], args, kwargs)
         return original(*args, **kwargs)
 
     return call
-
-
-def _numbers(value: Any) -> Any:
-    """Return the plain numbers that traced ones in lists and tuples stand for."""
-    return type(value)(map(_numbers, value)) if type(value) in (list, tuple) else innermost(value)
-
-
-_number_functions = [
-    {name: function for name, function in vars(module).items() if callable(function) and function in CALLS}
-    for module in (math, cmath)
-]
 
 
 # ---- While a trace runs ----
@@ -256,9 +231,10 @@ def _from_iterator(iterable: Any, dtype: Any, count: int = -1, **kwargs: Any) ->
 
 
 names.wrap(vars(np), patched, _originals)
-names.enter({"fromiter": functools.wraps(np.fromiter)(_from_iterator)}, {"fromiter": np.fromiter})
-for _functions in _number_functions:
-    names.enter({name: _patch_number_function(f) for name, f in _functions.items()}, _functions)
+names.enter(np.fromiter, functools.wraps(np.fromiter)(_from_iterator))
+for _function in (*vars(math).values(), *vars(cmath).values()):
+    if callable(_function) and _function in CALLS:
+        names.enter(_function, _patch_number_function(_function))
 
 
 def _patch_new() -> None:

@@ -109,8 +109,8 @@ def remember_large(tape: Tape, values: Sequence[Any]) -> None:
 
 def record_on_innermost(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
     """Record where values of several traces meet: the innermost writes the row, the others' are constants to it."""
-    if any(type(a) is Traced and not a._tape.open and a._index < 0 for a in args):  # kept from another call
-        args = [plain(a) if type(a) is Traced and not a._tape.open and a._index < 0 else a for a in args]
+    if any(map(is_kept_constant, args)):
+        args = [plain(a) if is_kept_constant(a) else a for a in args]
         return at_place(lambda: record_line(primitive, args, params))
     tape = max((a._tape for a in args if type(a) is Traced), key=lambda tape: tape.level)
     if tape.captures is not None:
@@ -319,7 +319,7 @@ def record_results(
 
     A row that is to be swept has the parameters `swept` beside its own.  The operands are `settled`.
     """
-    args = [plain(a) if type(a) is Traced and not a._tape.open and a._index < 0 else a for a in args]
+    args = [plain(a) if is_kept_constant(a) else a for a in args]
     tape = max((a._tape for a in args if type(a) is Traced), key=lambda tape: tape.level, default=None)
     if tape is None:
         return tuple(results)
@@ -721,6 +721,11 @@ def copied_into_body(value: Traced) -> Traced:
 
 
 # ---- Values that hold traced ones ----
+
+
+def is_kept_constant(value: Any) -> bool:
+    """Return whether a value is a constant of a trace that has ended, which a function may keep for its next call."""
+    return type(value) is Traced and value._index < 0 and not value._tape.open
 
 
 def all_constant(value: Any) -> bool:
