@@ -23,7 +23,7 @@ import numpy as np
 from scipy import special as sc
 
 from wengert.errors import UnsupportedError
-from wengert.primitives.numpy.functions.operands import as_operand
+from wengert.primitives.numpy.functions.operands import as_operand, with_arrays
 from wengert.primitives.table import LATE, calls
 from wengert.program import Recordable
 
@@ -226,7 +226,7 @@ def _method(method: str) -> Callable[..., Any]:
 
 def _multivariate_normal(self: Any, x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False) -> Any:
     """By the factor of Cholesky of the covariance's symmetric part; by the pseudoinverse where that may be singular."""
-    x, mean, cov = (as_operand(v) if isinstance(v, (list, tuple)) else v for v in (x, mean, cov))
+    x, mean, cov = with_arrays((x, mean, cov))
     ndim = np.ndim(cov)
     size = np.shape(cov)[-1] if ndim else np.shape(mean)[-1] if np.ndim(mean) else np.shape(x)[-1] if np.ndim(x) else 1
     matrix = 0.5 * (cov + np.transpose(cov)) if ndim == 2 else np.diag(cov) if ndim == 1 else cov * np.eye(size)

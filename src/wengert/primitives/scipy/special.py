@@ -33,7 +33,7 @@ from scipy import special as sc
 from wengert.errors import UnsupportedError
 from wengert.jacobians import Composed, Diagonal, RealLinear, Sum
 from wengert.primitives.numpy import elementwise as e
-from wengert.primitives.numpy.functions.operands import as_operand
+from wengert.primitives.numpy.functions.operands import as_operand, with_arrays
 from wengert.primitives.scipy import parameters as by_quadrature
 from wengert.primitives.table import ALL, CALLS, array_function, calls, define, elementwise
 from wengert.program import Partial, Primitive, Recordable
@@ -703,7 +703,7 @@ def _whole(function: str, **flags: Any) -> None:
 def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False) -> Any:
     _whole("logsumexp", return_sign=return_sign)
     if b is None:
-        a = a if hasattr(a, "shape") else np.asarray(a)
+        a = as_operand(a)
         if a.shape == ():
             return np.positive(a)  # SciPy makes an array of it for axis=()
         return _reduced(a, axis=_axes(a, axis), keepdims=bool(keepdims))
@@ -732,10 +732,7 @@ def _of_lists(function: Callable[..., Any], *, catch: Any = sc) -> Callable[[Cal
     def enter(written: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(written)
         def of_arrays(*args: Any, **kwargs: Any) -> Any:
-            args = tuple([as_operand(a) if isinstance(a, (list, tuple)) else a for a in args])
-            return written(
-                *args, **{k: as_operand(a) if isinstance(a, (list, tuple)) else a for k, a in kwargs.items()}
-            )
+            return written(*with_arrays(args), **dict(zip(kwargs, with_arrays(kwargs.values()), strict=True)))
 
         return calls(function, catch=catch)(of_arrays)
 
