@@ -24,7 +24,7 @@ from wengert.primitives.numpy.functions.operands import as_operand
 from wengert.primitives.numpy.linalg import factorizations, least_squares, norms, singular_values
 from wengert.primitives.numpy.linalg.matrices import adjoint, conj, square_of, transposed
 from wengert.primitives.numpy.linalg.triangular import hermitian
-from wengert.primitives.scipy.linalg import expm_, in_block
+from wengert.primitives.scipy.linalg import expm_, in_block, unsupported
 from wengert.primitives.table import calls, step_function
 
 
@@ -130,8 +130,7 @@ def matrix_balance(A: Any, permute: bool = True, scale: bool = True, separate: b
 
 @calls(sp.pinvh, catch=sp)
 def pinvh(a: Any, atol: Any = None, rtol: Any = None, lower: bool = True, return_rank: bool = False) -> Any:
-    if atol is not None:
-        raise UnsupportedError("scipy.linalg.pinvh with atol= has no rule; leave it out.")
+    unsupported("pinvh", atol=atol)
     a = hermitian(_one_matrix("pinvh", a), lower)
     cutoff = float(np.finfo(a.dtype).eps) * max(a.shape) if rtol is None else rtol
     B = least_squares.pinv_(a, rcond=cutoff)
