@@ -13,7 +13,6 @@ array([[ 0.   ,  0.   ],
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -175,7 +174,6 @@ _equals_its(adjoint, "ishermitian")
 def bandwidth(a: Any) -> tuple[int, int]:
     a = _one_matrix("bandwidth", a)
     offsets = np.arange(a.shape[0])[:, None] - np.arange(a.shape[1])[None, :]
-    if not math.prod(a.shape):
-        return 0, 0
     filled = a != 0
-    return tuple(int(np.max(np.where(filled & (side > 0), side, 0))) for side in (offsets, -offsets))  # type: ignore[return-value]
+    below, above = (int(np.max(np.where(filled, side, 0), initial=0)) for side in (offsets, -offsets))
+    return below, above
