@@ -551,18 +551,22 @@ def _poisson(k: Any, m: Any) -> Any:
     return gamma_density(np.floor(np.maximum(k, 0)) + 1.0 + 0 * m, m)  # 0 * m: in the precision of m
 
 
+def _beta_where(possible: Any, a: Any, b: Any, p: Any) -> Any:
+    """The density of the beta distribution where counts are possible, and 0 elsewhere."""
+    a, b = (np.where(possible, shape, 1.0) + 0 * p for shape in (a, b))
+    return np.where(possible, beta_density(a, b, p), 0 * p)
+
+
 def _last_success(k: Any, n: Any, p: Any) -> Any:
     """The derivative in p of the probability of more than k successes in n trials."""
     k, n = np.floor(k), np.trunc(n)
-    some = (k >= 0) & (n > k)
-    return np.where(some, beta_density(np.where(some, k, 0.0) + 1.0 + 0 * p, np.where(some, n - k, 1.0) + 0 * p, p), 0 * p)
+    return _beta_where((k >= 0) & (n > k), k + 1.0, n - k, p)
 
 
 def _failures(k: Any, n: Any, p: Any) -> Any:
     """The derivative in p of the probability of at most k failures before n successes."""
     k, n = np.floor(k), np.trunc(n)
-    some = (k >= 0) & (n > 0)
-    return np.where(some, beta_density(np.where(some, n, 1.0) + 0 * p, np.where(some, k, 0.0) + 1.0 + 0 * p, p), 0 * p)
+    return _beta_where((k >= 0) & (n > 0), n, k + 1.0, p)
 
 
 gdtr = special(sc.gdtr, lambda _y, a, b, x: x * gamma_density(b, a * x), lambda _y, a, b, x: gammainc_order(b, a * x, n=1), lambda _y, a, b, x: a * gamma_density(b, a * x), domain=(POSITIVE,) * 3)
@@ -756,19 +760,24 @@ def multigammaln(a: Any, d: Any) -> Any:
     return sum((sc.gammaln(a - 0.5 * k) for k in range(int(d))), constant)
 
 
+def _possible(N: Any, k: Any) -> Any:
+    """Return whether k of N things can be chosen."""
+    return (k <= N) & (N >= 0) & (k >= 0)
+
+
 @_of_lists(sc.comb)
 def comb(N: Any, k: Any, *, exact: bool = False, repetition: bool = False) -> Any:
     _whole("comb", exact=exact)
     if repetition:
         return sc.binom(N + k - 1, k)
-    possible = (k <= N) & (N >= 0) & (k >= 0)
+    possible = _possible(N, k)
     return np.where(possible, sc.binom(np.where(possible, N, 1.0), np.where(possible, k, 0.5)), 0.0)
 
 
 @_of_lists(sc.perm)
 def perm(N: Any, k: Any, exact: bool = False) -> Any:
     _whole("perm", exact=exact)
-    possible = (k <= N) & (N >= 0) & (k >= 0)
+    possible = _possible(N, k)
     return np.where(possible, sc.poch(np.where(possible, N - k + 1, 1.0), np.where(possible, k, 0.0)), 0.0)
 
 
