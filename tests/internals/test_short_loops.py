@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from loops import PYTHON
 
 import wengert as wg
 from wengert.control import short_loops, staging
@@ -31,39 +32,10 @@ def around(inner):
     def plain(w):
         c = w * 0.5
         for x in XS:
-            c = inner(Plain, c, x, w)
+            c = inner(PYTHON, c, x, w)
         return c
 
     return f, plain
-
-
-class Plain:
-    """Loops as Python has them, on traced values, too."""
-
-    @staticmethod
-    def scan(f, c, xs, reverse=False):
-        ys = []
-        for x in xs[::-1] if reverse else xs:
-            c, y = f(c, x)
-            ys.append(y)
-        ys = ys[::-1] if reverse else ys
-        return c, None if ys[0] is None else np.stack([1.0 * y for y in ys])
-
-    @staticmethod
-    def map(f, xs):
-        return np.stack([f(x) for x in xs])
-
-    @staticmethod
-    def fori_loop(lower, upper, f, c):
-        for i in range(lower, upper):
-            c = f(i, c)
-        return c
-
-    @staticmethod
-    def while_loop(test, f, c):
-        while test(c):
-            c = f(c)
-        return c
 
 
 def collecting(lib, c, x, w):

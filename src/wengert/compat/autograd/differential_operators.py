@@ -16,15 +16,17 @@ Function = Callable[..., Any]
 Argnum = int | Sequence[int]
 
 
+def _as_scalar(result: Any) -> Any:
+    """Return a result of one element as a scalar, as autograd takes it."""
+    return np.reshape(result, ()) if getattr(result, "shape", ()) != () and result.size == 1 else result
+
+
 def _scalar(fun: Function) -> Function:
-    """Return a function whose result of one element is a scalar, as autograd takes it."""
+    """Return a function whose result of one element is a scalar."""
 
     @functools.wraps(fun)
     def scalar(*args: Any, **kwargs: Any) -> Any:
-        result = fun(*args, **kwargs)
-        if getattr(result, "shape", ()) != () and result.size == 1:
-            return np.reshape(result, ())
-        return result
+        return _as_scalar(fun(*args, **kwargs))
 
     return scalar
 
@@ -75,7 +77,7 @@ def value_and_grad(fun: Function, argnum: Argnum = 0) -> Function:
 
     def scalar_and_value(*args: Any, **kwargs: Any) -> Any:
         value = fun(*args, **kwargs)
-        return (np.reshape(value, ()) if getattr(value, "size", 0) == 1 else value), value
+        return _as_scalar(value), value
 
     both = api.value_and_grad(scalar_and_value, argnum, has_aux=True)
 

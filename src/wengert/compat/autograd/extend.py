@@ -58,8 +58,7 @@ class primitive(custom_derivative):  # noqa: N801 - a decorator
         >>> square = primitive(lambda x: x * x)
         >>> square.defgrad(lambda ans, x: lambda g: 2 * g * x)
         """
-        self._older[argnum] = vjpmaker
-        defvjp(self, *self._older.values(), argnums=list(self._older))
+        self._add({argnum: vjpmaker})
 
     def defvjp_is_zero(self, argnums: Sequence[int] = (0,)) -> None:
         """Define that the derivative with respect to some arguments is zero.
@@ -67,8 +66,11 @@ class primitive(custom_derivative):  # noqa: N801 - a decorator
         >>> sign = primitive(lambda x: abs(x) / x)
         >>> sign.defvjp_is_zero()
         """
-        for argnum in argnums:
-            self._older[argnum] = None
+        self._add(dict.fromkeys(argnums))
+
+    def _add(self, rules: dict[int, Rule | None]) -> None:
+        """Define reverse rules of some arguments beside those that older code has defined one after the other."""
+        self._older.update(rules)
         defvjp(self, *self._older.values(), argnums=list(self._older))
 
     def _check(self, kind: str, known: Callable[[int], Rule | None]) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from wengert import api, trees
 from wengert.compat.autograd.differential_operators import Argnum, of_chosen_argument
+from wengert.compat.autograd.wrap_util import get_name
 
 __all__ = ["check_equivalent", "check_grads", "check_jvp", "check_vjp", "combo_check", "scalar_close"]
 
@@ -32,12 +33,8 @@ def scalar_close(a: Any, b: Any) -> bool:
     return bool(abs(a - b) < TOL or abs(a - b) < RTOL * abs(a + b))
 
 
-def _leaves(x: Any) -> list[Any]:
-    return [np.asarray(leaf) for leaf in trees.flatten(x)[0]]
-
-
 def _inner(x: Any, y: Any) -> float:
-    return sum(float(np.real(np.vdot(a, b))) for a, b in zip(_leaves(x), _leaves(y), strict=True))
+    return sum(float(np.real(np.vdot(a, b))) for a, b in zip(trees.flatten(x)[0], trees.flatten(y)[0], strict=True))
 
 
 def _random(x: Any) -> Any:
@@ -90,12 +87,8 @@ def check_vjp(f: Function, x: Any, name: str = "") -> None:
     analytic = _inner(v, trees.map_leaves(np.conj, given))
     numeric = _inner(w, _difference(f, x, v))
     assert scalar_close(numeric, analytic), (
-        f"Derivative (VJP) check of {name or _name(f)} failed at {x}:\nanalytic: {analytic}\nnumeric:  {numeric}"
+        f"Derivative (VJP) check of {name or get_name(f)} failed at {x}:\nanalytic: {analytic}\nnumeric:  {numeric}"
     )
-
-
-def _name(f: Function) -> str:
-    return getattr(f, "__name__", "[unknown name]")
 
 
 def check_jvp(f: Function, x: Any) -> None:
@@ -119,7 +112,7 @@ def check_grads(
 
     @functools.wraps(f)
     def check(*args: Any, **kwargs: Any) -> None:
-        _check(*of_chosen_argument(f, argnum, args, kwargs), modes, order, _name(f))
+        _check(*of_chosen_argument(f, argnum, args, kwargs), modes, order, get_name(f))
 
     return check
 

@@ -13,7 +13,6 @@ array([[ 0.   ,  0.   ],
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from wengert.primitives.numpy.functions.operands import as_operand
 from wengert.primitives.numpy.linalg import factorizations, least_squares, norms, singular_values
 from wengert.primitives.numpy.linalg.matrices import adjoint, conj, square_of, transposed
 from wengert.primitives.numpy.linalg.triangular import hermitian
-from wengert.primitives.scipy.linalg import expm_, in_block
+from wengert.primitives.scipy.linalg import expm_, in_block, unsupported
 from wengert.primitives.table import calls, step_function
 
 
@@ -130,8 +129,7 @@ def matrix_balance(A: Any, permute: bool = True, scale: bool = True, separate: b
 
 @calls(sp.pinvh, catch=sp)
 def pinvh(a: Any, atol: Any = None, rtol: Any = None, lower: bool = True, return_rank: bool = False) -> Any:
-    if atol is not None:
-        raise UnsupportedError("scipy.linalg.pinvh with atol= has no rule; leave it out.")
+    unsupported("pinvh", atol=atol)
     a = hermitian(_one_matrix("pinvh", a), lower)
     cutoff = float(np.finfo(a.dtype).eps) * max(a.shape) if rtol is None else rtol
     B = least_squares.pinv_(a, rcond=cutoff)
@@ -176,7 +174,6 @@ _equals_its(adjoint, "ishermitian")
 def bandwidth(a: Any) -> tuple[int, int]:
     a = _one_matrix("bandwidth", a)
     offsets = np.arange(a.shape[0])[:, None] - np.arange(a.shape[1])[None, :]
-    if not math.prod(a.shape):
-        return 0, 0
     filled = a != 0
-    return tuple(int(np.max(np.where(filled & (side > 0), side, 0))) for side in (offsets, -offsets))  # type: ignore[return-value]
+    below, above = (int(np.max(np.where(filled, side, 0), initial=0)) for side in (offsets, -offsets))
+    return below, above

@@ -12,7 +12,7 @@ array([[-0.6, -1.8]])
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from scipy import special as sc
 
 from wengert.errors import UnsupportedError
 from wengert.primitives.numpy import elementwise as e
-from wengert.primitives.numpy.functions.operands import as_operand, pick
+from wengert.primitives.numpy.functions.operands import as_operand, pick, with_arrays
 from wengert.primitives.table import LATE, calls
 
 Array = Any
@@ -211,16 +211,12 @@ def distance_matrix(x: Any, y: Any, p: Any = 2, threshold: int = 1000000) -> Arr
     return cdist(x, y, "minkowski", p=p)
 
 
-def _arrays(values: Iterable[Any]) -> list[Any]:
-    return [as_operand(value) if isinstance(value, (list, tuple)) else value for value in values]
-
-
 def _of_vectors(metric: Metric) -> Metric:
     def written(u: Any, v: Any, *args: Any, **kwargs: Any) -> Array:
         u, v = as_operand(u), as_operand(v)
         if u.ndim != 1 or v.ndim != 1:
             raise ValueError("Input vector should be 1-D.")
-        return metric(u, v, *_arrays(args), **dict(zip(kwargs, _arrays(kwargs.values()), strict=True)))
+        return metric(u, v, *with_arrays(args), **dict(zip(kwargs, with_arrays(kwargs.values()), strict=True)))
 
     written.__name__ = metric.__name__.removeprefix("_")
     return written

@@ -23,7 +23,7 @@ import numpy as np
 from scipy import special as sc
 
 from wengert.errors import UnsupportedError
-from wengert.primitives.numpy.functions.operands import as_operand
+from wengert.primitives.numpy.functions.operands import as_operand, with_arrays
 from wengert.primitives.table import LATE, calls
 from wengert.program import Recordable
 
@@ -131,7 +131,7 @@ DISTRIBUTIONS: dict[str, Distribution] = {
     "betabinom": Distribution(("n", "a", "b"), lambda k, n, a, b: -np.log(n + 1) - sc.betaln(n - k + 1, k + 1) + sc.betaln(k + a, n - k + b) - sc.betaln(a, b), None, None, 0.0, lambda n, _a, _b: n, discrete=True, inside=0.0),
     "zipf": Distribution(("a",), lambda k, a: -a * np.log(k) - np.log(sc.zeta(a)), None, None, 1.0, discrete=True, inside=1.0),
     "poisson": Distribution(("mu",), lambda k, mu: sc.xlogy(k, mu) - sc.gammaln(k + 1) - mu, lambda k, mu: sc.pdtr(k, mu), lambda k, mu: sc.pdtrc(k, mu), 0.0, discrete=True, inside=0.0),
-    "binom": Distribution(("n", "p"), lambda k, n, p: sc.gammaln(n + 1) - sc.gammaln(k + 1) - sc.gammaln(n - k + 1) + sc.xlogy(k, p) + sc.xlog1py(n - k, -p), lambda k, n, p: np.where(k >= n, 1.0, sc.betaincc(np.minimum(np.floor(k), n - 1) + 1, n - np.minimum(np.floor(k), n - 1), p)), lambda k, n, p: np.where(k >= n, 0.0, sc.betainc(np.minimum(np.floor(k), n - 1) + 1, n - np.minimum(np.floor(k), n - 1), p)), 0.0, lambda n, p: n, discrete=True, inside=0.0),
+    "binom": Distribution(("n", "p"), lambda k, n, p: sc.gammaln(n + 1) - sc.gammaln(k + 1) - sc.gammaln(n - k + 1) + sc.xlogy(k, p) + sc.xlog1py(n - k, -p), lambda k, n, p: np.where(k >= n, 1.0, sc.betaincc(np.minimum(np.floor(k) + 1, n), np.maximum(n - np.floor(k), 1), p)), lambda k, n, p: np.where(k >= n, 0.0, sc.betainc(np.minimum(np.floor(k) + 1, n), np.maximum(n - np.floor(k), 1), p)), 0.0, lambda n, p: n, discrete=True, inside=0.0),
     "bernoulli": Distribution(("p",), lambda k, p: sc.xlogy(k, p) + sc.xlog1py(1 - k, -p), lambda k, p: np.where(k >= 1, 1.0, 1 - p), lambda k, p: np.where(k >= 1, 0.0, p), 0.0, 1.0, discrete=True, inside=0.0),
     "geom": Distribution(("p",), lambda k, p: sc.xlog1py(k - 1, -p) + np.log(p), lambda k, p: -np.expm1(k * np.log1p(-p)), lambda k, p: np.exp(k * np.log1p(-p)), 1.0, discrete=True, inside=1.0),
     "nbinom": Distribution(("n", "p"), lambda k, n, p: sc.gammaln(n + k) - sc.gammaln(k + 1) - sc.gammaln(n) + n * np.log(p) + sc.xlog1py(k, -p), lambda k, n, p: sc.betainc(n, np.floor(k) + 1, p), lambda k, n, p: sc.betaincc(n, np.floor(k) + 1, p), 0.0, discrete=True, inside=0.0),
@@ -226,7 +226,7 @@ def _method(method: str) -> Callable[..., Any]:
 
 def _multivariate_normal(self: Any, x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False) -> Any:
     """By the factor of Cholesky of the covariance's symmetric part; by the pseudoinverse where that may be singular."""
-    x, mean, cov = (as_operand(v) if isinstance(v, (list, tuple)) else v for v in (x, mean, cov))
+    x, mean, cov = with_arrays((x, mean, cov))
     ndim = np.ndim(cov)
     size = np.shape(cov)[-1] if ndim else np.shape(mean)[-1] if np.ndim(mean) else np.shape(x)[-1] if np.ndim(x) else 1
     matrix = 0.5 * (cov + np.transpose(cov)) if ndim == 2 else np.diag(cov) if ndim == 1 else cov * np.eye(size)

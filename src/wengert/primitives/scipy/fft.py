@@ -236,6 +236,7 @@ def _of_older(name: str) -> Callable[..., Any]:
     """Return a transform with the arguments of ``scipy.fftpack``, whose cosines and sines go back unnormalized."""
     function = FUNCTIONS[name]
     cosines = "ct" in name or "st" in name
+    default = PLANE if name.endswith("2") else None
 
     def normalized(norm: Any) -> Any:
         return "forward" if name.startswith("i") and norm is None else norm
@@ -243,10 +244,7 @@ def _of_older(name: str) -> Callable[..., Any]:
     def fourier_in_one(x: Any, n: Any = None, axis: int = -1) -> Any:
         return function(x, n, axis)
 
-    def fourier_in_plane(x: Any, shape: Any = None, axes: Any = PLANE) -> Any:
-        return function(x, shape, axes)
-
-    def fourier_in_several(x: Any, shape: Any = None, axes: Any = None) -> Any:
+    def fourier_in_several(x: Any, shape: Any = None, axes: Any = default) -> Any:
         return function(x, shape, axes)
 
     def one(x: Any, type: int = 2, n: Any = None, axis: int = -1, norm: Any = None) -> Any:
@@ -255,9 +253,7 @@ def _of_older(name: str) -> Callable[..., Any]:
     def several(x: Any, type: int = 2, shape: Any = None, axes: Any = None, norm: Any = None) -> Any:
         return function(x, type, shape, axes, normalized(norm))
 
-    if name.endswith("2"):
-        return fourier_in_plane
-    if name.endswith("n"):
+    if name.endswith(("n", "2")):
         return several if cosines else fourier_in_several
     return one if cosines else fourier_in_one
 

@@ -64,7 +64,8 @@ def each(function: Callable[..., Any], *stacks: Any) -> Any:
     return np.reshape(np.stack(results), leading + results[0].shape) if results else spread_out[-1]
 
 
-def _unsupported(name: str, **given: Any) -> None:
+def unsupported(name: str, **given: Any) -> None:
+    """Refuse arguments that have no rule, but for None and False."""
     for argument, value in given.items():
         if value is not None and value is not False:
             raise UnsupportedError(f"scipy.linalg.{name} with {argument}={value!r} has no rule; leave it out.")
@@ -83,9 +84,28 @@ def in_block(function: Callable[..., Array], A: Array, E: Array, y: Array) -> Ar
     return slope if is_complex(y) or is_complex(E) else real(slope)  # SciPy may leave an imaginary part of rounding
 
 
-def _function_of_matrix(name: str) -> Any:
+def _row(name: str, partial: Callable[..., LocalJacobian], products: int) -> Primitive:
+    """Enter a function of one matrix, which SciPy computes by so many products of matrices."""
     original = getattr(sp, name)
+    return array_function(
+        name,
+        lambda x: each(original, x),
+        partial,
+        formula_rule=False,
+        source=f"scipy.linalg.{name}({{0}})",
+        counts=lambda _y, x: product(products, x.shape),
+    )
 
+
+def _square(name: str, A: Any, disp: Any) -> Any:
+    """Return the matrix that a function is called with; `disp` has a rule where it is what SciPy takes by default."""
+    unsupported(name, disp=None if disp is True else disp)
+    A = as_operand(A)
+    square_of(A)
+    return A
+
+
+def _function_of_matrix(name: str) -> Any:
     def partial(_y: Any, x: Any) -> LocalJacobian:
         return Map(
             x.shape,
@@ -97,23 +117,13 @@ def _function_of_matrix(name: str) -> Any:
             mixes=OF_MATRICES,
         )
 
-    primitive = array_function(
-        name,
-        lambda x: each(original, x),
-        partial,
-        formula_rule=False,
-        source=f"scipy.linalg.{name}({{0}})",
-        counts=lambda _y, x: product(12, x.shape),
-    )
+    primitive = _row(name, partial, 12)
 
     def written(A: Any, disp: Any = None) -> Any:
-        _unsupported(name, disp=None if disp is True else disp)
-        A = as_operand(A)
-        square_of(A)
-        return primitive(A)
+        return primitive(_square(name, A, disp))
 
     written.__name__ = name
-    calls(original, catch=sp)(written)
+    calls(getattr(sp, name), catch=sp)(written)
     return primitive
 
 
@@ -139,22 +149,12 @@ def _sqrtm_partial(y: Any, x: Any) -> LocalJacobian:
     )
 
 
-sqrtm_ = array_function(
-    "sqrtm",
-    lambda x: each(sp.sqrtm, x),
-    _sqrtm_partial,
-    formula_rule=False,
-    source="scipy.linalg.sqrtm({0})",
-    counts=lambda _y, x: product(30, x.shape),
-)
+sqrtm_ = _row("sqrtm", _sqrtm_partial, 30)
 
 
 @calls(sp.sqrtm, catch=sp)
 def sqrtm(A: Any, disp: Any = None, blocksize: Any = None) -> Any:
-    _unsupported("sqrtm", disp=None if disp is True else disp)
-    A = as_operand(A)
-    square_of(A)
-    return sqrtm_(A)
+    return sqrtm_(_square("sqrtm", A, disp))
 
 
 def _signm_partial(y: Any, x: Any) -> LocalJacobian:
@@ -174,22 +174,12 @@ def _signm_partial(y: Any, x: Any) -> LocalJacobian:
     return Map(x.shape, y.shape, push, pull, product(60, x.shape), name="signm")
 
 
-signm_ = array_function(
-    "signm",
-    lambda x: each(sp.signm, x),
-    _signm_partial,
-    formula_rule=False,
-    source="scipy.linalg.signm({0})",
-    counts=lambda _y, x: product(30, x.shape),
-)
+signm_ = _row("signm", _signm_partial, 30)
 
 
 @calls(sp.signm, catch=sp)
 def signm(A: Any, disp: Any = None) -> Any:
-    _unsupported("signm", disp=None if disp is True else disp)
-    A = as_operand(A)
-    square_of(A)
-    return signm_(A)
+    return signm_(_square("signm", A, disp))
 
 
 power_: Primitive = array_function(
@@ -368,7 +358,7 @@ continuous_are, discrete_are = _riccati(discrete=False), _riccati(discrete=True)
 
 
 def _are(primitive: Primitive, a: Any, b: Any, q: Any, r: Any, **options: Any) -> Any:
-    _unsupported(primitive.name, **options)
+    unsupported(primitive.name, **options)
     operands = [np.atleast_2d(as_operand(value)) for value in (a, b, q, r)]
     if any(value.ndim > 2 or is_complex(value) for value in operands):
         raise UnsupportedError(f"scipy.linalg.{primitive.name} has a rule for one equation of real matrices only.")
@@ -469,7 +459,7 @@ def solve(a: Any, b: Any, lower: bool = False, assume_a: Any = None, transposed:
     elif assume_a == "diagonal":
         A = A * np.eye(n, dtype=real_kind(A))
     elif assume_a in ("tridiagonal", "banded"):
-        _unsupported("solve", assume_a=assume_a)
+        unsupported("solve", assume_a=assume_a)
     if transposed:
         A = matrices.transposed(A)
     x = solving.solve(A, right)
@@ -615,7 +605,7 @@ def norm(a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 @calls(sp.pinv, catch=sp)
 def pinv(a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = False) -> Any:
     a = as_operand(a)
-    _unsupported("pinv", atol=atol)
+    unsupported("pinv", atol=atol)
     cutoff = float(np.finfo(a.dtype).eps) * max(a.shape[-2:]) if rtol is None else rtol
     B = least_squares.pinv_(a, rcond=cutoff)
     return (B, least_squares.matrix_rank_(a, tol=None, hermitian=False, rtol=cutoff)) if return_rank else B
@@ -675,7 +665,7 @@ def eigh(
     a: Any, b: Any = None, *, lower: bool = True, eigvals_only: bool = False, type: int = 1,  # noqa: A002
     subset_by_index: Any = None, subset_by_value: Any = None, driver: Any = None,
 ) -> Any:  # fmt: skip
-    _unsupported("eigh", subset_by_value=subset_by_value, driver=driver, type=None if type == 1 else type)
+    unsupported("eigh", subset_by_value=subset_by_value, driver=driver, type=None if type == 1 else type)
     a = as_operand(a)
     square_of(a)
     chosen = slice(None) if subset_by_index is None else slice(int(subset_by_index[0]), int(subset_by_index[1]) + 1)
@@ -706,13 +696,13 @@ def eigvalsh(a: Any, b: Any = None, *, lower: bool = True, subset_by_index: Any 
 
 @calls(sp.eigvals, catch=sp)
 def eigvals(a: Any, b: Any = None, homogeneous_eigvals: bool = False) -> Any:
-    _unsupported("eigvals", b=b, homogeneous_eigvals=homogeneous_eigvals)
+    unsupported("eigvals", b=b, homogeneous_eigvals=homogeneous_eigvals)
     return eigenvalues.eigvals_(as_operand(a)) + 0j  # SciPy's are always complex
 
 
 @calls(sp.eig, catch=sp)
 def eig(a: Any, b: Any = None, left: bool = False, right: bool = True, homogeneous_eigvals: bool = False) -> Any:
-    _unsupported("eig", b=b, left=left, homogeneous_eigvals=homogeneous_eigvals)
+    unsupported("eig", b=b, left=left, homogeneous_eigvals=homogeneous_eigvals)
     if not right:
         return eigvals(a)
     w, V = eigenvalues.eig(as_operand(a))

@@ -162,13 +162,17 @@ def lfiltic(b: Any, a: Any, y: Any, x: Any = None) -> Any:
     dtype = np.dtype(float) if dtype.kind in "biu" else dtype
     b, a, y, x = (v.astype(dtype) for v in (b, a, y, x))
     order = max(b.shape[0], a.shape[0]) - 1
-    fed = [np.sum(b[m + 1 :][: x.shape[0]] * x[: max(b.shape[0] - 1 - m, 0)]) for m in range(order)]
-    back = [np.sum(a[m + 1 :][: y.shape[0]] * y[: max(a.shape[0] - 1 - m, 0)]) for m in range(order)]
     if not order:
         return np.zeros(0, dtype)
     if a[0] == 0.0:
         raise ValueError("First `a` filter coefficient must be non-zero.")
-    return (np.stack(fed) - np.stack(back)) / a[0]
+
+    def to_come(c: Array, past: Array) -> Array:
+        """Return what past values still add after each delay, by the coefficients that they have not met."""
+        later = (c[m + 1 :] for m in range(order))
+        return np.stack([np.sum(left[: past.shape[0]] * past[: left.shape[0]]) for left in later])
+
+    return (to_come(b, x) - to_come(a, y)) / a[0]
 
 
 def sosfilt(sos: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:

@@ -33,7 +33,7 @@ from scipy import special as sc
 from wengert.errors import UnsupportedError
 from wengert.jacobians import Composed, Diagonal, RealLinear, Sum
 from wengert.primitives.numpy import elementwise as e
-from wengert.primitives.numpy.functions.operands import as_operand
+from wengert.primitives.numpy.functions.operands import as_operand, with_arrays
 from wengert.primitives.scipy import parameters as by_quadrature
 from wengert.primitives.table import ALL, CALLS, array_function, calls, define, elementwise
 from wengert.program import Partial, Primitive, Recordable
@@ -53,8 +53,18 @@ UNIT = (0.0, 1.0)
 
 def special(ufunc: np.ufunc, *partials: Partial | None, **facets: Any) -> Primitive:
     """Enter a ufunc of ``scipy.special``, which is written with its module in the source of a Program."""
+    return elementwise(ufunc, *partials, **{"source": _source(ufunc), **facets})
+
+
+def unpromoted(ufunc: np.ufunc, *partials: Partial | None, **facets: Any) -> Primitive:
+    """Enter a ufunc whose operands keep their dtypes: it truncates counts, or is complex at real numbers, too."""
+    name = ufunc.__name__
+    return define(name, lambda *args: ufunc(*args), *partials, replaces=ufunc, counts="calls", source=_source(ufunc), **facets)
+
+
+def _source(ufunc: np.ufunc) -> str:
     operands = ", ".join(f"{{{k}}}" for k in range(ufunc.nin))
-    return elementwise(ufunc, *partials, **{"source": f"scipy.special.{ufunc.__name__}({operands})", **facets})
+    return f"scipy.special.{ufunc.__name__}({operands})"
 
 
 def quadrature(compute: Callable[..., Any], *partials: Partial | None, **facets: Any) -> Primitive:
@@ -368,12 +378,6 @@ def _damped_aside(slope: Any, y: Any, x: Any) -> Any:
     return _damped(slope, y, x, -1j * x, -1j) if e.is_complex(x) else slope
 
 
-def _complex_valued(ufunc: np.ufunc, *partials: Partial) -> Primitive:
-    """Enter a function whose values are complex at real arguments, too."""
-    name = ufunc.__name__
-    return define(name, lambda v, x: ufunc(v, x), *partials, replaces=ufunc, counts="calls", source=f"scipy.special.{name}({{0}}, {{1}})", domain=(POSITIVE, POSITIVE))
-
-
 def _bessel_order(compute: Callable[..., Any], in_x: Callable[..., Any]) -> Primitive:
     """Enter the derivatives in the order, of every order n."""
     row = quadrature(compute, lambda _y, v, x, *, n: row(v, x, n=n + 1), in_x)
@@ -395,10 +399,10 @@ yn = special(sc.yn, refuse("yn", "n"), lambda _y, n, x: _difference(sc.yv, n, x)
 kn = special(sc.kn, refuse("kn", "n"), lambda _y, n, x: -_mean(sc.kv, n, x), formula="besselk", domain=(ALL, POSITIVE))
 jve = special(sc.jve, lambda _y, v, x: jv_order(v, x, n=1), lambda y, v, x: _damped_aside(_difference(sc.jve, v, x), y, x), domain=(POSITIVE, POSITIVE))
 yve = special(sc.yve, lambda _y, v, x: yv_order(v, x, n=1), lambda y, v, x: _damped_aside(_difference(sc.yve, v, x), y, x), domain=(POSITIVE, POSITIVE))
-hankel1 = _complex_valued(sc.hankel1, lambda _y, v, x: jv_order(v, x, n=1) + 1j * yv_order(v, x, n=1), lambda _y, v, x: _difference(sc.hankel1, v, x))
-hankel2 = _complex_valued(sc.hankel2, lambda _y, v, x: jv_order(v, x, n=1) - 1j * yv_order(v, x, n=1), lambda _y, v, x: _difference(sc.hankel2, v, x))
-hankel1e = _complex_valued(sc.hankel1e, lambda _y, v, x: np.exp(-1j * x) * (jv_order(v, x, n=1) + 1j * yv_order(v, x, n=1)), lambda y, v, x: _difference(sc.hankel1e, v, x) - 1j * y)
-hankel2e = _complex_valued(sc.hankel2e, lambda _y, v, x: np.exp(1j * x) * (jv_order(v, x, n=1) - 1j * yv_order(v, x, n=1)), lambda y, v, x: _difference(sc.hankel2e, v, x) + 1j * y)
+hankel1 = unpromoted(sc.hankel1, lambda _y, v, x: jv_order(v, x, n=1) + 1j * yv_order(v, x, n=1), lambda _y, v, x: _difference(sc.hankel1, v, x), domain=(POSITIVE, POSITIVE))
+hankel2 = unpromoted(sc.hankel2, lambda _y, v, x: jv_order(v, x, n=1) - 1j * yv_order(v, x, n=1), lambda _y, v, x: _difference(sc.hankel2, v, x), domain=(POSITIVE, POSITIVE))
+hankel1e = unpromoted(sc.hankel1e, lambda _y, v, x: np.exp(-1j * x) * (jv_order(v, x, n=1) + 1j * yv_order(v, x, n=1)), lambda y, v, x: _difference(sc.hankel1e, v, x) - 1j * y, domain=(POSITIVE, POSITIVE))
+hankel2e = unpromoted(sc.hankel2e, lambda _y, v, x: np.exp(1j * x) * (jv_order(v, x, n=1) - 1j * yv_order(v, x, n=1)), lambda y, v, x: _difference(sc.hankel2e, v, x) + 1j * y, domain=(POSITIVE, POSITIVE))
 
 
 def _i1e_partial(y: Any, x: Any) -> Any:
@@ -540,42 +544,40 @@ def _tukey_slope(y: Any, p: Any) -> Any:
     return 1 / (y ** (p - 1) + (1 - y) ** (p - 1))
 
 
-def _counting(ufunc: np.ufunc, *partials: Partial | None) -> Primitive:
-    """Enter a distribution function of counts: a step in these, and SciPy truncates the number of trials."""
-    operands = ", ".join(f"{{{k}}}" for k in range(ufunc.nin))
-    return define(ufunc.__name__, lambda *args: ufunc(*args), *partials, replaces=ufunc, counts="calls", source=f"scipy.special.{ufunc.__name__}({operands})")
-
-
 def _poisson(k: Any, m: Any) -> Any:
     """The probability of k events, floor of the count; 0 for none of them."""
     return gamma_density(np.floor(np.maximum(k, 0)) + 1.0 + 0 * m, m)  # 0 * m: in the precision of m
 
 
+def _beta_where(possible: Any, a: Any, b: Any, p: Any) -> Any:
+    """The density of the beta distribution where counts are possible, and 0 elsewhere."""
+    a, b = (np.where(possible, shape, 1.0) + 0 * p for shape in (a, b))
+    return np.where(possible, beta_density(a, b, p), 0 * p)
+
+
 def _last_success(k: Any, n: Any, p: Any) -> Any:
     """The derivative in p of the probability of more than k successes in n trials."""
     k, n = np.floor(k), np.trunc(n)
-    some = (k >= 0) & (n > k)
-    return np.where(some, beta_density(np.where(some, k, 0.0) + 1.0 + 0 * p, np.where(some, n - k, 1.0) + 0 * p, p), 0 * p)
+    return _beta_where((k >= 0) & (n > k), k + 1.0, n - k, p)
 
 
 def _failures(k: Any, n: Any, p: Any) -> Any:
     """The derivative in p of the probability of at most k failures before n successes."""
     k, n = np.floor(k), np.trunc(n)
-    some = (k >= 0) & (n > 0)
-    return np.where(some, beta_density(np.where(some, n, 1.0) + 0 * p, np.where(some, k, 0.0) + 1.0 + 0 * p, p), 0 * p)
+    return _beta_where((k >= 0) & (n > 0), n, k + 1.0, p)
 
 
 gdtr = special(sc.gdtr, lambda _y, a, b, x: x * gamma_density(b, a * x), lambda _y, a, b, x: gammainc_order(b, a * x, n=1), lambda _y, a, b, x: a * gamma_density(b, a * x), domain=(POSITIVE,) * 3)
 gdtrc = special(sc.gdtrc, lambda _y, a, b, x: -x * gamma_density(b, a * x), lambda _y, a, b, x: -gammainc_order(b, a * x, n=1), lambda _y, a, b, x: -a * gamma_density(b, a * x), domain=(POSITIVE,) * 3)
-pdtr = _counting(sc.pdtr, None, lambda _y, k, m: -_poisson(k, m))
-pdtrc = _counting(sc.pdtrc, None, lambda _y, k, m: _poisson(k, m))
-bdtr = _counting(sc.bdtr, None, refuse("bdtr", "n"), lambda _y, k, n, p: -_last_success(k, n, p))
-bdtrc = _counting(sc.bdtrc, None, refuse("bdtrc", "n"), lambda _y, k, n, p: _last_success(k, n, p))
-nbdtr = _counting(sc.nbdtr, refuse("nbdtr", "k"), refuse("nbdtr", "n"), lambda _y, k, n, p: _failures(k, n, p))
-nbdtrc = _counting(sc.nbdtrc, refuse("nbdtrc", "k"), refuse("nbdtrc", "n"), lambda _y, k, n, p: -_failures(k, n, p))
-pdtri = _counting(sc.pdtri, refuse("pdtri", "k"), lambda y, k, _p: -1 / _poisson(k, y))
-bdtri = _counting(sc.bdtri, None, refuse("bdtri", "n"), lambda y, k, n, _p: -1 / _last_success(k, n, y))
-nbdtri = _counting(sc.nbdtri, refuse("nbdtri", "k"), refuse("nbdtri", "n"), lambda y, k, n, _p: 1 / _failures(k, n, y))
+pdtr = unpromoted(sc.pdtr, None, lambda _y, k, m: -_poisson(k, m))
+pdtrc = unpromoted(sc.pdtrc, None, lambda _y, k, m: _poisson(k, m))
+bdtr = unpromoted(sc.bdtr, None, refuse("bdtr", "n"), lambda _y, k, n, p: -_last_success(k, n, p))
+bdtrc = unpromoted(sc.bdtrc, None, refuse("bdtrc", "n"), lambda _y, k, n, p: _last_success(k, n, p))
+nbdtr = unpromoted(sc.nbdtr, refuse("nbdtr", "k"), refuse("nbdtr", "n"), lambda _y, k, n, p: _failures(k, n, p))
+nbdtrc = unpromoted(sc.nbdtrc, refuse("nbdtrc", "k"), refuse("nbdtrc", "n"), lambda _y, k, n, p: -_failures(k, n, p))
+pdtri = unpromoted(sc.pdtri, refuse("pdtri", "k"), lambda y, k, _p: -1 / _poisson(k, y))
+bdtri = unpromoted(sc.bdtri, None, refuse("bdtri", "n"), lambda y, k, n, _p: -1 / _last_success(k, n, y))
+nbdtri = unpromoted(sc.nbdtri, refuse("nbdtri", "k"), refuse("nbdtri", "n"), lambda y, k, n, _p: 1 / _failures(k, n, y))
 stdtr_order: Primitive = quadrature(by_quadrature.stdtr_order, lambda _y, df, t, *, n: stdtr_order(df, t, n=_next(n, "scipy.special.stdtr")), _t_order_in_t)
 stdtr = special(sc.stdtr, lambda _y, df, t: stdtr_order(df, t, n=1), lambda _y, df, t: _t_density(df, t), domain=(POSITIVE, ALL))
 stdtrit = special(sc.stdtrit, lambda y, df, _p: -stdtr_order(df, y, n=1) / _t_density(df, y), lambda y, df, _p: 1 / _t_density(df, y), domain=(POSITIVE, UNIT))
@@ -703,7 +705,7 @@ def _whole(function: str, **flags: Any) -> None:
 def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False) -> Any:
     _whole("logsumexp", return_sign=return_sign)
     if b is None:
-        a = a if hasattr(a, "shape") else np.asarray(a)
+        a = as_operand(a)
         if a.shape == ():
             return np.positive(a)  # SciPy makes an array of it for axis=()
         return _reduced(a, axis=_axes(a, axis), keepdims=bool(keepdims))
@@ -732,10 +734,7 @@ def _of_lists(function: Callable[..., Any], *, catch: Any = sc) -> Callable[[Cal
     def enter(written: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(written)
         def of_arrays(*args: Any, **kwargs: Any) -> Any:
-            args = tuple([as_operand(a) if isinstance(a, (list, tuple)) else a for a in args])
-            return written(
-                *args, **{k: as_operand(a) if isinstance(a, (list, tuple)) else a for k, a in kwargs.items()}
-            )
+            return written(*with_arrays(args), **dict(zip(kwargs, with_arrays(kwargs.values()), strict=True)))
 
         return calls(function, catch=catch)(of_arrays)
 
@@ -759,19 +758,24 @@ def multigammaln(a: Any, d: Any) -> Any:
     return sum((sc.gammaln(a - 0.5 * k) for k in range(int(d))), constant)
 
 
+def _possible(N: Any, k: Any) -> Any:
+    """Return whether k of N things can be chosen."""
+    return (k <= N) & (N >= 0) & (k >= 0)
+
+
 @_of_lists(sc.comb)
 def comb(N: Any, k: Any, *, exact: bool = False, repetition: bool = False) -> Any:
     _whole("comb", exact=exact)
     if repetition:
         return sc.binom(N + k - 1, k)
-    possible = (k <= N) & (N >= 0) & (k >= 0)
+    possible = _possible(N, k)
     return np.where(possible, sc.binom(np.where(possible, N, 1.0), np.where(possible, k, 0.5)), 0.0)
 
 
 @_of_lists(sc.perm)
 def perm(N: Any, k: Any, exact: bool = False) -> Any:
     _whole("perm", exact=exact)
-    possible = (k <= N) & (N >= 0) & (k >= 0)
+    possible = _possible(N, k)
     return np.where(possible, sc.poch(np.where(possible, N - k + 1, 1.0), np.where(possible, k, 0.0)), 0.0)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,11 @@ def count(a: Any, axis: Axis) -> int:
 def as_operand(a: Any) -> Any:
     """Convert a list or number to an array; return arrays and traced values unchanged."""
     return a if hasattr(a, "shape") else np.asarray(a)
+
+
+def with_arrays(values: Iterable[Any]) -> list[Any]:
+    """Return values with arrays in place of the lists among them; all others are what they were."""
+    return [as_operand(value) if isinstance(value, (list, tuple)) else value for value in values]
 
 
 def as_floats(a: Any) -> Any:
