@@ -32,6 +32,7 @@ from wengert.jacobians.arrays import (
     Shape,
     assemble,
     at_first,
+    count_overlaps,
     flat_positions,
     index_values,
     is_basic,
@@ -693,7 +694,7 @@ class Transposed(LocalJacobian):
         if isinstance(of, Select):
             if unknown_axes(of.index, of.in_shape):
                 return pattern.mixed(self.out_shape)
-            if is_basic(of.index) or _is_injective(of):
+            if is_basic(of.index) or not count_overlaps([of.index], of.in_shape):
                 return pattern.moved(lambda block: self.push(block, 1), self.out_shape)
         from scipy import sparse
 
@@ -877,14 +878,6 @@ def _transpose(a: Array) -> Array:
 
 
 # ---- Patterns ----
-
-
-def _is_injective(J: Select) -> bool:
-    """Return whether a selection takes no element twice."""
-    positions = flat_positions(J.index, J.in_shape).reshape(-1)
-    met = np.zeros(math.prod(J.in_shape), np.bool_)
-    met[positions] = True
-    return int(np.count_nonzero(met)) == positions.size
 
 
 def _with_axis(shape: Shape, end: int) -> Shape:
