@@ -32,7 +32,7 @@ from wengert.control.loop import Loop
 from wengert.errors import BranchError
 from wengert.jacobians import IndexDomains, joined
 from wengert.linearization import Linearization
-from wengert.program import Guard, Program, Var, as_value, check_guard
+from wengert.program import Guard, Program, as_value, check_guard
 from wengert.program.dataflow import depending_on
 from wengert.tracing import Row
 
@@ -182,28 +182,13 @@ class _Steps:
         self.loop, self.width, self.local = loop, width, local
         self.consts, self.first, self.xs = loop.split(operands)
         self.values_of_consts, self.values_of_first, self.values_of_xs = loop.split(values)
-        self.varies = self._varying([operand.varies for operand in operands])
+        varies, _ = loop.reached_through(loop.bodies, tuple([o.varies for o in operands]), Body.depends)
+        self.varies = list(varies)
+        """Which arguments of a step change with the inputs, some step or other."""
         self.until_fixed = loop.length is None and not local
         self.alike = self._all_alike()
         self.states: list[_State] = []
         """The steps that were gone through; the last one alone, where all after it are the same."""
-
-    def _varying(self, flags: Sequence[bool]) -> list[bool]:
-        """Return which arguments of a step change with the inputs, some step or other."""
-        loop = self.loop
-        carry = list(flags[: loop.carried])
-        number = [False] * (loop.counter is not None)
-        while True:
-            arguments = [*carry, *number, *flags[loop.carried :]]
-            after = list(carry)
-            for body in loop.bodies:
-                inputs = [var for var, on in zip(body.program.inputs, arguments, strict=False) if on]
-                reached = depending_on(body.program, inputs)
-                for k, atom in enumerate(body.program.outputs[: loop.carried]):
-                    after[k] |= isinstance(atom, Var) and atom in reached
-            if after == carry:
-                return arguments
-            carry = after
 
     # -- What any step does --
 
