@@ -54,8 +54,7 @@ class _Fusion:
     def program(self) -> Program:
         """Return the rewritten Program, without the lines that nothing reads any more."""
         for line in self._program.lines:
-            rewrite = _REWRITINGS.get(line.primitive)
-            rewritten = None if rewrite is None else rewrite(self, line)
+            rewritten: Line | None = line
             while rewritten is not None:
                 line = rewritten
                 rewrite = _REWRITINGS.get(line.primitive)
