@@ -35,7 +35,7 @@ from wengert.program import (
     value_of,
 )
 from wengert.program.interpretation import values_of_inputs
-from wengert.tracing import Row, Trace, current_context, outputs_of, results_of
+from wengert.tracing import Row, Trace, current_context, results_of
 
 Array = Any
 
@@ -172,7 +172,7 @@ class Linearization:
         u_1 = 2 * u_0
         u_2 = exp(u_1)  = y
         """
-        rows = needed_rows(self)
+        rows = needed_rows(self.rows, self.outputs)
         constants = [
             value
             for _, parents, kept, *_ in rows
@@ -235,39 +235,32 @@ def active_rows(linearization: Linearization) -> list[Row]:
             still.update(out)
         else:
             still.add(out)
-    needed = set(linearization.outputs)
-    active: list[Row] = []
-    for row in reversed(moving):
+    return needed_rows(moving, linearization.outputs)
+
+
+def needed_rows(rows: Sequence[Row], outputs: Iterable[int]) -> list[Row]:
+    """Return the rows that a result depends on, by derivatives or otherwise."""
+    needed = set(outputs)
+    chosen: list[Row] = []
+    for row in reversed(rows):
         out = row[5]
         if out in needed if type(out) is not tuple else not needed.isdisjoint(out):
             needed.update(row[1])
-            active.append(row)
-    active.reverse()
-    return active
+            chosen.append(row)
+    return chosen[::-1]
 
 
-def needed_rows(linearization: Linearization) -> list[Row]:
-    """Return the rows that a result depends on, by derivatives or otherwise."""
-    needed = set(linearization.outputs)
-    rows: list[Row] = []
-    for row in reversed(linearization.rows):
-        if not needed.isdisjoint(outputs_of(row)):
-            needed.update(row[1])
-            rows.append(row)
-    return rows[::-1]
-
-
-def last_uses(linearization: Linearization) -> list[list[int]]:
+def last_uses(rows: Sequence[Row], outputs: Iterable[int]) -> list[list[int]]:
     """Return for each row the positions that it reads last, results left out.
 
     >>> import numpy as np, wengert as wg
-    >>> program = wg.trace(lambda x: np.sin(np.exp(x)) * x)(1.5)
-    >>> last_uses(Linearization.of_program(program, 1.5))
+    >>> graph = Linearization.of_program(wg.trace(lambda x: np.sin(np.exp(x)) * x)(1.5), 1.5)
+    >>> last_uses(graph.rows, graph.outputs)
     [[], [1], [2, 0]]
     """
-    seen = set(linearization.outputs)
+    seen = set(outputs)
     uses: list[list[int]] = []
-    for row in reversed(linearization.rows):
+    for row in reversed(rows):
         read_last = [position for position in dict.fromkeys(row[1]) if position >= 0 and position not in seen]
         seen.update(read_last)
         uses.append(read_last)

@@ -177,7 +177,7 @@ def push_colors(linearization: Linearization, coloring: Coloring) -> Passes:
     """Push the columns of each color through the graph; yield blocks of products with the Jacobian, one a row."""
     most, outputs = _seeds_at_once(linearization), linearization.outputs
     graph = linearization.active()
-    graph.last_uses = last_uses(graph)
+    graph.last_uses = last_uses(graph.rows, outputs)
     for start, seeds in _blocks(coloring, linearization.inputs, most):
         tangents = forward(graph, dict(enumerate(seeds)), batch=1)
         dots = [tangents[position] if position >= 0 else None for position in outputs]

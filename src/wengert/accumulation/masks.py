@@ -43,16 +43,13 @@ _PLAIN = frozenset({np.ndarray, np.bool_})
 _NUMBERS = frozenset({int, float, np.float64})
 LINEAR = frozenset({stack, concatenate, setitem})
 """Primitives whose joint push moves elements, and puts zeros where nothing comes."""
-_DEPENDS: dict[tuple[Primitive, int], Callable[[Array, Array], Array]] = {
-    (multiply, 0): lambda _x, c: c != 0,
-    (multiply, 1): lambda _x, c: c != 0,
-    (divide, 1): lambda _x, c: c != 0,
-    **{(row, 0): lambda _x, c: c != 0 for row in (power, float_power)},
-    **{(row, 1): lambda x, c: (c != 1) & ((c != 0) | (x <= 0)) for row in (power, float_power)},
-}
-"""Where an elementwise function depends on its k-th operand `x` at all, if the other is a constant `c`."""
 _ZEROS = frozenset({(multiply, 0), (multiply, 1), (divide, 1), (power, 0), (float_power, 0)})
 """The operands of which a function does not depend where the other one is a constant zero."""
+_DEPENDS: dict[tuple[Primitive, int], Callable[[Array, Array], Array]] = {
+    **dict.fromkeys(_ZEROS, lambda _x, c: c != 0),
+    **dict.fromkeys([(power, 1), (float_power, 1)], lambda x, c: (c != 1) & ((c != 0) | (x <= 0))),
+}
+"""Where an elementwise function depends on its k-th operand `x` at all, if the other is a constant `c`."""
 
 
 class Mask:

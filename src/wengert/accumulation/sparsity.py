@@ -108,11 +108,11 @@ def symmetrized(blocks: Sequence[Sequence[sparse.csr_array]]) -> list[list[spars
 def propagate(linearization: Linearization, start: Sequence[Reach], width: int, local: bool = False) -> list[Reach]:
     """Return what the results reach, from what the inputs reach of `width` variables."""
     outputs = linearization.outputs
-    needed = Linearization(needed_rows(linearization), (), outputs, (), linearization.size)
+    rows = needed_rows(linearization.rows, outputs)
     reached: list[Reach | None] = [None] * linearization.size
     reached[: len(start)] = start
     with np.errstate(all="ignore"):
-        for row, read_last in zip(needed.rows, last_uses(needed), strict=True):
+        for row, read_last in zip(rows, last_uses(rows, outputs), strict=True):
             operands = [CONSTANT if p < 0 else reached[p] or CONSTANT for p in row[1]]
             try:
                 results = _carry(row, operands, width, local)

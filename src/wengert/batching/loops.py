@@ -24,7 +24,6 @@ from wengert.errors import BranchError
 from wengert.passes.simplification import simplify
 from wengert.primitives.numpy.structural import broadcast_to
 from wengert.program import Guard, Line, Program, Recordable, Var, as_value, check_guard, evaluate_line, interpret
-from wengert.program.dataflow import depending_on
 from wengert.tracing import innermost, record, watch
 
 Flags = Sequence[bool]
@@ -156,30 +155,19 @@ class _Together:
         """Determine which operands and results have members, and return the holding for all of them."""
         if isinstance(held, Branches):
             moving = list(batched[held.leading :])
-            depends = [_depends(body.program, moving) for body in held.traced]
+            depends = [body.depends(moving) for body in held.traced]
             self.out = [any(column) for column in zip(*depends, strict=True)]
             self.flags, self.axes, self.out_axes = [*batched], [0] * len(batched), [0] * len(self.out)
             bodies = tuple(None if b is None else watch(self._body, b, moving, self.out) for b in held.bodies)
             return replace(held, bodies=bodies)
         assert isinstance(held, Loop)
         carried, sliced = held.carried, held.sliced
-        carry, rest = list(batched[:carried]), list(batched[carried:])
-        number = [] if held.counter is None else [False]
-        while True:
-            arguments = [*carry, *number, *rest]
-            out = [
-                any(column)
-                for column in zip(*(_depends(b.program, arguments[: len(b.sample)]) for b in held.bodies), strict=True)
-            ]
-            more = [a or b for a, b in zip(carry, out, strict=False)]
-            if more == carry:
-                break
-            carry = more
-        out[:carried] = carry
+        arguments, results = held.reached_through(held.bodies, tuple(batched), Body.depends)
+        carry, rest, out = results[:carried], batched[carried:], list(results)
         if held.tests:
             asked = [*carry, *rest[sliced:]]
             takes = held.test_takes or range(len(asked))
-            if any(any(_depends(t.program, [asked[k] for k in takes][: len(t.sample)])) for t in held.tests):
+            if any(any(t.depends([asked[k] for k in takes][: len(t.sample)])) for t in held.tests):
                 raise MembersDiffer
         self.flags, self.out = [*carry, *rest], out
         self.axes = [0] * carried + [1] * sliced + [0] * held.consts
@@ -228,9 +216,3 @@ def all_members(value: Any, batched: bool, size: int) -> Any:
         return value
     shape = (size, *np.shape(value))
     return broadcast_to(value, shape=shape) if isinstance(value, Recordable) else np.broadcast_to(value, shape).copy()
-
-
-def _depends(program: Program, batched: Flags) -> list[bool]:
-    """Return which results depend on arguments that have members."""
-    reached = depending_on(program, [var for var, on in zip(program.inputs, batched, strict=True) if on])
-    return [isinstance(a, Var) and a in reached for a in program.outputs]

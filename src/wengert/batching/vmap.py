@@ -109,7 +109,7 @@ def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callab
             kept, results, infinite = watch(_evaluate, trace, leaves, remaining.size)
             if trace.tape.differentiates and not current_context().tapes and remaining.size:
                 alone = functools.partial(batch.alone, remaining)
-                kept, results = watch(_carefully, kept, results, infinite[kept], alone)
+                kept, results = watch(_carefully, kept, results, infinite, alone)
             groups.append((remaining[kept], results, result))
             remaining = remaining[:0] if kept.size == remaining.size else np.delete(remaining, kept)
             if not remaining.size:
@@ -300,7 +300,7 @@ def _evaluate(
 ) -> tuple[np.ndarray[Any, Any], list[tuple[Any, bool]], np.ndarray[Any, Any]]:
     """Evaluate for all members what was traced for one; return the members that take its branches, and their results.
 
-    A result is a value, and whether it has an axis of members.  Returns also for each of all members whether an
+    A result is a value, and whether it has an axis of members.  Returns also for each of these members whether an
     infinite value has come up on the way.
     """
     program = trace.program()
@@ -348,7 +348,7 @@ def _evaluate(
     finally:
         context.place = before
     results = [(present(values[a]), True) if isinstance(a, Var) else (a.value, False) for a in program.outputs]
-    return members, results, infinite
+    return members, results, infinite[members]
 
 
 def _carefully(
@@ -369,9 +369,9 @@ def _carefully(
         return members, results
     odd = _where_any(np.isnan, of_members, len(members))
     if odd.any() and not odd[0]:
-        members, infinite = members[~odd], infinite[~odd]
-        results = [(value[~odd] if batched else value, batched) for value, batched in results]
-        odd = infinite
+        staying = ~odd
+        members, infinite, odd = members[staying], infinite[staying], odd[staying]
+        results = [(value[staying] if batched else value, batched) for value, batched in results]
     failures = 0
     for k in np.flatnonzero(odd | infinite)[:MOST_ALONE]:
         differs = False

@@ -28,7 +28,7 @@ from wengert.control.unrolling import unrolled
 from wengert.linearization import Linearization
 from wengert.program import Guard, Packing, Program, Var, as_value, computes_lines, fail_at, guards_of, reached_by
 from wengert.program.compiled import Script
-from wengert.program.dataflow import substitute
+from wengert.program.dataflow import depending_on, substitute
 from wengert.tracing import what_is_kept
 
 FEW = 32
@@ -100,6 +100,11 @@ class Body:
             reached = reached_by(self.program, active)
             activity[key] = tuple(isinstance(a, Var) and a in reached for a in self.program.outputs)
         return activity[key]
+
+    def depends(self, marked: Sequence[bool]) -> tuple[bool, ...]:
+        """Return which results depend, by derivatives or otherwise, on the arguments that are `marked`."""
+        reached = depending_on(self.program, [var for var, on in zip(self.program.inputs, marked, strict=True) if on])
+        return tuple([isinstance(a, Var) and a in reached for a in self.program.outputs])
 
     def leads(self, seeded: tuple[bool, ...]) -> tuple[bool, ...]:
         """Return the arguments on which, by derivatives, some of the results that are `seeded` depend."""

@@ -32,7 +32,7 @@ from wengert.control.loop import Loop
 from wengert.errors import BranchError
 from wengert.jacobians import IndexDomains, joined
 from wengert.linearization import Linearization
-from wengert.program import Guard, Program, Var, as_value, check_guard
+from wengert.program import Guard, Program, as_value, check_guard
 from wengert.program.dataflow import depending_on
 from wengert.tracing import Row
 
@@ -182,28 +182,13 @@ class _Steps:
         self.loop, self.width, self.local = loop, width, local
         self.consts, self.first, self.xs = loop.split(operands)
         self.values_of_consts, self.values_of_first, self.values_of_xs = loop.split(values)
-        self.varies = self._varying([operand.varies for operand in operands])
+        varies, _ = loop.reached_through(loop.bodies, tuple([o.varies for o in operands]), Body.depends)
+        self.varies = list(varies)
+        """Which arguments of a step change with the inputs, some step or other."""
         self.until_fixed = loop.length is None and not local
         self.alike = self._all_alike()
         self.states: list[_State] = []
         """The steps that were gone through; the last one alone, where all after it are the same."""
-
-    def _varying(self, flags: Sequence[bool]) -> list[bool]:
-        """Return which arguments of a step change with the inputs, some step or other."""
-        loop = self.loop
-        carry = list(flags[: loop.carried])
-        number = [False] * (loop.counter is not None)
-        while True:
-            arguments = [*carry, *number, *flags[loop.carried :]]
-            after = list(carry)
-            for body in loop.bodies:
-                inputs = [var for var, on in zip(body.program.inputs, arguments, strict=False) if on]
-                reached = depending_on(body.program, inputs)
-                for k, atom in enumerate(body.program.outputs[: loop.carried]):
-                    after[k] |= isinstance(atom, Var) and atom in reached
-            if after == carry:
-                return arguments
-            carry = after
 
     # -- What any step does --
 
@@ -303,11 +288,19 @@ class _Steps:
         else:
             raise BranchError(f"{loop.name} takes a branch here that it did not take where it was traced.")
         self.states.append(_State(body, arguments[:count], operands))
-        others = [b for b in loop.bodies if b is not body] if loop.which is None and not self.local else []
-        if others:
-            more = _of_any(others, lambda b: b.program, arguments, operands, ((), ()), self.width)
-            reached = _both(reached, more) if more else reached
+        reached = self._or_of_others(reached, body, lambda b: b.program, arguments, operands, ((), ()))
         return reached, tuple(results[: loop.carried])
+
+    def _or_of_others(
+        self, reached: list[Reach], body: Body, program_of: Callable[[Body], Program], values: Sequence[Any],
+        operands: Sequence[Reach], more: tuple[Sequence[Any], Sequence[Reach]],
+    ) -> list[Reach]:  # fmt: skip
+        """Return what results reach where another body than this one may be taken for other inputs; see `_of_any`."""
+        if self.local or self.loop.which is not None:
+            return reached
+        others = [b for b in self.loop.bodies if b is not body]
+        of_others = _of_any(others, program_of, values, operands, more, self.width)
+        return _both(reached, of_others) if of_others else reached
 
     def _until_fixed(self, carry: list[Reach]) -> list[Reach]:
         """Add what more steps reach until that is nothing; the test may stop the loop at any of them."""
@@ -365,12 +358,9 @@ class _Steps:
                     count = len(body.sample)
                     passed = _through(programs[id(body)], [*values, *like], [*operands[:count], *received],
                                       self.width, self.local)[0]  # fmt: skip
-                    if len(loop.bodies) > 1 and loop.which is None and not self.local:
-                        others = [b for b in loop.bodies if b is not body]
-                        more = _of_any(
-                            others, lambda b: programs[id(b)], values, operands, (like, received), self.width
-                        )
-                        passed = _both(passed, more) if more else passed
+                    passed = self._or_of_others(
+                        passed, body, lambda b: programs[id(b)], values, operands, (like, received)
+                    )
                 results = iter(passed)
                 after = [CONSTANT] * loop.carried
                 for k, where in enumerate(sweep.passed):

@@ -210,15 +210,17 @@ class Loop(Holding):
             memo[active] = self.reached_through(self.bodies, active)
         return memo[active]  # type: ignore[no-any-return]
 
-    def reached_through(self, bodies: Sequence[Body], active: Mask) -> tuple[Mask, Mask]:
-        """Return the same for a loop with other bodies."""
+    def reached_through(
+        self, bodies: Sequence[Body], active: Mask, reaches: Callable[[Body, Mask], Mask] = Body.reaches
+    ) -> tuple[Mask, Mask]:
+        """Return the same for a loop with other bodies, or by another rule for which results a body `reaches`."""
         carry = list(active[: self.carried])
         number = () if self.counter is None else (False,)
         while True:
             arguments = (*carry, *number, *active[self.carried :])
             results = [False] * (self.carried + self.collected)
             for body in bodies:
-                reached = body.reaches(arguments[: len(body.sample)])
+                reached = reaches(body, arguments[: len(body.sample)])
                 results = [a or b for a, b in zip(results, reached, strict=True)]
             more = [a or b for a, b in zip(carry, results, strict=False)]
             if more == carry:

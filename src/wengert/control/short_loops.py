@@ -22,13 +22,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from wengert.control.checkpoints import Policy
 from wengert.control.state import reached_state, same_state
 from wengert.control.unrolling import LONG
 from wengert.primitives.numpy.structural import stack
-from wengert.tracing import Traced, current_context
+from wengert.tracing import current_context
 
 TRIED = 200
 """After so many lines a loop that lasts while a test holds is given up; others, if they would have more than LONG."""
@@ -111,7 +109,4 @@ class ShortLoop:
 
 def stacked(rows: Sequence[Sequence[Any]]) -> list[Any]:
     """Stack what steps have collected."""
-    return [
-        stack(*column, axis=-1 - column[0].ndim) if any(type(y) is Traced for y in column) else np.stack(column)
-        for column in zip(*rows, strict=True)
-    ]
+    return [stack(*column, axis=-1 - column[0].ndim) for column in zip(*rows, strict=True)]

@@ -63,11 +63,6 @@ class IndexDomains:
         size = math.prod(shape)
         return cls(shape, width, np.arange(start + 1, start + 1 + size, dtype=_integers(width)).reshape((1, *shape)))
 
-    @classmethod
-    def of_matrix(cls, matrix: sparse.csr_array, shape: Shape) -> IndexDomains:
-        """Return the domains with the rows of a sparse matrix of booleans."""
-        return _of_rows(matrix, shape)
-
     @property
     def size(self) -> int:
         """The number of elements of the array."""

@@ -197,18 +197,18 @@ def _sum_sum(outer: Sum, inner: Sum) -> LocalJacobian | None:
 
 @_entry(PRODUCTS, Select, Select)
 def _select_select(outer: Select, inner: Select) -> LocalJacobian | None:
-    index = _index_of_index(outer.index, inner.index, inner.in_shape)
+    index = index_of_index(outer.index, inner.index, inner.in_shape)
     if index is not None:
         return Select(index, inner.in_shape, outer.out_shape)
     return _select_of_moved(outer, inner)
 
 
-def _index_of_index(outer: Any, inner: Any, shape: Shape) -> tuple[int | slice, ...] | None:
+def index_of_index(outer: Any, inner: Any, shape: Shape) -> tuple[int | slice, ...] | None:
     """Compose two indices: return the one that selects ``a[inner][outer]`` from an array `a` of `shape`.
 
     Return None for indices other than integers and slices.
 
-    >>> _index_of_index((0, slice(1, None)), (slice(None, None, -1), slice(2, 6), 3), (5, 8, 4))
+    >>> index_of_index((0, slice(1, None)), (slice(None, None, -1), slice(2, 6), 3), (5, 8, 4))
     (4, slice(3, 6, 1), 3)
     """
     items = _axis_by_axis(inner, shape)

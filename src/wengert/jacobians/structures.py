@@ -32,6 +32,7 @@ from wengert.jacobians.arrays import (
     Shape,
     assemble,
     at_first,
+    count_overlaps,
     flat_positions,
     index_values,
     is_basic,
@@ -110,6 +111,10 @@ class LocalJacobian:
         """
         matrix = probed(self) if fixed else None
         return pattern.mixed(self.out_shape) if matrix is None else pattern.through(matrix, self.out_shape)
+
+    def _moved(self, pattern: IndexDomains) -> IndexDomains:
+        """Return on which variables the result depends of a map that moves elements, or leaves them out."""
+        return pattern.moved(lambda block: self.push(block, 1), self.out_shape)
 
     def pattern(self, fixed: bool = True) -> sparse.csr_array:
         """Return where the matrix may have entries, as a SciPy array of booleans; see `carry`.
@@ -246,9 +251,6 @@ class Select(LocalJacobian):
         rest = tuple(1 if axis in unknown else size for axis, size in enumerate(self.in_shape))
         return Select(at_first(self.index), rest, self.out_shape)._moved(pattern.summed(axes, rest))
 
-    def _moved(self, pattern: IndexDomains) -> IndexDomains:
-        return pattern.moved(lambda block: take(block, self.index, self.in_shape, 1), self.out_shape)
-
     def sparse(self) -> sparse.csr_array:
         from scipy import sparse
 
@@ -288,7 +290,7 @@ class Place(LocalJacobian):
     def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
         if unknown_axes(self.index, self.out_shape):
             return pattern.mixed(self.out_shape)
-        return pattern.moved(lambda block: self.push(block, 1), self.out_shape)
+        return self._moved(pattern)
 
     def _where_it_lasts(self, part: Array) -> Array:
         """Zero the elements that the same assignment overwrites: of repeated positions the last one remains."""
@@ -328,7 +330,7 @@ class Erase(LocalJacobian):
     def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
         if unknown_axes(self.index, self.out_shape):
             return pattern
-        return pattern.moved(lambda block: self.push(block, 1), self.out_shape)
+        return self._moved(pattern)
 
     def erase(self, g: np.ndarray[Any, Any], batch: int = 0) -> np.ndarray[Any, Any]:
         """Pull an adjoint in place; no other code may refer to it."""
@@ -471,7 +473,7 @@ class Permute(LocalJacobian):
         return f"{operand}^T"
 
     def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
-        return pattern.moved(lambda block: self.push(block, 1), self.out_shape)
+        return self._moved(pattern)
 
 
 class LeftProduct(LocalJacobian):
@@ -693,8 +695,8 @@ class Transposed(LocalJacobian):
         if isinstance(of, Select):
             if unknown_axes(of.index, of.in_shape):
                 return pattern.mixed(self.out_shape)
-            if is_basic(of.index) or _is_injective(of):
-                return pattern.moved(lambda block: self.push(block, 1), self.out_shape)
+            if is_basic(of.index) or not count_overlaps([of.index], of.in_shape):
+                return self._moved(pattern)
         from scipy import sparse
 
         return pattern.through(sparse.csr_array(of.pattern(fixed).T), self.out_shape)
@@ -877,14 +879,6 @@ def _transpose(a: Array) -> Array:
 
 
 # ---- Patterns ----
-
-
-def _is_injective(J: Select) -> bool:
-    """Return whether a selection takes no element twice."""
-    positions = flat_positions(J.index, J.in_shape).reshape(-1)
-    met = np.zeros(math.prod(J.in_shape), np.bool_)
-    met[positions] = True
-    return int(np.count_nonzero(met)) == positions.size
 
 
 def _with_axis(shape: Shape, end: int) -> Shape:

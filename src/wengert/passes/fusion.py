@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert.jacobians.products import index_of_index
 from wengert.passes.simplification import renumber
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import structural as s
@@ -54,8 +55,7 @@ class _Fusion:
     def program(self) -> Program:
         """Return the rewritten Program, without the lines that nothing reads any more."""
         for line in self._program.lines:
-            rewrite = _REWRITINGS.get(line.primitive)
-            rewritten = None if rewrite is None else rewrite(self, line)
+            rewritten: Line | None = line
             while rewritten is not None:
                 line = rewritten
                 rewrite = _REWRITINGS.get(line.primitive)
@@ -229,16 +229,10 @@ def composed(inner: tuple[Any, ...], shape: tuple[int, ...], outer: tuple[Any, .
     >>> composed((Ellipsis, 1), (4, 3, 2), (0,)), composed((slice(1, 3),), (4, 3), (1, 2))
     ((0, Ellipsis, 1), (2, 2))
     """
-    first = _by_axis(inner, len(shape))
-    second = None if first is None else _by_axis(outer, sum(type(item) is slice for item in first))
-    if first is None or second is None:
+    index = index_of_index(outer, inner, shape)
+    if index is None:
         return None
-    rest = iter(second)
-    items = [
-        _of_part(item, next(rest), n) if type(item) is slice else item for item, n in zip(first, shape, strict=True)
-    ]
-    if None in items:
-        return None
+    items = [_in_short(item, n) if isinstance(item, slice) else item for item, n in zip(index, shape, strict=True)]
     start = next((k for k, item in enumerate(items) if item == _FULL), len(items))
     stop = start
     while stop < len(items) and items[stop] == _FULL:
@@ -250,18 +244,9 @@ def composed(inner: tuple[Any, ...], shape: tuple[int, ...], outer: tuple[Any, .
     )
 
 
-def _by_axis(index: tuple[Any, ...], ndim: int) -> list[Any] | None:
-    """Return an item for each axis; None where one is no integer or slice."""
-    items = list(index)
-    missing = ndim - len(items) + (Ellipsis in items)
-    if not all(type(item) in (int, slice) or item is Ellipsis for item in items):
-        return None
-    k = items.index(Ellipsis) if Ellipsis in items else len(items)
-    return items[:k] + [_FULL] * missing + items[k + 1 :]
-
-
-def _of_part(part: slice, item: Any, n: int) -> Any:
-    """Return what an index into a slice of an axis is of the axis; None where it is not simple."""
-    if part == _FULL or item == _FULL:
-        return item if part == _FULL else part
-    return range(n)[part][item] if type(item) is int else None
+def _in_short(part: slice, n: int) -> slice:
+    """Return a slice of an axis without the bounds and the step that a slice has anyway."""
+    step = part.step or 1
+    if step < 0:
+        return part
+    return slice(part.start or None, None if part.stop == n else part.stop, None if step == 1 else step)
