@@ -90,7 +90,7 @@ def direction_for(args, argnums):
 
 
 def test_every_example_is_tested_and_short():
-    written = {path.stem for path in FOLDER.glob("*.py")} - {"demo", "complexity"}
+    written = {path.stem for path in FOLDER.glob("*.py")} - {"demo"}
     assert written == set(SIZES) == set(SHORT)
     for name in written:
         assert len((FOLDER / f"{name}.py").read_text().splitlines()) <= 130
