@@ -468,7 +468,7 @@ class Jacobian(Transformed):
         """
         argnums, argnames = self.options["argnums"], self.options["argnames"]
         first = 0 if argnums is None and argnames is None else argnums
-        options = {name: self.options[name] for name in ("has_aux", "effort", "milliseconds")}
+        options = {name: self.options[name] for name in ("has_aux", "effort", "milliseconds", "convention")}
         options["sparse"] = sparse if isinstance(sparse := self.options["sparse"], (bool, str)) else True
         return plan(self.function, first, argnames=argnames, **options)(*args, **kwargs)
 
@@ -486,6 +486,7 @@ def jacobian(
     sparse: Any = False,
     effort: str | None = None,
     milliseconds: float | None = None,
+    convention: str | None = None,
 ) -> Jacobian:
     """Return a function that computes the Jacobian of `f`, in the order that `plan` marks: the one of least operations.
 
@@ -507,7 +508,7 @@ def jacobian(
         a product with a random direction (under `jit`, when it is traced).  ``"auto"`` to compress where that halves
         the passes, and to return an array as long as it takes no more than a quarter of the memory, else with a
         warning a ``csr_array``.
-    effort, milliseconds
+    effort, milliseconds, convention
         How much to plan; see `plan`.  With ``mode="elimination"``, how long to search for an order.
 
     Returns
@@ -547,7 +548,7 @@ def jacobian(
            [  0.,  -6.,   6.,   0.],
            [  0.,   0., -10.,  10.]]))
     """
-    orders = orders_by_effort(effort, milliseconds)
+    orders = orders_by_effort(effort, milliseconds, convention)
     if mode is not None:
         named = {order.name: order for order in (*ON_REQUEST, *orders)}
         if mode not in named:
@@ -573,7 +574,7 @@ def jacobian(
 
     return Jacobian(
         jacobian, f, jacobians, argnums=argnums, argnames=argnames, has_aux=has_aux, mode=mode, sparse=sparse,
-        effort=effort, milliseconds=milliseconds,
+        effort=effort, milliseconds=milliseconds, convention=convention,
     )  # fmt: skip
 
 
@@ -992,6 +993,7 @@ def plan(
     sparse: bool | str = False,
     effort: str | None = None,
     milliseconds: float | None = None,
+    convention: str | None = None,
 ) -> Callable[..., Plan]:
     """Return a function that counts what the Jacobian of `f` costs in each order, and says which is chosen and why.
 
@@ -1014,6 +1016,9 @@ def plan(
         rule; ``"search"`` to search for an order of elimination as well.
     milliseconds
         How long to search, a second if it is not given.
+    convention
+        How the products of an elimination are counted where its order is chosen: ``"all"``, ``"unit-free"`` (those by
+        1 and -1 are free), or None for both and the additions.
 
     Returns
     -------
@@ -1042,12 +1047,12 @@ def plan(
     Counted: operations on scalars, total = once + passes x pass; products by 1 free, by minus 1 a sign; general seeds
     """
 
-    orders = orders_by_effort(effort, milliseconds)
+    orders = orders_by_effort(effort, milliseconds, convention)
 
     def planner(args: Any, kwargs: Any) -> Plan:
         return watch(plan_at, f, args, kwargs, argnums, argnames, has_aux, orders, sparse)[2]  # type: ignore[no-any-return]
 
     return Transformed(
         plan, f, planner, argnums=argnums, argnames=argnames, has_aux=has_aux, sparse=sparse, effort=effort,
-        milliseconds=milliseconds,
+        milliseconds=milliseconds, convention=convention,
     )  # fmt: skip

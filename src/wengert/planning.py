@@ -36,8 +36,8 @@ from wengert.accumulation.compressed import (
 )
 from wengert.accumulation.counting import ActiveRows, count_forward, count_reverse, kind_of_constant
 from wengert.accumulation.dense import dense_bytes, dimension, fits_dense
-from wengert.accumulation.elimination import Counts
-from wengert.accumulation.orders import FORWARD, ON_REQUEST, ORDERS, REVERSE, Order, searching
+from wengert.accumulation.elimination import CONVENTIONS, Counts
+from wengert.accumulation.orders import FORWARD, ON_REQUEST, ORDERS, REVERSE, Order, Search, searching
 from wengert.accumulation.sparsity import pattern_of
 from wengert.cost import Cost, cost
 from wengert.display import as_text, paragraph, table
@@ -499,8 +499,10 @@ def _compress(linearization: Linearization, pattern: Pattern, symmetric: bool, m
 # ---- The choice ----
 
 
-def orders_by_effort(effort: str | None, milliseconds: float | None = None) -> tuple[Order, ...]:
-    """Return the orders to compare; raise ArgumentError for an effort that is unknown, or a time without a search.
+def orders_by_effort(
+    effort: str | None, milliseconds: float | None = None, convention: str | None = None
+) -> tuple[Order, ...]:
+    """Return the orders to compare; raise ArgumentError for what is unknown, or a time without a search.
 
     >>> [order.name for order in orders_by_effort("portfolio")]
     ['forward', 'reverse', 'elimination']
@@ -514,9 +516,17 @@ def orders_by_effort(effort: str | None, milliseconds: float | None = None) -> t
             f"milliseconds={milliseconds!r} is how long to search for an order of elimination, more than 0:\n"
             'Write effort="search", milliseconds=1000.'
         )
+    if convention is not None and (effort is None or convention not in CONVENTIONS):
+        raise ArgumentError(
+            f"convention={convention!r} is how the products of an elimination are counted: "
+            f"{' or '.join(map(repr, CONVENTIONS))}, or None for both:\n"
+            'Write effort="portfolio", convention="unit-free"; or effort="search".'
+        )
     if effort == "search":
-        return (*ORDERS, searching(milliseconds or MILLISECONDS))
-    return ORDERS if effort is None else (*ORDERS, *ON_REQUEST)
+        return (*ORDERS, searching(Search(milliseconds or MILLISECONDS, convention)))
+    if effort is None:
+        return ORDERS
+    return (*ORDERS, searching(Search(None, convention))) if convention else (*ORDERS, *ON_REQUEST)
 
 
 EFFORTS = (None, "portfolio", "search")

@@ -13,7 +13,7 @@ In the order of their imports:
 """
 
 from wengert.accumulation.elimination.graph import Counts, Graph
-from wengert.accumulation.elimination.portfolio import Elimination, best_of, portfolio
+from wengert.accumulation.elimination.portfolio import CONVENTIONS, Elimination, best_of, portfolio
 from wengert.accumulation.elimination.program import JacobianProgram, eliminate
 
-__all__ = ["Counts", "Elimination", "Graph", "JacobianProgram", "best_of", "eliminate", "portfolio"]
+__all__ = ["CONVENTIONS", "Counts", "Elimination", "Graph", "JacobianProgram", "best_of", "eliminate", "portfolio"]

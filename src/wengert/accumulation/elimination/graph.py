@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 Edge = tuple[int, int]
+Weights = tuple[int, int]
+"""What a product counts by the first convention, and what more if neither factor is 1 or -1."""
 
 
 class Counts(NamedTuple):
@@ -40,10 +42,9 @@ class Counts(NamedTuple):
         """What is computed: products by 1 and -1 are not."""
         return self.unit_free + self.additions
 
-    @property
-    def both(self) -> int:
-        """What a search makes small: the products by both conventions, those that are computed twice."""
-        return self.products + 2 * self.unit_free
+    def weighted(self, weights: Weights) -> int:
+        """Return what a search makes small: the products, weighted by the conventions."""
+        return weights[0] * self.products + weights[1] * self.unit_free
 
 
 NOTHING = Counts(0, 0, 0)

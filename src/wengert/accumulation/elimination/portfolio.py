@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from wengert.accumulation.elimination.graph import Counts, Graph
+from wengert.accumulation.elimination.graph import Counts, Graph, Weights
 from wengert.accumulation.elimination.heuristics import HEURISTICS
 from wengert.accumulation.elimination.search import MOST_ANNEALED, MOST_EXACT, annealed, exact
 
@@ -33,35 +33,65 @@ class Elimination(NamedTuple):
     counts: Counts
 
 
-def portfolio(graph: Graph, milliseconds: float | None = None) -> dict[str, Elimination]:
-    """Count the orders by rule, and the best one of a small graph; with a time, search for that long as well."""
+def portfolio(graph: Graph, milliseconds: float | None = None, convention: str | None = None) -> dict[str, Elimination]:
+    """Count the orders by rule, and the best one of a small graph; with a time, search for that long as well.
+
+    The search is for the fewest products by the convention, one of `CONVENTIONS`; without one, for half of the time by
+    both together, and then by each.
+    """
     start = time.perf_counter()
     eliminations: dict[str, Elimination] = {}
 
     def enter(name: str, order: Sequence[int]) -> None:
         eliminations[name] = Elimination(name, order, graph.count(order))
 
-    for name, heuristic in HEURISTICS.items():
-        enter(name, heuristic(graph))
+    for rule, heuristic in HEURISTICS.items():
+        enter(rule, heuristic(graph))
     size = len(graph.interior)
-    if size <= FEW or (milliseconds is not None and size <= MOST_EXACT and milliseconds >= 2 ** (size - FEW + 2)):
-        enter("exact", exact(graph))
-        enter("exact, both conventions", exact(graph, unit_free=2))
+    searches = [convention] if convention else [None, *CONVENTIONS]
+    if size <= FEW or (milliseconds is not None and size <= MOST_EXACT and milliseconds >= 2 ** (size - FEW + 3)):
+        for name in searches:
+            enter(f"exact{_SUFFIXES[name]}", exact(graph, weights_of(name)))
     elif milliseconds is not None and size <= MOST_ANNEALED:
-        first = min(eliminations.values(), key=lambda elimination: elimination.counts.both)
         left = milliseconds - 1e3 * (time.perf_counter() - start)
-        enter("annealing", annealed(graph, first.order, max(left, 1)))
+        for name, share in zip(searches, (1.0,) if convention else (0.5, 0.25, 0.25), strict=True):
+            first = _least(eliminations, weights := weights_of(name))
+            enter(f"annealing{_SUFFIXES[name]}", annealed(graph, first.order, max(share * left, 1), weights))
+    elif size <= MOST_ANNEALED and not _no_worse(eliminations):
+        enter("annealing", annealed(graph, eliminations["forward"].order, None, (1, 2)))
     return eliminations
 
 
-def best_of(eliminations: Mapping[str, Elimination]) -> Elimination:
-    """Return the order of the fewest operations among those that need no more products than forward and reverse.
+CONVENTIONS: dict[str, Weights] = {"all": (1, 0), "unit-free": (0, 1)}
+"""The published conventions of counting products: all of them, or those alone of which no factor is 1 or -1."""
+_SUFFIXES = {None: "", "all": ", all products", "unit-free": ", unit-free products"}
 
-    It is compared with the better of these by the products of each convention; if one order is the better by the one
-    and the other by the other, then by all products alone.
+
+def weights_of(convention: str | None) -> Weights:
+    """Return what a product counts by a convention; without one, by both together."""
+    return (1, 1) if convention is None else CONVENTIONS[convention]
+
+
+def best_of(eliminations: Mapping[str, Elimination], convention: str | None = None) -> Elimination:
+    """Return the order of the fewest products by a convention.
+
+    Without one it is that of the least sum of products, by both conventions, and additions, among the orders that need
+    no more products than forward and reverse: than the better of these by each convention, or, if no order does by
+    both, by all products alone.
     """
+    if convention is not None:
+        return _least(eliminations, CONVENTIONS[convention])
+    few = _no_worse(eliminations) or _no_worse(eliminations, by_both=False)
+    return min(few, key=lambda e: (e.counts.products + e.counts.operations, e.counts.products, e.name != "reverse"))
+
+
+def _no_worse(eliminations: Mapping[str, Elimination], by_both: bool = True) -> list[Elimination]:
+    """Return the orders that need no more products than forward and reverse, by both conventions or the first."""
     sides = eliminations["forward"].counts, eliminations["reverse"].counts
     products, unit_free = min([c.products for c in sides]), min([c.unit_free for c in sides])
     few = [e for e in eliminations.values() if e.counts.products <= products]
-    fewer = [e for e in few if e.counts.unit_free <= unit_free]
-    return min(fewer or few, key=lambda e: (e.counts.operations, e.counts.products, e.name != "reverse"))
+    return [e for e in few if e.counts.unit_free <= unit_free] if by_both else few
+
+
+def _least(eliminations: Mapping[str, Elimination], weights: Weights) -> Elimination:
+    return min(eliminations.values(), key=lambda e: (e.counts.weighted(weights), e.counts.operations))

@@ -83,6 +83,7 @@ def eliminate(
     sample: Sequence[Any],
     active: int | None = None,
     milliseconds: float | None = None,
+    convention: str | None = None,
     heuristic: Callable[[Graph], Sequence[int]] | None = None,
 ) -> JacobianProgram:
     """Eliminate the intermediate variables of a Program, at a sample point where it holds.
@@ -95,6 +96,8 @@ def eliminate(
         The number of arguments to differentiate with respect to, the first ones; None for all.
     milliseconds
         How long to search for a better order; None for the orders by rule alone.
+    convention
+        How products are counted, ``"all"`` or ``"unit-free"``; None for both.
     heuristic
         The order to take, a function of the graph; None for the best of the portfolio.
 
@@ -114,8 +117,8 @@ def eliminate(
         partials = partials_of(linearization, sum([len(argument.atoms) for argument in arguments]))
         graph = graph_of(linearization, partials)
         if heuristic is None:
-            eliminations = portfolio(graph, milliseconds)
-            chosen = best_of(eliminations)
+            eliminations = portfolio(graph, milliseconds, convention)
+            chosen = best_of(eliminations, convention)
         else:
             order = heuristic(graph)
             chosen = Elimination("the order given", order, graph.count(order))

@@ -4,7 +4,7 @@
 (['forward', 'reverse'], ['elimination'])
 """
 
-from wengert.accumulation.orders.elimination import ELIMINATION, searching
+from wengert.accumulation.orders.elimination import ELIMINATION, Search, searching
 from wengert.accumulation.orders.forward import FORWARD
 from wengert.accumulation.orders.order import Order
 from wengert.accumulation.orders.reverse import REVERSE
@@ -15,4 +15,4 @@ ORDERS: tuple[Order, ...] = (FORWARD, REVERSE)
 ON_REQUEST: tuple[Order, ...] = (ELIMINATION,)
 """The orders that planning takes longer for than most functions take: they are compared if `effort` is asked for."""
 
-__all__ = ["ELIMINATION", "FORWARD", "ON_REQUEST", "ORDERS", "REVERSE", "Order", "searching"]
+__all__ = ["ELIMINATION", "FORWARD", "ON_REQUEST", "ORDERS", "REVERSE", "Order", "Search", "searching"]

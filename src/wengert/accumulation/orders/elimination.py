@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,16 +37,26 @@ MOST = 64
 _WRITTEN: OrderedDict[Hashable, JacobianProgram] = OrderedDict()
 
 
+class Search(NamedTuple):
+    """How an order is searched for: so long, or by rule alone; for few products by a convention, or by both."""
+
+    milliseconds: float | None = None
+    convention: str | None = None
+
+
+PORTFOLIO = Search()
+
+
 def eliminations(_linearization: Linearization) -> int:
     """Return how often the graph is eliminated."""
     return 1
 
 
-def count(active: ActiveRows, milliseconds: float | None = None) -> Sweep:
+def count(active: ActiveRows, search: Search = PORTFOLIO) -> Sweep:
     """Count the lines of the Program: those of the function, the partials, and the products and sums of these."""
     linearization = active.linearization
     program, args = linearization.as_program()
-    written = _written(program, args, len(linearization.inputs), milliseconds)
+    written = _written(program, args, len(linearization.inputs), search)
     others = {name: e.counts for name, e in written.eliminations.items() if name != written.chosen.name}
     return Sweep(
         written.partials,
@@ -60,7 +70,7 @@ def count(active: ActiveRows, milliseconds: float | None = None) -> Sweep:
     )
 
 
-def accumulate(linearization: Linearization, milliseconds: float | None = None) -> list[list[Array]]:
+def accumulate(linearization: Linearization, search: Search = PORTFOLIO) -> list[list[Array]]:
     """Run the Program; where a derivative is not finite, sweep, since zeros of structure are known to sweeps."""
     program, args = linearization.as_program()
     count = len(linearization.inputs)
@@ -68,9 +78,9 @@ def accumulate(linearization: Linearization, milliseconds: float | None = None) 
     before, context.muted = context.muted, True
     try:
         try:
-            blocks = _written(program, args, count, milliseconds).blocks(*args)
+            blocks = _written(program, args, count, search).blocks(*args)
         except BranchError:  # another element is taken than where the Program was written
-            blocks = _written(program, args, count, milliseconds, anew=True).blocks(*args)
+            blocks = _written(program, args, count, search, anew=True).blocks(*args)
     finally:
         context.muted = before
     if not is_finite(blocks):
@@ -88,14 +98,12 @@ def accumulate(linearization: Linearization, milliseconds: float | None = None) 
     return jacobians
 
 
-def _written(
-    program: Program, args: Sequence[Any], active: int, milliseconds: float | None, anew: bool = False
-) -> JacobianProgram:
+def _written(program: Program, args: Sequence[Any], active: int, search: Search, anew: bool = False) -> JacobianProgram:
     """Return the Jacobian of a Program as a Program, which is remembered by the structure and the constants."""
-    key = _key(program, active, milliseconds)
+    key = _key(program, active, search)
     written = None if key is None or anew else _WRITTEN.pop(key, None)
     if written is None:
-        written = eliminate(program, list(map(innermost, args)), active, milliseconds)
+        written = eliminate(program, list(map(innermost, args)), active, *search)
     if key is not None:
         _WRITTEN[key] = written
         if len(_WRITTEN) > MOST:
@@ -103,29 +111,24 @@ def _written(
     return written
 
 
-def _key(program: Program, active: int, milliseconds: float | None) -> Hashable:
+def _key(program: Program, active: int, search: Search) -> Hashable:
     """Return a key, equal for Programs that compute the same; None if there is none that outlives the Program."""
     shape = structure(program, COPIED)
     try:
-        return shape and (
-            shape.key,
-            tuple([exactly(value, COPIED) for value in shape.particulars]),
-            active,
-            milliseconds,
-        )
+        return shape and (shape.key, tuple([exactly(value, COPIED) for value in shape.particulars]), active, search)
     except TypeError:  # a constant that may change
         return None
 
 
 @functools.cache
-def searching(milliseconds: float | None) -> Order:
-    """Return elimination with a search for an order that takes so long; None for the orders by rule alone."""
+def searching(search: Search) -> Order:
+    """Return elimination in the best order that a search finds."""
     return Order(
         "elimination",
         eliminations,
-        functools.partial(count, milliseconds=milliseconds),
-        functools.partial(accumulate, milliseconds=milliseconds),
+        functools.partial(count, search=search),
+        functools.partial(accumulate, search=search),
     )
 
 
-ELIMINATION = searching(None)
+ELIMINATION = searching(PORTFOLIO)
