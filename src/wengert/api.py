@@ -23,6 +23,7 @@ from wengert.accumulation.compressed import (
     joined,
     split,
     warn_if_dense,
+    warn_of_products,
     warn_of_sparse_result,
 )
 from wengert.accumulation.dense import check_memory, dimension, fits_dense, of_its_own
@@ -40,6 +41,7 @@ from wengert.planning import (
     check_found,
     choose,
     choose_compression,
+    choose_diagonal,
     choose_sparsely,
     orders_by_effort,
     plan_trace,
@@ -179,9 +181,14 @@ def _pull_back(trace: Trace, independents: Independents | None, chosen: Argnums)
     if trace.tape.decisions and any(bar is None for bar in bars):
         warn_of_decisions(trace)
     gradients = [of_its_own(bar, x) for bar, x in zip(bars, linearization.inputs, strict=True)]
+    return value, _like_arguments(gradients, chosen, independents)
+
+
+def _like_arguments(gradients: list[Any], chosen: Argnums, independents: Independents | None) -> Any:
+    """Return an array for each independent variable in the structure of the chosen arguments."""
     if independents is None and chosen.single:
-        return value, gradients[0]
-    return value, chosen.pack(gradients if independents is None else independents.collect(gradients))
+        return gradients[0]
+    return chosen.pack(gradients if independents is None else independents.collect(gradients))
 
 
 def grad(f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False) -> Transformed:
@@ -625,7 +632,8 @@ _PRODUCTS = (
     (
         "the dense Hessian",
         "Multiply with it instead: wg.hvp(f)(x, v) is H @ v, which is what scipy.optimize.minimize takes as hessp. "
-        "If most of its entries are zero, wg.hessian(f, sparse=True)(x) is a sparse matrix.",
+        "If most of its entries are zero, wg.hessian(f, sparse=True)(x) is a sparse matrix; its diagonal is "
+        "wg.hessian_diagonal(f)(x).",
     ),
 )
 """What is too large to be made, and the products to use instead: of a function, of a gradient."""
@@ -776,6 +784,147 @@ def hvp(f: Function) -> Transformed:
     result = Transformed(hvp, f, lambda args, kwargs: product(*args, **kwargs))
     functools.update_wrapper(result, product, ())  # whose signature it has
     return result
+
+
+def gauss_newton(residual: Function, loss: Function | None = None) -> Transformed:
+    """Return a function of a point and a direction that multiplies the Gauss-Newton matrix of a residual by it.
+
+    The matrix is ``J.T @ J`` for the cost ``0.5 * sum(residual(x) ** 2)``, J being the Jacobian of the residual: the
+    Hessian without what second derivatives of the residual contribute.  With a loss it is ``J.T @ H @ J``, H being the
+    Hessian of the loss (Schraudolph, *Fast curvature matrix-vector products*, Neural Computation 14, 2002); it has no
+    negative eigenvalue where the loss is convex.  A product takes a forward and a reverse pass over the residual, and
+    with a loss a Hessian-vector product of that.
+
+    Parameters
+    ----------
+    residual
+        A function of real numbers, arrays or trees of them that returns a real array or a tree of arrays.
+    loss
+        A function of what `residual` returns that returns a real scalar; None for half the sum of squares.
+
+    Returns
+    -------
+    callable
+        Takes ``(x, v, *args, **kwargs)`` as `hvp` does, and as SciPy's ``hessp``: `v` of the structure and shapes of
+        `x`, and what else `residual` takes after `x`; returns the product, of these too.
+
+    Examples
+    --------
+    >>> import numpy as np, wengert as wg
+    >>> x, v = np.array([1.0, 2.0]), np.array([1.0, 0.0])
+    >>> residual = lambda x: np.array([x[0] * x[1] - 1, x[0] ** 2, x[1]])
+    >>> J = wg.jacobian(residual)(x)
+    >>> wg.gauss_newton(residual)(x, v), J.T @ (J @ v)
+    (array([8., 2.]), array([8., 2.]))
+    >>> wg.gauss_newton(residual, lambda r: np.sum(r**4))(x, v)
+    array([96., 24.])
+    """
+    demand_function(residual, "gauss_newton")
+    if loss is not None:
+        demand_function(loss, "gauss_newton")
+
+    def product(x: Any, v: Any, *args: Any, **kwargs: Any) -> Any:
+        of_x = functools.wraps(residual)(lambda x: residual(x, *args, **kwargs)) if args or kwargs else residual
+        y, push = linearize(of_x, x)
+        y_dot = push(v)
+        return push.T(y_dot if loss is None else hvp(loss)(y, y_dot))
+
+    result = Transformed(gauss_newton, residual, lambda args, kwargs: product(*args, **kwargs), loss=loss)
+    functools.update_wrapper(result, product, ())  # whose signature it has
+    return result
+
+
+def hessian_diagonal(
+    f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False, sparse: bool = True
+) -> Transformed:
+    """Return a function that computes the diagonal of the Hessian of `f`, exactly.
+
+    Variables of which no two interact share a product with the Hessian, and each reads its own entry there: for a chain
+    or a five-point stencil two products are enough, however many variables there are.  Where every two may interact,
+    there is a product for each variable.
+
+    Parameters
+    ----------
+    f, argnums, argnames, has_aux
+        As for `value_and_grad`.
+    sparse
+        False to leave the pattern of the Hessian alone, and to take a product for each variable.
+
+    Returns
+    -------
+    callable
+        Takes what `f` takes; returns the diagonal in the structure of the argument, as a gradient.
+
+    Warns
+    -----
+    CompressionWarning
+        If no two variables share a product, and there are hundreds of them.
+
+    Examples
+    --------
+    >>> import numpy as np, wengert as wg
+    >>> wg.hessian_diagonal(lambda x: np.sum(x[1:] ** 3 * x[:-1]))(np.array([1.0, 2.0, 3.0]))
+    array([ 0., 12., 36.])
+    """
+    demand_function(f, "hessian_diagonal")
+    chosen = Argnums(argnums, argnames)
+    gradient = grad(f, argnums, argnames=argnames, has_aux=has_aux)
+
+    def diagonals(args: Any, kwargs: Any) -> Any:
+        parts, independents, aux = watch(_hessian_diagonal, gradient, args, kwargs, chosen, has_aux, sparse)
+        diagonal = _like_arguments(parts, chosen, independents)
+        return (diagonal, aux) if has_aux else diagonal
+
+    return Transformed(
+        hessian_diagonal, f, diagonals, argnums=argnums, argnames=argnames, has_aux=has_aux, sparse=sparse
+    )
+
+
+def laplacian(
+    f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False, sparse: bool = True
+) -> Transformed:
+    """Return a function that computes the Laplacian of `f`, the trace of its Hessian, exactly; see `hessian_diagonal`.
+
+    Examples
+    --------
+    >>> import numpy as np, wengert as wg
+    >>> wg.laplacian(lambda x: np.sum(x**2) * x[0])(np.array([1.0, 2.0, 3.0]))
+    np.float64(10.0)
+    """
+    demand_function(f, "laplacian")
+    chosen = Argnums(argnums, argnames)
+    gradient = grad(f, argnums, argnames=argnames, has_aux=has_aux)
+
+    def trace_of_hessian(args: Any, kwargs: Any) -> Any:
+        parts, _, aux = watch(_hessian_diagonal, gradient, args, kwargs, chosen, has_aux, sparse)
+        total = functools.reduce(np.add, [np.sum(part) for part in parts])
+        return (total, aux) if has_aux else total
+
+    return Transformed(
+        laplacian, f, trace_of_hessian, argnums=argnums, argnames=argnames, has_aux=has_aux, sparse=sparse
+    )
+
+
+def _hessian_diagonal(
+    gradient: Function, args: Any, kwargs: Any, chosen: Argnums, has_aux: bool, sparse: bool
+) -> tuple[list[Any], Independents | None, Any]:
+    """Compute the diagonal of the Hessian: an array for each independent variable."""
+    result = Result(has_aux)
+    trace, independents = _record(gradient, args, kwargs, chosen, keep_all=sparse, result=result)
+    linearization = Linearization.of_trace(trace)
+    inputs = linearization.inputs
+    if any(x.dtype.kind == "c" for x in inputs):
+        raise ArgumentError.at_caller(
+            "the diagonal of a Hessian is one of real arguments, and an argument is complex:",
+            "Pass its real and imaginary parts, lambda a, b: f(a + 1j * b) with argnums=(0, 1).",
+        )
+    compression = choose_diagonal(linearization, sparse)
+    if sparse:
+        warn_of_products(compression)
+    diagonal = compression.evaluate(linearization)
+    ends = np.cumsum([x.size for x in inputs]).tolist()
+    parts = [diagonal[end - x.size : end].reshape(x.shape) for x, end in zip(inputs, ends, strict=True)]
+    return [of_its_own(part, x) for part, x in zip(parts, inputs, strict=True)], independents, result.aux
 
 
 # ---- Sparsity ----

@@ -26,6 +26,7 @@ import numpy as np
 from wengert.accumulation.coloring import Pattern
 from wengert.accumulation.compressed import (
     Compression,
+    Diagonal,
     acyclic,
     by_columns,
     by_rows,
@@ -352,7 +353,8 @@ def choose_compression(
     symmetric
         True for a Hessian.
     mode
-        ``"forward"`` or ``"reverse"`` for compression by columns or by rows alone.
+        ``"forward"`` or ``"reverse"`` for compression by columns or by rows alone; ``"diagonal"`` for the diagonal of a
+        Hessian.
     """
     if any(y.dtype.kind == "c" for y in linearization.values):
         mode = "forward"  # an adjoint of a complex number is two of real ones
@@ -463,6 +465,18 @@ def choose_sparsely(
     return (compression, is_new) if sparse is True or 2 * compression.passes <= min(m, n) else None
 
 
+def choose_diagonal(linearization: Linearization, sparse: bool = True) -> Diagonal:
+    """Return the products from which the diagonal of a Hessian is read; `linearization` is that of the gradient."""
+    if sparse:
+        try:
+            pattern, _ = find_pattern(linearization, symmetric=True)
+            compression = choose_compression(linearization, pattern, True, "diagonal")
+        except SizeError:  # the pattern does not fit the memory
+            compression = Diagonal.one_by_one(dimension(linearization.inputs))
+        return compression  # type: ignore[return-value]
+    return Diagonal.one_by_one(dimension(linearization.inputs))
+
+
 def _is_same(pattern: Pattern, other: Pattern) -> bool:
     if pattern is other:
         return True
@@ -472,6 +486,8 @@ def _is_same(pattern: Pattern, other: Pattern) -> bool:
 def _compress(linearization: Linearization, pattern: Pattern, symmetric: bool, mode: str | None) -> Compression:
     """Make the compressions that may be the best, and return the one of the fewest operations."""
     shape, result_shape = (v[0].shape if len(v) == 1 else () for v in (linearization.inputs, linearization.values))
+    if mode == "diagonal":
+        return Diagonal.of(pattern, shape)
     if mode == "reverse":
         return by_rows(pattern, result_shape)
     if mode == "forward" and not symmetric:

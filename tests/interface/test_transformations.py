@@ -27,6 +27,9 @@ TRANSFORMATIONS = {
     wg.jacrev: "jacobian(energy, mode='reverse')",
     wg.hessian: "hessian(energy)",
     wg.hvp: "hvp(energy)",
+    wg.gauss_newton: "gauss_newton(energy)",
+    wg.hessian_diagonal: "hessian_diagonal(energy)",
+    wg.laplacian: "laplacian(energy)",
     wg.vmap: "vmap(energy)",
     wg.checkpoint: "checkpoint(energy)",
     wg.trace: "trace(energy)",
@@ -35,6 +38,8 @@ TRANSFORMATIONS = {
     wg.check_derivatives: "check_derivatives(energy)",
     wg.why_nan: "why_nan(energy)",
 }
+PRODUCTS = [wg.hvp, wg.gauss_newton]
+"""Transformations whose results take a direction besides the point."""
 
 
 @pytest.mark.parametrize("transformation", TRANSFORMATIONS, ids=lambda t: t.__name__)
@@ -49,14 +54,15 @@ def test_what_a_transformation_returns_says_what_it_is(transformation):
     assert result.function is energy
 
 
-@pytest.mark.parametrize("transformation", [t for t in TRANSFORMATIONS if t is not wg.hvp], ids=lambda t: t.__name__)
+@pytest.mark.parametrize("transformation", [t for t in TRANSFORMATIONS if t not in PRODUCTS], ids=lambda t: t.__name__)
 def test_signature_is_that_of_the_function(transformation):
     assert inspect.signature(transformation(energy)) == inspect.signature(energy)
     assert inspect.unwrap(transformation(energy)) is energy
 
 
-def test_signature_of_a_product_with_the_hessian():
-    assert list(inspect.signature(wg.hvp(energy)).parameters) == ["x", "v", "args", "kwargs"]
+@pytest.mark.parametrize("transformation", PRODUCTS, ids=lambda t: t.__name__)
+def test_signature_of_a_product_with_a_matrix(transformation):
+    assert list(inspect.signature(transformation(energy)).parameters) == ["x", "v", "args", "kwargs"]
 
 
 def test_reprs_name_options_and_nest():
@@ -118,7 +124,7 @@ def test_products_with_the_hessian_take_the_function_s_further_arguments():
 
 # ---- What transformations are called with ----
 
-WITH_ARGNUMS = [t for t in TRANSFORMATIONS if t not in (wg.hvp, wg.vmap, wg.checkpoint)]
+WITH_ARGNUMS = [t for t in TRANSFORMATIONS if t not in (*PRODUCTS, wg.vmap, wg.checkpoint)]
 
 
 @pytest.mark.parametrize(

@@ -56,5 +56,5 @@ def color_rows_and_columns(pattern: Pattern) -> tuple[Coloring, Coloring]:
 
 
 def color_symmetric(pattern: Pattern, kind: str, shape: Sequence[int] = ()) -> Coloring:
-    """Return the star or acyclic coloring (`kind`) of a symmetric pattern: of the columns, for products with it."""
+    """Return the star, acyclic or proper coloring (`kind`) of a symmetric pattern: which columns share a product."""
     return symmetric.color_symmetric(pattern, kind, Effort(VISITS), shape)

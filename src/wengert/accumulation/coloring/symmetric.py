@@ -1,11 +1,13 @@
-"""Variables of a symmetric matrix that share a product: star and acyclic colorings of its graph.
+"""Variables of a symmetric matrix that share a product: star, acyclic and proper colorings of its graph.
 
 Each entry stands in the matrix twice, and reading it once is enough.  Neighbors have different colors, and
 
 - in a *star coloring* every path on four vertices has three colors: of each entry, at least one of its two places is
   alone in its row among the columns of its color, and is read there (*direct* recovery);
 - in an *acyclic coloring* every cycle has three colors: the entries between two colors are the edges of trees, and are
-  solved for from the leaves inward (recovery by *substitution*).
+  solved for from the leaves inward (recovery by *substitution*);
+- in a *proper coloring* nothing more is asked for: of each row the entry on the diagonal is alone, and that is enough
+  where only the diagonal is wanted.
 
 See Gebremedhin, Manne and Pothen (2005).
 
@@ -13,6 +15,8 @@ See Gebremedhin, Manne and Pothen (2005).
 >>> chain = diags_array([1.0, 1.0, 1.0], offsets=[-1, 0, 1], shape=(6, 6)).tocsr()
 >>> greedy_star(neighbors_of(chain), range(6)), greedy_acyclic(neighbors_of(chain), range(6))
 ([0, 1, 0, 2, 0, 1], [0, 1, 0, 1, 0, 1])
+>>> color_symmetric(chain, "proper", Effort(0))
+Coloring(2 colors, sides of a bipartite graph)
 """
 
 from __future__ import annotations
@@ -158,6 +162,44 @@ def greedy_acyclic(graph: Graph, order: Iterable[int]) -> list[int]:
     return colors
 
 
+def greedy_proper(graph: Graph, order: Iterable[int]) -> list[int]:
+    """Give each vertex in turn the smallest color that no neighbor has."""
+    starts, ends = graph.indptr.tolist(), graph.indices.tolist()
+    colors = [-1] * graph.shape[0]
+    for v in order:
+        forbidden = {colors[w] for w in ends[starts[v] : starts[v + 1]]}
+        color = 0
+        while color in forbidden:
+            color += 1
+        colors[v] = color
+    return colors
+
+
+GREEDY = {"star": greedy_star, "acyclic": greedy_acyclic, "proper": greedy_proper}
+"""The greedy coloring of each kind."""
+
+
+def two_sides(graph: Graph) -> Coloring | None:
+    """Return the proper coloring of a bipartite graph, None for another graph.
+
+    Where a graph is bipartite, its double cover falls apart into two copies of it.
+
+    >>> from scipy.sparse import csr_array
+    >>> triangle = csr_array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    >>> two_sides(triangle) is None, two_sides(triangle[:2, :2]).colors.tolist()
+    (True, [0, 1])
+    """
+    from scipy import sparse
+    from scipy.sparse.csgraph import connected_components
+
+    n = graph.shape[0]
+    _, parts = connected_components(sparse.block_array([[None, graph], [graph, None]]), directed=False)
+    here, there = parts[:n], parts[n:]
+    if np.any(here == there):
+        return None
+    return Coloring.of(here > there, "sides of a bipartite graph")
+
+
 # ---- The best of several ----
 
 MOST_COLORS = 64
@@ -165,9 +207,11 @@ MOST_COLORS = 64
 
 
 def color_symmetric(pattern: Pattern, kind: str, effort: Effort, shape: Sequence[int] = ()) -> Coloring:
-    """Return the star or acyclic coloring (`kind`) of a symmetric pattern with the fewest colors of a portfolio."""
+    """Return the star, acyclic or proper coloring (`kind`) of a symmetric pattern with the fewest colors of several."""
     graph = neighbors_of(pattern)
-    greedy = greedy_star if kind == "star" else greedy_acyclic
+    if kind == "proper" and graph.nnz and (coloring := two_sides(graph)) is not None:
+        return coloring
+    greedy = GREEDY[kind]
     bound = _lower_bound(graph, kind)
     coloring = first_of(
         lambda most: Coloring.of(greedy(graph, range(graph.shape[0])), "greedy, natural order"),
@@ -184,13 +228,16 @@ def color_symmetric(pattern: Pattern, kind: str, effort: Effort, shape: Sequence
 
 
 def _lower_bound(graph: Graph, kind: str) -> int:
-    """Return a number of colors below which there is none: 2 with an edge, 3 with what two cannot color."""
+    """Return a number of colors below which there is none: 2 with an edge, 3 with what two cannot color.
+
+    A graph that is to have a proper coloring is not bipartite here.
+    """
     if not graph.nnz:
         return 1
     degrees = np.diff(graph.indptr)
     rows = row_numbers(graph)
     is_path = bool(np.any((degrees[rows] > 1) & (degrees[graph.indices] > 1)))
-    return 3 if is_path and kind == "star" else 2
+    return 3 if kind == "proper" or (is_path and kind == "star") else 2
 
 
 def _lattice_coloring(graph: Graph, kind: str, bound: int, most: int, shape: Sequence[int]) -> Coloring | None:
@@ -200,6 +247,7 @@ def _lattice_coloring(graph: Graph, kind: str, bound: int, most: int, shape: Seq
     """
     from scipy import sparse
 
-    if kind == "acyclic":
-        return lattice_coloring_of_graph(graph, lambda colors: is_acyclic(graph, colors), bound, most, shape)
+    if kind != "star":
+        accepts = is_acyclic if kind == "acyclic" else is_proper
+        return lattice_coloring_of_graph(graph, lambda colors: accepts(graph, colors), bound, most, shape)
     return lattice_coloring(structure_of(graph + sparse.eye_array(graph.shape[0])), most, shape)
