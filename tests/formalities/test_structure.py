@@ -87,7 +87,8 @@ ORDERS = {
     "accumulation/coloring": "partition vertex_orders distance2 lattices symmetric bicoloring",
     "accumulation/elimination": "graph heuristics search portfolio program",
     "accumulation/orders": "order forward reverse elimination",
-    "compilation": "cache environment linearized branches signatures jit",
+    "compilation": "cache environment linearized branches signatures native jit",
+    "compilation/native": "operations loops lowering llvm engine entry",
     "control": (
         "revolve holding templates unrolling bodies branch closures checkpoints loop backward dependence execution "
         "nested higher_order rerolling state short_loops staging api"

@@ -80,7 +80,7 @@ def define(
         is not.  A square of such a line is differentiated by them.
     facets
         Its other properties: ``elementwise``, ``variadic``, ``jvp``, ``source``, ``formula``, ``counts``,
-        ``domain``, ``kink``, ``formula_rule``; see `Primitive`.
+        ``domain``, ``kink``, ``formula_rule``, ``native``; see `Primitive`.
 
     Raises
     ------
@@ -116,6 +116,7 @@ def define(
             source="{0} ** 2",
             formula=lambda y, *_args: y**2,
             counts=lambda y, *_args, **_params: {"multiplications": y.size},
+            native=lambda op, y, *_args, **_params: op("multiply", y, y),
         )
     if replaces is not None:
         if replaces in CALLS:

@@ -73,7 +73,10 @@ class Primitive:
     a byte ``a * a`` overflows.  `formula_rule` is False for a rule that inspects values, to refuse some of them or to
     choose a method; a rule that is a formula is compiled once.  Of a function that chooses between its operands,
     ``chosen[k]`` takes what a rule takes and returns where it has chosen the k-th.
-    Three facets are for generated code: `inline` is the Python expression of a line, or a function of the line that
+    `native` is how machine code computes a line: the name of an operation of scalars, element by element; ``"moves"``
+    where it only moves elements; or a function of ``op``, which applies operations, and the operands, and returns None
+    where it cannot.
+    Three facets are for generated Python: `inline` is the Python expression of a line, or a function of the line that
     returns it, or None for a call; `adds` takes the parameters of a line that adds its operands up in zeros, and
     returns the indices at which it does; `fresh` is True if the result is memory that nothing else shares.
     A `bilinear` primitive is linear in each operand: where its local Jacobian has entries for other values of the other
@@ -107,6 +110,7 @@ class Primitive:
         "kink",
         "multiple",
         "name",
+        "native",
         "numpy",
         "partials",
         "promotes",
@@ -142,6 +146,7 @@ class Primitive:
         fresh: bool | None = None,
         chosen: Sequence[Callable[..., Any] | None] = (),
         bilinear: bool = False,
+        native: str | Callable[..., Any] | None = None,
         home: tuple[Any, ...] | None = None,
     ) -> None:
         self.name, self.numpy, self.partials = name, numpy, tuple(partials)
@@ -154,6 +159,7 @@ class Primitive:
         self.fresh = self.is_ufunc if fresh is None else fresh
         self.chosen = tuple(chosen)
         self.bilinear = bilinear
+        self.native = native
         self.home = home
         self.keeps = _reads_of(self.partials, variadic)
         self.keeps_all = bool(self.keeps) and all(self.keeps)

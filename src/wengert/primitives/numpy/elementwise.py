@@ -32,16 +32,54 @@ CHOSEN = (lambda y, a, _b: a == y, lambda y, _a, b: b == y)
 ADD, MULTIPLY, DIVIDE, COMPARE = "additions", "multiplications", "divisions", "comparisons"
 
 
+# ---- How machine code computes what is not one of its operations ----
+
+
+def _native_power(op: Any, x: Any, p: Any) -> Any:
+    exponent = op.value_of(p)
+    if exponent == 2 or exponent == 1:
+        return op("multiply", x, x if exponent == 2 else 1.0)
+    return op("sqrt", x) if exponent == 0.5 and x.ndim else op("power", x, p)  # as NumPy: of -0.0 it is -0.0
+
+
+def _native_logaddexp(op: Any, a: Any, b: Any) -> Any:
+    """Add log(1 + exp(-|a - b|)) to the larger, which overflows nowhere."""
+    rest = op("log1p", op("exp", op("negative", op("absolute", op("subtract", a, b)))))
+    return op("add", op("select", op("greater", a, b), a, b), rest)
+
+
+def _native_extreme(comparison: str, keeps_nan: bool) -> Any:
+    """Choose as NumPy does: a NaN is the result of `maximum`, and the other operand that of `fmax`; `maximum` of 0 and -0 is the last."""
+
+    def write(op: Any, a: Any, b: Any) -> Any:
+        is_nan = op("not_equal", a, a) if keeps_nan else op("not_equal", b, b)
+        return op("select", op("or", op(comparison, a, b), is_nan), a, b)
+
+    return write
+
+
+def _native_sign(op: Any, x: Any) -> Any:
+    other = op("select", op("equal", x, 0.0), 0.0, x)
+    return op("select", op("greater", x, 0.0), 1.0, op("select", op("less", x, 0.0), -1.0, other))
+
+
+def _native_remainder(op: Any, a: Any, b: Any) -> Any:
+    """Give the remainder of a division towards zero the sign of the divisor."""
+    rest = op("fmod", a, b)
+    differs = op("xor", op("less", b, 0.0), op("less", rest, 0.0))
+    return op("select", op("equal", rest, 0.0), op("copysign", 0.0, b), op("select", differs, op("add", rest, b), rest))
+
+
 # ---- Arithmetic ----
 
-add = elementwise(np.add, lambda _y, _a, _b: 1, lambda _y, _a, _b: 1, operator=operator.add, source="{0} + {1}", counts=ADD, formula=lambda a, b: a + b)
-subtract = elementwise(np.subtract, lambda _y, _a, _b: 1, lambda _y, _a, _b: -1, operator=operator.sub, source="{0} - {1}", counts=ADD, formula=lambda a, b: a - b)
-multiply = elementwise(np.multiply, lambda _y, _a, b: b, lambda _y, a, _b: a, operator=operator.mul, source="{0} * {1}", counts=MULTIPLY, formula=lambda a, b: a * b)
-divide = elementwise(np.divide, lambda _y, _a, b: 1 / b, lambda y, _a, b: _over(-y, b), operator=operator.truediv, source="{0} / {1}", counts=DIVIDE, formula=lambda a, b: a / b, domain=(ALL, (0.0, INF)))
-negative = elementwise(np.negative, lambda _y, _x: -1, operator=operator.neg, source="-{0}", counts="signs", formula=lambda x: -x)
-positive = elementwise(np.positive, lambda _y, _x: 1, source="+{0}", counts="moves", formula=lambda x: x)
-square = elementwise(np.square, lambda _y, x: 2 * x, counts=MULTIPLY, formula=lambda x: x**2)
-reciprocal = elementwise(np.reciprocal, lambda y, _x: -y * y, counts=DIVIDE, formula=lambda x: 1 / x, domain=POSITIVE)
+add = elementwise(np.add, lambda _y, _a, _b: 1, lambda _y, _a, _b: 1, operator=operator.add, source="{0} + {1}", counts=ADD, formula=lambda a, b: a + b, native="add")
+subtract = elementwise(np.subtract, lambda _y, _a, _b: 1, lambda _y, _a, _b: -1, operator=operator.sub, source="{0} - {1}", counts=ADD, formula=lambda a, b: a - b, native="subtract")
+multiply = elementwise(np.multiply, lambda _y, _a, b: b, lambda _y, a, _b: a, operator=operator.mul, source="{0} * {1}", counts=MULTIPLY, formula=lambda a, b: a * b, native="multiply")
+divide = elementwise(np.divide, lambda _y, _a, b: 1 / b, lambda y, _a, b: _over(-y, b), operator=operator.truediv, source="{0} / {1}", counts=DIVIDE, formula=lambda a, b: a / b, domain=(ALL, (0.0, INF)), native="divide")
+negative = elementwise(np.negative, lambda _y, _x: -1, operator=operator.neg, source="-{0}", counts="signs", formula=lambda x: -x, native="negative")
+positive = elementwise(np.positive, lambda _y, _x: 1, source="+{0}", counts="moves", formula=lambda x: x, native=lambda _op, x: x)
+square = elementwise(np.square, lambda _y, x: 2 * x, counts=MULTIPLY, formula=lambda x: x**2, native=lambda op, x: op("multiply", x, x))
+reciprocal = elementwise(np.reciprocal, lambda y, _x: -y * y, counts=DIVIDE, formula=lambda x: 1 / x, domain=POSITIVE, native=lambda op, x: op("divide", 1.0, x))
 
 
 def _base_partial(_y: Any, x: Any, p: Any) -> Any:
@@ -65,44 +103,44 @@ def _power_counts(y: Any, _x: Any, p: Any) -> dict[str, int]:
     return {MULTIPLY if np.ndim(exponent) == 0 and exponent == 2 else "calls": y.size}
 
 
-power = elementwise(np.power, _base_partial, _exponent_partial, operator=operator.pow, source="{0} ** {1}", formula=lambda a, b: a**b, counts=_power_counts, domain=((0.0, INF), ALL))
-float_power = elementwise(np.float_power, _base_partial, _exponent_partial, formula=lambda a, b: a**b, domain=((0.0, INF), ALL))
+power = elementwise(np.power, _base_partial, _exponent_partial, operator=operator.pow, source="{0} ** {1}", formula=lambda a, b: a**b, counts=_power_counts, domain=((0.0, INF), ALL), native=_native_power)
+float_power = elementwise(np.float_power, _base_partial, _exponent_partial, formula=lambda a, b: a**b, domain=((0.0, INF), ALL), native=_native_power)
 
 
 # ---- Exponentials and logarithms ----
 
-exp = elementwise(np.exp, lambda y, _x: y, formula="exp")
-exp2 = elementwise(np.exp2, lambda y, _x: LN2 * y, formula=lambda x: 2**x)
-expm1 = elementwise(np.expm1, lambda _y, x: np.exp(x), formula=lambda x: _sympy().exp(x) - 1)
-log = elementwise(np.log, lambda _y, x: 1 / x, formula="log", domain=POSITIVE)
-log2 = elementwise(np.log2, lambda _y, x: 1 / (LN2 * x), formula=lambda x: _sympy().log(x) / _sympy().log(2), domain=POSITIVE)
-log10 = elementwise(np.log10, lambda _y, x: 1 / (LN10 * x), formula=lambda x: _sympy().log(x) / _sympy().log(10), domain=POSITIVE)
-log1p = elementwise(np.log1p, lambda _y, x: 1 / (1 + x), formula=lambda x: _sympy().log(1 + x), domain=((-1.0, INF),))
-logaddexp = elementwise(np.logaddexp, lambda y, a, _b: np.exp(_less(a, y)), lambda y, _a, b: np.exp(_less(b, y)), formula=lambda a, b: _sympy().log(_sympy().exp(a) + _sympy().exp(b)))
+exp = elementwise(np.exp, lambda y, _x: y, formula="exp", native="exp")
+exp2 = elementwise(np.exp2, lambda y, _x: LN2 * y, formula=lambda x: 2**x, native="exp2")
+expm1 = elementwise(np.expm1, lambda _y, x: np.exp(x), formula=lambda x: _sympy().exp(x) - 1, native="expm1")
+log = elementwise(np.log, lambda _y, x: 1 / x, formula="log", domain=POSITIVE, native="log")
+log2 = elementwise(np.log2, lambda _y, x: 1 / (LN2 * x), formula=lambda x: _sympy().log(x) / _sympy().log(2), domain=POSITIVE, native="log2")
+log10 = elementwise(np.log10, lambda _y, x: 1 / (LN10 * x), formula=lambda x: _sympy().log(x) / _sympy().log(10), domain=POSITIVE, native="log10")
+log1p = elementwise(np.log1p, lambda _y, x: 1 / (1 + x), formula=lambda x: _sympy().log(1 + x), domain=((-1.0, INF),), native="log1p")
+logaddexp = elementwise(np.logaddexp, lambda y, a, _b: np.exp(_less(a, y)), lambda y, _a, b: np.exp(_less(b, y)), formula=lambda a, b: _sympy().log(_sympy().exp(a) + _sympy().exp(b)), native=_native_logaddexp)
 logaddexp2 = elementwise(np.logaddexp2, lambda y, a, _b: np.exp2(_less(a, y)), lambda y, _a, b: np.exp2(_less(b, y)), formula=lambda a, b: _sympy().log(2**a + 2**b) / _sympy().log(2))
 
 # ---- Roots ----
 
-sqrt = elementwise(np.sqrt, lambda y, _x: 0.5 / y, squared=(lambda _y, _root, _x: 1,), formula="sqrt", domain=POSITIVE, kink="at 0 the derivative is infinite, with a warning; of what is smooth in x, as its square: exact")
-inverse = define("inverse", lambda y: 1 / np.where(y == 0, np.inf, y), lambda y, n: -y / n, source="1 / np.where({0} == 0, np.inf, {0})", counts=DIVIDE, formula=lambda y: 1 / y, domain=POSITIVE, kink="at 0: 0, of a vector that is 0, too; its derivative does not exist there: infinite or NaN, with a warning")
-unit = define("unit", lambda a, y: a / np.where(y == 0, 1, y), lambda _y, _a, n: 1 / n, lambda y, _a, n: -y / n, source="{0} / np.where({1} == 0, 1, {1})", counts=DIVIDE, formula=lambda a, y: a / y, domain=(ALL, (0.0, INF)), kink="at (0, 0): 0, the middle of the directions; its derivative does not exist there: infinite or NaN, with a warning")
-root = define("root", np.sqrt, lambda y, _x: 0.5 * inverse(y), squared=(lambda _y, _root, _x: 1,), source="np.sqrt({0})", counts="calls", formula="sqrt", domain=POSITIVE, kink="at 0: 0 (the square root in np.std, whose operand is a sum of squares); second: NaN, with a warning; of its square: exact")
-cbrt = elementwise(np.cbrt, lambda y, _x: 1 / (3 * y * y), formula=lambda x: _sympy().cbrt(x), domain=POSITIVE)
+sqrt = elementwise(np.sqrt, lambda y, _x: 0.5 / y, squared=(lambda _y, _root, _x: 1,), formula="sqrt", domain=POSITIVE, kink="at 0 the derivative is infinite, with a warning; of what is smooth in x, as its square: exact", native="sqrt")
+inverse = define("inverse", lambda y: 1 / np.where(y == 0, np.inf, y), lambda y, n: -y / n, source="1 / np.where({0} == 0, np.inf, {0})", counts=DIVIDE, formula=lambda y: 1 / y, domain=POSITIVE, kink="at 0: 0, of a vector that is 0, too; its derivative does not exist there: infinite or NaN, with a warning", native=lambda op, y: op("divide", 1.0, op("select", op("equal", y, 0.0), INF, y)))
+unit = define("unit", lambda a, y: a / np.where(y == 0, 1, y), lambda _y, _a, n: 1 / n, lambda y, _a, n: -y / n, source="{0} / np.where({1} == 0, 1, {1})", counts=DIVIDE, formula=lambda a, y: a / y, domain=(ALL, (0.0, INF)), kink="at (0, 0): 0, the middle of the directions; its derivative does not exist there: infinite or NaN, with a warning", native=lambda op, a, y: op("divide", a, op("select", op("equal", y, 0.0), 1.0, y)))
+root = define("root", np.sqrt, lambda y, _x: 0.5 * inverse(y), squared=(lambda _y, _root, _x: 1,), source="np.sqrt({0})", counts="calls", formula="sqrt", domain=POSITIVE, kink="at 0: 0 (the square root in np.std, whose operand is a sum of squares); second: NaN, with a warning; of its square: exact", native="sqrt")
+cbrt = elementwise(np.cbrt, lambda y, _x: 1 / (3 * y * y), formula=lambda x: _sympy().cbrt(x), domain=POSITIVE, native="cbrt")
 
 # ---- Trigonometric ----
 
-sin = elementwise(np.sin, lambda _y, x: np.cos(x), formula="sin")
-cos = elementwise(np.cos, lambda _y, x: _minus(np.sin(x)), formula="cos")
-tan = elementwise(np.tan, lambda y, _x: 1 + y * y, formula="tan", domain=((-1.5, 1.5),))
-arcsin = elementwise(np.arcsin, lambda _y, x: 1 / np.sqrt(_one_less_square(x)), formula="asin", domain=UNIT)
-arccos = elementwise(np.arccos, lambda _y, x: -1 / np.sqrt(_one_less_square(x)), formula="acos", domain=UNIT)
-arctan = elementwise(np.arctan, lambda _y, x: 1 / (1 + x * x), formula="atan")
-arctan2 = elementwise(np.arctan2, lambda _y, a, b: _over_squares(b, a, b), lambda _y, a, b: _over_squares(-a, a, b), formula="atan2")
-hypot = elementwise(np.hypot, lambda y, a, _b: unit(a, y), lambda y, _a, b: unit(b, y), squared=(lambda _y, _root, a, _b: 2 * a, lambda _y, _root, _a, b: 2 * b), formula=lambda a, b: _sympy().sqrt(a**2 + b**2), kink="at (0, 0): 0, the subgradient of least norm; second: NaN, with a warning; of its square: exact")
-degrees = elementwise(np.degrees, lambda _y, _x: 180 / math.pi, counts=MULTIPLY, formula=lambda x: x * 180 / _sympy().pi)
-radians = elementwise(np.radians, lambda _y, _x: math.pi / 180, counts=MULTIPLY, formula=lambda x: x * _sympy().pi / 180)
-rad2deg = elementwise(np.rad2deg, lambda _y, _x: 180 / math.pi, counts=MULTIPLY, formula=lambda x: x * 180 / _sympy().pi)
-deg2rad = elementwise(np.deg2rad, lambda _y, _x: math.pi / 180, counts=MULTIPLY, formula=lambda x: x * _sympy().pi / 180)
+sin = elementwise(np.sin, lambda _y, x: np.cos(x), formula="sin", native="sin")
+cos = elementwise(np.cos, lambda _y, x: _minus(np.sin(x)), formula="cos", native="cos")
+tan = elementwise(np.tan, lambda y, _x: 1 + y * y, formula="tan", domain=((-1.5, 1.5),), native="tan")
+arcsin = elementwise(np.arcsin, lambda _y, x: 1 / np.sqrt(_one_less_square(x)), formula="asin", domain=UNIT, native="arcsin")
+arccos = elementwise(np.arccos, lambda _y, x: -1 / np.sqrt(_one_less_square(x)), formula="acos", domain=UNIT, native="arccos")
+arctan = elementwise(np.arctan, lambda _y, x: 1 / (1 + x * x), formula="atan", native="arctan")
+arctan2 = elementwise(np.arctan2, lambda _y, a, b: _over_squares(b, a, b), lambda _y, a, b: _over_squares(-a, a, b), formula="atan2", native="arctan2")
+hypot = elementwise(np.hypot, lambda y, a, _b: unit(a, y), lambda y, _a, b: unit(b, y), squared=(lambda _y, _root, a, _b: 2 * a, lambda _y, _root, _a, b: 2 * b), formula=lambda a, b: _sympy().sqrt(a**2 + b**2), kink="at (0, 0): 0, the subgradient of least norm; second: NaN, with a warning; of its square: exact", native="hypot")
+degrees = elementwise(np.degrees, lambda _y, _x: 180 / math.pi, counts=MULTIPLY, formula=lambda x: x * 180 / _sympy().pi, native=lambda op, x: op("multiply", x, 180.0 / math.pi))
+radians = elementwise(np.radians, lambda _y, _x: math.pi / 180, counts=MULTIPLY, formula=lambda x: x * _sympy().pi / 180, native=lambda op, x: op("multiply", x, math.pi / 180.0))
+rad2deg = elementwise(np.rad2deg, lambda _y, _x: 180 / math.pi, counts=MULTIPLY, formula=lambda x: x * 180 / _sympy().pi, native=lambda op, x: op("multiply", x, 180.0 / math.pi))
+deg2rad = elementwise(np.deg2rad, lambda _y, _x: math.pi / 180, counts=MULTIPLY, formula=lambda x: x * _sympy().pi / 180, native=lambda op, x: op("multiply", x, math.pi / 180.0))
 
 def _sinc_partial(_y: Any, x: Any) -> Any:
     return -math.pi * sinc_wave(math.pi * x, order=1)
@@ -119,32 +157,32 @@ sinc = define("sinc", np.sinc, _sinc_partial, replaces=np.sinc, counts="calls", 
 
 # ---- Hyperbolic ----
 
-sinh = elementwise(np.sinh, lambda _y, x: np.cosh(x), formula="sinh")
-cosh = elementwise(np.cosh, lambda _y, x: np.sinh(x), formula="cosh")
-tanh = elementwise(np.tanh, lambda y, _x: _from_one(y * y), formula="tanh")
-arcsinh = elementwise(np.arcsinh, lambda _y, x: 1 / _root_of_one_and_square(x), formula="asinh")
-arccosh = elementwise(np.arccosh, lambda _y, x: 1 / _root_of_square_less_one(x), formula="acosh", domain=((1.0, INF),))
-arctanh = elementwise(np.arctanh, lambda _y, x: 1 / ((1 - x) * (1 + x)), formula="atanh", domain=UNIT)
+sinh = elementwise(np.sinh, lambda _y, x: np.cosh(x), formula="sinh", native="sinh")
+cosh = elementwise(np.cosh, lambda _y, x: np.sinh(x), formula="cosh", native="cosh")
+tanh = elementwise(np.tanh, lambda y, _x: _from_one(y * y), formula="tanh", native="tanh")
+arcsinh = elementwise(np.arcsinh, lambda _y, x: 1 / _root_of_one_and_square(x), formula="asinh", native="arcsinh")
+arccosh = elementwise(np.arccosh, lambda _y, x: 1 / _root_of_square_less_one(x), formula="acosh", domain=((1.0, INF),), native="arccosh")
+arctanh = elementwise(np.arctanh, lambda _y, x: 1 / ((1 - x) * (1 + x)), formula="atanh", domain=UNIT, native="arctanh")
 
 # ---- Piecewise smooth ----
 
-absolute = elementwise(np.absolute, lambda y, x: _modulus_partial(y, x), squared=(lambda _y, _root, x: 2 * x if x.dtype.kind != "c" else RealLinear(np.conj(x), x, x.shape, _root.shape),), formula="Abs", counts=COMPARE, source="np.abs({0})", kink="at 0: 0, the middle of [-1, 1]; second: 0, of complex numbers infinite or NaN, with a warning; of its square: exact")
-fabs = elementwise(np.fabs, lambda _y, x: np.sign(x), squared=(lambda _y, _root, x: 2 * x,), formula="Abs", counts=COMPARE, kink="at 0: 0, the middle of [-1, 1]; of its square: exact")
-maximum = elementwise(np.maximum, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), chosen=CHOSEN, formula="Max", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
-minimum = elementwise(np.minimum, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), chosen=CHOSEN, formula="Min", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
-fmax = elementwise(np.fmax, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), chosen=CHOSEN, formula="Max", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
-fmin = elementwise(np.fmin, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), chosen=CHOSEN, formula="Min", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd")
-copysign = elementwise(np.copysign, lambda _y, a, b: np.copysign(1.0, a) * np.copysign(1.0, b), None, counts=COMPARE)
-remainder = elementwise(np.remainder, lambda _y, _a, _b: 1, lambda _y, a, b: -np.floor_divide(a, b), source="{0} % {1}", counts=DIVIDE, domain=(ALL, (0.0, INF)), kink="at multiples: the derivative from the right")
-fmod = elementwise(np.fmod, lambda _y, _a, _b: 1, lambda _y, a, b: -np.trunc(a / b), counts=DIVIDE, domain=(ALL, (0.0, INF)), kink="at multiples: the derivative from the right")
+absolute = elementwise(np.absolute, lambda y, x: _modulus_partial(y, x), squared=(lambda _y, _root, x: 2 * x if x.dtype.kind != "c" else RealLinear(np.conj(x), x, x.shape, _root.shape),), formula="Abs", counts=COMPARE, source="np.abs({0})", kink="at 0: 0, the middle of [-1, 1]; second: 0, of complex numbers infinite or NaN, with a warning; of its square: exact", native="absolute")
+fabs = elementwise(np.fabs, lambda _y, x: np.sign(x), squared=(lambda _y, _root, x: 2 * x,), formula="Abs", counts=COMPARE, kink="at 0: 0, the middle of [-1, 1]; of its square: exact", native="absolute")
+maximum = elementwise(np.maximum, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), chosen=CHOSEN, formula="Max", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd", native=_native_extreme("greater", True))
+minimum = elementwise(np.minimum, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), chosen=CHOSEN, formula="Min", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd", native=_native_extreme("less", True))
+fmax = elementwise(np.fmax, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), chosen=CHOSEN, formula="Max", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd", native=_native_extreme("greater_equal", False))
+fmin = elementwise(np.fmin, lambda y, a, b: _share(a, b, y), lambda y, a, b: _share(b, a, y), chosen=CHOSEN, formula="Min", counts=COMPARE, kink="tie: half to each, as NumPy users expect of autograd", native=_native_extreme("less_equal", False))
+copysign = elementwise(np.copysign, lambda _y, a, b: np.copysign(1.0, a) * np.copysign(1.0, b), None, counts=COMPARE, native="copysign")
+remainder = elementwise(np.remainder, lambda _y, _a, _b: 1, lambda _y, a, b: -np.floor_divide(a, b), source="{0} % {1}", counts=DIVIDE, domain=(ALL, (0.0, INF)), kink="at multiples: the derivative from the right", native=_native_remainder)
+fmod = elementwise(np.fmod, lambda _y, _a, _b: 1, lambda _y, a, b: -np.trunc(a / b), counts=DIVIDE, domain=(ALL, (0.0, INF)), kink="at multiples: the derivative from the right", native="fmod")
 
 # ---- Complex: not holomorphic, so linear in the real and imaginary parts; an adjoint g stands for dL = Re(g dz) ----
 
-conjugate = elementwise(np.conjugate, lambda _y, _x: 1 if _x.dtype.kind != "c" else RealLinear(0.0, 1.0, _x.shape, _y.shape), counts="moves", formula="conjugate", source="np.conj({0})")
-real = define("real", lambda z: np.real(z) + 0.0, lambda _y, _x: 1 if _x.dtype.kind != "c" else RealLinear(0.5, 0.5, _x.shape, _y.shape), replaces=np.real, counts="moves", formula="re")
+conjugate = elementwise(np.conjugate, lambda _y, _x: 1 if _x.dtype.kind != "c" else RealLinear(0.0, 1.0, _x.shape, _y.shape), counts="moves", formula="conjugate", source="np.conj({0})", native=lambda _op, x: x)
+real = define("real", lambda z: np.real(z) + 0.0, lambda _y, _x: 1 if _x.dtype.kind != "c" else RealLinear(0.5, 0.5, _x.shape, _y.shape), replaces=np.real, counts="moves", formula="re", native=lambda op, z: op("add", z, 0.0))
 imag = define("imag", lambda z: np.imag(z) + 0.0, lambda _y, _x: 0 if _x.dtype.kind != "c" else RealLinear(-0.5j, 0.5j, _x.shape, _y.shape), replaces=np.imag, counts="moves", formula="im")
 
-direction = define("direction", lambda z: np.sign(z), lambda y, z: _direction_partial(y, z), formula="sign", counts="calls", source="np.sign({0})", kink="at 0: 0, as of the sign of real numbers")
+direction = define("direction", lambda z: np.sign(z), lambda y, z: _direction_partial(y, z), formula="sign", counts="calls", source="np.sign({0})", kink="at 0: 0, as of the sign of real numbers", native=_native_sign)
 
 
 @calls(np.sign)
@@ -158,37 +196,37 @@ nextafter = elementwise(np.nextafter, lambda _y, _a, _b: 1, None, counts="moves"
 
 # ---- Piecewise constant: the derivative is zero wherever it exists ----
 
-sign = define("sign", np.sign, None, formula="sign", counts=COMPARE, kink="0 everywhere, at the jump too")
-floor = elementwise(np.floor, None, formula="floor", counts=COMPARE, kink="0 everywhere, at the jumps too")
-ceil = elementwise(np.ceil, None, formula="ceiling", counts=COMPARE, kink="0 everywhere, at the jumps too")
-trunc = elementwise(np.trunc, None, counts=COMPARE, kink="0 everywhere, at the jumps too")
-rint = elementwise(np.rint, None, counts=COMPARE, kink="0 everywhere, at the jumps too")
+sign = define("sign", np.sign, None, formula="sign", counts=COMPARE, kink="0 everywhere, at the jump too", native=_native_sign)
+floor = elementwise(np.floor, None, formula="floor", counts=COMPARE, kink="0 everywhere, at the jumps too", native="floor")
+ceil = elementwise(np.ceil, None, formula="ceiling", counts=COMPARE, kink="0 everywhere, at the jumps too", native="ceil")
+trunc = elementwise(np.trunc, None, counts=COMPARE, kink="0 everywhere, at the jumps too", native="trunc")
+rint = elementwise(np.rint, None, counts=COMPARE, kink="0 everywhere, at the jumps too", native="rint")
 floor_divide = elementwise(np.floor_divide, None, None, source="{0} // {1}", counts=DIVIDE, domain=(ALL, (0.0, INF)), kink="0 everywhere, at the jumps too")
 spacing = elementwise(np.spacing, None, counts=COMPARE, kink="0 everywhere, at the jumps too")
-heaviside = elementwise(np.heaviside, None, lambda _y, x, _h: np.where(x == 0, _y.dtype.type(1), _y.dtype.type(0)), counts=COMPARE, kink="0 in x everywhere, at the jump too")
+heaviside = elementwise(np.heaviside, None, lambda _y, x, _h: np.where(x == 0, _y.dtype.type(1), _y.dtype.type(0)), counts=COMPARE, kink="0 in x everywhere, at the jump too", native=lambda op, x, h: op("select", op("equal", x, 0.0), h, op("select", op("less", x, 0.0), 0.0, op("select", op("greater", x, 0.0), 1.0, x))))
 
 # ---- Comparisons and logic: no derivative ----
 
-greater = elementwise(np.greater, None, None, source="{0} > {1}", counts=COMPARE)
-greater_equal = elementwise(np.greater_equal, None, None, source="{0} >= {1}", counts=COMPARE)
-less = elementwise(np.less, None, None, source="{0} < {1}", counts=COMPARE)
-less_equal = elementwise(np.less_equal, None, None, source="{0} <= {1}", counts=COMPARE)
-equal = elementwise(np.equal, None, None, source="{0} == {1}", counts=COMPARE)
-not_equal = elementwise(np.not_equal, None, None, source="{0} != {1}", counts=COMPARE)
-logical_and = elementwise(np.logical_and, None, None, counts=COMPARE)
-logical_or = elementwise(np.logical_or, None, None, counts=COMPARE)
-logical_xor = elementwise(np.logical_xor, None, None, counts=COMPARE)
-logical_not = elementwise(np.logical_not, None, counts=COMPARE)
-bitwise_and = elementwise(np.bitwise_and, None, None, source="{0} & {1}", counts=COMPARE)
-bitwise_or = elementwise(np.bitwise_or, None, None, source="{0} | {1}", counts=COMPARE)
-bitwise_xor = elementwise(np.bitwise_xor, None, None, source="{0} ^ {1}", counts=COMPARE)
-invert = elementwise(np.invert, None, source="~{0}", counts=COMPARE)
+greater = elementwise(np.greater, None, None, source="{0} > {1}", counts=COMPARE, native="greater")
+greater_equal = elementwise(np.greater_equal, None, None, source="{0} >= {1}", counts=COMPARE, native="greater_equal")
+less = elementwise(np.less, None, None, source="{0} < {1}", counts=COMPARE, native="less")
+less_equal = elementwise(np.less_equal, None, None, source="{0} <= {1}", counts=COMPARE, native="less_equal")
+equal = elementwise(np.equal, None, None, source="{0} == {1}", counts=COMPARE, native="equal")
+not_equal = elementwise(np.not_equal, None, None, source="{0} != {1}", counts=COMPARE, native="not_equal")
+logical_and = elementwise(np.logical_and, None, None, counts=COMPARE, native="and")
+logical_or = elementwise(np.logical_or, None, None, counts=COMPARE, native="or")
+logical_xor = elementwise(np.logical_xor, None, None, counts=COMPARE, native="xor")
+logical_not = elementwise(np.logical_not, None, counts=COMPARE, native="not")
+bitwise_and = elementwise(np.bitwise_and, None, None, source="{0} & {1}", counts=COMPARE, native="and")
+bitwise_or = elementwise(np.bitwise_or, None, None, source="{0} | {1}", counts=COMPARE, native="or")
+bitwise_xor = elementwise(np.bitwise_xor, None, None, source="{0} ^ {1}", counts=COMPARE, native="xor")
+invert = elementwise(np.invert, None, source="~{0}", counts=COMPARE, native="not")
 left_shift = elementwise(np.left_shift, None, None, source="{0} << {1}", counts=COMPARE)
 right_shift = elementwise(np.right_shift, None, None, source="{0} >> {1}", counts=COMPARE)
-isnan = elementwise(np.isnan, None, counts=COMPARE)
-isinf = elementwise(np.isinf, None, counts=COMPARE)
-isfinite = elementwise(np.isfinite, None, counts=COMPARE)
-signbit = elementwise(np.signbit, None, counts=COMPARE)
+isnan = elementwise(np.isnan, None, counts=COMPARE, native=lambda op, x: op("not_equal", x, x))
+isinf = elementwise(np.isinf, None, counts=COMPARE, native=lambda op, x: op("equal", op("absolute", x), INF))
+isfinite = elementwise(np.isfinite, None, counts=COMPARE, native=lambda op, x: op("less", op("absolute", x), INF))
+signbit = elementwise(np.signbit, None, counts=COMPARE, native=lambda op, x: op("less", op("copysign", 1.0, x), 0.0))
 
 # fmt: on
 

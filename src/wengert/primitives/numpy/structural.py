@@ -7,6 +7,7 @@ and in it axes count from the end (negative): a block of tangents travels with o
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -37,7 +38,7 @@ from wengert.jacobians import (
     pull_diagonal,
     take,
 )
-from wengert.primitives.table import CALLS, array_function, define, step_function
+from wengert.primitives.table import CALLS, PRIMITIVES, array_function, define, step_function
 from wengert.program import Operand, Primitive, Recordable, Var
 
 # ---- Writing calls as NumPy source ----
@@ -78,6 +79,91 @@ def _reduction(name: str) -> Any:
     return write
 
 
+# ---- How machine code computes what adds up: on arrays of its scalars (see `wengert.compilation.native.lowering`) ----
+
+
+def _native_astype(op: Any, x: Any, dtype: Any) -> Any:
+    return op("number", x) if dtype.char == "d" else op("truth", x) if dtype.char == "?" else None
+
+
+def _native_put(op: Any, *pieces: Any, indices: Sequence[tuple[Any, ...]], shape: Shape, batch: int = 0) -> Any:
+    if not all(map(is_basic, indices)):
+        return None
+    y = np.full(pieces[0].shape[:batch] + shape, op.constant(0.0))
+    for piece, index in zip(pieces, indices, strict=True):
+        part = (slice(None),) * batch + tuple(index)
+        y[part] = op("add", y[part], piece)
+    return y
+
+
+def _native_setitem(_op: Any, value: Any, array: Any, *operands: Any, index: tuple[Any, ...]) -> Any:
+    if operands:
+        return None
+    y = array.copy()
+    y[index] = value
+    return y
+
+
+def _native_slices(x: Any, axis: Shape) -> list[Any]:
+    """Return the slices of an array that a fold over axes combines."""
+    axes = tuple([k % x.ndim for k in axis])
+    rest = tuple([n for k, n in enumerate(x.shape) if k not in axes])
+    return list(np.moveaxis(x, axes, range(len(axes))).reshape(-1, *rest)) if x.size else []
+
+
+def _native_sum(op: Any, x: Any, axis: Shape, keepdims: bool) -> Any:
+    """Add in NumPy's order: with eight partial sums, if the elements lie side by side."""
+    slices = _native_slices(x, axis)
+    shape = x.any(axis=axis, keepdims=keepdims).shape
+    if not slices:
+        return np.full(shape, op.constant(0.0))
+    add = functools.partial(op, "add")
+    count = len(slices)
+    if count < 8 or min(k % x.ndim for k in axis) != x.ndim - len(axis) or count > 128:
+        return np.reshape(functools.reduce(add, slices, 0.0), shape)
+    sums = [functools.reduce(add, slices[k : count - count % 8 : 8]) for k in range(8)]
+    while len(sums) > 1:
+        sums = [add(a, b) for a, b in zip(sums[::2], sums[1::2], strict=True)]
+    return np.reshape(add(functools.reduce(add, slices[count - count % 8 :], sums[0]), 0.0), shape)  # never -0.0
+
+
+def _native_cumsum(op: Any, x: Any, axis: int) -> Any:
+    if not x.size:
+        return x
+    sums = itertools.accumulate(np.moveaxis(x, axis, 0), functools.partial(op, "add"))
+    return np.moveaxis(np.stack(list(sums)), 0, axis)
+
+
+def _native_extreme(pair: Primitive) -> Callable[..., Any]:
+    """Return how the largest or smallest along axes is computed, by the function of two."""
+
+    def fold(op: Any, x: Any, axis: Shape, keepdims: bool) -> Any:
+        choose: Any = pair.native
+        one = functools.reduce(functools.partial(choose, op), _native_slices(x, axis))
+        return np.reshape(one, x.any(axis=axis, keepdims=keepdims).shape)
+
+    return fold
+
+
+def _native_matmul(op: Any, a: Any, b: Any) -> Any:
+    left = a[None] if a.ndim == 1 else a
+    right = b[:, None] if b.ndim == 1 else b
+    if not left.shape[-1]:
+        return None
+    products = [op("multiply", left[..., :, k, None], right[..., k, None, :]) for k in range(left.shape[-1])]
+    y = functools.reduce(functools.partial(op, "add"), products)
+    y = y[..., 0, :] if a.ndim == 1 else y
+    return y[..., 0] if b.ndim == 1 else y
+
+
+def _native_cross(op: Any, a: Any, b: Any) -> Any:
+    parts = []
+    for p, q in ((1, 2), (2, 0), (0, 1)):
+        left, right = op("multiply", a[..., p], b[..., q]), op("multiply", a[..., q], b[..., p])
+        parts.append(op("subtract", left, right))
+    return np.stack(parts, -1)
+
+
 # ---- Rearranging ----
 
 reshape = array_function(
@@ -86,6 +172,7 @@ reshape = array_function(
     lambda _y, _x, shape: Reshape(_x.shape, shape),
     source=lambda args, params: f"np.reshape({args[0]}, {params['shape']})",
     inline="{0}.reshape({shape})",
+    native="moves",
 )
 
 
@@ -105,12 +192,14 @@ transpose = array_function(
         f"{args[0]}.T" if params["axes"] == (1, 0) else f"np.transpose({args[0]}, {params['axes']})"
     ),
     inline=_inline_transpose,
+    native="moves",
 )
 broadcast_to = array_function(
     "broadcast_to",
     lambda x, shape: np.broadcast_to(x, shape),
     lambda _y, _x, shape: Diagonal(1, _x.shape, shape),
     source=lambda args, params: f"np.broadcast_to({args[0]}, {params['shape']})",
+    native="moves",
 )
 
 
@@ -129,6 +218,7 @@ astype = array_function(
     _astype_partial,
     fresh=True,
     source=lambda args, params: f"np.asarray({args[0]}).astype({params['dtype'].name!r})",
+    native=_native_astype,
 )
 
 
@@ -157,6 +247,7 @@ diagonal = array_function(
         moves=True,
     ),
     source=lambda args, params: f"np.diagonal({args[0]}, {params['offset']}, -2, -1)",
+    native="moves",
 )
 
 
@@ -224,6 +315,7 @@ stack = array_function(
     source=_listed("stack"),
     inline=_inline_stack,
     fresh=True,
+    native="moves",
 )
 concatenate = array_function(
     "concatenate",
@@ -234,6 +326,7 @@ concatenate = array_function(
     vjp=_pull_concatenated,
     source=_listed("concatenate"),
     fresh=True,
+    native="moves",
 )
 
 
@@ -277,6 +370,7 @@ getitem = array_function(
     _getitem_partial,
     source=lambda args, params: f"{args[0]}[{write_index(params['index'], args[1:])}]",
     inline="{0}[{index}]",
+    native=lambda _op, x, *operands, index: None if operands else x[index],
 )
 
 
@@ -304,6 +398,7 @@ setitem = array_function(
     jvp=_setitem_jvp,
     fresh=True,
     source=lambda args, params: f"setitem({args[1]}, np.s_[{write_index(params['index'], args[2:])}], {args[0]})",
+    native=_native_setitem,
 )
 
 
@@ -325,6 +420,7 @@ put = array_function(
     counts=lambda _y, *pieces, indices, shape, batch=0: {
         "additions": math.prod(pieces[0].shape[:batch]) * count_overlaps(indices, shape)
     },
+    native=_native_put,
 )
 
 
@@ -420,6 +516,7 @@ where = define(
     elementwise=True,
     fresh=True,
     counts="comparisons",
+    native="select",
 )
 
 
@@ -436,6 +533,7 @@ sum_ = array_function(
     fresh=True,
     source=_reduction("sum"),
     counts=lambda y, x, **_params: {"additions": max(math.prod(x.shape) - math.prod(y.shape), 0)},
+    native=_native_sum,
 )
 
 
@@ -459,6 +557,7 @@ cumsum = array_function(
     fresh=True,
     source=lambda args, params: f"np.cumsum({args[0]}, {params['axis']})",
     counts=lambda _y, x, axis: _cumsum_counts(x, axis),
+    native=_native_cumsum,
 )
 
 
@@ -518,6 +617,7 @@ def _extreme(name: str, pair: np.ufunc) -> Primitive:
         source=_reduction(name),
         counts=lambda y, x, **_params: {"comparisons": math.prod(x.shape) - math.prod(y.shape)},
         kink=_TIE,
+        native=_native_extreme(PRIMITIVES[pair.__name__]),
     )
 
 
@@ -589,6 +689,7 @@ roll = array_function(
         moves=True,
     ),
     source=lambda args, params: f"np.roll({args[0]}, {params['shift']}, {params['axis']})",
+    native="moves",
 )
 unwrap = array_function(
     "unwrap",
@@ -704,6 +805,7 @@ matmul = array_function(
     fresh=True,
     source="{0} @ {1}",
     counts=lambda y, a, _b: product_counts(y.shape, a.shape[-1]),
+    native=_native_matmul,
 )
 
 
@@ -747,4 +849,5 @@ cross: Primitive = array_function(
     bilinear=True,
     source="np.cross({0}, {1})",
     counts=lambda y, _a, _b: {"multiplications": 2 * math.prod(y.shape), "additions": math.prod(y.shape)},
+    native=_native_cross,
 )

@@ -1,0 +1,125 @@
+"""Engine: the text of LLVM functions as machine code, by llvmlite, which is imported when it is first needed.
+
+Straight-line code of small programs has been simplified before, so LLVM only selects instructions and registers; its
+own passes, which take longer than all else, run on code with loops alone.
+
+>>> text = "define i32 @answer() {\\n  ret i32 42\\n}"
+>>> if is_available():
+...     code = compile_texts([text], "answer")  # unloaded when it is forgotten
+...     assert ctypes.CFUNCTYPE(ctypes.c_int)(code.address)() == 42
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+import os
+import platform
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+VARIABLE = "WENGERT_NATIVE"
+"""The environment variable that turns native code off, if it is ``0`` or ``off``."""
+
+
+@functools.cache
+def is_available() -> bool:
+    """Return whether native code can be made here: on x86-64 under Linux, unless the environment turns it off."""
+    if os.environ.get(VARIABLE, "").lower() in ("0", "off", "false", "no"):
+        return False
+    here = sys.platform == "linux" and platform.machine() == "x86_64" and platform.python_implementation() == "CPython"
+    if not here or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return False
+    try:
+        _engine()
+    except (ImportError, OSError, RuntimeError, AttributeError):
+        return False
+    return True
+
+
+class Compiled:
+    """Machine code, which lives as long as this object.
+
+    Attributes
+    ----------
+    address
+        The address of the exported function.
+    """
+
+    __slots__ = ("_owner", "address")
+
+    def __init__(self, address: int, owner: Any) -> None:
+        self.address, self._owner = address, owner
+
+
+class _Engine:
+    """LLVM's compiler for this machine."""
+
+    def __init__(self) -> None:
+        import llvmlite.binding as llvm
+
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        llvm.initialize_native_asmparser()
+        self.llvm = llvm
+        self.target = llvm.Target.from_default_triple()
+        self.options = {"cpu": llvm.get_host_cpu_name(), "features": llvm.get_host_cpu_features().flatten()}
+        self.machine = self.target.create_target_machine(**self.options, opt=1, jit=True)
+        self.lljit = llvm.create_lljit_compiler(self.machine)
+        self.lock, self.numbers = threading.Lock(), itertools.count()
+
+    def optimized(self, text: str) -> str:
+        """Return text with its loops optimized."""
+        llvm = self.llvm
+        module = llvm.parse_assembly(text)
+        options = llvm.create_pipeline_tuning_options(speed_level=2)
+        builder = llvm.create_pass_builder(self.machine, options)
+        builder.getModulePassManager().run(module, builder)
+        return str(module)
+
+
+@functools.cache
+def _engine() -> _Engine:
+    return _Engine()
+
+
+def compile_texts(
+    texts: Sequence[str], function: str, symbols: Mapping[str, int] | None = None, optimize: bool = False
+) -> Compiled:
+    """Compile LLVM texts, and return the machine code of one function; `symbols` are the addresses of what they call.
+
+    Each text is a unit of its own, so that no optimization looks across them; LLVM's passes `optimize` the first.
+    """
+    engine = _engine()
+    with engine.lock:
+        library = engine.llvm.JITLibraryBuilder().export_symbol(function)
+        for k, text in enumerate(texts):
+            library.add_ir(engine.optimized(text) if optimize and not k else text)
+        for name, address in (symbols or {}).items():
+            library.import_symbol(name, address)
+        tracker = library.link(engine.lljit, f"wengert{next(engine.numbers)}")
+    return Compiled(tracker[function], tracker)
+
+
+def assembly(text: str) -> str:
+    """Return LLVM text as the assembly of this machine."""
+    engine = _engine()
+    with engine.lock:
+        return str(engine.machine.emit_assembly(engine.llvm.parse_assembly(text)))
+
+
+@functools.cache
+def address_of(symbol: str) -> int | None:
+    """Return the address of a function of libm, or of Python's C API; None where there is none.
+
+    >>> address_of("log") is not None, address_of("no_such_function")
+    (True, None)
+    """
+    for library in (ctypes.CDLL(None), ctypes.pythonapi):
+        function = getattr(library, symbol, None)
+        if function is not None:
+            return ctypes.cast(function, ctypes.c_void_p).value
+    return None

@@ -1,0 +1,254 @@
+"""Loops: the form of a function in which arithmetic is scalar and memory is explicit, between Code and machine code.
+
+Grammar::
+
+    kernel    ::= buffer* block
+    block     ::= statement*                       # in order; ends with `return` where it is one of a whole branch
+    statement ::= register = operation operand ... # one scalar
+                | register = element               # load
+                | element = operand                # store
+                | for counts: block                # a nest of loops over a static shape
+                | unless operand is value: block   # a decision that may fall otherwise
+                | return k                         # the results of branch k are complete
+                | leave                            # no result: the caller computes it in Python
+    element   ::= buffer[offset + stride * i + ...]
+
+A register is assigned once.  Straight-line code of a small program has no loops, and its memory is that of the
+arguments and results alone.  The names of operations are those of `wengert.compilation.native.operations`.
+
+>>> x, y = Buffer("x", 3, "argument"), Buffer("y", 1, "result")
+>>> r = Register(1)
+>>> kernel = Kernel("f", (x,), y, (Load(r, Element(x, 2)), Store(Element(y, 0), r), Return(0)))
+>>> print(kernel)
+f(x: 3) -> y: 1
+  r1 = x[2]
+  y[0] = r1
+  return 0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Register(NamedTuple):
+    """A scalar: a number of double precision, or a boolean."""
+
+    number: int
+    is_bool: bool = False
+
+    def __str__(self) -> str:
+        return f"{'b' if self.is_bool else 'r'}{self.number}"
+
+
+Operand = Register | float | bool
+
+
+class Buffer(NamedTuple):
+    """Memory of doubles: an argument, the results, or a temporary on the stack."""
+
+    name: str
+    size: int
+    role: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.size}"
+
+
+class Element(NamedTuple):
+    """An element of a buffer; the strides are those of the variables of the nest around it, the outermost first."""
+
+    buffer: Buffer
+    offset: int
+    strides: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        terms = [f"{_VARIABLES[k]}" if s == 1 else f"{s} {_VARIABLES[k]}" for k, s in enumerate(self.strides) if s]
+        if self.offset or not terms:
+            terms.append(str(self.offset))
+        return f"{self.buffer.name}[{' + '.join(terms)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Compute a register by an operation of scalars."""
+
+    register: Register
+    operation: str
+    operands: tuple[Operand, ...]
+
+    def __str__(self) -> str:
+        return f"{self.register} = {self.operation} {', '.join(map(_written, self.operands))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Read an element."""
+
+    register: Register
+    element: Element
+
+    def __str__(self) -> str:
+        return f"{self.register} = {self.element}"
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Write an element."""
+
+    element: Element
+    value: Operand
+
+    def __str__(self) -> str:
+        return f"{self.element} = {_written(self.value)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """Run a block for all values of loop variables, the last of which runs fastest."""
+
+    counts: tuple[int, ...]
+    body: tuple[Statement, ...]
+
+    def __str__(self) -> str:
+        return f"for {', '.join(f'{_VARIABLES[k]} < {count}' for k, count in enumerate(self.counts))}:"
+
+
+@dataclass(frozen=True, slots=True)
+class Unless:
+    """Run a block, which returns or leaves, unless an operand is true, or is not where `value` is False."""
+
+    operand: Operand
+    value: bool
+    otherwise: tuple[Statement, ...]
+
+    def __str__(self) -> str:
+        return f"unless {'' if self.value else 'not '}{_written(self.operand)}:"
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """End with the results of a branch, given by its number."""
+
+    branch: int
+
+    def __str__(self) -> str:
+        return f"return {self.branch}"
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """End without a result."""
+
+    def __str__(self) -> str:
+        return "leave"
+
+
+Statement = Compute | Load | Store | Nest | Unless | Return | Leave
+_VARIABLES = "ijklmnopqstuvw"
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A function of buffers.
+
+    Attributes
+    ----------
+    arguments
+        The buffers that it reads.
+    results
+        The buffer that it writes, that of the largest branch.
+    statements
+        The block, which begins with the arguments; blocks of other branches are nested in it.
+    temporaries
+        The buffers that it allocates on the stack.
+    """
+
+    name: str
+    arguments: tuple[Buffer, ...]
+    results: Buffer
+    statements: tuple[Statement, ...]
+    temporaries: tuple[Buffer, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}({', '.join(map(str, self.arguments))}) -> {self.results}"]
+        lines += [f"  {buffer} on the stack" for buffer in self.temporaries]
+        return "\n".join([*lines, *_listed(self.statements, "  ")])
+
+    @property
+    def has_nests(self) -> bool:
+        """True unless the code is straight, but for decisions."""
+        return any(isinstance(s, Nest) for s in walk_statements(self.statements))
+
+
+def walk_statements(statements: Iterable[Statement]) -> Iterator[Statement]:
+    """Yield all statements, those of inner blocks after the one that holds them."""
+    for statement in statements:
+        yield statement
+        yield from walk_statements(inner_block(statement))
+
+
+def inner_block(statement: Statement) -> tuple[Statement, ...]:
+    """Return the block that a statement holds; an empty one for most."""
+    return (
+        statement.body if isinstance(statement, Nest) else statement.otherwise if isinstance(statement, Unless) else ()
+    )
+
+
+def operands_of(statement: Statement) -> Sequence[Operand]:
+    """Return the operands that a statement itself reads."""
+    if isinstance(statement, Compute):
+        return statement.operands
+    return (
+        (statement.value,)
+        if isinstance(statement, Store)
+        else (statement.operand,)
+        if isinstance(statement, Unless)
+        else ()
+    )
+
+
+def without_unread(statements: Sequence[Statement], temporaries: Iterable[Buffer]) -> tuple[Statement, ...]:
+    """Drop what computes registers and elements of temporaries that nothing reads."""
+    temporaries = set(temporaries)
+    loaded = {s.element.buffer for s in walk_statements(statements) if isinstance(s, Load)}
+    read: set[Operand] = set()
+
+    def kept(block: Sequence[Statement]) -> tuple[Statement, ...]:
+        reversed_: list[Statement] = []
+        for statement in reversed(block):
+            if isinstance(statement, (Compute, Load)) and statement.register not in read:
+                continue
+            if isinstance(statement, Store):
+                buffer = statement.element.buffer
+                if buffer in temporaries and buffer not in loaded:
+                    continue
+            if isinstance(statement, Unless):
+                statement = Unless(statement.operand, statement.value, kept(statement.otherwise))
+            elif isinstance(statement, Nest):
+                statement = Nest(statement.counts, kept(statement.body))
+                if not statement.body:
+                    continue
+            read.update(operands_of(statement))
+            reversed_.append(statement)
+        return tuple(reversed_[::-1])
+
+    while True:
+        shorter = kept(statements)
+        still = {s.element.buffer for s in walk_statements(shorter) if isinstance(s, Load)}
+        if still == loaded:
+            return shorter
+        statements, loaded = shorter, still
+        read.clear()
+
+
+def _listed(block: Iterable[Statement], indent: str) -> Iterator[str]:
+    for statement in block:
+        yield indent + str(statement)
+        yield from _listed(inner_block(statement), indent + "  ")
+
+
+def _written(operand: Operand) -> str:
+    return str(operand) if isinstance(operand, Register) else repr(operand)

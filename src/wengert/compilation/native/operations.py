@@ -1,0 +1,121 @@
+"""Operations: the arithmetic of scalars that machine code has, each with how LLVM writes it.
+
+An operation of the machine is an instruction or an intrinsic; one of `libm` is a call.  The native facet of a row names
+an operation, or writes the function in terms of several.
+
+>>> OPERATIONS["add"].text, OPERATIONS["less"].is_bool, OPERATIONS["exp"].text
+('fadd double {0}, {1}', True, 'call double @exp(double {0})')
+>>> OPERATIONS["multiply"].evaluate(3.0, 0.5)
+1.5
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+
+class Operation(NamedTuple):
+    """One operation.
+
+    Attributes
+    ----------
+    text
+        Its instruction.
+    arity
+        The number of operands.
+    is_bool
+        True if the result is a boolean.
+    of_bools
+        True if the operands are.
+    evaluate
+        Computes it on constants, where that is exact and raises nothing but errors; None for most.
+    commutes
+        True if the operands may change places.
+    """
+
+    text: str
+    arity: int
+    is_bool: bool = False
+    of_bools: bool = False
+    evaluate: Callable[..., Any] | None = None
+    commutes: bool = False
+
+
+def _called(symbol: str, arity: int = 1) -> Operation:
+    operands = ", ".join([f"double {{{k}}}" for k in range(arity)])
+    return Operation(f"call double @{symbol}({operands})", arity)
+
+
+def _compared(predicate: str, commutes: bool = False) -> Operation:
+    return Operation(f"fcmp {predicate} double {{0}}, {{1}}", 2, is_bool=True, commutes=commutes)
+
+
+def _intrinsic(name: str, arity: int = 1) -> Operation:
+    operands = ", ".join([f"double {{{k}}}" for k in range(arity)])
+    return Operation(f"call double @llvm.{name}.f64({operands})", arity)
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    # ---- Arithmetic ----
+    "add": Operation("fadd double {0}, {1}", 2, evaluate=operator.add, commutes=True),
+    "subtract": Operation("fsub double {0}, {1}", 2, evaluate=operator.sub),
+    "multiply": Operation("fmul double {0}, {1}", 2, evaluate=operator.mul, commutes=True),
+    "divide": Operation("fdiv double {0}, {1}", 2, evaluate=operator.truediv),
+    "negative": Operation("fneg double {0}", 1, evaluate=operator.neg),
+    "absolute": _intrinsic("fabs"),
+    "sqrt": _intrinsic("sqrt"),
+    "copysign": _intrinsic("copysign", 2),
+    "floor": _intrinsic("floor"),
+    "ceil": _intrinsic("ceil"),
+    "trunc": _intrinsic("trunc"),
+    "rint": _intrinsic("rint"),
+    # ---- Comparisons; those with NaN are false, but for the last ----
+    "greater": _compared("ogt"),
+    "greater_equal": _compared("oge"),
+    "less": _compared("olt"),
+    "less_equal": _compared("ole"),
+    "equal": _compared("oeq", commutes=True),
+    "not_equal": _compared("une", commutes=True),
+    # ---- Booleans ----
+    "and": Operation("and i1 {0}, {1}", 2, is_bool=True, of_bools=True, evaluate=operator.and_, commutes=True),
+    "or": Operation("or i1 {0}, {1}", 2, is_bool=True, of_bools=True, evaluate=operator.or_, commutes=True),
+    "xor": Operation("xor i1 {0}, {1}", 2, is_bool=True, of_bools=True, evaluate=operator.xor, commutes=True),
+    "not": Operation("xor i1 {0}, true", 1, is_bool=True, of_bools=True, evaluate=operator.not_),
+    "as_number": Operation("uitofp i1 {0} to double", 1, of_bools=True, evaluate=float),
+    # ---- libm ----
+    **{
+        name: _called(name)
+        for name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "cbrt", "sin", "cos", "tan", "sinh",
+                     "cosh", "tanh")
+    },
+    "arcsin": _called("asin"),
+    "arccos": _called("acos"),
+    "arctan": _called("atan"),
+    "arcsinh": _called("asinh"),
+    "arccosh": _called("acosh"),
+    "arctanh": _called("atanh"),
+    "arctan2": _called("atan2", 2),
+    "hypot": _called("hypot", 2),
+    "power": _called("pow", 2),
+    "fmod": _called("fmod", 2),
+}  # fmt: skip
+"""The operations by name.  ``select`` is beside them: it takes a boolean and two operands of one type."""
+
+
+def constant_of(name: str, values: tuple[Any, ...]) -> Any:
+    """Return the value of an operation on constants; None where it is computed when the code runs.
+
+    >>> constant_of("divide", (1.0, 4.0)), constant_of("divide", (1.0, 0.0))
+    (0.25, None)
+    """
+    evaluate = OPERATIONS[name].evaluate if name in OPERATIONS else None
+    if evaluate is None:
+        return None
+    try:
+        value = evaluate(*values)
+    except ArithmeticError:
+        return None
+    return value if type(value) is bool or math.isfinite(value) else None
