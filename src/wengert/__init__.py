@@ -27,7 +27,7 @@ from wengert.batching import vmap
 from wengert.compilation.jit import jit
 from wengert.control import checkpoint, cond, fori_loop, map, scan, while_loop  # noqa: A004 - as in JAX
 from wengert.custom import custom_derivative, stop_gradient
-from wengert.display import spy
+from wengert.drawing import spy
 from wengert.primitives.table import define, undefine
 
 if TYPE_CHECKING:  # imported when they are first asked for: what nobody explains or checks starts faster

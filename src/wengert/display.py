@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import html
 import io
-import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -21,8 +20,8 @@ MOST_ROWS = 400
 _SIDES = {"l": "left", "r": "right", "c": "center"}
 
 
-def as_text(renderable: Any, width: int = 200) -> str:
-    """Render what rich renders as plain text, in a terminal, a notebook or a file alike.
+def as_text(renderable: Any, width: int = 200, color: bool = False) -> str:
+    """Render what rich renders as text, in a terminal, a notebook or a file alike; plain, or in the terminal's colors.
 
     In a notebook, rich's console shows what it prints, and writes nothing into the file that it is given.
     """
@@ -30,43 +29,11 @@ def as_text(renderable: Any, width: int = 200) -> str:
 
     out = io.StringIO()
     console = Console(
-        file=out, width=width, color_system=None, force_terminal=False, force_jupyter=False, legacy_windows=False
-    )
+        file=out, width=width, color_system="auto" if color else None, force_terminal=color, force_jupyter=False,
+        legacy_windows=False,
+    )  # fmt: skip
     console.print(renderable, end="")
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines())
-
-
-def spy(pattern: Any, width: int = 64) -> str:
-    """Draw where a matrix has entries, in Braille: a character for 4 rows and 2 columns, or for as many blocks of them.
-
-    Parameters
-    ----------
-    pattern
-        A SciPy sparse array, or an array of two axes.
-    width
-        The most characters in a line.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> print(spy(np.eye(8)))
-    8 x 8, 8 entries, 12.5 %
-    ⠑⢄
-    ⠀⠀⠑⢄
-    """
-    import numpy as np
-
-    rows, columns = pattern.nonzero()
-    m, n = pattern.shape
-    scale = max(1.0, n / (2 * width), m / (4 * width))
-    dots = np.zeros((4 * math.ceil(m / scale / 4), 2 * math.ceil(n / scale / 2)), np.bool_)
-    dots[(rows / scale).astype(np.intp), (columns / scale).astype(np.intp)] = True
-    cells = dots.reshape((dots.shape[0] // 4, 4, dots.shape[1] // 2, 2))
-    bits = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
-    codes = 0x2800 + np.einsum("iajb,ab->ij", cells, bits)
-    share = 100 * len(rows) / max(m * n, 1)
-    head = f"{m:,} x {n:,}, {len(rows):,} entries, {share:.3g} %"
-    return "\n".join([head, *["".join(map(chr, line)).rstrip("\u2800") for line in codes.tolist()]])
 
 
 def formula(text: str) -> str:

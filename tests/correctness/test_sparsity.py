@@ -416,14 +416,6 @@ def test_saved_and_loaded():
     assert (scipy.sparse.load_npz(file) != pattern).nnz == 0
 
 
-def test_drawn():
-    lines = wg.spy(scipy.sparse.eye_array(1000, format="csr"), width=10).splitlines()
-    assert lines[0] == "1,000 x 1,000, 1,000 entries, 0.1 %"
-    assert len(lines) == 6
-    assert all(len(line) <= 10 for line in lines[1:])
-    assert wg.spy(np.zeros((3, 2))).splitlines() == ["3 x 2, 0 entries, 0 %"]
-
-
 # ---- Size ----
 
 

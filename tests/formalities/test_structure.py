@@ -32,6 +32,7 @@ LAYERS = {
     "display": 0,
     "errors": 0,
     "memory": 0,
+    "drawing": 1,
     "transformations": 1,
     "trees": 1,
     "jacobians": 1,

@@ -41,6 +41,7 @@ from wengert.accumulation.coloring.partition import row_numbers
 from wengert.accumulation.coloring.symmetric import neighbors_of, two_colored_subgraphs
 from wengert.accumulation.dense import BLOCK_BYTES, dense_bytes, seeds_in_a_block
 from wengert.accumulation.sweeps import forward, reverse
+from wengert.drawing import WIDTH, Drawing
 from wengert.errors import CompressionWarning, Location, PatternError, ShapeError, caller, explain_at
 from wengert.linearization import Linearization, by_position, last_uses
 from wengert.memory import in_bytes
@@ -102,6 +103,27 @@ class Compression:
         passes = [f"{count:,} {kind} pass{'es' * (count != 1)}" for count, kind in kinds if count]
         return f"{self.name}: {' and '.join(passes) or 'no pass'}"
 
+    @property
+    def passes_of_entries(self) -> Array:
+        """The number of the pass that each entry is read in (solved for: of its column); reverse ones come last."""
+        if self.columns is not None and self._substitution is not None:
+            return self.columns.colors[self.pattern.indices]
+        passes, first = np.full(self.pattern.nnz, -1), 0
+        for reading, coloring in zip(self._readings, filter(None, (self.columns, self.rows)), strict=True):
+            passes[reading.entries] = first + reading.passes
+            first += coloring.count
+        return passes
+
+    def drawing(self, width: int = WIDTH) -> Drawing:
+        """Return a drawing of the pattern in which the entries that are read in one pass have one color.
+
+        >>> arrow = structure_of(np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1]]))
+        >>> star(arrow).drawing().colors.tolist()
+        [0, 0, 0, 0, 0, 1, 0, 1, 0, 1]
+        """
+        pattern = self.pattern
+        return Drawing(pattern.shape, row_numbers(pattern), pattern.indices, self.passes_of_entries, str(self), width)
+
     def evaluate(self, linearization: Linearization) -> Any:
         """Return the Jacobian of all dependent variables by all independent ones as a SciPy CSR array."""
         from scipy import sparse
@@ -152,6 +174,11 @@ class Reading:
         self.places = passes.astype(np.intp) * size + elements
         self._last = int(self.places.max(initial=0))
         self._by_place: Array | None = None
+
+    @property
+    def passes(self) -> Array:
+        """The number of the pass for each entry."""
+        return self.places // self._size
 
     def read(self, passes: Passes) -> Array:
         """Return what all passes have in the places of the entries."""
@@ -284,9 +311,8 @@ class Diagonal(Compression):
 
     >>> from scipy.sparse import diags_array
     >>> tridiagonal = structure_of(diags_array([1.0, 1.0, 1.0], offsets=[-1, 0, 1], shape=(9, 9)))
-    >>> print(Diagonal.of(tridiagonal), star(tridiagonal), sep=chr(10))
-    diagonal: 2 forward passes
-    star-compressed: 3 forward passes
+    >>> Diagonal.of(tridiagonal).passes, star(tridiagonal).passes
+    (2, 3)
     """
 
     def __init__(self, pattern: Pattern | None, coloring: Coloring, variables: Array) -> None:
@@ -312,6 +338,13 @@ class Diagonal(Compression):
     def one_by_one(cls, n: int) -> Diagonal:
         """Return the compression that takes a product for each of n variables."""
         return cls(None, Coloring.of(np.arange(n), "a color for each variable"), np.arange(n))
+
+    @property
+    def passes_of_entries(self) -> Array:
+        """The number of the pass that each entry of the diagonal is read in, -1 for all others."""
+        assert self.columns is not None
+        rows = row_numbers(self.pattern)
+        return np.where(rows == self.pattern.indices, self.columns.colors[rows], -1)
 
     def evaluate(self, linearization: Linearization) -> Array:
         """Return the diagonal as an array of one axis."""
