@@ -530,6 +530,19 @@ def through(traced: Traced, written: Callable[..., Any], args: Any, kwargs: Any,
         context.place = None
 
 
+class Elements:
+    """Where single elements of an array stand on the tape (see `wengert.tracing.elements`)."""
+
+    __slots__ = ("positions", "rest_is_constant", "stand_in", "written")
+
+    def __init__(self, stand_in: Any, written: bool = False, rest_is_constant: bool = False) -> None:
+        self.positions: dict[Any, int] = {}
+        """By index, the positions of elements that have been read or written; -1 for a constant."""
+        self.stand_in = stand_in
+        """What rows keep of the array."""
+        self.written, self.rest_is_constant = written, rest_is_constant
+
+
 class Traced(Recordable):
     """A value that is being traced: behaves as the array or scalar it stands for, and writes down what is done.
 
@@ -540,14 +553,16 @@ class Traced(Recordable):
     _index: int
     _tape: Tape
     _value: Any
+    _elements: Elements | None
     _link: tuple[Traced, Any, Mapping[str, Any]]
     _views: list[weakref.ref[Traced]]
 
-    __slots__ = ("__weakref__", "_index", "_link", "_tape", "_value", "_views")
+    __slots__ = ("__weakref__", "_elements", "_index", "_link", "_tape", "_value", "_views")
     __hash__ = None  # type: ignore[assignment]  # as arrays: == compares elements
 
     def __init__(self, value: Any, tape: Tape, index: int) -> None:
         self._value, self._tape, self._index = value, tape, index  # link and views are set when they are first needed
+        self._elements = None
 
     # -- What it is --
 
