@@ -30,7 +30,7 @@ from typing import Any
 import harness  # isort: skip  # before NumPy
 
 FOLDER = Path(__file__).parent
-GROUPS = ("start", "parts", "overhead", "examples", "loops", "jit")
+GROUPS = ("start", "parts", "overhead", "short_functions", "examples", "loops", "jit")
 """The groups of cases: starting, parts of the library, and the other benchmarks."""
 START = {"start: import wengert": "wengert"}
 """What starting Python takes: modules, imported once."""

@@ -13,6 +13,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 SMALL = {
     "overhead": ["--rounds", "1"],
+    "short_functions": ["--rounds", "1", "--only", "Horner"],
     "examples": ["--rounds", "1", "--only", "black_scholes"],
     "jit": ["--rounds", "1"],
     "loops": ["--rounds", "1", "--steps", "10"],
@@ -25,6 +26,7 @@ SMALL = {
 }
 ROWS = {
     "overhead": "rosenbrock",
+    "short_functions": "Horner",
     "examples": "black_scholes",
     "jit": "reference: jacobian",
     "loops": "while_loop: grad",

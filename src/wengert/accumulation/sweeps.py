@@ -56,7 +56,7 @@ from wengert.jacobians import (
 )
 from wengert.linearization import Linearization
 from wengert.primitives.numpy.elementwise import multiply
-from wengert.primitives.numpy.structural import getitem, sum_, where
+from wengert.primitives.numpy.structural import getitem, setitem, sum_, where
 from wengert.program import SMALL, Primitive, computes_lines
 from wengert.tracing import Row, current_context, innermost
 
@@ -485,6 +485,22 @@ def _sweep_back_plainly(linearization: Linearization, adjoints: Adjoints) -> Non
             if type(g) is ndarray and g.size > SMALL:
                 adjoints.weigh(parents[0], g)
             continue
+        if primitive is setitem and type(g) is ndarray and type(part := _element(g, row)) is float64:
+            totals[out] = None
+            parent, base = parents
+            if parent >= 0:
+                total = totals[parent]
+                totals[parent] = part if total is None else total + part
+            if base >= 0:
+                if out not in adjoints.owned:
+                    g = g.copy()
+                g[params["index"]] = 0.0
+                if totals[base] is None:
+                    totals[base] = g
+                    adjoints.owned.add(base)
+                else:
+                    adjoints.add(base, g, fresh=True)
+            continue
         kind = type(g) if primitive.elementwise else None
         if kind is float64:
             totals[out] = None
@@ -514,6 +530,13 @@ def _sweep_back_plainly(linearization: Linearization, adjoints: Adjoints) -> Non
                 _pull_jointly(row, [g], adjoints)
             else:
                 _pull_structures(row, g, adjoints)
+
+
+def _element(g: np.ndarray[Any, Any], row: Row) -> Any:
+    """Return the adjoint of a number that is assigned to one element of an array; of any other part not a number."""
+    _, parents, kept, params, _, _ = row
+    is_number = len(parents) == 2 and (parents[0] < 0 or not kept[1].shape)
+    return g[params["index"]] if is_number else None
 
 
 @_pulls_rows

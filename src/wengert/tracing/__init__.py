@@ -18,6 +18,7 @@ In the order of their imports:
 - `traced`: the traced value, and how what is done to it becomes a row;
 - `flat`: its elements one after the other;
 - `views`: which traced arrays share memory with another;
+- `elements`: single elements of an array that are read and written, ``y[i] = 0.9 * y[i - 1] + x[i]``;
 - `results`: results of NumPy's functions are views, or lie in memory, as NumPy's own;
 - `assignment`: ``a[i] = v``, ``a += b``, ``out=``;
 - `adoption`: plain arrays that the function has made, once a traced value is written into them;

@@ -101,7 +101,7 @@ def _is_held_alone(target: Traced) -> bool:
 def _write_in_place(target: Traced, part: Any, parent: int, template: tuple[Any, ...]) -> None:
     """Assign to the value of an array itself, and write the row if the part or the array depends on an input."""
     tape = target._tape
-    target._value[template] = part
+    target._value[template], target._elements = part, None
     if parent < 0 and target._index < 0:
         return
     shape = Shaped(target._value.shape, target._value.dtype)
@@ -118,7 +118,7 @@ def _become(target: Traced, other: Any) -> None:
         other = constant(target._tape, other)
     if not hasattr(target, "_link") and target._value.shape:
         other = relaid(other, innermost(target))
-    target._value, target._tape, target._index = other._value, other._tape, other._index
+    target._value, target._tape, target._index, target._elements = other._value, other._tape, other._index, None
 
 
 def _write_through(base: Any, made_by: Any, params: Mapping[str, Any], changed: Any) -> None:

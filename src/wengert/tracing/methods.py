@@ -33,6 +33,7 @@ from wengert.tracing.adoption import adopt_for_call, adopt_for_operation, write_
 from wengert.tracing.assignment import assign, out_position, overwrite, set_out_aside, write_out, write_ufunc
 from wengert.tracing.callers import asks_for_attribute, assigns, formats, names_attribute, takes_objects
 from wengert.tracing.context import at_place, threads
+from wengert.tracing.elements import read_element, write_element
 from wengert.tracing.flat import Flat
 from wengert.tracing.layout import numbered
 from wengert.tracing.lists import join_lists
@@ -223,6 +224,14 @@ def _write_by_call(function: Any, handler: Any, args: Any, kwargs: Any, frame: t
     raise written_into_plain()
 
 
+def _names_element(traced: Traced, index: Any) -> bool:
+    """Return whether an index has a whole number for each axis of an array of several."""
+    return type(index) is tuple and 1 < len(index) == traced._value.ndim and _INTEGERS.issuperset(map(type, index))
+
+
+_INTEGERS = frozenset({int})
+
+
 class Memory:
     """Where the elements of an array lie: a traced one has such a place, but nobody may look there."""
 
@@ -378,9 +387,17 @@ class ArrayMethods(Traced):
 
     def __getitem__(self, index: Any) -> Any:
         if type(index) is int:
+            elements = self._elements
+            if elements is not None and (position := elements.positions.get(index)) is not None and self._tape.open:
+                y = self._value[index]
+                return Traced(y, self._tape, position) if position >= 0 else y
+            if self._value.ndim == 1 and (element := read_element(self, (index,))) is not None:
+                return element
             params = {"index": (index,)}
             item = write_row(self._tape, getitem, (self._value,), (self._index,), params, 2)
             return item if self._value.ndim == 1 else link_view(item, self, getitem, params)
+        if _names_element(self, index) and (element := read_element(self, index)) is not None:
+            return element
         template, operands = as_index(index)
         remember_large(self._tape, template)
         params = {"index": template}
@@ -391,6 +408,11 @@ class ArrayMethods(Traced):
         )
 
     def __setitem__(self, index: Any, value: Any) -> None:
+        if type(index) is int:
+            if self._value.ndim == 1 and write_element(self, (index,), value):
+                return
+        elif _names_element(self, index) and write_element(self, index, value):
+            return
         through(self, assign, (self, index, value), NO_PARAMS)
 
     __iadd__, __isub__, __imul__ = _augmented(e.add), _augmented(e.subtract), _augmented(e.multiply)

@@ -175,6 +175,8 @@ def is_kept(row: Row, k: int) -> bool:
     """Return whether a row keeps its result (`k` is 0) or its k-th operand itself, not what stands in for it."""
     primitive, parents, kept, _, _, _ = row
     value = kept[k]
+    if type(value) is Shaped:
+        return False
     if type(value) in SCALARS or value.size <= SMALL:
         return True
     keeps = primitive.keeps

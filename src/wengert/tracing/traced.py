@@ -422,19 +422,47 @@ def _answers_numbers(traced: Any, kind: type) -> bool:
 _ARRAYS_AND_NUMBERS = (ndarray, np.generic, numbers.Number, list, tuple, str, bytes, type(None), dict)
 
 
+_computes_numbers = computes_lines(
+    lambda variables: (variables["primitive"], variables["place"], (variables["value"], variables["operand"]))
+)
+
+
 def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
+    compute, is_usual = primitive.compute, primitive.is_usual
+    multiplies, raises = primitive is e.multiply, primitive is e.power
+
+    @_computes_numbers
     def method(self: Any, other: Any) -> Any:
         kind = type(other)
-        if kind is Traced:
-            if other._tape is self._tape:
-                return write_row(
-                    self._tape, primitive, (self._value, other._value), (self._index, other._index), NO_PARAMS, 2
-                )
+        tape, value, index = self._tape, self._value, self._index
+        if kind is Traced and other._tape is tape:
+            operand, parent = other._value, other._index
         elif kind is float or kind is int or kind is float64:
-            return write_row(self._tape, primitive, (self._value, other), (self._index, -1), NO_PARAMS, 2)
-        if kind is not ndarray and _has_operations(self, kind):
-            return _leave(primitive, self, other)
-        return record_line(primitive, (self, other), NO_PARAMS)
+            operand, parent = other, -1
+        else:
+            if kind is not Traced and kind is not ndarray and _has_operations(self, kind):
+                return _leave(primitive, self, other)
+            return record_line(primitive, (self, other), NO_PARAMS)
+        if index in tape.roots and ((multiplies and other is self) or (raises and kind is not Traced and other == 2)):
+            return squared(self)
+        if (
+            type(value) is float64
+            and (kind is not Traced or type(operand) is float64)
+            and (index >= 0 or parent >= 0)
+            and is_usual
+            and tape.open
+        ):  # numbers, of which most rows are: as in `write_row`, without another call
+            place = tape.context.place
+            if place is None:
+                frame = _getframe(1)
+                place = (frame.f_code, frame.f_lasti)
+            y = compute(value, operand)
+            if type(y) is float64:
+                out = tape.size
+                tape.size = out + 1
+                tape.rows.append((primitive, (index, parent), (y, value, operand), NO_PARAMS, place, out))
+                return Traced(y, tape, out)
+        return write_row(tape, primitive, (value, operand), (index, parent), NO_PARAMS, 2)
 
     return method
 
@@ -445,38 +473,26 @@ def _leave(primitive: Primitive, traced: Any, other: Any) -> Any:
     return NotImplemented if protocol in (None, ndarray.__array_ufunc__) else primitive.numpy(traced, other)
 
 
-def _multiply(self: Any, other: Any) -> Any:
-    kind = type(other)
-    if kind is Traced:
-        if other._tape is self._tape:
-            if other is self and self._index in self._tape.roots:
-                return squared(self)
-            return write_row(
-                self._tape, e.multiply, (self._value, other._value), (self._index, other._index), NO_PARAMS, 2
-            )
-    elif kind is float or kind is int or kind is float64:
-        return write_row(self._tape, e.multiply, (self._value, other), (self._index, -1), NO_PARAMS, 2)
-    if kind is not ndarray and _has_operations(self, kind):
-        return _leave(e.multiply, self, other)
-    return record_line(e.multiply, (self, other), NO_PARAMS)
-
-
-def _power(self: Any, other: Any) -> Any:
-    kind = type(other)
-    if kind is int or kind is float or kind is float64:
-        if other == 2 and self._index in self._tape.roots:
-            return squared(self)
-        return write_row(self._tape, e.power, (self._value, other), (self._index, -1), NO_PARAMS, 2)
-    if kind is not Traced and kind is not ndarray and _has_operations(self, kind):
-        return _leave(e.power, self, other)
-    return record_line(e.power, (self, other), NO_PARAMS)
-
-
 def _reflected(primitive: Primitive) -> Callable[[Any, Any], Any]:
+    compute, is_usual = primitive.compute, primitive.is_usual
+
+    @_computes_numbers
     def method(self: Any, other: Any) -> Any:
         kind = type(other)
         if kind is float or kind is int:
-            return write_row(self._tape, primitive, (other, self._value), (-1, self._index), NO_PARAMS, 2)
+            tape, value, operand, index = self._tape, other, self._value, self._index
+            if type(operand) is float64 and index >= 0 and is_usual and tape.open:
+                place = tape.context.place
+                if place is None:
+                    frame = _getframe(1)
+                    place = (frame.f_code, frame.f_lasti)
+                y = compute(value, operand)
+                if type(y) is float64:
+                    out = tape.size
+                    tape.size = out + 1
+                    tape.rows.append((primitive, (-1, index), (y, value, operand), NO_PARAMS, place, out))
+                    return Traced(y, tape, out)
+            return write_row(tape, primitive, (value, operand), (-1, index), NO_PARAMS, 2)
         if self._index < 0 and means_more(kind):
             return primitive.compute(other, plain(self))
         return record_line(primitive, (other, self), NO_PARAMS)
@@ -514,6 +530,19 @@ def through(traced: Traced, written: Callable[..., Any], args: Any, kwargs: Any,
         context.place = None
 
 
+class Elements:
+    """Where single elements of an array stand on the tape (see `wengert.tracing.elements`)."""
+
+    __slots__ = ("positions", "rest_is_constant", "stand_in", "written")
+
+    def __init__(self, stand_in: Any, written: bool = False, rest_is_constant: bool = False) -> None:
+        self.positions: dict[Any, int] = {}
+        """By index, the positions of elements that have been read or written; -1 for a constant."""
+        self.stand_in = stand_in
+        """What rows keep of the array."""
+        self.written, self.rest_is_constant = written, rest_is_constant
+
+
 class Traced(Recordable):
     """A value that is being traced: behaves as the array or scalar it stands for, and writes down what is done.
 
@@ -524,14 +553,16 @@ class Traced(Recordable):
     _index: int
     _tape: Tape
     _value: Any
+    _elements: Elements | None
     _link: tuple[Traced, Any, Mapping[str, Any]]
     _views: list[weakref.ref[Traced]]
 
-    __slots__ = ("__weakref__", "_index", "_link", "_tape", "_value", "_views")
+    __slots__ = ("__weakref__", "_elements", "_index", "_link", "_tape", "_value", "_views")
     __hash__ = None  # type: ignore[assignment]  # as arrays: == compares elements
 
     def __init__(self, value: Any, tape: Tape, index: int) -> None:
         self._value, self._tape, self._index = value, tape, index  # link and views are set when they are first needed
+        self._elements = None
 
     # -- What it is --
 
@@ -596,9 +627,9 @@ class Traced(Recordable):
 
     __add__, __radd__ = _binary(e.add), _reflected(e.add)
     __sub__, __rsub__ = _binary(e.subtract), _reflected(e.subtract)
-    __mul__, __rmul__ = _multiply, _reflected(e.multiply)
+    __mul__, __rmul__ = _binary(e.multiply), _reflected(e.multiply)
     __truediv__, __rtruediv__ = _binary(e.divide), _reflected(e.divide)
-    __pow__, __rpow__ = _power, _reflected(e.power)
+    __pow__, __rpow__ = _binary(e.power), _reflected(e.power)
     __mod__, __rmod__ = _binary(e.remainder), _reflected(e.remainder)
     __floordiv__, __rfloordiv__ = _binary(e.floor_divide), _reflected(e.floor_divide)
     __neg__, __pos__, __abs__ = unary(e.negative), unary(e.positive), unary(e.absolute)

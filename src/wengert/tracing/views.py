@@ -133,7 +133,7 @@ def link_view(view: Any, base: Traced, made_by: Primitive, params: Mapping[str, 
 
 def link(view: Traced, base: Traced, made_by: Any, params: Mapping[str, Any]) -> None:
     """Remember that one traced array is a view of another, and how it is made of it."""
-    view._link = (base, made_by, params)
+    view._link, base._elements = (base, made_by, params), None
     views = getattr(base, "_views", [])
     base._views = views = [r for r in views if r() is not None] if len(views) > 64 else views
     views.append(weakref.ref(view))
@@ -158,5 +158,5 @@ def set_shape(array: Any, shape: Any) -> None:
         of._views = [reference for reference in of._views if reference() is not array]
         link(base, of, made_by, params)
     view = base.reshape(shape)
-    array._value, array._index = view._value, view._index
+    array._value, array._index, array._elements = view._value, view._index, None
     link(array, base, reshape, {"shape": view._value.shape})
