@@ -1047,4 +1047,4 @@ def test_show(capsys):
     printed = capsys.readouterr().out
     assert printed.count("def branch") == 2
     with pytest.raises(ArgumentError):
-        jitted.show("llvm")
+        jitted.show("source")

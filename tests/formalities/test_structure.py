@@ -88,7 +88,7 @@ ORDERS = {
     "accumulation/coloring": "partition vertex_orders distance2 lattices symmetric bicoloring",
     "accumulation/elimination": "graph heuristics search portfolio program",
     "accumulation/orders": "order forward reverse elimination",
-    "compilation": "cache environment linearized branches signatures native jit",
+    "compilation": "cache environment linearized branches native signatures jit",
     "compilation/native": "operations loops lowering llvm engine entry",
     "control": (
         "revolve holding templates unrolling bodies branch closures checkpoints loop backward dependence execution "

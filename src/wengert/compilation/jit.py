@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import math
 import sys
 import threading
 import types
@@ -37,6 +38,9 @@ from wengert import trees
 from wengert.accumulation import holds_nan
 from wengert.compilation.branches import Exit, Tree
 from wengert.compilation.environment import PRINTS, Environment, Reading, is_clock
+from wengert.compilation.native.engine import calls_before
+from wengert.compilation.native.entry import Native, native_code
+from wengert.compilation.native.lowering import NoLoweringError
 from wengert.compilation.signatures import Arguments, Result
 from wengert.errors import (
     ArgumentError,
@@ -129,8 +133,18 @@ class Jitted(Transformed):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         latest = self._latest
-        if latest is None or kwargs or threads.context.tapes or not (latest.fits(args) and latest.unchanged()):
+        if latest is None or kwargs or threads.context.tapes or not latest.unchanged():
             return self._call(args, kwargs)
+        if latest.native is not None:
+            result = latest.native.call(*args)
+            if result is not NotImplemented:
+                return result
+        if not latest.fits(args):
+            return self._call(args, kwargs)
+        latest.calls += 1
+        if latest.calls >= latest.due:
+            latest.compile_native(self._name)
+            return self(*args)
         before = error_state.get()
         try:  # as `_run` does; most calls end here
             try:
@@ -166,6 +180,13 @@ class Jitted(Transformed):
             signature = self._signature(state, arguments)
         if signature is None:
             return self.function(*args, **kwargs)
+        signature.calls += 1
+        if signature.calls >= signature.due:
+            signature.compile_native(self._name)
+        if signature.native is not None:
+            result = signature.native.call(*arguments.values)
+            if result is not NotImplemented:
+                return result
         result = self._run(signature, arguments.values, args, kwargs, arguments)
         if arguments.are_arrays and signature.tree.roots and not signature.fixes_floats:
             self._latest = signature
@@ -343,6 +364,7 @@ class Jitted(Transformed):
             tree = signature.tree
             if len(tree.roots) == roots if leave is None else leave.continuation is None:
                 tree.add(program, returned.form, leave)  # or else another thread has been faster
+                signature.expect_native()
         return result
 
     def _check_purity(
@@ -379,7 +401,10 @@ class Jitted(Transformed):
     # -- Looking --
 
     def show(self, what: str = "code") -> None:
-        """Print each branch that has been traced: its ``"program"``, or its Python ``"code"``.
+        """Print what is run for each signature of the arguments.
+
+        ``"program"`` is the list of lines of each branch that has been traced, ``"code"`` its Python code.  All
+        branches together are one kernel of native code: its ``"loops"``, its text for ``"llvm"``, its ``"assembly"``.
 
         >>> import numpy as np, wengert as wg
         >>> f = wg.jit(lambda x: np.sin(2.0 * x))
@@ -394,9 +419,13 @@ class Jitted(Transformed):
             if u1 * 0.0 != 0.0: raise FloatingPointError
             return u2
         """
-        if what not in ("code", "program"):
-            raise ArgumentError(f"show({what!r}): there are 'code' and 'program'.")
+        if what not in ("program", "code", "loops", "llvm", "assembly"):
+            raise ArgumentError(f"show({what!r}): there are 'program', 'code', 'loops', 'llvm' and 'assembly'.")
         for signature in self._signatures():
+            if what not in ("code", "program"):
+                print(f"# {self._name}({signature.described()})")
+                print(signature.native_text(what, self._name))
+                continue
             for k, branch in enumerate(signature.tree.branches, 1):
                 print(f"# {self._name}({signature.described()}), branch {k}")
                 print(branch.text if what == "code" else branch.program.listing())
@@ -448,6 +477,10 @@ class _Signature:
         they must not become double.
     waits
         The number of calls until the next attempt to trace, after attempts that ended in a warning of NumPy's.
+    native
+        The native code, once it is made.
+    calls, due
+        The number of calls in Python, and that at which native code is made.
     """
 
     def __init__(self, arguments: Arguments, environment: Environment, restarts: int) -> None:
@@ -461,6 +494,39 @@ class _Signature:
         self._test = arguments.test()
         self.fixes_floats, self.floats_are_fixed = False, arguments.fixes_floats
         self.waits = self.waited = 0
+        self.native: Native | None = None
+        self.calls, self.due, self._patience = 0, math.inf, calls_before()
+
+    def expect_native(self) -> None:
+        """Plan to make native code, since there is a new branch: after twice as many calls each time."""
+        if self._patience:
+            self.due = self.calls + self._patience
+            self._patience *= 2
+
+    def compile_native(self, name: str) -> None:
+        """Make native code of all branches that are known; where it cannot be made, Python code runs on."""
+        with self.tree.lock:
+            if self.calls >= self.due:
+                self.due = math.inf
+                try:
+                    self.native = native_code(self.tree, self._described, name)
+                except NoLoweringError:
+                    self._patience = 0
+
+    def native_text(self, what: str, name: str) -> str:
+        """Return the native code of all branches as text, or why there is none."""
+        try:
+            native = native_code(self.tree, self._described, name)
+        except NoLoweringError as error:
+            return f"# no native code: {error}"
+        if what == "loops":
+            return str(native.lowered.kernel)
+        return "\n\n".join(native.texts) if what == "llvm" else native.assembly()
+
+    @property
+    def _described(self) -> list[Any]:
+        """The shape, strides and dtype of each traced leaf that is an array, the type of any other."""
+        return [leaf for leaf in self.arrays[1] if leaf is not None]
 
     def fits(self, args: tuple[Any, ...]) -> bool:
         """Return whether arguments, arrays and floats alone, have this signature."""

@@ -22,13 +22,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 VARIABLE = "WENGERT_NATIVE"
-"""The environment variable that turns native code off, if it is ``0`` or ``off``."""
+"""The environment variable that turns native code off (``0`` or ``off``), or says after how many calls it is made."""
+CALLS = 1_000
+"""The number of calls after which native code is made: compiling takes as long as some hundreds of calls in Python."""
+
+
+@functools.cache
+def calls_before() -> int:
+    """Return after how many calls native code is made; 0 if it is turned off."""
+    text = os.environ.get(VARIABLE, "").strip().lower()
+    if text in ("off", "false", "no"):
+        return 0
+    return int(text) if text.isdecimal() else CALLS
 
 
 @functools.cache
 def is_available() -> bool:
     """Return whether native code can be made here: on x86-64 under Linux, unless the environment turns it off."""
-    if os.environ.get(VARIABLE, "").lower() in ("0", "off", "false", "no"):
+    if not calls_before():
         return False
     here = sys.platform == "linux" and platform.machine() == "x86_64" and platform.python_implementation() == "CPython"
     if not here or ctypes.sizeof(ctypes.c_void_p) != 8:
@@ -104,11 +115,12 @@ def compile_texts(
     return Compiled(tracker[function], tracker)
 
 
-def assembly(text: str) -> str:
+def assembly(text: str, optimize: bool = False) -> str:
     """Return LLVM text as the assembly of this machine."""
     engine = _engine()
     with engine.lock:
-        return str(engine.machine.emit_assembly(engine.llvm.parse_assembly(text)))
+        module = engine.llvm.parse_assembly(engine.optimized(text) if optimize else text)
+        return str(engine.machine.emit_assembly(module))
 
 
 @functools.cache

@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 
 from wengert import trees
-from wengert.compilation.native.engine import address_of, compile_texts, is_available
+from wengert.compilation.branches import Tree
+from wengert.compilation.native.engine import address_of, assembly, compile_texts, is_available
 from wengert.compilation.native.llvm import symbols_of, write_declarations, write_kernel
-from wengert.compilation.native.lowering import Lowered, NoLoweringError, Part
+from wengert.compilation.native.lowering import Lowered, NoLoweringError, Part, lower_tree
 from wengert.program.code import Fixed, ResultForm
 
 Parameter = tuple[int, ...] | type
@@ -136,6 +137,33 @@ def _functions_fit() -> bool:
 # ---- The entry point ----
 
 
+def native_code(tree: Tree, described: Sequence[Any], name: str) -> Native:
+    """Return the native code of all branches of a function; raise NoLoweringError where there is none.
+
+    Of each traced leaf of the arguments, `described` has the shape, strides and dtype of an array, or else its type.
+    """
+    if not fits():
+        raise NoLoweringError("it is turned off, or not made for this machine")
+    if len(tree.roots) != 1:
+        raise NoLoweringError("a decision inside a loop")
+    parameters: list[Parameter] = []
+    for leaf in described:
+        if isinstance(leaf, tuple):
+            shape, strides, dtype = leaf
+            array = np.lib.stride_tricks.as_strided(np.empty(0, dtype), shape, strides)
+            if dtype.char != "d" or not array.flags.c_contiguous:
+                raise NoLoweringError("an argument that is no row-major array of double precision")
+            parameters.append(shape)
+        elif leaf in (float, np.float64):
+            parameters.append(leaf)
+        else:
+            raise NoLoweringError(f"an argument of the type {leaf.__name__}")
+    try:
+        return Native(lower_tree(tree.roots[0], name), parameters)
+    except RuntimeError as error:  # LLVM's, or too deep a recursion
+        raise NoLoweringError(str(error)) from error
+
+
 class Native:
     """A tree of branches as a builtin function.
 
@@ -143,13 +171,13 @@ class Native:
     ----------
     call
         The function; it returns `NotImplemented` where the result is to be computed in Python.
-    text
-        The LLVM text.
+    texts
+        The LLVM text of the kernel, and that of the entry point.
     lowered
         The kernel, and the forms of results.
     """
 
-    __slots__ = ("_kept", "call", "lowered", "text")
+    __slots__ = ("_kept", "call", "lowered", "texts")
 
     def __init__(self, lowered: Lowered, parameters: Sequence[Parameter]) -> None:
         kernel = lowered.kernel
@@ -159,15 +187,18 @@ class Native:
             raise NoLoweringError(f"no function {missing[0]} in libm")
         self.lowered = lowered
         writer = _Entry(lowered, parameters)
-        texts = "\n".join([write_declarations(kernel), write_kernel(kernel)]), writer.text()
-        self.text = "\n\n".join(texts)
+        self.texts = "\n".join([write_declarations(kernel), write_kernel(kernel)]).strip(), writer.text()
         table = _table()
         symbols: dict[str, int] = {symbol: address_of(symbol) or 0 for symbol in (*_PYTHON, *called)}
         symbols["PyArray_New"], symbols["PyArray_Scalar"] = _word(table + 8 * NEW), _word(table + 8 * SCALAR)
-        compiled = compile_texts(texts, "entry", symbols, kernel.has_nests)
+        compiled = compile_texts(self.texts, "entry", symbols, kernel.has_nests)
         method = _Method(b"native", compiled.address, FASTCALL, None)
         self._kept = compiled, method, writer.objects
         self.call = self._rebuilt(_new_function(ctypes.addressof(method), _Kept(self._kept), None))
+
+    def assembly(self) -> str:
+        """Return the machine code of the kernel as text."""
+        return assembly(self.texts[0], self.lowered.kernel.has_nests)
 
     def _rebuilt(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function that builds trees of the leaves, if some branch returns any."""

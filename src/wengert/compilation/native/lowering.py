@@ -112,9 +112,8 @@ class _Tree:
     def lowered(self) -> Lowered:
         """Return the kernel."""
         block = _Block(self, {}, {})
-        program = self.root.program
         arguments = []
-        for k, argument in enumerate(program.arguments):
+        for k, argument in enumerate(self.root.code.program.arguments):
             if not argument.whole or argument.dtype != float or not isinstance(argument.atoms[0], Var):
                 raise NoLoweringError(f"an argument of {argument.dtype}")
             buffer = Buffer(f"x{k}", math.prod(argument.shape), "argument")
