@@ -78,7 +78,7 @@ ORDERS = {
     ),
     "tracing": (
         "context names callers fingerprints layout unsupported tape traced flat views results assignment adoption "
-        "lists patching methods jitted errstate trace"
+        "conversions lists patching methods jitted errstate trace"
     ),
     "passes": "simplification fusion scalarization",
     "accumulation": (
