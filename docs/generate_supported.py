@@ -87,7 +87,8 @@ of elements that it chooses a guard.  Arrays have NumPy's methods and attributes
 
 - Functions of the values' bytes, and generators with traced parameters (`rng.normal(t)`): draw from the standard
   distribution and scale, `loc + scale * rng.normal(size=n)`.
-- `float` and whatever else asks for a plain float; `math.sin` and the like, and `np.fromiter`, are traced.
+- `float` and whatever else asks for a plain float; `math.sin` and the like, and `np.fromiter`, are traced, and in an
+  installed package, which you cannot edit, `float(x)`, `complex(x)` and `np.float64(x)`, too.
 - `np.quantile(weights=)`, `np.histogram2d`, `np.histogramdd`, automatic numbers of bins.
 - `np.pad` with a function for `mode`, which writes in place.
 - Writing into an array from before the trace: copy it inside the function.

@@ -54,7 +54,7 @@ def unscented(x: Any) -> Any:
 
 REFUSED: dict[str, tuple[Callable[[Any], Any], list[float]]] = {
     "filterpy: UnscentedKalmanFilter": (unscented, [0.5]),
-    "fluids: Colebrook": (lambda x: fluids.friction.Colebrook(x[0] * 1e5, x[1] * 1e-4), [1.2, 3.0]),
+    "fluids: VFD_efficiency": (lambda x: fluids.VFD_efficiency(x[0], load=x[1]), [3700.0, 0.7]),
 }
 
 

@@ -79,7 +79,7 @@ ORDERS = {
     ),
     "tracing": (
         "context names callers fingerprints layout unsupported tape traced flat views elements results assignment "
-        "adoption lists patching methods jitted errstate trace"
+        "adoption conversions lists patching methods jitted errstate trace"
     ),
     "passes": "simplification fusion scalarization",
     "accumulation": (

@@ -1,4 +1,4 @@
-"""Two functions of each of ten packages, as they are published, against differences: eager, jitted, batched, as a list.
+"""Two functions or three of each of ten packages, as they are, against differences: eager, jitted, batched, as a list.
 
 The versions are pinned in the extra `packages`.
 """
@@ -54,6 +54,7 @@ CASES = {
     "transforms3d: quat2mat": (lambda q: transforms3d.quaternions.quat2mat(q)[0].sum(), [0.9, 0.1, 0.2, 0.3]),
     "transforms3d: euler2mat": (lambda a: transforms3d.euler.euler2mat(a[0], a[1], a[2])[0].sum(), [0.3, 0.4, 0.5]),
     "fluids: friction_factor": (lambda x: fluids.friction_factor(Re=x[0] * 1e5, eD=x[1] * 1e-4), [1.2, 3.0]),
+    "fluids: Colebrook": (lambda x: fluids.friction.Colebrook(x[0] * 1e5, x[1] * 1e-4), [1.2, 3.0]),
     "fluids: cdf_lognormal": (
         lambda x: fluids.particle_size_distribution.cdf_lognormal(x[0], x[1], x[2]),
         [0.6, 0.5, 1.1],

@@ -22,6 +22,7 @@ In the order of their imports:
 - `results`: results of NumPy's functions are views, or lie in memory, as NumPy's own;
 - `assignment`: ``a[i] = v``, ``a += b``, ``out=``;
 - `adoption`: plain arrays that the function has made, once a traced value is written into them;
+- `conversions`: ``float(x)`` in a package's code;
 - `lists`: NumPy's functions that are called with lists of traced values;
 - `methods`: what else an array has;
 - `patching`: calls that NumPy's protocols do not bring here (``np.array([...])``, ``math.sin``, SciPy's functions);

@@ -34,6 +34,8 @@ _originals: list[dict[Any, Any]] = []
 """For each scope, what they mean when none does."""
 wrapper_of: dict[int, tuple[Any, Any]] = {}
 """By the identities of functions: the functions, and the wrappers that stand in for them."""
+original_of: dict[int, Any] = {}
+"""By the identities of what stands in for a function or a type: the function or type."""
 _fixed = 0
 """How many scopes are those of the modules that the functions are from."""
 _MOST_ENTRIES = 1000
@@ -72,6 +74,7 @@ def wrap(scope: Scope, wrappers: dict[str, Any], originals: dict[str, Any]) -> N
 def enter(original: Any, wrapper: Any) -> None:
     """Enter the wrapper of a function, for the names by which code has it."""
     wrapper_of[id(original)] = original, wrapper
+    original_of[id(wrapper)] = original
 
 
 def rebind(scope: Scope, name: Any, original: Any, wrapper: Any) -> None:
@@ -86,10 +89,27 @@ def rebind(scope: Scope, name: Any, original: Any, wrapper: Any) -> None:
         scope[name] = wrapper
 
 
+_put_back: list[Callable[[], Any]] = []
+"""How the globals that hide a name, and the attributes of classes, become again what they were."""
+_shadows: list[tuple[Scope, str, Any]] = []
+"""Globals of modules that hide one of Python's own names while a trace runs."""
+
+
+def shadow(scope: Scope, name: str, stand_in: Any) -> None:
+    """Let a global of a module hide one of Python's own names, now and whenever a trace runs."""
+    with _lock:
+        _shadows.append((scope, name, stand_in))
+        _hide(scope, name, stand_in)
+
+
+def _hide(scope: Scope, name: str, stand_in: Any) -> None:
+    if name not in scope:
+        _put_back.append(functools.partial(scope.pop, name, None))
+        scope[name] = stand_in
+
+
 _attributes: list[tuple[type, str, Any]] = []
 """Classes of other packages, with an attribute that is another while a trace runs."""
-_put_back: list[Callable[[], None]] = []
-"""How the attributes become again what they were."""
 
 
 def set_attribute(owner: type, name: str, value: Any) -> None:
@@ -149,6 +169,8 @@ def _bind() -> None:
         back = functools.partial(setattr, owner, name, vars(owner)[name]) if is_its_own else None
         _put_back.append(back or functools.partial(delattr, owner, name))
         setattr(owner, name, value)
+    for scope, name, stand_in in _shadows:
+        _hide(scope, name, stand_in)
     for k, wrappers in enumerate(_wrappers):
         if k >= _fixed and not _originals[k].items() <= _scopes[k].items():
             for name in [name for name, original in _originals[k].items() if _scopes[k].get(name) is not original]:
@@ -158,12 +180,11 @@ def _bind() -> None:
 
 def _clean(modules: Iterable[types.ModuleType]) -> None:
     """Bind names in modules that were imported while a trace ran to the functions themselves."""
-    originals = {id(wrapper): original for original, wrapper in wrapper_of.values()}
     for module in modules:
         scope = getattr(module, "__dict__", {})
         for name, value in list(scope.items()):
-            if id(value) in originals:
-                scope[name] = originals[id(value)]
+            if id(value) in original_of:
+                scope[name] = original_of[id(value)]
 
 
 def scopes_of(frame: types.FrameType) -> Iterator[tuple[Scope, Iterable[Any]]]:

@@ -27,6 +27,7 @@ from wengert.primitives.table import ALWAYS, CALLS, CAUGHT, HOLDERS, LATE
 from wengert.tracing import names
 from wengert.tracing.adoption import replace_variables
 from wengert.tracing.context import threads
+from wengert.tracing.conversions import rebind_conversions
 from wengert.tracing.flat import Flat
 from wengert.tracing.lists import NUMPY, join_lists
 from wengert.tracing.results import finish
@@ -286,7 +287,7 @@ def rebind_imports(frame: types.FrameType) -> None:
             else:
                 names.rebind(scope, name, original, wrapper)
             is_rebound = True
-    if is_rebound:
+    if is_rebound or rebind_conversions(frame):
         names.restart()
     maker = _makers.get(id(called(frame)), "")
     if maker in _ALIASING:
