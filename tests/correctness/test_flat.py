@@ -132,3 +132,12 @@ def test_a_shape_that_needs_a_copy():
         f(X)
     with pytest.raises(AttributeError):
         wg.grad(f)(X)
+
+
+def test_the_shape_of_an_array_without_elements():
+    def f(x):
+        a = np.zeros(0)
+        a.shape = (-1, 3)
+        return np.sum(np.vstack([a, [x[:3]]]) ** 2)
+
+    np.testing.assert_allclose(wg.grad(f)(np.arange(4.0)), [0.0, 2.0, 4.0, 0.0])

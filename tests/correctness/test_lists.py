@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from numpy import arctan2, vstack
+from numpy import arctan2, asarray, vstack
 
 import wengert as wg
 
@@ -88,3 +88,38 @@ def test_arrays_of_objects_that_the_user_makes_stay_such():
         return np.sum(np.exp(elements))
 
     np.testing.assert_allclose(wg.grad(f)(X), [*np.exp(X[:2]), 0.0])
+
+
+class Cell:
+    """A matrix that is no array: NumPy asks it for one."""
+
+    def __init__(self, rows):
+        self.rows = np.array(rows)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.rows
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda cell: np.linalg.det(cell(Cell)),
+        lambda cell: np.sum(np.sqrt(np.abs(np.linalg.inv(cell(Cell))))),
+        lambda cell: np.sum(asarray(cell(Cell))[:, None] * 2.0),
+        lambda cell: np.sum(np.dot(np.arange(2.0), cell(Cell))),
+        lambda cell: np.sum(np.sin(cell(Cell))),
+    ],
+)
+def test_objects_that_stand_for_traced_arrays(f):
+    rows = [[0.7, 1.3], [0.4, 2.0]]
+
+    def with_objects(x):
+        return f(lambda kind: kind([[x[0], x[1]], [x[2], 2.0]]))
+
+    def with_arrays(x):
+        return f(lambda _: np.array([[x[0], x[1]], [x[2], 2.0]]))
+
+    x = np.ravel(rows)[:3]
+    value, gradient = wg.value_and_grad(with_objects)(x)
+    assert value == with_objects(x)
+    np.testing.assert_allclose(gradient, wg.grad(with_arrays)(x), rtol=1e-14)

@@ -211,3 +211,11 @@ def test_a_singular_matrix_says_so():
 def test_shapes_that_do_not_go_together():
     with pytest.raises(ShapeError, match="mismatch"):
         wg.grad(lambda x: np.sum(scipy.sparse.csr_array(DENSE) @ x[:3]))(X)
+
+
+def test_a_matrix_whose_indices_are_not_in_order():
+    unordered = scipy.sparse.csr_array(([1.0, 4.0, 1.0, 5.0, 2.0], [1, 0, 2, 1, 2], [0, 2, 4, 5]), shape=(3, 3))
+    assert not unordered.has_sorted_indices
+    b = np.arange(3.0)
+    solved = np.sum(np.linalg.solve(unordered.toarray(), b))
+    np.testing.assert_allclose(wg.grad(lambda t: np.sum(sl.spsolve(unordered * t, b)))(2.0), -solved / 4, rtol=1e-14)

@@ -9,6 +9,7 @@ import logging
 import math
 import numbers
 import pickle
+from collections.abc import Collection, Container, Hashable, Iterable, Mapping, Sequence, Sized
 from fractions import Fraction
 
 import numpy as np
@@ -261,3 +262,14 @@ def test_rows_cannot_be_shuffled_in_place():
     with pytest.raises(LostGradientError, match=r"rng\.permutation") as caught:
         wg.grad(shuffles_rows)(ROWS)
     assert "default_rng(1).shuffle(y)" in str(caught.value)
+
+
+@pytest.mark.parametrize("protocol", [Collection, Container, Hashable, Iterable, Mapping, Sequence, Sized])
+@pytest.mark.parametrize("value", [np.zeros(2), np.float64(1.0), np.array(1.0)], ids=["array", "scalar", "0-d array"])
+def test_protocols_of_python_go_by_the_value(protocol, value):
+    def f(x):
+        traced = x if value.shape else x[0] if isinstance(value, np.generic) else np.asarray(x[0])
+        assert isinstance(traced, protocol) == isinstance(value, protocol)
+        return x[0]
+
+    wg.grad(f)(X)

@@ -25,8 +25,9 @@ import numpy as np
 from wengert.errors import LIBRARIES
 from wengert.tracing import names
 from wengert.tracing.context import threads
-from wengert.tracing.flat import as_arrays
+from wengert.tracing.flat import Flat, as_arrays
 from wengert.tracing.results import finish
+from wengert.tracing.tape import PLAIN
 from wengert.tracing.traced import Traced, first_traced, holds_traced, join, through
 from wengert.tracing.unsupported import called
 
@@ -43,8 +44,25 @@ _NOT_JOINED = frozenset({np.copyto, np.put, np.putmask, np.place, np.fill_diagon
 """Functions that write into a plain array, or that take a list for what it is."""
 
 
+def array_of(value: Any) -> Traced | None:
+    """Return the traced array that an object stands for by its method ``__array__``; NumPy wants a plain one of it."""
+    kind = type(value)
+    if (
+        kind in (Traced, Flat)
+        or kind in PLAIN
+        or issubclass(kind, (type, np.ndarray))
+        or not hasattr(kind, "__array__")
+    ):
+        return None
+    array = value.__array__()
+    return array if type(array) is Traced else None
+
+
 class Joining:
-    """A function of NumPy's that joins lists of traced values first; in all else it is that function."""
+    """A function of NumPy's that joins lists of traced values first; in all else it is that function.
+
+    It asks objects with a method ``__array__``, too, for the traced array that they stand for.
+    """
 
     def __init__(self, function: Any) -> None:
         self._function = function
@@ -71,8 +89,11 @@ class Joining:
         return self._call(self._function, *args, **kwargs)
 
     def _call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        if not threads.context.tapes:
+            return function(*args, **kwargs)
+        args = tuple([value if (array := array_of(value)) is None else array for value in args])
         values = [value for value in (*args, *kwargs.values()) if type(value) in (list, tuple, Traced)]
-        if threads.context.tapes and (traced := first_traced(values)) is not None:
+        if (traced := first_traced(values)) is not None:
             args = tuple(map(self._joined, args))
             kwargs = {name: self._joined(value) for name, value in kwargs.items()}
             return finish(function, args, kwargs, through(traced, function, args, kwargs, 3))

@@ -18,7 +18,7 @@ import functools
 import operator
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -705,8 +705,23 @@ _BY_NAME = (
 """Ufuncs that NumPy calls by name on the elements of an array of objects; nobody else sees them."""
 
 
+def _leave_to_value(protocol: Any) -> None:
+    """Let ``isinstance(x, Iterable)`` go by the class that a traced value answers with: a scalar is not iterable.
+
+    Python's own protocols look for methods in the class `Traced`, which has them for the sake of arrays.
+    """
+    hook = protocol.__subclasshook__.__func__
+
+    def ask(cls: Any, kind: type) -> Any:
+        return NotImplemented if kind is Traced else hook(cls, kind)
+
+    protocol.__subclasshook__ = classmethod(ask)
+
+
 def complete() -> None:
     """Give `Traced` the methods of an array."""
+    for protocol in (Collection, Container, Iterable, Sized):
+        _leave_to_value(protocol)
     for name, method in vars(ArrayMethods).items():
         if name not in ("__doc__", "__module__", "__slots__"):
             setattr(Traced, name, method)

@@ -29,7 +29,7 @@ from wengert.tracing.adoption import replace_variables
 from wengert.tracing.context import threads
 from wengert.tracing.conversions import rebind_conversions
 from wengert.tracing.flat import Flat
-from wengert.tracing.lists import NUMPY, join_lists
+from wengert.tracing.lists import NUMPY, array_of, join_lists
 from wengert.tracing.results import finish
 from wengert.tracing.tape import NO_PARAMS, PLAIN
 from wengert.tracing.traced import (
@@ -101,7 +101,7 @@ def _patch_conversion(original: Callable[..., Any], name: str) -> Callable[..., 
         try:
             made = original(*args, **kwargs)
         except ValueError:
-            if (held := _array_of(value)) is None:
+            if (held := array_of(value)) is None:
                 raise
             return _convert(original.__name__, held, (held, *args[1:]), kwargs)
         return made if made is value else _as_constant(made, name, _getframe(1))
@@ -125,12 +125,6 @@ def _check_caller(frame: types.FrameType) -> None:
     compiled = compiled_call(frame)
     if compiled is not None:
         raise unsupported_call(compiled, caller())
-
-
-def _array_of(value: Any) -> Traced | None:
-    """Return the traced array that an object stands for by its method ``__array__``; NumPy wants a plain one of it."""
-    array = value.__array__() if hasattr(type(value), "__array__") and type(value) is not Traced else None
-    return array if type(array) is Traced else None
 
 
 def _convert(name: str, traced: Traced, args: Any, kwargs: Any) -> Any:

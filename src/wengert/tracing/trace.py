@@ -18,10 +18,12 @@ from wengert.tracing.context import threads
 from wengert.tracing.errstate import IGNORING, changed, error_state
 from wengert.tracing.fingerprints import Unchanged
 from wengert.tracing.jitted import caught
+from wengert.tracing.lists import join_lists
 from wengert.tracing.names import Rebound, bound
+from wengert.tracing.patching import rebind_imports
 from wengert.tracing.tape import Row, Tape, escaped, outputs_of
 from wengert.tracing.traced import Traced, capture, holds_traced, innermost, join, plain, variable
-from wengert.tracing.unsupported import is_of_compiled_code, translated
+from wengert.tracing.unsupported import entries, is_of_compiled_code, translated
 
 
 class Group:
@@ -203,6 +205,10 @@ def _check(tape: Tape, body: bool) -> None:
             tape.unchanged.pass_on(outer.unchanged)
 
 
+_NO_ARRAY = ("object __array__ method not producing an array",)
+"""What NumPy says where an object's method ``__array__`` returns a traced array."""
+
+
 def _call(
     function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], unpack: Any
 ) -> list[tuple[str, Any]]:
@@ -217,6 +223,10 @@ def _call(
             raise Rebound from None
         if isinstance(error, ValueError) and isinstance(error.__cause__, WengertError):
             raise error.__cause__ from None  # NumPy hides it: "setting an array element with a sequence"
+        if isinstance(error, ValueError) and error.args == _NO_ARRAY:
+            *_, (frame, _) = entries(error.__traceback__)
+            rebind_imports(frame)
+            join_lists(frame)
         translation = translated(error, holds_traced)
         if context.constants and not context.leaves_plain and is_of_compiled_code(error):
             raise Rebound from translation or error

@@ -204,13 +204,14 @@ def _home_of(called: Any) -> str:
     return getattr(called, "__module__", None) or _HOMES.get(owner.__name__, owner.__module__)
 
 
-def _entries(traceback: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
+def entries(traceback: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
+    """Yield the frames of a traceback, each with the place that it has come to."""
     while traceback is not None:
         yield traceback.tb_frame, traceback.tb_lasti
         traceback = traceback.tb_next
 
 
-_CYTHON = (".pyx", ".pxd", "<stringsource>")
+_CYTHON = (".pyx", ".pxd", ".pxi", "<stringsource>", "View.MemoryView")
 """Where Cython says that a frame of compiled code is."""
 _THEIRS = (TypeError, AttributeError, SystemError, BufferError)
 
@@ -246,7 +247,7 @@ def is_of_compiled_code(error: Exception) -> bool:
     """Return whether compiled code has raised an error, which may be about the memory of an array that has none."""
     if isinstance(error, WengertError):
         return False
-    *_, (frame, offset) = _entries(error.__traceback__)
+    *_, (frame, offset) = entries(error.__traceback__)
     return not dis.opname[frame.f_code.co_code[offset]].startswith(("RAISE", "RERAISE"))
 
 
@@ -259,12 +260,12 @@ def translated(error: Exception, holds_traced: Callable[[Any], bool]) -> Wengert
     theirs = isinstance(error, _THEIRS) or type(error).__name__ == "error" or repr(error) == "KeyError('O')"
     if isinstance(error, WengertError) or not (theirs or hidden or refusal):
         return None
-    entries = [e for e in _entries(error.__traceback__) if not e[0].f_code.co_filename.endswith(_CYTHON)]
-    users = [k for k, (frame, _) in enumerate(entries) if not frame.f_code.co_filename.startswith(LIBRARIES)]
+    frames = [e for e in entries(error.__traceback__) if not e[0].f_code.co_filename.endswith(_CYTHON)]
+    users = [k for k, (frame, _) in enumerate(frames) if not frame.f_code.co_filename.startswith(LIBRARIES)]
     if not users:
         return None
-    frame, offset = entries[next((k for k in reversed(users) if not is_installed(entries[k][0].f_code)), users[-1])]
-    inner = [f for f, _ in entries[users[-1] + 1 :]]
+    frame, offset = frames[next((k for k in reversed(users) if not is_installed(frames[k][0].f_code)), users[-1])]
+    inner = [f for f, _ in frames[users[-1] + 1 :]]
     name = public_name(inner)
     message = str(error).partition("\n")[0][:100]
     if isinstance(hidden, UnsupportedError) or (hidden is not None and type(error).__module__ == "builtins"):

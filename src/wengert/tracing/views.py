@@ -145,7 +145,7 @@ def set_shape(array: Any, shape: Any) -> None:
     Its own views, and the array that it was a view of, go on as they were.
     """
     model = model_of(array)
-    if not np.shares_memory(model.reshape(shape), model):
+    if model.size and not np.shares_memory(model.reshape(shape), model):
         raise AttributeError("incompatible shape for in-place modification. Use `.reshape()` to make a copy.")
     base = array.__copy__()
     if hasattr(array, "_views"):

@@ -136,8 +136,8 @@ def _factorized(data: bytes, kind: str, indices: bytes, indptr: bytes) -> Any:
     pointers = np.frombuffer(indptr, np.intc)
     n = len(pointers) - 1
     matrix = scipy.sparse.csc_array(
-        (np.frombuffer(data, kind), np.frombuffer(indices, np.intc), pointers), shape=(n, n)
-    )
+        (np.frombuffer(data, kind), np.frombuffer(indices, np.intc), pointers), shape=(n, n), copy=True
+    )  # a copy, in which SciPy sorts the indices
     try:
         return scipy.sparse.linalg.splu(matrix)  # of the transpose: the columns here are the rows there
     except RuntimeError as error:  # "Factor is exactly singular"
