@@ -42,7 +42,6 @@ from wengert.compilation.native.loops import (
 )
 from wengert.compilation.native.operations import OPERATIONS
 
-
 ATTRIBUTES = 'nounwind "probe-stack"="inline-asm"'
 """Attributes of functions: they raise nothing, and touch each page of their stack, so an overflow is seen."""
 
