@@ -25,7 +25,7 @@ import numpy as np
 from wengert import trees
 from wengert.compilation.branches import Tree
 from wengert.compilation.native.engine import address_of, assembly, compile_texts, is_available
-from wengert.compilation.native.llvm import symbols_of, write_declarations, write_kernel
+from wengert.compilation.native.llvm import ATTRIBUTES, symbols_of, write_declarations, write_kernel
 from wengert.compilation.native.lowering import Lowered, NoLoweringError, Part, lower_tree
 from wengert.program.code import Fixed, ResultForm
 
@@ -281,7 +281,7 @@ class _Entry:
             self.result(k, form, parts)
         self.lines += ["miss:", f"  call void @Py_IncRef({self.object(NotImplemented)})"]
         self.lines += [f"  ret {self.object(NotImplemented)}"]
-        head = "define ptr @entry(ptr %self, ptr %args, i64 %count) nounwind {"
+        head = f"define ptr @entry(ptr %self, ptr %args, i64 %count) {ATTRIBUTES} {{"
         return "\n".join([_DECLARED, *self.globals, head, *self.lines, "}"])
 
     def write(self, text: str) -> None:

@@ -8,7 +8,7 @@ operation is reordered: the code gives the bits of the operations as they are wr
 >>> x, y, r, s = Buffer("x", 1, "argument"), Buffer("y", 1, "result"), Register(1), Register(2)
 >>> body = Load(r, Element(x, 0)), Compute(s, "multiply", (r, 2.0)), Store(Element(y, 0), s), Return(0)
 >>> print(write_kernel(Kernel("f", (x,), y, body)))
-define i32 @kernel(ptr noalias readonly %arguments, ptr noalias %y) noinline nounwind {
+define i32 @kernel(ptr noalias readonly %arguments, ptr noalias %y) nounwind "probe-stack"="inline-asm" {
   %x.at = getelementptr ptr, ptr %arguments, i64 0
   %x = load ptr, ptr %x.at
   %e1 = getelementptr double, ptr %x, i64 0
@@ -42,11 +42,14 @@ from wengert.compilation.native.loops import (
 )
 from wengert.compilation.native.operations import OPERATIONS
 
+ATTRIBUTES = 'nounwind "probe-stack"="inline-asm"'
+"""Attributes of functions: they raise nothing, and touch each page of their stack, so an overflow is seen."""
+
 
 def write_kernel(kernel: Kernel) -> str:
     """Return a kernel as an LLVM function; what it calls is declared by `write_declarations`."""
     writer = _Writer()
-    writer.lines.append("define i32 @kernel(ptr noalias readonly %arguments, ptr noalias %y) noinline nounwind {")
+    writer.lines.append(f"define i32 @kernel(ptr noalias readonly %arguments, ptr noalias %y) {ATTRIBUTES} {{")
     for k, buffer in enumerate(kernel.arguments):
         writer.write(f"%{buffer.name}.at = getelementptr ptr, ptr %arguments, i64 {k}")
         writer.write(f"%{buffer.name} = load ptr, ptr %{buffer.name}.at")

@@ -58,7 +58,7 @@ from wengert.compilation.native.operations import OPERATIONS, constant_of
 from wengert.program import Atom, Line, Var
 from wengert.program.code import Add, Call, CheckFinite, Enter, Exit, Fixed, Free, Leaf, ResultForm, Take, Zeros
 
-UNROLLED = 32
+UNROLLED = 128
 """The number of elements up to which an array is computed in registers, one by one."""
 MOST = 4_000
 """The largest number of statements of a kernel: of straight-line code, compiling takes 30 to 60 us each."""
