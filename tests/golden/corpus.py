@@ -814,18 +814,9 @@ def example_fluid(vx, smoke):
 
 
 _rng = np.random.default_rng(0)
-<<<<<<< HEAD
-_A, _B, _POINT = _rng.normal(size=(8, 2)) / np.sqrt(2), _rng.normal(size=(3, 8)), _rng.normal(size=2)
-
-
-@case(_POINT, kinds="jacobian")
-def example_complexity(x):
-    return _B @ np.tanh(_A @ x)
-=======
 _IN, _OUT = _rng.normal(size=(8, 2)) / np.sqrt(2), _rng.normal(size=(3, 8))
 
 
 @case(_rng.normal(size=2), kinds="jacobian")
 def hidden_layer(x):
     return _OUT @ np.tanh(_IN @ x)
->>>>>>> prod
