@@ -78,8 +78,8 @@ ORDERS = {
         "transform statistics integrate"
     ),
     "tracing": (
-        "context names callers fingerprints layout unsupported tape traced flat views elements results assignment "
-        "adoption conversions lists patching methods jitted errstate trace"
+        "context codes names callers fingerprints layout unsupported tape traced flat views elements results "
+        "assignment adoption conversions lists patching methods jitted errstate trace"
     ),
     "passes": "simplification fusion scalarization",
     "accumulation": (

@@ -16,7 +16,8 @@ X = np.array([0.7, 1.3, 0.4])
 USER = """
 from math import sqrt
 from numpy import array, asarray, zeros, vstack, hypot
-import math, numpy as np, scipy.special, scipy.linalg
+import math, numpy as np, scipy.special, scipy.linalg, scipy.interpolate, scipy.sparse, scipy.stats
+from scipy.special import logsumexp
 TABLE = {"sin": math.sin}
 def f(x):
     a = zeros(3)
@@ -26,6 +27,8 @@ def f(x):
     np.random.default_rng(0).random(out=np.empty(3))
     a += np.vectorize(lambda v: v * v, otypes=[float])(x)
     a = a + np.r_[0, x[1:]] + np.linalg.inv([[x[0], 1], [2, 1]])[0, 0]
+    a = a + scipy.sparse.csr_array(np.eye(3)) @ x + scipy.interpolate.CubicSpline(np.arange(3.0), x)(0.5)
+    a = a + scipy.stats.norm.logpdf(x) + scipy.linalg.solve(np.eye(3), x) + logsumexp(x)
     return np.sum(a) + np.sum(np.eye(3).dot(x)) + math.fsum(x) + scipy.special.logsumexp(x) + np.fromiter(x, float)[0]
 """
 SNAPSHOTS = """
@@ -44,8 +47,11 @@ def snapshot():
             code = getattr(value, "__code__", None)
             if isinstance(code, types.CodeType):
                 kept[name, key, "code"] = code
+                kept.update({(name, key, at): part for at, part in vars(value).items()})
             if isinstance(value, type) and (value is not np.ndarray or (name, key) == ("numpy", "ndarray")):
                 kept.update({(name, key, at): part for at, part in vars(value).items()})
+                codes = {at: getattr(part, "__code__", None) for at, part in vars(value).items()}
+                kept.update({(name, key, at, "code"): code for at, code in codes.items()})
     return kept
 
 def differentiate(f):
@@ -61,14 +67,10 @@ print(json.dumps(sorted({".".join(key) for key in before if after[key] is not be
 
 
 def test_modules_functions_and_code_are_what_they_were_when_no_trace_runs(tmp_path):
-    """Two things are changed for good: the code of SciPy's functions, and methods of arrays that a call has needed."""
     (tmp_path / "user.py").write_text(USER)
     (tmp_path / "snapshots.py").write_text(SNAPSHOTS)
     run = subprocess.run([sys.executable, tmp_path / "snapshots.py"], capture_output=True, text=True, check=True)
-    changed = [name.split(".") for name in json.loads(run.stdout)]
-    methods = [["numpy", "ndarray", name] for name in ("choose", "dot", "searchsorted")]
-    codes = [name for name in changed if name[-1] == "code" and name[0] in ("scipy", "numpy")]
-    assert [name for name in changed if name not in codes] == methods
+    assert json.loads(run.stdout) == []
 
 
 def test_other_threads_meanwhile_see_what_they_see_when_no_trace_runs():

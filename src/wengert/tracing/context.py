@@ -16,7 +16,18 @@ from wengert.errors import RawLocation, caller
 class Context:
     """The open tapes of a thread, the outermost first, and what holds for all of them."""
 
-    __slots__ = ("alarms", "bound", "constants", "frozen", "leaves_plain", "muted", "place", "restarts", "tapes")
+    __slots__ = (
+        "alarms",
+        "bound",
+        "constants",
+        "frozen",
+        "leaves_plain",
+        "muted",
+        "needs_methods",
+        "place",
+        "restarts",
+        "tapes",
+    )
 
     def __init__(self) -> None:
         self.tapes: list[Any] = []
@@ -34,6 +45,8 @@ class Context:
         """True where makers leave arrays plain, for the function hands them to compiled code."""
         self.restarts = False
         """True from when names have been bound to wrappers: the trace that runs starts again when its function ends."""
+        self.needs_methods = False
+        """True from when a method of a plain array has got a traced value: the next run patches the methods."""
         self.bound = False
         """True from the beginning of the outermost trace to its end, also where its tapes are set aside."""
 

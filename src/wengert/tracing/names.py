@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
+from wengert.tracing import codes
 from wengert.tracing.context import threads
 
 Scope = dict[Any, Any]
@@ -40,7 +41,7 @@ _fixed = 0
 """How many scopes are those of the modules that the functions are from."""
 _MOST_ENTRIES = 1000
 """The largest table that is searched for functions."""
-_lock = threading.Lock()
+_lock = threading.RLock()
 _tracing: set[int] = set()
 """The threads that trace.  A set, not a number: what is left behind is put right by the thread's next trace."""
 _loaded = 0
@@ -108,6 +109,31 @@ def _hide(scope: Scope, name: str, stand_in: Any) -> None:
         scope[name] = stand_in
 
 
+def redirect(frames: Iterable[types.FrameType], others: Iterable[Any] = ()) -> bool:
+    """Let the functions of other packages that run in some frames, and others, ask first whenever a trace runs.
+
+    Return whether there was one that did not so far.
+    """
+    with _lock:
+        return codes.redirect([*codes.running_in(frames), *others])
+
+
+def redirect_calls(frame: types.FrameType | None) -> None:
+    """Let the functions of other packages that have led to a frame ask first; if there are, start the trace again."""
+    frames = []
+    while frame is not None and frame.f_code is not bound.__code__:
+        frames.append(frame)
+        frame = frame.f_back
+    if redirect(frames):
+        restart()
+
+
+def lend(package: str) -> None:
+    """Let all functions of a package ask first until the last of the running traces has ended."""
+    with _lock:
+        codes.lend(package)
+
+
 _attributes: list[tuple[type, str, Any]] = []
 """Classes of other packages, with an attribute that is another while a trace runs."""
 
@@ -115,6 +141,13 @@ _attributes: list[tuple[type, str, Any]] = []
 def set_attribute(owner: type, name: str, value: Any) -> None:
     """Let an attribute of a class be another whenever a trace runs, from the next on."""
     _attributes.append((owner, name, value))
+
+
+def set_until_end(setter: Callable[[Any], None], value: Any, own: Any) -> None:
+    """Set something to another value until the last of the running traces has ended."""
+    with _lock:
+        _put_back.append(functools.partial(setter, own))
+        setter(value)
 
 
 class _Restoring:
@@ -152,6 +185,7 @@ def bound(call: Callable[..., Any], *args: Any) -> Any:
             finally:
                 if not _tracing:
                     _iterate(_restoring)
+                    codes.put_back()
                     while _put_back:
                         _put_back.pop()()
                     if len(sys.modules) != _loaded:
@@ -171,6 +205,7 @@ def _bind() -> None:
         setattr(owner, name, value)
     for scope, name, stand_in in _shadows:
         _hide(scope, name, stand_in)
+    codes.replace()
     for k, wrappers in enumerate(_wrappers):
         if k >= _fixed and not _originals[k].items() <= _scopes[k].items():
             for name in [name for name, original in _originals[k].items() if _scopes[k].get(name) is not original]:

@@ -11,7 +11,6 @@ import cmath
 import ctypes
 import functools
 import gc
-import inspect
 import itertools
 import math
 import sys
@@ -24,7 +23,7 @@ import numpy as np
 from wengert.errors import LIBRARIES, Location, LostGradientError, caller
 from wengert.primitives.numpy import functions
 from wengert.primitives.table import ALWAYS, CALLS, CAUGHT, HOLDERS, LATE
-from wengert.tracing import names
+from wengert.tracing import codes, names
 from wengert.tracing.adoption import replace_variables
 from wengert.tracing.context import threads
 from wengert.tracing.conversions import rebind_conversions
@@ -93,8 +92,10 @@ def _patch_conversion(original: Callable[..., Any], name: str) -> Callable[..., 
             if (kwargs or len(args) > 1) and object in (*args[1:2], kwargs.get("dtype")):
                 return original(*args, **kwargs)
             frame = _getframe(1)
-            if type(value) is not Traced and frame.f_code.co_filename.startswith(NUMPY):
-                join_lists(frame)
+            if frame.f_code.co_filename.startswith(LIBRARIES):
+                names.redirect_calls(frame)
+                if type(value) is not Traced and frame.f_code.co_filename.startswith(NUMPY):
+                    join_lists(frame)
             if not _calls_by_name(frame.f_code, frame.f_lasti, name):
                 _check_caller(frame)
             return _convert(original.__name__, traced, args, kwargs)
@@ -236,8 +237,8 @@ def _patch_new() -> None:
     """Patch the functions of modules that have been imported since the last trace."""
     if not LATE.keys().isdisjoint(sys.modules.keys()):
         _enter_late()
-    if len(CAUGHT) != len(_redirected):
-        _redirect_all()
+    if len(CAUGHT) != len(_entered):
+        _enter_caught()
 
 
 names.preparations.append(_patch_new)
@@ -261,13 +262,14 @@ def rebind_imports(frame: types.FrameType) -> None:
     A function of NumPy's or of ``math`` has just asked for a plain array or number for that code.  NumPy's would make
     an array of the elements, and what is written into that is not written into the traced array.
     """
+    names.redirect_calls(frame)
     code = frame.f_code
     is_numpys = code.co_filename.startswith(LIBRARIES)
     if is_numpys and not code.co_qualname.startswith(_MAKING):
         return
-    is_rebound = not _METHODS.isdisjoint(code.co_names) and type(vars(ndarray)["dot"]) is types.MethodDescriptorType
+    is_rebound = not _METHODS.isdisjoint(code.co_names) and _has_own_methods()
     if is_rebound:
-        _patch_methods()
+        threads.context.needs_methods = True
     for scope, candidates in [(frame.f_globals, code.co_names)] if is_numpys else names.scopes_of(frame):
         for name in candidates:
             original, wrapper = names.wrapper_of.get(id(scope.get(name)), (None, None))
@@ -293,16 +295,39 @@ def rebind_imports(frame: types.FrameType) -> None:
 
 _METHODS = frozenset({"choose", "dot", "searchsorted"})
 """Methods of arrays that would take a traced argument apart, and compute with each of its elements by itself."""
+_own_methods = {name: vars(ndarray)[name] for name in _METHODS}
+_calling_methods: dict[int, Any] = {}
+"""Functions (their codes or classes, by identities) in whose traces one of the methods has got a traced value."""
 
 
-def _patch_methods() -> None:
-    """Make methods of plain arrays ask first whether an argument is traced, once a traced value has been one, for good.
+def remember_methods(function: Callable[..., Any]) -> None:
+    """Remember that a function calls a method of a plain array with a traced value."""
+    code = _code_of(function)
+    _calling_methods[id(code)] = code
 
-    The class is compiled, and Python lets nobody set its attributes: they are set in its dictionary.  To undo that when
-    a trace ends would make Python look up all attributes of arrays anew, which takes longer than most traces.
+
+def _code_of(function: Any) -> Any:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "__code__", type(function))
+
+
+def patch_methods(function: Callable[..., Any]) -> None:
+    """If a function is remembered, make the methods of plain arrays ask first until the last trace has ended.
+
+    Python looks up all attributes of arrays anew when the class has changed, so other functions' traces do not do this.
     """
-    methods = gc.get_referents(vars(ndarray))[0]
-    methods.update({name: _patch_method(methods[name], getattr(np, name)) for name in _METHODS})
+    if _calling_methods and _has_own_methods() and id(_code_of(function)) in _calling_methods:
+        names.set_until_end(_set_methods, _asking_methods, _own_methods)
+
+
+def _has_own_methods() -> bool:
+    return vars(ndarray)["dot"] is _own_methods["dot"]
+
+
+def _set_methods(methods: Mapping[str, Any]) -> None:
+    """Set methods of the class of arrays: it is compiled, and Python sets its attributes in its dictionary alone."""
+    gc.get_referents(vars(ndarray))[0].update(methods)
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(ndarray))
 
 
@@ -320,12 +345,15 @@ def _patch_method(original: Callable[..., Any], function: Callable[..., Any]) ->
     return method
 
 
-def _patch_call(original: Callable[..., Any], run: Callable[..., Any] | None = None) -> Callable[..., Any]:
+_asking_methods = {name: _patch_method(own, getattr(np, name)) for name, own in _own_methods.items()}
+
+
+def _patch_call(original: types.FunctionType, run: types.FunctionType, package: str) -> Callable[..., Any]:
     """Wrap a function of another library: on a thread that traces, a call with a traced argument is recorded.
 
-    What is not recorded goes to `run`, the function itself if that is not given.
+    What is not recorded goes to `run`.  Objects of a `package` may hold traced values from then on.
     """
-    run, depth = (original, 2) if run is None else (run, 3)
+    depth = 3
     module = original.__module__ or ""
     plainly = not module.startswith("scipy.linalg")  # LAPACK's matrices lie by columns
     makes_objects = module.startswith(("scipy.sparse", "scipy.interpolate", "scipy.spatial"))
@@ -344,6 +372,8 @@ def _patch_call(original: Callable[..., Any], run: Callable[..., Any] | None = N
                     frame = _getframe(depth - 1)
                     while frame.f_back is not None and frame.f_code.co_filename.startswith(LIBRARIES):
                         frame, inner = frame.f_back, inner + 1  # SciPy's own functions may lie between
+                    if package:
+                        names.lend(package)
                     made = through(witness, CALLS[original], args, kwargs, depth + inner)
                     return made if traced is None else finish(original, args, kwargs, made, plainly)
             if original in ALWAYS and not _getframe(depth - 1).f_globals.get("__name__", "").startswith("wengert."):
@@ -365,30 +395,35 @@ def _held(value: Any) -> Traced | None:
     return None
 
 
-_redirected: set[types.FunctionType] = set()
+_entered: set[types.FunctionType] = set()
 
 
-def _redirect_all() -> None:
-    for function in [function for function in CAUGHT if function not in _redirected]:
-        _redirect(function)
-        _redirected.add(function)
+def _enter_caught() -> None:
+    """Enter the functions of other packages that are to ask first, once traced values have come into them."""
+    packages = {_package_of(kind.__module__) for kind in HOLDERS}
+    for function in [function for function in CAUGHT if function not in _entered]:
+        package = next((package for package in packages if CAUGHT[function].startswith(package)), "")
+        codes.enter(function, functools.partial(_redirected, package=package), package)
+        _entered.add(function)
 
 
-def _redirect(function: types.FunctionType) -> None:
-    """Make a function of another library ask first whether its arguments are traced, for good.
+def _package_of(module: str) -> str:
+    """Return the package that users import something from, ``scipy.sparse``, by the module that it is in."""
+    return ".".join(itertools.takewhile(lambda part: not part.startswith("_"), module.split(".")))
 
-    ``from scipy.special import logsumexp`` binds the function itself, so nothing that is done to SciPy's module would
-    reach it: it is the function's own code that is replaced, and what it was is kept in another.
+
+def _redirected(function: types.FunctionType, package: str) -> types.CodeType:
+    """Return code for a function of another library that asks first whether its arguments are traced.
+
+    What its code was is kept in another function.
     """
     original = types.FunctionType(
         function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
     )
     original.__kwdefaults__ = function.__kwdefaults__
-    function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # that of the code is to change
     code = _asking_code(function.__code__.co_freevars)
-    function.__code__ = code.replace(
-        co_consts=tuple(_patch_call(function, original) if value == _ASKED else value for value in code.co_consts)
-    )
+    call = _patch_call(function, original, package)
+    return code.replace(co_consts=tuple(call if value == _ASKED else value for value in code.co_consts))
 
 
 _ASKED = "the function that asks"  # a constant that is replaced

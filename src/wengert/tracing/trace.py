@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from wengert.errors import DecisionWarning, Location, RawLocation, ResultError, WengertError, explain_at, refusals
+from wengert.primitives.table import ALWAYS
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, as_value
 from wengert.tracing.adoption import check_adopted
 from wengert.tracing.context import threads
@@ -19,8 +20,8 @@ from wengert.tracing.errstate import IGNORING, changed, error_state
 from wengert.tracing.fingerprints import Unchanged
 from wengert.tracing.jitted import caught
 from wengert.tracing.lists import join_lists
-from wengert.tracing.names import Rebound, bound
-from wengert.tracing.patching import rebind_imports
+from wengert.tracing.names import Rebound, bound, redirect
+from wengert.tracing.patching import patch_methods, rebind_imports, remember_methods
 from wengert.tracing.tape import Row, Tape, escaped, outputs_of
 from wengert.tracing.traced import Traced, capture, holds_traced, innermost, join, plain, variable
 from wengert.tracing.unsupported import entries, is_of_compiled_code, translated
@@ -164,6 +165,9 @@ def run(
     except Rebound as rebound:
         results, first = None, rebound.__cause__
         context.restarts = False
+        if context.needs_methods:
+            context.needs_methods = False
+            remember_methods(function)
     finally:  # without a call, so that Ctrl-C does not come between
         del context.tapes[level:]
         context.frozen = frozen
@@ -216,10 +220,12 @@ def _call(
     context = threads.context
     context.restarts = False
     context.constants = context.constants and len(context.tapes) > 1
+    patch_methods(function)
     try:
         returned = function(*args, **kwargs)
     except Exception as error:
-        if context.restarts or caught():
+        frames = [frame for frame, _ in entries(error.__traceback__)]
+        if context.restarts or caught() or redirect(frames, ALWAYS):
             raise Rebound from None
         if isinstance(error, ValueError) and isinstance(error.__cause__, WengertError):
             raise error.__cause__ from None  # NumPy hides it: "setting an array element with a sequence"

@@ -44,6 +44,7 @@ from wengert.program import SMALL, Operand, Primitive, Recordable, Shaped, as_va
 from wengert.tracing.callers import asks_inside, decides_inside, shuffles
 from wengert.tracing.context import at_place
 from wengert.tracing.layout import laid_like
+from wengert.tracing.names import redirect_calls
 from wengert.tracing.tape import COPIED, FLOAT64, INT64, NO_PARAMS, PLAIN, Tape, escaped, shape_error, what_is_kept
 from wengert.tracing.unsupported import Text, has_own_operations, means_more, refuse_kind, unsupported_call
 
@@ -582,7 +583,11 @@ class Traced(Recordable):
                 "shuffle exchanges the rows of a traced array through views, and loses what stood there:",
                 "Write y = y[rng.permutation(len(y))].",
             )
-        return Traced if asks_inside(frame) else type(innermost(self))
+        if asks_inside(frame):
+            if frame.f_globals.get("__name__", "").startswith("scipy."):
+                redirect_calls(frame)
+            return Traced
+        return type(innermost(self))
 
     @property
     def shape(self) -> tuple[int, ...]:

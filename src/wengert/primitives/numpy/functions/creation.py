@@ -119,7 +119,7 @@ def arange(*args: Any, dtype: Any = None, **kwargs: Any) -> Any:
 # ---- What only has to do with shapes and dtypes ----
 
 
-@calls(np.isscalar, catch=np)
+@calls(np.isscalar)
 def isscalar(element: Any) -> bool:
     return isinstance(element, Recordable) and not element.shape  # type: ignore[attr-defined]
 
