@@ -39,6 +39,7 @@ from wengert.accumulation.counting import ActiveRows, count_forward, count_rever
 from wengert.accumulation.dense import dense_bytes, dimension, fits_dense
 from wengert.accumulation.elimination import CONVENTIONS, Counts
 from wengert.accumulation.orders import FORWARD, ON_REQUEST, ORDERS, REVERSE, Order, Search, searching
+from wengert.accumulation.preaccumulation import count_preaccumulated, find_order
 from wengert.accumulation.sparsity import pattern_of
 from wengert.cost import Cost, cost
 from wengert.display import as_text, paragraph, table
@@ -47,7 +48,7 @@ from wengert.linearization import Linearization
 from wengert.memory import in_bytes
 from wengert.program import Program, walk
 from wengert.program.structure import exactly
-from wengert.tracing import COPIED, Row, results_of
+from wengert.tracing import COPIED, Row, current_context, results_of
 
 # ---- The plan ----
 
@@ -90,17 +91,17 @@ class Candidate:
 
     @property
     def products(self) -> int:
-        """Local products, by 1 and -1 as well: the edges that all passes multiply along, or those of an elimination."""
+        """Local products, by 1 and -1 as well: of all passes along the edges, and those of an elimination."""
         if self.eliminations:
             return next(iter(self.eliminations.values())).products
-        return self.all_passes.products
+        return self.partials.products + self.all_passes.products
 
     @property
     def products_unit_free(self) -> int:
         """Local products, those by 1 and -1 left out."""
         if self.eliminations:
             return next(iter(self.eliminations.values())).unit_free
-        return self.all_passes.unit_free
+        return self.partials.unit_free + self.all_passes.unit_free
 
     @property
     def bytes(self) -> int:
@@ -576,10 +577,12 @@ def _is_slow(candidate: Candidate, fastest: float) -> bool:
 
 def _count(order: Order, active: ActiveRows, function: Cost) -> Candidate:
     """Count one order of accumulation."""
-    sweep, linearization = order.count(active), active.linearization
+    linearization = active.linearization
+    passes = order.passes(linearization)
+    sweep = count_preaccumulated(order.count, active, passes)
     candidate = Candidate(
         order.name,
-        order.passes(linearization),
+        passes,
         function if sweep.function is None else sweep.function,
         sweep.partials,
         sweep.one_pass,
@@ -628,12 +631,19 @@ def plan_trace(
     ]
     notes += [_compare(c.eliminations) for c in candidates if c.eliminations]
     chosen = None if sparse is None else choose_sparsely(linearization, sparse)
+    memory = []
     if chosen is not None:
         compression, _ = chosen
         compressed = _count_compression(candidates, compression, active)
         is_first = bool(sparse) or not fits_dense(linearization)
         candidates = (compressed, *candidates) if is_first else (*candidates, compressed)
-        notes.append(_compare_memory(linearization, compression, is_first))
+        memory.append(_compare_memory(linearization, compression, is_first))
+    if lines := len(find_order(linearization, candidates[0].passes)):
+        notes.append(
+            f"Preaccumulated: {lines:,} elementwise lines are eliminated once, and a pass multiplies by the local "
+            "Jacobians that are left"
+        )
+    notes += memory
     size = sum([y.size for row in linearization.rows for _, y in results_of(row)])
     kept = linearization if size <= MOST_KEPT else None
     return Plan(program.name, n, m, len(program.lines), function, candidates, tuple(notes), kept)
@@ -644,15 +654,20 @@ MOST_KEPT = 1 << 12
 
 
 def _count_compression(candidates: Sequence[Candidate], compression: Compression, active: ActiveRows) -> Candidate:
-    """Count a compression, a pass of which costs what a pass of the dense candidates does."""
-    forward, reverse = (next(c for c in candidates if c.name == order.name) for order in (FORWARD, REVERSE))
-    first = forward if compression.forward_passes else reverse
+    """Count a compression, whose function costs what that of the dense candidates does."""
+    forward, reverse = (
+        count_preaccumulated(order.count, active, compression.passes) if passes else None
+        for order, passes in ((FORWARD, compression.forward_passes), (REVERSE, compression.reverse_passes))
+    )
+    first = forward or reverse or count_forward(active)
     candidate = replace(
-        first,
+        next(c for c in candidates if not c.eliminations),
         name=compression.name,
         passes=compression.passes,
-        kept=reverse.kept if compression.reverse_passes else 0,
-        back=(compression.reverse_passes, reverse.one_pass) if first is forward else (0, Cost()),
+        partials=first.partials,
+        one_pass=first.one_pass,
+        kept=(reverse or first).kept,
+        back=(compression.reverse_passes, reverse.one_pass) if forward and reverse else (0, Cost()),
     )
     return _with_seconds(candidate, active)
 
@@ -692,7 +707,7 @@ def choose(linearization: Linearization, orders: tuple[Order, ...] = ORDERS) -> 
         return orders[0]
     rows = linearization.rows
     inputs = [(x.shape, x.dtype) for x in linearization.inputs]
-    key = (orders, len(rows), linearization.size, tuple(linearization.outputs), *inputs)
+    key = (orders, bool(current_context().tapes), len(rows), linearization.size, tuple(linearization.outputs), *inputs)
     remembered = _REMEMBERED.get(key)
     misses = 0
     if remembered is not None:

@@ -83,10 +83,11 @@ ORDERS = {
     ),
     "passes": "simplification fusion scalarization",
     "accumulation": (
-        "masks adjoints extended limits sweeps programs dense sparsity elimination counting coloring compressed orders"
+        "masks adjoints extended limits sweeps programs dense sparsity elimination counting preaccumulation coloring "
+        "compressed orders"
     ),
     "accumulation/coloring": "partition vertex_orders distance2 lattices symmetric bicoloring",
-    "accumulation/elimination": "graph heuristics search portfolio program",
+    "accumulation/elimination": "graph factors heuristics search portfolio program",
     "accumulation/orders": "order forward reverse elimination",
     "compilation": "cache environment linearized branches native signatures jit",
     "compilation/native": "operations loops lowering llvm engine entry",

@@ -40,6 +40,7 @@ from wengert.accumulation.coloring.bicoloring import alone_in_row
 from wengert.accumulation.coloring.partition import row_numbers
 from wengert.accumulation.coloring.symmetric import neighbors_of, two_colored_subgraphs
 from wengert.accumulation.dense import BLOCK_BYTES, dense_bytes, seeds_in_a_block
+from wengert.accumulation.preaccumulation import accumulate_preaccumulated
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.drawing import WIDTH, Drawing
 from wengert.errors import CompressionWarning, Location, PatternError, ShapeError, caller, explain_at
@@ -128,7 +129,8 @@ class Compression:
         """Return the Jacobian of all dependent variables by all independent ones as a SciPy CSR array."""
         from scipy import sparse
 
-        entries, pattern = self._entries(linearization), self.pattern
+        pattern = self.pattern
+        ((entries,),) = accumulate_preaccumulated(linearization, self.passes, lambda graph: [[self._entries(graph)]])
         return sparse.csr_array((entries, pattern.indices.copy(), pattern.indptr.copy()), shape=pattern.shape)
 
     def _entries(self, linearization: Linearization) -> Array:

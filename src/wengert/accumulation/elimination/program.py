@@ -27,10 +27,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from wengert.accumulation.elimination.factors import ZERO, Factor
 from wengert.accumulation.elimination.graph import Edge, Graph
 from wengert.accumulation.elimination.portfolio import Elimination, best_of, portfolio
 from wengert.cost import Cost, cost
@@ -39,7 +40,6 @@ from wengert.jacobians import Diagonal
 from wengert.linearization import Linearization, edges_by_operand
 from wengert.passes.scalarization import has_scalar_form, scalar_lines, scalarize
 from wengert.passes.simplification import renumber, simplify
-from wengert.primitives.numpy.structural import astype
 from wengert.program import Packing, Program
 from wengert.program.dataflow import live_lines
 from wengert.tracing import Group, Traced, current_context, record
@@ -193,58 +193,9 @@ def check_products(program: Program, chosen: Elimination) -> None:
 INSTEAD = 'Write mode="forward" or mode="reverse", or leave the mode out.'
 
 
-# ---- Factors ----
+# ---- Partials ----
 
 
-class Factor(NamedTuple):
-    """A local partial, or a product of such: a sign and a value; None is 1.
-
-    >>> Factor(-1, None) * Factor(-1, 3.0), Factor(1, None) + Factor(-1, 2.0)
-    (Factor(sign=1, value=3.0), Factor(sign=-1, value=None))
-    """
-
-    sign: int
-    value: Any
-
-    @classmethod
-    def of(cls, partial: Any) -> Factor:
-        """Return a partial as a factor; of a number the sign is known."""
-        if type(partial) is Traced:  # a truth value, which would not add up as a number, becomes one
-            return cls(1, partial if partial.dtype.kind == "f" else astype(partial, dtype=np.dtype(float)))
-        number = float(partial)
-        return cls(-1 if number < 0 else 1, None if abs(number) == 1 else abs(number))
-
-    @property
-    def is_unit(self) -> bool:
-        """True if it is 1 or -1."""
-        return self.value is None
-
-    @property
-    def is_zero(self) -> bool:
-        """True if it is zero whatever the arguments are."""
-        return type(self.value) is float and self.value == 0
-
-    @property
-    def signed(self) -> Any:
-        """The value with its sign."""
-        value = 1.0 if self.value is None else self.value
-        return value if self.sign > 0 else -value
-
-    def __mul__(self, other: Any) -> Factor:
-        if self.is_zero or other.is_zero:
-            return ZERO
-        a, b = self.value, other.value
-        return Factor(self.sign * other.sign, b if a is None else a if b is None else a * b)
-
-    def __add__(self, other: Any) -> Factor:
-        if self.is_zero or other.is_zero:
-            return other if self.is_zero else self
-        a, b = (1.0 if f.value is None else f.value for f in (self, other))
-        total = Factor(self.sign, a + b if self.sign == other.sign else a - b)
-        return total if type(total.value) is Traced else self.of(total.signed)
-
-
-ZERO = Factor(1, 0.0)
 Partials = dict[Edge, Factor]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from wengert.accumulation.counting import count_forward
 from wengert.accumulation.dense import dimension, of_its_own, seeds_in_a_block, unit_derivatives
 from wengert.accumulation.orders.order import Order
+from wengert.accumulation.preaccumulation import accumulate_preaccumulated
 from wengert.accumulation.sweeps import forward
 from wengert.linearization import Linearization
 
@@ -21,6 +22,11 @@ def columns(linearization: Linearization) -> int:
 
 
 def accumulate(linearization: Linearization) -> list[list[Array]]:
+    """Sweep from the unit tangents of each argument, preaccumulated where that saves operations."""
+    return accumulate_preaccumulated(linearization, columns(linearization), _sweep)
+
+
+def _sweep(linearization: Linearization) -> list[list[Array]]:
     """Push the unit tangents of each argument through the linearized graph."""
     outputs, values, most = linearization.outputs, linearization.values, seeds_in_a_block(linearization)
     linearization = linearization.active()

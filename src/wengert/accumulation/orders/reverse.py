@@ -15,6 +15,7 @@ from wengert.accumulation.dense import (
     unit_derivatives,
 )
 from wengert.accumulation.orders.order import Order
+from wengert.accumulation.preaccumulation import accumulate_preaccumulated
 from wengert.accumulation.sweeps import reverse
 from wengert.linearization import Linearization
 
@@ -27,6 +28,11 @@ def rows(linearization: Linearization) -> int:
 
 
 def accumulate(linearization: Linearization) -> list[list[Array]]:
+    """Sweep from the unit adjoints of each result, preaccumulated where that saves operations."""
+    return accumulate_preaccumulated(linearization, rows(linearization), _sweep)
+
+
+def _sweep(linearization: Linearization) -> list[list[Array]]:
     """Pull the unit adjoints of each result back."""
     inputs, most = linearization.inputs, seeds_in_a_block(linearization)
     jacobians = []
