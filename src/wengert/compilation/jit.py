@@ -40,7 +40,7 @@ from wengert.compilation.branches import Exit, Tree
 from wengert.compilation.environment import PRINTS, Environment, Reading, is_clock
 from wengert.compilation.native.engine import calls_before
 from wengert.compilation.native.entry import Native, native_code
-from wengert.compilation.native.lowering import NoLoweringError
+from wengert.compilation.native.lowering import NoLoweringError, lower_tree
 from wengert.compilation.signatures import Arguments, Result
 from wengert.errors import (
     ArgumentError,
@@ -67,7 +67,7 @@ ENVIRONMENTS = 4
 """The number of states of the environment that are kept with their traces: a flag may go back and forth."""
 
 
-def jit(f: Function | None = None, *, max_branches: int = 32) -> Any:
+def jit(f: Function | None = None, *, max_branches: int = 32, native: bool = True) -> Any:
     """Return a function that computes the same as `f`, traced once and then run as straight code.
 
     Parameters
@@ -78,6 +78,10 @@ def jit(f: Function | None = None, *, max_branches: int = 32) -> Any:
     max_branches
         How many branches are kept for a signature, and how many values of an argument that is no array; beyond,
         a `JitWarning` names the line or the argument, and the plain function runs.
+    native
+        Whether machine code takes over after a number of calls, where there is any for all that is computed (on
+        x86-64 under Linux).  The environment variable ``WENGERT_NATIVE`` turns it off everywhere (``off``), or says
+        after how many calls (1,000).
 
     Returns
     -------
@@ -107,20 +111,22 @@ def jit(f: Function | None = None, *, max_branches: int = 32) -> Any:
     np.float64(0.166667)
     """
     if f is None:
-        return functools.partial(jit, max_branches=max_branches)
-    return Jitted(f, max_branches)
+        return functools.partial(jit, max_branches=max_branches, native=native)
+    return Jitted(f, max_branches, native)
 
 
 class Jitted(Transformed):
     """A function that `jit` has returned."""
 
-    __slots__ = ("_is_derivative", "_latest", "_lock", "_restarts", "_states", "_warned", "declined", "max_branches")
+    __slots__ = (
+        "_is_derivative", "_latest", "_lock", "_native", "_restarts", "_states", "_warned", "declined", "max_branches",
+    )  # fmt: skip
 
-    def __init__(self, function: Function, max_branches: int) -> None:
-        super().__init__(jit, function, self._compute, max_branches=max_branches)
+    def __init__(self, function: Function, max_branches: int, native: bool) -> None:
+        super().__init__(jit, function, self._compute, max_branches=max_branches, native=native)
         for name in [name for name in vars(self) if name[:2] != "__" and hasattr(Jitted, name)]:
             del vars(self)[name]  # an attribute of the function that is called as a method here
-        self.max_branches = max_branches
+        self.max_branches, self._native = max_branches, native
         self._is_derivative = isinstance(function, Transformed)
         self._states: list[_State] = []
         self._latest: _Signature | None = None
@@ -257,7 +263,7 @@ class Jitted(Transformed):
             environment = state.environment
             if arguments.objects:
                 environment = Environment([self.function, *arguments.objects])
-            signature = _Signature(arguments, environment, restarts)
+            signature = _Signature(arguments, environment, restarts, calls_before() if self._native else 0)
             if len(state.signatures) >= MOST_SIGNATURES:
                 state.signatures.clear()
             state.signatures[arguments.key] = signature
@@ -483,7 +489,7 @@ class _Signature:
         The number of calls in Python, and that at which native code is made.
     """
 
-    def __init__(self, arguments: Arguments, environment: Environment, restarts: int) -> None:
+    def __init__(self, arguments: Arguments, environment: Environment, restarts: int, patience: int) -> None:
         self.arrays, self.statics, self.environment = arguments.arrays, arguments.statics, environment
         self.unchanged = environment.unchanged
         self.holds = environment.unchanged if arguments.objects else _always
@@ -495,7 +501,7 @@ class _Signature:
         self.fixes_floats, self.floats_are_fixed = False, arguments.fixes_floats
         self.waits = self.waited = 0
         self.native: Native | None = None
-        self.calls, self.due, self._patience = 0, math.inf, calls_before()
+        self.calls, self.due, self._patience = 0, math.inf, patience
 
     def expect_native(self) -> None:
         """Plan to make native code, since there is a new branch: after twice as many calls each time."""
@@ -516,11 +522,11 @@ class _Signature:
     def native_text(self, what: str, name: str) -> str:
         """Return the native code of all branches as text, or why there is none."""
         try:
+            if what == "loops":
+                return str(lower_tree(self.tree, name).kernel)
             native = native_code(self.tree, self._described, name)
         except NoLoweringError as error:
             return f"# no native code: {error}"
-        if what == "loops":
-            return str(native.lowered.kernel)
         return "\n\n".join(native.texts) if what == "llvm" else native.assembly()
 
     @property

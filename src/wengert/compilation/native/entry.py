@@ -144,8 +144,7 @@ def native_code(tree: Tree, described: Sequence[Any], name: str) -> Native:
     """
     if not fits():
         raise NoLoweringError("it is turned off, or not made for this machine")
-    if len(tree.roots) != 1:
-        raise NoLoweringError("a decision inside a loop")
+    lowered = lower_tree(tree, name)
     parameters: list[Parameter] = []
     for leaf in described:
         if isinstance(leaf, tuple):
@@ -159,7 +158,7 @@ def native_code(tree: Tree, described: Sequence[Any], name: str) -> Native:
         else:
             raise NoLoweringError(f"an argument of the type {leaf.__name__}")
     try:
-        return Native(lower_tree(tree.roots[0], name), parameters)
+        return Native(lowered, parameters)
     except RuntimeError as error:  # LLVM's, or too deep a recursion
         raise NoLoweringError(str(error)) from error
 

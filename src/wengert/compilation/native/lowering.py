@@ -13,7 +13,7 @@ reads it.  What was computed before is not computed again.
 >>> program = wg.trace(lambda x: (x[::-1] * x)[1:] if x[0] > 0 else x)(np.array([1.0, 2.0, 3.0]))
 >>> tree = Tree()
 >>> branch = tree.add(program, ResultForm(trees.flatten(0.0)[1], (Leaf(0, "array"),)), None)
->>> print(lower_tree(branch, "f").kernel)
+>>> print(lower_tree(tree, "f").kernel)
 f(x0: 3) -> y: 2
   r1 = x0[0]
   b2 = greater r1, 0.0
@@ -36,7 +36,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wengert.compilation.branches import Branch
+from wengert.compilation.branches import Branch, Tree
 from wengert.compilation.native.loops import (
     Buffer,
     Compute,
@@ -92,9 +92,11 @@ class Lowered(NamedTuple):
     forms: tuple[tuple[ResultForm, tuple[Part, ...]], ...]
 
 
-def lower_tree(root: Branch, name: str) -> Lowered:
-    """Lower a branch and all that continue it to one kernel; raise NoLoweringError if something has no lowering."""
-    return _Tree(root, name).lowered()
+def lower_tree(tree: Tree, name: str) -> Lowered:
+    """Lower all branches of a function to one kernel; raise NoLoweringError if something has no lowering."""
+    if len(tree.roots) != 1:
+        raise NoLoweringError("a decision inside a loop")
+    return _Tree(tree.roots[0], name).lowered()
 
 
 class _Tree:
