@@ -17,17 +17,14 @@ from typing import Any
 import numpy as np
 
 from wengert.accumulation.compressed import (
-    Compression,
     as_dense,
     check_entries,
-    joined,
     split,
     warn_if_dense,
     warn_of_products,
     warn_of_sparse_result,
 )
-from wengert.accumulation.dense import check_memory, dimension, fits_dense, of_its_own
-from wengert.accumulation.orders import FORWARD, ON_REQUEST, ORDERS, Order
+from wengert.accumulation.dense import check_memory, dimension, fits_comfortably, of_its_own
 from wengert.accumulation.sparsity import pattern_of, symmetrized
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.arguments import PLAIN, Argnames, Argnums, ArgnumsLike, Independents, ProgramTrees, Result, independent
@@ -36,16 +33,7 @@ from wengert.control.rerolling import folded_of, reroll
 from wengert.errors import ArgumentError, ResultError
 from wengert.linearization import Graph, Linearization, by_position, write_graph
 from wengert.passes.scalarization import is_scalar, scalarize
-from wengert.planning import (
-    Plan,
-    check_found,
-    choose,
-    choose_compression,
-    choose_diagonal,
-    choose_sparsely,
-    orders_by_effort,
-    plan_trace,
-)
+from wengert.planning import Compressed, Plan, Request, check_found, choose, choose_diagonal, plan_trace
 from wengert.program import Portable, Program
 from wengert.tracing import (
     Trace,
@@ -467,20 +455,45 @@ class Jacobian(Transformed):
     """What `jacobian` returns: a function that computes a Jacobian, and can say beforehand in which order."""
 
     def plan(self, *args: Any, **kwargs: Any) -> Plan:
-        """Return the plan of this Jacobian at a point; see `wengert.plan`.
+        """Return the plan of this Jacobian at a point, of what it runs with its options; see `wengert.plan`.
 
         >>> import numpy as np, wengert as wg
         >>> wg.jacobian(lambda x: np.sum(x**2)).plan(np.ones(3)).chosen
         'reverse'
         """
-        argnums, argnames = self.options["argnums"], self.options["argnames"]
-        first = 0 if argnums is None and argnames is None else argnums
-        options = {name: self.options[name] for name in ("has_aux", "effort", "milliseconds", "convention")}
-        options["sparse"] = sparse if isinstance(sparse := self.options["sparse"], (bool, str)) else True
-        return plan(self.function, first, argnames=argnames, **options)(*args, **kwargs)
+        return _planned(self, args, kwargs)
 
 
 Jacobian.__doc__ = Documentation(Jacobian.__doc__ or "")  # type: ignore[assignment]
+
+
+class Hessian(Transformed):
+    """What `hessian` returns: a function that computes a Hessian, and can say beforehand in which order."""
+
+    def plan(self, *args: Any, **kwargs: Any) -> Plan:
+        """Return the plan of this Hessian at a point, of what it runs with its options; see `wengert.plan`.
+
+        >>> import numpy as np, wengert as wg
+        >>> plan = wg.hessian(lambda x: np.sum(x**4)).plan(np.ones(3))
+        >>> plan.chosen, plan["star"].passes
+        ('forward over reverse', 1)
+        """
+        return _planned(self, args, kwargs)
+
+
+Hessian.__doc__ = Documentation(Hessian.__doc__ or "")  # type: ignore[assignment]
+
+
+def _planned(derivative: Jacobian | Hessian, args: Any, kwargs: Any, measure: bool = False) -> Plan:
+    """Return the plan of a Jacobian, or of a Hessian as the Jacobian of a gradient."""
+    options = derivative.options
+    argnums, argnames, has_aux = (options[name] for name in ("argnums", "argnames", "has_aux"))
+    is_hessian, f = isinstance(derivative, Hessian), derivative.function
+    search = (options.get(name) for name in ("effort", "milliseconds", "convention"))
+    request = Request.of(options["mode"], options["sparse"], is_hessian, *search)
+    f = grad(f, argnums, argnames=argnames, has_aux=has_aux) if is_hessian else f
+    first = 0 if argnums is None and argnames is None else argnums
+    return watch(plan_at, f, args, kwargs, first, argnames, has_aux, request, measure)[2]  # type: ignore[no-any-return]
 
 
 def jacobian(
@@ -490,7 +503,7 @@ def jacobian(
     argnames: Argnames = None,
     has_aux: bool = False,
     mode: str | None = None,
-    sparse: Any = False,
+    sparse: Any = "auto",
     effort: str | None = None,
     milliseconds: float | None = None,
     convention: str | None = None,
@@ -506,15 +519,18 @@ def jacobian(
     has_aux
         True if `f` returns a pair, of which only the first is differentiated.
     mode
-        ``"forward"`` (n passes), ``"reverse"`` (m passes), or ``"elimination"`` (straight-line code without a pass, of
-        functions of up to a few thousand scalar lines); None takes what `wengert.plan` chooses by its counts.
+        The candidate of the plan that is to run: ``"forward"`` (n passes), ``"reverse"`` (m passes), ``"elimination"``
+        (straight-line code without a pass, of functions of up to a few thousand scalar lines); or
+        ``"column-compressed"``, ``"row-compressed"``, ``"bi-compressed"``, in which columns that no row has two of
+        share a pass, or rows, or both.  None takes what `wengert.plan` chooses by its counts.
     sparse
-        True for a sparse Jacobian: columns that no row has two of share a pass, or rows, and the result is a SciPy
-        ``csr_array`` with a row for each element of the result and a column for each of the argument.  Or the pattern
-        itself, a SciPy sparse array or an array whose zeros are those of every Jacobian: it is checked at each call by
-        a product with a random direction (under `jit`, when it is traced).  ``"auto"`` to compress where that halves
-        the passes, and to return an array as long as it takes no more than a quarter of the memory, else with a
-        warning a ``csr_array``.
+        ``"auto"`` to compress passes where that halves them, and saves more than it takes to find the pattern; the
+        result is an array, but a SciPy ``csr_array`` with a warning where passes are compressed and the array would
+        take more than 1 GiB, or a quarter of the memory.  True for compressed passes and a ``csr_array`` whatever the
+        size, with a row for each element of the result and a column for each of the argument.  False for an array
+        whatever the size, and passes over all of it.  Or the pattern itself, a SciPy sparse array or an array whose
+        zeros are those of every Jacobian: as True, and checked at each call by a product with a random direction
+        (under `jit`, when it is traced).
     effort, milliseconds, convention
         How much to plan; see `plan`.  With ``mode="elimination"``, how long to search for an order.
 
@@ -541,7 +557,7 @@ def jacobian(
     Warns
     -----
     CompressionWarning
-        If ``sparse=True`` saves no pass, or ``sparse="auto"`` returns a sparse matrix.
+        If ``sparse=True`` saves no pass, or by ``sparse="auto"`` a sparse matrix is returned.
 
     Examples
     --------
@@ -555,46 +571,18 @@ def jacobian(
            [  0.,  -6.,   6.,   0.],
            [  0.,   0., -10.,  10.]]))
     """
-    orders = orders_by_effort(effort, milliseconds, convention)
-    if mode is not None:
-        named = {order.name: order for order in (*ON_REQUEST, *orders)}
-        if mode not in named:
-            raise ArgumentError(
-                f"mode {mode!r} is unknown; the modes are {', '.join(map(repr, MODES))}, "
-                "or None to let the plan choose."
-            )
-        orders = (named[mode],)
-    if sparse is not False and orders[-1] not in ORDERS:
-        raise ArgumentError(
-            "an elimination makes no passes to compress, and its Jacobian is dense:\n"
-            "Leave out sparse, or the elimination (mode, effort)."
-        )
-    demand_sparsity(sparse)
+    demand_function(f, "jacobian")
+    request = Request.of(mode, sparse, False, effort, milliseconds, convention)
     chosen = Argnums(argnums, argnames)
 
     def jacobians(args: Any, kwargs: Any) -> Any:
-        if sparse is False:
-            J, aux = watch(_jacobians, f, args, kwargs, chosen, orders, has_aux)
-        else:
-            J, aux = watch(_sparse_jacobians, f, args, kwargs, chosen, mode, has_aux, sparse, orders)
+        J, aux = watch(_jacobians, f, args, kwargs, chosen, has_aux, request)
         return (J, aux) if has_aux else J
 
     return Jacobian(
         jacobian, f, jacobians, argnums=argnums, argnames=argnames, has_aux=has_aux, mode=mode, sparse=sparse,
         effort=effort, milliseconds=milliseconds, convention=convention,
     )  # fmt: skip
-
-
-def demand_sparsity(sparse: Any) -> None:
-    """Raise ArgumentError for a choice of sparsity that is none."""
-    if sparse is None or (isinstance(sparse, str) and sparse != "auto"):
-        raise ArgumentError.at_caller(
-            f"sparse={sparse!r} is unknown:", 'It is True, False, "auto", or a pattern: see wg.jacobian_sparsity.'
-        )
-
-
-MODES = [order.name for order in (*ORDERS, *ON_REQUEST)]
-"""What users may call by ``mode=`` of `jacobian`."""
 
 
 def jacfwd(f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False) -> Jacobian:
@@ -640,69 +628,54 @@ _PRODUCTS = (
 
 
 def _jacobians(
-    f: Function, args: Any, kwargs: Any, chosen: Argnums, orders: tuple[Order, ...], has_aux: bool
+    f: Function, args: Any, kwargs: Any, chosen: Argnums, has_aux: bool, request: Request
 ) -> tuple[Any, Any]:
+    """Compute a Jacobian, or a Hessian as that of a gradient, by the candidate that planning takes."""
     result = Result(has_aux)
-    # an elimination evaluates the lines again, and needs all constants for it
-    keep_all, planned = orders[-1] not in ORDERS, len(orders) > 1
-    trace, independents = _record(f, args, kwargs, chosen, keep_all=keep_all, result=result, planned=planned)
+    is_planned = len(request.orders) > 1 and not (request.symmetric or request.must_compress)
+    keep_all = request.needs_constants
+    trace, independents = _record(f, args, kwargs, chosen, keep_all=keep_all, result=result, planned=is_planned)
     linearization = Linearization.of_trace(trace)
-    is_hessian = getattr(f, "transformation", None) is grad
-    check_memory(linearization, *_PRODUCTS[is_hessian])
-    if trace.tape.decisions and not is_hessian:
+    if request.sparse is True or request.is_given:
+        demand_real_arguments(linearization)
+    if trace.tape.decisions and not request.symmetric:
         warn_of_decisions(trace)
-    rows = choose(linearization, orders).accumulate(linearization)
+    choice = choose(linearization, request)
+    if isinstance(choice, Compressed):
+        rows = _evaluate(choice, linearization, request)
+    else:
+        check_memory(linearization, *_PRODUCTS[request.symmetric])
+        rows = choice.accumulate(linearization)
     return _pack(rows, chosen, independents, result), result.aux
 
 
-def _sparse_jacobians(
-    f: Function,
-    args: Any,
-    kwargs: Any,
-    chosen: Argnums,
-    mode: str | None,
-    has_aux: bool,
-    sparse: Any,
-    orders: tuple[Order, ...],
-    symmetric: bool = False,
-) -> tuple[Any, Any]:
-    """Compute a Jacobian, or Hessian (`symmetric`), in compressed passes, or as `orders` say if these save little."""
-    result = Result(has_aux)
-    is_auto = isinstance(sparse, str)
-    is_given = not (is_auto or sparse is True)
-    trace, independents = _record(f, args, kwargs, chosen, keep_all=not is_given, result=result)
-    linearization = Linearization.of_trace(trace)
-    if not is_auto and any(x.dtype.kind == "c" for x in linearization.inputs):
+def demand_real_arguments(linearization: Linearization) -> None:
+    """Raise ArgumentError if a sparse Jacobian is asked for by a complex argument."""
+    if any(x.dtype.kind == "c" for x in linearization.inputs):
         raise ArgumentError.at_caller(
             "a sparse Jacobian is one of real arguments, and an argument is complex:",
             "Pass its real and imaginary parts, lambda a, b: f(a + 1j * b) with argnums=(0, 1); or leave out sparse.",
         )
-    if trace.tape.decisions and not symmetric:
-        warn_of_decisions(trace)
-    if is_given:
-        compression = choose_compression(linearization, joined(sparse, linearization, symmetric), symmetric, mode)
-        choice: tuple[Compression, bool] | None = compression, True
-    else:
-        choice = choose_sparsely(linearization, sparse, symmetric, mode)
-    if choice is None:
-        check_memory(linearization, *_PRODUCTS[symmetric])
-        rows = choose(linearization, orders).accumulate(linearization)
-    else:
-        compression, is_new = choice
-        J = compression.evaluate(linearization)
-        if is_given:
-            check_entries(J, linearization)
-        elif is_new:
-            check_found(J, linearization)
-        if sparse is True:
-            warn_if_dense(compression)
-        if is_auto and fits_dense(linearization):
-            rows = as_dense(J, linearization)
-        else:
-            rows = split(J, linearization)
-            if is_auto:
-                warn_of_sparse_result(linearization)
-    return _pack(rows, chosen, independents, result), result.aux
+
+
+def _evaluate(choice: Compressed, linearization: Linearization, request: Request) -> list[list[Any]]:
+    """Compute a matrix in compressed passes; return its blocks, arrays or sparse matrices as the request has it."""
+    if request.sparse is False:
+        check_memory(linearization, *_PRODUCTS[request.symmetric])
+    J = choice.compression.evaluate(linearization)
+    if request.is_given:
+        check_entries(J, linearization)
+    elif choice.is_new:
+        check_found(J, linearization)
+    if request.sparse is False:
+        return as_dense(J, linearization)
+    if request.is_auto:
+        if fits_comfortably(linearization):
+            return as_dense(J, linearization)
+        warn_of_sparse_result(linearization)
+    elif request.sparse is True:
+        warn_if_dense(choice.compression)
+    return split(J, linearization)
 
 
 def _pack(rows: Sequence[Sequence[Any]], chosen: Argnums, independents: Independents | None, result: Result) -> Any:
@@ -716,23 +689,29 @@ def hessian(
     *,
     argnames: Argnames = None,
     has_aux: bool = False,
-    sparse: Any = False,
-) -> Transformed:
-    """Return a function that computes the Hessian of `f`: forward over reverse, one pass an independent variable.
+    mode: str | None = None,
+    sparse: Any = "auto",
+) -> Hessian:
+    """Return a function that computes the Hessian of `f`: passes over its gradient, in the order that `plan` marks.
 
     Parameters
     ----------
     f, argnums, argnames, has_aux
         As for `value_and_grad`.
+    mode
+        The candidate of the plan that is to run: ``"forward over reverse"`` (a pass an independent variable),
+        ``"reverse over reverse"``, ``"elimination"``; or, compressed, ``"star"``, ``"acyclic"`` (entries are solved
+        for, in fewer passes), ``"column-compressed"``.  None takes what the plan chooses by its counts.
     sparse
-        As for `jacobian`: True, or the pattern, of which a triangle is enough.  Each entry is read once of the two
-        times that it is there, so that fewer passes do.
+        As for `jacobian`: ``"auto"``, True, False, or the pattern, of which a triangle is enough.  Each entry is read
+        once of the two times that it is there, so that fewer passes do.
 
     Returns
     -------
     callable
         Takes what `f` takes; returns an array of shape ``x.shape + x.shape`` (a tuple of tuples of blocks if `argnums`
         is a sequence); for a tree, a tree of trees of blocks.  With `has_aux`, `f` returns a pair, and so does this.
+        Its method ``plan`` takes the same and returns the `Plan`.
 
     Examples
     --------
@@ -742,18 +721,15 @@ def hessian(
            [2., 0.]])
     """
     demand_function(f, "hessian")
-    demand_sparsity(sparse)
+    request = Request.of(mode, sparse, True)
     gradient = grad(f, argnums, argnames=argnames, has_aux=has_aux)
     chosen = Argnums(argnums, argnames)
 
     def hessians(args: Any, kwargs: Any) -> Any:
-        if sparse is False:
-            H, aux = watch(_jacobians, gradient, args, kwargs, chosen, (FORWARD,), has_aux)
-        else:
-            H, aux = watch(_sparse_jacobians, gradient, args, kwargs, chosen, None, has_aux, sparse, (FORWARD,), True)
+        H, aux = watch(_jacobians, gradient, args, kwargs, chosen, has_aux, request)
         return (H, aux) if has_aux else H
 
-    return Transformed(hessian, f, hessians, argnums=argnums, argnames=argnames, has_aux=has_aux, sparse=sparse)
+    return Hessian(hessian, f, hessians, argnums=argnums, argnames=argnames, has_aux=has_aux, mode=mode, sparse=sparse)
 
 
 def hvp(f: Function) -> Transformed:
@@ -1095,15 +1071,15 @@ def plan_at(
     argnums: ArgnumsLike,
     argnames: Argnames = None,
     has_aux: bool = False,
-    orders: tuple[Order, ...] = ORDERS,
-    sparse: bool | str | None = None,
+    request: Request | None = None,
+    measure: bool = False,
 ) -> tuple[Program, list[Any], Plan]:
     """Trace a function at a point as `trace_at` does; return the plan of its Jacobian as well."""
     chosen, result = _argnums_of(args, argnums, argnames), Result(has_aux)
     recorded, independents = _record(f, args, kwargs, chosen, True, True, result)
     point = _point(recorded)
     program = _as_printed(recorded.program(), point)
-    plan = plan_trace(Linearization.of_trace(recorded), program, orders, sparse)
+    plan = plan_trace(Linearization.of_trace(recorded), program, request or Request.of(), measure)
     plan = dataclasses.replace(plan, notes=(*folded_of(program), *plan.notes))
     return _with_trees(program, args, kwargs, chosen, independents, result), point, plan
 
@@ -1139,17 +1115,20 @@ def plan(
     *,
     argnames: Argnames = None,
     has_aux: bool = False,
-    sparse: bool | str = False,
+    mode: str | None = None,
+    sparse: Any = "auto",
     effort: str | None = None,
     milliseconds: float | None = None,
     convention: str | None = None,
+    measure: bool = False,
 ) -> Callable[..., Plan]:
     """Return a function that counts what the Jacobian of `f` costs in each order, and says which is chosen and why.
 
     Parameters
     ----------
     f
-        A function of real numbers, arrays or trees of them.
+        A function of real numbers, arrays or trees of them.  Of ``wg.jacobian(g)`` and ``wg.hessian(g)`` it is this
+        derivative that is planned, with the options it has.
     argnums
         The positions of the independent variables; None for every argument that is a real number or array, and every
         such leaf of one that is a tree.
@@ -1157,9 +1136,8 @@ def plan(
         The names of the independent variables; see `value_and_grad`.
     has_aux
         True if `f` returns a pair, of which only the first is differentiated.
-    sparse
-        As of the `jacobian` that is planned, True, False or ``"auto"``.  Compressed passes are counted wherever they
-        halve the passes at least, and marked where they are asked for, or the dense Jacobian is too large.
+    mode, sparse
+        As of the `jacobian` that is planned.  Compressed passes are listed wherever they halve the passes at least.
     effort
         None to compare forward and reverse; ``"portfolio"`` to compare elimination with them, in several orders by
         rule; ``"search"`` to search for an order of elimination as well.
@@ -1168,40 +1146,45 @@ def plan(
     convention
         How the products of an elimination are counted where its order is chosen: ``"all"``, ``"unit-free"`` (those by
         1 and -1 are free), or None for both and the additions.
+    measure
+        True to run the best two candidates and to mark the one that takes less time.  Without it nothing is timed for
+        the choice, which rests on counts and is the same on every machine.
 
     Returns
     -------
     callable
         Takes what `f` takes; returns a `Plan`, which prints as a table, and is a mapping from the name of an order to
-        its counts.  They are of scalar operations, exact, and include the function itself.  What it marks is what
-        `jacobian` runs.
+        its counts.  They are of scalar operations, exact, and include the function itself.  The time is predicted, by a
+        model of this machine.  What it marks is what `jacobian` runs.
 
     Examples
     --------
     >>> import numpy as np, wengert as wg
     >>> x = np.array([0.5, 2.0, 3.0])
-    >>> print(wg.plan(lambda x: np.array([x[0] * (x[1] - x[2]), x[2] * np.log(1 - x[0])]))(x))
+    >>> f = lambda x: np.array([x[0] * (x[1] - x[2]), x[2] * np.log(1 - x[0])])
+    >>> print(wg.plan(f)(x).listing(seconds=False))
     f: R^3 -> R^2, 5 lines; 2 multiplications, 2 additions, 1 log
     8 edges: forward 3 x 8 = 24 products, reverse 2 x 8 = 16
-                               times  mult  add  sign  div  comp  calls  total  kept
-    ───────────────────────────────────────────────────────────────────────────────────────────
-    function                       1     2    2     0    0     0      1      5
-    reverse: partials              1     0    0     0    1     0      0      1
-    reverse: a pass                2     5    2     2    0     0      0      9
-    reverse = once + 2 x pass           12    6     4    1     0      1     24     3  <- chosen
-    forward: partials              1     0    0     0    1     0      0      1
-    forward: a pass                3     5    3     2    0     0      0     10
-    forward = once + 3 x pass           17   11     6    1     0      1     36     0
+             passes  products  mult  add  calls  total     bytes
+    ───────────────────────────────────────────────────────────────────────
+    reverse       2        16    12    6      1     24  72 bytes  <- chosen
+    forward       3        24    17   11      1     36  48 bytes
     reverse: 2 passes instead of 3; 33 % fewer operations (24 against 36)
-    Counted: operations on scalars, total = once + passes x pass; products by 1 free, by minus 1 a sign; general seeds
+    Counted: operations on scalars, of function, partials and all passes; products by 1 free, by minus 1 a sign
     """
-
-    orders = orders_by_effort(effort, milliseconds, convention)
+    request = Request.of(mode, sparse, False, effort, milliseconds, convention)
+    if isinstance(f, (Jacobian, Hessian)):
+        if argnums is not None or argnames is not None or has_aux or mode or effort or not request.is_auto:
+            raise ArgumentError.at_caller(
+                "the plan of a Jacobian or Hessian has the options that this has:",
+                f"Write them there: wg.plan(wg.{f.transformation.__name__}(f, mode=...))(x).",
+            )
+        return Transformed(plan, f, lambda args, kwargs: _planned(f, args, kwargs, measure), measure=measure)
 
     def planner(args: Any, kwargs: Any) -> Plan:
-        return watch(plan_at, f, args, kwargs, argnums, argnames, has_aux, orders, sparse)[2]  # type: ignore[no-any-return]
+        return watch(plan_at, f, args, kwargs, argnums, argnames, has_aux, request, measure)[2]  # type: ignore[no-any-return]
 
     return Transformed(
-        plan, f, planner, argnums=argnums, argnames=argnames, has_aux=has_aux, sparse=sparse, effort=effort,
-        milliseconds=milliseconds, convention=convention,
+        plan, f, planner, argnums=argnums, argnames=argnames, has_aux=has_aux, mode=mode, sparse=sparse, effort=effort,
+        milliseconds=milliseconds, convention=convention, measure=measure,
     )  # fmt: skip

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from programs import points, random_programs
 
 import wengert as wg
-from wengert import planning
 from wengert.accumulation import preaccumulation
 from wengert.accumulation.counting import ActiveRows, count_forward, count_reverse
 from wengert.accumulation.preaccumulation import count_preaccumulation, is_made, preaccumulate
 from wengert.linearization import Linearization
+from wengert.planning import candidates, choice
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from published import roe_flux
@@ -76,7 +76,7 @@ def everywhere():
 def over_all_lines(derivative, *args):
     """Differentiate without a preaccumulation."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (preaccumulation, planning):
+        for module in (preaccumulation, candidates, choice):
             patch.setattr(module, "find_order", lambda *_: [])
         return derivative(*args)
 

@@ -362,7 +362,7 @@ def test_a_pattern_that_does_not_fit_the_memory_is_left_out(monkeypatch):
     def fail(*_):
         raise SizeError("the pattern is too large")
 
-    monkeypatch.setattr("wengert.planning.find_pattern", lambda *_, **__: fail())
+    monkeypatch.setattr("wengert.planning.choice.find_pattern", lambda *_, **__: fail())
     assert_close(wg.hessian_diagonal(rosenbrock)(X), np.diag(wg.hessian(rosenbrock)(X)), 1e-13)
 
 

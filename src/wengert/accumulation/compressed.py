@@ -204,7 +204,7 @@ class Reading:
 
 def push_colors(linearization: Linearization, coloring: Coloring) -> Passes:
     """Push the columns of each color through the graph; yield blocks of products with the Jacobian, one a row."""
-    most, outputs = _seeds_at_once(linearization), linearization.outputs
+    most, outputs = seeds_at_once(linearization), linearization.outputs
     graph = linearization.active()
     graph.last_uses = last_uses(graph.rows, outputs)
     for start, seeds in _blocks(coloring, linearization.inputs, most):
@@ -215,7 +215,7 @@ def push_colors(linearization: Linearization, coloring: Coloring) -> Passes:
 
 def pull_colors(linearization: Linearization, coloring: Coloring) -> Passes:
     """Pull the rows of each color back; yield blocks of products with the transposed Jacobian, one a row."""
-    for start, seeds in _blocks(coloring, linearization.values, _seeds_at_once(linearization)):
+    for start, seeds in _blocks(coloring, linearization.values, seeds_at_once(linearization)):
         bars = reverse(linearization, by_position(linearization.outputs, seeds), batch=1)
         yield start, _side_by_side(bars, linearization.inputs, len(seeds[0]))
 
@@ -224,7 +224,8 @@ CACHED_BYTES = 1 << 22
 """Of a tangent or adjoint of all seeds in a block, so much at most where it is more than one seed: it stays cached."""
 
 
-def _seeds_at_once(linearization: Linearization) -> int:
+def seeds_at_once(linearization: Linearization) -> int:
+    """Return how many seeds travel through a linearization at once."""
     largest = max((y.nbytes for y in [*linearization.inputs, *linearization.values]), default=1)
     return min(seeds_in_a_block(linearization), max(1, CACHED_BYTES // max(1, largest)))
 
@@ -282,7 +283,7 @@ def by_rows_and_columns(pattern: Pattern) -> Compression:
         entries = np.flatnonzero(~from_columns)
         readings.append(Reading(entries, rows.colors[numbers[entries]], pattern.indices[entries], n))
     return Compression(
-        "bicompressed", pattern, columns if columns.count else None, rows if rows.count else None, readings
+        "bi-compressed", pattern, columns if columns.count else None, rows if rows.count else None, readings
     )
 
 
@@ -294,7 +295,7 @@ def star(pattern: Pattern, shape: Sequence[int] = ()) -> Compression:
     passes = np.where(is_alone, colors[pattern.indices], colors[rows])
     elements = np.where(is_alone, rows, pattern.indices)
     reading = Reading(np.arange(pattern.nnz), passes, elements, pattern.shape[0])
-    return Compression("star-compressed", pattern, coloring, None, [reading])
+    return Compression("star", pattern, coloring, None, [reading])
 
 
 def acyclic(pattern: Pattern, shape: Sequence[int] = ()) -> Compression:
@@ -302,7 +303,7 @@ def acyclic(pattern: Pattern, shape: Sequence[int] = ()) -> Compression:
     coloring = color_symmetric(pattern, "acyclic", shape)
     substitution = Substitution.of(pattern, coloring)
     reading = Reading(np.arange(substitution.passes.size), substitution.passes, substitution.elements, pattern.shape[0])
-    return Compression("acyclic-compressed", pattern, coloring, None, [reading], substitution)
+    return Compression("acyclic", pattern, coloring, None, [reading], substitution)
 
 
 class Diagonal(Compression):

@@ -54,6 +54,15 @@ def fits_dense(linearization: Linearization) -> bool:
     return size < BLOCK_BYTES or size <= quarter_of_memory()
 
 
+COMFORTABLE = 1 << 30
+"""A Jacobian of few entries that are not zero is an array by default up to this size."""
+
+
+def fits_comfortably(linearization: Linearization) -> bool:
+    """Return whether the dense Jacobian takes so little memory that it need not be a sparse matrix."""
+    return dense_bytes(linearization) <= COMFORTABLE and fits_dense(linearization)
+
+
 def seeds_in_a_block(linearization: Linearization) -> int:
     """Return how many seeds travel through a linearization at once."""
     size: int

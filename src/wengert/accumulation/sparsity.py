@@ -59,7 +59,13 @@ CONSTANT = Reach(None, False)
 """The reach of a constant."""
 
 
-def pattern_of(linearization: Linearization, local: bool = False) -> list[list[sparse.csr_array]]:
+class TooDenseError(ValueError):
+    """A pattern has more entries than were asked for."""
+
+
+def pattern_of(
+    linearization: Linearization, local: bool = False, most: int | None = None
+) -> list[list[sparse.csr_array]]:
     """Return where the Jacobian may have entries: for each result and argument a SciPy array of booleans.
 
     Parameters
@@ -69,6 +75,8 @@ def pattern_of(linearization: Linearization, local: bool = False) -> list[list[s
     local
         True for a pattern that holds for this input alone.  Where a local partial is infinite, that for all inputs is
         returned.
+    most
+        TooDenseError is raised where there are about more entries than this; None for any number.
     """
     sizes = [math.prod(np.shape(x)) for x in linearization.inputs]
     starts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
@@ -79,6 +87,8 @@ def pattern_of(linearization: Linearization, local: bool = False) -> list[list[s
         reached = propagate(linearization, start, width, local)
     except InfinitePartialError:  # times a zero, its limit may be any number
         reached = propagate(linearization, start, width)
+    if most is not None and sum([p.estimated_entries() for p, _ in reached if p is not None]) > most:
+        raise TooDenseError
     blocks = []
     for (pattern, _), y in zip(reached, linearization.values, strict=True):
         rows = (nothing(np.shape(y), width) if pattern is None else pattern).csr()

@@ -174,7 +174,7 @@ def explain(
         raise ArgumentError(f"mode {mode!r} is unknown; the modes are {', '.join(map(repr, MODES))}.")
 
     def explanation(args: Any, kwargs: Any) -> Explanation:
-        program, point, plan = plan_at(f, args, kwargs, argnums, sparse=False)
+        program, point, plan = plan_at(f, args, kwargs, argnums)
         if any(v.dtype.kind == "c" for v in (*program.arguments, *program.results)):
             raise UnsupportedError(
                 f"{program.name} takes or returns complex numbers, and an explanation is of a function of real ones.\n"

@@ -40,6 +40,9 @@ BYTES = 9
 MOST = 32
 """The most arrays in an index map; where more variables meet in an element, there are rows."""
 
+SAMPLE = 64
+"""Of how many elements, about, the entries are counted to estimate those of all."""
+
 
 class IndexDomains:
     """For each element of an array of `shape`, which of `width` variables it may depend on.
@@ -72,6 +75,15 @@ class IndexDomains:
     def is_empty(self) -> bool:
         """True if no element depends on anything."""
         return not self.columns.any() if self.rows is None else not self.rows.nnz
+
+    def estimated_entries(self) -> int:
+        """Return about how many entries the rows have together, from some elements where counting takes long."""
+        if self.rows is not None:
+            return int(self.rows.nnz)
+        flat = self.columns.reshape((len(self.columns), self.size))
+        step = max(1, self.size // SAMPLE)
+        sampled = flat[:, ::step]
+        return step * sum([np.unique(column[column > 0]).size for column in sampled.T])
 
     def _unordered(self) -> sparse.csr_array:
         """Return the domains as a SciPy array of booleans, its columns in any order."""

@@ -4,6 +4,8 @@
 (['forward', 'reverse'], ['elimination'])
 """
 
+from dataclasses import replace
+
 from wengert.accumulation.orders.elimination import ELIMINATION, Search, searching
 from wengert.accumulation.orders.forward import FORWARD
 from wengert.accumulation.orders.order import Order
@@ -12,7 +14,23 @@ from wengert.accumulation.orders.reverse import REVERSE
 ORDERS: tuple[Order, ...] = (FORWARD, REVERSE)
 """Of two orders that cost the same the first is taken: those that keep less come before those that keep more."""
 
+HESSIAN_ORDERS: tuple[Order, ...] = (
+    replace(FORWARD, name="forward over reverse"),
+    replace(REVERSE, name="reverse over reverse"),
+)
+"""The orders of a Hessian: of the Jacobian of the gradient, which is accumulated in reverse."""
+
 ON_REQUEST: tuple[Order, ...] = (ELIMINATION,)
 """The orders that planning takes longer for than most functions take: they are compared if `effort` is asked for."""
 
-__all__ = ["ELIMINATION", "FORWARD", "ON_REQUEST", "ORDERS", "REVERSE", "Order", "Search", "searching"]
+__all__ = [
+    "ELIMINATION",
+    "FORWARD",
+    "HESSIAN_ORDERS",
+    "ON_REQUEST",
+    "ORDERS",
+    "REVERSE",
+    "Order",
+    "Search",
+    "searching",
+]
