@@ -50,7 +50,7 @@ def assign(target: Traced, index: Any, value: Any) -> None:
     if not target.shape and type(innermost(target)) is not ndarray:
         raise TypeError(f"'numpy.{type(innermost(target)).__name__}' object does not support item assignment")
     template, operands = as_index(index)
-    remember_large(target._tape, template)
+    template = tuple(remember_large(target._tape, template))
     link = getattr(value, "_link", None) if type(value) is Traced else None
     if link is not None and link[0] is target and link[1] is getitem and _same_index(link[2]["index"], template):
         return  # a[i] += b has changed a through the view a[i] already

@@ -19,6 +19,7 @@ class Context:
     __slots__ = (
         "alarms",
         "bound",
+        "changed",
         "constants",
         "frozen",
         "leaves_plain",
@@ -41,6 +42,8 @@ class Context:
         """True while a sweep runs for the first time: if it raises an alarm it runs again, carefully."""
         self.constants = False
         """True from when a maker of arrays has made a constant of the trace that runs."""
+        self.changed: Any = None
+        """The error about plain arrays that an earlier run has read and changed, and these: it copies others now."""
         self.leaves_plain = False
         """True where makers leave arrays plain, for the function hands them to compiled code."""
         self.restarts = False
@@ -53,7 +56,7 @@ class Context:
     def clear(self) -> None:
         """Close every tape: what began outermost was interrupted."""
         self.tapes.clear()
-        self.frozen = self.place = None
+        self.frozen = self.place = self.changed = None
         self.muted = self.leaves_plain = False
 
 

@@ -260,7 +260,7 @@ class ArrayMethods(Traced):
             finally:
                 context.place = None
         if "index" in params:
-            remember_large(self._tape, params["index"])
+            params = {**params, "index": tuple(remember_large(self._tape, params["index"]))}
         if len(args) == 1:
             result = write_row(self._tape, primitive, (self._value,), (self._index,), params, 2)
             return link_view(result, self, primitive, params) if primitive in VIEWS else result
@@ -399,8 +399,7 @@ class ArrayMethods(Traced):
         if _names_element(self, index) and (element := read_element(self, index)) is not None:
             return element
         template, operands = as_index(index)
-        remember_large(self._tape, template)
-        params = {"index": template}
+        params = {"index": tuple(remember_large(self._tape, template))}
         if operands:
             return record_line(getitem, (self, *operands), params)
         return link_view(

@@ -11,7 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import DecisionWarning, Location, RawLocation, ResultError, WengertError, explain_at, refusals
+from wengert.errors import (
+    ChangedError,
+    DecisionWarning,
+    Location,
+    RawLocation,
+    ResultError,
+    WengertError,
+    explain_at,
+    refusals,
+)
 from wengert.primitives.table import ALWAYS
 from wengert.program import Constant, Guard, Line, Packing, Program, Var, as_value
 from wengert.tracing.adoption import check_adopted
@@ -174,15 +183,23 @@ def run(
         context.place = place
         refusals.first = refused if level else None
         tape.open = False
-    if results is None:
+    if results is not None:
+        first = _change(tape, body)
+    if results is None or first is not None:
         again = functools.partial(run, function, args, kwargs, positions, keep_all, spread, unpack, body, planned)
-        return again() if first is None else _with_plain_arrays(again, first)
-    _check(tape, body)
+        return _run_again(again, tape, first)
     groups = [Group(name, result.shape, result.dtype, [result]) for name, result in results]
     single = unpack is None or unpack.structure is None
     if keep_all and not body:
         _name_results(arguments, groups, single)
     return Trace(getattr(function, "__name__", "f"), tape, arguments, groups, single)
+
+
+def _run_again(again: Callable[[], Trace], tape: Tape, first: BaseException | None) -> Trace:
+    """Run a function anew: its names mean other things now, or there is an error that another run may not have."""
+    if first is None:
+        return again()
+    return _with_copies(again, tape, first) if isinstance(first, ChangedError) else _with_plain_arrays(again, first)
 
 
 def _with_plain_arrays(again: Callable[[], Trace], first: BaseException) -> Trace:
@@ -197,16 +214,36 @@ def _with_plain_arrays(again: Callable[[], Trace], first: BaseException) -> Trac
         context.leaves_plain = False
 
 
-def _check(tape: Tape, body: bool) -> None:
-    """Raise an error if an array is not as the rows of a trace that has ended take it to be."""
+def _with_copies(again: Callable[[], Trace], tape: Tape, error: ChangedError) -> Trace:
+    """Run a function anew that has changed large arrays which it made and read: what it reads is copied.
+
+    If it reads the same arrays again they are not its own, and the error is raised.
+    """
+    context = threads.context
+    if context.changed is not None or tape.unchanged is None:
+        raise error
+    context.changed = error, tape.unchanged.changed()
+    try:
+        return again()
+    finally:
+        context.changed = None
+
+
+def _change(tape: Tape, body: bool) -> ChangedError | None:
+    """Return the error about an array that has been changed since a row of a trace that has ended has read it."""
     if tape.adopted:
         check_adopted(tape)
-    if tape.unchanged is not None:
+    if tape.unchanged is None:
+        return None
+    try:
         tape.unchanged.check(tape.rows)
-        if body:
-            outer = tape.context.tapes[-1]
-            outer.unchanged = outer.unchanged or Unchanged()
-            tape.unchanged.pass_on(outer.unchanged)
+    except ChangedError as error:
+        return error
+    if body:
+        outer = tape.context.tapes[-1]
+        outer.unchanged = outer.unchanged or Unchanged()
+        tape.unchanged.pass_on(outer.unchanged)
+    return None
 
 
 _NO_ARRAY = ("object __array__ method not producing an array",)

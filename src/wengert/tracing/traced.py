@@ -94,18 +94,35 @@ def record_line(primitive: Primitive, args: Sequence[Any], params: Mapping[str, 
             parents.append(-1)
         else:
             return record_mixed(primitive, args, params)
-    if large:
-        remember_large(tape, args)
     if narrow and primitive.promotes:
         tape.narrow = True
+    if large:
+        values = [*remember_large(tape, values, parents)]  # lest NumPy compute into what only the row would hold
     return write_row(tape, primitive, tuple(values), tuple(parents), params, 3)
 
 
-def remember_large(tape: Tape, values: Sequence[Any]) -> None:
-    """Remember on a tape the large plain arrays among operands or parts of an index: they are not copied onto it."""
+def remember_large(tape: Tape, values: Sequence[Any], parents: Sequence[int] | None = None) -> Sequence[Any]:
+    """Return operands or parts of an index; the large plain arrays among them, if not copied, are remembered on a tape.
+
+    They are copied only where an earlier run has changed arrays that it had read: not those, which are the user's.
+    """
     for value in values:
         if type(value) is ndarray and value.size > COPIED:
-            tape.remember(value)
+            break
+    else:
+        return values
+    changed = tape.context.changed
+    fixed = list(values)
+    for k, value in enumerate(values):
+        if type(value) is ndarray and value.size > COPIED and (parents is None or parents[k] < 0):
+            if changed is None:
+                tape.remember(value)
+                continue
+            error, arrays = changed
+            if any(np.may_share_memory(value, array) for array in arrays):
+                raise error
+            fixed[k] = laid_like(value, value)
+    return fixed
 
 
 def record_on_innermost(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
@@ -123,8 +140,8 @@ def record_on_innermost(primitive: Primitive, args: Sequence[Any], params: Mappi
     )
     tape.narrow = True  # who knows
     parents = tuple(a._index if type(a) is Traced and a._tape is tape else -1 for a in args)
-    remember_large(tape, args)
-    return at_place(lambda: write_row(tape, primitive, values, parents, params, 3))
+    fixed = [*remember_large(tape, values, parents)]
+    return at_place(lambda: write_row(tape, primitive, tuple(fixed), parents, params, 3))
 
 
 @computes_lines(lambda variables: (variables["primitive"], variables["place"], variables["values"]))
@@ -332,7 +349,7 @@ def record_results(
         args = [capture(tape, a) if type(a) is Traced and a._tape is not tape else a for a in args]
     values = tuple(a._value if type(a) is Traced and a._tape is tape else a for a in args)
     parents = tuple(a._index if type(a) is Traced and a._tape is tape else -1 for a in args)
-    remember_large(tape, values)
+    values = tuple(remember_large(tape, values, parents))
     if tape.captures is None:
         results = record_results(primitive, values, params, results, swept)
     if not tape.keep_all:
