@@ -273,3 +273,54 @@ def test_protocols_of_python_go_by_the_value(protocol, value):
         return x[0]
 
     wg.grad(f)(X)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: np.indices((n, 2)),
+        lambda n: np.tri(n),
+        lambda n: np.tril_indices(n)[0],
+        lambda n: np.triu_indices(n, 1)[1],
+        lambda n: np.hanning(n),
+        lambda n: np.kaiser(n, 3.0),
+        lambda n: np.mgrid[0:n],
+        lambda n: np.r_[0:n],
+        lambda n: np.arange(n),
+        lambda n: np.linspace(0.0, 1.0, n),
+        lambda n: np.eye(n),
+    ],
+)
+def test_a_traced_integer_counts(make):
+    def f(x):
+        counted = np.bincount(np.floor(x).astype(int)).max()
+        return np.sum(x) * np.sum(make(counted))
+
+    x = np.array([0.3, 0.5, 0.7, 1.2])
+    expected = np.full(4, np.sum(make(3)))
+    np.testing.assert_allclose(wg.grad(f)(x), expected, rtol=1e-14)
+    np.testing.assert_allclose(wg.jit(wg.grad(f))(x), expected, rtol=1e-14)
+    assert wg.trace(f)(x)(x + 0.01) == pytest.approx(f(x + 0.01), rel=1e-14)
+
+
+class Named(np.ndarray):
+    """As a signal of python-control: an array with a name."""
+
+    def __new__(cls, values, name):
+        made = np.asarray(values).view(cls)
+        made.name = name
+        return made
+
+    def __array_finalize__(self, other):
+        self.name = getattr(other, "name", "")
+
+
+def test_a_subclass_that_carries_a_name_holds_traced_elements():
+    def f(x):
+        named = Named(2 * x, "position")
+        assert named.name == (named[1:] ** 2).name == "position"
+        return named[0] * x[1] + np.sum(np.sin(named)) + np.sum(np.asarray(x).view(np.ndarray) ** 2)
+
+    np.testing.assert_allclose(
+        wg.grad(f)(X), 2 * np.cos(2 * X) + 2 * X + np.array([2 * X[1], 2 * X[0], 0.0]), rtol=1e-14
+    )

@@ -652,13 +652,22 @@ class ArrayMethods(Traced):
         )
 
     def view(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the same elements under another name; as another type they would be taken by their bytes."""
+        """Return the same elements under another name; as another type they would be taken by their bytes.
+
+        A subclass that computes as ndarray does, and carries a name, holds the elements as objects.
+        """
         kind = which_means_more(tuple(value for value in (*args, *kwargs.values()) if isinstance(value, type)))
         if kind is not None and self._index < 0:
             return self.__array__().view(*args, **kwargs)
         if kind is not None:
             raise refuse_kind(kind)
-        return _refusing("view")(self) if args or kwargs else self[...]
+        values = *args, *kwargs.values()
+        if values in ((), (ndarray,)):
+            return self[...]
+        subclass = values[0] if len(values) == 1 and isinstance(values[0], type) else object
+        if issubclass(subclass, ndarray) and self.size <= MOST_OBJECTS:
+            return _elements(self).view(subclass)
+        return _refusing("view")(self)
 
     def astype(
         self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True

@@ -253,7 +253,10 @@ def _is_internal(scope: Mapping[str, Any]) -> bool:
 
 
 _MAKING = "AxisConcatenator.", "require", "vectorize."
-"""Code of NumPy's, ``np.r_`` and its like, that makes arrays of what the user's code hands it."""
+"""Code of NumPy's, ``np.r_`` and its like, that makes arrays of what the user's code hands it.
+
+So do functions that count: ``np.indices((n, 2))`` calls ``arange(n)``.
+"""
 
 
 def rebind_imports(frame: types.FrameType) -> None:
@@ -265,7 +268,7 @@ def rebind_imports(frame: types.FrameType) -> None:
     names.redirect_calls(frame)
     code = frame.f_code
     is_numpys = code.co_filename.startswith(LIBRARIES)
-    if is_numpys and not code.co_qualname.startswith(_MAKING):
+    if is_numpys and not (code.co_qualname.startswith(_MAKING) or called(frame) is _originals["arange"]):
         return
     is_rebound = not _METHODS.isdisjoint(code.co_names) and _has_own_methods()
     if is_rebound:

@@ -111,6 +111,7 @@ def arange(*args: Any, dtype: Any = None, **kwargs: Any) -> Any:
     """Space by steps: how many there are depends on the values in jumps, where they lie is linear in start and step."""
     args = (*args, *[kwargs[name] for name in ("start", "stop", "step") if name in kwargs])
     start, stop, step = (0, *args, 1) if len(args) == 1 else (*args, 1) if len(args) == 2 else args
+    step = 1 if step is None else step
     number = max(0, int(np.ceil((stop - start) / step)))
     result = start + step * np.arange(number)
     return result if dtype is None else astype(as_operand(result), dtype)
