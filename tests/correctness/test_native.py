@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import mmap
 import os
 import subprocess
 import sys
@@ -311,6 +313,51 @@ def test_results_are_memory_of_their_own():
         assert result.flags.owndata
         result[:] = 7.0
     same(jitted(X), (X, X[::-1], np.ones(3)))
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (1, 1), (2, 0, 3), (129,), (12, 12), (5, 3, 11), (4097,)])
+def test_shapes(shape):
+    def f(x):
+        y = np.sin(x) * 2.0
+        return y + 1.0, np.sum(y), y.T, np.sum(x * x, axis=0) if x.ndim else x
+
+    jitted, x = wg.jit(f), np.linspace(-1.0, 1.0, int(np.prod(shape))).reshape(shape)
+    for _ in range(4):
+        for a, b in zip(jitted(x), f(x), strict=True):
+            assert (type(a), np.shape(a)) == (type(b), np.shape(b))
+            np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-12)
+    assert bool(native_of(jitted)) == (x.size <= 1_000), "what is large stays Python code"
+
+
+def test_many_arguments():
+    def f(*xs):
+        return sum(x[k % 3] * (k + 1) for k, x in enumerate(xs))
+
+    arguments = tuple(np.arange(3.0) + k for k in range(40))
+    jitted = warmed(f, *arguments)
+    same(jitted(*arguments[::-1]), f(*arguments[::-1]))
+
+
+def test_nothing_is_read_beside_an_array():
+    page = mmap.PAGESIZE
+    memory = mmap.mmap(-1, 3 * page)
+    start = np.frombuffer(memory, np.uint8).ctypes.data
+    protect = ctypes.CDLL(None).mprotect
+    protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    for k in (0, 2):
+        assert protect(start + k * page, page, 0) == 0
+    inside = np.frombuffer(memory, float, page // 8, page)
+    inside[:] = np.linspace(0.1, 0.9, inside.size)
+
+    def f(x):
+        y = np.exp(x) * x[::-1]
+        return y[1:] - x[:-1], np.sum(x[::3]), np.outer(x[:3], x[-3:])
+
+    for n in (3, 8, 31, 200):
+        jitted = warmed(f, np.ones(n))
+        for x in (inside[:n], inside[-n:]):
+            same(jitted(x), f(x))
+            assert native_of(jitted)[0].call(x) is not NotImplemented
 
 
 # ---- Memory and threads ----

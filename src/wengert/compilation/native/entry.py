@@ -144,7 +144,6 @@ def native_code(tree: Tree, described: Sequence[Any], name: str) -> Native:
     """
     if not fits():
         raise NoLoweringError("it is turned off, or not made for this machine")
-    lowered = lower_tree(tree, name)
     parameters: list[Parameter] = []
     for leaf in described:
         if isinstance(leaf, tuple):
@@ -158,7 +157,7 @@ def native_code(tree: Tree, described: Sequence[Any], name: str) -> Native:
         else:
             raise NoLoweringError(f"an argument of the type {leaf.__name__}")
     try:
-        return Native(lowered, parameters)
+        return Native(lower_tree(tree, name), parameters)
     except RuntimeError as error:  # LLVM's, or too deep a recursion
         raise NoLoweringError(str(error)) from error
 
