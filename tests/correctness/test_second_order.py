@@ -424,3 +424,18 @@ def test_the_hessian_of_a_tree_is_a_tree_of_trees(sparse):
     ]
     x = np.array([1.0, 2.0, 0.5, -1.0, 3.0, 2.0])
     assert_close(np.block(rows), hessian_by_differences(flat, x), 1e-9)
+
+
+# ---- Adjoints of pieces, pushed together ----
+
+
+def test_the_pieces_of_an_adjoint_are_pushed_in_one_line():
+    v = np.linspace(-1.0, 1.0, 6)
+    program = wg.trace(lambda x: wg.hvp(rosenbrock)(x, v))(np.ones(6))
+    assert [line.primitive.name for line in program.lines].count("put") == 1
+    x = RNG.uniform(0.5, 1.5, 6)
+    expected = hessian_by_differences(rosenbrock, x) @ v
+    assert_close(program(x) / 1e3, expected / 1e3, 1e-9)
+    jitted = wg.jit(wg.hvp(rosenbrock))
+    for _ in range(3):
+        assert_close(jitted(x, v) / 1e3, expected / 1e3, 1e-9)

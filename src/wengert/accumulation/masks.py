@@ -35,13 +35,13 @@ from wengert.jacobians import (
     push_diagonal,
 )
 from wengert.primitives.numpy.elementwise import divide, float_power, multiply, power
-from wengert.primitives.numpy.structural import concatenate, setitem, stack, where
+from wengert.primitives.numpy.structural import concatenate, put, setitem, stack, where
 from wengert.program import Primitive, Recordable
 from wengert.tracing import Row, all_constant, is_kept, plain
 
 _PLAIN = frozenset({np.ndarray, np.bool_})
 _NUMBERS = frozenset({int, float, np.float64})
-LINEAR = frozenset({stack, concatenate, setitem})
+LINEAR = frozenset({stack, concatenate, setitem, put})
 """Primitives whose joint push moves elements, and puts zeros where nothing comes."""
 _ZEROS = frozenset({(multiply, 0), (multiply, 1), (divide, 1), (power, 0), (float_power, 0)})
 """The operands of which a function does not depend where the other one is a constant zero."""
@@ -313,7 +313,8 @@ def mixed(masks: Sequence[Mask | None], starts: Sequence[Shape], end: Shape) -> 
 def joined(row: Row, tangents: Sequence[Any], masks: Sequence[Mask | None]) -> Mask | None:
     """Return the mask of what a line of `LINEAR` makes of the tangents of its operands (None where zero)."""
     primitive, _, kept, params, _, _ = row
-    if all(t is not None for t in tangents) and all(mask is None for mask in masks) and primitive is not setitem:
+    covers = primitive is stack or primitive is concatenate
+    if covers and all(t is not None for t in tangents) and all(mask is None for mask in masks):
         return None
 
     def compute() -> Array:

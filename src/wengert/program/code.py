@@ -34,6 +34,7 @@ they are not finite are checked at the end.
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -117,7 +118,7 @@ class Add:
 
     array: Var
     index: tuple[Any, ...]
-    value: Var
+    value: Atom
     first: bool = False
 
     def __str__(self) -> str:
@@ -184,8 +185,9 @@ class Matrix(NamedTuple):
 
     def build(self, data: Any) -> Any:
         """Return the matrix of data that were computed."""
-        like = self.like
-        return type(like)((data, like.indices.copy(), like.indptr.copy()), shape=like.shape)
+        matrix = copy.copy(self.like)  # SciPy's constructor, which checks them again, takes four times as long
+        matrix.data, matrix.indices, matrix.indptr = data, matrix.indices.copy(), matrix.indptr.copy()
+        return matrix
 
 
 class ResultForm(NamedTuple):
@@ -326,7 +328,7 @@ def _with_frees(statements: Sequence[Statement], stay: Iterable[Atom]) -> tuple[
             variables = [a for a in dict.fromkeys(statement.line.inputs) if isinstance(a, Var) and a not in read]
             read.update(variables)
         elif may_free and type(statement) is Add:
-            variables = [var for var in (statement.value,) if var not in read]
+            variables = [a for a in (statement.value,) if isinstance(a, Var) and a not in read]
             read.update((statement.value, statement.array))
         else:
             variables = []
@@ -459,8 +461,7 @@ class _Branch:
             self._append(Zeros(line))
             pairs = zip(line.inputs, indices, strict=True)
             self.statements += [
-                Add(line.outputs[0], index, value, first=not k)  # type: ignore[arg-type]
-                for k, (value, index) in enumerate(pairs)
+                Add(line.outputs[0], index, value, first=not k) for k, (value, index) in enumerate(pairs)
             ]
             return
         by_numbers = self._is_by_numbers(line)
@@ -528,6 +529,7 @@ def _added_at(line: Line) -> Sequence[tuple[Any, ...]] | None:
     adds = line.primitive.adds
     if adds is None or line.outputs[0].dtype != float:
         return None
-    if not all(isinstance(a, Var) and a.dtype == float for a in line.inputs):
+    values = [a if isinstance(a, Var) else a.value for a in line.inputs]
+    if not all(getattr(value, "dtype", None) == np.dtype(float) for value in values):
         return None
     return adds(**line.params)

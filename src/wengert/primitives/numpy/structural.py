@@ -409,11 +409,20 @@ def _added_in_place(
     return [(slice(None),) * batch + tuple(index) for index in indices] if all(map(is_basic, indices)) else None
 
 
+def _put_jvp(
+    tangents: Sequence[Any], values: Sequence[Any], lead: int, indices: Sequence[Any], shape: Shape, batch: int = 0
+) -> Any:
+    """Put the tangents of all pieces into one array."""
+    moving = [k for k, t in enumerate(tangents) if t is not None]
+    return assemble([tangents[k] for k in moving], [indices[k] for k in moving], shape, batch=lead + batch)
+
+
 put = array_function(
     "put",
     lambda *pieces, indices, shape, batch=0: assemble(pieces, indices, shape, batch=batch),
     _assemble_partial,
     variadic=True,
+    jvp=_put_jvp,
     fresh=True,
     adds=_added_in_place,
     source=lambda args, params: _write_put(args, params),
