@@ -427,8 +427,11 @@ _computes_numbers = computes_lines(
 )
 
 
+_COMPARISONS = frozenset({e.less, e.less_equal, e.greater, e.greater_equal, e.equal, e.not_equal})
+
+
 def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
-    compute, is_usual = primitive.compute, primitive.is_usual
+    compute, is_usual, compares = primitive.compute, primitive.is_usual, primitive in _COMPARISONS
     multiplies, raises = primitive is e.multiply, primitive is e.power
 
     @_computes_numbers
@@ -449,7 +452,7 @@ def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
             type(value) is float64
             and (kind is not Traced or type(operand) is float64)
             and (index >= 0 or parent >= 0)
-            and is_usual
+            and (is_usual or (compares and not tape.keep_all and tape.context.tapes[-1] is tape))
             and tape.open
         ):  # numbers, of which most rows are: as in `write_row`, without another call
             place = tape.context.place
@@ -462,6 +465,9 @@ def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
                 tape.size = out + 1
                 tape.rows.append((primitive, (index, parent), (y, value, operand), NO_PARAMS, place, out))
                 return Traced(y, tape, out)
+            if compares:
+                tape.decisions.append(((index, parent), place, "truth"))
+                return y
         return write_row(tape, primitive, (value, operand), (index, parent), NO_PARAMS, 2)
 
     return method
