@@ -539,14 +539,15 @@ def through(traced: Traced, written: Callable[..., Any], args: Any, kwargs: Any,
 class Elements:
     """Where single elements of an array stand on the tape (see `wengert.tracing.elements`)."""
 
-    __slots__ = ("positions", "rest_is_constant", "stand_in", "written")
+    __slots__ = ("position", "positions", "stand_in", "written")
 
-    def __init__(self, stand_in: Any, written: bool = False, rest_is_constant: bool = False) -> None:
+    def __init__(self, position: int, stand_in: Any, written: bool = False) -> None:
+        self.position = position
+        """The position of the array before any of them was written, where all others still stand; -1 for a constant."""
         self.positions: dict[Any, int] = {}
         """By index, the positions of elements that have been read or written; -1 for a constant."""
-        self.stand_in = stand_in
-        """What rows keep of the array."""
-        self.written, self.rest_is_constant = written, rest_is_constant
+        self.stand_in, self.written = stand_in, written
+        """What rows keep of the array, and whether an element was written."""
 
 
 class Traced(Recordable):
