@@ -17,7 +17,7 @@ import wengert as wg
 from wengert.linearization import Linearization, edges
 from wengert.primitives import PRIMITIVES
 from wengert.primitives.numpy import elementwise as e
-from wengert.primitives.numpy import fourier, linalg
+from wengert.primitives.numpy import fourier, linalg, running
 from wengert.primitives.numpy import structural as s
 from wengert.primitives.scipy import banded, decompositions
 from wengert.primitives.scipy import linalg as scipy_linalg
@@ -410,6 +410,31 @@ CASES = {
         case(lambda x: s.cumsum(x, axis=-2), (2, 3)),
         case(lambda x: s.cumsum(x, axis=-1), (0,)),
     ],
+    "recurrence": [
+        case(lambda a, b: running.recurrence(a, b, axis=-1, back=False), (4,), (4,)),
+        case(lambda a, b: running.recurrence(a, b, axis=-1, back=True), (4,), (4,)),
+        case(lambda a, b: running.recurrence(a, b, axis=-2, back=False), (3, 2), (3, 2)),
+        case(lambda a, b: running.recurrence(a, b, axis=-2, back=True), (3, 2), (3, 2)),
+        case(lambda a, b: running.recurrence(a, b, axis=-1, back=True), (0,), (0,)),
+    ],
+    "cumprod": [
+        case(lambda x: running.cumprod(x, axis=-1), (4,)),
+        case(lambda x: running.cumprod(x, axis=-2), (3, 2)),
+        case(lambda x: running.cumprod(x, axis=-1), (0,)),
+    ],
+    "prod": [
+        case(lambda x: running.prod(x, axis=-1), (4,)),
+        case(lambda x: running.prod(x, axis=-2), (3, 2)),
+        case(lambda x: running.prod(x, axis=-1), (0,)),
+    ],
+    "cummax": [
+        case(lambda x: running.running_maximum(x, axis=-1), (4,)),
+        case(lambda x: running.running_maximum(x, axis=-2), (3, 2)),
+    ],
+    "cummin": [
+        case(lambda x: running.running_minimum(x, axis=-1), (4,)),
+        case(lambda x: running.running_minimum(x, axis=-2), (3, 2)),
+    ],
     "max": [
         case(lambda x: s.max_(x, axis=(-1,), keepdims=False), (4,)),
         case(lambda x: s.max_(x, axis=(-2,), keepdims=False), (2, 3)),
@@ -628,6 +653,8 @@ def test_every_stated_kink_is_tested():
         "sqrt",
         "max",
         "min",
+        "cummax",
+        "cummin",
         "root",
         "inverse",
         "round",

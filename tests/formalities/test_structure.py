@@ -64,7 +64,7 @@ ORDERS = {
         "primitive lines provenance dataflow structure interpretation code compiled listing source pickling program"
     ),
     "primitives": "table numpy scipy",
-    "primitives/numpy": "elementwise structural functions linalg fourier",
+    "primitives/numpy": "elementwise structural running functions linalg fourier",
     "primitives/numpy/functions": (
         "operands logic manipulation creation joining products reductions selecting calculus in_place statistics "
         "ufuncs scalar_math"

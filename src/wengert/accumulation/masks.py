@@ -262,7 +262,7 @@ def _carried(
     carry: Callable[[LocalJacobian, Array, int], Array],
 ) -> Mask | None:
     product = isinstance(c, (LeftProduct, RightProduct))
-    has_zeros = constant if product else c.moves
+    has_zeros = constant if product else c.moves or c.structure is not None
     if mask is None and not has_zeros:
         return None
 
@@ -273,8 +273,8 @@ def _carried(
         block = ones.ndim - len(start)
         if product:
             return carry(_pattern(c, constant), ones, block) != 0
-        if c.moves:
-            return carry(c, ones, block) != 0
+        if c.moves or c.structure is not None:
+            return carry(c.structure or c, ones, block) != 0
         return _anywhere(ones, start, end)
 
     return Mask(compute)

@@ -10,6 +10,7 @@ On traced values a sweep writes a Program; the rows it makes carry the place of 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from sys import getrefcount
 from typing import Any, NamedTuple
@@ -212,7 +213,14 @@ def _forward_plainly(linearization: Linearization, seeds: Mapping[int, Array], b
     for position, seed in seeds.items():
         dot[position] = seed
     rows = linearization.rows if linearization.last_uses is None else _drop_tangents(linearization, dot)
+    assigned: _Assigned | None = None
     for primitive, parents, kept, params, place, out in rows:  # noqa: B007 - a warning names the place
+        if primitive is setitem and len(parents) == 2:
+            assigned = assigned or _Assigned(linearization)
+            total = assigned.push(parents, params["index"], dot, batch, out)
+            if total is not None:
+                dot[out] = total
+                continue
         if primitive.jvp is not None:
             total = _push_jointly(primitive, parents, kept, params, batch, dot)
             if primitive.multiple:
@@ -236,6 +244,31 @@ def _forward_plainly(linearization: Linearization, seeds: Mapping[int, Array], b
                 total = part if total is None else total + part
         dot[out] = _as_real(total, kept[0]) if with_complex else total
     return dot
+
+
+class _Assigned:
+    """The tangents of arrays that are assigned to: each is changed in its place if no other line reads it."""
+
+    def __init__(self, linearization: Linearization) -> None:
+        self.reads = Counter(parent for row in linearization.rows for parent in row[1])
+        self.reads.update(linearization.outputs)
+        self.owned: set[int] = set()
+        """The positions of the tangents that were made here."""
+
+    def push(self, parents: Sequence[int], index: Any, dot: list[Any], batch: int, out: int) -> Array | None:
+        """Return the tangent after an assignment; None where the general rule is to make it."""
+        parent, base = parents
+        t, part = (dot[p] if p >= 0 else None for p in (base, parent))
+        if type(t) is not ndarray or not is_basic(index):
+            return None
+        index = (slice(None),) * batch + index
+        if part is not None and (part.dtype != t.dtype or part.shape != t[index].shape):
+            return None
+        if base not in self.owned or self.reads[base] > 1:
+            t = t.copy()
+        t[index] = 0.0 if part is None else part
+        self.owned.add(out)
+        return t
 
 
 def _drop_tangents(linearization: Linearization, dot: list[Any]) -> Iterator[Row]:

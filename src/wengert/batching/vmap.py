@@ -618,10 +618,12 @@ RULES: dict[Primitive, Callable[[_Line], Any]] = {
 
 _STACKED: dict[str, Callable[[_Line], Any]] = {
     "solve": _solve,
+    "recurrence": _joined,
     **dict.fromkeys(
         [
             *("inv", "det", "slogdet", "cholesky", "qr", "eigh", "eigvalsh", "svd", "svdvals", "cofactors"),
             *("fft", "ifft", "rfft", "irfft", "roll", "round", "argsort", "argpartition"),
+            *("prod", "cumprod", "cummax", "cummin"),
         ],
         _same,
     ),

@@ -62,6 +62,8 @@ class LocalJacobian:
     """True if elements are only moved, chosen and added, so that every zero of the matrix is one of structure."""
     support: Array | None = None
     """Where elements of the result depend on the operand at all, broadcast to `out_shape`; None for everywhere."""
+    structure: LocalJacobian | None = None
+    """A map that moves elements, with zeros where this one has zeros of structure; None where no more is known."""
 
     def push(self, t: Array, batch: int = 0) -> Array:
         """Carry a tangent (or, with ``batch=1``, a block of them) forward."""
@@ -607,10 +609,11 @@ class Map(LocalJacobian):
     """A linear map given by its two actions, each a function of a block of arrays (leading axes free).
 
     If it `mixes` elements along some axes alone, these are given, of the operand and of the result, counted from the
-    end; the others are those of a stack.  `entries` returns its pattern, where that is known without pushing.
+    end; the others are those of a stack.  `entries` returns its pattern, where that is known without pushing, and
+    `structure` is a map that has it.
     """
 
-    __slots__ = ("_counts", "_entries", "_pull", "_push", "mixes", "moves", "name", "support")
+    __slots__ = ("_counts", "_entries", "_pull", "_push", "mixes", "moves", "name", "structure", "support")
 
     def __init__(
         self,
@@ -624,9 +627,10 @@ class Map(LocalJacobian):
         support: Array | None = None,
         mixes: tuple[Sequence[int], Sequence[int]] | None = None,
         entries: Callable[[], sparse.csr_array] | None = None,
+        structure: LocalJacobian | None = None,
     ) -> None:
         self.in_shape, self.out_shape, self.moves, self.support = in_shape, out_shape, moves, support
-        self.mixes = mixes
+        self.mixes, self.structure = mixes, structure
         self._push, self._pull, self._counts, self.name = push, pull, counts or {}, name
         self._entries = entries
 
@@ -643,6 +647,8 @@ class Map(LocalJacobian):
         return f"{self.name}^T({operand})"
 
     def carry(self, pattern: IndexDomains, fixed: bool = True) -> IndexDomains:
+        if self.structure is not None:
+            return self.structure.carry(pattern)
         if not fixed:
             return self._mixed(pattern)
         if self.moves and is_selection(self):

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from wengert.primitives.numpy import elementwise as e
+from wengert.primitives.numpy import running
 from wengert.primitives.numpy import structural as s
 from wengert.program import Guard, Line, Primitive, Program, as_value, interpret, value_of
 from wengert.tracing import Group, Tape, Traced, record
@@ -50,8 +51,9 @@ def _sum(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
     return _reduce(e.add, 0.0)(_counted(x), axis, keepdims)
 
 
-def _accumulate(x: Any, axis: int) -> Any:
-    return np.frompyfunc(e.add, 2, 1).accumulate(_counted(x), axis=axis, dtype=object)
+def _accumulate(pair: Primitive) -> Callable[..., Any]:
+    ufunc = np.frompyfunc(pair, 2, 1)
+    return lambda x, axis: ufunc.accumulate(_counted(x), axis=axis, dtype=object)
 
 
 def _counted(x: Any) -> Any:
@@ -97,7 +99,11 @@ _WRITTEN: dict[Primitive, Callable[..., Any]] = {
     s.min_: _reduce(e.minimum),
     s.all_: _reduce(e.logical_and),
     s.any_: _reduce(e.logical_or),
-    s.cumsum: _accumulate,
+    s.cumsum: _accumulate(e.add),
+    running.prod: lambda x, axis: np.frompyfunc(e.multiply, 2, 1).reduce(x, axis=axis),
+    running.cumprod: _accumulate(e.multiply),
+    running.running_maximum: _accumulate(e.maximum),
+    running.running_minimum: _accumulate(e.minimum),
     s.matmul: _product,
     s.cross: _cross,
     s.setitem: _assign,

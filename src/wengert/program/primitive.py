@@ -250,6 +250,7 @@ def as_value(value: Any) -> Any:
     kind = type(value)
     if (
         kind is np.float64
+        or kind is np.bool_
         or isinstance(value, Recordable)
         or (kind is np.ndarray and value.dtype.kind in "fc" and value.ndim)
     ):

@@ -46,11 +46,12 @@ def read_element(array: Traced, index: tuple[int, ...]) -> Any:
         return y
     elements = array._elements
     if elements is None:
-        elements = array._elements = Elements(value if value.size <= SMALL else Shaped(value.shape, FLOAT64))
+        stand_in = value if value.size <= SMALL else Shaped(value.shape, FLOAT64)
+        elements = array._elements = Elements(array._index, stand_in)
     key = _key(index, value.shape)
     position = elements.positions.get(key)
     if position is None:
-        if elements.rest_is_constant:
+        if elements.position < 0:
             return y
         place = tape.context.place
         if place is None:
@@ -59,7 +60,7 @@ def read_element(array: Traced, index: tuple[int, ...]) -> Any:
         elements.positions[key] = position = tape.size
         tape.size = position + 1
         params: Mapping[str, Any] = {"index": index}
-        tape.rows.append((getitem, (array._index,), (y, elements.stand_in), params, place, position))
+        tape.rows.append((getitem, (elements.position,), (y, elements.stand_in), params, place, position))
     return Traced(y, tape, position) if position >= 0 else y
 
 
@@ -109,7 +110,7 @@ def _may_be_written(array: Traced) -> bool:
 def _begun(array: Traced) -> Elements:
     """Return the elements of an array that is written to from now on: no row holds its value."""
     value = array._value
-    elements = Elements(Shaped(value.shape, FLOAT64), written=True, rest_is_constant=array._index < 0)
+    elements = Elements(array._index, Shaped(value.shape, FLOAT64), written=True)
     if array._elements is not None:
         elements.positions = array._elements.positions
     if not value.flags.owndata or not value.flags.writeable:

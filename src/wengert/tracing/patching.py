@@ -23,6 +23,7 @@ import numpy as np
 from wengert.errors import LIBRARIES, Location, LostGradientError, caller
 from wengert.primitives.numpy import functions
 from wengert.primitives.table import ALWAYS, CALLS, CAUGHT, HOLDERS, LATE
+from wengert.program import Primitive
 from wengert.tracing import codes, names
 from wengert.tracing.adoption import replace_variables
 from wengert.tracing.context import threads
@@ -41,6 +42,7 @@ from wengert.tracing.traced import (
     join,
     plain,
     through,
+    write_row,
 )
 from wengert.tracing.unsupported import called, compiled_call, unsupported_call, written_into_plain
 from wengert.tracing.views import laid_out, model_of
@@ -195,10 +197,16 @@ def _patch_number_function(original: Callable[..., Any]) -> Callable[..., Any]:
     The function itself is called first, on the plain numbers: it raises what users expect outside of its domain.
     """
     collects = original in functions.scalar_math.COLLECTING
+    ufunc = functions.scalar_math.UFUNCS.get(original)
 
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
         if threads.context.tapes:
+            if ufunc is not None and len(args) == 1 and type(args[0]) is Traced and not kwargs:
+                (x,), primitive = args, CALLS[ufunc]
+                if type(x._value) is np.float64 and x._index >= 0 and type(primitive) is Primitive:
+                    original(x._value)
+                    return write_row(x._tape, primitive, (x._value,), (x._index,), NO_PARAMS, 2)
             if collects:
                 args = tuple([list(a) if isinstance(a, Iterator) else a for a in args])
             traced = first_traced((*args, *kwargs.values()))

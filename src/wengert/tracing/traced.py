@@ -445,8 +445,11 @@ _computes_numbers = computes_lines(
 )
 
 
+_COMPARISONS = frozenset({e.less, e.less_equal, e.greater, e.greater_equal, e.equal, e.not_equal})
+
+
 def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
-    compute, is_usual = primitive.compute, primitive.is_usual
+    compute, is_usual, compares = primitive.compute, primitive.is_usual, primitive in _COMPARISONS
     multiplies, raises = primitive is e.multiply, primitive is e.power
 
     @_computes_numbers
@@ -467,7 +470,7 @@ def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
             type(value) is float64
             and (kind is not Traced or type(operand) is float64)
             and (index >= 0 or parent >= 0)
-            and is_usual
+            and (is_usual or (compares and not tape.keep_all and tape.context.tapes[-1] is tape))
             and tape.open
         ):  # numbers, of which most rows are: as in `write_row`, without another call
             place = tape.context.place
@@ -480,6 +483,9 @@ def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
                 tape.size = out + 1
                 tape.rows.append((primitive, (index, parent), (y, value, operand), NO_PARAMS, place, out))
                 return Traced(y, tape, out)
+            if compares:
+                tape.decisions.append(((index, parent), place, "truth"))
+                return y
         return write_row(tape, primitive, (value, operand), (index, parent), NO_PARAMS, 2)
 
     return method
@@ -551,14 +557,15 @@ def through(traced: Traced, written: Callable[..., Any], args: Any, kwargs: Any,
 class Elements:
     """Where single elements of an array stand on the tape (see `wengert.tracing.elements`)."""
 
-    __slots__ = ("positions", "rest_is_constant", "stand_in", "written")
+    __slots__ = ("position", "positions", "stand_in", "written")
 
-    def __init__(self, stand_in: Any, written: bool = False, rest_is_constant: bool = False) -> None:
+    def __init__(self, position: int, stand_in: Any, written: bool = False) -> None:
+        self.position = position
+        """The position of the array before any of them was written, where all others still stand; -1 for a constant."""
         self.positions: dict[Any, int] = {}
         """By index, the positions of elements that have been read or written; -1 for a constant."""
-        self.stand_in = stand_in
-        """What rows keep of the array."""
-        self.written, self.rest_is_constant = written, rest_is_constant
+        self.stand_in, self.written = stand_in, written
+        """What rows keep of the array, and whether an element was written."""
 
 
 class Traced(Recordable):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy._core import _methods
 
 from wengert.primitives.numpy import elementwise as e
+from wengert.primitives.numpy import running
 from wengert.primitives.numpy import structural as p
 from wengert.primitives.numpy.functions.manipulation import astype
 from wengert.primitives.numpy.functions.operands import (
@@ -31,6 +32,9 @@ from wengert.primitives.numpy.functions.operands import (
 )
 from wengert.primitives.table import calls
 from wengert.program import Recordable
+
+FEW = 8
+"""Running products of at most so many numbers are written as products of two."""
 
 # ---- Sums and means ----
 
@@ -198,6 +202,9 @@ def prod(
         dtype = np.prod(np.ones(0, a.dtype)).dtype
     if dtype is not None:
         a = astype(a, dtype)
+    long = [k for k in negative_axes(ndim_of(a), axis) if shape_of(a)[k] > FEW]
+    for k in long:
+        a = np.expand_dims(running.prod(a, axis=k), k)
     result = fold(np.multiply, a, axis, flag(keepdims), 1)
     return result if initial is UNSET else result * initial
 
@@ -225,7 +232,12 @@ def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) 
 def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
     only(out=out)
     a, axis = _flat(a, axis)
-    return scan(np.multiply, a if dtype is None else astype(a, dtype), axis)
+    return accumulated_product(a if dtype is None else astype(a, dtype), axis)
+
+
+def accumulated_product(a: Any, axis: int) -> Any:
+    """Return the running products along an axis: of a few elements in products of two, which can be read."""
+    return scan(np.multiply, a, axis) if a.shape[axis] <= FEW else running.cumprod(a, axis=axis)
 
 
 def _array_api(accumulate: Callable[..., Any], identity: int) -> Callable[..., Any]:

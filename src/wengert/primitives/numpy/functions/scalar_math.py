@@ -24,6 +24,8 @@ from wengert.primitives.table import calls
 
 COLLECTING = frozenset({math.dist, math.fsum})
 """Functions that take many numbers as one argument, which may be an iterator."""
+UFUNCS: dict[Callable[..., Any], np.ufunc] = {math.log: np.log}
+"""The ufunc of a function of one number of Python's, where it is one; ``math.log`` takes a base, too."""
 _RENAMED = {
     "acos": "arccos", "acosh": "arccosh", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan", "atan2": "arctan2",
     "atanh": "arctanh", "fabs": "abs", "phase": "angle", "pow": "power",
@@ -52,7 +54,10 @@ def _enter(function: Callable[..., Any], written: Callable[..., Any], dtype: Any
 def _enter_all(module: Any, dtype: Any, names: str, **written: Callable[..., Any]) -> None:
     """Enter functions of a module: those that NumPy has under the same or another name, and those written here."""
     for name in names.split():
-        _enter(getattr(module, name), getattr(np, _RENAMED.get(name, name)), dtype)
+        function, of_numpy = getattr(module, name), getattr(np, _RENAMED.get(name, name))
+        _enter(function, of_numpy, dtype)
+        if isinstance(of_numpy, np.ufunc) and of_numpy.nin == 1 and dtype is np.float64:
+            UFUNCS[function] = of_numpy
     for name, function in written.items():
         if hasattr(module, name):  # some are new in later versions of Python
             _enter(getattr(module, name), function, dtype)

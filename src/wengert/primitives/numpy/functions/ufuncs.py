@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from wengert.errors import UnsupportedError
+from wengert.primitives.numpy import running
 from wengert.primitives.numpy import structural as p
 from wengert.primitives.numpy.functions import in_place, reductions
 from wengert.primitives.numpy.functions.manipulation import astype
@@ -41,6 +42,9 @@ _OWN = {
     np.logical_and: reductions.all, np.logical_or: reductions.any,
 }  # fmt: skip
 """Ufuncs whose reduction has a name of its own."""
+
+_RUNNING = {np.maximum: running.running_maximum, np.minimum: running.running_minimum}
+"""Ufuncs whose partial results have a rule of their own."""
 
 _INSIDE: dict[Any, float] = {np.arccosh: 2.0}
 """The values that replace masked elements, so that nothing is computed outside the function's domain."""
@@ -153,6 +157,10 @@ def accumulate(ufunc: np.ufunc, array: Any, axis: Any = 0, dtype: Any = None, ou
     axis = only_axis(array.ndim, axis)
     if ufunc == np.add:
         return p.cumsum(array, axis=axis)
+    if ufunc == np.multiply:
+        return reductions.accumulated_product(array, axis)
+    if ufunc in _RUNNING and array.dtype.kind == "f":
+        return _RUNNING[ufunc](array, axis=axis)
     pair = functools.partial(call, ufunc)
     if ufunc in ASSOCIATIVE:
         return reductions.scan(pair, array, axis)
