@@ -24,7 +24,7 @@ check: .venv/.test
 	$(BIN)/mypy --strict
 
 bench: .venv/.bench
-	@for file in starting overhead short_functions jit native elimination sparse examples loops nested checkpoints; do echo "== $$file"; $(BIN)/python benchmarks/$$file.py || exit 1; done
+	@for file in starting overhead short_functions jit native elimination planning sparse examples loops nested checkpoints; do echo "== $$file"; $(BIN)/python benchmarks/$$file.py || exit 1; done
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "wengert needs Python 3.11 or newer; name yours: make PYTHON=/path/to/python"; exit 1; }

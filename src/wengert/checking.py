@@ -25,11 +25,12 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wengert.accumulation.compressed import by_columns, joined, missing_entries
 from wengert.accumulation.dense import seeds_in_a_block
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.api import LinearMap, linearize, trace
@@ -160,7 +161,10 @@ class Report:
                     "and there the derivative from one side was compared."
                 )
             return f"{conclusion}."
-        if any(comparison.wrong for comparison in self.comparisons):
+        wrong = [comparison.name for comparison in self.comparisons if comparison.wrong]
+        if wrong == [ZEROS]:
+            return f"The derivatives of {self.function} are right in both modes, and the pattern is WRONG."
+        if wrong:
             return f"The derivatives of {self.function} are WRONG."
         return f"The derivatives of {self.function} could not be checked at this point."
 
@@ -227,6 +231,8 @@ class Report:
         return text
 
 
+ZEROS = "zeros of the pattern"
+"""The comparison of the entries that a pattern leaves out."""
 HEAD = ("check", "entries", "worst", "got", "expected", "error", "")
 
 
@@ -267,7 +273,9 @@ def quiet() -> Iterator[None]:
         sys.stdout, sys.stderr = streams
 
 
-def check_derivatives(f: Callable[..., Any], argnums: ArgnumsLike = None, *, seed: int = 0) -> Callable[..., Report]:
+def check_derivatives(
+    f: Callable[..., Any], argnums: ArgnumsLike = None, *, sparse: Any = None, seed: int = 0
+) -> Callable[..., Report]:
     """Return a function that checks the derivatives of `f` at a point, in both modes.
 
     `f` runs some tens of times, on plain numbers but for once; what it prints, logs and warns of in that first run is
@@ -280,6 +288,9 @@ def check_derivatives(f: Callable[..., Any], argnums: ArgnumsLike = None, *, see
         A function of numbers, arrays or trees of them that returns such, and the same each time.
     argnums
         The positions of the arguments to differentiate with respect to; None for all that are real.
+    sparse
+        A pattern that is given to `jacobian` as its ``sparse=``, to check as well: an entry of the Jacobian that it
+        lacks is named.  It has a row for each element of the result, and a column for each of the arguments.
     seed
         The seed of the random directions.
 
@@ -308,6 +319,9 @@ def check_derivatives(f: Callable[..., Any], argnums: ArgnumsLike = None, *, see
     Every entry of the Jacobian was checked.
     The adjoint identity is <g, J t> = <J^T g, t>, for 8 random g and t.
     The derivatives of exp are right in both modes.
+    >>> report = wg.check_derivatives(lambda x: x * x[::-1], sparse=np.eye(3))(np.array([1.0, 2.0, 3.0]))
+    >>> report.passed, report.findings
+    (False, ('The pattern lacks an entry of the Jacobian: dy_1/dx_3 = 1 (row 0, column 2).',))
     """
 
     def check(args: Any, kwargs: Any) -> Report:
@@ -315,9 +329,32 @@ def check_derivatives(f: Callable[..., Any], argnums: ArgnumsLike = None, *, see
         point = _Point(*_in_real_parts(function, leaves, names))
         rng = np.random.default_rng(seed)
         with quiet():
-            return _check(point, rng)
+            report = _check(point, rng)
+            return report if sparse is None else _with_pattern(report, point, sparse)
 
-    return Transformed(check_derivatives, f, check, argnums=argnums, seed=seed)
+    return Transformed(check_derivatives, f, check, argnums=argnums, sparse=sparse, seed=seed)
+
+
+def _with_pattern(report: Report, point: _Point, sparse: Any) -> Report:
+    """Return a report in which the pattern of the Jacobian is checked as well."""
+    linearization = point.map._linearization
+    pattern = joined(sparse, linearization)
+    jacobian = by_columns(pattern).evaluate(linearization)
+    entries = [
+        Entry(f"d{point.output_name(row)}/d{point.input_name(column)}", row, column, value, 0.0, 0.0)
+        for row, column, value in watch(missing_entries, jacobian, linearization)
+    ]
+    total = point.n * point.m - int(pattern.nnz)
+    found = [
+        f"The pattern lacks an entry of the Jacobian: {e.name} = {e.got:.6g} (row {e.output}, column {e.input})."
+        for e in entries
+    ]
+    outside = Comparison(ZEROS, "", total, total, entries[0] if entries else None, tuple(entries[:1]))
+    return replace(report, comparisons=(*report.comparisons, outside), findings=(*report.findings, *found[:FINDINGS]))
+
+
+FINDINGS = 8
+"""The number of entries that a pattern lacks which are named at most."""
 
 
 def _in_real_parts(

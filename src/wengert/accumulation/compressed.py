@@ -39,7 +39,7 @@ from wengert.accumulation.coloring import (
 from wengert.accumulation.coloring.bicoloring import alone_in_row
 from wengert.accumulation.coloring.partition import row_numbers
 from wengert.accumulation.coloring.symmetric import neighbors_of, two_colored_subgraphs
-from wengert.accumulation.dense import BLOCK_BYTES, dense_bytes, seeds_in_a_block
+from wengert.accumulation.dense import BLOCK_BYTES, dense_bytes, dtype_of_jacobian, seeds_in_a_block
 from wengert.accumulation.preaccumulation import accumulate_preaccumulated
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.drawing import WIDTH, Drawing
@@ -478,7 +478,10 @@ def _sizes(values: Sequence[Any]) -> list[int]:
 def as_dense(jacobian: Any, linearization: Linearization) -> list[list[Any]]:
     """Return the blocks of a Jacobian as arrays, of the shape of the dependent variable and that of the independent."""
     return [
-        [block.toarray().reshape(y.shape + x.shape) for block, x in zip(row, linearization.inputs, strict=True)]
+        [
+            block.toarray().reshape(y.shape + x.shape).astype(dtype_of_jacobian(x, y), copy=False)
+            for block, x in zip(row, linearization.inputs, strict=True)
+        ]
         for row, y in zip(split(jacobian, linearization), linearization.values, strict=True)
     ]
 
@@ -501,7 +504,7 @@ def warn_of_sparse_result(linearization: Linearization) -> None:
     size = in_bytes(dense_bytes(linearization))
     _warn(
         f"the Jacobian is a sparse matrix, since as an array it would take {size}:",
-        "Write sparse=True for a sparse matrix whatever the size.",
+        "Write sparse=True for a sparse matrix whatever the size, sparse=False for an array.",
     )
 
 

@@ -43,8 +43,11 @@ def check_memory(linearization: Linearization, name: str, instead: str) -> None:
 
 def dense_bytes(linearization: Linearization) -> int:
     """Return how much memory the dense Jacobian takes."""
-    row: int = sum([y.size * y.dtype.itemsize for y in linearization.values])
-    columns: int = sum([x.size for x in linearization.inputs])
+    values, inputs = linearization.values, linearization.inputs
+    if len(values) == len(inputs) == 1:
+        return int(values[0].nbytes * inputs[0].size)
+    row: int = sum([y.nbytes for y in values])
+    columns: int = sum([x.size for x in inputs])
     return row * columns
 
 

@@ -31,8 +31,10 @@ from wengert.jacobians import (
     IndexDomains,
     LocalJacobian,
     Map,
+    TooDenseError,
     TooLargeError,
     Unknown,
+    at_most,
     count_overlaps,
     is_basic,
     joined,
@@ -59,10 +61,6 @@ CONSTANT = Reach(None, False)
 """The reach of a constant."""
 
 
-class TooDenseError(ValueError):
-    """A pattern has more entries than were asked for."""
-
-
 def pattern_of(
     linearization: Linearization, local: bool = False, most: int | None = None
 ) -> list[list[sparse.csr_array]]:
@@ -76,17 +74,18 @@ def pattern_of(
         True for a pattern that holds for this input alone.  Where a local partial is infinite, that for all inputs is
         returned.
     most
-        TooDenseError is raised where there are about more entries than this; None for any number.
+        TooDenseError is raised for about more entries than this, there or on the way; None for any number.
     """
     sizes = [math.prod(np.shape(x)) for x in linearization.inputs]
     starts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
     width = starts[-1]
     inputs = zip(linearization.inputs, starts, strict=False)
     start = [Reach(IndexDomains.identity(np.shape(x), k, width), True) for x, k in inputs]
-    try:
-        reached = propagate(linearization, start, width, local)
-    except InfinitePartialError:  # times a zero, its limit may be any number
-        reached = propagate(linearization, start, width)
+    with at_most(math.inf if most is None else max(most, FEW)):
+        try:
+            reached = propagate(linearization, start, width, local)
+        except InfinitePartialError:  # times a zero, its limit may be any number
+            reached = propagate(linearization, start, width)
     if most is not None and sum([p.estimated_entries() for p, _ in reached if p is not None]) > most:
         raise TooDenseError
     blocks = []
@@ -95,6 +94,10 @@ def pattern_of(
         many = len(sizes) > 1
         blocks.append([rows[:, k : k + size] if many else rows for k, size in zip(starts, sizes, strict=False)])
     return blocks
+
+
+FEW = 1 << 20
+"""So many entries may be met on the way to a pattern that has fewer."""
 
 
 class InfinitePartialError(ArithmeticError):

@@ -38,7 +38,15 @@ from wengert.jacobians.arrays import (
     scale,
     take,
 )
-from wengert.jacobians.index_domains import IndexDomains, TooLargeError, joined, matrix_of_pairs, nothing
+from wengert.jacobians.index_domains import (
+    IndexDomains,
+    TooDenseError,
+    TooLargeError,
+    at_most,
+    joined,
+    matrix_of_pairs,
+    nothing,
+)
 from wengert.jacobians.structures import (
     Added,
     Composed,
@@ -86,6 +94,7 @@ __all__ = [
     "Select",
     "Shape",
     "Sum",
+    "TooDenseError",
     "TooLargeError",
     "Transposed",
     "Unknown",
@@ -95,6 +104,7 @@ __all__ = [
     "add_into",
     "add_up",
     "assemble",
+    "at_most",
     "compose",
     "contract",
     "count_overlaps",

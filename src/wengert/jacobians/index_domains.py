@@ -21,9 +21,11 @@ array([[1, 1, 0, 0],
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -303,8 +305,34 @@ class TooLargeError(MemoryError):
     """A pattern would take more than a quarter of the memory."""
 
 
+class TooDenseError(ValueError):
+    """A pattern has more entries than were asked for."""
+
+
+_most_entries: ContextVar[float] = ContextVar("most_entries", default=math.inf)
+
+
+@contextlib.contextmanager
+def at_most(entries: float) -> Iterator[None]:
+    """Raise TooDenseError inside as soon as some value has domains of about more entries than this.
+
+    >>> with at_most(10):
+    ...     IndexDomains.identity((64,), 0, 64).mixed((64,))
+    Traceback (most recent call last):
+        ...
+    wengert.jacobians.index_domains.TooDenseError
+    """
+    token = _most_entries.set(entries)
+    try:
+        yield
+    finally:
+        _most_entries.reset(token)
+
+
 def _check_size(entries: int) -> None:
-    """Raise TooLargeError for so many entries that a quarter of the memory would not hold them."""
+    """Raise an error for more entries than were asked for, or than a quarter of the memory would hold."""
+    if entries > _most_entries.get():
+        raise TooDenseError
     if entries > 1 << 24 and (entries * BYTES > quarter_of_memory() or entries >= 1 << 31):
         raise TooLargeError(f"{entries:,} entries, {in_bytes(entries * BYTES)}")
 
@@ -348,8 +376,12 @@ def _rows_of(block: Block, width: int) -> sparse.csr_array:
         return _matrix(np.zeros(size + 1, np.intp), np.zeros(0, np.intp), (size, width))
     if width + 1 <= 8 * count:  # a table of all pairs is no larger than the index map
         met = np.zeros((size, width + 1), np.bool_)
-        for k in range(count):
-            met[np.arange(size), block[k]] = True
+        if count <= size:
+            for k in range(count):
+                met[np.arange(size), block[k]] = True
+        else:
+            for k in range(size):
+                met[k, block[:, k]] = True
         met = met[:, 1:]
         pointers = np.concatenate([[0], np.cumsum(np.count_nonzero(met, axis=1))])
         return _matrix(pointers, np.nonzero(met)[1], (size, width))

@@ -27,6 +27,7 @@ from wengert.accumulation.orders import FORWARD, REVERSE, Order
 from wengert.accumulation.preaccumulation import count_preaccumulated, find_order
 from wengert.cost import Cost, line_cost
 from wengert.display import as_text
+from wengert.linearization import Linearization
 from wengert.planning.compressions import READING, reading
 from wengert.planning.machine import Work, this_machine
 from wengert.program import Constant
@@ -64,7 +65,7 @@ class Candidate:
     entries: int = 0
     """The number of entries that are computed."""
     result: int = 0
-    """The bytes of the Jacobian, as an array, or where passes are compressed as a sparse matrix."""
+    """The bytes of the Jacobian, an array or a sparse matrix, as it is returned."""
     eliminations: Mapping[str, Counts] = field(default_factory=dict)
     """By elimination, what each order that was compared multiplies and adds, the one that is taken first."""
     back: tuple[int, Cost] = (0, Cost())
@@ -218,24 +219,22 @@ def count_order(order: Order, active: ActiveRows, function: Cost) -> Candidate:
 
 
 def count_compression(
-    compression: Compression, forward: Candidate, reverse: Candidate, active: ActiveRows
+    compression: Compression, forward: Candidate, reverse: Candidate, active: ActiveRows, is_array: bool = False
 ) -> Candidate:
     """Count a compression, a pass of which costs what a pass of the dense candidates does."""
     forward = _with_passes(forward, FORWARD, active, compression.passes)
     reverse = _with_passes(reverse, REVERSE, active, compression.passes)
-    first = forward if compression.forward_passes else reverse
-    entries = int(compression.pattern.nnz)
-    itemsize = max([y.dtype.itemsize for y in active.linearization.values], default=8)
+    first, linearization = forward if compression.forward_passes else reverse, active.linearization
     return replace(
         first,
         name=compression.name,
         passes=compression.passes,
         kept=reverse.kept if compression.reverse_passes else 0,
-        entries=entries,
-        result=entries * (itemsize + compression.pattern.indices.itemsize) + compression.pattern.indptr.nbytes,
+        entries=int(compression.pattern.nnz),
+        result=first.result if is_array else sparse_bytes(compression, linearization),
         back=(compression.reverse_passes, reverse.one_pass) if first is forward else (0, Cost()),
         compression=compression,
-        work=_work(active, compression.passes, seeds_at_once(active.linearization)),
+        work=_work(active, compression.passes, seeds_at_once(linearization)),
     )
 
 
@@ -246,6 +245,12 @@ def _with_passes(candidate: Candidate, order: Order, active: ActiveRows, passes:
         return candidate
     sweep = count_preaccumulated(order.count, active, passes)
     return replace(candidate, partials=sweep.partials, one_pass=sweep.one_pass, kept=sweep.kept)
+
+
+def sparse_bytes(compression: Compression, linearization: Linearization) -> int:
+    """Return how much memory a Jacobian takes as a sparse matrix."""
+    pattern, itemsize = compression.pattern, max([y.dtype.itemsize for y in linearization.values], default=8)
+    return int(pattern.nnz * (itemsize + pattern.indices.itemsize) + pattern.indptr.nbytes)
 
 
 def _work(active: ActiveRows, passes: int, at_once: int, scalars: bool = False) -> Work:

@@ -33,7 +33,7 @@ from wengert.cost import Cost, cost
 from wengert.errors import ArgumentError, SizeError, UnsupportedError
 from wengert.linearization import Linearization
 from wengert.memory import in_bytes
-from wengert.planning.candidates import Candidate, count_compression, count_order, counted_passes
+from wengert.planning.candidates import Candidate, count_compression, count_order, counted_passes, sparse_bytes
 from wengert.planning.compressions import (
     Compressions,
     compressions_of,
@@ -116,27 +116,37 @@ class Request:
             return replace(request, orders=dense_orders(symmetric), compression=compression)
         return request
 
-    @property
+    @functools.cached_property
     def is_given(self) -> bool:
         """Whether the caller gave a pattern."""
         return not isinstance(self.sparse, (bool, str))
 
-    @property
+    @functools.cached_property
     def is_auto(self) -> bool:
         """Whether compression is left to the plan, and to the size of the matrix what is returned."""
         return isinstance(self.sparse, str)
 
-    @property
+    @functools.cached_property
     def must_compress(self) -> bool:
         """Whether the caller asked for compressed passes."""
         return self.compression is not None or self.sparse is True or self.is_given
 
-    @property
+    @functools.cached_property
     def needs_constants(self) -> bool:
         """Whether all constants of the trace are read: by a pattern that is found, or by lines that run again."""
         return (self.must_compress and not self.is_given) or _eliminates(self.orders)
 
-    @property
+    @functools.cached_property
+    def is_planned(self) -> bool:
+        """Whether an order is chosen by what the rows cost: loops are counted as lines."""
+        return len(self.orders) > 1 and not (self.symmetric or self.must_compress)
+
+    @functools.cached_property
+    def is_dense(self) -> bool:
+        """Whether passes are to go over the dense matrix, whatever it takes."""
+        return self.sparse is False or self.mode is not None
+
+    @functools.cached_property
     def asked(self) -> str:
         """What the caller wrote that decides, in words; nothing if the plan decides."""
         if self.mode is not None:
@@ -213,13 +223,12 @@ def choose(linearization: Linearization, request: Request) -> Order | Compressed
         if request.compression is not None:
             return Compressed(of_pattern[request.compression], is_new)
         return Compressed(_least(of_pattern, linearization, _best_order(linearization, request.orders)), is_new)
-    is_dense = request.sparse is False or request.mode is not None
-    is_comfortable = is_dense or fits_comfortably(linearization)
     orders = request.orders
     if len(orders) == 1:
         return orders[0]
     best = _best_order(linearization, orders)
-    if is_comfortable and (is_dense or best.total <= FINDING):
+    is_comfortable = request.is_dense or fits_comfortably(linearization)
+    if is_comfortable and (request.is_dense or best.total <= FINDING):
         return best.order
     compressions, is_new = _search(linearization, request, best, is_comfortable)
     if compressions is None:
@@ -246,7 +255,7 @@ def choose_diagonal(linearization: Linearization, sparse: bool = True) -> Diagon
 
 LEAST = 16
 """A Jacobian of fewer rows or columns is compressed if that is asked for, and not planned for."""
-FINDING, FINDING_LINE, FINDING_ENTRY = 10_000_000, 50_000, 500
+FINDING, FINDING_LINE, FINDING_ENTRY = 5_000_000, 50_000, 500
 """What it takes to find a pattern and to color it, in operations: at least, for a line, and for an entry."""
 
 
@@ -418,7 +427,8 @@ def _count_compressions(
     else:
         is_taken = not is_free and _is_taken(least, linearization, best, is_comfortable)
         taken = least.name if is_taken else ""
-    counted = [count_compression(c, forward, reverse, active) for c in shown]
+    is_array = not (request.sparse is True or request.is_given) and fits_comfortably(linearization)
+    counted = [count_compression(c, forward, reverse, active, is_array or request.sparse is False) for c in shown]
     return sorted(counted, key=lambda c: c.total), taken
 
 
@@ -434,7 +444,7 @@ def _compare_memory(linearization: Linearization, shown: Candidate, is_taken: bo
     here = "" if is_taken else f"; wg.{call}(f, sparse=True) takes {counted_passes(shown.passes)}"
     return (
         f"{what}: {m:,} x {n:,} dense, {in_bytes(dense_bytes(linearization))}; {shown.entries:,} entries sparse, "
-        f"{in_bytes(shown.result)}{here}"
+        f"{in_bytes(sparse_bytes(shown.compression, linearization))}{here}"
     )
 
 

@@ -33,8 +33,9 @@ from wengert.accumulation.compressed import (
     joined,
     star,
 )
-from wengert.accumulation.sparsity import TooDenseError, pattern_of
+from wengert.accumulation.sparsity import pattern_of
 from wengert.errors import PatternError
+from wengert.jacobians import TooDenseError
 from wengert.linearization import Linearization
 from wengert.primitives.numpy.elementwise import multiply
 from wengert.primitives.numpy.structural import matmul

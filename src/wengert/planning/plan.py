@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wengert.accumulation.counting import ActiveRows
+from wengert.accumulation.dense import fits_comfortably
 from wengert.accumulation.orders import HESSIAN_ORDERS, ON_REQUEST, ORDERS, Order
 from wengert.cost import Cost
 from wengert.display import as_text, paragraph, table
@@ -87,7 +88,7 @@ class Plan(Mapping[str, Candidate]):
         assert found is not None
         compression = compressions_of(self.linearization, found.pattern, self.symmetric)[name]
         forward, reverse = (self[order.name] for order in dense_orders(self.symmetric))
-        return count_compression(compression, forward, reverse, active)
+        return count_compression(compression, forward, reverse, active, fits_comfortably(self.linearization))
 
     def __iter__(self) -> Iterator[str]:
         return iter([candidate.name for candidate in self.candidates])
