@@ -636,7 +636,7 @@ def _jacobians(
         f, args, kwargs, chosen, keep_all=request.needs_constants, result=result, planned=request.is_planned
     )
     linearization = Linearization.of_trace(trace)
-    if request.sparse is True or request.is_given:
+    if request.must_compress:
         demand_real_arguments(linearization)
     if trace.tape.decisions and not request.symmetric:
         warn_of_decisions(trace)
@@ -650,7 +650,7 @@ def _jacobians(
 
 
 def demand_real_arguments(linearization: Linearization) -> None:
-    """Raise ArgumentError if a sparse Jacobian is asked for by a complex argument."""
+    """Raise ArgumentError if compressed passes are asked for, and an argument is complex."""
     if any(x.dtype.kind == "c" for x in linearization.inputs):
         raise ArgumentError.at_caller(
             "a sparse Jacobian is one of real arguments, and an argument is complex:",

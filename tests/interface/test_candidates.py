@@ -206,6 +206,33 @@ def test_the_modes_are_listed_where_one_is_unknown():
         wg.plan(wg.hessian(rosenbrock), mode="star")
 
 
+def test_complex_results_are_compressed_by_columns_alone():
+    f = lambda x: np.exp(1j * x) * np.roll(x, 1)  # noqa: E731
+    expected = wg.jacobian(f, mode="forward")(X)
+    for mode, on in (("column-compressed", "auto"), (None, True), ("reverse", True)):
+        J = wg.jacobian(f, mode=mode, sparse=on)(X)
+        np.testing.assert_allclose(J if on == "auto" else J.toarray(), expected)
+    for mode in ("row-compressed", "bi-compressed"):
+        for call in (wg.jacobian(f, mode=mode), wg.plan(f, mode=mode)):
+            with pytest.raises(ArgumentError, match="a row of a complex result is two of real ones"):
+                call(X)
+        with pytest.raises(KeyError):
+            wg.plan(f)(X)[mode]
+    with pytest.raises(ArgumentError, match="an argument is complex"):
+        wg.jacobian(f, mode="column-compressed")(X + 0j)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, complex])
+def test_a_compressed_jacobian_is_compiled_to_an_array_of_the_same_dtype(dtype):
+    f = lambda x: np.roll(x, 1) * x * np.ones(1, dtype)  # noqa: E731
+    x = X.astype(np.float32) if dtype == np.float32 else X
+    expected = wg.jacobian(f, sparse=False)(x)
+    compiled = wg.jit(wg.jacobian(f, mode="column-compressed"))
+    for J in (compiled(x), compiled(x), wg.jacobian(f, mode="column-compressed")(x)):
+        assert J.dtype == expected.dtype
+        np.testing.assert_allclose(J, expected, rtol=1e-6)
+
+
 # ---- The plan as a mapping and a table ----
 
 

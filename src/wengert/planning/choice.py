@@ -221,7 +221,7 @@ def choose(linearization: Linearization, request: Request) -> Order | Compressed
         pattern, is_new = _demand_pattern(linearization, request)
         of_pattern = compressions_of(linearization, pattern, request.symmetric)
         if request.compression is not None:
-            return Compressed(of_pattern[request.compression], is_new)
+            return Compressed(_named(request, of_pattern, linearization), is_new)
         return Compressed(_least(of_pattern, linearization, _best_order(linearization, request.orders)), is_new)
     orders = request.orders
     if len(orders) == 1:
@@ -236,6 +236,19 @@ def choose(linearization: Linearization, request: Request) -> Order | Compressed
     compression = _least(compressions, linearization, best)
     is_taken = _is_taken(compression, linearization, best, is_comfortable)
     return Compressed(compression, is_new) if is_taken else best.order
+
+
+def _named(request: Request, compressions: Compressions, linearization: Linearization) -> Compression:
+    """Return the compression that was asked for; raise ArgumentError if it pulls rows of a complex result back."""
+    assert request.compression is not None
+    if request.compression in ("row-compressed", "bi-compressed") and _has_complex(linearization):
+        if request.mode != request.compression:  # mode="reverse" with a pattern
+            return compressions["column-compressed"]
+        raise ArgumentError.at_caller(
+            f"mode={request.mode!r} pulls rows back, and a row of a complex result is two of real ones:",
+            'Write mode="column-compressed", or take the real and the imaginary part as two results.',
+        )
+    return compressions[request.compression]
 
 
 def choose_diagonal(linearization: Linearization, sparse: bool = True) -> Diagonal:
@@ -422,8 +435,9 @@ def _count_compressions(
         return [], ""
     shown = [least] if _has_complex(linearization) else compressions.worth(best.along, best.back)
     if request.must_compress:
-        taken = request.compression or least.name
-        shown = [*shown, *([] if taken in [c.name for c in shown] else [compressions[taken]])]
+        named = least if request.compression is None else _named(request, compressions, linearization)
+        taken = named.name
+        shown = [*shown, *([] if taken in [c.name for c in shown] else [named])]
     else:
         is_taken = not is_free and _is_taken(least, linearization, best, is_comfortable)
         taken = least.name if is_taken else ""

@@ -84,6 +84,8 @@ class Plan(Mapping[str, Candidate]):
             return count_order(orders[name], active, self.function)
         if name not in compressed_modes(self.symmetric):
             raise KeyError(name)
+        if name != "column-compressed" and any(y.dtype.kind == "c" for y in self.linearization.values):
+            raise KeyError(name)  # a row of a complex result is two of real ones
         found = find_pattern(self.linearization, self.symmetric)
         assert found is not None
         compression = compressions_of(self.linearization, found.pattern, self.symmetric)[name]

@@ -379,8 +379,13 @@ def _dense(matrix: Any, order: Any = None, out: Any = None) -> Array:
         raise UnsupportedError("toarray(out=...) has no rule; leave out= away.")
     data, rows, columns = _coordinates(matrix)
     n, m = matrix.shape if len(matrix.shape) == 2 else (1, *matrix.shape)
-    dense = np.bincount(np.asarray(rows) * m + columns, weights=data, minlength=n * m)
-    return np.reshape(dense, matrix.shape)
+    places = np.asarray(rows) * m + columns
+    if data.dtype.kind == "c":  # bincount takes real weights
+        parts = [np.bincount(places, weights=part, minlength=n * m) for part in (np.real(data), np.imag(data))]
+        dense = parts[0] + 1j * parts[1]
+    else:
+        dense = np.bincount(places, weights=data, minlength=n * m)
+    return np.reshape(dense, matrix.shape).astype(data.dtype)
 
 
 def _multiplied(self: Any, other: Any) -> Any:
