@@ -520,9 +520,10 @@ def jacobian(
         True if `f` returns a pair, of which only the first is differentiated.
     mode
         The candidate of the plan that is to run: ``"forward"`` (n passes), ``"reverse"`` (m passes), ``"elimination"``
-        (straight-line code without a pass, of functions of up to a few thousand scalar lines); or
-        ``"column-compressed"``, ``"row-compressed"``, ``"bi-compressed"``, in which columns that no row has two of
-        share a pass, or rows, or both.  None takes what `wengert.plan` chooses by its counts.
+        (straight-line code without a pass, of functions of up to a few thousand scalar lines), ``"waist"`` (a reverse
+        and a forward pass for each number at the narrowest cut of the graph); or ``"column-compressed"``,
+        ``"row-compressed"``, ``"bi-compressed"``, in which columns that no row has two of share a pass, or rows, or
+        both.  None takes what `wengert.plan` chooses by its counts.
     sparse
         ``"auto"`` to compress passes where that halves them, and saves more than it takes to find the pattern; the
         result is an array, but a SciPy ``csr_array`` with a warning where passes are compressed and the array would

@@ -496,7 +496,7 @@ def test_wrong_efforts_are_refused():
             wg.plan(np.sin, effort=effort, convention=convention)
     with pytest.raises(wg.errors.ArgumentError, match="Leave out sparse, or the elimination"):
         wg.jacobian(np.sin, mode="elimination", sparse=np.eye(2))
-    with pytest.raises(wg.errors.ArgumentError, match="'forward', 'reverse', 'elimination'"):
+    with pytest.raises(wg.errors.ArgumentError, match="'forward', 'reverse', 'elimination', 'waist'"):
         wg.jacobian(np.sin, mode="eliminate")
 
 

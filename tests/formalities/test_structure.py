@@ -88,7 +88,7 @@ ORDERS = {
     ),
     "accumulation/coloring": "partition vertex_orders distance2 lattices symmetric bicoloring",
     "accumulation/elimination": "graph factors heuristics search portfolio program",
-    "accumulation/orders": "order forward reverse elimination",
+    "accumulation/orders": "order forward reverse elimination waist",
     "planning": "machine compressions candidates plan choice",
     "compilation": "cache environment linearized branches native signatures jit",
     "compilation/native": "operations loops lowering llvm engine entry",

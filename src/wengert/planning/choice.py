@@ -85,7 +85,7 @@ class Request:
         """Return a request; raise ArgumentError for a mode, effort or sparsity that is none.
 
         >>> [order.name for order in Request.of(effort="portfolio").orders]
-        ['forward', 'reverse', 'elimination']
+        ['forward', 'reverse', 'elimination', 'waist']
         >>> Request.of("star", symmetric=True).compression
         'star'
         """

@@ -1,7 +1,7 @@
 """The orders of accumulation that planning chooses from: a short file each, and its entry in this list.
 
 >>> [order.name for order in ORDERS], [order.name for order in ON_REQUEST]
-(['forward', 'reverse'], ['elimination'])
+(['forward', 'reverse'], ['elimination', 'waist'])
 """
 
 from dataclasses import replace
@@ -10,6 +10,7 @@ from wengert.accumulation.orders.elimination import ELIMINATION, Search, searchi
 from wengert.accumulation.orders.forward import FORWARD
 from wengert.accumulation.orders.order import Order
 from wengert.accumulation.orders.reverse import REVERSE
+from wengert.accumulation.orders.waist import WAIST
 
 ORDERS: tuple[Order, ...] = (FORWARD, REVERSE)
 """Of two orders that cost the same the first is taken: those that keep less come before those that keep more."""
@@ -20,7 +21,7 @@ HESSIAN_ORDERS: tuple[Order, ...] = (
 )
 """The orders of a Hessian: of the Jacobian of the gradient, which is accumulated in reverse."""
 
-ON_REQUEST: tuple[Order, ...] = (ELIMINATION,)
+ON_REQUEST: tuple[Order, ...] = (ELIMINATION, WAIST)
 """The orders that planning takes longer for than most functions take: they are compared if `effort` is asked for."""
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "ON_REQUEST",
     "ORDERS",
     "REVERSE",
+    "WAIST",
     "Order",
     "Search",
     "searching",
