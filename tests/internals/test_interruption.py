@@ -13,6 +13,7 @@ from interruptions import CALLS, C, faults, interrupt
 
 import wengert as wg
 from wengert.tracing import current_context
+from wengert.tracing.errstate import YOUNG
 
 
 @pytest.fixture
@@ -129,3 +130,36 @@ def test_no_cycle_holds_what_was_computed(form, kind, checkpoint):
         assert all(reference() is None for reference in seen)
     finally:
         gc.enable()
+
+
+def test_the_collector_of_garbage_looks_less_often_while_a_long_trace_is_made():
+    inside = []
+
+    def f(x):
+        inside.append(gc.get_threshold())
+        for _ in range(600):
+            x = x * 1.01
+        return x
+
+    before = gc.get_threshold()
+    wg.grad(f)(1.0)
+    wg.grad(f)(1.0)
+    assert inside[-1] == (YOUNG, *before[1:])
+    assert gc.get_threshold() == before
+    with pytest.raises(ZeroDivisionError):
+        wg.grad(lambda x: x * (1 // 0))(1.0)
+    assert gc.get_threshold() == before
+    try:
+        for own in ((50_000, 5, 5), (0, 5, 5)):
+            gc.set_threshold(*own)
+            wg.grad(f)(1.0)
+            assert inside[-1] == gc.get_threshold() == own
+        gc.set_threshold(YOUNG, *before[1:])  # as after a call that was interrupted before it had put back all
+        wg.grad(f)(1.0)
+        assert gc.get_threshold() == before
+        wg.grad(lambda x: (gc.set_threshold(900), x)[1])(1.0)
+        assert gc.get_threshold()[0] == 900  # what the function has set itself stays
+        wg.grad(lambda x: inside.append(gc.get_threshold()) or x)(1.0)
+        assert inside[-1][0] == 900  # the trace before was short
+    finally:
+        gc.set_threshold(*before)

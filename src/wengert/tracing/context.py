@@ -23,6 +23,7 @@ class Context:
         "constants",
         "frozen",
         "leaves_plain",
+        "makes_many",
         "muted",
         "needs_methods",
         "place",
@@ -52,6 +53,8 @@ class Context:
         """True from when a method of a plain array has got a traced value: the next run patches the methods."""
         self.bound = False
         """True from the beginning of the outermost trace to its end, also where its tapes are set aside."""
+        self.makes_many = False
+        """True if the last trace was long, so that many objects are made while a call runs."""
 
     def clear(self) -> None:
         """Close every tape: what began outermost was interrupted."""

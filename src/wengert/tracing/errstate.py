@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import gc
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -40,6 +41,15 @@ def _warn(kind: str, flag: int) -> None:
     message = f"{kind} in {what}, outside its domain; the value is NumPy's own:\n{location.excerpt()}"
     warnings.warn_explicit(message, DomainWarning, location.file, location.line)
 
+
+YOUNG = 10_007
+"""How many new objects Python makes before it looks for cyclic garbage (usually 700), while a call runs on a thread
+whose last trace was long.  It is no round number, so that nobody else sets the same.
+
+The rows of a long trace are new objects, none of them garbage, and to look through all objects of a process because
+there are many new ones took as long as to record them: docs/design/0033."""
+_lifted: dict[str, tuple[int, int, int]] = {}
+"""The thresholds of the collector that were set before, once they have been lifted."""
 
 # ---- Setting the error state, and putting it back ----
 
@@ -105,9 +115,11 @@ def watch(work: Callable[..., Any], *args: Any) -> Any:
     context = threads.context
     if context.tapes:
         return work(*args)
-    before = error_state.get()
+    before, thresholds = error_state.get(), _thresholds_to_lift() if context.makes_many else None
     frozen, muted, place, alarms = context.frozen, context.muted, context.place, context.alarms
     try:
+        if thresholds is not None:
+            gc.set_threshold(YOUNG, *thresholds[1:])
         state, context.alarms = _watched(before)
         error_state.set(state)
         return work(*args)
@@ -115,3 +127,16 @@ def watch(work: Callable[..., Any], *args: Any) -> Any:
         del context.tapes[:]
         context.frozen, context.muted, context.place, context.alarms = frozen, muted, place, alarms
         error_state.set(before)
+        if thresholds is not None and gc.get_threshold()[0] == YOUNG:
+            gc.set_threshold(*thresholds)
+
+
+def _thresholds_to_lift() -> tuple[int, int, int] | None:
+    """Return the thresholds of the collector of garbage if they are to be lifted while a call runs."""
+    thresholds = gc.get_threshold()
+    if thresholds[0] == YOUNG:  # another thread's call is running, or one was interrupted before it put them back
+        return _lifted.get("from")
+    if not 0 < thresholds[0] < YOUNG:
+        return None
+    _lifted["from"] = thresholds
+    return thresholds

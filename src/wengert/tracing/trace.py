@@ -35,6 +35,9 @@ from wengert.tracing.tape import Row, Tape, escaped, outputs_of
 from wengert.tracing.traced import Traced, capture, holds_traced, innermost, join, plain, variable
 from wengert.tracing.unsupported import entries, is_of_compiled_code, translated
 
+LONG = 500
+"""From so many values on a trace is long."""
+
 
 class Group:
     """An argument or result of a trace: its name and shape, and what it is laid out in (see `program.Packing`)."""
@@ -188,6 +191,7 @@ def run(
     if results is None or first is not None:
         again = functools.partial(run, function, args, kwargs, positions, keep_all, spread, unpack, body, planned)
         return _run_again(again, tape, first)
+    context.makes_many = tape.size > LONG
     groups = [Group(name, result.shape, result.dtype, [result]) for name, result in results]
     single = unpack is None or unpack.structure is None
     if keep_all and not body:
