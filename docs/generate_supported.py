@@ -177,7 +177,11 @@ def write() -> str:
         ("interpolate", scipy_interpolate.METHODS, "; by values, by points and by positions"),
         ("ndimage", scipy_ndimage.FUNCTIONS, ""),
         ("spatial.distance", scipy_distance.FUNCTIONS, "; and `scipy.spatial.distance_matrix`"),
-        ("integrate", ("simpson",), ", `trapezoid`, `cumulative_trapezoid`, `romb`"),
+        (
+            "integrate",
+            ("quad", "simpson"),
+            ", `dblquad`, `tplquad`, `nquad`, `trapezoid`, `cumulative_trapezoid`, `romb`",
+        ),
         ("spatial.transform", scipy_transform.METHODS, " (of SciPy 1.17 or newer)"),
     ):
         names = ", ".join(f"`{name}`" for name in named(entered))

@@ -39,7 +39,6 @@ WITHOUT_RULES = {
     "scipy.optimize.curve_fit": lambda x: scipy.optimize.curve_fit(lambda t, a: a * t, T, x)[0][0],
     "scipy.optimize.linear_sum_assignment": lambda x: scipy.optimize.linear_sum_assignment(np.outer(x, x))[0][0],
     "scipy.optimize.linprog": lambda x: np.sum(scipy.optimize.linprog(x, bounds=[(0, 1)] * 8).x),
-    "scipy.integrate.quad": lambda x: scipy.integrate.quad(lambda s: s * x[0], 0, 1)[0],
     "scipy.integrate.solve_ivp": lambda x: np.sum(scipy.integrate.solve_ivp(lambda t, y: -y, (0, 1), x).y),
     "scipy.integrate.odeint": lambda x: np.sum(scipy.integrate.odeint(lambda y, t: -y, x, T)),
     "scipy.interpolate.UnivariateSpline": lambda x: scipy.interpolate.UnivariateSpline(T, x)(0.3),

@@ -38,7 +38,10 @@ HOLDERS: dict[type, tuple[str, ...]] = {}
 """Classes of another library whose objects may hold traced values, with the attributes that do."""
 
 ALWAYS: set[Callable[..., Any]] = set()
-"""Functions that are caught on plain arguments, too, while a trace runs: what they return is used on traced ones."""
+"""Functions that are caught on plain arguments, too, while a trace runs.
+
+What they return is used on traced ones, or they call a function that reads some.
+"""
 
 LATE: dict[str, Callable[[], None]] = {}
 """By the name of a module that is slow to import: the function that enters its rows once the user imports it."""

@@ -386,7 +386,8 @@ def _patch_call(original: types.FunctionType, run: types.FunctionType, package: 
                     if package:
                         names.lend(package)
                     made = through(witness, CALLS[original], args, kwargs, depth + inner)
-                    return made if traced is None else finish(original, args, kwargs, made, plainly)
+                    is_laid = traced is None or original in ALWAYS
+                    return made if is_laid else finish(original, args, kwargs, made, plainly)
             if original in ALWAYS and not _getframe(depth - 1).f_globals.get("__name__", "").startswith("wengert."):
                 return CALLS[original](*args, **kwargs)
         return run(*args, **kwargs)

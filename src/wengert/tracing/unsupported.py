@@ -52,8 +52,8 @@ INSTEAD = {
     "scipy.cluster": "Take the clusters from stop_gradient(x), and compute with x from there.",
     "scipy.fft": "The transforms of Fourier, cosine and sine are traced, in one axis and in several.",
     "scipy.integrate": (
-        "simpson is traced; write other quadrature or the steps in NumPy: np.trapezoid, a sum over the nodes and "
-        "weights of np.polynomial.legendre.leggauss, a loop of Runge-Kutta steps."
+        "quad and simpson are traced; write other quadrature or the steps in NumPy: np.trapezoid, a sum over the nodes "
+        "and weights of np.polynomial.legendre.leggauss, a loop of Runge-Kutta steps."
     ),
     "scipy.integrate.solve_ivp": _STEPS,
     "scipy.integrate.odeint": _STEPS,
