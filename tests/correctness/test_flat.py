@@ -79,6 +79,13 @@ FUNCTIONS = [
     lambda x: x[0, 0] if 1.3 in x and 7.0 not in x and isinstance(x.flat, np.flatiter) else 0.0,
     lambda x: np.vectorize(lambda v: v * v if v > 1 else np.sin(v), otypes=[float])(x).sum(),
     lambda x: np.vectorize(lambda a, b: (a * b, a - b))(x, x[0])[1].sum(),
+    lambda x: np.sum(np.vectorize(lambda a, b: a @ b, signature="(n),(n)->()")(x, x[0]) ** 2),
+    lambda x: np.sum(np.vectorize(lambda a: a / np.sum(a), signature="(n)->(n)")(x) * [[1.0, 2.0], [3.0, 4.0]]),
+    lambda x: np.prod([np.sum(part) for part in np.vectorize(lambda a: (a @ a, 2 * a), signature="(n)->(),(n)")(x)]),
+    lambda x: np.vectorize(lambda a, k: a**k, signature="(n),()->(n)", otypes=[float])(x[1], [1.0, 3.0])[1, 0],
+    lambda x: np.sum(np.array([x.flat, (2 * x).flat]) ** 3) + np.sum(np.array((x.flat, [1.0, x[0, 0], 0.0, 2.0])) ** 2),
+    lambda x: np.sum(np.frompyfunc(lambda a, b: a * b, 2, 1).outer(x[0], x[1])) ** 2,
+    lambda x: np.frompyfunc(lambda a, b: a * b, 2, 1).reduce(x[0]) + np.frompyfunc(max, 2, 1).reduce(x.ravel()),
 ]
 
 

@@ -181,13 +181,13 @@ def _call_plain(function: Any, args: Any, kwargs: Any, kind: type | None) -> Any
     raise unsupported(getattr(function, "__name__", str(function))) if kind is None else refuse_kind(kind)
 
 
-def _without_rule(ufunc: np.ufunc, inputs: tuple[Any, ...], is_plain_call: bool) -> Any:
+def _without_rule(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """Call a ufunc that was made of a function in Python, by np.frompyfunc or by Numba, on the elements one by one."""
     elements = [_elements(value) if type(value) is Traced else value for value in inputs]
-    if is_plain_call and ufunc.types == ["O" * ufunc.nin + "->" + "O" * ufunc.nout]:
-        return ufunc(*elements)
+    if ufunc.types == ["O" * ufunc.nin + "->" + "O" * ufunc.nout]:
+        return getattr(ufunc, method)(*elements, **kwargs)
     jitted = getattr(getattr(ufunc, "_dispatcher", None), "py_func", None)
-    if is_plain_call and jitted is not None:
+    if method == "__call__" and not kwargs and jitted is not None:
         return join(np.frompyfunc(jitted, len(inputs), 1)(*elements))
     raise unsupported(ufunc.__name__)
 
@@ -533,7 +533,7 @@ class ArrayMethods(Traced):
             if handler is not None:
                 return finish(ufunc, inputs, kwargs, through(self, handler, inputs, kwargs))
         if handler is None and kwargs.get("out") is None:
-            return _without_rule(ufunc, inputs, method == "__call__" and not kwargs)
+            return _without_rule(ufunc, method, inputs, kwargs)
         return self._apply_ufunc(ufunc, method, inputs, kwargs)
 
     def _apply_ufunc(self, ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

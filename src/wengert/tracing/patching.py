@@ -28,7 +28,7 @@ from wengert.tracing import codes, names
 from wengert.tracing.adoption import replace_variables
 from wengert.tracing.context import threads
 from wengert.tracing.conversions import rebind_conversions
-from wengert.tracing.flat import Flat
+from wengert.tracing.flat import Flat, as_arrays
 from wengert.tracing.lists import NUMPY, array_of, join_lists
 from wengert.tracing.results import finish
 from wengert.tracing.tape import NO_PARAMS, PLAIN
@@ -88,8 +88,8 @@ def _patch_conversion(original: Callable[..., Any], name: str) -> Callable[..., 
         if not threads.context.tapes or not args:
             return original(*args, **kwargs)
         value = args[0]
-        if type(value) is Flat:
-            args = (value.copy(), *args[1:])
+        if type(value) is Flat or (type(value) in (list, tuple) and Flat in map(type, value)):
+            args = (as_arrays(value), *args[1:])
         if (traced := first_traced(args[0])) is not None:
             if (kwargs or len(args) > 1) and object in (*args[1:2], kwargs.get("dtype")):
                 return original(*args, **kwargs)
@@ -117,10 +117,16 @@ def _as_constant(made: Any, name: str, frame: types.FrameType) -> Any:
     context = threads.context
     if context.leaves_plain or type(made) is not ndarray or made.dtype.kind not in "fc" or not made.flags.owndata:
         return made
-    if _is_internal(frame.f_globals) or not _calls_by_name(frame.f_code, frame.f_lasti, name):
+    if _is_internal(frame.f_globals) and not frame.f_code.co_qualname.startswith(_MAKING_RESULTS):
+        return made
+    if not _calls_by_name(frame.f_code, frame.f_lasti, name):
         return made
     context.constants = True
     return constant(context.tapes[-1], made)
+
+
+_MAKING_RESULTS = "_create_arrays"
+"""The function of NumPy's that makes arrays into which results of the user's function are written: of np.vectorize."""
 
 
 def _check_caller(frame: types.FrameType) -> None:
