@@ -195,14 +195,13 @@ def main():
 
     title("4. Where neither order wins: most entries are zero")
     x = np.cos(np.arange(100_000.0))
-    plan = wg.plan(residual, sparse=True)(x)
+    plan = wg.plan(residual)(x)
     J = wg.jacobian(residual, sparse=True)
     J(x)
     took = seconds({"again": lambda: J(x)}, 5)["again"]
     console.print("The residual of a chain: each result depends on three neighbors among 100,000 variables.\n")
-    console.print(plan.edges)
-    console.print(f"{plan.notes[-1]}\n")
-    console.print(f"{plan.reason}: {written(took)}.", style="bold green")
+    show(plan)
+    console.print(f"\n{plan.chosen}, {plan[plan.chosen].passes} passes: {written(took)}.", style="bold green")
 
 
 if __name__ == "__main__":

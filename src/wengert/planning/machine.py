@@ -2,7 +2,7 @@
 
 A handful of numbers describe a machine: what NumPy takes for a call on a few elements, for an operation on an element
 of an array, for one inside of a matrix product, for an elementary function, and for a byte that is moved.  They are
-measured once in a process, when a prediction is first asked for (`this_machine`, some hundredths of a second).  What is
+measured once in a process, when a prediction is first asked for (`this_machine`, about a tenth of a second).  What is
 *chosen* without a measurement rests on counts and on the numbers of `STANDARD`, so that it is the same everywhere.
 
 >>> work = Work(traced=5, swept=5, blocks=1, products=0.0, spills=False)
