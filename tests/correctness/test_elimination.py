@@ -395,6 +395,45 @@ KINDS = {
 }
 
 
+def added_up(x):
+    y = 2 * x
+    np.add.at(y, [0, 0, 1], x * x)
+    return y * x
+
+
+ON_REQUEST = {
+    "roll": lambda x: np.roll(x, 1) * x,
+    "roll along two axes": lambda x: np.roll(np.outer(x, x), (1, -1), (0, 1)) @ x,
+    "norm": lambda x: x / np.linalg.norm(x),
+    "norm of a matrix": lambda x: np.linalg.norm(np.outer(x, x)) * x,
+    "norms of rows": lambda x: np.linalg.norm(np.outer(x, x + 1), axis=1) * x,
+    "put": lambda x: np.diag(x) @ x,
+    "additions at indices": added_up,
+    "convolve": lambda x: np.convolve(x, x[:2]) ** 2,
+    "convolve, same": lambda x: np.convolve(x, x[:2], "same"),
+    "convolve, valid": lambda x: np.convolve(x, x[:2], "valid"),
+    "sort": lambda x: np.sort(x) * x,
+    "sort of columns": lambda x: np.sort(np.outer(x, 2.2 - x), axis=0) @ x,
+    "median": lambda x: np.median(x) * x,
+    "largest": lambda x: x[np.argmax(x)] * x + x[np.argmin(x)],
+    "largest of rows": lambda x: np.take_along_axis(np.outer(x, x), np.argmax(np.outer(x, -x), 1)[:, None], 1)[:, 0],
+    "interpolation": lambda x: np.interp(x, np.arange(5.0), np.arange(5.0) ** 2) * x,
+    "pieces": lambda x: np.piecewise(x, [x < 1, x >= 1], [lambda t: t**2, lambda t: t**3]),
+    "where it is positive": lambda x: x[np.flatnonzero(x > 1)] ** 2,
+}
+
+
+@pytest.mark.parametrize("kind", ON_REQUEST)
+def test_lines_that_read_better_as_arrays_are_eliminated_too(kind):
+    f = ON_REQUEST[kind]
+    J = wg.jacobian(f, mode="elimination")
+    for x in (X, X[::-1].copy(), np.array([1.5, 0.25, 0.75])):  # where positions differ it is written anew
+        same_leaves(J(x), wg.jacobian(f, mode="forward")(x))
+    jitted = wg.jit(J)
+    for x in (X, X + 0.01, X[::-1].copy()):
+        np.testing.assert_allclose(jitted(x), J(x), rtol=1e-12)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_elimination_returns_what_a_sweep_does(kind):
     f, args = KINDS[kind]

@@ -33,7 +33,7 @@ from wengert.cost import Cost, line_cost
 from wengert.errors import DegenerateError
 from wengert.jacobians import count_overlaps
 from wengert.linearization import Linearization
-from wengert.passes.scalarization import has_scalar_form
+from wengert.passes.scalarization import reads_in_scalars
 from wengert.primitives.numpy.structural import fill_index, getitem
 from wengert.program import Constant, Primitive, Program, Shaped
 from wengert.program.dataflow import substitute
@@ -265,7 +265,7 @@ def _edges(row: Row, active: int, one_pass: Cost) -> int:
     primitive, _, kept, _, _, _ = row
     if primitive.elementwise:
         return 0 if primitive.counts == "moves" else active * kept[0].size
-    if not active or not has_scalar_form(primitive):
+    if not active or not reads_in_scalars(primitive):
         return one_pass.multiplications
     row_cost = _row_cost(row)
     return active * row_cost.multiplications + 2 * (row_cost.additions + row_cost.comparisons)

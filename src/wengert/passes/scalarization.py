@@ -17,6 +17,7 @@ u_3 = u_1 + u_2    = y
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,8 +26,9 @@ import numpy as np
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import running
 from wengert.primitives.numpy import structural as s
+from wengert.primitives.numpy.linalg.norms import norm_
 from wengert.program import Guard, Line, Primitive, Program, as_value, interpret, value_of
-from wengert.tracing import Group, Tape, Traced, record
+from wengert.tracing import Group, Tape, Traced, innermost, record
 
 _MOVING = (s.reshape, s.transpose, s.broadcast_to, s.stack, s.concatenate, s.getitem, s.diagonal)
 """Primitives that only move elements."""
@@ -62,6 +64,12 @@ def _counted(x: Any) -> Any:
     return _WRITTEN[s.astype](x, np.dtype(int)) if counts else x
 
 
+def _broadcast(x: Any, shape: tuple[int, ...]) -> Any:
+    y = np.empty(shape, dtype=object)
+    y[...] = x
+    return y
+
+
 def _product(a: Any, b: Any) -> Any:
     return np.matmul(np.asarray(a, dtype=object), np.asarray(b, dtype=object))
 
@@ -91,8 +99,97 @@ def _decided(index: Any) -> Any:
     return np.array(decided or np.zeros(0, int)).reshape(np.shape(index))
 
 
+def _put(*pieces: Any, indices: Sequence[Any], shape: tuple[int, ...], batch: int = 0) -> Any:
+    """Add pieces up in zeros, each at its index; a block of them has leading axes."""
+    leading = np.shape(pieces[0])[:batch]
+    total = np.full(leading + shape, 0.0, dtype=object)
+    places = np.arange(total.size).reshape(total.shape)
+    for piece, index in zip(pieces, indices, strict=True):
+        at_index = places[(slice(None),) * batch + index]
+        for place, element in zip(at_index.ravel(), _broadcast(piece, at_index.shape).ravel(), strict=True):
+            here = total.flat[place]
+            total.flat[place] = element if type(here) is float else here + element
+    return total
+
+
+def _scatter(piece: Any, *operands: Any, index: tuple[Any, ...], shape: tuple[int, ...], batch: int = 0) -> Any:
+    return _put(piece, indices=[s.fill_index(index, tuple(map(_decided, operands)))], shape=shape, batch=batch)
+
+
+def _norm(x: Any, axis: tuple[int, ...]) -> Any:
+    squares = np.frompyfunc(e.square, 1, 1)(np.asarray(x, dtype=object))
+    return np.frompyfunc(e.sqrt, 1, 1)(_boxed(_sum(squares, axis, False)))
+
+
+def _convolve(a: Any, v: Any, mode: str) -> Any:
+    full = np.full(len(a) + len(v) - 1, None, dtype=object)
+    for (i, x), (j, y) in itertools.product(enumerate(a), enumerate(v)):
+        full[i + j] = x * y if full[i + j] is None else full[i + j] + x * y
+    short = min(len(a), len(v))
+    start = {"full": 0, "same": (short - 1) // 2, "valid": short - 1}[mode]
+    size = {"full": len(full), "same": max(len(a), len(v)), "valid": max(len(a), len(v)) - short + 1}[mode]
+    return full[start : start + size]
+
+
+# ---- Positions: they are decided, and the scalar lines hold where they are the same ----
+
+
+def _values(x: Any) -> Any:
+    """Return the values of scalars as an array."""
+    flat = [innermost(element) for element in np.ravel(x)]
+    return np.array(flat).reshape(np.shape(x))
+
+
+def _demand(relation: Primitive, a: Any, b: Any) -> None:
+    """Decide on a relation of elements, which is a guard from here on."""
+    for holds in np.ravel(np.frompyfunc(relation, 2, 1)(a, b)):
+        bool(holds)
+
+
+def _argsort(x: Any, axis: int | None, stable: bool) -> Any:
+    order = s.argsort.numpy(_values(x), axis=axis, stable=stable)
+    ranked = np.moveaxis(np.take_along_axis(x, order, axis), axis or 0, 0)
+    _demand(e.less_equal, ranked[:-1], ranked[1:])
+    return order
+
+
+def _argpartition(x: Any, kth: Any, axis: int | None) -> Any:
+    order = s.argpartition.numpy(_values(x), kth=kth, axis=axis)
+    ranked = np.moveaxis(np.take_along_axis(x, order, axis), axis or 0, 0)
+    for k in np.ravel(kth).tolist():
+        _demand(e.less_equal, ranked[:k], ranked[k])
+        _demand(e.less_equal, ranked[k], ranked[k + 1 :])
+    return order
+
+
+def _extreme(primitive: Primitive, relation: Primitive) -> Callable[..., Any]:
+    def position(x: Any, axis: int | None = None, **params: Any) -> Any:
+        values = _values(x)
+        place = np.expand_dims(primitive.numpy(values, axis=axis), axis) if axis is not None else None
+        taken = x.flat[values.argmax() if relation is e.greater_equal else values.argmin()]
+        _demand(relation, taken if place is None else np.take_along_axis(x, place, axis), x)
+        return primitive.numpy(values, axis=axis, **params)
+
+    return position
+
+
+def _searchsorted(x: Any, v: Any, side: str) -> Any:
+    positions = s.searchsorted.numpy(_values(x), _values(v), side=side)
+    below, above = (e.less, e.less_equal) if side == "left" else (e.less_equal, e.less)
+    for k, element in zip(np.ravel(positions), np.ravel(v), strict=True):
+        _demand(below, x[max(k - 1, 0) : k], element)
+        _demand(above, element, x[k : k + 1])
+    return positions
+
+
+def _argwhere(x: Any) -> Any:
+    _demand(e.not_equal, x, 0)
+    return np.argwhere(_values(x))
+
+
 _WRITTEN: dict[Primitive, Callable[..., Any]] = {
     **{primitive: primitive.numpy for primitive in _MOVING},
+    s.broadcast_to: _broadcast,
     s.getitem: _element,
     s.sum_: _sum,
     s.max_: _reduce(e.maximum),
@@ -111,14 +208,36 @@ _WRITTEN: dict[Primitive, Callable[..., Any]] = {
 }
 
 
+_ON_REQUEST: dict[Primitive, Callable[..., Any]] = {
+    s.roll: s.roll.numpy,
+    s.put: _put,
+    s.scatter: _scatter,
+    s.convolve: _convolve,
+    norm_: _norm,
+    s.argsort: _argsort,
+    s.argpartition: _argpartition,
+    s.argmax: _extreme(s.argmax, e.greater_equal),
+    s.argmin: _extreme(s.argmin, e.less_equal),
+    s.searchsorted: _searchsorted,
+    s.argwhere: _argwhere,
+    s.length: lambda x: np.intp(x.shape[0]),
+}
+"""What an elimination needs in scalars, and what reads better as arrays."""
+
+
 def has_scalar_form(primitive: Primitive) -> bool:
     """Return whether a line of a primitive can be written in scalars."""
+    return reads_in_scalars(primitive) or primitive in _ON_REQUEST
+
+
+def reads_in_scalars(primitive: Primitive) -> bool:
+    """Return whether a line of a primitive can be written in scalars, and reads better so."""
     return primitive.elementwise or primitive in _WRITTEN
 
 
 def can_scalarize(program: Program) -> bool:
-    """Return whether every line of a Program can be written in scalars."""
-    return all(has_scalar_form(line.primitive) for line in program.lines)
+    """Return whether every line of a Program can be written in scalars, and reads better so."""
+    return all(reads_in_scalars(line.primitive) for line in program.lines)
 
 
 def is_scalar(program: Program) -> bool:
@@ -193,7 +312,7 @@ def _without_dimensions(value: Any) -> Any:
 
 
 def _run(primitive: Primitive, operands: list[Any], params: dict[str, Any]) -> Any:
-    written = _WRITTEN.get(primitive)
+    written = _WRITTEN.get(primitive) or _ON_REQUEST.get(primitive)
     if written is not None:
         return written(*[o if type(o) is not Traced else _boxed(o) for o in operands], **params)
     if not primitive.elementwise:
