@@ -21,7 +21,6 @@ PAGE = Path(__file__).with_name("works_with.md")
 sys.path.insert(0, str(ROOT / "tests" / "packages"))  # whose cases and comparisons these are
 
 import fluids  # noqa: E402
-from filterpy.kalman import MerweScaledSigmaPoints, UnscentedKalmanFilter  # noqa: E402
 from test_packages import CASES, comparisons  # noqa: E402
 
 COLUMNS = "gradient", "Hessian", "jit", "vmap", "Program"
@@ -44,16 +43,7 @@ by [`wg.custom_derivative`](../README.md), or hand it plain numbers.
 """
 
 
-def unscented(x: Any) -> Any:
-    """Predict by an unscented Kalman filter, which writes into an array that it made when it was made."""
-    points = MerweScaledSigmaPoints(2, 0.1, 2.0, 1.0)
-    kalman = UnscentedKalmanFilter(2, 1, 1.0, lambda z: z[:1], lambda z, dt: z * x[0], points)
-    kalman.predict()
-    return kalman.x[0]
-
-
 REFUSED: dict[str, tuple[Callable[[Any], Any], list[float]]] = {
-    "filterpy: UnscentedKalmanFilter": (unscented, [0.5]),
     "fluids: VFD_efficiency": (lambda x: fluids.VFD_efficiency(x[0], load=x[1]), [3700.0, 0.7]),
 }
 

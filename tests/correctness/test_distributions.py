@@ -152,6 +152,27 @@ def test_multivariate_normal():
     np.testing.assert_array_equal(gradient, gradient.T)
 
 
+POINTS = np.random.default_rng(5).normal(size=(3, 2))
+COVARIANCE = np.array([[2.0, 0.3], [0.3, 1.0]])
+NORMALS = [
+    (POINTS[0], None, COVARIANCE), (POINTS[0, :1], None, COVARIANCE), (POINTS[0, 0], None, COVARIANCE),
+    (POINTS[:1], POINTS[1], COVARIANCE), (POINTS[None], POINTS[1], COVARIANCE), (POINTS[:, 0], 0.1, 2.0),
+    (POINTS[:, 0], None, 2.0), (POINTS[:, 0], [0.1], [2.0]), (POINTS[:, :1], 0.1, 2.0), (POINTS[0, 0], 0.1, 2.0),
+    (POINTS[0], POINTS[1], 3.0), (POINTS, POINTS[1], [3.0, 2.0]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("x", "mean", "cov"), NORMALS)
+def test_the_shapes_that_a_multivariate_normal_takes(x, mean, cov):
+    def f(x):
+        return stats.multivariate_normal.logpdf(x, mean, cov)
+
+    value = wg.trace(f)(x)(x)
+    assert np.shape(value) == np.shape(f(x))
+    np.testing.assert_allclose(value, f(x), rtol=1e-13)
+    assert_first_order(lambda x: np.sum(f(x)), [x])
+
+
 def test_singular_multivariate_normal():
     L, mean = np.array([[1.0, 0.3], [0.5, 2.0], [-0.7, 0.4]]), np.array([0.2, -0.3, 1.0])
     z = np.array([[0.5, 0.1], [1.0, -2.0], [0.0, 0.3]])

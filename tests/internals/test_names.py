@@ -5,9 +5,11 @@ import math
 import subprocess
 import sys
 import threading
+import types
 from math import sqrt
 
 import numpy as np
+import pytest
 
 import wengert as wg
 
@@ -71,6 +73,47 @@ def test_modules_functions_and_code_are_what_they_were_when_no_trace_runs(tmp_pa
     (tmp_path / "snapshots.py").write_text(SNAPSHOTS)
     run = subprocess.run([sys.executable, tmp_path / "snapshots.py"], capture_output=True, text=True, check=True)
     assert json.loads(run.stdout) == []
+
+
+MODULE = """
+from numpy import zeros as nothing, eye, array
+class Filter:
+    def __init__(self):
+        self.x, self.P, self.inner = nothing(2), eye(2), Inner()
+    def fill(self, values):
+        for k, value in enumerate(values):
+            self.x[k] = value
+class Inner:
+    def __init__(self):
+        self.weights = array([1.0, 2.0])
+"""
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda kalman, x: kalman.fill(x**2),
+        lambda kalman, x: kalman.P.__imul__(x[0]),
+        lambda kalman, x: np.multiply(kalman.P, x, out=kalman.P),
+        lambda kalman, x: np.add.at(kalman.x, [0, 0], x),
+        lambda kalman, x: np.copyto(kalman.inner.weights, x * x),
+        lambda kalman, x: kalman.inner.weights.__setitem__(slice(None), x),
+    ],
+)
+def test_arrays_that_an_object_has_made_by_a_name_of_its_module_are_written_to(use, monkeypatch):
+    module = types.ModuleType("filters")
+    monkeypatch.setitem(sys.modules, "filters", module)
+    exec(MODULE, vars(module))
+
+    def f(x):
+        kalman = module.Filter()
+        use(kalman, x)
+        return kalman.x @ kalman.P @ kalman.inner.weights + np.sum(kalman.P**2) + np.sum(kalman.x**2)
+
+    x = X[:2]
+    expected = [(f(x + 1e-6 * e) - f(x - 1e-6 * e)) / 2e-6 for e in np.eye(2)]
+    np.testing.assert_allclose(wg.grad(f)(x), expected, rtol=1e-7, atol=1e-8)
+    assert module.nothing is np.zeros
 
 
 def test_other_threads_meanwhile_see_what_they_see_when_no_trace_runs():

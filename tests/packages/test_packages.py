@@ -44,9 +44,25 @@ def filtered(x):
     return kalman.x[0] + kalman.log_likelihood
 
 
+def unscented(x):
+    """Return an estimate after two measurements, by a prior variance and a noise."""
+    points = filterpy.kalman.MerweScaledSigmaPoints(2, 0.1, 2.0, 1.0)
+    kalman = filterpy.kalman.UnscentedKalmanFilter(
+        2, 1, 0.5, hx=lambda z: z[:1], fx=lambda z, dt: z + dt * np.array([z[1], -np.sin(z[0])]), points=points
+    )
+    kalman.x = np.array([0.0, 1.0])
+    kalman.P *= x[0]
+    kalman.R *= x[1]
+    for measured in (0.9, 2.1):
+        kalman.predict()
+        kalman.update(np.array([measured]))
+    return kalman.x @ np.array([1.0, 2.0])
+
+
 FILMS = [1, 2.2, 3.3 + 0.3j, 1]
 CASES = {
     "filterpy: KalmanFilter": (filtered, [0.5, 2.0, 0.7]),
+    "filterpy: UnscentedKalmanFilter": (unscented, [2.0, 0.7]),
     "filterpy: Q_discrete_white_noise": (
         lambda x: np.sum(filterpy.common.Q_discrete_white_noise(2, dt=x[0], var=x[1])),
         [0.5, 2.0],

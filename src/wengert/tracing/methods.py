@@ -37,7 +37,7 @@ from wengert.tracing.elements import read_element, write_element
 from wengert.tracing.flat import Flat
 from wengert.tracing.layout import numbered
 from wengert.tracing.lists import join_lists
-from wengert.tracing.patching import rebind_imports
+from wengert.tracing.patching import rebind_imports, rebind_makers
 from wengert.tracing.results import CALLBACKS, finish
 from wengert.tracing.tape import NO_PARAMS, SCALARS
 from wengert.tracing.traced import (
@@ -221,6 +221,7 @@ def _write_by_call(function: Any, handler: Any, args: Any, kwargs: Any, frame: t
         decided = {id(value): value._decided() for value in values}
         others = [decided.get(id(value), value) for value in others]
         return function(target, *others, **{name: decided.get(id(value), value) for name, value in kwargs.items()})
+    rebind_makers(frame)
     raise written_into_plain()
 
 
@@ -457,6 +458,7 @@ class ArrayMethods(Traced):
             join_lists(frame)
         mark = write_into_plain(self, frame)
         if mark is None:
+            rebind_makers(frame)
             raise lost()
         return float(mark)
 
@@ -497,6 +499,7 @@ class ArrayMethods(Traced):
             ):
                 join_lists(_getframe(1))
                 return _elements(self)
+            rebind_makers(_getframe(1))
             raise lost()
         constant = np.asarray(self._value, dtype).view()
         constant.flags.writeable = False  # what is written into it behind our back would be lost
@@ -544,7 +547,9 @@ class ArrayMethods(Traced):
             return _write_by_call(getattr(ufunc, method), call, inputs, kwargs, _getframe(2))
         if outs is not None and type(outs[0]) is ndarray and not all_constant(inputs):
             adopted = adopt_for_operation(outs[0], _getframe(2))
-            if adopted is not None:
+            if adopted is None:
+                rebind_makers(_getframe(2))
+            else:
                 outs = (adopted,)
                 kwargs = {**kwargs, "out": outs}
         if outs is None:

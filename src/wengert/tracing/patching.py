@@ -310,6 +310,36 @@ def rebind_imports(frame: types.FrameType) -> None:
         )
 
 
+def rebind_makers(frame: types.FrameType) -> None:
+    """Bind makers of arrays in the modules that the objects of a frame are from, and start the trace again.
+
+    A plain array is to be written to in that frame, which an object may have made by a name of its module:
+    ``from numpy import zeros``, and in a constructor ``self.x = zeros(3)``.
+    """
+    objects = list(frame.f_locals.values())
+    objects += [
+        part for value in objects for part in getattr(value, "__dict__", {}).values() if type(value) is not type
+    ]
+    kinds = {kind for value in objects for kind in type(value).__mro__}
+    modules = [sys.modules.get(name) for name in {kind.__module__ for kind in kinds}]
+    is_rebound = False
+    for scope in (frame.f_globals, *(vars(module) for module in modules if module is not None)):
+        if _is_internal(scope):
+            continue
+        for name, value in list(scope.items()):
+            if id(value) in _makers:
+                names.rebind(scope, name, *_maker_of(name, value))
+                is_rebound = True
+    if is_rebound:
+        names.restart()
+
+
+def _maker_of(name: str, original: Any) -> tuple[Any, Any]:
+    """Return a maker of arrays and the wrapper for code that calls it by a name."""
+    own = _makers[id(original)] == name
+    return original, names.wrapper_of[id(original)][1] if own else _patch_maker(original, name)
+
+
 _METHODS = frozenset({"choose", "dot", "searchsorted"})
 """Methods of arrays that would take a traced argument apart, and compute with each of its elements by itself."""
 _own_methods = {name: vars(ndarray)[name] for name in _METHODS}

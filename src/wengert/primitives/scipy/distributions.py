@@ -228,20 +228,21 @@ def _multivariate_normal(self: Any, x: Any, mean: Any = None, cov: Any = 1, allo
     """By the factor of Cholesky of the covariance's symmetric part; by the pseudoinverse where that may be singular."""
     x, mean, cov = with_arrays((x, mean, cov))
     ndim = np.ndim(cov)
-    size = np.shape(cov)[-1] if ndim else np.shape(mean)[-1] if np.ndim(mean) else np.shape(x)[-1] if np.ndim(x) else 1
+    size = np.size(mean) if mean is not None else np.shape(cov)[0] if ndim > 1 else 1  # as SciPy tells it
+    if size == 1:
+        cov, ndim = np.reshape(cov, (1, 1)), 2
     matrix = 0.5 * (cov + np.transpose(cov)) if ndim == 2 else np.diag(cov) if ndim == 1 else cov * np.eye(size)
-    deviation = x if mean is None else x - mean
-    shape = np.shape(deviation)
-    if not shape or shape[-1] != size:  # a scalar, or a list of points on the line
-        deviation = np.reshape(deviation, (*shape, 1))
-        shape = (*shape, 1)
+    x = np.atleast_1d(x)
+    deviation = np.reshape(x, (-1, 1)) if size == 1 and x.ndim == 1 else x
+    deviation = deviation - (np.zeros(size) if mean is None else mean)
+    shape = tuple(n for n in np.shape(deviation)[:-1] if n != 1)  # SciPy leaves out axes of one
     deviation = np.reshape(deviation, (-1, size))
     if allow_singular:
-        return np.reshape(_on_a_subspace(deviation, matrix), shape[:-1])
+        return np.reshape(_on_a_subspace(deviation, matrix), shape)
     factor = np.linalg.cholesky(matrix)
     white = np.linalg.solve(factor, deviation.T)
     log_density = -0.5 * np.sum(white * white, axis=0) - size * LOG_ROOT_2PI - np.sum(np.log(np.diagonal(factor)))
-    return np.reshape(log_density, shape[:-1])
+    return np.reshape(log_density, shape)
 
 
 def _on_a_subspace(deviation: Any, matrix: Any) -> Any:
