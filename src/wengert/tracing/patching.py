@@ -203,13 +203,13 @@ def _patch_number_function(original: Callable[..., Any]) -> Callable[..., Any]:
     The function itself is called first, on the plain numbers: it raises what users expect outside of its domain.
     """
     collects = original in functions.scalar_math.COLLECTING
-    ufunc = functions.scalar_math.UFUNCS.get(original)
+    ufuncs = functions.scalar_math.UFUNCS
 
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
         if threads.context.tapes:
-            if ufunc is not None and len(args) == 1 and type(args[0]) is Traced and not kwargs:
-                (x,), primitive = args, CALLS[ufunc]
+            if original in ufuncs and len(args) == 1 and type(args[0]) is Traced and not kwargs:
+                (x,), primitive = args, CALLS.get(ufuncs[original])
                 if type(x._value) is np.float64 and x._index >= 0 and type(primitive) is Primitive:
                     original(x._value)
                     return write_row(x._tape, primitive, (x._value,), (x._index,), NO_PARAMS, 2)

@@ -25,7 +25,7 @@ from wengert.primitives.table import calls
 COLLECTING = frozenset({math.dist, math.fsum})
 """Functions that take many numbers as one argument, which may be an iterator."""
 UFUNCS: dict[Callable[..., Any], np.ufunc] = {math.log: np.log}
-"""The ufunc of a function of one number of Python's, where it is one; ``math.log`` takes a base, too."""
+"""The ufunc of a function of one number of Python's; SciPy's come when they are first used."""
 _RENAMED = {
     "acos": "arccos", "acosh": "arccosh", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan", "atan2": "arctan2",
     "atanh": "arctanh", "fabs": "abs", "phase": "angle", "pow": "power",
@@ -91,11 +91,12 @@ def _hypot(*coordinates: Any) -> Any:
     return np.hypot(*coordinates) if len(coordinates) == 2 else np.linalg.norm(np.array(coordinates))
 
 
-def _of_scipy(name: str) -> Callable[..., Any]:
+def _of_scipy(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def call(x: Any) -> Any:
         import scipy.special
 
-        return getattr(scipy.special, name)(x)
+        UFUNCS[function] = ufunc = getattr(scipy.special, name)
+        return ufunc(x)
 
     call.__name__ = name
     return call
@@ -106,18 +107,18 @@ _enter_all(
     np.float64,
     "acos acosh asin asinh atan atan2 atanh cbrt copysign cos cosh degrees exp exp2 expm1 fabs fmod log10 log1p log2 "
     "modf nextafter pow radians sin sinh sqrt tan tanh",
-    erf=_of_scipy("erf"),
-    erfc=_of_scipy("erfc"),
+    erf=_of_scipy("erf", math.erf),
+    erfc=_of_scipy("erfc", math.erfc),
     fma=lambda x, y, z: x * y + z,
     frexp=_frexp,
-    gamma=_of_scipy("gamma"),
+    gamma=_of_scipy("gamma", math.gamma),
     hypot=_hypot,
     isclose=_isclose,
     isfinite=_true(np.isfinite),
     isinf=_true(np.isinf),
     isnan=_true(np.isnan),
     ldexp=lambda x, exponent: x * 2.0 ** int(exponent),
-    lgamma=_of_scipy("gammaln"),
+    lgamma=_of_scipy("gammaln", math.lgamma),
     log=_log,
     remainder=_remainder,
     ulp=lambda x: np.spacing(np.abs(x)),
