@@ -17,6 +17,7 @@ import programs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special
 from test_jit import STEPS, Branching, agree, same
 
 import wengert as wg
@@ -212,6 +213,21 @@ def test_warnings_are_not_lost(f, x):
     assert [str(w.message) for w in caught] == [str(w.message) for w in expected] != []
     with np.errstate(all="raise"), pytest.raises(FloatingPointError):
         jitted(np.float64(x))
+
+
+def test_special_functions():
+    def price(spot, strike):
+        d = np.log(spot / strike) + 0.1
+        return spot * special.ndtr(d) - strike * special.ndtr(d - 0.2) + special.gammaln(spot)
+
+    gradient = wg.grad(price, (0, 1))
+    jitted = warmed(gradient, 2.0, 3.0)
+    same(jitted(2.5, 3.0), gradient(2.5, 3.0))
+    function, in_python = warmed(special.gammaln, np.float64(1.5)), wg.jit(special.gammaln, native=False)
+    for how in ("ignore", "raise"):
+        with special.errstate(all=how):
+            same(function(np.float64(-1.0)), in_python(np.float64(-1.0)))
+            same(function(np.float64(2.5)), in_python(np.float64(2.5)))
 
 
 def test_warnings_of_derivatives_name_the_line():

@@ -16,10 +16,13 @@ import functools
 import itertools
 import os
 import platform
+import re
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from wengert.compilation.native.operations import SPECIAL
 
 VARIABLE = "WENGERT_NATIVE"
 """The environment variable that turns native code off (``0`` or ``off``), or says after how many calls it is made."""
@@ -125,13 +128,30 @@ def assembly(text: str, optimize: bool = False) -> str:
 
 @functools.cache
 def address_of(symbol: str) -> int | None:
-    """Return the address of a function of libm, or of Python's C API; None where there is none.
+    """Return the address of a function of libm, of Python's C API or of SciPy's; None where there is none.
 
-    >>> address_of("log") is not None, address_of("no_such_function")
-    (True, None)
+    >>> address_of("log") is not None, address_of("no_such_function"), address_of("scipy.special.erf") is not None
+    (True, None, True)
     """
+    if symbol.startswith(SPECIAL):
+        return _special(symbol.removeprefix(SPECIAL))
     for library in (ctypes.CDLL(None), ctypes.pythonapi):
         function = getattr(library, symbol, None)
         if function is not None:
             return ctypes.cast(function, ctypes.c_void_p).value
+    return None
+
+
+def _special(name: str) -> int | None:
+    """Return the address of a function of doubles of ``scipy.special``, which `cython_special` has in a capsule."""
+    from scipy.special import cython_special
+
+    pointer, text = ctypes.pythonapi.PyCapsule_GetPointer, ctypes.pythonapi.PyCapsule_GetName
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    text.restype, text.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    for key in (name, *[f"__pyx_fuse_{k}{name}" for k in range(3)]):
+        capsule = cython_special.__pyx_capi__.get(key)
+        signature = text(capsule) if capsule is not None else b""
+        if re.fullmatch(rb"double \((double, )+int __pyx_skip_dispatch\)", signature):
+            return int(pointer(capsule, signature))
     return None

@@ -27,6 +27,7 @@ from wengert.compilation.branches import Tree
 from wengert.compilation.native.engine import address_of, assembly, compile_texts, is_available
 from wengert.compilation.native.llvm import ATTRIBUTES, symbols_of, write_declarations, write_kernel
 from wengert.compilation.native.lowering import Lowered, NoLoweringError, Part, lower_tree
+from wengert.compilation.native.operations import SPECIAL
 from wengert.program.code import Fixed, ResultForm
 
 Parameter = tuple[int, ...] | type
@@ -43,10 +44,20 @@ NEW, SCALAR = 93, 60
 ALARMS = 0x0D
 """The processor's flags: invalid operation, division by zero, overflow."""
 
-_PYTHON = ("Py_IncRef", "Py_DecRef", "PyFloat_FromDouble", "PyTuple_New", "PyTuple_SetItem")
+_PYTHON = (
+    "Py_IncRef",
+    "Py_DecRef",
+    "PyErr_Clear",
+    "PyErr_Occurred",
+    "PyFloat_FromDouble",
+    "PyTuple_New",
+    "PyTuple_SetItem",
+)
 _DECLARED = """\
 declare void @Py_IncRef(ptr)
 declare void @Py_DecRef(ptr)
+declare void @PyErr_Clear()
+declare ptr @PyErr_Occurred()
 declare ptr @PyFloat_FromDouble(double)
 declare ptr @PyTuple_New(i64)
 declare i32 @PyTuple_SetItem(ptr, i64, ptr)
@@ -182,7 +193,7 @@ class Native:
         called = symbols_of(kernel)
         missing = [symbol for symbol in called if address_of(symbol) is None]
         if missing:
-            raise NoLoweringError(f"no function {missing[0]} in libm")
+            raise NoLoweringError(f"no function {missing[0]}")
         self.lowered = lowered
         writer = _Entry(lowered, parameters)
         self.texts = "\n".join([write_declarations(kernel), write_kernel(kernel)]).strip(), writer.text()
@@ -268,6 +279,10 @@ class _Entry:
         self.write("store i32 %cleared, ptr %csr")
         self.flags("ldmxcsr $0", "*m")
         self.write("%branch = call i32 @kernel(ptr %arguments, ptr %y)")
+        if any(symbol.startswith(SPECIAL) for symbol in symbols_of(self.lowered.kernel)):
+            self.write("%raised = call ptr @PyErr_Occurred()")  # SciPy's functions may, if the user asks them to
+            self.write("call void @PyErr_Clear()")
+            self.demand("icmp eq ptr %raised, null")
         self.flags("stmxcsr $0", "=*m")
         self.write("%after = load i32, ptr %csr")
         self.write(f"%alarms = and i32 %after, {ALARMS}")

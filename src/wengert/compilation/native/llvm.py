@@ -40,10 +40,12 @@ from wengert.compilation.native.loops import (
     Unless,
     walk_statements,
 )
-from wengert.compilation.native.operations import OPERATIONS
+from wengert.compilation.native.operations import SPECIAL, operation_of
 
 ATTRIBUTES = 'nounwind "probe-stack"="inline-asm"'
 """Attributes of functions: they raise nothing, and touch each page of their stack, so an overflow is seen."""
+PURE = "nounwind willreturn memory(none)"
+"""Attributes of what they call: a value that is not read is not computed."""
 
 
 def write_kernel(kernel: Kernel) -> str:
@@ -60,25 +62,22 @@ def write_kernel(kernel: Kernel) -> str:
 
 
 def write_declarations(kernel: Kernel) -> str:
-    """Return the declarations of the functions that a kernel calls.
-
-    They read and write no memory that the code can see, so a value that is not read is not computed.
-    """
+    """Return the declarations of the functions that a kernel calls."""
     return "\n".join([
-        f"declare double @{name}({', '.join(['double'] * arity)}) nounwind willreturn memory(none)"
+        f"declare double @{name}({', '.join(['double'] * arity)}{', i32' * name.startswith(SPECIAL)}) {PURE}"
         for name, arity in _called(kernel).items()
     ])  # fmt: skip
 
 
 def symbols_of(kernel: Kernel) -> list[str]:
-    """Return the functions of libm that a kernel calls."""
+    """Return the functions of libm and SciPy that a kernel calls."""
     return [name for name in _called(kernel) if not name.startswith("llvm.")]
 
 
 def _called(kernel: Kernel) -> dict[str, int]:
     """Return the functions that a kernel calls, intrinsics of LLVM's included, with the number of their operands."""
     names = dict.fromkeys(s.operation for s in walk_statements(kernel.statements) if isinstance(s, Compute))
-    operations = [OPERATIONS[name] for name in names if name in OPERATIONS]
+    operations = [operation_of(name) for name in names if name != "select"]
     return {op.text.partition("@")[2].partition("(")[0]: op.arity for op in operations if "@" in op.text}
 
 
@@ -125,7 +124,7 @@ class _Writer:
             kind = "i1" if statement.register.is_bool else "double"
             text = f"select i1 {operands[0]}, {kind} {operands[1]}, {kind} {operands[2]}"
         else:
-            text = OPERATIONS[statement.operation].text.format(*operands)
+            text = operation_of(statement.operation).text.format(*operands)
         self.write(f"%{statement.register} = {text}")
 
     def address(self, element: Element, variables: tuple[str, ...]) -> str:

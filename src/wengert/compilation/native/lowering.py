@@ -54,7 +54,7 @@ from wengert.compilation.native.loops import (
     walk_statements,
     without_unread,
 )
-from wengert.compilation.native.operations import OPERATIONS, constant_of
+from wengert.compilation.native.operations import constant_of, operation_of
 from wengert.program import Atom, Line, Var
 from wengert.program.code import Add, Call, CheckFinite, Enter, Exit, Fixed, Free, Leaf, ResultForm, Take, Zeros
 
@@ -414,7 +414,7 @@ class _Block:
         """Return the cell of an operation on cells: computed before, a constant, or a new register."""
         if name == "select":
             return self._select(*cells)
-        operation = OPERATIONS[name]
+        operation = operation_of(name)
         cells = tuple([self.as_kind(cell, operation.of_bools) for cell in cells])
         key = (name, *(sorted(cells) if operation.commutes else cells))
         if key not in self.cells:
@@ -456,7 +456,7 @@ class _Block:
 
     def nested(self, name: str, operands: Sequence[Cells], shape: tuple[int, ...]) -> Cells:
         """Apply an operation in a nest of loops: the open one, if its operands are there."""
-        operation = OPERATIONS.get(name)
+        operation = None if name == "select" else operation_of(name)
         if operation is None or operation.is_bool or operation.of_bools:
             raise NoLoweringError(f"{name} of large arrays")
         sources = [self.source(array) for array in operands]

@@ -1,20 +1,26 @@
 """Operations: the arithmetic of scalars that machine code has, each with how LLVM writes it.
 
-An operation of the machine is an instruction or an intrinsic; one of `libm` is a call.  The native facet of a row names
-an operation, or writes the function in terms of several.
+An operation of the machine is an instruction or an intrinsic; one of `libm` is a call, and so is a function of
+``scipy.special``, which that offers to compiled code with the values of its ufuncs.  The native facet of a row names an
+operation, or writes the function in terms of several.
 
 >>> OPERATIONS["add"].text, OPERATIONS["less"].is_bool, OPERATIONS["exp"].text
 ('fadd double {0}, {1}', True, 'call double @exp(double {0})')
 >>> OPERATIONS["multiply"].evaluate(3.0, 0.5)
 1.5
+>>> operation_of("scipy.special.erf").text
+'call double @scipy.special.erf(double {0}, i32 0)'
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+from scipy import special
 
 
 class Operation(NamedTuple):
@@ -105,13 +111,27 @@ OPERATIONS: Mapping[str, Operation] = {
 """The operations by name.  ``select`` is beside them: it takes a boolean and two operands of one type."""
 
 
+SPECIAL = "scipy.special."
+"""How the names of operations that are functions of SciPy's begin."""
+
+
+@functools.cache
+def operation_of(name: str) -> Operation:
+    """Return the operation of a name."""
+    if not name.startswith(SPECIAL):
+        return OPERATIONS[name]
+    arity = int(getattr(special, name.removeprefix(SPECIAL)).nin)
+    operands = "".join([f"double {{{k}}}, " for k in range(arity)])
+    return Operation(f"call double @{name}({operands}i32 0)", arity)
+
+
 def constant_of(name: str, values: tuple[Any, ...]) -> Any:
     """Return the value of an operation on constants; None where it is computed when the code runs.
 
     >>> constant_of("divide", (1.0, 4.0)), constant_of("divide", (1.0, 0.0))
     (0.25, None)
     """
-    evaluate = OPERATIONS[name].evaluate if name in OPERATIONS else None
+    evaluate = operation_of(name).evaluate
     if evaluate is None:
         return None
     try:

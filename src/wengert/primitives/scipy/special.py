@@ -53,13 +53,19 @@ UNIT = (0.0, 1.0)
 
 def special(ufunc: np.ufunc, *partials: Partial | None, **facets: Any) -> Primitive:
     """Enter a ufunc of ``scipy.special``, which is written with its module in the source of a Program."""
-    return elementwise(ufunc, *partials, **{"source": _source(ufunc), **facets})
+    return elementwise(ufunc, *partials, **{"source": _source(ufunc), "native": _native(ufunc), **facets})
 
 
 def unpromoted(ufunc: np.ufunc, *partials: Partial | None, **facets: Any) -> Primitive:
     """Enter a ufunc whose operands keep their dtypes: it truncates counts, or is complex at real numbers, too."""
     name = ufunc.__name__
     return define(name, lambda *args: ufunc(*args), *partials, replaces=ufunc, counts="calls", source=_source(ufunc), **facets)
+
+
+def _native(ufunc: np.ufunc) -> str | None:
+    """Return the operation of machine code: what ``scipy.special`` has for compiled code, of doubles alone."""
+    of_doubles = "d" * ufunc.nin + "->d" in ufunc.types and not any(kind in "lpq" for kind in "".join(ufunc.types))
+    return f"scipy.special.{ufunc.__name__}" if of_doubles else None
 
 
 def _source(ufunc: np.ufunc) -> str:
