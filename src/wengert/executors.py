@@ -236,7 +236,8 @@ _PROBE = (
     "(lambda wg, sys, os: (wg.__version__, getattr(sys.modules.get('wengert.executors'), 'PROCESS', None), "
     "os.getpid()))(*map(__import__, ('wengert', 'sys', 'os')))"
 )
-"""Evaluated by a worker, which may lack wengert."""
+"""Evaluated by the workers, each of which may lack wengert, and imports it before anything is timed."""
+MOST_PROBES = 64
 PROBES, PROBE_BYTES = 8, 1 << 20
 
 
@@ -311,23 +312,29 @@ def pool_of(executor: Executor) -> Pool:
 def _measure(executor: Executor) -> Pool:
     from wengert import __version__
 
-    try:
-        version, process, number = executor.submit(eval, _PROBE).result()
-    except ModuleNotFoundError as error:
-        raise _lacking(error) from error
-    if version != __version__ or process is None:
-        raise _other_version(version)
+    workers = _workers_of(executor)
+    probes = [executor.submit(eval, f"{_PROBE} # {k}") for k in range(min(workers, MOST_PROBES))]
+    is_here = True
+    for probe in probes:
+        try:
+            version, process, number = probe.result()
+        except ModuleNotFoundError as error:
+            if not _is_lacking(error):
+                raise
+            raise _lacking(error) from error
+        if version != __version__ or process is None:
+            raise _other_version(version)
+        is_here = is_here and (process, number) == (PROCESS, os.getpid())
     start = time.perf_counter()
     for future in [executor.submit(eval, repr(k)) for k in range(PROBES)]:
         future.result()
     overhead = (time.perf_counter() - start) / PROBES
-    is_here = (process, number) == (PROCESS, os.getpid())
     seconds_a_byte = 0.0
     if not is_here:
         start = time.perf_counter()
         executor.submit(eval, f"bytes({PROBE_BYTES})").result()
         seconds_a_byte = max(0.0, time.perf_counter() - start - overhead) / PROBE_BYTES
-    return Pool(executor, is_here, _workers_of(executor), overhead, seconds_a_byte)
+    return Pool(executor, is_here, workers, overhead, seconds_a_byte)
 
 
 def _workers_of(executor: Any) -> int:
@@ -345,12 +352,15 @@ def _workers_of(executor: Any) -> int:
     return sum(nthreads().values()) or os.cpu_count() or 1
 
 
-def _lacking(error: ModuleNotFoundError) -> ExecutorError | ModuleNotFoundError:
-    if (error.name or "").partition(".")[0] != "wengert" and "wengert" not in str(error):
-        return error
+def _is_lacking(error: BaseException) -> bool:
+    """Return whether an error says that wengert, or a module of it, is not there."""
+    return isinstance(error, ModuleNotFoundError) and (error.name or str(error)).partition(".")[0] == "wengert"
+
+
+def _lacking(error: BaseException) -> ExecutorError:
     return ExecutorError.at_caller(
         f"the workers of this executor lack wengert ({error}):",
-        "Install it where they run, in the environment that they start in.",
+        "Install it where they run, the same version as here, in the environment that they start in.",
     )
 
 
@@ -484,9 +494,9 @@ class _Run:
             return
         try:
             outcome = future.result()
-        except ModuleNotFoundError as error:
-            raise _lacking(error) from error
         except (Exception, CancelledError) as error:
+            if _is_lacking(error):
+                raise _lacking(error) from error
             if not _is_loss(error):
                 self._run_here(number)  # what the function itself raises is raised here, where its lines are
                 happened = f"a worker failed where this process does not ({type(error).__name__}: {error}):"
@@ -605,19 +615,30 @@ class _Pickler(pickle.Pickler):
 
 
 def _dumps(part: Any) -> bytes:
-    """Pickle a part; functions without a name by cloudpickle, if it is there.  Else name what cannot be pickled."""
+    """Pickle a part; raise PickleError that names what cannot be pickled."""
     try:
-        return _pickled(_Pickler, part)
+        return _pickled(part)
     except Exception as error:
+        raise _refusal(part) from error
+
+
+def _pickled(value: Any) -> bytes:
+    """Pickle a value, its functions without a name by cloudpickle, if it is installed."""
+    try:
+        return _written(_Pickler, value)
+    except Exception:
         try:
-            return _pickled(_by_value(), part)
-        except Exception:
-            raise _refusal(part, error) from error
+            by_value = _by_value()
+        except ImportError:
+            by_value = None
+        if by_value is None:
+            raise
+        return _written(by_value, value)
 
 
-def _pickled(pickler: type[pickle.Pickler], part: Any) -> bytes:
+def _written(pickler: type[pickle.Pickler], value: Any) -> bytes:
     file = io.BytesIO()
-    pickler(file, pickle.HIGHEST_PROTOCOL).dump(part)
+    pickler(file, pickle.HIGHEST_PROTOCOL).dump(value)
     return file.getvalue()
 
 
@@ -632,39 +653,38 @@ def _by_value() -> type[pickle.Pickler]:
     return ByValue
 
 
-def _refusal(part: Any, error: Exception) -> PickleError:
+def _refusal(part: Any) -> PickleError:
     """Return the error that names what cannot be pickled, and the line of the user's code that holds it."""
     place: RawLocation | None = caller()
-    holder = "what the blocks share"
-    inside = part
-    if isinstance(part, Program):
-        holder, inside = "its Program", part
-        for line in part.lines:
-            if not _travels(line):
-                holder, inside, place = f"its line {line.outputs[0]} = {line.primitive.name}", line, line.place or place
-                break
+    holder, inside = "what the blocks share", part
+    for line in part.lines if isinstance(part, Program) else ():
+        if _failure(line) is not None:
+            holder, inside, place = f"its line {line.outputs[0]} = {line.primitive.name}", line, line.place or place
+            break
     path, culprit = _culprit(inside, (), set())
     named = f"{path[-1]!r}, a {type(culprit).__name__}" if path else f"a {type(culprit).__name__}"
-    happened = f"the function cannot travel to the workers: {holder} holds {named}, which cannot be pickled ({error}):"
-    return PickleError.at(place, happened, "Pass what it holds as data, or use threads: ThreadPoolExecutor().")
+    return PickleError.at(
+        place,
+        f"the function cannot travel to the workers: {holder} holds {named}, which cannot be pickled "
+        f"({_failure(culprit)}):",
+        "Pass what it holds as data, or use threads: ThreadPoolExecutor().",
+    )
 
 
-def _travels(value: Any) -> bool:
+def _failure(value: Any) -> Exception | None:
+    """Return why a value cannot be pickled, None if it can."""
     try:
-        _pickled(_Pickler, value)
-    except Exception:
-        try:
-            _pickled(_by_value(), value)
-        except Exception:
-            return False
-    return True
+        _pickled(value)
+    except Exception as error:
+        return error
+    return None
 
 
 def _culprit(value: Any, path: tuple[str, ...], seen: set[int]) -> tuple[tuple[str, ...], Any]:
     """Return the innermost value that cannot be pickled, of those that one holds, and the names that lead to it."""
     seen.add(id(value))
     for name, inner in _held_by(value):
-        if id(inner) not in seen and not _travels(inner):
+        if id(inner) not in seen and _failure(inner) is not None:
             return _culprit(inner, (*path, name), seen)
     return path, value
 
