@@ -39,7 +39,7 @@ def dask(stack: ExitStack, workers: int) -> Any:
     distributed = harness.peer("distributed")
     if distributed is None:
         return None
-    cluster = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+    cluster = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0")
     return stack.enter_context(distributed.Client(stack.enter_context(cluster))).get_executor()
 
 

@@ -93,7 +93,7 @@ def dask_client(**options):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        cluster = LocalCluster(dashboard_address=None, **options)
+        cluster = LocalCluster(dashboard_address=":0", **options)
         return cluster, Client(cluster)
 
 
