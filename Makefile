@@ -15,7 +15,7 @@ help:
 demo: .venv/.demo
 	@OMP_NUM_THREADS=1 $(BIN)/python examples/demo.py  # threads do not pay at this size, and suffer on a busy machine
 
-test: .venv/.test .venv/.packages
+test: .venv/.test .venv/.packages .venv/.executors
 	$(BIN)/pytest -n 2
 
 check: .venv/.test
@@ -23,8 +23,8 @@ check: .venv/.test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict
 
-bench: .venv/.bench
-	@for file in starting overhead short_functions jit native elimination planning sparse examples loops nested checkpoints; do echo "== $$file"; $(BIN)/python benchmarks/$$file.py || exit 1; done
+bench: .venv/.bench .venv/.executors
+	@for file in starting overhead short_functions jit native elimination planning sparse examples loops nested checkpoints executors; do echo "== $$file"; $(BIN)/python benchmarks/$$file.py || exit 1; done
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "wengert needs Python 3.11 or newer; name yours: make PYTHON=/path/to/python"; exit 1; }

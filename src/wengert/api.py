@@ -31,6 +31,7 @@ from wengert.arguments import PLAIN, Argnames, Argnums, ArgnumsLike, Independent
 from wengert.arguments import positions as _positions
 from wengert.control.rerolling import folded_of, reroll
 from wengert.errors import ArgumentError, ResultError
+from wengert.executors import Executor, demand_executor
 from wengert.linearization import Graph, Linearization, by_position, write_graph
 from wengert.passes.scalarization import is_scalar, scalarize
 from wengert.planning import Compressed, Plan, Request, check_found, choose, choose_diagonal, plan_trace
@@ -507,6 +508,7 @@ def jacobian(
     effort: str | None = None,
     milliseconds: float | None = None,
     convention: str | None = None,
+    executor: Executor | None = None,
 ) -> Jacobian:
     """Return a function that computes the Jacobian of `f`, in the order that `plan` marks: the one of least operations.
 
@@ -534,6 +536,10 @@ def jacobian(
         (under `jit`, when it is traced).
     effort, milliseconds, convention
         How much to plan; see `plan`.  With ``mode="elimination"``, how long to search for an order.
+    executor
+        Who runs the passes, in blocks of seeds: anything in the shape of `concurrent.futures` (threads, processes,
+        dask's ``client.get_executor()``, loky, MPI); None for this thread.  The result is the same to the last bit.
+        What is recorded travels, once to each worker, and not `f`.  See ``docs/executors.md``.
 
     Returns
     -------
@@ -574,15 +580,20 @@ def jacobian(
     """
     demand_function(f, "jacobian")
     request = Request.of(mode, sparse, False, effort, milliseconds, convention)
+    if executor is not None and mode == "elimination":
+        raise ArgumentError(
+            "an elimination makes no passes that an executor could run:\nLeave out executor, or the mode."
+        )
+    demand_executor(executor)
     chosen = Argnums(argnums, argnames)
 
     def jacobians(args: Any, kwargs: Any) -> Any:
-        J, aux = watch(_jacobians, f, args, kwargs, chosen, has_aux, request)
+        J, aux = watch(_jacobians, f, args, kwargs, chosen, has_aux, request, executor)
         return (J, aux) if has_aux else J
 
     return Jacobian(
         jacobian, f, jacobians, argnums=argnums, argnames=argnames, has_aux=has_aux, mode=mode, sparse=sparse,
-        effort=effort, milliseconds=milliseconds, convention=convention,
+        effort=effort, milliseconds=milliseconds, convention=convention, executor=executor,
     )  # fmt: skip
 
 
@@ -629,13 +640,18 @@ _PRODUCTS = (
 
 
 def _jacobians(
-    f: Function, args: Any, kwargs: Any, chosen: Argnums, has_aux: bool, request: Request
+    f: Function,
+    args: Any,
+    kwargs: Any,
+    chosen: Argnums,
+    has_aux: bool,
+    request: Request,
+    executor: Executor | None,
 ) -> tuple[Any, Any]:
     """Compute a Jacobian, or a Hessian as that of a gradient, by the candidate that planning takes."""
     result = Result(has_aux)
-    trace, independents = _record(
-        f, args, kwargs, chosen, keep_all=request.needs_constants, result=result, planned=request.is_planned
-    )
+    keep_all = request.needs_constants or executor is not None  # workers evaluate the lines again
+    trace, independents = _record(f, args, kwargs, chosen, keep_all=keep_all, result=result, planned=request.is_planned)
     linearization = Linearization.of_trace(trace)
     if request.must_compress:
         demand_real_arguments(linearization)
@@ -643,10 +659,10 @@ def _jacobians(
         warn_of_decisions(trace)
     choice = choose(linearization, request)
     if isinstance(choice, Compressed):
-        rows = _evaluate(choice, linearization, request)
+        rows = _evaluate(choice, linearization, request, executor)
     else:
         check_memory(linearization, *_PRODUCTS[request.symmetric])
-        rows = choice.accumulate(linearization)
+        rows = choice.accumulate(linearization, executor)
     return _pack(rows, chosen, independents, result), result.aux
 
 
@@ -659,11 +675,13 @@ def demand_real_arguments(linearization: Linearization) -> None:
         )
 
 
-def _evaluate(choice: Compressed, linearization: Linearization, request: Request) -> list[list[Any]]:
+def _evaluate(
+    choice: Compressed, linearization: Linearization, request: Request, executor: Executor | None
+) -> list[list[Any]]:
     """Compute a matrix in compressed passes; return its blocks, arrays or sparse matrices as the request has it."""
     if request.sparse is False:
         check_memory(linearization, *_PRODUCTS[request.symmetric])
-    J = choice.compression.evaluate(linearization)
+    J = choice.compression.evaluate(linearization, executor)
     if request.is_given:
         check_entries(J, linearization)
     elif choice.is_new:
@@ -692,6 +710,7 @@ def hessian(
     has_aux: bool = False,
     mode: str | None = None,
     sparse: Any = "auto",
+    executor: Executor | None = None,
 ) -> Hessian:
     """Return a function that computes the Hessian of `f`: passes over its gradient, in the order that `plan` marks.
 
@@ -706,6 +725,8 @@ def hessian(
     sparse
         As for `jacobian`: ``"auto"``, True, False, or the pattern, of which a triangle is enough.  Each entry is read
         once of the two times that it is there, so that fewer passes do.
+    executor
+        As for `jacobian`.
 
     Returns
     -------
@@ -723,14 +744,18 @@ def hessian(
     """
     demand_function(f, "hessian")
     request = Request.of(mode, sparse, True)
+    demand_executor(executor)
     gradient = grad(f, argnums, argnames=argnames, has_aux=has_aux)
     chosen = Argnums(argnums, argnames)
 
     def hessians(args: Any, kwargs: Any) -> Any:
-        H, aux = watch(_jacobians, gradient, args, kwargs, chosen, has_aux, request)
+        H, aux = watch(_jacobians, gradient, args, kwargs, chosen, has_aux, request, executor)
         return (H, aux) if has_aux else H
 
-    return Hessian(hessian, f, hessians, argnums=argnums, argnames=argnames, has_aux=has_aux, mode=mode, sparse=sparse)
+    return Hessian(
+        hessian, f, hessians, argnums=argnums, argnames=argnames, has_aux=has_aux, mode=mode, sparse=sparse,
+        executor=executor,
+    )  # fmt: skip
 
 
 def hvp(f: Function) -> Transformed:

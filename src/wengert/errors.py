@@ -20,6 +20,7 @@
      |-- ProgramError     (ValueError)           a Program that is not well formed
      |-- DerivativeError  (AssertionError)       derivatives that were checked and found wrong
      |-- PickleError      (PickleError)          something cannot be pickled, or cannot be read back here
+     |-- ExecutorError    (RuntimeError)         the workers of an executor cannot do what they are given
      `-- LoadError        (ImportError)          a file or function named on the command line cannot be found
 
     DomainWarning (RuntimeWarning)               a function was evaluated outside its domain
@@ -367,6 +368,10 @@ class DerivativeError(WengertError, AssertionError):
 
 class PickleError(WengertError, pickle.PickleError):
     """Something cannot be pickled (a lambda), or cannot be read back here (a primitive that is not defined)."""
+
+
+class ExecutorError(WengertError, RuntimeError):
+    """The workers of an executor cannot do what they are given: they lack wengert, or have another version of it."""
 
 
 class LoadError(WengertError, ImportError):

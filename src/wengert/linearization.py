@@ -62,6 +62,8 @@ class Linearization:
     last_uses
         For each row the positions that no later row reads and that are no results, if a forward sweep is to drop their
         tangents there; else None.
+    origin
+        If it was made of another one: that one, and the function of a module that has made it.
     """
 
     __slots__ = (
@@ -69,6 +71,7 @@ class Linearization:
         "inputs",
         "last_uses",
         "numbers_of_active",
+        "origin",
         "outputs",
         "rows",
         "size",
@@ -89,6 +92,7 @@ class Linearization:
         self.with_complex = with_complex
         self.numbers_of_active: Sequence[int] | None = None
         self.last_uses: Sequence[Sequence[int]] | None = None
+        self.origin: tuple[Linearization, Callable[[Linearization], Linearization]] | None = None
         self._active: Linearization | None = None
 
     def active(self) -> Linearization:
@@ -197,6 +201,8 @@ class Linearization:
             ]
             written = {position: Var(next(number), y.shape, y.dtype) for position, y in results_of(row)}
             variables.update(written)
+            if "run" in params:  # that of a loop, at these values
+                params = {name: value for name, value in params.items() if name != "run"}
             lines.append(Line(primitive, tuple(operands), tuple(written.values()), params, place))
         results = [
             Packing(name, y.shape, y.dtype, (variables[position] if position >= 0 else Constant(y),))

@@ -98,6 +98,11 @@ class Transformed:
     def __reduce__(self) -> str | tuple[Any, ...]:
         if is_global(self):  # a decorated function of a module
             return self.__qualname__  # type: ignore[no-any-return,attr-defined]
+        if self.options.get("executor") is not None:
+            raise PickleError(
+                f"{self!r} cannot be pickled: an executor belongs to the process that has made it.\n"
+                "Pickle the function without it, and give it one of the other process there."
+            )
         innermost = self.function
         while isinstance(innermost, Transformed) and not is_global(innermost):
             innermost = innermost.function

@@ -24,6 +24,7 @@ SMALL = {
     "starting": ["--rounds", "1", "--modules", "100"],
     "checkpoints": ["--steps", "100", "--size", "3"],
     "elimination": ["--rounds", "1", "--milliseconds", "5", "--points", "3", "--only", "RoeFlux_1d"],
+    "executors": ["--rounds", "1", "--size", "50", "--points", "100"],
     "side_by_side": ["--before", str(FOLDER.parent), "--only", "rosenbrock", "--by", "time", "--rounds", "1"],
 }
 ROWS = {
@@ -39,6 +40,7 @@ ROWS = {
     "starting": "100 modules",
     "checkpoints": "checkpoint=30",
     "elimination": "RoeFlux_1d",
+    "executors": "processes",
     "side_by_side": "overhead: rosenbrock",
 }
 

@@ -44,6 +44,7 @@ LAYERS = {
     "arguments": 4,
     "numpy": 4,
     "cost": 4,
+    "executors": 4,
     "accumulation": 5,
     "planning": 6,
     "compilation": 7,

@@ -313,9 +313,9 @@ def what_runs(jacobian, *args):
         for order in ORDERS:
             accumulate = order.accumulate
 
-            def noted(linearization, order=order, accumulate=accumulate):
+            def noted(linearization, executor, order=order, accumulate=accumulate):
                 ran.append(order.name)
-                return accumulate(linearization)
+                return accumulate(linearization, executor)
 
             patch.setitem(order.__dict__, "accumulate", noted)
         jacobian(*args)

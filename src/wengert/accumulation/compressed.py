@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,11 +39,12 @@ from wengert.accumulation.coloring import (
 from wengert.accumulation.coloring.bicoloring import alone_in_row
 from wengert.accumulation.coloring.partition import row_numbers
 from wengert.accumulation.coloring.symmetric import neighbors_of, two_colored_subgraphs
-from wengert.accumulation.dense import BLOCK_BYTES, dense_bytes, dtype_of_jacobian, seeds_in_a_block
+from wengert.accumulation.dense import BLOCK_BYTES, dense_bytes, dtype_of_jacobian, seeds_in_a_block, shared_by_blocks
 from wengert.accumulation.preaccumulation import accumulate_preaccumulated
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.drawing import WIDTH, Drawing
 from wengert.errors import CompressionWarning, Location, PatternError, ShapeError, caller, explain_at
+from wengert.executors import Executor, run_blocks
 from wengert.linearization import Linearization, by_position, last_uses
 from wengert.memory import in_bytes
 from wengert.tracing import innermost
@@ -125,33 +126,36 @@ class Compression:
         pattern = self.pattern
         return Drawing(pattern.shape, row_numbers(pattern), pattern.indices, self.passes_of_entries, str(self), width)
 
-    def evaluate(self, linearization: Linearization) -> Any:
+    def evaluate(self, linearization: Linearization, executor: Executor | None = None) -> Any:
         """Return the Jacobian of all dependent variables by all independent ones as a SciPy CSR array."""
         from scipy import sparse
 
         pattern = self.pattern
-        ((entries,),) = accumulate_preaccumulated(linearization, self.passes, lambda graph: [[self._entries(graph)]])
+        ((entries,),) = accumulate_preaccumulated(
+            linearization, self.passes, lambda graph: [[self._entries(graph, executor)]]
+        )
         return sparse.csr_array((entries, pattern.indices.copy(), pattern.indptr.copy()), shape=pattern.shape)
 
-    def _entries(self, linearization: Linearization) -> Array:
-        parts = [reading.read(passes) for reading, passes in zip(self._readings, self._run(linearization), strict=True)]
+    def _entries(self, linearization: Linearization, executor: Executor | None) -> Array:
+        runs = self._run(linearization, executor)
+        parts = [reading.read(passes) for reading, passes in zip(self._readings, runs, strict=True)]
         if self._substitution is not None:
             (sums,) = parts
             if type(sums) is np.ndarray and np.all(np.isfinite(sums)):
                 return self._substitution.solve(sums)
-            return self.direct._entries(linearization)  # an infinity would spread over its whole tree
+            return self.direct._entries(linearization, executor)  # an infinity would spread over its whole tree
         if len(parts) == 1:
             return parts[0]
         if not parts:
             return np.zeros(0)
         return np.concatenate(parts)[np.argsort(np.concatenate([reading.entries for reading in self._readings]))]
 
-    def _run(self, linearization: Linearization) -> list[Passes]:
+    def _run(self, linearization: Linearization, executor: Executor | None) -> list[Passes]:
         passes = []
         if self.columns is not None:
-            passes.append(push_colors(linearization, self.columns))
+            passes.append(push_colors(linearization, self.columns, executor))
         if self.rows is not None:
-            passes.append(pull_colors(linearization, self.rows))
+            passes.append(pull_colors(linearization, self.rows, executor))
         return passes
 
     @functools.cached_property
@@ -202,22 +206,44 @@ class Reading:
 # ---- The passes ----
 
 
-def push_colors(linearization: Linearization, coloring: Coloring) -> Passes:
+def push_colors(linearization: Linearization, coloring: Coloring, executor: Executor | None = None) -> Passes:
     """Push the columns of each color through the graph; yield blocks of products with the Jacobian, one a row."""
-    most, outputs = seeds_at_once(linearization), linearization.outputs
-    graph = linearization.active()
-    graph.last_uses = last_uses(graph.rows, outputs)
-    for start, seeds in _blocks(coloring, linearization.inputs, most):
-        tangents = forward(graph, dict(enumerate(seeds)), batch=1)
-        dots = [tangents[position] if position >= 0 else None for position in outputs]
-        yield start, _side_by_side(dots, linearization.values, len(seeds[0]))
+    return _sweep_colors(push_block, linearization, coloring, executor)
 
 
-def pull_colors(linearization: Linearization, coloring: Coloring) -> Passes:
+def pull_colors(linearization: Linearization, coloring: Coloring, executor: Executor | None = None) -> Passes:
     """Pull the rows of each color back; yield blocks of products with the transposed Jacobian, one a row."""
-    for start, seeds in _blocks(coloring, linearization.values, seeds_at_once(linearization)):
-        bars = reverse(linearization, by_position(linearization.outputs, seeds), batch=1)
-        yield start, _side_by_side(bars, linearization.inputs, len(seeds[0]))
+    return _sweep_colors(pull_block, linearization, coloring, executor)
+
+
+def _sweep_colors(
+    sweep: Callable[[Any, range], Array], linearization: Linearization, coloring: Coloring, executor: Executor | None
+) -> Passes:
+    most, count = seeds_at_once(linearization), coloring.count
+    blocks = [range(start, min(start + most, count)) for start in range(0, count, most)]
+    swept = run_blocks(executor, sweep, shared_by_blocks(linearization, coloring.colors), blocks)
+    for block, products in zip(blocks, swept, strict=True):
+        yield block.start, products
+
+
+def push_block(shared: tuple[Linearization, Array], block: range) -> Array:
+    """Push the columns of some colors through the graph."""
+    linearization, colors = shared
+    graph, outputs = linearization.active(), linearization.outputs
+    if graph.last_uses is None:
+        graph.last_uses = last_uses(graph.rows, outputs)
+    seeds = _seeds(colors, linearization.inputs, block)
+    tangents = forward(graph, dict(enumerate(seeds)), batch=1)
+    dots = [tangents[position] if position >= 0 else None for position in outputs]
+    return _side_by_side(dots, linearization.values, len(block))
+
+
+def pull_block(shared: tuple[Linearization, Array], block: range) -> Array:
+    """Pull the rows of some colors back."""
+    linearization, colors = shared
+    seeds = _seeds(colors, linearization.values, block)
+    bars = reverse(linearization, by_position(linearization.outputs, seeds), batch=1)
+    return _side_by_side(bars, linearization.inputs, len(block))
 
 
 CACHED_BYTES = 1 << 22
@@ -230,16 +256,14 @@ def seeds_at_once(linearization: Linearization) -> int:
     return min(seeds_in_a_block(linearization), max(1, CACHED_BYTES // max(1, largest)))
 
 
-def _blocks(coloring: Coloring, values: Sequence[Any], most: int) -> Iterator[tuple[int, list[Array]]]:
-    """Yield the seeds of all colors, in blocks of at most so many: for each array ones where a color is."""
-    for start in range(0, coloring.count, most):
-        colors = np.arange(start, min(start + most, coloring.count))[:, None]
-        seeds, offset = [], 0
-        for value in values:
-            block = coloring.colors[offset : offset + value.size] == colors
-            offset += value.size
-            seeds.append(block.astype(value.dtype).reshape((len(colors), *value.shape)))
-        yield start, seeds
+def _seeds(colors: Array, values: Sequence[Any], block: range) -> list[Array]:
+    """Return the seeds of some colors: for each array ones where a color is."""
+    seeds, offset = [], 0
+    for value in values:
+        ones = colors[offset : offset + value.size] == np.arange(block.start, block.stop)[:, None]
+        offset += value.size
+        seeds.append(ones.astype(value.dtype).reshape((len(block), *value.shape)))
+    return seeds
 
 
 def _side_by_side(derivatives: Sequence[Array | None], values: Sequence[Any], count: int) -> Array:
@@ -349,9 +373,9 @@ class Diagonal(Compression):
         rows = row_numbers(self.pattern)
         return np.where(rows == self.pattern.indices, self.columns.colors[rows], -1)
 
-    def evaluate(self, linearization: Linearization) -> Array:
+    def evaluate(self, linearization: Linearization, executor: Executor | None = None) -> Array:
         """Return the diagonal as an array of one axis."""
-        entries = self._entries(linearization)
+        entries = self._entries(linearization, executor)
         return np.concatenate([entries, np.zeros(1, entries.dtype)])[self._places]
 
 

@@ -80,7 +80,9 @@ def preaccumulate(linearization: Linearization, passes: int) -> Linearization:
         context.muted = muted
     if context.alarms or not all(is_finite(row[3]["partials"]) for row in rows if is_made(row)):
         return linearization
-    return _of_rows(linearization, rows)
+    graph = _of_rows(linearization, rows)
+    graph.origin = linearization, functools.partial(preaccumulate, passes=passes)
+    return graph
 
 
 class Counted(NamedTuple):

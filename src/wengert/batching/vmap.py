@@ -25,13 +25,15 @@ import numpy as np
 
 from wengert import trees
 from wengert.accumulation import holds_nan
+from wengert.accumulation.dense import members_in_a_block
 from wengert.arguments import Result
 from wengert.batching.loops import MembersDiffer, all_members, several
 from wengert.errors import ArgumentError, ResultError, ShapeError, caller
+from wengert.executors import Executor, Shared, demand_executor, pool_of, run_blocks
 from wengert.jacobians import take
 from wengert.primitives.numpy import structural as s
 from wengert.primitives.table import PRIMITIVES
-from wengert.program import Guard, Line, Operand, Primitive, Recordable, Var, as_value, interpret
+from wengert.program import Guard, Line, Operand, Primitive, Program, Recordable, Var, as_value, interpret
 from wengert.tracing import (
     Trace,
     current_context,
@@ -57,7 +59,9 @@ MOST_ALONE = 64
 # ---- What users call ----
 
 
-def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callable[..., Any]:
+def vmap(
+    f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0, *, executor: Executor | None = None
+) -> Callable[..., Any]:
     """Return a function that maps `f` over an axis of its arguments, and stacks what it returns.
 
     Parameters
@@ -71,6 +75,8 @@ def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callab
     out_axes
         Where the axis of the members goes in the result: an integer, None for what is the same for all members, or a
         tree of these.
+    executor
+        Who evaluates the members, in blocks of them: anything in the shape of `concurrent.futures`; see `jacobian`.
 
     Returns
     -------
@@ -97,6 +103,8 @@ def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callab
         if isinstance(axes, (float, np.ndarray, np.inexact)):
             refuse(f"{name} is {said(axes)}, where an axis is needed, or a sequence of them")
 
+    demand_executor(executor)
+
     def mapped(args: Any, kwargs: Any) -> Any:
         batch = _Batch(f, args, kwargs, in_axes)
         groups: list[tuple[np.ndarray[Any, Any], list[tuple[Any, bool]], Result]] = []
@@ -106,7 +114,7 @@ def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callab
             trace = watch(batch.trace, int(remaining[0]) if batch.size else None, result)
             every = remaining.size == batch.size
             leaves = batch.leaves if every else batch.at(remaining)
-            kept, results, infinite = watch(_evaluate, trace, leaves, remaining.size)
+            kept, results, infinite = watch(_evaluate_in_blocks, trace.program(), leaves, remaining.size, executor)
             if trace.tape.differentiates and not current_context().tapes and remaining.size:
                 alone = functools.partial(batch.alone, remaining)
                 kept, results = watch(_carefully, kept, results, infinite, alone)
@@ -115,7 +123,7 @@ def vmap(f: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Callab
             if not remaining.size:
                 return _collect(groups, batch, out_axes)
 
-    return Transformed(vmap, f, mapped, in_axes=in_axes, out_axes=out_axes)
+    return Transformed(vmap, f, mapped, in_axes=in_axes, out_axes=out_axes, executor=executor)
 
 
 class _Batch:
@@ -295,15 +303,50 @@ class _Batched:
         self.value, self.times = value, times
 
 
-def _evaluate(
-    trace: Trace, leaves: Sequence[Any], size: int
-) -> tuple[np.ndarray[Any, Any], list[tuple[Any, bool]], np.ndarray[Any, Any]]:
-    """Evaluate for all members what was traced for one; return the members that take its branches, and their results.
+Evaluated = tuple[np.ndarray[Any, Any], list[tuple[Any, bool]], np.ndarray[Any, Any]]
+"""The members that take the branches of the one that was traced; their results, each a value and whether it has an axis
+of members; and for each of these members whether an infinite value has come up on the way."""
 
-    A result is a value, and whether it has an axis of members.  Returns also for each of these members whether an
-    infinite value has come up on the way.
-    """
-    program = trace.program()
+
+def _evaluate_in_blocks(program: Program, leaves: Sequence[Any], size: int, executor: Executor | None) -> Evaluated:
+    """Evaluate for all members what was traced for the first, in blocks of members that an executor runs."""
+    most, is_recorded = members_in_a_block(program), bool(current_context().tapes)
+    if executor is not None and not is_recorded:
+        pool_of(executor)  # which says if its workers are not fit
+    if size <= most or is_recorded:
+        return _evaluate(program, leaves, size)
+    first = [leaf[:1] for leaf in leaves]
+    blocks = [(start, [leaf[start : start + most] for leaf in leaves]) for start in range(0, size, most)]
+    evaluated = list(
+        run_blocks(executor, evaluate_block, Shared((program, first), _pair, lambda: [program, first]), blocks)
+    )
+    kept, results, infinite = zip(*evaluated, strict=True)
+    joined = [
+        (np.concatenate([value for value, _ in parts]), True) if parts[0][1] else parts[0]
+        for parts in zip(*results, strict=True)
+    ]
+    return np.concatenate(kept), joined, np.concatenate(infinite)
+
+
+def _pair(program: Program, first: Sequence[Any]) -> tuple[Program, Sequence[Any]]:
+    return program, first
+
+
+def evaluate_block(shared: tuple[Program, Sequence[Any]], block: tuple[int, Sequence[Any]]) -> Evaluated:
+    """Evaluate for a block of members, behind the member that was traced, whose decisions hold for the block."""
+    (program, first), (start, leaves) = shared, block
+    size = len(leaves[0])
+    extended = []
+    for one, leaf in zip(first, leaves, strict=True):
+        values = np.empty((size + 1, *leaf.shape[1:]), leaf.dtype)
+        values[:1], values[1:] = one, leaf
+        extended.append(values)
+    kept, results, infinite = _evaluate(program, extended, size + 1)
+    return kept[1:] + (start - 1), [(value[1:] if on else value, on) for value, on in results], infinite[1:]
+
+
+def _evaluate(program: Program, leaves: Sequence[Any], size: int) -> Evaluated:
+    """Evaluate for all members what was traced for one."""
     members = np.arange(size)
     infinite = np.zeros(size, bool)
     stayed: list[tuple[np.ndarray[Any, Any], Any]] = []

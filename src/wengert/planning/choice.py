@@ -518,7 +518,7 @@ def _time(candidate: Candidate, linearization: Linearization, request: Request) 
     compression = candidate.compression
     if compression is None:
         order = order_named(candidate.name, request)
-        passes = functools.partial(order.accumulate, linearization)
+        passes = functools.partial(order.accumulate, linearization, None)
     else:
         passes = functools.partial(compression.evaluate, linearization)
     passes()

@@ -33,7 +33,17 @@ In the order of their imports:
 
 from wengert.tracing.assignment import root_of_view
 from wengert.tracing.context import Context, at_place, current_context, threads
-from wengert.tracing.errstate import IGNORING, RAISING, USUAL, error_state, raising, under, watch
+from wengert.tracing.errstate import (
+    IGNORING,
+    RAISING,
+    USUAL,
+    error_state,
+    postponing_warnings,
+    raising,
+    under,
+    warn_of_domain,
+    watch,
+)
 from wengert.tracing.fingerprints import Unchanged
 from wengert.tracing.layout import laid_like
 from wengert.tracing.methods import complete
@@ -94,6 +104,7 @@ __all__ = [
     "parameter_names",
     "patched",
     "plain",
+    "postponing_warnings",
     "raising",
     "record",
     "record_results",
@@ -105,6 +116,7 @@ __all__ = [
     "threads",
     "under",
     "warn_of_decisions",
+    "warn_of_domain",
     "warn_of_guards",
     "watch",
     "what_is_kept",

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from wengert.errors import RawLocation, caller
+from wengert.errors import Location, RawLocation, caller
 
 
 class Context:
@@ -27,6 +27,7 @@ class Context:
         "muted",
         "needs_methods",
         "place",
+        "postponed",
         "restarts",
         "tapes",
     )
@@ -41,6 +42,8 @@ class Context:
         """How often NumPy has reported a value outside a function's domain; 1 to be safe, where it must not report."""
         self.muted = False
         """True while a sweep runs for the first time: if it raises an alarm it runs again, carefully."""
+        self.postponed: list[tuple[str, Location | None]] | None = None
+        """Where warnings are collected that another thread or process gives: messages, and their places."""
         self.constants = False
         """True from when a maker of arrays has made a constant of the trace that runs."""
         self.changed: Any = None

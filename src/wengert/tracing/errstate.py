@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import gc
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def _warn(kind: str, flag: int) -> None:
         return
     line = current_line()
     if line is None:
-        warnings.warn(kind, DomainWarning, stacklevel=2)
+        warn_of_domain(kind, None)
         return
     primitive, place, operands = line
     what = f"the derivative of {primitive.name}" if operands is None else primitive.name
@@ -36,10 +37,32 @@ def _warn(kind: str, flag: int) -> None:
         what += f" of {', '.join(str(getattr(v, '_value', v)) for v in operands)}"
     location = Location.of(place)
     if location is None:
-        warnings.warn(f"{kind} in {what}", DomainWarning, stacklevel=2)
+        warn_of_domain(f"{kind} in {what}", None)
         return
     message = f"{kind} in {what}, outside its domain; the value is NumPy's own:\n{location.excerpt()}"
-    warnings.warn_explicit(message, DomainWarning, location.file, location.line)
+    warn_of_domain(message, location)
+
+
+def warn_of_domain(message: str, location: Location | None) -> None:
+    """Warn at a place in the user's code, or put the warning off (`postponing_warnings`)."""
+    postponed = threads.context.postponed
+    if postponed is not None:
+        postponed.append((message, location))
+    elif location is None:
+        warnings.warn(message, DomainWarning, stacklevel=3)
+    else:
+        warnings.warn_explicit(message, DomainWarning, location.file, location.line)
+
+
+@contextlib.contextmanager
+def postponing_warnings() -> Iterator[list[tuple[str, Location | None]]]:
+    """Collect the warnings of this thread, for `warn_of_domain` where they are to be heard."""
+    context = threads.context
+    before, context.postponed = context.postponed, []
+    try:
+        yield context.postponed
+    finally:
+        context.postponed = before
 
 
 YOUNG = 10_007

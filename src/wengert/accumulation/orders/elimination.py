@@ -26,6 +26,7 @@ from wengert.accumulation.orders.order import Order
 from wengert.accumulation.orders.reverse import REVERSE
 from wengert.accumulation.sweeps import is_finite
 from wengert.errors import BranchError
+from wengert.executors import Executor
 from wengert.linearization import Linearization
 from wengert.program import Program
 from wengert.program.structure import exactly, structure
@@ -70,7 +71,9 @@ def count(active: ActiveRows, search: Search = PORTFOLIO) -> Sweep:
     )
 
 
-def accumulate(linearization: Linearization, search: Search = PORTFOLIO) -> list[list[Array]]:
+def accumulate(
+    linearization: Linearization, executor: Executor | None = None, search: Search = PORTFOLIO
+) -> list[list[Array]]:
     """Run the Program; where a derivative is not finite, sweep, since zeros of structure are known to sweeps."""
     program, args = linearization.as_program()
     count = len(linearization.inputs)
@@ -84,7 +87,9 @@ def accumulate(linearization: Linearization, search: Search = PORTFOLIO) -> list
     finally:
         context.muted = before
     if not is_finite(blocks):
-        return min((FORWARD, REVERSE), key=lambda order: order.passes(linearization)).accumulate(linearization)
+        return min((FORWARD, REVERSE), key=lambda order: order.passes(linearization)).accumulate(
+            linearization, executor
+        )
     rest = iter(blocks)
     jacobians = []
     for y in linearization.values:

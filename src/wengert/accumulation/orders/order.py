@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wengert.accumulation.counting import ActiveRows, Sweep
+from wengert.executors import Executor
 from wengert.linearization import Linearization
 
 Array = Any
@@ -25,10 +26,11 @@ class Order:
     count
         Counts one pass over the active rows, and what all passes share.
     accumulate
-        Computes the Jacobian of each result with respect to each independent variable.
+        Computes the Jacobian of each result with respect to each independent variable, its passes in blocks that an
+        executor runs, if there is one.
     """
 
     name: str
     passes: Callable[[Linearization], int]
     count: Callable[[ActiveRows], Sweep]
-    accumulate: Callable[[Linearization], list[list[Array]]]
+    accumulate: Callable[[Linearization, Executor | None], list[list[Array]]]

@@ -7,16 +7,10 @@ from typing import Any
 import numpy as np
 
 from wengert.accumulation.counting import count_reverse
-from wengert.accumulation.dense import (
-    dimension,
-    dtype_of_jacobian,
-    of_its_own,
-    seeds_in_a_block,
-    unit_derivatives,
-)
+from wengert.accumulation.dense import dimension, dtype_of_jacobian, of_its_own, unit_derivatives
 from wengert.accumulation.orders.order import Order
 from wengert.accumulation.preaccumulation import accumulate_preaccumulated
-from wengert.accumulation.sweeps import reverse
+from wengert.executors import Executor
 from wengert.linearization import Linearization
 
 Array = Any
@@ -27,26 +21,22 @@ def rows(linearization: Linearization) -> int:
     return dimension(linearization.values)
 
 
-def accumulate(linearization: Linearization) -> list[list[Array]]:
+def accumulate(linearization: Linearization, executor: Executor | None = None) -> list[list[Array]]:
     """Sweep from the unit adjoints of each result, preaccumulated where that saves operations."""
-    return accumulate_preaccumulated(linearization, rows(linearization), _sweep)
+    return accumulate_preaccumulated(linearization, rows(linearization), lambda graph: _sweep(graph, executor))
 
 
-def _sweep(linearization: Linearization) -> list[list[Array]]:
+def _sweep(linearization: Linearization, executor: Executor | None) -> list[list[Array]]:
     """Pull the unit adjoints of each result back."""
-    inputs, most = linearization.inputs, seeds_in_a_block(linearization)
+    inputs = linearization.inputs
     jacobians = []
-    for position, y in zip(linearization.outputs, linearization.values, strict=True):
+    swept = unit_derivatives(linearization, True, executor)
+    for position, y, rows in zip(linearization.outputs, linearization.values, swept, strict=True):
         if position < 0:
             jacobians.append([np.zeros(y.shape + x.shape, dtype_of_jacobian(x, y))[()] for x in inputs])
             continue
-
-        def pull(seeds: Array, position: int = position) -> list[Array | None]:
-            return reverse(linearization, {position: seeds}, batch=1)
-
         jacobians.append([
-            of_its_own(row := rows.reshape(y.shape + x.shape), row)
-            for rows, x in zip(unit_derivatives(y, inputs, pull, -1j, most), inputs, strict=True)
+            of_its_own(row := block.reshape(y.shape + x.shape), row) for block, x in zip(rows, inputs, strict=True)
         ])  # fmt: skip
     return jacobians
 
