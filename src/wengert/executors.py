@@ -113,7 +113,7 @@ def run_blocks(executor: Executor | None, work: Work, shared: Shared, blocks: Se
     """
     if executor is None or current_context().tapes:
         return _in_turn(work, shared.value, blocks)
-    return _run_there(pool_of(executor), work, shared, blocks)
+    return _run_there(executor, work, shared, blocks)
 
 
 def _in_turn(work: Work, value: Any, blocks: Sequence[Any]) -> Iterator[Any]:
@@ -243,7 +243,7 @@ PROBES, PROBE_BYTES = 8, 1 << 20
 
 @dataclass(eq=False)
 class Pool:
-    """An executor, and what was measured of it when it was first used.
+    """What was measured of an executor when it was first used; it lives as long as the executor.
 
     Attributes
     ----------
@@ -259,7 +259,6 @@ class Pool:
         The keys of the parts that were sent last, as many as a worker keeps.
     """
 
-    executor: Executor
     is_here: bool
     workers: int
     overhead: float
@@ -278,7 +277,7 @@ class Pool:
         size
             The bytes of its result.
 
-        >>> processes, cluster = Pool(None, False, 4, 0.0003, 1e-9), Pool(None, False, 64, 0.006, 1e-9)
+        >>> processes, cluster = Pool(False, 4, 0.0003, 1e-9), Pool(False, 64, 0.006, 1e-9)
         >>> [pool.blocks_in_a_task(1000, 0.01, 8000) for pool in (processes, cluster)]
         [1, 6]
         >>> processes.blocks_in_a_task(1000, 3e-4, 8000), processes.blocks_in_a_task(1, 1e-4, 8000)
@@ -334,7 +333,7 @@ def _measure(executor: Executor) -> Pool:
         start = time.perf_counter()
         executor.submit(eval, f"bytes({PROBE_BYTES})").result()
         seconds_a_byte = max(0.0, time.perf_counter() - start - overhead) / PROBE_BYTES
-    return Pool(executor, is_here, workers, overhead, seconds_a_byte)
+    return Pool(is_here, workers, overhead, seconds_a_byte)
 
 
 def _workers_of(executor: Any) -> int:
@@ -382,10 +381,11 @@ ATTEMPTS = 2
 _numbers = itertools.count()
 
 
-def _run_there(pool: Pool, work: Work, shared: Shared, blocks: Sequence[Any]) -> Iterator[Any]:
+def _run_there(executor: Executor, work: Work, shared: Shared, blocks: Sequence[Any]) -> Iterator[Any]:
     """Run the first block here, and the others by the workers of a pool if they are sooner done so."""
     from wengert import __version__
 
+    pool = pool_of(executor)
     if not blocks:
         return
     parts = () if pool.is_here else tuple([_dumps(part) for part in shared.parts()])
@@ -409,7 +409,7 @@ def _run_there(pool: Pool, work: Work, shared: Shared, blocks: Sequence[Any]) ->
         groups = [blocks[k : k + together] for k in range(1, len(blocks), together)]
         try:
             with _Progress(len(blocks), 1) as progress:
-                yield from _Run(pool, shared, task, groups, progress).results()
+                yield from _Run(executor, pool, shared, task, groups, progress).results()
         finally:
             _here.pop(keys, None)
     context.alarms += heard
@@ -430,9 +430,16 @@ class _Run:
     """The tasks of one run: those that are waiting, those that are with the workers, and what came back."""
 
     def __init__(
-        self, pool: Pool, shared: Shared, task: Task, groups: Sequence[Sequence[Any]], progress: _Progress
+        self,
+        executor: Executor,
+        pool: Pool,
+        shared: Shared,
+        task: Task,
+        groups: Sequence[Sequence[Any]],
+        progress: _Progress,
     ) -> None:
-        self.pool, self.shared, self.groups, self.progress, self.task = pool, shared, groups, progress, task
+        self.executor, self.pool, self.shared, self.task = executor, pool, shared, task
+        self.groups, self.progress = groups, progress
         self.waiting = deque(range(len(groups)))
         self.attempts = [0] * len(groups)
         self.lacking: set[int] = set()
@@ -477,7 +484,7 @@ class _Run:
             parts = self.task.parts if takes_parts and self.task.parts else (None,) * len(self.task.keys)
             task = self.task._replace(number=next(_numbers), parts=parts, blocks=self.groups[number])
             try:
-                future = self.pool.executor.submit(run_task, task)
+                future = self.executor.submit(run_task, task)
             except Exception as error:
                 if not _is_loss(error) and not isinstance(error, RuntimeError):
                     raise

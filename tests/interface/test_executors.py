@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import itertools
 import multiprocessing
@@ -12,6 +13,7 @@ import re
 import signal
 import time
 import warnings
+import weakref
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
@@ -139,6 +141,10 @@ def layers(x):
     return np.tanh(W @ np.sin(x)) * np.sum(x**2)
 
 
+def bow_tie(x):
+    return np.exp(-np.arange(60.0) * np.sum(W @ np.sin(x)) / 9)
+
+
 def looping(x):
     y = wg.fori_loop(0, 20, lambda i, c: np.sin(c) * 0.9 + 0.1 * x, x)
     return y[::-1] * np.roll(y, 1)
@@ -206,6 +212,7 @@ SIX = np.linspace(-1.0, 2.0, 60)
 CASES = {
     "forward": lambda e: wg.jacobian(layers, mode="forward", executor=e)(X),
     "reverse": lambda e: wg.jacobian(layers, mode="reverse", executor=e)(X),
+    "waist": lambda e: wg.jacobian(bow_tie, mode="waist", executor=e)(X),
     "loop": lambda e: wg.jacobian(looping, executor=e)(X),
     "loop in reverse": lambda e: wg.jacobian(looping, mode="reverse", executor=e)(X),
     "checkpoints": lambda e: wg.jacobian(checkpointed, mode="reverse", executor=e)(X),
@@ -368,9 +375,7 @@ def test_threads_are_sent_nothing():
 
 
 def pool(**measured):
-    return executors.Pool(
-        **{"executor": None, "is_here": False, "workers": 4, "overhead": 0.0, "seconds_a_byte": 0.0, **measured}
-    )
+    return executors.Pool(**{"is_here": False, "workers": 4, "overhead": 0.0, "seconds_a_byte": 0.0, **measured})
 
 
 def test_tasks_grow_with_what_the_executor_costs():
@@ -398,6 +403,15 @@ def test_what_a_task_costs_is_measured_once():
     wg.jacobian(np.sin, executor=ex)(X)
     assert len(ex.sizes) == measured, "so little work stays here"
     assert executors._pools[ex].overhead > 0
+
+
+def test_an_executor_is_not_kept():
+    ex = Elsewhere()
+    wg.jacobian(layers, executor=ex)(X)
+    alive = weakref.ref(ex)
+    del ex
+    gc.collect()
+    assert alive() is None
 
 
 # ---- Workers that die ----
