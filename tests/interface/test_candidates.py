@@ -339,11 +339,11 @@ def test_with_measure_the_best_two_are_timed_and_the_faster_one_is_marked(monkey
     slow = {order.name: order for order in ORDERS}[wg.plan(dense)(X).chosen]
     accumulate = slow.accumulate
 
-    def hesitant(linearization):
+    def hesitant(linearization, executor=None):
         import time
 
         time.sleep(0.02)
-        return accumulate(linearization)
+        return accumulate(linearization, executor)
 
     monkeypatch.setitem(slow.__dict__, "accumulate", hesitant)
     corrected = wg.plan(dense, measure=True)(X)
