@@ -34,7 +34,7 @@ from wengert.errors import ArgumentError, ResultError
 from wengert.executors import Executor, demand_executor
 from wengert.linearization import Graph, Linearization, by_position, write_graph
 from wengert.passes.scalarization import is_scalar, scalarize
-from wengert.planning import Compressed, Plan, Request, check_found, choose, choose_diagonal, plan_trace
+from wengert.planning import Compressed, Plan, Request, check_found, choose, choose_diagonal, is_searched, plan_trace
 from wengert.program import Portable, Program
 from wengert.tracing import (
     Trace,
@@ -650,13 +650,20 @@ def _jacobians(
 ) -> tuple[Any, Any]:
     """Compute a Jacobian, or a Hessian as that of a gradient, by the candidate that planning takes."""
     result = Result(has_aux)
-    keep_all = request.needs_constants or executor is not None  # workers evaluate the lines again
-    trace, independents = _record(f, args, kwargs, chosen, keep_all=keep_all, result=result, planned=request.is_planned)
+    keep_all = request.needs_constants or request.records_decisions is True
+    keep_all = keep_all or executor is not None  # workers evaluate the lines again
+    trace, independents = _record(f, args, kwargs, chosen, keep_all, result=result, planned=request.is_planned)
     linearization = Linearization.of_trace(trace)
     if request.must_compress:
         demand_real_arguments(linearization)
-    if trace.tape.decisions and not request.symmetric:
-        warn_of_decisions(trace)
+    if trace.tape.decisions:
+        if not request.symmetric:
+            warn_of_decisions(trace)
+        if not keep_all and is_searched(linearization, request):
+            request.records_decisions = True
+            result = Result(has_aux)
+            trace, independents = _record(f, args, kwargs, chosen, True, result=result, planned=request.is_planned)
+            linearization = Linearization.of_trace(trace)
     choice = choose(linearization, request)
     if isinstance(choice, Compressed):
         rows = _evaluate(choice, linearization, request, executor)

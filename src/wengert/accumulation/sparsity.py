@@ -96,7 +96,7 @@ def pattern_of(
     return blocks
 
 
-FEW = 1 << 20
+FEW = 1 << 16
 """So many entries may be met on the way to a pattern that has fewer."""
 
 

@@ -12,7 +12,7 @@ alone chooses: what a `Plan` marks is what `wengert.jacobian` and `wengert.hessi
 """
 
 from wengert.planning.candidates import Candidate
-from wengert.planning.choice import Compressed, Request, choose, choose_diagonal, plan_trace
+from wengert.planning.choice import Compressed, Request, choose, choose_diagonal, is_searched, plan_trace
 from wengert.planning.compressions import check_found
 from wengert.planning.plan import COUNTED, Plan
 
@@ -25,5 +25,6 @@ __all__ = [
     "check_found",
     "choose",
     "choose_diagonal",
+    "is_searched",
     "plan_trace",
 ]

@@ -48,7 +48,7 @@ from wengert.tracing import Row, current_context, results_of
 # ---- What is asked for ----
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Request:
     """What a caller asks of a Jacobian or Hessian.
 
@@ -64,6 +64,9 @@ class Request:
         True for a Hessian.
     mode
         What the caller wrote, None if the plan is to choose.
+    records_decisions
+        True once a trace that decides by values was worth a search for its pattern: what it decides by is then
+        recorded, so that the pattern holds for all inputs.  False once that pattern was of no use; None before.
     """
 
     orders: tuple[Order, ...] = ORDERS
@@ -71,6 +74,7 @@ class Request:
     sparse: Any = "auto"
     symmetric: bool = False
     mode: str | None = None
+    records_decisions: bool | None = None
 
     @classmethod
     def of(
@@ -215,6 +219,14 @@ class Compressed(NamedTuple):
         return self.compression.name
 
 
+def is_searched(linearization: Linearization, request: Request) -> bool:
+    """Return whether a pattern is sought to choose, of a trace that decided by values which it did not record."""
+    if request.is_dense or request.must_compress or len(request.orders) == 1 or request.records_decisions is False:
+        return False
+    best = _best_order(linearization, request.orders)
+    return not best.is_dense and (best.total > FINDING or not fits_comfortably(linearization))
+
+
 def choose(linearization: Linearization, request: Request) -> Order | Compressed:
     """Return what the plan marks: an order of the dense matrix, or compressed passes."""
     if request.must_compress:
@@ -228,14 +240,18 @@ def choose(linearization: Linearization, request: Request) -> Order | Compressed
         return orders[0]
     best = _best_order(linearization, orders)
     is_comfortable = request.is_dense or fits_comfortably(linearization)
-    if is_comfortable and (request.is_dense or best.total <= FINDING):
+    is_small = best.total <= FINDING or best.is_dense or request.records_decisions is False
+    if is_comfortable and (request.is_dense or is_small):
         return best.order
     compressions, is_new = _search(linearization, request, best, is_comfortable)
-    if compressions is None:
-        return best.order
-    compression = _least(compressions, linearization, best)
-    is_taken = _is_taken(compression, linearization, best, is_comfortable)
-    return Compressed(compression, is_new) if is_taken else best.order
+    if compressions is not None:
+        compression = _least(compressions, linearization, best)
+        if _is_taken(compression, linearization, best, is_comfortable):
+            return Compressed(compression, is_new)
+    best.is_dense = True
+    if request.records_decisions:
+        request.records_decisions = False
+    return best.order
 
 
 def _named(request: Request, compressions: Compressions, linearization: Linearization) -> Compression:
@@ -272,13 +288,25 @@ FINDING, FINDING_LINE, FINDING_ENTRY = 5_000_000, 50_000, 500
 """What it takes to find a pattern and to color it, in operations: at least, for a line, and for an entry."""
 
 
-class Best(NamedTuple):
-    """The best order of a dense matrix, what it takes in all, and the operations of a forward and of a reverse pass."""
+@dataclass(slots=True)
+class Best:
+    """The best order of a dense matrix.
+
+    Attributes
+    ----------
+    order, total
+        The order, and what it takes in all, the function left out.
+    along, back
+        The operations of a forward pass, and of a reverse one.
+    is_dense
+        True once compression was looked for and found not worth it: it is not looked for at each call.
+    """
 
     order: Order
     total: int
     along: int
     back: int
+    is_dense: bool = False
 
     @classmethod
     def of(cls, order: Order, candidate: Candidate, function: Cost, forward: Candidate, reverse: Candidate) -> Best:
