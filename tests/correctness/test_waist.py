@@ -52,7 +52,7 @@ def widths(linearization):
 def test_the_jacobian_through_the_waist_is_that_of_the_passes(f, x):
     linearization = linearized(f, x)
     assert WAIST.passes(linearization) == min(widths(linearization))
-    expected, through_waist = FORWARD.accumulate(linearization), WAIST.accumulate(linearization)
+    expected, through_waist = FORWARD.accumulate(linearization, None), WAIST.accumulate(linearization, None)
     for row, others in zip(through_waist, expected, strict=True):
         for block, other in zip(row, others, strict=True):
             assert np.shape(block) == np.shape(other)
