@@ -241,9 +241,9 @@ def test_a_diagonal_takes_few_products(f, monkeypatch):
     n, expected = FUNCTIONS[f]
     passes = []
 
-    def counted(linearization, colors):
+    def counted(linearization, colors, *executor):
         passes.append(colors.count)
-        return push_colors(linearization, colors)
+        return push_colors(linearization, colors, *executor)
 
     push_colors = compressed.push_colors
     monkeypatch.setattr(compressed, "push_colors", counted)

@@ -208,6 +208,15 @@ def test_the_prompt_of_a_terminal_has_colors_and_a_file_has_none(monkeypatch):
     assert repr(wg.spy(np.eye(5))) == str(wg.spy(np.eye(5)))
 
 
+def test_a_plan_that_compresses_shows_its_pattern():
+    plan = wg.plan(lambda x: x[1:] * x[:-1], sparse=True)(np.ones(40))
+    out = printed(plan, force_terminal=True, color_system="truecolor", legacy_windows=False)
+    assert re.search(r"\x1b\[38;2;[\d;]*m[\u2801-\u28ff▀▄█]", out)
+    assert str(plan).splitlines()[0] in re.sub(r"\x1b\[[\d;]*m", "", out)
+    assert wg.spy(plan)._repr_html_() in plan._repr_html_()
+    assert "<img" not in wg.plan(lambda x: np.sum(x * x))(np.ones(40))._repr_html_()
+
+
 # ---- Images, plots and files ----
 
 

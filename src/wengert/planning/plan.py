@@ -143,7 +143,10 @@ class Plan(Mapping[str, Candidate]):
         return as_text(self._renderable(seconds))
 
     def __rich__(self) -> Any:
-        return self._renderable()
+        from rich.console import Group
+
+        taken = self.candidates[0].compression
+        return self._renderable() if taken is None else Group(self._renderable(), taken.drawing(WIDTH // 2))
 
     def _renderable(self, seconds: bool = True) -> Any:
         from rich import box
@@ -168,6 +171,9 @@ class Plan(Mapping[str, Candidate]):
         columns = _columns()
         below = [paragraph(part) for part in (self.reason, COUNTED, *self.notes)]
         above = [paragraph(self._headline(), bold=True), paragraph(self.edges)]
+        taken = self.candidates[0].compression
+        if taken is not None:
+            below.append(taken.drawing()._repr_html_())
         return "\n".join([*above, table(self._rows(), columns, "l" + "r" * (len(columns) - 2) + "l"), *below])
 
     def _headline(self) -> str:

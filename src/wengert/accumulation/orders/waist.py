@@ -95,7 +95,10 @@ def count(active: ActiveRows) -> Sweep:
     linearization = active.linearization
     if linearization.with_complex:
         raise UnsupportedError("the waist of a function of complex numbers is not looked for.")
-    before, after = (ActiveRows(half, active.operations_only) for half in cut(linearization))
+    halves = cut(linearization)
+    if dimension(halves.before.values) >= min(dimension(linearization.inputs), dimension(linearization.values)):
+        raise UnsupportedError("no cut of the graph is narrower than both of its ends.")
+    before, after = (ActiveRows(half, active.operations_only) for half in halves)
     back, on = count_reverse(before), count_forward(after)
     entries = dimension(linearization.inputs) * dimension(linearization.values)
     many = dimension(before.linearization.values) > 1
