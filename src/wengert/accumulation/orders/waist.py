@@ -31,6 +31,7 @@ from wengert.accumulation.orders.reverse import REVERSE
 from wengert.accumulation.sweeps import is_finite
 from wengert.cost import Cost
 from wengert.errors import UnsupportedError
+from wengert.executors import Executor
 from wengert.linearization import Linearization
 from wengert.tracing import Row, results_of
 
@@ -104,20 +105,20 @@ def count(active: ActiveRows) -> Sweep:
     )
 
 
-def accumulate(linearization: Linearization) -> list[list[Array]]:
+def accumulate(linearization: Linearization, executor: Executor | None = None) -> list[list[Array]]:
     """Multiply the Jacobian of the results by that of the waist; where one is not finite, sweep over the whole graph.
 
     A zero of structure wins over an infinity in sweeps, and not in a product of matrices.
     """
     before, after = cut(linearization)
     if before.values and not linearization.with_complex:
-        of_results, of_waist = FORWARD.accumulate(after), REVERSE.accumulate(before)
+        of_results, of_waist = FORWARD.accumulate(after, executor), REVERSE.accumulate(before, executor)
         if all(map(is_finite, (*of_results, *of_waist))):
             return [
                 _product(row, of_waist, before, y, linearization.inputs)
                 for row, y in zip(of_results, linearization.values, strict=True)
             ]
-    return min((FORWARD, REVERSE), key=lambda order: order.passes(linearization)).accumulate(linearization)
+    return min((FORWARD, REVERSE), key=lambda order: order.passes(linearization)).accumulate(linearization, executor)
 
 
 def _product(row: list[Array], of_waist: list[list[Array]], before: Linearization, y: Any, inputs: Any) -> list[Array]:
