@@ -1,5 +1,6 @@
 """Elimination: published counts, all orders against the sweeps and against brute force, and the Program it yields."""
 
+import functools
 import itertools
 import pickle
 import random
@@ -16,7 +17,10 @@ from programs import points, random_programs
 import wengert as wg
 from wengert import api, planning
 from wengert.accumulation.elimination import CONVENTIONS, Graph, best_of, eliminate, portfolio
+from wengert.accumulation.elimination.edges import with_edges
+from wengert.accumulation.elimination.graph import members
 from wengert.accumulation.elimination.heuristics import HEURISTICS
+from wengert.accumulation.elimination.portfolio import vertices_of
 from wengert.accumulation.elimination.search import _Annealing, annealed, exact
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.cost import cost
@@ -161,9 +165,102 @@ def test_no_order_is_better_than_brute_force_and_the_exact_one_is_as_good(seed):
         fewest = min([c.weighted(weights) for c in counts])
         assert graph.count(exact(graph, weights)).weighted(weights) == fewest
     for elimination in portfolio(graph, milliseconds=5).values():
-        assert sorted(elimination.order) == sorted(graph.interior)
-        assert elimination.counts.products >= least
+        assert sorted(vertices_of(elimination.order)) == sorted(graph.interior)
+        assert elimination.counts.products >= least or elimination.name.startswith("edges")
     assert graph.count(annealed(graph, HEURISTICS["reverse"](graph), 20)).weighted((1, 1)) >= least_both
+
+
+def least_by_edges(graph):
+    """Return the fewest products by which single edges can be eliminated, in any order: by brute force."""
+    results = [w for w in range(len(graph.after)) if not graph.after[w] and graph.before[w]]
+
+    def edges_of(graph):
+        return frozenset([(u, w) for u, after in enumerate(graph.after) for w in members(after)])
+
+    @functools.cache
+    def least(edges):
+        inner = [(u, w) for u, w in edges if w >= graph.inputs and any(v == w for v, _ in edges)]
+        totals = []
+        for source, target in edges:
+            for at_front in (True, False):
+                if (source, target) in inner if at_front else any(w == source for _, w in edges):
+                    left = Graph(graph.inputs, dict.fromkeys(edges, False), results)
+                    products = left.eliminate_edge(source, target, at_front).products
+                    totals.append(products + least(edges_of(left)))
+        return min(totals, default=0)
+
+    return least(edges_of(graph))
+
+
+LIONS = {  # where eliminations of edges take fewer products than any order of the vertices: found by brute force
+    (15, 14): (
+        3,
+        [(0, 3), (0, 4), (0, 5), (1, 3), (1, 7), (2, 3), (3, 4), (3, 7), (4, 5), (4, 6), (4, 7)],
+        [5, 6, 7],
+    ),
+    (14, 13): (
+        3,
+        [(0, 3), (0, 9), (2, 3), (2, 7), (3, 4), (3, 7), (3, 9), (4, 5), (4, 6), (4, 8), (4, 9)],
+        [5, 6, 7, 8, 9],
+    ),
+}
+
+
+@pytest.mark.parametrize("counts", LIONS)
+def test_single_edges_are_eliminated_where_that_takes_fewer_products(counts):
+    by_vertices, by_edges = counts
+    inputs, edges, results = LIONS[counts]
+    graph = Graph(inputs, dict.fromkeys(edges, False), results)
+    assert min([graph.count(o).products for o in itertools.permutations(graph.interior)]) == by_vertices
+    assert least_by_edges(graph) == by_edges
+    assert graph.count(with_edges(graph, exact(graph), (1, 0))).products in (by_vertices, by_edges)
+    best = best_of(portfolio(graph, convention="all"), "all")
+    assert best.counts.products == by_edges
+    assert best.name == "edges, all products"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_edges_are_counted_as_the_definition_reads(seed):
+    graph = random_graph(seed, 4, 2, 2)
+    draw, plain = random.Random(seed), Plainly(graph)
+    for _ in range(30):
+        inner = [(u, w) for u, w in plain.edges if any(w == v for v, _ in plain.edges) and w not in plain.copies]
+        inner = [(u, w) for u, w in inner if not any(v == w and t in plain.copies for v, t in plain.edges)]
+        if not inner:
+            break
+        source, target = draw.choice(sorted(inner))
+        after = [w for u, w in plain.edges if u == target]
+        products = len(after)
+        additions = sum([(source, w) in plain.edges for w in after])
+        counts = graph.eliminate_edge(source, target, True)
+        assert (counts.products, counts.additions) == (products, additions)
+        plain.edges = (plain.edges | {(source, w) for w in after}) - {(source, target)}
+        if not any(w == target for _, w in plain.edges):
+            plain.edges = {(u, w) for u, w in plain.edges if u != target}
+        assert {(u, w) for u, after in enumerate(graph.after) for w in members(after)} == plain.edges
+
+
+@pytest.mark.parametrize("f", [roe_flux, robot_arm])
+@pytest.mark.parametrize("seed", range(3))
+def test_steps_along_single_edges_yield_the_same_jacobian(f, seed):
+    x = STATE if f is roe_flux else ANGLES
+
+    def steps(graph):
+        draw, left, order = random.Random(seed), graph.copy(), []
+        for v in draw.sample(graph.interior, len(graph.interior)):
+            if left.before[v] and left.after[v] and not left.after[v] & left.copies and draw.random() < 0.5:
+                at_front = draw.random() < 0.5
+                u = draw.choice(list(members(left.before[v] if at_front else left.after[v])))
+                order.append((u, v, True) if at_front else (v, u, False))
+                left.take(order[-1])
+            order.append(v)
+            left.take(v)
+        return order
+
+    written = eliminate(wg.trace(f, fold=False)(x), [x], heuristic=steps)
+    np.testing.assert_allclose(written.blocks(x)[0], wg.jacobian(f, mode="reverse")(x), rtol=1e-10, atol=1e-10)
+    assert written.products.multiplications <= written.chosen.counts.unit_free
+    assert written.products.additions <= written.chosen.counts.additions
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -214,6 +311,15 @@ def test_the_best_of_the_portfolio_never_loses_to_forward_and_reverse(seed, inte
         assert best.unit_free <= unit_free
     assert best_of(eliminations, "all").counts.products <= products
     assert best_of(eliminations, "unit-free").counts.unit_free <= unit_free
+
+
+@pytest.mark.parametrize("seed", [367, 389])
+def test_where_forward_is_better_by_one_convention_and_reverse_by_the_other_an_order_by_both_is_sought(seed):
+    eliminations = portfolio(random_graph(seed, 15 + seed % 60, 2 + seed % 5, 2 + seed % 4))
+    best, sides = best_of(eliminations).counts, [eliminations[name].counts for name in ("forward", "reverse")]
+    assert min(sides).unit_free > max(sides).unit_free
+    assert best.products <= min(sides).products
+    assert best.unit_free <= max(sides).unit_free
 
 
 def test_the_least_degree_comes_next_and_ties_go_to_the_smallest_or_largest_index():

@@ -88,7 +88,7 @@ ORDERS = {
         "compressed orders"
     ),
     "accumulation/coloring": "partition vertex_orders distance2 lattices symmetric bicoloring",
-    "accumulation/elimination": "graph factors heuristics search portfolio program",
+    "accumulation/elimination": "graph factors heuristics search edges portfolio program",
     "accumulation/orders": "order forward reverse elimination waist",
     "planning": "machine compressions candidates plan choice",
     "compilation": "cache environment linearized branches native signatures jit",

@@ -6,8 +6,10 @@ chapter 9), which may multiply less than both.  To find the best is NP-complete,
 In the order of their imports:
 
 - `graph`: the graph without numbers, and what the elimination of a vertex multiplies and adds;
+- `factors`: partials and their products, of which signs, ones and zeros are known;
 - `heuristics`: orders by rule: forward, reverse, Markowitz's and its relatives;
 - `search`: the best order of a small graph, and simulated annealing for a larger one;
+- `edges`: eliminations of single edges before a vertex goes, where that saves products;
 - `portfolio`: all of them side by side, and the best;
 - `program`: the Program that an elimination yields.
 """

@@ -16,6 +16,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 Edge = tuple[int, int]
+EdgeStep = tuple[int, int, bool]
+"""The elimination of one edge, from and to: at its front (True), past its target, or at its back, past its source."""
+Step = int | EdgeStep
+"""The elimination of a vertex, or of an edge."""
 Weights = tuple[int, int]
 """What a product counts by the first convention, and what more if neither factor is 1 or -1."""
 
@@ -153,10 +157,45 @@ class Graph:
         self.copies &= ~targets
         return Counts(products, unit_free, additions)
 
-    def count(self, order: Iterable[int]) -> Counts:
+    def eliminate_edge(self, source: int, target: int, at_front: bool) -> Counts:
+        """Eliminate one edge by way of the vertex at its front, or at its back; return what that multiplies and adds.
+
+        The vertex goes with its last edge in, or out.
+        """
+        v = target if at_front else source
+        sources, targets = (1 << source, self.after[v]) if at_front else (self.before[v], 1 << target)
+        products = unit_free = additions = 0
+        for u in members(sources):
+            for w in members(targets):
+                is_unit = self.units_after[u] >> v & 1, self.units_after[v] >> w & 1
+                products += 1
+                unit_free += not any(is_unit)
+                there = self.after[u] >> w & 1
+                additions += there
+                self._cut(u, w)
+                self._join(u, w, all(is_unit) and not there)
+        self._cut(source, target)
+        if not self.before[v] or not self.after[v]:
+            for u in members(self.before[v]):
+                self._cut(u, v)
+            for w in members(self.after[v]):
+                self._cut(v, w)
+        return Counts(products, unit_free, additions)
+
+    def _cut(self, source: int, target: int) -> None:
+        for sets, one, other in ((self.after, source, target), (self.before, target, source)):
+            sets[one] &= ~(1 << other)
+        self.units_after[source] &= ~(1 << target)
+        self.units_before[target] &= ~(1 << source)
+
+    def take(self, step: Step) -> Counts:
+        """Eliminate a vertex or an edge."""
+        return self.eliminate(step) if isinstance(step, int) else self.eliminate_edge(*step)
+
+    def count(self, order: Iterable[Step]) -> Counts:
         """Count an elimination in some order, without changing the graph."""
         graph = self.copy()
-        steps = [graph.eliminate(v) for v in order]
+        steps = [graph.take(step) for step in order]
         return Counts(*[sum(column) for column in zip(*steps, strict=True)]) if steps else NOTHING
 
 

@@ -17,7 +17,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from wengert.accumulation.elimination.graph import Counts, Graph, Weights
+from wengert.accumulation.elimination.edges import with_edges
+from wengert.accumulation.elimination.graph import Counts, Graph, Step, Weights
 from wengert.accumulation.elimination.heuristics import HEURISTICS
 from wengert.accumulation.elimination.search import MOST_ANNEALED, MOST_EXACT, annealed, exact
 
@@ -25,11 +26,15 @@ FEW = 10
 """The number of intermediate variables up to which the best order is found without being asked for: in milliseconds."""
 
 
+MOST_EDGES = 6
+"""The number of intermediate variables up to which eliminations of single edges are tried without being asked for."""
+
+
 class Elimination(NamedTuple):
-    """An order of elimination: its name, the vertices, and what it multiplies and adds."""
+    """An order of elimination: its name, the vertices (and single edges), and what it multiplies and adds."""
 
     name: str
-    order: Sequence[int]
+    order: Sequence[Step]
     counts: Counts
 
 
@@ -42,7 +47,7 @@ def portfolio(graph: Graph, milliseconds: float | None = None, convention: str |
     start = time.perf_counter()
     eliminations: dict[str, Elimination] = {}
 
-    def enter(name: str, order: Sequence[int]) -> None:
+    def enter(name: str, order: Sequence[Step]) -> None:
         eliminations[name] = Elimination(name, order, graph.count(order))
 
     for rule, heuristic in HEURISTICS.items():
@@ -52,14 +57,31 @@ def portfolio(graph: Graph, milliseconds: float | None = None, convention: str |
     if size <= FEW or (milliseconds is not None and size <= MOST_EXACT and milliseconds >= 2 ** (size - FEW + 3)):
         for name in searches:
             enter(f"exact{_SUFFIXES[name]}", exact(graph, weights_of(name)))
+        if size <= (MOST_EDGES if milliseconds is None else FEW):
+            for name in searches:
+                weights = weights_of(name)
+                orders = {vertices_of(e.order) for e in eliminations.values()}
+                steps = min(
+                    [with_edges(graph, order, weights) for order in orders],
+                    key=lambda steps: graph.count(steps).weighted(weights),
+                )
+                if graph.count(steps).weighted(weights) < _least(eliminations, weights).counts.weighted(weights):
+                    enter(f"edges{_SUFFIXES[name]}", steps)
     elif milliseconds is not None and size <= MOST_ANNEALED:
         left = milliseconds - 1e3 * (time.perf_counter() - start)
         for name, share in zip(searches, (1.0,) if convention else (0.5, 0.25, 0.25), strict=True):
             first = _least(eliminations, weights := weights_of(name))
-            enter(f"annealing{_SUFFIXES[name]}", annealed(graph, first.order, max(share * left, 1), weights))
+            enter(
+                f"annealing{_SUFFIXES[name]}", annealed(graph, vertices_of(first.order), max(share * left, 1), weights)
+            )
     elif size <= MOST_ANNEALED and not _no_worse(eliminations):
-        enter("annealing", annealed(graph, eliminations["forward"].order, None, (1, 2)))
+        enter("annealing", annealed(graph, vertices_of(eliminations["forward"].order), None, (1, 2)))
     return eliminations
+
+
+def vertices_of(order: Sequence[Step]) -> tuple[int, ...]:
+    """Return the vertices of an order, without single edges."""
+    return tuple([step for step in order if isinstance(step, int)])
 
 
 CONVENTIONS: dict[str, Weights] = {"all": (1, 0), "unit-free": (0, 1)}

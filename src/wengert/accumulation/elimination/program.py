@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from wengert.accumulation.elimination.factors import ZERO, Factor
-from wengert.accumulation.elimination.graph import Edge, Graph
+from wengert.accumulation.elimination.graph import Edge, Graph, Step
 from wengert.accumulation.elimination.portfolio import Elimination, best_of, portfolio
 from wengert.cost import Cost, cost
 from wengert.errors import RawLocation, UnsupportedError
@@ -84,7 +84,7 @@ def eliminate(
     active: int | None = None,
     milliseconds: float | None = None,
     convention: str | None = None,
-    heuristic: Callable[[Graph], Sequence[int]] | None = None,
+    heuristic: Callable[[Graph], Sequence[Step]] | None = None,
 ) -> JacobianProgram:
     """Eliminate the intermediate variables of a Program, at a sample point where it holds.
 
@@ -241,7 +241,7 @@ def graph_of(linearization: Linearization, partials: Partials) -> Graph:
 
 
 def _multiply(
-    graph: Graph, partials: Partials, order: Sequence[int], places: Mapping[int, RawLocation | None]
+    graph: Graph, partials: Partials, order: Sequence[Step], places: Mapping[int, RawLocation | None]
 ) -> dict[int, dict[int, Factor]]:
     """Eliminate vertices in order; return for each result, by its position, the derivatives by position.
 
@@ -256,21 +256,32 @@ def _multiply(
         into.setdefault(target, {})[source] = c
         out_of.setdefault(source, set()).add(target)
     try:
-        for v in order:
+        for step in order:
+            v = step if isinstance(step, int) else step[1 if step[2] else 0]
             context.place = places[v]
-            factors = into.pop(v)
-            for target in sorted(out_of.pop(v)):
+            factors = into[v] if isinstance(step, int) or not step[2] else {step[0]: into[v][step[0]]}
+            targets = out_of[v] if isinstance(step, int) or step[2] else {step[1]}
+            for target in sorted(targets):
                 there = into[target]
-                c = there.pop(v)
+                c = there[v]
                 for source, factor in factors.items():
                     there[source] = there.get(source, ZERO) + c * factor
                     out_of[source].add(target)
-            for source in factors:
-                out_of[source].discard(v)
+            gone = [(source, v) for source in factors] if isinstance(step, int) or step[2] else []
+            gone += [(v, target) for target in targets] if isinstance(step, int) or not step[2] else []
+            for source, target in gone:
+                del into[target][source]
+                out_of[source].discard(target)
+            if not into[v] or not out_of[v]:
+                for source in into.pop(v):
+                    out_of[source].discard(v)
+                for target in out_of.pop(v):
+                    del into[target][v]
+                into[v], out_of[v] = {}, set()
     finally:
         context.place = place
     copies = {copy: v for v, copy in graph.copy_of.items()}
-    return {copies.get(v, v): factors for v, factors in into.items()}
+    return {copies.get(v, v): factors for v, factors in into.items() if factors}
 
 
 def _values(results: Sequence[Packing], linearization: Linearization) -> list[Group]:
