@@ -62,3 +62,27 @@ def test_the_functions_are_bottlenecks_own_when_no_trace_runs():
     wg.grad(lambda x: bn.nansum(x) + nanmean(x))(X[0, :1])
     assert vars(bn) == before
     assert type(bn.nansum) is type(len)
+
+
+def test_a_compiled_function_without_a_rule_says_what_to_do():
+    with pytest.raises(wg.errors.LostGradientError) as caught:
+        wg.grad(lambda x: np.sum(x) if bn.replace(2 * x, 1.0, 2.0) is None else x[0])(X[0])
+    message = str(caught.value)
+    assert message.startswith("bn.replace is compiled, and does not take a traced value (it says: works in place")
+    assert "bn.replace(2 * x, 1.0, 2.0)" in message
+    assert "wg.custom_derivative" in message
+
+
+def test_both_lines_are_named_where_a_package_calls_a_compiled_function(tmp_path):
+    file = tmp_path / "site-packages" / "fills.py"
+    file.parent.mkdir()
+    file.write_text("import bottleneck\ndef fill(a):\n    bottleneck.replace(a, 1.0, 2.0)\n    return a\n")
+    scope = {}
+    exec(compile(file.read_text(), str(file), "exec"), scope)
+    fill = scope["fill"]
+    with pytest.raises(wg.errors.LostGradientError) as caught:
+        wg.grad(lambda x: np.sum(fill(2 * x)))(X[0])
+    lines = str(caught.value).splitlines()
+    assert lines[2].strip() == "wg.grad(lambda x: np.sum(fill(2 * x)))(X[0])"
+    assert lines[4] == "which leads to this line of a package:"
+    assert lines[6].strip() == "bottleneck.replace(a, 1.0, 2.0)"
