@@ -234,12 +234,13 @@ def outside_packages(frame: FrameType | None) -> FrameType | None:
     return frame
 
 
-def explain_at(raw: RawLocation | None, happened: str, instead: str) -> str:
+def explain_at(raw: RawLocation | None, happened: str, instead: str, inner: RawLocation | None = None) -> str:
     """Compose a message of three parts: the fault, its place, and the remedy.
 
-    Of a place in a package that the running code has called, the user's line is named first.
+    Of a place in a package that the running code has called, the user's line is named first; `inner` is such a place
+    where that code has ended.
     """
-    places = [raw]
+    places = [raw] if inner is None else [raw, inner]
     if isinstance(raw, tuple) and is_installed(raw[0]):
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_code is not raw[0]:
@@ -270,9 +271,9 @@ class WengertError(Exception):
     """
 
     @classmethod
-    def at(cls, place: RawLocation | None, happened: str, instead: str) -> Self:
-        """Make the error of three parts: the fault, its place, and the remedy."""
-        return cls(explain_at(place, happened, instead))
+    def at(cls, place: RawLocation | None, happened: str, instead: str, inner: RawLocation | None = None) -> Self:
+        """Make the error of three parts: the fault, its place (and that of a package's it leads to), and the remedy."""
+        return cls(explain_at(place, happened, instead, inner))
 
     @classmethod
     def at_caller(cls, happened: str, instead: str) -> Self:

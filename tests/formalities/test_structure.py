@@ -64,7 +64,7 @@ ORDERS = {
     "program": (
         "primitive lines provenance dataflow structure interpretation code compiled listing source pickling program"
     ),
-    "primitives": "table numpy scipy",
+    "primitives": "table numpy scipy bottleneck",
     "primitives/numpy": "elementwise structural running functions linalg fourier",
     "primitives/numpy/functions": (
         "operands logic manipulation creation joining products reductions selecting calculus in_place statistics "

@@ -37,6 +37,9 @@ CAUGHT: dict[FunctionType, str] = {}
 HOLDERS: dict[type, tuple[str, ...]] = {}
 """Classes of another library whose objects may hold traced values, with the attributes that do."""
 
+NAMED: set[Callable[..., Any]] = set()
+"""Compiled functions of other libraries, which are caught under the names by which code has them."""
+
 ALWAYS: set[Callable[..., Any]] = set()
 """Functions that are caught on plain arguments, too, while a trace runs.
 

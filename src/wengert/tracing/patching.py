@@ -22,7 +22,7 @@ import numpy as np
 
 from wengert.errors import LIBRARIES, Location, LostGradientError, caller
 from wengert.primitives.numpy import functions
-from wengert.primitives.table import ALWAYS, CALLS, CAUGHT, HOLDERS, LATE
+from wengert.primitives.table import ALWAYS, CALLS, CAUGHT, HOLDERS, LATE, NAMED
 from wengert.program import Primitive
 from wengert.tracing import codes, names
 from wengert.tracing.adoption import replace_variables
@@ -197,10 +197,10 @@ _makers = {id(original): name for name, original in _originals.items()}
 # ---- Functions of numbers: math.sin ----
 
 
-def _patch_number_function(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a function of Python's ``math`` or ``cmath``: it is recorded where a number is traced.
+def _patch_function(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a compiled function, of Python's ``math`` or ``cmath`` say: it is recorded where an argument is traced.
 
-    The function itself is called first, on the plain numbers: it raises what users expect outside of its domain.
+    The function itself is called first, on the plain values: it raises what users expect outside of its domain.
     """
     collects = original in functions.scalar_math.COLLECTING
     ufuncs = functions.scalar_math.UFUNCS
@@ -244,7 +244,7 @@ names.wrap(vars(np), patched, _originals)
 names.enter(np.fromiter, functools.wraps(np.fromiter)(_from_iterator))
 for _function in (*vars(math).values(), *vars(cmath).values()):
     if callable(_function) and _function in CALLS:
-        names.enter(_function, _patch_number_function(_function))
+        names.enter(_function, _patch_function(_function))
 
 
 def _patch_new() -> None:
@@ -504,3 +504,6 @@ def _enter_late() -> None:
     for name in [name for name in LATE if name in sys.modules]:
         if not getattr(sys.modules[name].__spec__, "_initializing", False):
             LATE.pop(name)()
+    for function in NAMED:
+        if id(function) not in names.wrapper_of:
+            names.enter(function, _patch_function(function))

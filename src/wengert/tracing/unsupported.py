@@ -22,7 +22,7 @@ import itertools
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from types import CodeType, FrameType, FunctionType, TracebackType
+from types import CodeType, FrameType, FunctionType, MethodType, TracebackType
 from typing import Any
 
 import numpy as np
@@ -280,13 +280,28 @@ def translated(error: Exception, holds_traced: Callable[[Any], bool]) -> Wengert
         return unsupported_call(name, (frame.f_code, offset), message)
     if not any(map(holds_traced, frame.f_locals.values())):
         return None
+    said = re.sub(r"'?Traced'?", "a traced value", message)
+    compiled = None if inner or refusal not in (None, _OBJECTS) else _compiled_of_package(*frames[users[-1]])
+    if compiled is not None and is_of_compiled_code(error):
+        refusal = f"{compiled} is compiled, and does not take a traced value (it says: {said}):", GIVE_A_RULE
     if refusal is None and "Traced" in message and not message.startswith("'Traced' object has no attribute"):
-        said = re.sub(r"'?Traced'?", "a traced value", message)
         refusal = (
             f"what is called here does not take a traced value (it says: {said}):",
             "Write it with NumPy's functions; or give it stop_gradient(x), if no derivative is wanted.",
         )
-    return None if refusal is None else LostGradientError.at((frame.f_code, offset), *refusal)
+    if refusal is None:
+        return None
+    code, lasti = frames[users[-1]][0].f_code, frames[users[-1]][1]
+    return LostGradientError.at((frame.f_code, offset), *refusal, inner=None if code is frame.f_code else (code, lasti))
+
+
+def _compiled_of_package(frame: FrameType, offset: int) -> str | None:
+    """Return the name of the compiled function of an installed package that a line calls; None if it calls another."""
+    written = _function_written(frame.f_code, offset)
+    function = None if written is None else _named(written, frame)
+    package = _home_of(function).partition(".")[0]
+    is_another = not callable(function) or isinstance(function, (type, FunctionType, MethodType))
+    return None if is_another or package in sys.stdlib_module_names or package in ("numpy", "wengert") else written
 
 
 def _closed_over(functions: Sequence[Any]) -> Iterator[Any]:
