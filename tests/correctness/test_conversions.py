@@ -100,3 +100,28 @@ def test_a_module_that_tells_types_apart_by_identity_is_refused(package):
         wg.grad(module.f)(X)
     with pytest.raises(wg.errors.LostGradientError, match=r"Leave out float\(\.\.\.\)"):
         wg.grad(lambda x: float(x[0]))(X)
+
+
+MAKING = """
+from numpy import eye, zeros
+class Filter:
+    def __init__(self):
+        self.points, self.gain = zeros((2, 2)), eye(2)
+    def step(self, x):
+        for k, z in enumerate(self.points):
+            self.points[k] = x * k
+        self.gain[0, 0] = x[1]
+        return self.points.sum() + self.gain.sum()
+def f(x): return Filter().step(x)
+"""
+
+
+def test_arrays_that_other_code_of_a_module_has_made(tmp_path, monkeypatch):
+    (tmp_path / "a_module_of_makers.py").write_text(MAKING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = importlib.import_module("a_module_of_makers")
+    before = dict(vars(module))
+    np.testing.assert_allclose(wg.grad(module.f)(X), [1.0, 2.0])
+    np.testing.assert_allclose(wg.jit(wg.grad(module.f))(X), [1.0, 2.0])
+    assert vars(module) == before
+    sys.modules.pop("a_module_of_makers")

@@ -1048,3 +1048,19 @@ def test_show(capsys):
     assert printed.count("def branch") == 2
     with pytest.raises(ArgumentError):
         jitted.show("source")
+
+
+class Refusing(np.ndarray):
+    """As quantities of astropy: an array whose bytes nobody is to ask it for."""
+
+    def tobytes(self, order="C"):
+        raise NotImplementedError
+
+
+def test_constants_of_a_subclass_are_compared_by_their_elements():
+    constant = np.array([2.0, 3.0]).view(Refusing)
+    jitted = wg.jit(wg.grad(lambda x: np.sum(x * np.asarray(constant))))
+    x = np.ones(2)
+    np.testing.assert_array_equal(jitted(x), [2.0, 3.0])
+    constant[0] = 5.0
+    np.testing.assert_array_equal(jitted(x), [5.0, 3.0])

@@ -224,3 +224,11 @@ def test_a_wrong_name_is_a_wrong_name():
     with pytest.raises(AttributeError, match="no attribute 'summ'") as caught:
         wg.grad(lambda x: x.summ())(np.ones(2))
     assert type(caught.value) is AttributeError
+
+
+def test_functions_bound_by_pybind11_say_that_they_take_no_traced_value():
+    def bound(x):
+        raise TypeError("forward(): incompatible function arguments. The following argument types are supported:")
+
+    with pytest.raises(LostGradientError, match="what is called here does not take a traced value"):
+        wg.grad(lambda x: bound(x))(np.ones(2))

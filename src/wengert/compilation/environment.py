@@ -359,7 +359,9 @@ def _follow_array(environment: Environment, values: np.ndarray[Any, Any], readin
         return
     form = f"{held}.shape == {values.shape} and {held}.dtype is {environment._global(values.dtype)}"
     if values.nbytes <= BYTES:
-        environment._require(f"{form} and {held}.tobytes() == {environment._global(values.tobytes())}", reading)
+        read = f"{environment._global(np.ndarray.tobytes)}({held})"  # astropy's quantities refuse the method
+        read = f"{held}.tobytes()" if type(values) is np.ndarray else read
+        environment._require(f"{form} and {read} == {environment._global(np.ndarray.tobytes(values))}", reading)
     else:
         looks = [f"fingerprint({held}, {turn}) == {fingerprint(values, turn)}" for turn in (0, 1)]
         environment._require(f"{form} and {' and '.join(looks)}", reading)

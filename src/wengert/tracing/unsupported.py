@@ -223,6 +223,7 @@ _OBJECTS = (
 _REFUSALS = {
     "object arrays are not supported": _OBJECTS,
     "No matching signature": _OBJECTS,
+    "incompatible function arguments": _OBJECTS,  # of functions that pybind11 has bound
     "unhashable type: 'Traced'": (
         "what is called here does not take a traced value, which is unhashable (a key of a cache, a dict or a set):",
         "Leave out the cache (functools.cache, lru_cache) of what is called; let a key be text or stop_gradient(x).",
