@@ -22,7 +22,7 @@ from test_jit import STEPS, Branching, agree, same
 
 import wengert as wg
 from wengert.compilation import jit as jit_module
-from wengert.compilation.native import engine
+from wengert.compilation.native import engine, lowering
 from wengert.compilation.native.entry import fits
 from wengert.errors import DomainWarning
 
@@ -128,6 +128,18 @@ def test_random_programs(f, points):
                 np.testing.assert_allclose(a, c, rtol=1e-9, atol=1e-12)
                 np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
     assert not native_of(in_python)
+
+
+@settings(deadline=None, max_examples=60)
+@given(programs.random_programs(analytic=False, max_size=5), programs.points(6), st.sampled_from([0, 1, 3]))
+def test_random_programs_in_loops(f, x, unrolled):
+    gradient = wg.value_and_grad(lambda x: np.sum(f(x)))
+    with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
+        patch.setattr(lowering, "UNROLLED", unrolled)
+        jitted = wg.jit(gradient)
+        for scale in (1.0, 1.0, 1.0, 0.5):
+            for a, b in zip(jitted(scale * x), gradient(scale * x), strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
 @settings(deadline=None, max_examples=60)

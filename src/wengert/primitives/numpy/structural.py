@@ -87,12 +87,16 @@ def _native_astype(op: Any, x: Any, dtype: Any) -> Any:
 
 
 def _native_put(op: Any, *pieces: Any, indices: Sequence[tuple[Any, ...]], shape: Shape, batch: int = 0) -> Any:
-    if not all(map(is_basic, indices)):
-        return None
     y = np.full(pieces[0].shape[:batch] + shape, op.constant(0.0))
+    places = np.arange(y.size).reshape(y.shape)
     for piece, index in zip(pieces, indices, strict=True):
         part = (slice(None),) * batch + tuple(index)
-        y[part] = op("add", y[part], piece)
+        if is_basic(index):
+            y[part] = op("add", y[part], piece)
+            continue
+        chosen = places[part]  # an array may name an element several times
+        for place, cell in zip(chosen.flat, np.broadcast_to(piece, chosen.shape).flat, strict=True):
+            y.flat[place] = op("add", y.flat[place], cell)
     return y
 
 
