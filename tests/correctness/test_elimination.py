@@ -688,3 +688,13 @@ def test_an_elimination_of_arrays_that_would_be_slower_is_not_taken():
     assert plan["elimination"].operations < plan["forward"].operations
     assert plan["elimination"].seconds > 3 * plan["forward"].seconds
     assert any("operations, but on scalars one by one" in note for note in plan.notes)
+
+
+def test_an_elimination_of_stacked_scalars_is_compiled():
+    def f(x):
+        return np.array([x[0] * (x[1] - x[2]), x[2] * np.log(1 - x[0])])
+
+    compiled = wg.jit(wg.jacobian(f, mode="elimination"))
+    for x in (np.array([0.5, 2.0, 3.0]), np.array([0.25, -1.0, 0.5])):
+        expected = [[x[1] - x[2], x[0], -x[0]], [-x[2] / (1 - x[0]), 0.0, np.log(1 - x[0])]]
+        np.testing.assert_allclose(compiled(x), expected, rtol=1e-14)

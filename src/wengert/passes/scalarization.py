@@ -64,6 +64,11 @@ def _counted(x: Any) -> Any:
     return _WRITTEN[s.astype](x, np.dtype(int)) if counts else x
 
 
+def _stack(*xs: Any, axis: int) -> Any:
+    """Stack arrays, scalars as well: NumPy's array of arrays without dimensions would have these as elements."""
+    return np.stack(list(map(_boxed, xs)), axis)
+
+
 def _broadcast(x: Any, shape: tuple[int, ...]) -> Any:
     y = np.empty(shape, dtype=object)
     y[...] = x
@@ -189,6 +194,7 @@ def _argwhere(x: Any) -> Any:
 
 _WRITTEN: dict[Primitive, Callable[..., Any]] = {
     **{primitive: primitive.numpy for primitive in _MOVING},
+    s.stack: _stack,
     s.broadcast_to: _broadcast,
     s.getitem: _element,
     s.sum_: _sum,
