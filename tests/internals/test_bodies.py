@@ -18,7 +18,7 @@ from wengert.control.revolve import evaluations
 from wengert.cost import Cost
 from wengert.errors import ArgumentError
 from wengert.linearization import Linearization, OfOutput, edges
-from wengert.planning import choose
+from wengert.planning import Request, choose
 from wengert.program import check, evaluate_all, value_of
 
 rng = np.random.default_rng(4)
@@ -586,7 +586,7 @@ def test_the_choice_of_a_mode_counts_a_loop_by_its_steps():
     assert plan["reverse"].operations < plan["forward"].operations
     program = wg.trace(f)(np.array([0.1, 0.2, 0.3]))
     linearization = Linearization.of_program(program, np.array([0.1, 0.2, 0.3]))
-    assert choose(linearization).name == plan.chosen == "reverse"
+    assert choose(linearization, Request()).name == plan.chosen == "reverse"
 
 
 @every_case
