@@ -334,9 +334,9 @@ CASES = {
 }
 """For each function the forms in which it is called, each on arrays of several shapes."""
 
-WALKED_ELSEWHERE = ("wengert", "numpy.linalg", "numpy.fft", "numpy._core", "scipy", "math", "cmath")
-"""test_linalg.py, test_fourier.py, test_special.py and test_scalar_math.py hold their own tables complete; the core's
-names are private."""
+WALKED_ELSEWHERE = ("wengert", "numpy.linalg", "numpy.fft", "numpy._core", "scipy", "math", "cmath", "bottleneck")
+"""test_linalg.py, test_fourier.py, test_special.py, test_scalar_math.py and test_bottleneck.py hold their own tables
+complete; the core's names are private."""
 
 POINTS = [
     pytest.param(f, shapes, id=f"{function.__name__}-{k}-{'-'.join(map(str, shapes)).replace(' ', '')}")
