@@ -8,6 +8,7 @@ import doctest
 import importlib
 import inspect
 import io
+import multiprocessing
 import pkgutil
 import re
 import subprocess
@@ -299,6 +300,16 @@ def without_times(text):
 TIME = re.compile(r" +[\d,.]+ (us|ms|s|h)(?=$|  <- chosen)")
 
 
+@pytest.fixture
+def spawned():
+    """Let processes start afresh: other tests have loaded JAX, whose threads no fork survives."""
+    method = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("spawn", force=True)
+    yield
+    multiprocessing.set_start_method(method, force=True)
+
+
+@pytest.mark.usefixtures("spawned")
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_examples_in_pages(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
