@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.support import truth
+import truth
 
 import wengert as wg
 
