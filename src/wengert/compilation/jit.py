@@ -30,7 +30,7 @@ import threading
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,8 +39,6 @@ from wengert.accumulation import holds_nan
 from wengert.compilation.branches import Exit, Tree
 from wengert.compilation.environment import PRINTS, Environment, Reading, is_clock
 from wengert.compilation.native.engine import calls_before
-from wengert.compilation.native.entry import Native, native_code
-from wengert.compilation.native.lowering import NoLoweringError, lower_tree
 from wengert.compilation.signatures import Arguments, Result
 from wengert.errors import (
     ArgumentError,
@@ -55,6 +53,9 @@ from wengert.errors import (
 from wengert.program import Program, Var, walk
 from wengert.tracing import RAISING, error_state, raising, run, threads, under
 from wengert.transformations import Documentation, Transformed
+
+if TYPE_CHECKING:
+    from wengert.compilation.native.entry import Native
 
 Function = Callable[..., Any]
 ndarray, float64 = np.ndarray, np.float64
@@ -511,21 +512,25 @@ class _Signature:
 
     def compile_native(self, name: str) -> None:
         """Make native code of all branches that are known; where it cannot be made, Python code runs on."""
+        from wengert.compilation.native import entry, lowering  # most processes never come here
+
         with self.tree.lock:
             if self.calls >= self.due:
                 self.due = math.inf
                 try:
-                    self.native = native_code(self.tree, self._described, name)
-                except NoLoweringError:
+                    self.native = entry.native_code(self.tree, self._described, name)
+                except lowering.NoLoweringError:
                     self._patience = 0
 
     def native_text(self, what: str, name: str) -> str:
         """Return the native code of all branches as text, or why there is none."""
+        from wengert.compilation.native import entry, lowering
+
         try:
             if what == "loops":
-                return str(lower_tree(self.tree, name).kernel)
-            native = native_code(self.tree, self._described, name)
-        except NoLoweringError as error:
+                return str(lowering.lower_tree(self.tree, name).kernel)
+            native = entry.native_code(self.tree, self._described, name)
+        except lowering.NoLoweringError as error:
             return f"# no native code: {error}"
         return "\n\n".join(native.texts) if what == "llvm" else native.assembly()
 
