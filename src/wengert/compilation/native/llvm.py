@@ -23,7 +23,7 @@ define i32 @kernel(ptr noalias readonly %arguments, ptr noalias %y) nounwind "pr
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from wengert.compilation.native.loops import (
     Compute,
@@ -44,6 +44,10 @@ from wengert.compilation.native.operations import SPECIAL, operation_of
 
 ATTRIBUTES = 'nounwind "probe-stack"="inline-asm"'
 """Attributes of functions: they raise nothing, and touch each page of their stack, so an overflow is seen."""
+TYPES: Mapping[str, str] = {"d": "double", "f": "float", "l": "i64", "?": "i1"}
+"""LLVM's types of registers, by the character of a dtype."""
+MEMORY: Mapping[str, str] = {**TYPES, "?": "i8"}
+"""LLVM's types of elements of buffers."""
 PURE = "nounwind willreturn memory(none)"
 """Attributes of what they call: a value that is not read is not computed."""
 
@@ -56,7 +60,7 @@ def write_kernel(kernel: Kernel) -> str:
         writer.write(f"%{buffer.name}.at = getelementptr ptr, ptr %arguments, i64 {k}")
         writer.write(f"%{buffer.name} = load ptr, ptr %{buffer.name}.at")
     for buffer in kernel.temporaries:
-        writer.write(f"%{buffer.name} = alloca [{buffer.size} x double], align 64")
+        writer.write(f"%{buffer.name} = alloca [{buffer.size} x {MEMORY[buffer.dtype]}], align 64")
     writer.block(kernel.statements, ())
     return "\n".join([*writer.lines, "}"])
 
@@ -103,13 +107,11 @@ class _Writer:
             if isinstance(statement, Compute):
                 self.compute(statement)
             elif isinstance(statement, Load):
-                address = self.address(statement.element, variables)
-                self.write(f"%{statement.register} = load double, ptr {address}")
+                self.load(statement, variables)
             elif isinstance(statement, Store):
-                address = self.address(statement.element, variables)
-                self.write(f"store double {written(statement.value)}, ptr {address}")
+                self.store(statement, variables)
             elif isinstance(statement, Nest):
-                self.nest(statement.counts, statement.body, variables)
+                self.whole_nest(statement, variables)
             elif isinstance(statement, Unless):
                 self.unless(statement, variables)
             elif isinstance(statement, Return):
@@ -121,11 +123,29 @@ class _Writer:
         """Write one operation."""
         operands = list(map(written, statement.operands))
         if statement.operation == "select":
-            kind = "i1" if statement.register.is_bool else "double"
+            kind = TYPES[statement.register.dtype]
             text = f"select i1 {operands[0]}, {kind} {operands[1]}, {kind} {operands[2]}"
         else:
             text = operation_of(statement.operation).text.format(*operands)
         self.write(f"%{statement.register} = {text}")
+
+    def load(self, statement: Load, variables: tuple[str, ...]) -> None:
+        """Write the reading of an element; a boolean is a byte in memory."""
+        register, dtype = statement.register, statement.element.buffer.dtype
+        address = self.address(statement.element, variables)
+        name = f"%{register}{'.byte' * (dtype == '?')}"
+        self.write(f"{name} = load {MEMORY[dtype]}, ptr {address}")
+        if dtype == "?":
+            self.write(f"%{register} = icmp ne i8 {name}, 0")
+
+    def store(self, statement: Store, variables: tuple[str, ...]) -> None:
+        """Write the writing of an element."""
+        dtype, value = statement.element.buffer.dtype, written(statement.value)
+        address = self.address(statement.element, variables)
+        if dtype == "?":
+            self.write(f"{address}.byte = zext i1 {value} to i8")
+            value = f"{address}.byte"
+        self.write(f"store {MEMORY[dtype]} {value}, ptr {address}")
 
     def address(self, element: Element, variables: tuple[str, ...]) -> str:
         """Write the address of an element."""
@@ -137,28 +157,61 @@ class _Writer:
                 self.write(f"{name}.s{k} = mul nsw i64 {variables[k]}, {stride}")
                 self.write(f"{name}.o{k} = add nsw i64 {name}.s{k}, {offset}")
                 offset = f"{name}.o{k}"
-        self.write(f"{name} = getelementptr double, ptr %{element.buffer.name}, i64 {offset}")
+        for k, (register, stride) in enumerate(element.computed):
+            self.write(f"{name}.t{k} = mul nsw i64 %{register}, {stride}")
+            self.write(f"{name}.p{k} = add nsw i64 {name}.t{k}, {offset}")
+            offset = f"{name}.p{k}"
+        self.write(f"{name} = getelementptr {MEMORY[element.buffer.dtype]}, ptr %{element.buffer.name}, i64 {offset}")
         return name
 
-    def nest(self, counts: Sequence[int], body: Sequence[Statement], variables: tuple[str, ...]) -> None:
-        """Write a nest of loops."""
+    def whole_nest(self, nest: Nest, variables: tuple[str, ...]) -> None:
+        """Write a nest of loops, and name what it carries to its end."""
+        values = self.nest(nest, nest.counts, [written(carry.first) for carry in nest.carries], variables)
+        end = self.label()
+        if values:
+            self.write(f"br label %{end}.before")  # a block of its own, for what goes on to have one predecessor
+            self.lines.append(f"{end}.before:")
+            self.write(f"br label %{end}")
+            self.lines.append(f"{end}:")
+        for carry, value in zip(nest.carries, values, strict=True):
+            self.write(f"%{carry.after} = phi {TYPES[carry.register.dtype]} [ {value}, %{end}.before ]")
+
+    def nest(
+        self, nest: Nest, counts: Sequence[Operand], firsts: Sequence[str], variables: tuple[str, ...]
+    ) -> list[str]:
+        """Write the loops of the last variables of a nest; return what is carried to their end."""
         if not counts:
-            self.block(body, variables)
-            return
+            self.block(nest.body, variables)
+            return [written(carry.then) for carry in nest.carries]
         before, head, after = self.label(), self.label(), self.label()
-        variable = f"%i.{head}"
+        variable, is_inner = f"%i.{head}", len(counts) == 1
         self.write(f"br label %{before}")
         self.lines.append(f"{before}:")
         self.write(f"br label %{head}")
         self.lines.append(f"{head}:")
         self.write(f"{variable} = phi i64 [ 0, %{before} ], [ {variable}.next, %{head}.end ]")
-        self.nest(counts[1:], body, (*variables, variable))
+        names = [f"%{carry.register}{'' if is_inner else f'.{head}'}" for carry in nest.carries]
+        place = len(self.lines)
+        if isinstance(counts[0], Register):  # there may be no step
+            self.write(f"{variable}.more = icmp slt i64 {variable}, %{counts[0]}")
+            self.write(f"br i1 {variable}.more, label %{head}.step, label %{after}")
+            self.lines.append(f"{head}.step:")
+        values = self.nest(nest, counts[1:], names, (*variables, variable))
+        self.lines[place:place] = [
+            f"  {name} = phi {TYPES[carry.register.dtype]} [ {first}, %{before} ], [ {value}, %{head}.end ]"
+            for carry, name, first, value in zip(nest.carries, names, firsts, values, strict=True)
+        ]
         self.write(f"br label %{head}.end")
         self.lines.append(f"{head}.end:")
         self.write(f"{variable}.next = add nuw nsw i64 {variable}, 1")
-        self.write(f"{variable}.more = icmp ult i64 {variable}.next, {counts[0]}")
-        self.write(f"br i1 {variable}.more, label %{head}, label %{after}")
+        if isinstance(counts[0], Register):
+            self.write(f"br label %{head}")
+            values = names
+        else:
+            self.write(f"{variable}.more = icmp ult i64 {variable}.next, {counts[0]}")
+            self.write(f"br i1 {variable}.more, label %{head}, label %{after}")
         self.lines.append(f"{after}:")
+        return values
 
     def unless(self, statement: Unless, variables: tuple[str, ...]) -> None:
         """Write a decision."""
@@ -176,4 +229,6 @@ def written(operand: Operand) -> str:
         return f"%{operand}"
     if type(operand) is bool:
         return "true" if operand else "false"
+    if type(operand) is int:
+        return str(operand)
     return f"0x{struct.unpack('<Q', struct.pack('<d', operand))[0]:016X}"

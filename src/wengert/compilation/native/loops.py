@@ -7,14 +7,17 @@ Grammar::
     statement ::= register = operation operand ... # one scalar
                 | register = element               # load
                 | element = operand                # store
-                | for counts: block                # a nest of loops over a static shape
+                | for counts, carry ...: block     # a nest of loops
                 | unless operand is value: block   # a decision that may fall otherwise
                 | return k                         # the results of branch k are complete
                 | leave                            # no result: the caller computes it in Python
-    element   ::= buffer[offset + stride * i + ...]
+    count     ::= whole number | register          # known when the code is made, or when it runs
+    carry     ::= register = operand, then operand # a value that goes from step to step, and what it is afterwards
+    element   ::= buffer[offset + stride * i + ... + stride * register + ...]
 
 A register is assigned once.  Straight-line code of a small program has no loops, and its memory is that of the
-arguments and results alone.  The names of operations are those of `wengert.compilation.native.operations`.
+arguments and results alone.  A nest may hold nests; the strides of an element are those of all variables around it.
+The names of operations are those of `wengert.compilation.native.operations`.
 
 >>> x, y = Buffer("x", 3, "argument"), Buffer("y", 1, "result")
 >>> r = Register(1)
@@ -28,44 +31,65 @@ f(x: 3) -> y: 1
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
+
+import numpy as np
 
 
 class Register(NamedTuple):
-    """A scalar: a number of double precision, or a boolean."""
+    """A scalar of a dtype, given by NumPy's character: mostly a number of double precision, or a boolean."""
 
     number: int
-    is_bool: bool = False
+    dtype: str = "d"
+
+    @property
+    def is_bool(self) -> bool:
+        """True for a boolean."""
+        return self.dtype == "?"
 
     def __str__(self) -> str:
-        return f"{'b' if self.is_bool else 'r'}{self.number}"
+        return f"{_PREFIXES.get(self.dtype, 'r')}{self.number}"
 
 
-Operand = Register | float | bool
+_PREFIXES: Mapping[str, str] = {"?": "b", "l": "n"}
+
+
+Operand = Register | float | bool  # a whole number, where the dtype of a register would be one
 
 
 class Buffer(NamedTuple):
-    """Memory of doubles: an argument, the results, or a temporary on the stack."""
+    """Memory of numbers of one dtype.
+
+    Its role is ``"argument"`` (it is read), ``"result"`` (it is written), ``"work"`` (memory that the caller passes for
+    what need not be kept), or ``"temporary"`` (on the stack).
+    """
 
     name: str
     size: int
     role: str
+    dtype: str = "d"
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.size}"
+        return f"{self.name}: {self.size}{'' if self.dtype == 'd' else f' of {np.dtype(self.dtype)}'}"
 
 
 class Element(NamedTuple):
-    """An element of a buffer; the strides are those of the variables of the nest around it, the outermost first."""
+    """An element of a buffer.
+
+    The strides are those of the variables of the nests around it, the outermost first.  To a computed place belong
+    registers of whole numbers, each with its stride; whoever writes the statement checks that it is inside.
+    """
 
     buffer: Buffer
     offset: int
     strides: tuple[int, ...] = ()
+    computed: tuple[tuple[Register, int], ...] = ()
 
     def __str__(self) -> str:
         terms = [f"{_VARIABLES[k]}" if s == 1 else f"{s} {_VARIABLES[k]}" for k, s in enumerate(self.strides) if s]
+        terms += [f"{register}" if s == 1 else f"{s} {register}" for register, s in self.computed]
         if self.offset or not terms:
             terms.append(str(self.offset))
         return f"{self.buffer.name}[{' + '.join(terms)}]"
@@ -105,15 +129,57 @@ class Store:
         return f"{self.element} = {_written(self.value)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Nest:
-    """Run a block for all values of loop variables, the last of which runs fastest."""
+class Carry(NamedTuple):
+    """A value that goes from step to step of a nest.
 
-    counts: tuple[int, ...]
-    body: tuple[Statement, ...]
+    Attributes
+    ----------
+    register
+        The value in a step.
+    first
+        The value in the first step.
+    then
+        The value in the next step, computed in this one.
+    after
+        The value after the last step; `first` if there is none.
+    """
+
+    register: Register
+    first: Operand
+    then: Operand
+    after: Register
 
     def __str__(self) -> str:
-        return f"for {', '.join(f'{_VARIABLES[k]} < {count}' for k, count in enumerate(self.counts))}:"
+        return f"{self.register} = {_written(self.first)}, then {_written(self.then)}, in the end {self.after}"
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """Run a block for all values of loop variables, the last of which runs fastest.
+
+    Attributes
+    ----------
+    counts
+        The number of values of each variable; one that is computed may be zero.
+    body
+        The block.
+    carries
+        What goes from step to step.
+    parallel
+        True if no step reads what another one writes: they may run in any order, and side by side.
+    depth
+        The number of variables of the nests around this one.
+    """
+
+    counts: tuple[Operand, ...]
+    body: tuple[Statement, ...]
+    carries: tuple[Carry, ...] = ()
+    parallel: bool = False
+    depth: int = 0
+
+    def __str__(self) -> str:
+        heads = [f"{_VARIABLES[self.depth + k]} < {count}" for k, count in enumerate(self.counts)]
+        return f"for {'; '.join([', '.join(heads), *map(str, self.carries)])}:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +223,9 @@ class Kernel:
     Attributes
     ----------
     arguments
-        The buffers that it reads.
+        The buffers that the caller passes, each by itself: what is read, and what is written beside `results`.
     results
-        The buffer that it writes, that of the largest branch.
+        The buffer of the results of a tree of branches, that of the largest.
     statements
         The block, which begins with the arguments; blocks of other branches are nested in it.
     temporaries
@@ -201,13 +267,13 @@ def operands_of(statement: Statement) -> Sequence[Operand]:
     """Return the operands that a statement itself reads."""
     if isinstance(statement, Compute):
         return statement.operands
-    return (
-        (statement.value,)
-        if isinstance(statement, Store)
-        else (statement.operand,)
-        if isinstance(statement, Unless)
-        else ()
-    )
+    if isinstance(statement, Load):
+        return [register for register, _ in statement.element.computed]
+    if isinstance(statement, Store):
+        return [statement.value, *[register for register, _ in statement.element.computed]]
+    if isinstance(statement, Nest):
+        return [*statement.counts, *[c.first for c in statement.carries], *[c.then for c in statement.carries]]
+    return (statement.operand,) if isinstance(statement, Unless) else ()
 
 
 def without_unread(statements: Sequence[Statement], temporaries: Iterable[Buffer]) -> tuple[Statement, ...]:
@@ -228,8 +294,9 @@ def without_unread(statements: Sequence[Statement], temporaries: Iterable[Buffer
             if isinstance(statement, Unless):
                 statement = Unless(statement.operand, statement.value, kept(statement.otherwise))
             elif isinstance(statement, Nest):
-                statement = Nest(statement.counts, kept(statement.body))
-                if not statement.body:
+                read.update(operands_of(statement))
+                statement = replace(statement, body=kept(statement.body))
+                if not statement.body and not statement.carries:
                     continue
             read.update(operands_of(statement))
             reversed_.append(statement)

@@ -160,7 +160,7 @@ class _Tree:
     def register(self, is_bool: bool = False) -> Register:
         """Return a new register."""
         self.count += 1
-        return Register(self.count, is_bool)
+        return Register(self.count, "?" if is_bool else "d")
 
     def temporary(self, shape: tuple[int, ...]) -> tuple[Buffer, Cells]:
         """Return a new buffer on the stack, and its cells."""
@@ -208,7 +208,7 @@ class _Block:
         """Return the statements, now that nothing is added to them."""
         return tuple(
             [
-                Nest(s.shape, tuple(s.body))
+                Nest(s.shape, tuple(s.body), parallel=True)
                 if isinstance(s, _Open)
                 else s
                 if not isinstance(s, _Decision)
