@@ -33,6 +33,7 @@ from wengert.explanation.arrays import MOST_LINES, derive_arrays
 from wengert.explanation.derivation import derive
 from wengert.explanation.document import Block, Equations, compose
 from wengert.explanation.notation import LATEX, TEXT, Notation
+from wengert.explanation.slide import Slide, slide_of
 from wengert.passes.scalarization import can_scalarize, scalar_lines, scalarize
 from wengert.program import Program
 from wengert.tracing import parameter_names, watch
@@ -64,6 +65,11 @@ class Explanation:
 
     def __init__(self, program: Program, derivation: Any, composer: Callable[[Any, Notation], list[Block]]) -> None:
         self.program, self.derivation, self._compose = program, derivation, composer
+
+    @property
+    def slide(self) -> Slide:
+        """The derivation as one table (see `wengert.explanation.slide`)."""
+        return slide_of(self.derivation)
 
     def text(self, values: bool = True) -> str:
         """Write it as text; with `values`, each line with its number and the code that it comes from."""
