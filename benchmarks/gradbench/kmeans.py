@@ -1,0 +1,25 @@
+"""kmeans: squared distances of points to their nearest centroids, and Newton's direction: the Hessian is diagonal."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import wengert as wg
+
+
+def cost(centroids, points):
+    nearest = np.argmin(np.sum(centroids**2, axis=1) - 2 * points @ centroids.T, axis=1)
+    return np.sum((points - centroids[nearest]) ** 2)
+
+
+def direction(centroids, points):
+    """Return the gradient over the diagonal of the Hessian: its product with ones, as there is nothing else."""
+    gradient, diagonal = wg.jvp(lambda c: wg.grad(cost)(c, points), (centroids,), (np.ones_like(centroids),))
+    return gradient / diagonal
+
+
+def arguments(data):
+    return np.array(data["centroids"]), np.array(data["points"])
+
+
+FUNCTIONS = {"cost": wg.jit(cost), "dir": wg.jit(direction)}
