@@ -34,7 +34,8 @@ from typing import Any, NamedTuple
 
 import click
 
-from wengert.errors import DomainWarning, LoadError, WengertError
+from wengert.errors import DomainWarning, FormulaError, LoadError, WengertError
+from wengert.formula import function as function_of_formulas
 
 MODES = ("forward", "reverse", "both")
 FORMS = ("text", "markdown", "latex")
@@ -368,12 +369,22 @@ def guarded() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def prepared(target: str, at: Sequence[str], data: str | None) -> Iterator[tuple[Callable[..., Any], list[Any]]]:
-    """Load a function and its arguments, and guard what is done with them."""
+def prepared(
+    target: str | None, formulas: str | None, at: Sequence[str], data: str | None
+) -> Iterator[tuple[Callable[..., Any], list[Any]]]:
+    """Load a function, or make one of formulas, and its arguments, and guard what is done with them."""
+    if (target is None) == (formulas is None):
+        raise click.UsageError("Name a function, FILE.py:FUNCTION, or give a formula: --expr 'x*sin(y)'.")
     with contextlib.ExitStack() as stack:
         try:
-            f, names, file = stack.enter_context(loaded(target))
-            values = arguments(f, names, file, at, data)
+            if formulas is not None:
+                f = function_of_formulas(formulas)
+                values = arguments(f, {}, "the file of the function", at, data)
+            else:
+                f, names, file = stack.enter_context(loaded(str(target)))
+                values = arguments(f, names, file, at, data)
+        except FormulaError as error:
+            raise click.UsageError(str(error)) from error
         except LoadError as error:
             raise CannotLoad(str(error)) from error
         with guarded():
@@ -428,7 +439,14 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Where to evaluate it: several numbers are one vector if the function has one parameter, and one "
             "scalar each if it has as many parameters. Several --at: one for each argument. A JSON list is an array.",
         ),
-        click.argument("function", metavar="FILE.py:FUNCTION"),
+        click.option(
+            "--expr",
+            "formulas",
+            metavar="FORMULAS",
+            help="A function of formulas in the place of FILE.py:FUNCTION: 'x1*(x2-x3), x3*log(1-x1)'. Its arguments "
+            "are the names in the formulas, in order.",
+        ),
+        click.argument("function", metavar="FILE.py:FUNCTION", required=False),
     ):
         command = decorate(command)
     return command
@@ -475,26 +493,35 @@ def main() -> None:
 @click.option("--mode", type=click.Choice(MODES), default="both", show_default=True, help="Which accumulation.")
 @click.option("--format", "form", type=click.Choice(FORMS), default="text", show_default=True, help="In which form.")
 @click.option("--step", type=int, metavar="K", help="Write out step K of each loop (from 0) with its values.")
-def explain(function: str, at: tuple[str, ...], data: str | None, mode: str, form: str, step: int | None) -> None:
+def explain(
+    function: str | None,
+    formulas: str | None,
+    at: tuple[str, ...],
+    data: str | None,
+    mode: str,
+    form: str,
+    step: int | None,
+) -> None:
     """Derive the derivatives step by step, with formulas and values.
 
     The function is decomposed into intermediate variables; then each pass of each accumulation mode is written out
     by the chain rule, with what it comes to as a formula and as a number.
 
     \b
-    Example:
+    Examples:
       wengert explain model.py:f --at 0.5 2 3 --mode reverse --format latex
+      wengert explain --expr "x1*(x2 - x3), x3*log(1 - x1)" --at 0.5 2 3
     """
     from wengert.explanation import explain as explained
 
-    with prepared(function, at, data) as (f, values):
+    with prepared(function, formulas, at, data) as (f, values):
         explanation = explained(f, mode=mode, step=step)(*values)
         show(getattr(explanation, form)())
 
 
 @main.command(cls=Command, epilog=EXITS)
 @common
-def plan(function: str, at: tuple[str, ...], data: str | None) -> None:
+def plan(function: str | None, formulas: str | None, at: tuple[str, ...], data: str | None) -> None:
     """Count what the derivatives cost in each mode, and say which one is chosen and why.
 
     \b
@@ -503,14 +530,14 @@ def plan(function: str, at: tuple[str, ...], data: str | None) -> None:
     """
     from wengert.api import plan as planned
 
-    with prepared(function, at, data) as (f, values):
+    with prepared(function, formulas, at, data) as (f, values):
         show(planned(f)(*values))
 
 
 @main.command(cls=Command, epilog=EXITS)
 @common
 @click.option("--source", is_flag=True, help="Print it as NumPy code that runs alone and gives the same values.")
-def trace(function: str, at: tuple[str, ...], data: str | None, source: bool) -> None:
+def trace(function: str | None, formulas: str | None, at: tuple[str, ...], data: str | None, source: bool) -> None:
     """Write the function down as a list of intermediate variables (its Wengert list).
 
     Each line names the place in the file that it comes from.
@@ -522,7 +549,7 @@ def trace(function: str, at: tuple[str, ...], data: str | None, source: bool) ->
     """
     from wengert.api import trace as traced
 
-    with prepared(function, at, data) as (f, values):
+    with prepared(function, formulas, at, data) as (f, values):
         program = traced(f)(*values)
         if not source:
             show(str(program))
@@ -535,7 +562,7 @@ def trace(function: str, at: tuple[str, ...], data: str | None, source: bool) ->
 
 @main.command(cls=Command, epilog=EXITS)
 @common
-def check(function: str, at: tuple[str, ...], data: str | None) -> None:
+def check(function: str | None, formulas: str | None, at: tuple[str, ...], data: str | None) -> None:
     """Check the derivatives: both modes against complex step or differences, and against each other.
 
     Where something is wrong, the report names the entry, the line of the file and the rule.
@@ -546,7 +573,7 @@ def check(function: str, at: tuple[str, ...], data: str | None) -> None:
     """
     from wengert.checking import check_derivatives
 
-    with prepared(function, at, data) as (f, values):
+    with prepared(function, formulas, at, data) as (f, values):
         report = check_derivatives(f)(*values)
     show(report)
     if not report:

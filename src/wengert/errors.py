@@ -21,6 +21,7 @@
      |-- DerivativeError  (AssertionError)       derivatives that were checked and found wrong
      |-- PickleError      (PickleError)          something cannot be pickled, or cannot be read back here
      |-- ExecutorError    (RuntimeError)         the workers of an executor cannot do what they are given
+     |-- FormulaError     (ValueError)           a formula that was typed cannot be read
      `-- LoadError        (ImportError)          a file or function named on the command line cannot be found
 
     DomainWarning (RuntimeWarning)               a function was evaluated outside its domain
@@ -373,6 +374,21 @@ class PickleError(WengertError, pickle.PickleError):
 
 class ExecutorError(WengertError, RuntimeError):
     """The workers of an executor cannot do what they are given: they lack wengert, or have another version of it."""
+
+
+class FormulaError(WengertError, ValueError):
+    """A formula that was typed cannot be read; `position` is the character, from 0, at which it fails."""
+
+    def __init__(self, fault: str, text: str, position: int, remedy: str) -> None:
+        super().__init__(fault, text, position, remedy)
+        self.fault, self.text, self.position, self.remedy = fault, text, position, remedy
+
+    def __str__(self) -> str:
+        start = max(0, self.position - 60)
+        shown = "".join(" " if c.isspace() else c for c in self.text[start : self.position + 40])
+        point = " " * (self.position - start) + "^"
+        where = f"{self.fault} at character {self.position + 1} of the formula."
+        return f"{where}\n  {shown}\n  {point}\n{self.remedy}"
 
 
 class LoadError(WengertError, ImportError):

@@ -34,6 +34,7 @@ LAYERS = {
     "errors": 0,
     "memory": 0,
     "drawing": 1,
+    "formula": 1,
     "transformations": 1,
     "trees": 1,
     "jacobians": 1,
