@@ -38,7 +38,7 @@ from wengert.errors import DomainWarning, FormulaError, LoadError, WengertError
 from wengert.formula import function as function_of_formulas
 
 MODES = ("forward", "reverse", "both")
-FORMS = ("text", "markdown", "latex")
+FORMS = ("text", "markdown", "latex", "slide", "slide-markdown", "slide-latex")
 EXITS = """\b
 Exit codes:
   0  done (check: the derivatives are right)
@@ -516,7 +516,8 @@ def explain(
 
     with prepared(function, formulas, at, data) as (f, values):
         explanation = explained(f, mode=mode, step=step)(*values)
-        show(getattr(explanation, form)())
+        as_slide, name = form.startswith("slide"), form.removeprefix("slide").lstrip("-") or "text"
+        show(getattr(explanation, name)(slide=as_slide))
 
 
 @main.command(cls=Command, epilog=EXITS)

@@ -71,17 +71,23 @@ class Explanation:
         """The derivation as one table (see `wengert.explanation.slide`)."""
         return slide_of(self.derivation)
 
-    def text(self, values: bool = True) -> str:
-        """Write it as text; with `values`, each line with its number and the code that it comes from."""
-        return text.typeset(self._compose(self.derivation, TEXT), values)
+    def text(self, values: bool = True, *, slide: bool = False) -> str:
+        """Write it as text; with `values`, each line with its number and the code that it comes from.
 
-    def latex(self, values: bool = False) -> str:
-        """Write it as the body of a LaTeX document (amsmath); with `values`, each line with its number."""
-        return latex.typeset(self._compose(self.derivation, LATEX), values)
+        With `slide` it is one table in any form: `text`, `latex` or `markdown`.
+        """
+        return text.slide(self.slide) if slide else text.typeset(self._compose(self.derivation, TEXT), values)
 
-    def markdown(self, values: bool = False) -> str:
+    def latex(self, values: bool = False, *, slide: bool = False) -> str:
+        """Write it as the body of a LaTeX document (amsmath); with `values`, each line with its number.
+
+        A slide needs the packages graphicx and xcolor, too.
+        """
+        return latex.slide(self.slide) if slide else latex.typeset(self._compose(self.derivation, LATEX), values)
+
+    def markdown(self, values: bool = False, *, slide: bool = False) -> str:
         """Write it as Markdown with ``$$`` formulas; with `values`, each line with its number."""
-        return markdown.typeset(self._compose(self.derivation, LATEX), values)
+        return markdown.slide(self.slide) if slide else markdown.typeset(self._compose(self.derivation, LATEX), values)
 
     def __str__(self) -> str:
         return self.text()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from wengert.explanation.document import Block, Equations, Heading, Sentence, value_of
 from wengert.explanation.notation import LATEX
+from wengert.explanation.slide import Cell, Slide
 
 _SECTIONS = {1: "section", 2: "subsection", 3: "paragraph"}
 
@@ -33,6 +34,38 @@ def equations(block: Equations, values: bool = False) -> str:
         body = f"= {sides}" + (f" {value}" if value else "") if sides else value
         rows.append(f"{row.left} & {body}" + (rf" \quad {row.shape}" if row.shape else ""))
     return "\\begin{aligned}\n" + ", \\\\\n".join(rows) + ".\n\\end{aligned}"
+
+
+def slide(s: Slide) -> str:
+    """Set a slide as an array as wide as the text at most; it needs the packages graphicx and xcolor."""
+    middle = [column.kind == "decomposition" for column in s.columns]
+    place = middle.index(True)
+    left, right = "c" * place, "c" * (len(middle) - place - 1)
+    sides = f"{left}{'|' if left else ''}l{'|' if right else ''}{right}"
+    heads = [
+        rf"{column.derivative.latex} \{column.reads}arrow" if column.derivative.latex else "" for column in s.columns
+    ]
+    rows = [" & ".join(heads) + r" \\[2ex] \hline"]
+    rows += [
+        " & ".join(_cell(cell, named) for cell, named in zip(row.cells, middle, strict=True)) + r" \\[1ex]"
+        for row in s.rows
+    ]
+    table = "\n".join([rf"\begin{{array}}{{{sides}}}", *rows, r"\end{array}"])
+    fitted = "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{$\\displaystyle\n" + table + "\n$}"
+    centered = f"\\begin{{center}}\n{fitted}\n\\end{{center}}"
+    title, counts, sentence = (_words(words) for words in (s.title, f"{s.counts}.", s.sentence))
+    return f"\\section*{{{title}}}\n\n{centered}\n\n{counts}\n\n{sentence}\n"
+
+
+def _cell(cell: Cell | None, named: bool) -> str:
+    if cell is None:
+        return ""
+    formula = f"{cell.name.latex} = {cell.formula.latex}" if named else cell.formula.latex
+    formula = rf"\textcolor{{gray}}{{{formula}}}" if cell.is_zero else formula
+    if not cell.shown.latex:
+        return formula
+    side = "{@{}l@{}}" if named else "{@{}c@{}}"
+    return rf"\begin{{array}}{side} {formula} \\ \scriptstyle {cell.shown.latex} \end{{array}}"
 
 
 def _words(words: str) -> str:

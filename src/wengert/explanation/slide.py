@@ -15,6 +15,7 @@ tangent or its adjoint in one pass, as formula and as number.  The slide is data
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from typing import Any
 from wengert.errors import Location
 from wengert.explanation.array_steps import ArrayDerivation, ArrayStep
 from wengert.explanation.document import Row, counted, decomposition, space, step, value_of
-from wengert.explanation.matrices import Adjoint, Matrix, Ratio, Tangent
+from wengert.explanation.matrices import Adjoint, Matrix, Name, Ratio, Tangent
 from wengert.explanation.notation import LATEX, TEXT
 from wengert.explanation.steps import Definition, Derivation, Pass
 
@@ -75,12 +76,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A pass or the decomposition: its heading, what it is seeded with, and whether it is read down or up."""
+    """A pass or the decomposition: its heading, what it is seeded with, and whether it is read down or up.
+
+    `derivative` is what the cells are, of any ``u``: ``∂u/∂x_1`` or ``∂y_1/∂u``.
+    """
 
     kind: str
     heading: str
     seed: Written
     reads: str
+    derivative: Written = Written()
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,31 @@ class Slide:
     products: tuple[int, int]
     counts: str
     sentence: str
+
+    def narrowed(self, most: int) -> Slide:
+        """Return the slide with the first `most` passes of each mode alone."""
+        taken: dict[str, int] = {}
+        kept = []
+        for k, column in enumerate(self.columns):
+            taken[column.kind] = taken.get(column.kind, 0) + 1
+            if taken[column.kind] <= most:
+                kept.append(k)
+        return dataclasses.replace(
+            self,
+            columns=tuple(self.columns[k] for k in kept),
+            rows=tuple(dataclasses.replace(row, cells=tuple(row.cells[k] for k in kept)) for row in self.rows),
+        )
+
+    def left_out(self, whole: Slide) -> str:
+        """Return which passes of a whole slide this one lacks, in a sentence; nothing if it lacks none."""
+        missing = []
+        for kind in ("forward", "reverse"):
+            here, there = (sum(column.kind == kind for column in one.columns) for one in (self, whole))
+            if here < there:
+                missing.append(
+                    f"{kind} pass{'es' * (there - here > 1)} {here + 1}{f' to {there}' * (there - here > 1)}"
+                )
+        return f"Left out for want of room: {', '.join(missing)}." if missing else ""
 
 
 def slide_of(derivation: Derivation | ArrayDerivation) -> Slide:
@@ -166,13 +196,13 @@ def _columns(d: Derivation) -> tuple[tuple[Column, ...], tuple[SlideRow, ...]]:
     places = {definition.variable: k for k, definition in enumerate(definitions)}
     columns, cells = [], []
     for p in d.forward:
-        columns.append(_column(p))
+        columns.append(_column(p, d))
         cells.append(_pass(p, d, [places[s.derivative.of] for s in p.steps], len(definitions)))
     columns.append(Column("decomposition", "Decomposition", Written(), "down"))
     rows = tuple(zip(*(decomposition(d.decomposition, notation).rows for notation in (TEXT, LATEX)), strict=True))
     cells.append([_cell(text, latex) for text, latex in rows[: len(definitions)]])
     for p in d.reverse:
-        columns.append(_column(p))
+        columns.append(_column(p, d))
         cells.append(_pass(p, d, [places[s.derivative.by] for s in p.steps], len(definitions)))
     return tuple(columns), tuple(
         SlideRow(_written(definition.variable), row, definition.location, k < len(d.independents))
@@ -180,9 +210,15 @@ def _columns(d: Derivation) -> tuple[tuple[Column, ...], tuple[SlideRow, ...]]:
     )
 
 
-def _column(p: Pass) -> Column:
+def _column(p: Pass, d: Derivation) -> Column:
     heading, reads = ("Forward", "down") if p.mode == "forward" else ("Reverse", "up")
-    return Column(p.mode, f"{heading} pass {p.number}", _written(p.seed), reads)
+    seed, total = _written(p.seed), "d" if d.chain else "∂"
+    any_u = "v" if str(d.decomposition.definitions[0].variable).startswith("v") else "u"
+    texts = [
+        notation.ratio(any_u, one, total) if p.mode == "forward" else notation.ratio(one, any_u, total)
+        for notation, one in ((TEXT, seed.text), (LATEX, seed.latex))
+    ]
+    return Column(p.mode, f"{heading} pass {p.number}", seed, reads, Written(*texts))
 
 
 def _pass(p: Pass, d: Derivation, places: Sequence[int], length: int) -> list[Cell | None]:
@@ -229,12 +265,16 @@ def _columns_of_arrays(d: ArrayDerivation) -> tuple[tuple[Column, ...], tuple[Sl
     if d.tangents:
         seeds = tuple(Tangent(argument).write(TEXT) for argument in d.arguments)
         latex = tuple(Tangent(argument).write(LATEX) for argument in d.arguments)
-        columns.insert(0, Column("forward", "Forward pass", Written(", ".join(seeds), ", ".join(latex)), "down"))
+        columns.insert(
+            0,
+            Column("forward", "Forward pass", Written(", ".join(seeds), ", ".join(latex)), "down", Written("du", "du")),
+        )
         steps = {_variable(one.derivative): _array_step(one) for one in d.tangents}
         cells.insert(0, [steps.get(variable) for variable in variables])
     if d.adjoints:
         seed = _matrix(Adjoint(d.result)) if not d.with_one_number else Written(d.result, LATEX.name(d.result))
-        columns.append(Column("reverse", "Reverse pass", seed, "up"))
+        adjoint = Ratio(Name(d.result), Name("u")) if d.with_one_number else Adjoint("u")
+        columns.append(Column("reverse", "Reverse pass", seed, "up", _matrix(adjoint)))
         steps = {_variable(one.derivative): _array_step(one) for one in d.adjoints}
         cells.append([steps.get(variable) for variable in variables])
     constants = {one.variable for one in d.definitions if one.location is None} - {*d.arguments}

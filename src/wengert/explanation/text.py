@@ -6,6 +6,10 @@ from collections.abc import Sequence
 
 from wengert.explanation.document import Block, Equations, Heading, Sentence, value_of
 from wengert.explanation.notation import TEXT
+from wengert.explanation.slide import Cell, Slide
+
+WIDEST_SLIDE = 150
+"""A slide has as many passes as fit into lines of so many characters."""
 
 WIDEST_COLUMN = 96
 """Values stand in a column, unless the line is longer than this."""
@@ -40,3 +44,50 @@ def equations(block: Equations, values: bool = True) -> list[str]:
         (f"{line:<{note_column}}  # {row.note}" if row.note and values else line).rstrip()
         for line, row in zip(lines, block.rows, strict=True)
     ]
+
+
+def slide(whole: Slide) -> str:
+    """Set a slide as a table: each formula with its value beneath."""
+    passes = max(sum(column.kind == kind for column in whole.columns) for kind in ("forward", "reverse"))
+    for most in range(max(passes, 1), 0, -1):
+        narrow = whole.narrowed(most)
+        lines = _table(narrow)
+        if max(map(len, lines)) <= WIDEST_SLIDE:
+            break
+    closing = [f"{whole.counts}.", whole.sentence, narrow.left_out(whole)]
+    return "\n".join([whole.title, "=" * len(whole.title), "", *lines, "", *filter(None, closing)])
+
+
+def _table(s: Slide) -> list[str]:
+    heads = [
+        f"{column.derivative.text} {'↓' if column.reads == 'down' else '↑'}" if column.derivative.text else ""
+        for column in s.columns
+    ]
+    grid = [heads]
+    for row in s.rows:
+        named = [
+            "" if cell is None else f"{cell.name.text} = {cell.formula.text}" if middle else cell.formula.text
+            for cell, middle in zip(row.cells, (column.kind == "decomposition" for column in s.columns), strict=True)
+        ]
+        grid += [named, [_beneath(cell) for cell in row.cells]]
+    widths = [max(len(row[k]) for row in grid) for k in range(len(s.columns))]
+
+    def line(cells: Sequence[str]) -> str:
+        text = ""
+        for k, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+            beside = k and "decomposition" in (s.columns[k].kind, s.columns[k - 1].kind)
+            text += ("  │  " if beside else "   " if k else "") + cell.ljust(width)
+        return text.rstrip(" ")
+
+    lines = [line(row) for row in grid]
+    ruled = [
+        lines[0],
+        "".join("┼" if c == "│" else "─" for c in line([" " * w for w in widths]).ljust(max(map(len, lines)))),
+    ]
+    for first, second, cells in zip(lines[1::2], lines[2::2], grid[2::2], strict=True):
+        ruled += [first, second] if any(cells) else [first]
+    return ruled
+
+
+def _beneath(cell: Cell | None) -> str:
+    return "" if cell is None else cell.shown.text
