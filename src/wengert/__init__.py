@@ -72,15 +72,19 @@ __all__ = [
     "while_loop",
     "why_nan",
 ]
+_PUBLIC = ("compat", "errors", "numpy")
+"""Modules that users import."""
 _MODULES = {"check_derivatives": "wengert.checking", "explain": "wengert.explanation", "why_nan": "wengert.diagnosis"}
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'wengert' has no attribute {name!r}")
-    globals()[name] = value = getattr(importlib.import_module(_MODULES[name]), name)
-    return value
+if not TYPE_CHECKING:  # which would take any name for one of these
+
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module 'wengert' has no attribute {name!r}")
+        globals()[name] = value = getattr(importlib.import_module(_MODULES[name]), name)
+        return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, *_PUBLIC, *[name for name in globals() if name[:2] == "__"]])

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Concatenate, Literal, overload
 
 import numpy as np
 
@@ -47,9 +47,15 @@ from wengert.tracing import (
     warn_of_guards,
     watch,
 )
-from wengert.transformations import Documentation, Transformed, demand_function, is_global
+from wengert.transformations import Documentation, P, Transformed, X, Y, demand_function, is_global
 
 Function = Callable[..., Any]
+Mode = Literal["forward", "reverse", "elimination", "waist", "column-compressed", "row-compressed", "bi-compressed"]
+"""The modes of a Jacobian."""
+HessianMode = Literal[
+    "forward over reverse", "reverse over reverse", "elimination", "star", "acyclic", "column-compressed"
+]
+"""The modes of a Hessian."""
 
 
 # ---- Arguments ----
@@ -87,9 +93,15 @@ def _record(
 # ---- First derivatives ----
 
 
+@overload
+def value_and_grad(f: Callable[Concatenate[X, P], Y]) -> Transformed[Concatenate[X, P], tuple[Y, X]]: ...
+@overload
+def value_and_grad(
+    f: Callable[P, Any], argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False
+) -> Transformed[P, Any]: ...
 def value_and_grad(
     f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False
-) -> Transformed:
+) -> Transformed[..., Any]:
     """Return a function that computes `f` and its gradient, in one reverse pass.
 
     Parameters
@@ -180,7 +192,15 @@ def _like_arguments(gradients: list[Any], chosen: Argnums, independents: Indepen
     return chosen.pack(gradients if independents is None else independents.collect(gradients))
 
 
-def grad(f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False) -> Transformed:
+@overload
+def grad(f: Callable[Concatenate[X, P], Any]) -> Transformed[Concatenate[X, P], X]: ...
+@overload
+def grad(
+    f: Callable[P, Any], argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False
+) -> Transformed[P, Any]: ...
+def grad(
+    f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False
+) -> Transformed[..., Any]:
     """Return a function that computes the gradient of `f`, in one reverse pass; see `value_and_grad`.
 
     Examples
@@ -203,7 +223,13 @@ def grad(f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None,
     return Transformed(grad, f, gradient, argnums=argnums, argnames=argnames, has_aux=has_aux)
 
 
-def elementwise_grad(f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None) -> Transformed:
+@overload
+def elementwise_grad(f: Callable[Concatenate[X, P], Any]) -> Transformed[Concatenate[X, P], X]: ...
+@overload
+def elementwise_grad(
+    f: Callable[P, Any], argnums: ArgnumsLike = None, *, argnames: Argnames = None
+) -> Transformed[P, Any]: ...
+def elementwise_grad(f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None) -> Transformed[..., Any]:
     """Return a function that computes the derivative of `f` for each element, where `f` acts on each by itself.
 
     It is the gradient of the sum of all results: where an element of the result depends on several elements of the
@@ -452,7 +478,7 @@ def _seed(seed: Any, like: Any, what: str) -> Any:
 # ---- Jacobians and Hessians ----
 
 
-class Jacobian(Transformed):
+class Jacobian(Transformed[P, Any]):
     """What `jacobian` returns: a function that computes a Jacobian, and can say beforehand in which order."""
 
     def plan(self, *args: Any, **kwargs: Any) -> Plan:
@@ -468,7 +494,7 @@ class Jacobian(Transformed):
 Jacobian.__doc__ = Documentation(Jacobian.__doc__ or "")  # type: ignore[assignment]
 
 
-class Hessian(Transformed):
+class Hessian(Transformed[P, Any]):
     """What `hessian` returns: a function that computes a Hessian, and can say beforehand in which order."""
 
     def plan(self, *args: Any, **kwargs: Any) -> Plan:
@@ -485,7 +511,7 @@ class Hessian(Transformed):
 Hessian.__doc__ = Documentation(Hessian.__doc__ or "")  # type: ignore[assignment]
 
 
-def _planned(derivative: Jacobian | Hessian, args: Any, kwargs: Any, measure: bool = False) -> Plan:
+def _planned(derivative: Jacobian[...] | Hessian[...], args: Any, kwargs: Any, measure: bool = False) -> Plan:
     """Return the plan of a Jacobian, or of a Hessian as the Jacobian of a gradient."""
     options = derivative.options
     argnums, argnames, has_aux = (options[name] for name in ("argnums", "argnames", "has_aux"))
@@ -498,18 +524,18 @@ def _planned(derivative: Jacobian | Hessian, args: Any, kwargs: Any, measure: bo
 
 
 def jacobian(
-    f: Function,
+    f: Callable[P, Any],
     argnums: ArgnumsLike = None,
     *,
     argnames: Argnames = None,
     has_aux: bool = False,
-    mode: str | None = None,
+    mode: Mode | None = None,
     sparse: Any = "auto",
-    effort: str | None = None,
+    effort: Literal["portfolio", "search"] | None = None,
     milliseconds: float | None = None,
-    convention: str | None = None,
+    convention: Literal["all", "unit-free"] | None = None,
     executor: Executor | None = None,
-) -> Jacobian:
+) -> Jacobian[P]:
     """Return a function that computes the Jacobian of `f`, in the order that `plan` marks: the one of least operations.
 
     Parameters
@@ -597,7 +623,9 @@ def jacobian(
     )  # fmt: skip
 
 
-def jacfwd(f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False) -> Jacobian:
+def jacfwd(
+    f: Callable[P, Any], argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False
+) -> Jacobian[P]:
     """Return a function that computes the Jacobian of `f` by forward accumulation: `jacobian` with ``mode="forward"``.
 
     Examples
@@ -610,7 +638,9 @@ def jacfwd(f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = Non
     return jacobian(f, argnums, argnames=argnames, has_aux=has_aux, mode="forward")
 
 
-def jacrev(f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False) -> Jacobian:
+def jacrev(
+    f: Callable[P, Any], argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False
+) -> Jacobian[P]:
     """Return a function that computes the Jacobian of `f` by reverse accumulation: `jacobian` with ``mode="reverse"``.
 
     Examples
@@ -710,15 +740,15 @@ def _pack(rows: Sequence[Sequence[Any]], chosen: Argnums, independents: Independ
 
 
 def hessian(
-    f: Function,
+    f: Callable[P, Any],
     argnums: ArgnumsLike = None,
     *,
     argnames: Argnames = None,
     has_aux: bool = False,
-    mode: str | None = None,
+    mode: HessianMode | None = None,
     sparse: Any = "auto",
     executor: Executor | None = None,
-) -> Hessian:
+) -> Hessian[P]:
     """Return a function that computes the Hessian of `f`: passes over its gradient, in the order that `plan` marks.
 
     Parameters
@@ -765,7 +795,7 @@ def hessian(
     )  # fmt: skip
 
 
-def hvp(f: Function) -> Transformed:
+def hvp(f: Function) -> Transformed[..., Any]:
     """Return a function of a point and a direction that multiplies the Hessian of `f` by it: forward over reverse.
 
     Returns
@@ -790,12 +820,12 @@ def hvp(f: Function) -> Transformed:
             return jvp(gradient, (x,), (v,))[1]
         return jvp(functools.wraps(f)(lambda x: gradient(x, *args, **kwargs)), (x,), (v,))[1]
 
-    result = Transformed(hvp, f, lambda args, kwargs: product(*args, **kwargs))
+    result: Transformed[..., Any] = Transformed(hvp, f, lambda args, kwargs: product(*args, **kwargs))
     functools.update_wrapper(result, product, ())  # whose signature it has
     return result
 
 
-def gauss_newton(residual: Function, loss: Function | None = None) -> Transformed:
+def gauss_newton(residual: Function, loss: Function | None = None) -> Transformed[..., Any]:
     """Return a function of a point and a direction that multiplies the Gauss-Newton matrix of a residual by it.
 
     The matrix is ``J.T @ J`` for the cost ``0.5 * sum(residual(x) ** 2)``, J being the Jacobian of the residual: the
@@ -838,14 +868,16 @@ def gauss_newton(residual: Function, loss: Function | None = None) -> Transforme
         y_dot = push(v)
         return push.T(y_dot if loss is None else hvp(loss)(y, y_dot))
 
-    result = Transformed(gauss_newton, residual, lambda args, kwargs: product(*args, **kwargs), loss=loss)
+    result: Transformed[..., Any] = Transformed(
+        gauss_newton, residual, lambda args, kwargs: product(*args, **kwargs), loss=loss
+    )
     functools.update_wrapper(result, product, ())  # whose signature it has
     return result
 
 
 def hessian_diagonal(
     f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False, sparse: bool = True
-) -> Transformed:
+) -> Transformed[..., Any]:
     """Return a function that computes the diagonal of the Hessian of `f`, exactly.
 
     Variables of which no two interact share a product with the Hessian, and each reads its own entry there: for a chain
@@ -891,7 +923,7 @@ def hessian_diagonal(
 
 def laplacian(
     f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False, sparse: bool = True
-) -> Transformed:
+) -> Transformed[..., Any]:
     """Return a function that computes the Laplacian of `f`, the trace of its Hessian, exactly; see `hessian_diagonal`.
 
     Examples
@@ -941,7 +973,7 @@ def _hessian_diagonal(
 
 def jacobian_sparsity(
     f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False, local: bool = False
-) -> Transformed:
+) -> Transformed[..., Any]:
     """Return a function that finds where the Jacobian of `f` may have entries, from one run of `f`.
 
     Parameters
@@ -995,7 +1027,7 @@ def jacobian_sparsity(
 
 def hessian_sparsity(
     f: Function, argnums: ArgnumsLike = None, *, argnames: Argnames = None, has_aux: bool = False, local: bool = False
-) -> Transformed:
+) -> Transformed[..., Any]:
     """Return a function that finds where the Hessian of `f` may have entries: the pattern of its gradient's Jacobian.
 
     It takes the same and warns of the same as `jacobian_sparsity`, and returns a symmetric pattern; for several
@@ -1036,7 +1068,7 @@ def _patterns(f: Function, args: Any, kwargs: Any, chosen: Argnums, has_aux: boo
 # ---- Programs ----
 
 
-def trace(f: Function, argnums: ArgnumsLike = None, *, fold: bool = True) -> Callable[..., Program]:
+def trace(f: Callable[P, Any], argnums: ArgnumsLike = None, *, fold: bool = True) -> Transformed[P, Program]:
     """Return a function that runs `f` and returns its Program: the Wengert list of what it did.
 
     Parameters
@@ -1143,18 +1175,18 @@ def _with_trees(
 
 
 def plan(
-    f: Function,
+    f: Callable[P, Any],
     argnums: ArgnumsLike = None,
     *,
     argnames: Argnames = None,
     has_aux: bool = False,
-    mode: str | None = None,
+    mode: Mode | HessianMode | None = None,
     sparse: Any = "auto",
-    effort: str | None = None,
+    effort: Literal["portfolio", "search"] | None = None,
     milliseconds: float | None = None,
-    convention: str | None = None,
+    convention: Literal["all", "unit-free"] | None = None,
     measure: bool = False,
-) -> Callable[..., Plan]:
+) -> Transformed[P, Plan]:
     """Return a function that counts what the Jacobian of `f` costs in each order, and says which is chosen and why.
 
     Parameters

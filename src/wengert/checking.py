@@ -43,7 +43,7 @@ from wengert.errors import DerivativeError, ResultError, WengertError
 from wengert.linearization import Linearization, by_position, edges
 from wengert.program import Line, Program, Shaped, Var, as_value
 from wengert.tracing import results_of, watch
-from wengert.transformations import Transformed
+from wengert.transformations import P, Transformed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -274,8 +274,8 @@ def quiet() -> Iterator[None]:
 
 
 def check_derivatives(
-    f: Callable[..., Any], argnums: ArgnumsLike = None, *, sparse: Any = None, seed: int = 0
-) -> Callable[..., Report]:
+    f: Callable[P, Any], argnums: ArgnumsLike = None, *, sparse: Any = None, seed: int = 0
+) -> Transformed[P, Report]:
     """Return a function that checks the derivatives of `f` at a point, in both modes.
 
     `f` runs some tens of times, on plain numbers but for once; what it prints, logs and warns of in that first run is

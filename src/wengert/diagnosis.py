@@ -34,7 +34,7 @@ from wengert.jacobians import Diagonal, pull_diagonal, scale
 from wengert.linearization import Linearization, by_position, edges_by_operand
 from wengert.program import Line, Program, evaluate_all, value_of
 from wengert.tracing import IGNORING, USUAL, current_context, outputs_of, results_of, under, watch
-from wengert.transformations import Transformed
+from wengert.transformations import P, Transformed
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Origin:
         return "\n".join([paragraph(self._sentence), *excerpt])
 
 
-def why_nan(f: Callable[..., Any], argnums: ArgnumsLike = None) -> Callable[..., Origin]:
+def why_nan(f: Callable[P, Any], argnums: ArgnumsLike = None) -> Transformed[P, Origin]:
     """Return a function that finds where the first NaN or infinity enters `f`, or its derivative, at a point.
 
     Parameters

@@ -22,13 +22,19 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from types import FunctionType, MethodType
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
 import numpy as np
 
 from wengert.errors import ArgumentError, PickleError
 
 Function = Callable[..., Any]
+P = ParamSpec("P")
+"""What a function takes, and what is made of it with it."""
+X = TypeVar("X")
+"""The argument to differentiate with respect to, and the gradient, which is of its kind."""
+Y = TypeVar("Y")
+"""What a function returns."""
 _ASSIGNED = tuple(name for name in functools.WRAPPER_ASSIGNMENTS if name != "__doc__")
 
 
@@ -38,14 +44,14 @@ class Documentation:
     def __init__(self, of_class: str) -> None:
         self._of_class = of_class
 
-    def __get__(self, instance: Transformed | None, owner: type | None = None) -> str:
+    def __get__(self, instance: Transformed[..., Any] | None, owner: type | None = None) -> str:
         if instance is None:
             return self._of_class
         summary = (instance.transformation.__doc__ or "").partition("\n\n")[0].removeprefix("Return ")
         return f"{instance!r}: {summary}\n\n{instance.function.__doc__ or ''}".rstrip()
 
 
-class Transformed:
+class Transformed(Generic[P, Y]):
     """A function made by a transformation, with the name and signature of the function it was made from.
 
     It is pickled as the transformation, the function and the options; functions are pickled by name.  As an attribute
@@ -69,7 +75,7 @@ class Transformed:
         self,
         transformation: Function,
         function: Function,
-        compute: Callable[[tuple[Any, ...], dict[str, Any]], Any],
+        compute: Callable[[tuple[Any, ...], dict[str, Any]], Y],
         **options: Any,
     ) -> None:
         demand_function(function, transformation.__name__)
@@ -78,7 +84,7 @@ class Transformed:
         self.transformation, self.function, self.options, self.compute = transformation, function, options, compute
         functools.update_wrapper(self, function, _ASSIGNED)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Y:
         return self.compute(args, kwargs)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:

@@ -429,7 +429,7 @@ def _follow_parts(*names: str) -> Callable[[Environment, Any, Reading], Followed
     return follow
 
 
-def _follow_transformed(environment: Environment, transformed: Transformed, reading: Reading) -> Followed:
+def _follow_transformed(environment: Environment, transformed: Transformed[..., Any], reading: Reading) -> Followed:
     """Follow the function and the values of the options; the options are bound to it when it is made."""
     yield transformed.function, Reading(getattr(transformed.function, "__name__", reading.name), reading.where)
     for name, value in transformed.options.items():

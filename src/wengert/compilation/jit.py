@@ -116,7 +116,7 @@ def jit(f: Function | None = None, *, max_branches: int = 32, native: bool = Tru
     return Jitted(f, max_branches, native)
 
 
-class Jitted(Transformed):
+class Jitted(Transformed[..., Any]):
     """A function that `jit` has returned."""
 
     __slots__ = (

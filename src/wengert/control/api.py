@@ -19,7 +19,7 @@ from wengert.control.staging import Scan, names_of, not_a_pair, repeat, write_ch
 from wengert.errors import ArgumentError
 from wengert.program import Recordable
 from wengert.tracing import at_place, current_context, holds_traced, join
-from wengert.transformations import Transformed
+from wengert.transformations import P, Transformed, Y
 
 Function = Callable[..., Any]
 
@@ -351,7 +351,7 @@ def cond(pred: Any, true_fun: Function, false_fun: Function, *operands: Any) -> 
 # ---- checkpoint ----
 
 
-def checkpoint(f: Function) -> Function:
+def checkpoint(f: Callable[P, Y]) -> Transformed[P, Y]:
     """Return the same function, of whose residuals nothing is kept for a reverse sweep: it is run once more instead.
 
     Parameters
