@@ -55,13 +55,27 @@ PURE = "nounwind willreturn memory(none)"
 def write_kernel(kernel: Kernel) -> str:
     """Return a kernel as an LLVM function; what it calls is declared by `write_declarations`."""
     writer = _Writer()
+    pointers = [f"{buffer.name}" for buffer in kernel.arguments]
+    if (
+        kernel.has_nests
+    ):  # the caller passes memory that is written apart from all other: a function's parameters say so
+        kinds = ["readonly " * (buffer.role == "argument") for buffer in kernel.arguments]
+        parameters = [f"ptr noalias {kind}%{name}" for kind, name in zip(kinds, pointers, strict=True)]
+        head = f"define internal i32 @body({', '.join([*parameters, 'ptr noalias %y'])}) noinline {ATTRIBUTES} {{"
+        writer.lines.append(head)
+        writer.temporaries(kernel)
+        writer.block(kernel.statements, ())
+        writer.lines.append("}")
     writer.lines.append(f"define i32 @kernel(ptr noalias readonly %arguments, ptr noalias %y) {ATTRIBUTES} {{")
-    for k, buffer in enumerate(kernel.arguments):
-        writer.write(f"%{buffer.name}.at = getelementptr ptr, ptr %arguments, i64 {k}")
-        writer.write(f"%{buffer.name} = load ptr, ptr %{buffer.name}.at")
-    for buffer in kernel.temporaries:
-        writer.write(f"%{buffer.name} = alloca [{buffer.size} x {MEMORY[buffer.dtype]}], align 64")
-    writer.block(kernel.statements, ())
+    for k, name in enumerate(pointers):
+        writer.write(f"%{name}.at = getelementptr ptr, ptr %arguments, i64 {k}")
+        writer.write(f"%{name} = load ptr, ptr %{name}.at")
+    if kernel.has_nests:
+        writer.write(f"%branch = call i32 @body({', '.join([f'ptr %{name}' for name in [*pointers, 'y']])})")
+        writer.write("ret i32 %branch")
+    else:
+        writer.temporaries(kernel)
+        writer.block(kernel.statements, ())
     return "\n".join([*writer.lines, "}"])
 
 
@@ -95,6 +109,11 @@ class _Writer:
     def write(self, text: str) -> None:
         """Write one instruction."""
         self.lines.append(f"  {text}")
+
+    def temporaries(self, kernel: Kernel) -> None:
+        """Write the memory on the stack."""
+        for buffer in kernel.temporaries:
+            self.write(f"%{buffer.name} = alloca [{buffer.size} x {MEMORY[buffer.dtype]}], align 64")
 
     def label(self) -> str:
         """Return a new label."""

@@ -30,6 +30,7 @@ f(x0: 3) -> y: 2
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -55,6 +56,7 @@ from wengert.compilation.native.loops import (
     without_unread,
 )
 from wengert.compilation.native.operations import constant_of, operation_of
+from wengert.primitives.table import PRIMITIVES
 from wengert.program import Atom, Line, Var
 from wengert.program.code import Add, Call, CheckFinite, Enter, Exit, Fixed, Free, Leaf, ResultForm, Take, Zeros
 
@@ -278,7 +280,7 @@ class _Block:
             raise NoLoweringError(f"{primitive.name} of {out.dtype}")
         operands = [self.of(atom) for atom in line.inputs]
         if facet == "moves":
-            cells = primitive.compute(*operands, **line.params)
+            cells = self.move(functools.partial(primitive.compute, **line.params), *operands)
         elif isinstance(facet, str):
             cells = self(facet, *operands)
         else:
@@ -407,6 +409,57 @@ class _Block:
             return np.array(cells, np.int64).reshape(shape)
         return self.nested(name, broadcast, shape)
 
+    unrolls = True
+    """An array is written out element by element: a facet may use NumPy's functions on it."""
+
+    def move(self, function: Callable[..., Cells], cells: Cells) -> Cells:
+        """Return the cells that a function, which moves elements, makes of others."""
+        return function(cells)
+
+    def assemble(
+        self,
+        shape: tuple[int, ...],
+        first: Cells | float | None,
+        parts: Sequence[tuple[Cells, Callable[..., Cells], bool]],
+    ) -> Cells:
+        """Return an array filled with `first`; then each part is written at the view of it, or added if it says so."""
+        y = np.empty(shape, np.int64)
+        if first is not None:
+            y[...] = self.constant(first) if isinstance(first, float) else first
+        for value, function, adds in parts:
+            part = function(y)
+            part[...] = self("add", part, value) if adds else value
+        return y
+
+    def fold(self, name: str, x: Cells, axis: tuple[int, ...], keepdims: bool) -> Cells:
+        """Combine the elements along axes, by an operation of two scalars or the function of a row."""
+        axes = tuple([k % x.ndim for k in axis])
+        shape = tuple([1 if k in axes else n for k, n in enumerate(x.shape) if keepdims or k not in axes])
+        rest = tuple([n for k, n in enumerate(x.shape) if k not in axes])
+        slices = list(np.moveaxis(x, axes, range(len(axes))).reshape(-1, *rest)) if x.size else []
+        if name == "add":
+            return (
+                np.reshape(self._sum(slices, min(axes, default=0) == x.ndim - len(axes)), shape)
+                if slices
+                else (np.full(shape, self.constant(0.0)))
+            )
+        rule: Any = PRIMITIVES[name].native if name in PRIMITIVES else name
+        combine = functools.partial(rule, self) if callable(rule) else functools.partial(self, rule)
+        if not slices:
+            raise NoLoweringError(f"{name} of nothing")
+        return np.reshape(functools.reduce(combine, slices), shape)
+
+    def _sum(self, slices: Sequence[Cells], side_by_side: bool) -> Cells:
+        """Add in NumPy's order: with eight partial sums, if the elements lie side by side."""
+        add = functools.partial(self, "add")
+        count = len(slices)
+        if count < 8 or not side_by_side or count > 128:
+            return functools.reduce(add, slices, 0.0)  # type: ignore[arg-type]
+        sums = [functools.reduce(add, slices[k : count - count % 8 : 8]) for k in range(8)]
+        while len(sums) > 1:
+            sums = [add(a, b) for a, b in zip(sums[::2], sums[1::2], strict=True)]
+        return add(functools.reduce(add, slices[count - count % 8 :], sums[0]), 0.0)  # never -0.0
+
     def _each(self, cells: Cells, change: Callable[[int], int]) -> Cells:
         return np.array([change(c) for c in cells.ravel().tolist()], np.int64).reshape(cells.shape)
 
@@ -427,7 +480,7 @@ class _Block:
             value = constant_of(name, tuple(things))
             if value is not None:
                 return self.constant(value)
-        same = _unchanged(name, things)
+        same = unchanged_operand(name, things)
         if same is not None:
             return cells[same]
         operands = tuple([self.operand(cell) for cell in cells])
@@ -570,7 +623,7 @@ def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple([math.prod(shape[k + 1 :]) if n > 1 else 0 for k, n in enumerate(shape)])
 
 
-def _unchanged(name: str, things: Sequence[Any]) -> int | None:
+def unchanged_operand(name: str, things: Sequence[Any]) -> int | None:
     """Return the place of the operand that an operation returns as it is: ``x * 1.0``, ``x - 0.0``, ``x / 1.0``."""
     neutral = _NEUTRAL.get(name)
     if neutral is None:

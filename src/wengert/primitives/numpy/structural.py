@@ -38,7 +38,7 @@ from wengert.jacobians import (
     pull_diagonal,
     take,
 )
-from wengert.primitives.table import CALLS, PRIMITIVES, array_function, define, step_function
+from wengert.primitives.table import CALLS, array_function, define, step_function
 from wengert.program import Operand, Primitive, Recordable, Var
 
 # ---- Writing calls as NumPy source ----
@@ -79,81 +79,84 @@ def _reduction(name: str) -> Any:
     return write
 
 
-# ---- How machine code computes what adds up: on arrays of its scalars (see `wengert.compilation.native.lowering`) ----
+# ---- How machine code computes what is no operation of scalars (see `wengert.compilation.native.lowering`) ----
 
 
 def _native_astype(op: Any, x: Any, dtype: Any) -> Any:
     return op("number", x) if dtype.char == "d" else op("truth", x) if dtype.char == "?" else None
 
 
+def _viewing(index: tuple[Any, ...]) -> Callable[[Any], Any]:
+    """Return what takes the part of an array at an index; a view, if the index is of integers and slices."""
+    full = index if any(item is Ellipsis for item in index) else (*index, ...)
+    return lambda a: a[full]
+
+
 def _native_put(op: Any, *pieces: Any, indices: Sequence[tuple[Any, ...]], shape: Shape, batch: int = 0) -> Any:
-    y = np.full(pieces[0].shape[:batch] + shape, op.constant(0.0))
+    shape, free = pieces[0].shape[:batch] + shape, (slice(None),) * batch
+    if all(map(is_basic, indices)):
+        parts = [(piece, _viewing(free + tuple(index)), True) for piece, index in zip(pieces, indices, strict=True)]
+        return op.assemble(shape, 0.0, parts)
+    if not op.unrolls:
+        return None
+    y = np.full(shape, op.constant(0.0))
     places = np.arange(y.size).reshape(y.shape)
     for piece, index in zip(pieces, indices, strict=True):
-        part = (slice(None),) * batch + tuple(index)
-        if is_basic(index):
-            y[part] = op("add", y[part], piece)
-            continue
-        chosen = places[part]  # an array may name an element several times
+        chosen = places[free + tuple(index)]  # an array may name an element several times
         for place, cell in zip(chosen.flat, np.broadcast_to(piece, chosen.shape).flat, strict=True):
             y.flat[place] = op("add", y.flat[place], cell)
     return y
 
 
-def _native_setitem(_op: Any, value: Any, array: Any, *operands: Any, index: tuple[Any, ...]) -> Any:
-    if operands:
+def _native_setitem(op: Any, value: Any, array: Any, *operands: Any, index: tuple[Any, ...]) -> Any:
+    if operands or not (op.unrolls or is_basic(index)):
         return None
-    y = array.copy()
-    y[index] = value
-    return y
+    return op.assemble(array.shape, array, [(value, _viewing(index), False)])
 
 
-def _native_slices(x: Any, axis: Shape) -> list[Any]:
-    """Return the slices of an array that a fold over axes combines."""
-    axes = tuple([k % x.ndim for k in axis])
-    rest = tuple([n for k, n in enumerate(x.shape) if k not in axes])
-    return list(np.moveaxis(x, axes, range(len(axes))).reshape(-1, *rest)) if x.size else []
+def _native_stack(op: Any, *xs: Any, axis: int) -> Any:
+    shape = list(xs[0].shape)
+    shape.insert(axis % (len(shape) + 1), len(xs))
+    rest = (slice(None),) * (-1 - axis)
+    return op.assemble(tuple(shape), None, [(x, _viewing((..., k, *rest)), False) for k, x in enumerate(xs)])
 
 
-def _native_sum(op: Any, x: Any, axis: Shape, keepdims: bool) -> Any:
-    """Add in NumPy's order: with eight partial sums, if the elements lie side by side."""
-    slices = _native_slices(x, axis)
-    shape = x.any(axis=axis, keepdims=keepdims).shape
-    if not slices:
-        return np.full(shape, op.constant(0.0))
-    add = functools.partial(op, "add")
-    count = len(slices)
-    if count < 8 or min(k % x.ndim for k in axis) != x.ndim - len(axis) or count > 128:
-        return np.reshape(functools.reduce(add, slices, 0.0), shape)
-    sums = [functools.reduce(add, slices[k : count - count % 8 : 8]) for k in range(8)]
-    while len(sums) > 1:
-        sums = [add(a, b) for a, b in zip(sums[::2], sums[1::2], strict=True)]
-    return np.reshape(add(functools.reduce(add, slices[count - count % 8 :], sums[0]), 0.0), shape)  # never -0.0
+def _native_concatenate(op: Any, *xs: Any, axis: int) -> Any:
+    axis %= xs[0].ndim
+    ends = list(itertools.accumulate([x.shape[axis] for x in xs]))
+    free = (slice(None),) * axis
+    parts = [(x, _viewing((*free, slice(end - x.shape[axis], end))), False) for x, end in zip(xs, ends, strict=True)]
+    return op.assemble((*xs[0].shape[:axis], ends[-1], *xs[0].shape[axis + 1 :]), None, parts)
+
+
+def _native_roll(op: Any, x: Any, shift: Shape, axis: Shape) -> Any:
+    for by, k in zip(shift, axis, strict=True):
+        n = x.shape[k]
+        if n and by % n:
+            free = (slice(None),) * (k % x.ndim)
+            ahead, behind = (op.move(_viewing((*free, part)), x) for part in (slice(-by % n), slice(-by % n, None)))
+            x = _native_concatenate(op, behind, ahead, axis=k)
+    return x
 
 
 def _native_cumsum(op: Any, x: Any, axis: int) -> Any:
+    if not op.unrolls:
+        return None
     if not x.size:
         return x
     sums = itertools.accumulate(np.moveaxis(x, axis, 0), functools.partial(op, "add"))
     return np.moveaxis(np.stack(list(sums)), 0, axis)
 
 
-def _native_extreme(pair: Primitive) -> Callable[..., Any]:
-    """Return how the largest or smallest along axes is computed, by the function of two."""
-
-    def fold(op: Any, x: Any, axis: Shape, keepdims: bool) -> Any:
-        choose: Any = pair.native
-        one = functools.reduce(functools.partial(choose, op), _native_slices(x, axis))
-        return np.reshape(one, x.any(axis=axis, keepdims=keepdims).shape)
-
-    return fold
+def _native_fold(name: str) -> Callable[..., Any]:
+    return lambda op, x, axis, keepdims: op.fold(name, x, axis, keepdims)
 
 
 def _native_matmul(op: Any, a: Any, b: Any) -> Any:
+    if not op.unrolls or not a.shape[-1]:
+        return None
     left = a[None] if a.ndim == 1 else a
     right = b[:, None] if b.ndim == 1 else b
-    if not left.shape[-1]:
-        return None
     products = [op("multiply", left[..., :, k, None], right[..., k, None, :]) for k in range(left.shape[-1])]
     y = functools.reduce(functools.partial(op, "add"), products)
     y = y[..., 0, :] if a.ndim == 1 else y
@@ -161,6 +164,8 @@ def _native_matmul(op: Any, a: Any, b: Any) -> Any:
 
 
 def _native_cross(op: Any, a: Any, b: Any) -> Any:
+    if not op.unrolls:
+        return None
     parts = []
     for p, q in ((1, 2), (2, 0), (0, 1)):
         left, right = op("multiply", a[..., p], b[..., q]), op("multiply", a[..., q], b[..., p])
@@ -319,7 +324,7 @@ stack = array_function(
     source=_listed("stack"),
     inline=_inline_stack,
     fresh=True,
-    native="moves",
+    native=_native_stack,
 )
 concatenate = array_function(
     "concatenate",
@@ -330,7 +335,7 @@ concatenate = array_function(
     vjp=_pull_concatenated,
     source=_listed("concatenate"),
     fresh=True,
-    native="moves",
+    native=_native_concatenate,
 )
 
 
@@ -374,7 +379,7 @@ getitem = array_function(
     _getitem_partial,
     source=lambda args, params: f"{args[0]}[{write_index(params['index'], args[1:])}]",
     inline="{0}[{index}]",
-    native=lambda _op, x, *operands, index: None if operands else x[index],
+    native=lambda op, x, *operands, index: None if operands else op.move(_viewing(index), x),
 )
 
 
@@ -546,7 +551,7 @@ sum_ = array_function(
     fresh=True,
     source=_reduction("sum"),
     counts=lambda y, x, **_params: {"additions": max(math.prod(x.shape) - math.prod(y.shape), 0)},
-    native=_native_sum,
+    native=_native_fold("add"),
 )
 
 
@@ -630,7 +635,7 @@ def _extreme(name: str, pair: np.ufunc) -> Primitive:
         source=_reduction(name),
         counts=lambda y, x, **_params: {"comparisons": math.prod(x.shape) - math.prod(y.shape)},
         kink=_TIE,
-        native=_native_extreme(PRIMITIVES[pair.__name__]),
+        native=_native_fold(pair.__name__),
     )
 
 
@@ -702,7 +707,7 @@ roll = array_function(
         moves=True,
     ),
     source=lambda args, params: f"np.roll({args[0]}, {params['shift']}, {params['axis']})",
-    native="moves",
+    native=_native_roll,
 )
 unwrap = array_function(
     "unwrap",

@@ -1,0 +1,286 @@
+"""Expressions: lines over arrays of any size as a graph of values, before it is decided what is stored.
+
+Elementwise arithmetic, folds over axes, moves that only change how an array is looked at, and arrays that are put
+together of parts.  `Expressions` is the ``op`` that a row's native facet is called with; it computes nothing.
+
+>>> import numpy as np
+>>> op = Expressions()
+>>> x = op.argument((1000, 3), "d", (24, 8))
+>>> y = op.fold("add", op("multiply", x, op.move(lambda a: a[::-1], x)), (1,), False)
+>>> y.shape, str(y)
+((1000,), 'move(add(multiply(x0, move(x0))))')
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wengert.compilation.native.loops import Buffer
+from wengert.compilation.native.lowering import NoLoweringError, unchanged_operand
+from wengert.compilation.native.operations import constant_of, operation_of
+
+Shape = tuple[int, ...]
+Viewing = Callable[[Any], Any]
+"""A function that returns a view of an array."""
+
+
+class View(NamedTuple):
+    """Elements of a buffer as an array, by strides in elements."""
+
+    buffer: Buffer
+    offset: int
+    strides: tuple[int, ...]
+    shape: Shape
+
+
+class CopyError(Exception):
+    """What was to be a view of an array is a copy of it."""
+
+
+def view_of(shape: Shape, strides: Sequence[int], function: Viewing) -> tuple[int, tuple[int, ...], Shape]:
+    """Return offset, strides and shape of a view of an array; raise CopyError if it is none.
+
+    The array that the function gets has no values: its memory is never touched, unless it is copied.
+
+    >>> view_of((4, 3), (3, 1), lambda x: x[1:, ::-1].T)
+    (5, (-1, 3), (3, 3))
+    """
+    low = sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if s < 0)
+    high = sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if s > 0)
+    memory = np.empty(high - low + 1, np.int8)
+    array = np.lib.stride_tricks.as_strided(memory[-low:], shape, strides)
+    result = function(array)
+    start = memory.__array_interface__["data"][0]
+    place = result.__array_interface__["data"][0]
+    if not start <= place < start + memory.size or result.dtype != np.int8:
+        raise CopyError
+    strides = tuple([s if n > 1 else 0 for s, n in zip(result.strides, result.shape, strict=True)])
+    return place - start + low, strides, result.shape
+
+
+def row_major(shape: Shape) -> tuple[int, ...]:
+    """Return the strides of an array in row-major order; zero along axes of length one."""
+    return tuple([math.prod(shape[k + 1 :]) if n > 1 else 0 for k, n in enumerate(shape)])
+
+
+class Value:
+    """An array of doubles or booleans in a graph: what computes it, of what.
+
+    Attributes
+    ----------
+    shape, dtype
+        The shape; ``"d"`` or ``"?"``.
+    operands
+        The values and constants that it is computed of.
+    """
+
+    __slots__ = ("dtype", "operands", "shape")
+
+    def __init__(self, shape: Shape, dtype: str, operands: Sequence[Any] = ()) -> None:
+        self.shape, self.dtype, self.operands = shape, dtype, tuple(operands)
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    def __str__(self) -> str:
+        return f"{self._title()}({', '.join(map(str, self.operands))})"
+
+    def _title(self) -> str:
+        return type(self).__name__.lower()
+
+
+class Argument(Value):
+    """An array in memory."""
+
+    __slots__ = ("view",)
+
+    def __init__(self, view: View) -> None:
+        super().__init__(view.shape, view.buffer.dtype)
+        self.view = view
+
+    def __str__(self) -> str:
+        return self.view.buffer.name
+
+
+class Each(Value):
+    """An operation of scalars on each element; the operands are broadcast."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str, shape: Shape, dtype: str, operands: Sequence[Any]) -> None:
+        super().__init__(shape, dtype, operands)
+        self.name = name
+
+    def _title(self) -> str:
+        return self.name
+
+
+class Move(Value):
+    """A view of its operand."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Viewing, shape: Shape, operand: Value) -> None:
+        super().__init__(shape, operand.dtype, (operand,))
+        self.function = function
+
+
+class Fold(Value):
+    """A sum, product, maximum, minimum... along axes, which stay with the length one."""
+
+    __slots__ = ("axes", "name")
+
+    def __init__(self, name: str, operand: Value, axes: frozenset[int]) -> None:
+        shape = tuple([1 if k in axes else n for k, n in enumerate(operand.shape)])
+        super().__init__(shape, operand.dtype, (operand,))
+        self.name, self.axes = name, axes
+
+    def _title(self) -> str:
+        return self.name
+
+
+class Part(NamedTuple):
+    """A value that is written to, or added to, a part of an array."""
+
+    value: Any
+    function: Viewing
+    adds: bool
+
+
+class Assembly(Value):
+    """An array that is put together: filled first, unless the parts cover it, then part by part."""
+
+    __slots__ = ("first", "parts")
+
+    def __init__(self, shape: Shape, dtype: str, first: Any, parts: Sequence[Part]) -> None:
+        super().__init__(shape, dtype, [v for v in (first, *[p.value for p in parts]) if v is not None])
+        self.first, self.parts = first, tuple(parts)
+
+
+class Expressions:
+    """A graph of values, which the native facets of rows write.
+
+    Attributes
+    ----------
+    values
+        All values, each after its operands.
+    arguments
+        The buffers that are read.
+    """
+
+    unrolls = False
+    """An array is not written out element by element."""
+
+    def __init__(self) -> None:
+        self.values: list[Value] = []
+        self.arguments: list[Buffer] = []
+        self._computed: dict[Any, Value] = {}
+
+    def argument(self, shape: Shape, dtype: str, strides: Sequence[int]) -> Value:
+        """Enter an array in memory, with its strides in bytes."""
+        size = np.dtype(dtype).itemsize
+        if any(s % size for s, n in zip(strides, shape, strict=True) if n > 1):
+            raise NoLoweringError("strides that are no multiples of an element")
+        buffer = Buffer(f"x{len(self.arguments)}", math.prod(shape), "argument", dtype)
+        self.arguments.append(buffer)
+        steps = tuple([s // size if n > 1 else 0 for s, n in zip(strides, shape, strict=True)])
+        value: Value = self._enter(Argument(View(buffer, 0, steps, shape)), None)
+        return value
+
+    def _enter(self, value: Value, key: Any) -> Any:
+        """Enter a value, or return the one that is computed in the same way."""
+        if key is not None and key in self._computed:
+            return self._computed[key]
+        if not value.size:
+            raise NoLoweringError("an array without elements")
+        self.values.append(value)
+        if key is not None:
+            self._computed[key] = value
+        return value
+
+    # -- What facets call --
+
+    def __call__(self, name: str, *operands: Any) -> Any:
+        """Apply an operation of scalars, ``"select"``, ``"truth"`` or ``"number"`` to each element."""
+        if name in ("truth", "number"):
+            return self._as_kind(operands[0], name == "truth")
+        if name == "select":
+            of_bools = all(map(_is_bool, operands[1:]))
+            operands = (self._as_kind(operands[0], True), *[self._as_kind(a, of_bools) for a in operands[1:]])
+            is_bool = of_bools
+        else:
+            operation = operation_of(name)
+            operands = tuple([self._as_kind(a, operation.of_bools) for a in operands])
+            is_bool = operation.is_bool
+            if not any(isinstance(a, Value) for a in operands):
+                value = constant_of(name, operands)
+                if value is not None:
+                    return value
+        shape = np.broadcast_shapes(*[a.shape for a in operands if isinstance(a, Value)])
+        same = None if name == "select" else unchanged_operand(name, operands)
+        if same is not None and isinstance(operands[same], Value) and operands[same].shape == shape:
+            return operands[same]
+        key = (name, *[id(a) if isinstance(a, Value) else repr(a) for a in operands])
+        return self._enter(Each(name, shape, "?" if is_bool else "d", operands), key)
+
+    def _as_kind(self, value: Any, as_bool: bool) -> Any:
+        """Return a value or constant as booleans, or as numbers."""
+        if _is_bool(value) == as_bool:
+            return value
+        if not isinstance(value, Value):
+            return bool(value) if as_bool else float(value)
+        return self("not_equal", value, 0.0) if as_bool else self("as_number", value)
+
+    def constant(self, value: float | bool) -> Any:
+        """Return a constant."""
+        return value
+
+    def value_of(self, value: Any) -> float | bool | None:
+        """Return the value of a constant; None for any other."""
+        return None if isinstance(value, Value) else value
+
+    def move(self, function: Viewing, value: Any) -> Any:
+        """Return a view of a value; raise NoLoweringError if NumPy would copy it."""
+        if not isinstance(value, Value):
+            return value
+        try:
+            _, _, shape = view_of(value.shape, row_major(value.shape), function)
+        except CopyError:
+            raise NoLoweringError("a copy") from None
+        return self._enter(Move(function, shape, value), None)
+
+    def fold(self, name: str, value: Any, axis: Sequence[int] | None, keepdims: bool) -> Any:
+        """Combine the elements along axes by an operation that may take them in any order."""
+        if not isinstance(value, Value):
+            raise NoLoweringError("a fold of a constant")
+        axes = frozenset(range(value.ndim) if axis is None else [k % value.ndim for k in axis])
+        value = self._as_kind(value, name in ("and", "or"))
+        result = self._enter(Fold(name, value, axes), ("fold", name, id(value), axes))
+        shape = tuple([n for k, n in enumerate(value.shape) if k not in axes])
+        return result if keepdims or shape == result.shape else self.move(lambda a: a.reshape(shape), result)
+
+    def assemble(self, shape: Shape, first: Any, parts: Sequence[Part]) -> Any:
+        """Return an array that is filled with `first`, unless that is None, then with parts."""
+        values = [p.value for p in parts] + [first] * (first is not None)
+        if all(map(_is_bool, values)):
+            return self._enter(Assembly(shape, "?", first, parts), None)
+        parts = [part._replace(value=self._as_kind(part.value, False)) for part in parts]
+        first = first if first is None else self._as_kind(first, False)
+        for part in parts:
+            view_of(shape, row_major(shape), part.function)
+        return self._enter(Assembly(shape, "d", first, parts), None)
+
+
+def _is_bool(value: Any) -> bool:
+    return value.dtype == "?" if isinstance(value, Value) else type(value) is bool

@@ -1,0 +1,746 @@
+"""Nests: a graph of array expressions as a kernel of fused nests of loops.
+
+Which values are stored is decided first: results, folds, what is put together, and what would be computed again in
+other nests at more than its storing costs.  Values of one shape that wait for nothing that is stored later are computed
+in one nest, from element to element in registers.  A view is an offset and strides.
+
+>>> from wengert.compilation.native.expressions import Expressions
+>>> op = Expressions()
+>>> x = op.argument((50, 40), "d", (320, 8))
+>>> y = op("exp", op("negative", op("multiply", x, x)))
+>>> kernel = lower_nests(op, [y], "k")
+>>> print(kernel)
+k(x0: 2000, y0: 2000) -> y: 0
+  for i < 2000:
+    r1 = x0[i]
+    r2 = multiply r1, r1
+    r3 = negative r2
+    r4 = exp r3
+    y0[i] = r4
+  return 0
+
+*Sums* are as accurate as NumPy's.  Along the innermost axis there are 32 partial sums; every 16 rows of them are added
+to totals with the rounding error kept (Knuth's two-sum), so the error is at most about 25 roundings of the sum of
+absolute values, for any number of elements.  It depends on nothing but shapes.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wengert.compilation.native.expressions import (
+    Argument,
+    Assembly,
+    CopyError,
+    Each,
+    Expressions,
+    Fold,
+    Move,
+    Part,
+    Value,
+    View,
+    Viewing,
+    row_major,
+    view_of,
+)
+from wengert.compilation.native.loops import (
+    Buffer,
+    Carry,
+    Compute,
+    Element,
+    Kernel,
+    Load,
+    Nest,
+    Operand,
+    Register,
+    Return,
+    Statement,
+    Store,
+    inner_block,
+)
+from wengert.compilation.native.lowering import NoLoweringError
+from wengert.compilation.native.operations import operation_of
+from wengert.primitives.table import PRIMITIVES
+
+LANES, ROWS = 32, 16
+"""The number of partial results along the innermost axis, and of rows of them that are added up before the total."""
+SHORTEST = 64
+"""The number of elements along the innermost axis from which it is folded in lanes."""
+DEAR = 8
+"""The cost of an element, in additions, above which a value is stored rather than computed again."""
+ON_STACK = 512
+"""The number of elements of a temporary up to which it is on the stack."""
+
+Steps = tuple[tuple[Value, Viewing], ...]
+"""How the place in a nest becomes a place in a value: views, one of the other, of the value first."""
+
+
+class _NotViewedError(Exception):
+    """A value has to be stored, since a view of what it is computed of is none."""
+
+    def __init__(self, value: Value) -> None:
+        self.value = value
+
+
+def lower_nests(op: Expressions, results: Sequence[Value], name: str) -> Kernel:
+    """Return the kernel that computes values; its arguments are those of the graph, then the results, then memory."""
+    results = list(map(_in_memory, results))
+    stored: set[Value] = set()
+    while True:
+        try:
+            return _Lowering(op, results, stored).kernel(name)
+        except _NotViewedError as error:
+            if error.value in stored or isinstance(error.value, Argument):
+                raise NoLoweringError("a copy") from None
+            stored.add(error.value)
+
+
+def _in_memory(value: Value) -> Value:
+    """Return the value whose elements are those of another, in the same order: the operand of a change of shape."""
+    while isinstance(value, Move) and not isinstance(value.operands[0], Argument):
+        operand = value.operands[0]
+        place = view_of(operand.shape, row_major(operand.shape), value.function)
+        if place != (0, row_major(value.shape), value.shape) or operand.size != value.size:
+            break
+        value = operand
+    return value
+
+
+class _Item(NamedTuple):
+    """What a nest computes: a value that is stored, a fold, or the filling or a part of what is put together."""
+
+    value: Value
+    part: Part | None = None
+
+
+class _Lowering:
+    """One attempt to lower a graph, with some more values to be stored."""
+
+    def __init__(self, op: Expressions, results: Sequence[Value], stored: set[Value]) -> None:
+        self.op, self.results = op, results
+        self.needed = self._needed()
+        self.stored = {v for v in self.needed if isinstance(v, (Fold, Assembly))} | stored
+        self.stored.update(v for v in results if not isinstance(v, Argument))
+        self.costs: dict[Value, float] = {}
+        self._store_dear_ones()
+        self.near: dict[Value, int] = {}
+        self.far: dict[Value, int] = {}
+        self.items: dict[tuple[int, tuple[int, ...]], list[_Item]] = {}
+        self._schedule()
+        self.count = 0
+        self.temporaries: list[Buffer] = []
+        self.buffers: dict[Value, View] = {}
+        self.copies: list[tuple[Value, Buffer]] = []
+
+    def _needed(self) -> list[Value]:
+        needed: set[Value] = set()
+        stack: list[Any] = list(self.results)
+        while stack:
+            value = stack.pop()
+            if isinstance(value, Value) and value not in needed:
+                needed.add(value)
+                stack += value.operands
+        return [v for v in self.op.values if v in needed]
+
+    # -- What is stored --
+
+    def cost(self, value: Any) -> float:
+        """Return what an element costs, computed from what is stored."""
+        if not isinstance(value, Value) or isinstance(value, Argument) or value in self.stored:
+            return 0.25
+        if value not in self.costs:
+            own = _cost_of(value.name) if isinstance(value, Each) else 0.0
+            self.costs[value] = own + sum(map(self.cost, value.operands))
+        return self.costs[value]
+
+    def _store_dear_ones(self) -> None:
+        """Store what is dear and read at several places: by a move, by a larger array, or in nests of other shapes."""
+        readers: dict[Value, list[Value]] = {}
+        for value in self.needed:
+            for operand in dict.fromkeys(a for a in value.operands if isinstance(a, Value)):
+                readers.setdefault(operand, []).append(value)
+        for value in self.needed:
+            if not isinstance(value, Each) or value in self.stored or value.size == 1:
+                continue
+            others = [r for r in readers.get(value, ()) if isinstance(r, (Move, Assembly)) or r.shape != value.shape]
+            others = [r for r in others if not isinstance(r, Fold)]
+            larger = [r for r in others if r.size > value.size]
+            limit = DEAR / 4 if larger else DEAR
+            if (larger or (others and len(readers[value]) > 1)) and self.cost(value) > limit:
+                self.stored.add(value)
+
+    # -- When it is computed --
+
+    def _schedule(self) -> None:
+        """Give each stored value the number of its nest: after those of all that it reads, but for elements at hand."""
+        while True:
+            self.near.clear()
+            self.far.clear()
+            self.items.clear()
+            for value in self.needed:
+                self._place(value)
+            computed: dict[Value, set[Any]] = {}
+            for key, items in self.items.items():
+                for item in items:
+                    self._note_computed(item, key, computed)
+            again = [v for v, keys in computed.items() if len(keys) > 1 and self.cost(v) > DEAR and v.size > 1]
+            if not again:
+                return
+            self.stored.add(again[0])
+            self.costs.clear()
+
+    def _place(self, value: Value) -> None:
+        shape = value.shape
+        far = max([self.far[a] for a in value.operands if isinstance(a, Value)], default=0)
+        near = max(
+            [self.near[a] if a.shape == shape else self.far[a] for a in value.operands if isinstance(a, Value)],
+            default=0,
+        )
+        if isinstance(value, Fold):
+            (operand,) = value.operands
+            self._enter(self.near[operand], operand.shape, _Item(value))
+            self.near[value] = self.far[value] = self.near[operand] + 1
+            return
+        if isinstance(value, Assembly):
+            level = 0
+            if isinstance(value.first, Value):
+                level = (self.near if value.first.shape == shape else self.far)[value.first]
+            if value.first is not None:
+                self._enter(level, shape, _Item(value))
+                level += 1
+            for part in value.parts:
+                if isinstance(part.value, Value):
+                    level = max(level, self.far[part.value])
+                self._enter(level, self._shape_of(part, value), _Item(value, part))
+                level += 1
+            self.near[value] = self.far[value] = level
+            return
+        if isinstance(value, Move):
+            near = far
+        self.near[value], self.far[value] = near, far
+        if value in self.stored:
+            self._enter(near, shape, _Item(value))
+            self.far[value] = near + 1
+            if isinstance(value, Move):
+                self.near[value] = near + 1
+
+    def _shape_of(self, part: Part, value: Value) -> tuple[int, ...]:
+        return view_of(value.shape, row_major(value.shape), part.function)[2]
+
+    def _enter(self, level: int, shape: tuple[int, ...], item: _Item) -> None:
+        self.items.setdefault((level, shape), []).append(item)
+
+    def _note_computed(self, item: _Item, key: Any, computed: dict[Value, set[Any]]) -> None:
+        """Note in which nests values are computed."""
+        value = item.value
+        start: list[Any] = [value]
+        if isinstance(value, Assembly):
+            start = [item.part.value if item.part else value.first]
+        elif isinstance(value, Fold):
+            start = list(value.operands)
+        elif value in self.stored:
+            start = list(value.operands)
+            computed.setdefault(value, set()).add(key)
+        seen: set[Value] = set()
+        while start:
+            operand = start.pop()
+            if not isinstance(operand, Value) or operand in seen or operand in self.stored:
+                continue
+            seen.add(operand)
+            if isinstance(operand, Each):
+                computed.setdefault(operand, set()).add(key)
+            start += operand.operands
+
+    # -- The kernel --
+
+    def kernel(self, name: str) -> Kernel:
+        """Return the kernel."""
+        outputs = []
+        for k, value in enumerate(self.results):
+            buffer = Buffer(f"y{k}", value.size, "result", value.dtype)
+            outputs.append(buffer)
+            if value in self.buffers or isinstance(value, Argument):
+                self.copies.append((value, buffer))
+            else:
+                self.buffers[value] = View(buffer, 0, row_major(value.shape), value.shape)
+        statements: list[Statement] = []
+        work: list[Buffer] = []
+        for value in self.needed:
+            if value in self.stored and value not in self.buffers:
+                role = "temporary" if value.size <= ON_STACK else "work"
+                buffer = Buffer(f"t{len(self.temporaries) + len(work)}", value.size, role, value.dtype)
+                (self.temporaries if role == "temporary" else work).append(buffer)
+                self.buffers[value] = View(buffer, 0, row_major(value.shape), value.shape)
+        for (_, shape), items in sorted(self.items.items(), key=lambda pair: pair[0][0]):
+            for group in _by_folded_axes(items):
+                statements += _Nest(self, shape).statements(group)
+        for value, buffer in self.copies:
+            nest = _Nest(self, value.shape)
+            nest.store(value, View(buffer, 0, row_major(value.shape), value.shape), False)
+            statements += nest.built(())
+        statements.append(Return(0))
+        return Kernel(
+            name,
+            (*self.op.arguments, *outputs, *work),
+            Buffer("y", 0, "result"),
+            tuple(statements),
+            tuple(self.temporaries),
+        )
+
+    def register(self, dtype: str = "d") -> Register:
+        """Return a new register."""
+        self.count += 1
+        return Register(self.count, dtype)
+
+    def lanes(self, name: str, size: int, dtype: str) -> Buffer:
+        """Return memory for partial results."""
+        buffer = Buffer(f"{name}{len(self.temporaries)}", size, "temporary", dtype)
+        self.temporaries.append(buffer)
+        return buffer
+
+
+def _by_folded_axes(items: Sequence[_Item]) -> Iterable[list[_Item]]:
+    """Split the items of a nest by the axes that are folded; stores go with the first."""
+    groups: dict[Any, list[_Item]] = {}
+    stores = [item for item in items if not isinstance(item.value, Fold)]
+    for item in items:
+        if isinstance(item.value, Fold):
+            groups.setdefault(item.value.axes, []).append(item)
+    parts = list(groups.values()) or [[]]
+    return [stores + parts[0], *parts[1:]]
+
+
+class _Folding(NamedTuple):
+    """A fold in a nest: the operand in a register, and where the result goes."""
+
+    name: str
+    operand: Operand
+    result: Element
+    axes: frozenset[int]
+    dtype: str
+
+
+class _Nest:
+    """The nest over one shape that computes some values."""
+
+    def __init__(self, lowering: _Lowering, shape: tuple[int, ...]) -> None:
+        self.lowering, self.shape = lowering, shape
+        self.body: list[Statement] = []
+        self.folds: list[_Folding] = []
+        self.operands: dict[Any, Operand] = {}
+        self.loads: dict[Element, Register] = {}
+
+    def statements(self, items: Sequence[_Item]) -> list[Statement]:
+        """Return the statements for some items."""
+        buffers = self.lowering.buffers
+        for item in items:
+            value = item.value
+            view = buffers[value]
+            if isinstance(value, Fold):
+                operand = self.operand(value.operands[0], ())
+                strides = tuple([0 if k in value.axes else s for k, s in enumerate(view.strides)])
+                result = Element(view.buffer, view.offset, strides)
+                self.folds.append(_Folding(value.name, operand, result, value.axes, value.dtype))
+            elif isinstance(value, Assembly) and item.part is not None:
+                self.store(item.part.value, self.viewed(view, ((value, item.part.function),)), item.part.adds)
+            elif isinstance(value, Assembly):
+                self.store(value.first, view, False)
+            else:
+                self.store(value, view, False)
+        axes = self.folds[0].axes if self.folds else frozenset()
+        return self.built(axes)
+
+    def store(self, value: Any, view: View, adds: bool) -> None:
+        """Write a value to memory, or add it to what is there."""
+        steps: Steps = ()
+        if isinstance(value, Value) and value.shape != self.shape:
+            steps = ((value, functools.partial(np.broadcast_to, shape=self.shape)),)
+        operand = self.computed(value, ()) if not steps and self._is_here(value, view) else self.operand(value, steps)
+        element = Element(view.buffer, view.offset, view.strides)
+        if adds:
+            before = self.lowering.register(view.buffer.dtype)
+            self.body.append(Load(before, element))
+            operand = self.apply("add", before, operand)
+        self.body.append(Store(element, operand))
+        if isinstance(value, Value) and not steps and not adds:
+            self.operands[id(value), 0, row_major(self.shape)] = operand
+
+    def _is_here(self, value: Any, view: View) -> bool:
+        """Return whether a value is the one that is stored in this place."""
+        return isinstance(value, Value) and self.lowering.buffers.get(value) == view and not isinstance(value, Assembly)
+
+    # -- Values in registers --
+
+    def operand(self, value: Any, steps: Steps) -> Operand:
+        """Return an element of a value, seen in the nest through views."""
+        if not isinstance(value, Value):
+            return value  # type: ignore[no-any-return]
+        offset, strides = self.place(value, steps)
+        key = id(value), offset, strides
+        if key not in self.operands:
+            view = value.view if isinstance(value, Argument) else self.lowering.buffers.get(value)
+            if view is not None:
+                self.operands[key] = self.load(self.viewed(view, steps))
+            else:
+                self.operands[key] = self.computed(value, steps)
+        return self.operands[key]
+
+    def computed(self, value: Value, steps: Steps) -> Operand:
+        """Compute an element of a value from its operands."""
+        if isinstance(value, Move):
+            operand = value.operands[0]
+            return self.operand(operand, ((operand, value.function), *steps))
+        if not isinstance(value, Each):
+            raise NoLoweringError(f"{value} in a nest")
+        operands = []
+        for operand in value.operands:
+            inner = steps
+            if isinstance(operand, Value) and operand.shape != value.shape:
+                inner = ((operand, functools.partial(np.broadcast_to, shape=value.shape)), *steps)
+            operands.append(self.operand(operand, inner))
+        return self.apply(value.name, *operands)
+
+    def apply(self, name: str, *operands: Operand) -> Operand:
+        """Apply an operation of scalars."""
+        if name == "select":
+            dtype = "?" if all(_is_bool(a) for a in operands[1:]) else "d"
+        else:
+            dtype = "?" if operation_of(name).is_bool else "d"
+        register = self.lowering.register(dtype)
+        self.body.append(Compute(register, name, operands))
+        return register
+
+    def place(self, value: Value, steps: Steps) -> tuple[int, tuple[int, ...]]:
+        """Return which elements of a value in row-major order the nest runs along."""
+        view = self.viewed(View(_NOWHERE, 0, row_major(value.shape), value.shape), steps)
+        return view.offset, view.strides
+
+    def viewed(self, view: View, steps: Steps) -> View:
+        """Return a view of a view; raise `_NotViewedError` if a copy would be needed."""
+        for value, function in steps:
+            try:
+                offset, strides, shape = view_of(view.shape, view.strides, function)
+            except CopyError:
+                raise _NotViewedError(value) from None
+            view = View(view.buffer, view.offset + offset, strides, shape)
+        return view
+
+    def load(self, view: View) -> Register:
+        """Read an element."""
+        element = Element(view.buffer, view.offset, view.strides)
+        if element not in self.loads:
+            register = self.loads[element] = self.lowering.register(view.buffer.dtype)
+            self.body.append(Load(register, element))
+        return self.loads[element]
+
+    # -- Loops --
+
+    def built(self, axes: Iterable[int]) -> list[Statement]:
+        """Return the loops."""
+        body, folds = self.body, self.folds
+        elements = [s.element for s in body if isinstance(s, (Load, Store))] + [fold.result for fold in folds]
+        kept = [k for k, n in enumerate(self.shape) if n > 1]
+        groups: list[list[int]] = []
+        folded = frozenset(axes)
+        for k in kept:
+            if groups and (groups[-1][-1] in folded) == (k in folded):
+                j, n = groups[-1][-1], self.shape[k]
+                if all(e.strides[j] == e.strides[k] * n for e in elements):
+                    groups[-1].append(k)
+                    continue
+            groups.append([k])
+        counts = tuple([math.prod([self.shape[k] for k in group]) for group in groups])
+        last = [group[-1] for group in groups]
+
+        def along(element: Element) -> Element:
+            return element._replace(strides=tuple([element.strides[k] for k in last]))
+
+        body = [_with_elements(statement, along) for statement in body]
+        self.folds = [fold._replace(result=along(fold.result)) for fold in folds]
+        is_folded = tuple([k in folded for k in last])
+        if not self.folds:
+            return _looped(counts, body, 0, True)
+        trailing = len(counts)
+        while trailing and is_folded[trailing - 1]:
+            trailing -= 1
+        if trailing == len(counts) or True in is_folded[:trailing]:
+            return self.folded_in_memory(counts, is_folded, body)
+        return self.folded_in_lanes(counts, trailing, body)
+
+    def identity(self, fold: _Folding) -> Operand:
+        """Return what changes nothing in a fold."""
+        return _IDENTITIES[fold.name]
+
+    def combined(self, fold: _Folding, one: Operand, other: Operand) -> tuple[list[Statement], Operand]:
+        """Return the statements that combine two elements."""
+        before, self.body = self.body, []
+        rule: Any = _COMBINING.get(fold.name) or PRIMITIVES[fold.name].native
+        result = rule(self.apply, one, other) if callable(rule) else self.apply(rule, one, other)
+        statements, self.body = self.body, before
+        return statements, result
+
+    def folded_in_memory(
+        self, counts: tuple[int, ...], is_folded: tuple[bool, ...], body: Sequence[Statement]
+    ) -> list[Statement]:
+        """Return loops that fold into the results element by element; along what is not folded they are parallel."""
+        statements: list[Statement] = []
+        body = list(body)
+        for fold in self.folds:
+            fill = [Store(_only(fold.result, is_folded), self.identity(fold))]
+            statements += _looped(tuple([n for n, f in zip(counts, is_folded, strict=True) if not f]), fill, 0, True)
+            before = self.lowering.register(fold.dtype)
+            combining, result = self.combined(fold, before, fold.operand)
+            body += [Load(before, fold.result), *combining, Store(fold.result, result)]
+        if counts and not is_folded[-1]:
+            inner = _looped(counts[-1:], body, len(counts) - 1, True)
+            return statements + _looped(counts[:-1], inner, 0, False)
+        return statements + _looped(counts, body, 0, False)
+
+    def folded_in_lanes(self, counts: tuple[int, ...], trailing: int, body: Sequence[Statement]) -> list[Statement]:
+        """Return loops over what is not folded, in which the rest is folded in partial results side by side."""
+        kept, outer, n = counts[:trailing], counts[trailing:-1], counts[-1]
+        width = LANES if n >= SHORTEST else 1
+        is_split = bool(outer) or n > width * ROWS
+        depth = trailing
+        states = [_State(self, fold, width, is_split and fold.name == "add", depth) for fold in self.folds]
+        statements: list[Statement] = []
+        for state in states:
+            statements += state.begun()
+        inner_depth = depth + len(outer)
+        statements += _looped(outer, self.rows(states, n, width, inner_depth, body, is_split), depth, False)
+        for state in states:
+            statements += state.ended()
+        return _looped(kept, statements, 0, False)
+
+    def rows(
+        self, states: Sequence[_State], n: int, width: int, depth: int, body: Sequence[Statement], is_split: bool
+    ) -> list[Statement]:
+        """Return the loops along the innermost axis."""
+        statements: list[Statement] = []
+        if width == 1:
+            return self.one_by_one(states, n, depth, body)
+        rows, rest = divmod(n, width)
+        blocks, rows = divmod(rows, ROWS) if is_split else (0, rows)
+        if blocks:
+            block = [s for state in states for s in state.block_begun(depth + 1)]
+            block += self.lane_loops(states, body, depth, (blocks, ROWS, width), 0, depth + 1)
+            block += [s for state in states for s in state.block_ended(depth + 1)]
+            statements += _looped((blocks,), block, depth, False)
+        if rows or rest:
+            statements += [s for state in states for s in state.block_begun(depth)]
+            start = blocks * ROWS * width
+            if rows:
+                statements += self.lane_loops(states, body, depth, (rows, width), start, depth)
+            if rest:
+                statements += self.lane_loops(states, body, depth, (rest,), start + rows * width, depth)
+            statements += [s for state in states for s in state.block_ended(depth)]
+        return statements
+
+    def lane_loops(
+        self,
+        states: Sequence[_State],
+        body: Sequence[Statement],
+        depth: int,
+        counts: tuple[int, ...],
+        start: int,
+        at: int,
+    ) -> list[Statement]:
+        """Return loops over rows of lanes, the innermost parallel; the loops before `at` are around them."""
+        steps = tuple([math.prod(counts[k + 1 :]) for k in range(len(counts))])
+
+        def split(element: Element) -> Element:
+            stride = element.strides[depth] if depth < len(element.strides) else 0
+            strides = (*element.strides[:depth], *[stride * step for step in steps])
+            return element._replace(offset=element.offset + stride * start, strides=strides)
+
+        lanes = (0,) * (depth + len(counts) - 1) + (1,)
+        statements = [_with_elements(statement, split) for statement in body]
+        for state in states:
+            statements += state.accumulated(state.fold.operand, lanes)
+        statements = _renamed(statements, self.lowering.register)
+        around = at - depth
+        inner = _looped(counts[-1:], statements, depth + len(counts) - 1, True)
+        return _looped(counts[around:-1], inner, at, False)
+
+    def one_by_one(self, states: Sequence[_State], n: int, depth: int, body: Sequence[Statement]) -> list[Statement]:
+        """Return a loop along a short innermost axis, which carries the results from step to step."""
+        carries, after, inner = [], [], list(body)
+        for state in states:
+            fold = state.fold
+            register, end = self.lowering.register(fold.dtype), self.lowering.register(fold.dtype)
+            combining, then = self.combined(fold, register, fold.operand)
+            inner += combining
+            carries.append(Carry(register, self.identity(fold), then, end))
+            after.append(end)
+        statements: list[Statement] = [Nest((n,), tuple(inner), tuple(carries), depth=depth)]
+        for state, end in zip(states, after, strict=True):
+            statements += state.added(end, (0,) * depth)
+        return statements
+
+
+class _State:
+    """The partial results of a fold: in lanes, and, where it is `split`, totals with their rounding errors.
+
+    A sum that is not split, or any other fold, has its partial results in `sums` alone.
+    """
+
+    def __init__(self, nest: _Nest, fold: _Folding, width: int, is_split: bool, depth: int) -> None:
+        self.nest, self.fold, self.width, self.is_split, self.depth = nest, fold, width, is_split, depth
+        lowering = nest.lowering
+        self.sums = lowering.lanes("total", width, fold.dtype)
+        if is_split:
+            self.block = lowering.lanes("part", width, fold.dtype) if width > 1 else None
+            self.errors = lowering.lanes("error", width, fold.dtype)
+
+    def filled(self, buffer: Buffer, depth: int) -> list[Statement]:
+        """Return the filling of partial results with what changes nothing."""
+        store = Store(Element(buffer, 0, (0,) * depth + (1,)), self.nest.identity(self.fold))
+        return _looped((self.width,), [store], depth, True) if self.width > 1 else [_shortened(store, depth)]
+
+    def begun(self) -> list[Statement]:
+        """Return what comes before all loops along folded axes."""
+        statements = self.filled(self.sums, self.depth)
+        return statements + self.filled(self.errors, self.depth) if self.is_split else statements
+
+    def block_begun(self, depth: int) -> list[Statement]:
+        """Return what comes before a block of rows."""
+        return self.filled(self.block, depth) if self.is_split and self.block is not None else []
+
+    def accumulated(self, operand: Operand, strides: tuple[int, ...]) -> list[Statement]:
+        """Return how an element goes into its lane."""
+        buffer = self.block if self.is_split and self.block is not None else self.sums
+        before = self.nest.lowering.register(self.fold.dtype)
+        combining, result = self.nest.combined(self.fold, before, operand)
+        element = Element(buffer, 0, strides)
+        return [Load(before, element), *combining, Store(element, result)]
+
+    def block_ended(self, depth: int) -> list[Statement]:
+        """Return how the sums of a block are added to the totals."""
+        if not self.is_split or self.block is None:
+            return []
+        value = self.nest.lowering.register(self.fold.dtype)
+        strides = (0,) * depth + (1,)
+        body = [Load(value, Element(self.block, 0, strides)), *self.added(value, strides)]
+        return _looped((self.width,), body, depth, True)
+
+    def added(self, value: Operand, strides: tuple[int, ...]) -> list[Statement]:
+        """Return how a partial result goes into the total; of a sum, with the error of rounding kept."""
+        new, dtype = self.nest.lowering.register, self.fold.dtype
+        total = new(dtype)
+        load, place = Load(total, Element(self.sums, 0, strides)), Element(self.sums, 0, strides)
+        if not self.is_split:
+            combining, result = self.nest.combined(self.fold, total, value)
+            return [load, *combining, Store(place, result)]
+        sum_, virtual, rest, lost, rounded, error, before, after = [new(dtype) for _ in range(8)]
+        errors = Element(self.errors, 0, strides)
+        return [
+            load,
+            Compute(sum_, "add", (total, value)),
+            Compute(virtual, "subtract", (sum_, total)),
+            Compute(rest, "subtract", (sum_, virtual)),
+            Compute(lost, "subtract", (total, rest)),
+            Compute(rounded, "subtract", (value, virtual)),
+            Compute(error, "add", (lost, rounded)),
+            Store(place, sum_),
+            Load(before, errors),
+            Compute(after, "add", (before, error)),
+            Store(errors, after),
+        ]
+
+    def ended(self) -> list[Statement]:
+        """Return how the partial results become one, which is stored as the result."""
+        depth, width, statements = self.depth, self.width, []
+        if self.is_split:
+            statements += self.halved(width, self.errors, 0)
+        while width > 1:
+            width //= 2
+            statements += self.halved(width, self.sums, width)
+        result = self.nest.lowering.register(self.fold.dtype)
+        statements.append(Load(result, Element(self.sums, 0, (0,) * depth)))
+        statements.append(Store(self.fold.result._replace(strides=self.fold.result.strides[:depth]), result))
+        return statements
+
+    def halved(self, width: int, other: Buffer, offset: int) -> list[Statement]:
+        """Return how the first lanes take up others."""
+        one, two = (self.nest.lowering.register(self.fold.dtype) for _ in range(2))
+        combining, result = self.nest.combined(self.fold, one, two)
+        strides = (0,) * self.depth + (1,)
+        place = Element(self.sums, 0, strides)
+        body = [Load(one, place), Load(two, Element(other, offset, strides)), *combining, Store(place, result)]
+        if width == 1:
+            return [_shortened(s, self.depth) for s in body]
+        return _looped((width,), body, self.depth, True)
+
+
+_NOWHERE = Buffer("", 0, "")
+_IDENTITIES: Mapping[str, Operand] = {
+    "add": 0.0,
+    "multiply": 1.0,
+    "maximum": -math.inf,
+    "minimum": math.inf,
+    "and": True,
+    "or": False,
+}
+"""The folds, and what changes nothing in each."""
+_COMBINING: Mapping[str, str] = {name: name for name in ("add", "multiply", "and", "or")}
+
+
+def _is_bool(operand: Operand) -> bool:
+    return operand.is_bool if isinstance(operand, Register) else type(operand) is bool
+
+
+@functools.cache
+def _cost_of(name: str) -> float:
+    """Return what an operation costs, in additions."""
+    if name in ("divide", "sqrt"):
+        return 4.0
+    text = "select" if name == "select" else operation_of(name).text
+    return 20.0 if text.startswith("call") and "llvm." not in text else 1.0
+
+
+def _looped(counts: tuple[int, ...], body: Sequence[Statement], depth: int, parallel: bool) -> list[Statement]:
+    """Return loops around statements."""
+    return [Nest(counts, tuple(body), parallel=parallel, depth=depth)] if counts else list(body)
+
+
+def _only(element: Element, is_folded: Sequence[bool]) -> Element:
+    """Return an element with the strides along axes that are not folded."""
+    return element._replace(strides=tuple([s for s, f in zip(element.strides, is_folded, strict=True) if not f]))
+
+
+def _shortened(statement: Statement, depth: int) -> Statement:
+    """Return a statement in fewer loops."""
+    return _with_elements(statement, lambda element: element._replace(strides=element.strides[:depth]))
+
+
+def _with_elements(statement: Statement, change: Callable[[Element], Element]) -> Statement:
+    """Return a statement with its element changed."""
+    return replace(statement, element=change(statement.element)) if isinstance(statement, (Load, Store)) else statement
+
+
+def _renamed(statements: Sequence[Statement], new: Callable[[str], Register]) -> list[Statement]:
+    """Return statements that define other registers."""
+    names: dict[Operand, Register] = {}
+
+    def renamed(operand: Operand) -> Operand:
+        return names.get(operand, operand) if isinstance(operand, Register) else operand
+
+    result: list[Statement] = []
+    for s in statements:
+        assert not inner_block(s), "the body of a nest is straight"
+        if isinstance(s, Compute):
+            operands = tuple(map(renamed, s.operands))
+            names[s.register] = new(s.register.dtype)
+            result.append(Compute(names[s.register], s.operation, operands))
+        elif isinstance(s, Load):
+            names[s.register] = new(s.register.dtype)
+            result.append(Load(names[s.register], s.element))
+        elif isinstance(s, Store):
+            result.append(Store(s.element, renamed(s.value)))
+    return result
