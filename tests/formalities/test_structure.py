@@ -101,7 +101,8 @@ ORDERS = {
     ),
     "batching": "loops vmap",
     "explanation": "steps notation document formulas derivation matrices array_steps loops arrays array_document"
-    " slide text latex markdown",
+    " slide text latex markdown page",
+    "explanation/page": "mathml excerpts operations contents",
     "compat": "autograd",
     "compat/autograd": (
         "extend builtins differential_operators numpy signal scipy tracer core wrap_util misc test_util util"

@@ -332,6 +332,11 @@ class Loop(Holding):
         arguments, _ = self.reached(moving)
         return operands, moving, arguments, self.decide(operands, arguments)
 
+    @property
+    def kept(self) -> Kept:
+        """What is kept of its steps for a reverse sweep, at the values where it was traced."""
+        return self._kept()[-1]
+
     def note(self) -> str:
         operands, _, arguments, kept = self._kept()
         return f"{self.name}, {self.heading()}: {kept.note(self.steps, self.sizes(operands, arguments))}"

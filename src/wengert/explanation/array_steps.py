@@ -29,6 +29,16 @@ class ArrayStep:
     shape: Matrix
 
 
+@dataclass(frozen=True)
+class ArrayEdge:
+    """An edge of the graph of arrays: its ends, its local Jacobian as a formula, and what structure that has."""
+
+    of: Matrix
+    by: Matrix
+    formula: Matrix
+    structure: str
+
+
 Equality = tuple[Matrix, Matrix]
 """What stands left and right of an equality sign in a sentence."""
 Decision = tuple[Matrix, str, bool | int]
@@ -155,6 +165,8 @@ class ArrayDerivation:
         The first arguments, by which the tangents start; there may be more.
     conventions
         What is taken for derivatives where there is none.
+    edges
+        The edges of the graph, line by line.
     """
 
     name: str
@@ -174,3 +186,4 @@ class ArrayDerivation:
     arguments: tuple[Matrix, ...]
     more_arguments: bool
     conventions: tuple[str, ...]
+    edges: tuple[ArrayEdge, ...] = ()

@@ -13,12 +13,12 @@ factor.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from wengert.explanation.array_steps import ArrayDerivation, ArrayStep, Decision
+from wengert.explanation.array_steps import ArrayDerivation, ArrayEdge, ArrayStep, Decision
 from wengert.explanation.document import counted
 from wengert.explanation.formulas import Algebra, in_order, whole
 from wengert.explanation.loops import LinesWithPrograms
@@ -136,6 +136,7 @@ def _derivation(of: ArrayLines, scalar_lines: int | None, plan: Plan) -> ArrayDe
         arguments=tuple(Name(of.names[var]) for var in program.inputs[:4]),
         more_arguments=len(program.inputs) > 4,
         conventions=tuple(kinks),
+        edges=tuple(of.edges()),
     )
 
 
@@ -245,6 +246,34 @@ class ArrayLines:
         """Return the adjoint of each variable, the last first."""
         rows = [self._adjoint(var) for var in reversed(self.names) if self.moves(var) and not self.is_idle(var)]
         return [row for row in rows if row is not None]
+
+    def edges(self) -> Iterator[ArrayEdge]:
+        """Yield the edges into each line, with their local Jacobians."""
+        for line in self.program.lines:
+            for out in filter(self.moves, line.outputs):
+                for k, atom in enumerate(line.inputs):
+                    if self.moves(atom) and atom not in line.inputs[:k]:
+                        formula, structure = self._local(line, k)
+                        yield ArrayEdge(self.atom(out), self.atom(atom), formula, structure)
+
+    def _local(self, line: Line, position: int) -> tuple[Matrix, str]:
+        """Return the local Jacobian of a line with respect to an operand: a formula, and the name of its structure."""
+        atom = line.inputs[position]
+        assert isinstance(atom, Var)
+        if line.held is not None:
+            return Ratio(self.atom(line.outputs[0]), self.atom(atom)), line.held.heading()
+        if line.primitive.elementwise:
+            partial = self._expression(self._partial(line, atom))
+            return (Call("diag", (partial,)), "diagonal") if line.outputs[0].shape else (partial, "number")
+        if line.primitive is s.matmul:
+            other = self.atom(line.inputs[1 - position])
+            side = "right" if position == 0 else "left"
+            return other, f"product from the {side}"
+        rule = line.primitive.partial(position)
+        values = [value_of(a, self.algebra.environment) for a in (line.outputs[0], *line.inputs)]
+        jacobian = None if rule is None else rule(*values, **line.params)
+        structure = "zero" if jacobian is None else type(jacobian).__name__.lower()
+        return Words(line.primitive.name), structure
 
     def moves(self, atom: Atom) -> bool:
         """Return whether an operand has a tangent and an adjoint."""

@@ -9,7 +9,7 @@ A formula that would grow too long to read is called by its name from there on, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ from wengert.explanation.steps import (
     Definition,
     Derivation,
     Derivative,
+    Edge,
     Entry,
     Expr,
     Formula,
@@ -205,7 +206,14 @@ class _Deriver:
             values=values,
             functions=algebra.functions,
             names=algebra.names,
+            edges=tuple(self._edges()),
         )
+
+    def _edges(self) -> Iterator[Edge]:
+        for line in self.lines:
+            for operand in _operands(line):
+                partial, value, *_ = self.algebra.partial(line, operand)
+                yield Edge(self._derivative(self.u[line.outputs[0]], self.u[operand]), partial, float(value))
 
     def _conditions(self) -> tuple[tuple[Expr, str, bool | int], ...]:
         definitions = self.algebra.definitions

@@ -50,6 +50,14 @@ class Term(NamedTuple):
     right: Derivative
 
 
+class Edge(NamedTuple):
+    """An edge of the graph: the name of its local partial, the partial as a formula, and its value."""
+
+    derivative: Derivative
+    formula: Expr
+    value: float
+
+
 @dataclass(frozen=True)
 class Definition:
     """One line of the decomposition, ``u_4 = u_{-2} u_1 = y_1``.
@@ -144,6 +152,7 @@ class Pass:
 class Derivation:
     """A whole explanation, line by line.
 
+    `edges` are those of the graph, line by line, zero partials included: the chain rule multiplies along them.
     `values` has the number that each symbol stands for at the point, `functions` how to compute those without a
     formula: with both any formula can be evaluated.  `conditions` are the decisions on values that the function took on
     the way, each with the kind of value (``"b"`` for a truth value) and what it was.  `names` says how a symbol that is
@@ -164,3 +173,4 @@ class Derivation:
     values: Mapping[Expr, float] = field(default_factory=dict)
     functions: Mapping[str, Any] = field(default_factory=dict)
     names: Mapping[Expr, Derivative] = field(default_factory=dict)
+    edges: tuple[Edge, ...] = ()
