@@ -3,13 +3,15 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench docs gallery clean
 
 help:
 	@echo "make demo   explain, plan and train: the reference example, then a network on 1,797 images"
 	@echo "make test   the test suite"
 	@echo "make check  linting, formatting, types"
 	@echo "make bench  the benchmarks, side by side with other libraries"
+	@echo "make docs   the documentation site, in build/site, with the gallery"
+	@echo "make gallery  a page for each of ten functions, in build/gallery"
 	@echo "make clean  remove .venv and all that was built"
 
 demo: .venv/.demo
@@ -25,6 +27,13 @@ check: .venv/.test
 
 bench: .venv/.bench .venv/.executors
 	@for file in starting overhead short_functions jit native elimination planning sparse examples loops nested checkpoints executors; do echo "== $$file"; $(BIN)/python benchmarks/$$file.py || exit 1; done
+
+gallery: .venv/.docs
+	@$(BIN)/python docs/generate_gallery.py
+
+docs: gallery
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "wengert needs Python 3.11 or newer; name yours: make PYTHON=/path/to/python"; exit 1; }

@@ -21,20 +21,25 @@ import wengert as wg
 
 ROOT = Path(__file__).parents[1]
 PAGES, PICTURES = ROOT / "build" / "gallery", ROOT / "docs" / "gallery"
+QUIET = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+"""Options of a browser that asks nothing of anybody."""
 
 
 class Entry(NamedTuple):
-    """A function, the arguments at which it is explained, and its options."""
+    """A function, and the arguments at which it is explained."""
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
-    options: dict[str, Any] = {}
 
 
 # ---- The functions ----
 
 
 def reference(x):
+    """The example of the reference text."""
     y_1 = x[0] * (x[1] - x[2])
     y_2 = x[2] * np.log(1 - x[0])
     return np.array([y_1, y_2])
@@ -46,10 +51,12 @@ exponential_of = wg.define("f", np.exp, lambda y, _x: y)
 
 
 def chain(x):
+    """f(g(h(x)))."""
     return exponential_of(sine_of(square_of(x)))
 
 
 def network(params, x, target):
+    """The loss of a network of two layers."""
     hidden = np.tanh(x @ params["W1"] + params["b1"])
     scores = hidden @ params["W2"] + params["b2"]
     return np.mean((scores - target) ** 2)
@@ -75,10 +82,12 @@ def kalman_step(mean, covariance, measured):
 
 
 def recurrent_cell(h, x, W, U, b):
+    """The next state of a recurrent network."""
     return np.tanh(W @ h + U @ x + b)
 
 
 def black_scholes(market):
+    """The price of a European call."""
     spot, strike, rate, volatility, years = market
     spread = volatility * np.sqrt(years)
     d_1 = (np.log(spot / strike) + (rate + 0.5 * volatility**2) * years) / spread
@@ -135,7 +144,7 @@ def write_pages(folder: Path) -> list[Path]:
     paths = []
     for name, entry in entries().items():
         paths.append(folder / f"{name}.html")
-        wg.explain(entry.function, **entry.options)(*entry.args).save(paths[-1])
+        wg.explain(entry.function)(*entry.args).save(paths[-1])
     return paths
 
 
@@ -145,9 +154,7 @@ def take_picture(page: Path, picture: Path, width: int = 1280, height: int = 860
     if browser is None:
         raise SystemExit("No Chromium: install it, or leave out --pictures.")
     with tempfile.TemporaryDirectory() as profile:
-        options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
-                   "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                   f"--user-data-dir={profile}", f"--window-size={width},{height}", f"--screenshot={picture}"]  # fmt: skip
+        options = [*QUIET, f"--user-data-dir={profile}", f"--window-size={width},{height}", f"--screenshot={picture}"]
         subprocess.run([browser, *options, page.resolve().as_uri()], check=True, capture_output=True, timeout=60)
 
 

@@ -17,7 +17,11 @@ GALLERY = ROOT / "build" / "gallery"
 """Where `make gallery` puts its pages."""
 BESIDE = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 """Files of the project that are pages of the site."""
-LINKS = {**{f"../{path}": page for path, page in BESIDE.items()}, "../README.md": "index.md", "../examples": "gallery.md"}
+LINKS = {
+    **{f"../{path}": page for path, page in BESIDE.items()},
+    "../README.md": "index.md",
+    "../examples": "gallery.md",
+}
 """Links out of `docs/`, and where they lead in the site."""
 CODE = re.compile(r"(^```.*?^```[^\n]*$|`[^`\n]+`)", re.M | re.S)
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^\s$](?:[^$\n]*[^\s$])?)\$", re.S)
