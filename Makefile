@@ -18,7 +18,7 @@ demo: .venv/.demo
 	@OMP_NUM_THREADS=1 $(BIN)/python examples/demo.py  # threads do not pay at this size, and suffer on a busy machine
 
 test: .venv/.test .venv/.packages .venv/.executors
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 check: .venv/.test
 	$(BIN)/ruff check

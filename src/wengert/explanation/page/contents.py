@@ -169,16 +169,13 @@ def _row(row: Any, formulas: Formulas) -> dict[str, Any]:
 
 
 def _slide(derivation: Derivation | ArrayDerivation, formulas: Formulas) -> dict[str, Any]:
-    slide = slide_of(derivation)
+    slide, is_scalar = slide_of(derivation), isinstance(derivation, Derivation)
 
     def cell(cell: Cell | None) -> Any:
         return cell and {
-            "name": formulas.number(cell.name.latex),
-            "rule": formulas.number(cell.rule.latex),
             "formula": formulas.number(cell.formula.latex),
-            "shown": formulas.number(cell.shown.latex),
+            "shown": None if is_scalar else formulas.number(cell.shown.latex),  # of scalars the browser computes it
             "zero": cell.is_zero,
-            "seed": cell.is_seed,
         }
 
     return {
@@ -386,20 +383,21 @@ def _line_of(name: str, names: Sequence[str]) -> str:
 
 
 def _groups(locations: Sequence[Location | None]) -> list[str]:
-    """Return for each line what it is folded with: a function of the source, and a turn of the loop in it."""
-    groups, turn = [], 0
-    before: Location | None = None
+    """Return for each line what it is folded with: a function of the source, and how often that has been gone through.
+
+    A turn begins where the lines of a function go back, in a loop, or come again after those of another function.
+    """
+    groups, turns, lines = [], dict[str, int](), dict[str, int]()
+    before = ""
     for location in locations:
         if location is None:
             groups.append("")
             continue
-        name = function_of(location)
-        if before is None or before.file != location.file or function_of(before) != name:
-            turn = 0
-        elif location.line < before.line:
-            turn += 1
-        before = location
-        groups.append(f"{name or 'lines'}, turn {turn + 1}")
+        name = function_of(location) or location.text
+        line, last = location.line, lines.get(name, 0)
+        turns[name] = turns.get(name, 0) + (name not in lines or line < last or (line == last and before != name))
+        lines[name], before = line, name
+        groups.append(f"{name}, turn {turns[name]}")
     return groups
 
 

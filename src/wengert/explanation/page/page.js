@@ -6,6 +6,8 @@ const SCALARS = DATA.scalars;
 const ARRAYS = DATA.arrays;
 const MOST_LABELLED = 90;
 const MOST_UNFOLDED = 40;
+const MOST_ALIGNED = 80;
+const LONGEST_EDGE = 3;
 const MOST_PATHS = 60;
 
 const byId = (id) => document.getElementById(id);
@@ -36,6 +38,8 @@ const formula = (k) => math(inner(k));
 const d = SCALARS !== null && SCALARS.chain ? "<mi mathvariant=\"normal\">d</mi>" : "<mi mathvariant=\"normal\">∂</mi>";
 const ratio = (of, by) => `<mfrac><mrow>${d}${of}</mrow><mrow>${d}${by}</mrow></mfrac>`;
 const beside = '<mspace width="0.2em"/>';
+/** A name as formula, and for those who hear the page as text. */
+const named = ({ name, text }) => `<span class="hidden">${escaped(text)}</span><math aria-hidden="true">${inner(name)}</math>`;
 const equals = "<mo>=</mo>";
 const textOf = (content) => content.replace(/<[^>]*>/g, "");
 
@@ -242,8 +246,8 @@ function jacobianOf(run) {
 
 /** A graph in layers: vertices are buttons, edges are curves with their local partials. */
 class GraphView {
-  constructor(container, { vertices, edges, onVertex = null, labels = true }) {
-    Object.assign(this, { container, vertices, edges, onVertex });
+  constructor(container, { vertices, edges, onVertex = null, labels = true, like = null }) {
+    Object.assign(this, { container, vertices, edges, onVertex, like });
     this.labels = labels && edges.length <= MOST_LABELLED;
     this.draw();
   }
@@ -259,10 +263,21 @@ class GraphView {
     for (const [id, node] of this.nodes) [node.style.width, node.style.minHeight] = sizes.get(id).map((size) => `${size}px`);
     const tagSizes = this.tags.map((tag) => (tag === null ? [0, 0] : [tag.offsetWidth, tag.offsetHeight]));
     const width = Math.max(this.container.clientWidth, 280) - 24;
-    const layouts = ["TB", "LR"].map((direction) => this.layout(direction, sizes, tagSizes));
-    const scale = ({ graph: g }) => Math.min(1, width / g.width, 470 / g.height);
-    const chosen = scale(layouts[0]) >= 0.99 * scale(layouts[1]) ? layouts[0] : layouts[1];
-    this.place(chosen, Math.max(0.62, scale(chosen)));
+    this.isLarge = sizes.size > MOST_ALIGNED;
+    if (this.like !== null) return this.place(...this.like.placed);
+    const layouts = (this.isLarge ? ["TB"] : ["TB", "LR"]).map((direction) => this.layout(direction, sizes, tagSizes));
+    const scales = layouts.map(({ graph: g }) => Math.min(1, width / g.width, 470 / g.height));
+    const chosen = scales.indexOf(Math.max(...scales));
+    return this.place(layouts[chosen], Math.max(0.62, scales[chosen]));
+  }
+
+  /** The layer of each vertex: one more than the last of its predecessors. */
+  layers() {
+    const layers = new Map(this.vertices.map(({ id }) => [id, 0]));
+    for (const { ends: [source, target] } of [...this.edges].sort((a, b) => a.ends[1] - b.ends[1])) {
+      layers.set(target, Math.max(layers.get(target), layers.get(source) + 1));
+    }
+    return layers;
   }
 
   node(vertex) {
@@ -283,11 +298,14 @@ class GraphView {
     g.setGraph({ rankdir: direction, nodesep: 22, ranksep: direction === "TB" ? 26 : 34, marginx: 14, marginy: 14 });
     g.setDefaultEdgeLabel(() => ({}));
     for (const [id, [width, height]] of sizes) g.setNode(String(id), { width, height });
+    const layers = this.layers();
     this.edges.forEach(({ ends: [source, target] }, k) => {
       const [width, height] = tagSizes[k];
+      if (this.isLarge && layers.get(target) - layers.get(source) > LONGEST_EDGE) return; // they would take longest
       g.setEdge(String(source), String(target), { width, height, labelpos: "c" }, String(k));
     });
-    this.align(g);
+    if (this.isLarge) g.graph().ranker = "longest-path";
+    else this.align(g);
     dagre.layout(g);
     const [x, y] = ["x", "y"].map((axis) => Math.min(...[...sizes].map(([id, size]) => g.node(String(id))[axis] - size[axis === "x" ? 0 : 1] / 2)));
     const [right, bottom] = ["x", "y"].map((axis) => Math.max(...[...sizes].map(([id, size]) => g.node(String(id))[axis] + size[axis === "x" ? 0 : 1] / 2)));
@@ -304,6 +322,7 @@ class GraphView {
   }
 
   place({ graph: size, g, shift }, scale) {
+    this.placed = [{ graph: size, g, shift }, scale];
     this.sheet.style.cssText = `width:${size.width}px;height:${size.height}px;zoom:${scale}`;
     const id = `arrow-${this.container.id}`;
     this.picture = svg("svg", { width: size.width, height: size.height, "aria-hidden": "true" });
@@ -319,7 +338,9 @@ class GraphView {
       node.style.top = `${y}px`;
       this.positions.set(vertex, [x, y]);
     }
+    this.sheet.prepend(this.picture);
     this.paths = this.edges.map(({ ends: [source, target] }, k) => {
+      if (!g.hasEdge(String(source), String(target), String(k))) return this.join(source, target, "");
       const { points, x, y } = g.edge(String(source), String(target), String(k));
       const moved = points.map((point) => ({ x: point.x + shift.x, y: point.y + shift.y }));
       const path = svg("path", { d: curve(moved), "marker-end": `url(#${id})` });
@@ -327,7 +348,6 @@ class GraphView {
       if (this.tags[k] !== null) this.tags[k].style.cssText = `left:${x + shift.x}px;top:${y + shift.y}px`;
       return path;
     });
-    this.sheet.prepend(this.picture);
   }
 
   /** Add an edge that was not laid out: a curve past the vertices between. */
@@ -764,8 +784,8 @@ function showTotals(course, position) {
 /** Fill a table with the entries of the Jacobian, under the names of the variables. */
 function fillMatrix(table, cell) {
   const corner = element("td", { style: "border:0" });
-  const head = SCALARS.inputs.map(({ name }) => element("th", { scope: "col", html: formula(name) }));
-  const rows = SCALARS.outputs.map(({ name }, i) => element("tr", {}, element("th", { scope: "row", html: formula(name) }), ...SCALARS.inputs.map((_, j) => cell(i, j))));
+  const head = SCALARS.inputs.map((input) => element("th", { scope: "col", html: named(input) }));
+  const rows = SCALARS.outputs.map((output, i) => element("tr", {}, element("th", { scope: "row", html: named(output) }), ...SCALARS.inputs.map((_, j) => cell(i, j))));
   table.replaceChildren(element("thead", {}, element("tr", {}, corner, ...head)), element("tbody", {}, ...rows));
 }
 
@@ -856,7 +876,7 @@ function makeSource() {
   byId("source").tabIndex = 0;
   byId("source").setAttribute("role", "region");
   byId("source").setAttribute("aria-label", "Source");
-  byId("source").replaceChildren(...DATA.excerpts.map(({ file, first, lines }) => element("div", {}, element("h4", {}, file),
+  byId("source").replaceChildren(...DATA.excerpts.map(({ file, first, lines }) => element("div", {}, element("h3", {}, file),
     element("ol", {}, ...lines.map((line, k) => element("li", { "data-number": first + k, "data-file": file }, element("span", {}, line)))))));
 }
 
@@ -886,11 +906,6 @@ function showSource(steps) {
 
 let entryView = null;
 
-function makeEntries() {
-  if (SCALARS === null) return;
-  byId("entries").hidden = false;
-}
-
 function showEntries() {
   if (SCALARS === null) return;
   state.entry ??= [0, 0];
@@ -903,7 +918,7 @@ function showEntries() {
       byId("jacobian-table").querySelector(`[data-entry="${i},${j}"]`).focus();
     },
   })));
-  entryView ??= new GraphView(byId("entry-graph"), scalarGraph());
+  entryView ??= new GraphView(byId("entry-graph"), { ...scalarGraph(), like: state.level === "scalars" ? view : null });
   const [i, j] = state.entry;
   const { name, vertex } = SCALARS.outputs[i];
   const { paths, count: total } = graph.paths(j, vertex, MOST_PATHS);
@@ -912,16 +927,16 @@ function showEntries() {
   const value = math(equation(whole, inner(symbolic), number(entryOf(i, j))));
   const light = (edges) => entryView.show({ lit: new Set(edges) });
   const items = paths.map((edges) => {
-    const via = [edges.length === 0 ? vertex : graph.edges[edges[0]][0], ...edges.map((k) => graph.edges[k][1])].map((v) => inner(SCALARS.vertices[v].name)).join("<mo>→</mo>");
+    const via = [edges.length === 0 ? vertex : graph.edges[edges[0]][0], ...edges.map((k) => graph.edges[k][1])].map((v) => SCALARS.vertices[v]);
     const names = edges.map(partialName).reverse().join(beside);
     const factors = edges.map((k) => grouped(state.partials[k])).reverse().join("<mo>·</mo>") || "<mn>1</mn>";
     const product = edges.reduce((p, k) => p * state.partials[k], 1);
     return element("li", { onmouseenter: () => light(edges), onmouseleave: () => light(paths.flat()) },
-      element("button", { type: "button", onfocus: () => light(edges), onclick: () => light(edges), html: math(via) }),
+      element("button", { type: "button", onfocus: () => light(edges), onclick: () => light(edges), "aria-label": via.map(({ text }) => text).join(" to "), html: math(via.map(({ name }) => inner(name)).join("<mo>→</mo>")) }),
       element("div", { html: math(equation(names, factors, number(product))) }));
   });
   const words = total === 0n ? "No path leads there: the entry is zero at every point." : `${count(Number(total), "path")}${total > paths.length ? `, of which ${paths.length} are shown` : ""}:`;
-  byId("paths").replaceChildren(element("p", { class: "big", html: value }), element("p", { class: "note" }, words), element("ol", {}, ...items));
+  byId("paths").replaceChildren(element("div", { class: "big", tabindex: 0, role: "group", "aria-label": "The entry", html: value }), element("p", { class: "note" }, words), element("ol", {}, ...items));
   byId("entry-graph").classList.add("elimination");
   light(paths.flat());
 }
@@ -933,8 +948,7 @@ let runView = null;
 let playedOrder = null;
 
 function makeElimination() {
-  if (SCALARS === null || SCALARS.elimination === null) return;
-  byId("elimination").hidden = false;
+  if (byId("elimination").hidden) return;
   const take = (v) => {
     if (!run.left.has(v)) return;
     run.eliminate(v);
@@ -1007,7 +1021,7 @@ function showElimination() {
   const rows = data.orders.map(({ name, counts, chosen }) => [name, counts, chosen ? "the planner’s" : ""]);
   const own = ["yours", [run.counts.products, run.counts.unitFree, run.counts.additions], done ? "" : "so far"];
   const isShort = ([name, , note]) => ["forward", "reverse", "Markowitz"].includes(name) || note !== "";
-  const table = (lines) => element("table", { class: "plain" }, element("thead", {}, element("tr", {}, ...["Order", "Products", "without ±1", "Additions", ""].map((head) => element("th", { scope: "col" }, head)))),
+  const table = (lines) => element("table", { class: "plain" }, element("thead", {}, element("tr", {}, ...["Order", "Products", "without ±1", "Additions", "Whose"].map((head) => element("th", { scope: "col" }, head)))),
     element("tbody", {}, ...lines.map(([name, counts, note]) => element("tr", { class: note === "so far" || note === "the planner’s" || name === "yours" ? "chosen" : "" }, element("th", { scope: "row" }, name), ...counts.map((c) => element("td", {}, String(c))), element("td", {}, note)))));
   const rest = rows.filter((row) => !isShort(row));
   const open = byId("elimination-table").querySelector("details")?.open;
@@ -1085,7 +1099,7 @@ function compressedTable(data, compression) {
   const sum = (k, place) => colors.reduce((total, c, v) => (c === k ? total + (forward ? entryOf(place, v) : entryOf(v, place)) : total), 0);
   const places = forward ? SCALARS.outputs : SCALARS.inputs;
   const head = passes.map((k) => element("th", { scope: "col" }, `pass ${k + 1}`));
-  const rows = places.map(({ name }, place) => element("tr", {}, element("th", { scope: "row", html: formula(name) }), ...passes.map((k) => element("td", { html: math(number(sum(k, place))), style: `border-bottom:3px solid ${data.colors[k % data.colors.length]}` }))));
+  const rows = places.map((variable, place) => element("tr", {}, element("th", { scope: "row", html: named(variable) }), ...passes.map((k) => element("td", { html: math(number(sum(k, place))), style: `border-bottom:3px solid ${data.colors[k % data.colors.length]}` }))));
   return element("div", {}, element("h3", {}, "What the passes yield"), element("div", { class: "scroll" }, element("table", { class: "matrix" }, element("thead", {}, element("tr", {}, element("td", { style: "border:0" }), ...head)), element("tbody", {}, ...rows))));
 }
 
@@ -1139,7 +1153,7 @@ function timeline({ steps, kind, first, actions }) {
 function makeDerivation() {
   if (DATA.blocks.length === 0) return;
   byId("derivation").hidden = false;
-  byId("derivation-body").replaceChildren(...DATA.blocks.map((block) => {
+  byId("derivation-body").replaceChildren(...DATA.blocks.map((block, k) => {
     if (block.heading !== undefined) return element(block.level === 2 ? "h3" : "h4", { html: block.heading });
     if (block.words !== undefined) return element("p", { class: "prose", html: block.words });
     const rows = block.rows.map(({ left, equals: sides, value, shape, note }) => element("tr", {},
@@ -1147,7 +1161,7 @@ function makeDerivation() {
       element("td", { html: math((sides.length > 0 ? equals : "") + equation(...sides.map(inner)) + (sides.length > 0 && value !== null ? beside : "") + inner(value)) }),
       element("td", { html: formula(shape) }),
       note === "" ? null : element("td", { class: "quoted" }, element("code", {}, note))));
-    return element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Equations" }, element("table", { class: "equations" }, element("tbody", {}, ...rows)));
+    return element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Equations ${k}` }, element("table", { class: "equations" }, element("tbody", {}, ...rows)));
   }));
 }
 
@@ -1220,7 +1234,7 @@ function showExercise() {
   byId("exercise-list").replaceChildren(...asked.map(({ name, hint, truth }, k) => {
     const verdict = element("span", { class: "verdict", role: "status" });
     const field = element("input", { type: "text", "aria-label": `Answer ${k + 1}`, autocomplete: "off", spellcheck: "false" });
-    const shown = element("div", { class: "hint", html: math(hint), hidden: true });
+    const shown = element("div", { class: "hint", tabindex: 0, role: "group", "aria-label": "Hint", html: math(hint), hidden: true });
     const check = () => {
       const samples = samplePoints().map((point) => ({ env: environment(point), value: truth(point) }));
       try {
@@ -1255,7 +1269,7 @@ function refresh() {
   showSlide();
   if (courses.elimination !== undefined) courses.elimination = Object.assign(eliminationCourse(Number(byId("order").value)), panelOf(courses.elimination));
   showWalk();
-  showEntries();
+  if (entryView !== null) showEntries();
   if (run !== null) restart(run.order);
   showSparsity();
 }
@@ -1272,23 +1286,23 @@ function startLevel() {
 }
 
 function start() {
+  byId("entries").hidden = SCALARS === null;
+  byId("elimination").hidden = SCALARS === null || SCALARS.elimination === null;
   compute();
   makeInputs();
   makeSlide();
   makePlayer();
   makeSource();
   startLevel();
-  makeEntries();
   makeSparsity();
   makeLoops();
   makeDerivation();
   makePlan();
   makeExercise();
-  makeElimination();
   showHead();
   showWarnings();
   showSlide();
-  showEntries();
+  for (const later of [showEntries, makeElimination]) setTimeout(later); // after what stands at the top is painted
 }
 
 start();

@@ -63,13 +63,15 @@ function gammaln(x) {
 }
 
 function gamma(x) {
-  if (x <= 0) return Number.isInteger(x) ? NaN : Math.PI / (Math.sin(Math.PI * x) * gamma(1 - x));
+  if (x === 0) return 1 / x;
+  if (x < 0) return Number.isInteger(x) ? NaN : Math.PI / (Math.sin(Math.PI * x) * gamma(1 - x));
   if (Number.isInteger(x) && x < 19) return Array.from({ length: x - 1 }, (_, k) => k + 1).reduce((a, b) => a * b, 1);
   return Math.exp(gammaln(x));
 }
 
 /** The derivative of gammaln. */
 function psi(x) {
+  if (x === 0) return -1 / x;
   if (x <= 0) return Number.isInteger(x) ? NaN : psi(1 - x) - Math.PI / Math.tan(Math.PI * x);
   let shift = 0;
   for (; x < 15; x += 1) shift += 1 / x;
@@ -131,7 +133,7 @@ const PRIMITIVES = {
   copysign: (a, b) => (b < 0 || Object.is(b, -0) ? -Math.abs(a) : Math.abs(a)),
   remainder,
   fmod: (a, b) => a % b,
-  floor_divide: (a, b) => Math.floor(a / b),
+  floor_divide: (a, b) => (b === 0 ? a / b : Math.round((a - remainder(a, b)) / b)),
   sign,
   floor: Math.floor,
   ceil: Math.ceil,
