@@ -124,6 +124,14 @@ class Location:
         except SyntaxError:
             return None
 
+    @property
+    def target(self) -> str:
+        """The variable that the user's code assigns the value of the expression to; empty if there is none."""
+        if self.columns is None:
+            return ""
+        assigned = _targets(self.file, len(linecache.getlines(self.file)))
+        return assigned.get((self.line, *self.columns), "")
+
     def calls(self) -> list[str]:
         """Return the names of the functions and methods that the expression calls or is given to, outermost first."""
         tree = _tree(self.file, len(linecache.getlines(self.file)))
@@ -166,6 +174,20 @@ def _tree(file: str, _lines: int) -> ast.Module | None:
             return ast.parse("".join(linecache.getlines(file)))
     except (SyntaxError, ValueError, RecursionError):
         return None
+
+
+@functools.lru_cache(maxsize=8)
+def _targets(file: str, lines: int) -> dict[tuple[int, int, int], str]:
+    """Return the variables of a file to which expressions of one line are assigned, by line and columns."""
+    tree = _tree(file, lines)
+    return {
+        (node.value.lineno, node.value.col_offset, node.value.end_col_offset or 0): node.targets[0].id
+        for node in ([] if tree is None else ast.walk(tree))
+        if isinstance(node, ast.Assign)
+        and len(node.targets) == 1
+        and isinstance(node.targets[0], ast.Name)
+        and node.value.lineno == node.value.end_lineno
+    }
 
 
 def _cut(text: str, start: int) -> tuple[str, int]:

@@ -100,7 +100,7 @@ ORDERS = {
         "nested higher_order rerolling state short_loops staging api"
     ),
     "batching": "loops vmap",
-    "explanation": "steps notation document formulas derivation matrices array_steps loops arrays array_document"
+    "explanation": "steps notation formulas document derivation matrices array_steps loops arrays array_document"
     " slide text latex markdown page",
     "explanation/page": "mathml excerpts operations contents",
     "compat": "autograd",
