@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -61,10 +62,16 @@ class Explanation:
     0.0
     """
 
-    __slots__ = ("_compose", "derivation", "program")
+    __slots__ = ("_compose", "derivation", "point", "program")
 
-    def __init__(self, program: Program, derivation: Any, composer: Callable[[Any, Notation], list[Block]]) -> None:
-        self.program, self.derivation, self._compose = program, derivation, composer
+    def __init__(
+        self,
+        program: Program,
+        point: Sequence[Any],
+        derivation: Any,
+        composer: Callable[[Any, Notation], list[Block]],
+    ) -> None:
+        self.program, self.point, self.derivation, self._compose = program, point, derivation, composer
 
     @property
     def slide(self) -> Slide:
@@ -89,12 +96,27 @@ class Explanation:
         """Write it as Markdown with ``$$`` formulas; with `values`, each line with its number."""
         return markdown.slide(self.slide) if slide else markdown.typeset(self._compose(self.derivation, LATEX), values)
 
+    def html(self, head: str = "") -> str:
+        """Write it as a page of HTML that plays the derivation, complete in one file; `head` stands above it.
+
+        >>> import numpy as np
+        >>> explain(np.sin)(0.5).html()[:15]
+        '<!DOCTYPE html>'
+        """
+        from wengert.explanation.page import write_page
+
+        return write_page(self.derivation, self.program, self.point, head)
+
     def __str__(self) -> str:
         return self.text()
 
     def __repr__(self) -> str:
         head, _, _ = self.text(values=False).partition("\n")
         return f"<Explanation of {head}, {len(self.program.lines)} lines>"
+
+    def _repr_html_(self) -> str:
+        style = "width: 100%; height: 46rem; border: 1px solid #8884; border-radius: 8px"
+        return f'<iframe title="{escape(repr(self))}" srcdoc="{escape(self.html())}" style="{style}"></iframe>'
 
     def _repr_markdown_(self) -> str:
         return self.markdown(values=True)
@@ -205,9 +227,9 @@ def explain(
         if lines is not None and lines <= MOST_LINES and variables <= MOST_VARIABLES:
             elements, names = _named_elements(program, constants)
             program = scalarize(program, *point, elements=elements)
-            return Explanation(program, derive(program, point, plan, mode, names), compose)
+            return Explanation(program, point, derive(program, point, plan, mode, names), compose)
         derivation = derive_arrays(program, point, lines, mode, constants, plan, step)
-        return Explanation(program, derivation, compose_arrays)
+        return Explanation(program, point, derivation, compose_arrays)
 
     def explainer(args: Any, kwargs: Any) -> Explanation:
         return watch(explanation, args, kwargs)  # type: ignore[no-any-return]

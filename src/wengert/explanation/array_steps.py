@@ -31,11 +31,11 @@ class ArrayStep:
 
 @dataclass(frozen=True)
 class ArrayEdge:
-    """An edge of the graph of arrays: its ends, its local Jacobian as a formula, and what structure that has."""
+    """An edge of the graph of arrays: its ends, the structure of its local Jacobian, and its formula if it has one."""
 
     of: Matrix
     by: Matrix
-    formula: Matrix
+    formula: Matrix | None
     structure: str
 
 

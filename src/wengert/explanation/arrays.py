@@ -73,6 +73,14 @@ _MOVING = frozenset(
     )
 )
 """Primitives that are linear: the tangent of the result is the same function of the tangents."""
+_STRUCTURES: dict[type, str] = {
+    Select: "selection",
+    Sum: "sum",
+    Reshape: "other shape",
+    Permute: "transposition",
+    Diagonal: "diagonal",
+}
+"""What the structures of local Jacobians are called."""
 _JOINING = frozenset({s.stack, s.concatenate, s.put, s.setitem})
 """Those of them that join pieces, of which a constant one has tangent 0."""
 
@@ -256,7 +264,7 @@ class ArrayLines:
                         formula, structure = self._local(line, k)
                         yield ArrayEdge(self.atom(out), self.atom(atom), formula, structure)
 
-    def _local(self, line: Line, position: int) -> tuple[Matrix, str]:
+    def _local(self, line: Line, position: int) -> tuple[Matrix | None, str]:
         """Return the local Jacobian of a line with respect to an operand: a formula, and the name of its structure."""
         atom = line.inputs[position]
         assert isinstance(atom, Var)
@@ -272,8 +280,7 @@ class ArrayLines:
         rule = line.primitive.partial(position)
         values = [value_of(a, self.algebra.environment) for a in (line.outputs[0], *line.inputs)]
         jacobian = None if rule is None else rule(*values, **line.params)
-        structure = "zero" if jacobian is None else type(jacobian).__name__.lower()
-        return Words(line.primitive.name), structure
+        return None, "zero" if jacobian is None else _STRUCTURES.get(type(jacobian), line.primitive.name)
 
     def moves(self, atom: Atom) -> bool:
         """Return whether an operand has a tangent and an adjoint."""

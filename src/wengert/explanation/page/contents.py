@@ -27,7 +27,7 @@ from wengert.control.revolve import Advance, Restore, Reverse, Store, first_swee
 from wengert.drawing import css
 from wengert.errors import DegenerateError, Location, SizeError, UnsupportedError
 from wengert.explanation.array_document import compose_arrays
-from wengert.explanation.array_steps import ArrayDerivation
+from wengert.explanation.array_steps import ArrayDerivation, ArrayStep
 from wengert.explanation.derivation import derive
 from wengert.explanation.document import Block, Heading, Sentence, compose, value_of
 from wengert.explanation.notation import LATEX, TEXT
@@ -332,11 +332,19 @@ def _arrays(d: ArrayDerivation, formulas: Formulas) -> dict[str, Any]:
     names = [definition.variable.write(TEXT) for definition in d.definitions]
     places = {name: k for k, name in enumerate(names)}
     groups = _groups([definition.location for definition in d.definitions])
-    tangents = {_variable(step.derivative): step for step in d.tangents}
-    adjoints = {_variable(step.derivative): step for step in d.adjoints}
 
-    def step(step: Any) -> Any:
-        return step and [formulas.number(part.write(LATEX)) for part in (step.derivative, step.formula, step.shape)]
+    def steps(steps: Sequence[ArrayStep]) -> list[dict[str, int | None]]:
+        lines = [_line_of(_variable(step.derivative), names) for step in steps]
+        return [
+            {
+                "vertex": places[line],
+                "name": formulas.number(step.derivative.write(LATEX)),
+                "rule": formulas.number(step.formula.write(LATEX)),
+                "shape": formulas.number(step.shape.write(LATEX)),
+            }
+            for line, step in zip(lines, steps, strict=True)
+            if line in places
+        ]
 
     return {
         "vertices": [
@@ -346,17 +354,17 @@ def _arrays(d: ArrayDerivation, formulas: Formulas) -> dict[str, Any]:
                 "formula": formulas.number(definition.formula.write(LATEX)),
                 "shape": formulas.number("" if definition.shape is None else definition.shape.write(LATEX)),
                 "results": [formulas.number(result.write(LATEX)) for result in definition.results],
-                "tangent": step(tangents.get(name)),
-                "adjoint": step(adjoints.get(name)),
                 "group": group,
                 **_place(definition.location),
             }
             for name, definition, group in zip(names, d.definitions, groups, strict=True)
         ],
+        "forward": steps(d.tangents),
+        "reverse": steps(d.adjoints),
         "edges": [
             {
                 "ends": [places[edge.by.write(TEXT)], places[of]],
-                "formula": formulas.number(edge.formula.write(LATEX)),
+                "formula": formulas.number("" if edge.formula is None else edge.formula.write(LATEX)),
                 "structure": edge.structure,
             }
             for edge in d.edges

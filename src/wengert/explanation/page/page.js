@@ -37,19 +37,25 @@ const d = SCALARS !== null && SCALARS.chain ? "<mi mathvariant=\"normal\">d</mi>
 const ratio = (of, by) => `<mfrac><mrow>${d}${of}</mrow><mrow>${d}${by}</mrow></mfrac>`;
 const beside = '<mspace width="0.2em"/>';
 const equals = "<mo>=</mo>";
+const textOf = (content) => content.replace(/<[^>]*>/g, "");
+
+/** Sides of an equation: empty ones and repetitions are left out. */
+function equation(...sides) {
+  const texts = sides.map(textOf);
+  return sides.filter((side, k) => side !== "" && texts.indexOf(texts[k]) === k).map((side) => `<mrow>${side}</mrow>`).join(equals);
+}
 const plus = "<mo>+</mo>";
 
 /** A number as MathML. */
 function number(x) {
   const text = formatNumber(x);
   const [mantissa, exponent] = text.split(" · 10^");
-  const minus = mantissa.startsWith("−") ? "<mo form=\"prefix\">−</mo>" : "";
-  const size = `${minus}<mn>${mantissa.replace("−", "")}</mn>`;
-  if (exponent === undefined) return size;
-  return `${size}<mo>·</mo><msup><mn>10</mn><mrow><mn>${exponent}</mn></mrow></msup>`;
+  const minus = mantissa.startsWith("−") ? "<mo>−</mo>" : "";
+  const power = exponent === undefined ? "" : `<mo>·</mo><msup><mn>10</mn><mn>${exponent}</mn></msup>`;
+  return `<mrow>${minus}<mn>${mantissa.replace("−", "")}</mn>${power}</mrow>`;
 }
 
-const grouped = (x) => (x < 0 ? `<mrow><mo>(</mo>${number(x)}<mo>)</mo></mrow>` : `<mrow>${number(x)}</mrow>`);
+const grouped = (x) => (x < 0 ? `<mrow><mo stretchy="false">(</mo>${number(x)}<mo stretchy="false">)</mo></mrow>` : number(x));
 const count = (k, one, many = `${one}s`) => `${k.toLocaleString("en")} ${k === 1 ? one : many}`;
 
 // ---- State ----
@@ -100,47 +106,79 @@ const entryOf = (i, j) => {
 
 // ---- Courses: the steps of a mode, pass by pass ----
 
-/** A step of lines of scalars: the tangent or adjoint of a vertex in a pass. */
-function scalarStep(kind, pass, v) {
-  const forward = kind === "forward";
-  const vertex = SCALARS.vertices[v];
-  const seed = forward ? SCALARS.inputs[pass].name : SCALARS.outputs[pass].name;
-  const edges = forward ? graph.into[v] : graph.outOf[v];
-  const name = (u) => (forward ? ratio(inner(SCALARS.vertices[u].name), inner(seed)) : ratio(inner(seed), inner(SCALARS.vertices[u].name)));
-  const starts = forward ? v === pass : v === SCALARS.outputs[pass].vertex;
-  const passed = () => (forward ? state.tangents[pass] : state.adjoints[pass]);
-  const other = (k) => graph.edges[k][forward ? 0 : 1];
-  const partial = (k) => ratio(...graph.edges[k].toReversed().map((u) => inner(SCALARS.vertices[u].name)));
-  const terms = edges.map((k) => (forward ? partial(k) + beside + name(other(k)) : name(other(k)) + beside + partial(k)));
-  const formulas = (SCALARS[kind][pass] ?? {})[v] ?? [null, null];
-  const start = starts && edges.length > 0 ? `<mn>1</mn>${plus}` : "";
-  return {
-    kind,
-    vertex: v,
-    line: vertex,
-    edges,
-    products: edges.length,
-    name: name(v),
-    rule: terms.length > 0 ? start + terms.join(plus) : "",
-    formula: [...new Set(formulas.filter((k) => k !== null).map(inner))].join(equals),
-    value: () => passed()[v] ?? 0,
-    zero: () => (passed()[v] ?? 0) === 0,
-    numbers: () => (starts && edges.length > 0 ? `<mn>1</mn>${plus}` : "") + edges.map((k) => {
-      const factors = [grouped(state.partials[k]), grouped(passed()[other(k)] ?? 0)];
-      return (forward ? factors : factors.reverse()).join("<mo>·</mo>");
-    }).join(plus),
-  };
+/** A step of lines of scalars: the tangent or adjoint of a vertex in a pass.  Formulas are written when they are read. */
+class ScalarStep {
+  constructor(kind, pass, v) {
+    this.kind = kind;
+    this.pass = pass;
+    this.vertex = v;
+    this.line = SCALARS.vertices[v];
+    this.forward = kind === "forward";
+    this.edges = this.forward ? graph.into[v] : graph.outOf[v];
+    this.products = this.edges.length;
+    this.starts = this.products > 0 && (this.forward ? v === pass : v === SCALARS.outputs[pass].vertex);
+  }
+
+  nameOf(v) {
+    const [variable, seed] = [SCALARS.vertices[v].name, (this.forward ? SCALARS.inputs : SCALARS.outputs)[this.pass].name].map(inner);
+    return this.forward ? ratio(variable, seed) : ratio(seed, variable);
+  }
+
+  /** The vertex at the other end of an edge: its tangent or adjoint is known before. */
+  other(k) {
+    return graph.edges[k][this.forward ? 0 : 1];
+  }
+
+  /** A sum of products along the edges, each in the order in which the chain rule is written. */
+  sum(partial, passed, sign) {
+    const terms = this.edges.map((k) => {
+      const factors = [partial(k), passed(this.other(k))];
+      return (this.forward ? factors : factors.reverse()).join(sign);
+    });
+    return (this.starts ? ["<mn>1</mn>", ...terms] : terms).join(plus);
+  }
+
+  get name() {
+    return this.nameOf(this.vertex);
+  }
+
+  get rule() {
+    return this.sum(partialName, (v) => this.nameOf(v), beside);
+  }
+
+  get formula() {
+    return equation(...(SCALARS[this.kind][this.pass]?.[this.vertex] ?? []).map(inner));
+  }
+
+  get values() {
+    return (this.forward ? state.tangents : state.adjoints)[this.pass];
+  }
+
+  value() {
+    return this.values[this.vertex] ?? 0;
+  }
+
+  zero() {
+    return this.value() === 0;
+  }
+
+  numbers() {
+    return this.sum((k) => grouped(state.partials[k]), (v) => grouped(this.values[v] ?? 0), "<mo>·</mo>");
+  }
 }
 
+/** The name of the local partial on an edge. */
+const partialName = (k) => ratio(...graph.edges[k].toReversed().map((v) => inner(SCALARS.vertices[v].name)));
+
 /** A step of lines of arrays: the tangent or adjoint of a vertex as a formula of matrices. */
-function arrayStep(kind, v) {
-  const vertex = ARRAYS.vertices[v];
-  const [name, rule, shape] = kind === "forward" ? vertex.tangent : vertex.adjoint;
+function arrayStep(kind, { vertex, name, rule, shape }) {
+  const side = kind === "forward" ? 1 : 0;
   return {
     kind,
-    vertex: v,
-    line: vertex,
-    edges: ARRAYS.edges.flatMap(({ ends }, k) => (ends[kind === "forward" ? 1 : 0] === v ? [k] : [])),
+    pass: 0,
+    vertex,
+    line: ARRAYS.vertices[vertex],
+    edges: ARRAYS.edges.flatMap(({ ends }, k) => (ends[side] === vertex ? [k] : [])),
     products: 0,
     name: inner(name),
     rule: inner(rule),
@@ -154,15 +192,14 @@ function arrayStep(kind, v) {
 function courseOf(kind) {
   const passes = [];
   if (state.level === "arrays") {
-    const vertices = ARRAYS.vertices.map((_, v) => v).filter((v) => (kind === "forward" ? ARRAYS.vertices[v].tangent : ARRAYS.vertices[v].adjoint) !== null);
-    passes.push((kind === "forward" ? vertices : vertices.reverse()).map((v) => arrayStep(kind, v)));
+    passes.push(ARRAYS[kind].map((step) => arrayStep(kind, step)));
   } else {
     const seeds = kind === "forward" ? SCALARS.inputs : SCALARS.outputs;
     const real = SCALARS.vertices.map((_, v) => v).filter((v) => SCALARS.vertices[v].real);
     const vertices = kind === "forward" ? real : real.reverse();
-    seeds.forEach((_, pass) => passes.push(vertices.map((v) => scalarStep(kind, pass, v))));
+    seeds.forEach((_, pass) => passes.push(vertices.map((v) => new ScalarStep(kind, pass, v))));
   }
-  const steps = passes.flatMap((rows, pass) => rows.map((row, k) => ({ ...row, pass, place: k })));
+  const steps = passes.flat();
   const totals = [0];
   for (const step of steps) totals.push(totals.at(-1) + step.products);
   return { kind, passes, steps, totals };
@@ -191,13 +228,13 @@ function newElimination() {
   return run;
 }
 
-/** The entries that stand in the graph: null where vertices on a path are left. */
+/** The entries that stand in the graph: null where a path through a vertex that is left leads there. */
 function jacobianOf(run) {
+  const reached = SCALARS.inputs.map((_, j) => run.reached(j));
   return SCALARS.outputs.map(({ vertex }, i) => SCALARS.inputs.map((_, j) => {
     if (vertex === null) return 0;
     if (vertex === j) return 1;
-    const open = [...run.left].some((v) => graph.countPaths(j)[v] > 0n && graph.countPaths(v)[vertex] > 0n && v !== vertex);
-    return open ? null : run.entry(j, vertex) ?? 0;
+    return reached[j].has(run.resultOf(vertex)) ? null : run.entry(j, vertex) ?? 0;
   }));
 }
 
@@ -219,6 +256,7 @@ class GraphView {
     this.tags = this.edges.map((edge) => (this.labels ? element("span", { class: "partial", html: edge.html }) : null));
     this.sheet.append(...this.nodes.values(), ...this.tags.filter((tag) => tag !== null));
     const sizes = new Map([...this.nodes].map(([id, node]) => [id, [node.offsetWidth, node.offsetHeight]]));
+    for (const [id, node] of this.nodes) [node.style.width, node.style.minHeight] = sizes.get(id).map((size) => `${size}px`);
     const tagSizes = this.tags.map((tag) => (tag === null ? [0, 0] : [tag.offsetWidth, tag.offsetHeight]));
     const width = Math.max(this.container.clientWidth, 280) - 24;
     const layouts = ["TB", "LR"].map((direction) => this.layout(direction, sizes, tagSizes));
@@ -249,31 +287,44 @@ class GraphView {
       const [width, height] = tagSizes[k];
       g.setEdge(String(source), String(target), { width, height, labelpos: "c" }, String(k));
     });
+    this.align(g);
     dagre.layout(g);
-    return { graph: g.graph(), g };
+    const [x, y] = ["x", "y"].map((axis) => Math.min(...[...sizes].map(([id, size]) => g.node(String(id))[axis] - size[axis === "x" ? 0 : 1] / 2)));
+    const [right, bottom] = ["x", "y"].map((axis) => Math.max(...[...sizes].map(([id, size]) => g.node(String(id))[axis] + size[axis === "x" ? 0 : 1] / 2)));
+    return { g, shift: { x: 14 - x, y: 14 - y }, graph: { width: Math.max(right, g.graph().width - 14) - x + 28, height: bottom - y + 28 } };
   }
 
-  place({ graph: size, g }, scale) {
+  /** Hold the vertices without predecessors in the first layer, and those without successors in the last. */
+  align(g) {
+    const [sources, sinks] = [g.sources(), g.sinks()].map((ids) => ids.filter((id) => g.nodeEdges(id).length > 0));
+    for (const [id, ids] of [["first layer", sources], ["last layer", sinks]]) {
+      g.setNode(id, { width: 0, height: 0 });
+      for (const other of ids) g.setEdge(...(id === "first layer" ? [id, other] : [other, id]), { weight: 20, width: 0, height: 0 }, "aligned");
+    }
+  }
+
+  place({ graph: size, g, shift }, scale) {
     this.sheet.style.cssText = `width:${size.width}px;height:${size.height}px;zoom:${scale}`;
     const id = `arrow-${this.container.id}`;
     this.picture = svg("svg", { width: size.width, height: size.height, "aria-hidden": "true" });
-    const marker = svg("marker", { id, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" });
+    const marker = svg("marker", { id, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 9, markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto" });
     marker.append(svg("path", { d: "M0,0.5 L8,4 L0,7.5 z" }));
     const definitions = svg("defs");
     definitions.append(marker);
     this.picture.append(definitions);
     this.positions = new Map();
     for (const [vertex, node] of this.nodes) {
-      const { x, y } = g.node(String(vertex));
+      const [x, y] = [g.node(String(vertex)).x + shift.x, g.node(String(vertex)).y + shift.y];
       node.style.left = `${x}px`;
       node.style.top = `${y}px`;
       this.positions.set(vertex, [x, y]);
     }
     this.paths = this.edges.map(({ ends: [source, target] }, k) => {
       const { points, x, y } = g.edge(String(source), String(target), String(k));
-      const path = svg("path", { d: curve(points), "marker-end": `url(#${id})` });
+      const moved = points.map((point) => ({ x: point.x + shift.x, y: point.y + shift.y }));
+      const path = svg("path", { d: curve(moved), "marker-end": `url(#${id})` });
       this.picture.append(path);
-      if (this.tags[k] !== null) this.tags[k].style.cssText = `left:${x}px;top:${y}px`;
+      if (this.tags[k] !== null) this.tags[k].style.cssText = `left:${x + shift.x}px;top:${y + shift.y}px`;
       return path;
     });
     this.sheet.prepend(this.picture);
@@ -334,13 +385,13 @@ function scalarGraph() {
     label: vertex.text,
     kind: id < graph.inputs ? "input" : results.has(id) ? "result" : "inside",
   }));
-  const edges = SCALARS.edges.map((edge) => ({ ends: edge.ends, html: partialTag(edge, null) }));
+  const edges = SCALARS.edges.map((edge, k) => ({ ends: edge.ends, html: partialTag(edge, state.partials[k]) }));
   return { vertices, edges };
 }
 
 /** The tag of an edge: its local partial as formula and, where the formula does not say it, as number. */
 function partialTag(edge, value) {
-  const shown = value === null || edge.text === formatNumber(value).replace("−", "-") ? "" : `<span>${formatNumber(value)}</span>`;
+  const shown = edge.text === formatNumber(value).replace("−", "-") ? "" : `<span>${formatNumber(value)}</span>`;
   return `<span class="answer">${formula(edge.formula)}${shown}</span>`;
 }
 
@@ -466,7 +517,7 @@ function showSlide() {
     const value = { forward: state.tangents[pass]?.[v] ?? 0, reverse: state.adjoints[pass]?.[v] ?? 0, decomposition: state.values[v] }[cell.dataset.kind];
     const shown = math(number(value));
     const [written, below] = cell.children;
-    below.innerHTML = written.innerHTML === shown ? "" : shown;
+    below.innerHTML = written.textContent === textOf(shown) ? "" : shown;
     cell.dataset.value = value;
   }
 }
@@ -490,7 +541,23 @@ function played() {
 
 const lengthOf = () => Math.max(...played().map(({ steps }) => steps.length));
 
+const ICONS = {
+  first: "M3 2h2v12H3zM13 2v12L5.5 8z",
+  back: "M12 2v12L4 8z",
+  play: "M4 2v12l9-6z",
+  pause: "M4 2h3v12H4zM9 2h3v12H9z",
+  step: "M4 2v12l8-6z",
+  last: "M11 2h2v12h-2zM3 2v12l7.5-6z",
+};
+
+function icon(name) {
+  const picture = svg("svg", { viewBox: "0 0 16 16", width: 13, height: 13, "aria-hidden": "true" });
+  picture.append(svg("path", { d: ICONS[name], fill: "currentColor" }));
+  return picture;
+}
+
 function makePlayer() {
+  for (const name of ["first", "back", "play", "step", "last"]) byId(name).replaceChildren(icon(name));
   const modes = [["forward", "Forward"], ["reverse", "Reverse"]];
   if (SCALARS !== null && SCALARS.elimination !== null) modes.push(["elimination", "Elimination"]);
   modes.push(["side", "Side by side"]);
@@ -505,7 +572,7 @@ function makePlayer() {
     startLevel();
   });
   for (const [k, { name, counts }] of (SCALARS?.elimination?.orders ?? []).entries()) {
-    const option = () => element("option", { value: k }, `${name} (${count(counts[0], "product")})`);
+    const option = () => element("option", { value: k, selected: SCALARS.elimination.orders[k].chosen }, `${name} (${count(counts[0], "product")})`);
     if (SCALARS.elimination.orders[k].order.every((v) => typeof v === "number")) {
       byId("order").append(option());
       byId("elimination-order").append(option());
@@ -588,7 +655,7 @@ function stop() {
 
 function showButtons() {
   const button = byId("play");
-  button.textContent = state.timer === null ? "▶" : "❙❙";
+  button.replaceChildren(icon(state.timer === null ? "play" : "pause"));
   button.setAttribute("aria-label", state.timer === null ? "Play" : "Pause");
   byId("now").setAttribute("aria-live", state.timer === null ? "polite" : "off");
 }
@@ -634,7 +701,7 @@ function showPanel(course, position) {
       if (step.value !== undefined) {
         const shown = math(number(step.value()));
         const before = math(step.formula);
-        cell.innerHTML = before === shown || waiting ? "" : shown;
+        cell.innerHTML = textOf(before) === textOf(shown) || waiting ? "" : shown;
         cell.dataset.value = step.value();
       }
     });
@@ -714,11 +781,10 @@ function showNow(steps) {
       return `<div><div class="rule">Eliminate ${formula(step.line.name)}: ${count(step.products, "product")}${sums}</div>${code}</div>`;
     }
     const answer = step.kind === "forward" ? "tangent-answer" : "adjoint-answer";
-    if (step.value === undefined) return `<div><div class="rule">${math(step.name + equals + step.rule)}</div>${code}</div>`;
-    const parts = [step.name, step.rule].filter((part) => part !== "").join(equals);
+    if (step.value === undefined) return `<div><div class="rule">${math(equation(step.name, step.rule))}</div>${code}</div>`;
     const numbers = step.rule === "" ? "" : equals + step.numbers();
-    const right = [step.formula, number(step.value())].filter((part, k, all) => part !== "" && all.indexOf(part) === k).join(equals);
-    return `<div><div class="rule">${math(parts)} <span class="${answer}">${math(equals + right)}</span></div><div class="code"><span class="${answer}">${math(numbers)}</span></div>${code}</div>`;
+    const right = equation(step.formula, number(step.value()));
+    return `<div><div class="rule">${math(equation(step.name, step.rule))} <span class="${answer}">${math(equals + right)}</span></div><div class="code"><span class="${answer}">${math(numbers)}</span></div>${code}</div>`;
   });
   if (steps.every((step) => step === undefined)) {
     written[0] = `<div class="code">Press play, or step on: ${state.mode === "reverse" ? "the adjoints come from the last line to the first." : state.mode === "forward" ? "the tangents come from the first line to the last." : "all modes start together."}</div>`;
@@ -843,16 +909,16 @@ function showEntries() {
   const { paths, count: total } = graph.paths(j, vertex, MOST_PATHS);
   const whole = ratio(inner(name), inner(SCALARS.inputs[j].name));
   const symbolic = SCALARS.jacobian[i]?.[j];
-  const value = math([whole, symbolic === null || symbolic === undefined ? "" : inner(symbolic), number(entryOf(i, j))].filter((part, k, all) => part !== "" && all.indexOf(part) === k).join(equals));
+  const value = math(equation(whole, inner(symbolic), number(entryOf(i, j))));
   const light = (edges) => entryView.show({ lit: new Set(edges) });
   const items = paths.map((edges) => {
     const via = [edges.length === 0 ? vertex : graph.edges[edges[0]][0], ...edges.map((k) => graph.edges[k][1])].map((v) => inner(SCALARS.vertices[v].name)).join("<mo>→</mo>");
-    const names = edges.map((k) => ratio(...graph.edges[k].toReversed().map((v) => inner(SCALARS.vertices[v].name)))).reverse().join(beside);
+    const names = edges.map(partialName).reverse().join(beside);
     const factors = edges.map((k) => grouped(state.partials[k])).reverse().join("<mo>·</mo>") || "<mn>1</mn>";
     const product = edges.reduce((p, k) => p * state.partials[k], 1);
     return element("li", { onmouseenter: () => light(edges), onmouseleave: () => light(paths.flat()) },
       element("button", { type: "button", onfocus: () => light(edges), onclick: () => light(edges), html: math(via) }),
-      element("div", { html: math([names, factors, number(product)].filter((part, k, all) => part !== "" && all.indexOf(part) === k).join(equals)) }));
+      element("div", { html: math(equation(names, factors, number(product))) }));
   });
   const words = total === 0n ? "No path leads there: the entry is zero at every point." : `${count(Number(total), "path")}${total > paths.length ? `, of which ${paths.length} are shown` : ""}:`;
   byId("paths").replaceChildren(element("p", { class: "big", html: value }), element("p", { class: "note" }, words), element("ol", {}, ...items));
@@ -940,8 +1006,12 @@ function showElimination() {
   byId("elimination-jacobian").replaceChildren(matrix);
   const rows = data.orders.map(({ name, counts, chosen }) => [name, counts, chosen ? "the planner’s" : ""]);
   const own = ["yours", [run.counts.products, run.counts.unitFree, run.counts.additions], done ? "" : "so far"];
-  byId("elimination-table").replaceChildren(element("thead", {}, element("tr", {}, ...["Order", "Products", "without ±1", "Additions", ""].map((head) => element("th", { scope: "col" }, head)))),
-    element("tbody", {}, ...[own, ...rows].map(([name, counts, note], k) => element("tr", { class: k === 0 || note === "the planner’s" ? "chosen" : "" }, element("th", { scope: "row" }, name), ...counts.map((c) => element("td", {}, String(c))), element("td", {}, note)))));
+  const isShort = ([name, , note]) => ["forward", "reverse", "Markowitz"].includes(name) || note !== "";
+  const table = (lines) => element("table", { class: "plain" }, element("thead", {}, element("tr", {}, ...["Order", "Products", "without ±1", "Additions", ""].map((head) => element("th", { scope: "col" }, head)))),
+    element("tbody", {}, ...lines.map(([name, counts, note]) => element("tr", { class: note === "so far" || note === "the planner’s" || name === "yours" ? "chosen" : "" }, element("th", { scope: "row" }, name), ...counts.map((c) => element("td", {}, String(c))), element("td", {}, note)))));
+  const rest = rows.filter((row) => !isShort(row));
+  const open = byId("elimination-table").querySelector("details")?.open;
+  byId("elimination-table").replaceChildren(table([own, ...rows.filter(isShort)]), rest.length === 0 ? "" : element("details", { open }, element("summary", {}, `${count(rest.length, "further order")}`), table(rest)));
 }
 
 // ---- Sparsity ----
@@ -1074,7 +1144,7 @@ function makeDerivation() {
     if (block.words !== undefined) return element("p", { class: "prose", html: block.words });
     const rows = block.rows.map(({ left, equals: sides, value, shape, note }) => element("tr", {},
       element("td", { html: formula(left) }),
-      element("td", { html: math((sides.length > 0 ? equals : "") + sides.map(inner).join(equals) + (sides.length > 0 && value !== null ? beside : "") + inner(value)) }),
+      element("td", { html: math((sides.length > 0 ? equals : "") + equation(...sides.map(inner)) + (sides.length > 0 && value !== null ? beside : "") + inner(value)) }),
       element("td", { html: formula(shape) }),
       note === "" ? null : element("td", { class: "quoted" }, element("code", {}, note))));
     return element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Equations" }, element("table", { class: "equations" }, element("tbody", {}, ...rows)));
@@ -1111,7 +1181,7 @@ function questions(kind, pass) {
   const real = SCALARS.vertices.map((_, v) => v).filter((v) => SCALARS.vertices[v].real);
   if (kind === "partials") {
     return SCALARS.edges.map(({ ends }, k) => ({
-      name: ratio(...ends.toReversed().map((v) => inner(SCALARS.vertices[v].name))),
+      name: partialName(k),
       hint: inner(SCALARS.vertices[ends[1]].name) + equals + inner(SCALARS.vertices[ends[1]].formula),
       truth: ({ partials }) => partials[k],
     }));
@@ -1119,7 +1189,7 @@ function questions(kind, pass) {
   const forward = kind === "tangents";
   const vertices = forward ? real : real.reverse();
   return vertices.map((v) => {
-    const step = scalarStep(forward ? "forward" : "reverse", pass, v);
+    const step = new ScalarStep(forward ? "forward" : "reverse", pass, v);
     return {
       name: step.name,
       hint: step.rule === "" ? "<mtext>a seed: 1 for the variable of the pass, 0 for others</mtext>" : step.name + equals + step.rule,

@@ -340,10 +340,29 @@ class Elimination {
     return step;
   }
 
+  /** The vertices that paths from a vertex reach through others that are left. */
+  reached(source) {
+    const reached = new Set();
+    const through = [...this.after[source].keys()].filter((v) => this.left.has(v));
+    const seen = new Set(through);
+    while (through.length > 0) {
+      for (const target of this.after[through.pop()].keys()) {
+        reached.add(target);
+        if (this.left.has(target) && !seen.has(target)) through.push(target);
+        seen.add(target);
+      }
+    }
+    return reached;
+  }
+
+  /** The vertex that stands for a result: a further one, where the result is an intermediate variable as well. */
+  resultOf(vertex) {
+    const copy = Object.entries(this.data.copies).find((pair) => pair[1] === vertex);
+    return copy === undefined ? vertex : Number(copy[0]);
+  }
+
   /** The value of an entry of the Jacobian, as far as it stands: of the edge from an input to a result. */
   entry(source, target) {
-    const copy = Object.entries(this.data.copies).find(([, vertex]) => vertex === target);
-    const edge = this.after[source].get(copy === undefined ? target : Number(copy[0]));
-    return edge === undefined ? null : edge.value;
+    return this.after[source].get(this.resultOf(target))?.value ?? null;
   }
 }
