@@ -22,6 +22,7 @@
      |-- PickleError      (PickleError)          something cannot be pickled, or cannot be read back here
      |-- ExecutorError    (RuntimeError)         the workers of an executor cannot do what they are given
      |-- FormulaError     (ValueError)           a formula that was typed cannot be read
+     |-- ExportError      (NotImplementedError)  a jitted function has something that exported code cannot compute
      `-- LoadError        (ImportError)          a file or function named on the command line cannot be found
 
     DomainWarning (RuntimeWarning)               a function was evaluated outside its domain
@@ -389,6 +390,10 @@ class FormulaError(WengertError, ValueError):
         point = " " * (self.position - start) + "^"
         where = f"{self.fault} at character {self.position + 1} of the formula."
         return f"{where}\n  {shown}\n  {point}\n{self.remedy}"
+
+
+class ExportError(WengertError, NotImplementedError):
+    """A jitted function has something that exported code cannot compute: a line that calls Python's libraries."""
 
 
 class LoadError(WengertError, ImportError):

@@ -25,6 +25,7 @@ from __future__ import annotations
 import functools
 import gc
 import math
+import os
 import sys
 import threading
 import types
@@ -437,9 +438,58 @@ class Jitted(Transformed[..., Any]):
                 print(f"# {self._name}({signature.described()}), branch {k}")
                 print(branch.text if what == "code" else branch.program.listing())
 
+    def export(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+        """Write the function for programs without Python: ``"name.c"``, ``"name.o"`` or ``"name.ll"``, and ``name.h``.
+
+        The file has one function, with the name of the file, of all branches that have been traced.  It takes arrays
+        of one set of shapes: those of `args`, at which it is traced if need be, or of the only trace there is.  What
+        the function reads beside its arguments becomes part of the code.
+
+        >>> import pathlib, tempfile, numpy as np, wengert as wg
+        >>> gradient = wg.jit(wg.grad(lambda x: np.sum(x**2)))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     gradient.export(f"{folder}/gradient.c", np.array([1.0, 2.0]))
+        ...     print(pathlib.Path(f"{folder}/gradient.c").read_text().partition("#endif")[2].strip())
+        int gradient(const double *x, double *restrict result, double *restrict work)
+        {
+            (void)work;
+            const double r1 = x[0];
+            const double r2 = 2.0 * r1;
+            const double r3 = x[1];
+            const double r4 = 2.0 * r3;
+            result[0] = r2;
+            result[1] = r4;
+            return 0;
+        }
+        """
+        from wengert.compilation.native.export import export
+
+        if args or kwargs:
+            self(*args, **kwargs)
+        signatures = [s for s in self._current_signatures() if s.tree.branches]
+        if args or kwargs:
+            keys = [Arguments(args, kwargs, self.function, fixes_floats=fixes).key for fixes in (False, True)]
+            signatures = [s for s in signatures if s.key in keys]
+        if len(signatures) != 1:
+            traces = _counted(len(signatures), "trace", "traces")
+            raise ArgumentError.at_caller(
+                f"export({os.fspath(path)!r}): {self._name} has {traces}, and a file takes the code of one:",
+                "Pass arguments at which NumPy does not warn: none is traced where it does."
+                if args or kwargs
+                else "Pass arguments of the shapes that it is for: f.export(path, x).",
+            )
+        (signature,) = signatures
+        export(path, signature.tree, signature.names, f"{self._name}({signature.described()})")
+
     def _signatures(self) -> Iterator[_Signature]:
         for state in self._states:
             yield from list(state.signatures.values())
+
+    def _current_signatures(self) -> Iterator[_Signature]:
+        """Yield those that were traced with what the function reads now."""
+        for signature in self._signatures():
+            if signature.unchanged():
+                yield signature
 
     def __repr__(self) -> str:
         inner = Transformed.__repr__(self)
@@ -473,6 +523,8 @@ class _Signature:
 
     Attributes
     ----------
+    key, arrays, statics
+        Those of the arguments.
     holds
         Returns whether the objects among the arguments are unchanged.
     unchanged
@@ -491,7 +543,8 @@ class _Signature:
     """
 
     def __init__(self, arguments: Arguments, environment: Environment, restarts: int, patience: int) -> None:
-        self.arrays, self.statics, self.environment = arguments.arrays, arguments.statics, environment
+        self.key, self.arrays, self.statics = arguments.key, arguments.arrays, arguments.statics
+        self.environment = environment
         self.unchanged = environment.unchanged
         self.holds = environment.unchanged if arguments.objects else _always
         self.restarts = restarts

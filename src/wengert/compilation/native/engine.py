@@ -87,12 +87,15 @@ class _Engine:
 
     def optimized(self, text: str) -> str:
         """Return text with its loops optimized."""
-        llvm = self.llvm
-        module = llvm.parse_assembly(text)
-        options = llvm.create_pipeline_tuning_options(speed_level=2)
-        builder = llvm.create_pass_builder(self.machine, options)
-        builder.getModulePassManager().run(module, builder)
+        module = self.llvm.parse_assembly(text)
+        self.optimize(module, self.machine)
         return str(module)
+
+    def optimize(self, module: Any, machine: Any) -> None:
+        """Run LLVM's passes on a module, for a machine."""
+        options = self.llvm.create_pipeline_tuning_options(speed_level=2)
+        builder = self.llvm.create_pass_builder(machine, options)
+        builder.getModulePassManager().run(module, builder)
 
 
 @functools.cache
@@ -124,6 +127,18 @@ def assembly(text: str, optimize: bool = False) -> str:
     with engine.lock:
         module = engine.llvm.parse_assembly(engine.optimized(text) if optimize else text)
         return str(engine.machine.emit_assembly(module))
+
+
+def object_file(text: str, optimize: bool = False) -> bytes:
+    """Return LLVM text as an object file for any processor of this machine's kind."""
+    engine = _engine()
+    with engine.lock:
+        machine = engine.target.create_target_machine(opt=2, reloc="pic")
+        module = engine.llvm.parse_assembly(text)
+        module.triple, module.data_layout = machine.triple, str(machine.target_data)
+        if optimize:
+            engine.optimize(module, machine)
+        return bytes(machine.emit_object(module))
 
 
 @functools.cache

@@ -79,6 +79,18 @@ def write_kernel(kernel: Kernel) -> str:
     return "\n".join([*writer.lines, "}"])
 
 
+def write_exported(kernel: Kernel, name: str) -> str:
+    """Return a kernel as an LLVM function for programs in C: it takes the address of each buffer and a work array."""
+    writer = _Writer()
+    pointers = [f"ptr noalias readonly %{buffer.name}" for buffer in kernel.arguments]
+    pointers += [f"ptr noalias %{kernel.results.name}", "ptr noalias %work"]
+    writer.lines.append(f"define i32 @{name}({', '.join(pointers)}) {ATTRIBUTES} {{")
+    for buffer, offset in kernel.work_offsets().items():
+        writer.write(f"%{buffer.name} = getelementptr double, ptr %work, i64 {offset}")
+    writer.block(kernel.statements, ())
+    return "\n".join([write_declarations(kernel), *writer.lines, "}"]).lstrip() + "\n"
+
+
 def write_declarations(kernel: Kernel) -> str:
     """Return the declarations of the functions that a kernel calls."""
     return "\n".join([

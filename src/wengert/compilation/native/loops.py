@@ -31,6 +31,7 @@ f(x: 3) -> y: 1
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -71,6 +72,11 @@ class Buffer(NamedTuple):
     role: str
     dtype: str = "d"
 
+    @property
+    def doubles(self) -> int:
+        """The number of doubles that take as much memory, rounded up."""
+        return -(-self.size * np.dtype(self.dtype).itemsize // 8)
+
     def __str__(self) -> str:
         return f"{self.name}: {self.size}{'' if self.dtype == 'd' else f' of {np.dtype(self.dtype)}'}"
 
@@ -88,7 +94,7 @@ class Element(NamedTuple):
     computed: tuple[tuple[Register, int], ...] = ()
 
     def __str__(self) -> str:
-        terms = [f"{_VARIABLES[k]}" if s == 1 else f"{s} {_VARIABLES[k]}" for k, s in enumerate(self.strides) if s]
+        terms = [f"{VARIABLES[k]}" if s == 1 else f"{s} {VARIABLES[k]}" for k, s in enumerate(self.strides) if s]
         terms += [f"{register}" if s == 1 else f"{s} {register}" for register, s in self.computed]
         if self.offset or not terms:
             terms.append(str(self.offset))
@@ -178,7 +184,7 @@ class Nest:
     depth: int = 0
 
     def __str__(self) -> str:
-        heads = [f"{_VARIABLES[self.depth + k]} < {count}" for k, count in enumerate(self.counts)]
+        heads = [f"{VARIABLES[self.depth + k]} < {count}" for k, count in enumerate(self.counts)]
         return f"for {'; '.join([', '.join(heads), *map(str, self.carries)])}:"
 
 
@@ -213,7 +219,8 @@ class Leave:
 
 
 Statement = Compute | Load | Store | Nest | Unless | Return | Leave
-_VARIABLES = "ijklmnopqstuvw"
+VARIABLES = "ijklmnopqstuvw"
+"""The names of the variables of a nest, the outermost first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +254,11 @@ class Kernel:
     def has_nests(self) -> bool:
         """True unless the code is straight, but for decisions."""
         return any(isinstance(s, Nest) for s in walk_statements(self.statements))
+
+    def work_offsets(self) -> dict[Buffer, int]:
+        """Return where each temporary begins in one array of doubles: an exported function is passed that."""
+        sizes = [buffer.doubles for buffer in self.temporaries]
+        return dict(zip(self.temporaries, itertools.accumulate(sizes, initial=0), strict=False))
 
 
 def walk_statements(statements: Iterable[Statement]) -> Iterator[Statement]:
