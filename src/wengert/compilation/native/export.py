@@ -96,16 +96,16 @@ def export(path: str | os.PathLike[str], tree: Tree, names: Sequence[str], what:
     called = symbols_of(lowered.kernel)
     if name in called:
         raise ArgumentError(f"export({file.name!r}): the function would have the name of one that it calls.")
-    source = _Source(lowered.kernel, _identifiers(names, called))
+    identifiers = _identifiers(names, called)
     if file.suffix == ".c":
-        file.write_text("\n".join([f'#include "{name}.h"', *source.file(name), ""]))
+        file.write_text(f'#include "{name}.h"\n{write_source(lowered.kernel, identifiers, name)}')
     else:
         text = write_exported(lowered.kernel, name)
         if file.suffix == ".ll":
             file.write_text(text)
         else:
             file.write_bytes(object_file(text, lowered.kernel.has_nests))
-    file.with_suffix(".h").write_text(_header(lowered, source.names, names, name, what))
+    file.with_suffix(".h").write_text(_header(lowered, identifiers, names, name, what))
 
 
 def _identifiers(names: Sequence[str], called: Sequence[str]) -> list[str]:
@@ -124,19 +124,20 @@ def _identifiers(names: Sequence[str], called: Sequence[str]) -> list[str]:
 # ---- C ----
 
 
+def write_source(kernel: Kernel, names: Sequence[str], function: str) -> str:
+    """Return a kernel as a function in C99; `names` are those of the arguments."""
+    head = ["#include <math.h>", "", "#ifdef __clang__", "#pragma STDC FP_CONTRACT OFF", "#endif", ""]
+    return "\n".join([*head, *_Source(kernel, names).function(function), ""])
+
+
 class _Source:
-    """Writes a kernel in C99; `names` are those of the arguments."""
+    """Writes statements in C."""
 
     def __init__(self, kernel: Kernel, names: Sequence[str]) -> None:
         self.kernel, self.names = kernel, names
         self.buffers = dict(zip(kernel.arguments, names, strict=True)) | {kernel.results: "result"}
         self.buffers |= {buffer: buffer.name for buffer in kernel.temporaries}
         self.read = {operand for s in walk_statements(kernel.statements) for operand in operands_of(s)}
-
-    def file(self, name: str) -> Iterator[str]:
-        """Yield the lines after the inclusion of the header."""
-        yield from ("#include <math.h>", "", "#ifdef __clang__", "#pragma STDC FP_CONTRACT OFF", "#endif", "")
-        yield from self.function(name)
 
     def function(self, name: str) -> Iterator[str]:
         """Yield the lines of the function."""
@@ -213,8 +214,11 @@ def _declared(register: Register, ending: str = "") -> str:
 
 def _parameters(kernel: Kernel, names: Sequence[str], qualifier: str = "") -> str:
     """Return the parameters of the function; a `qualifier` stands before those that it writes."""
-    read = [f"const {MEMORY[buffer.dtype]} *{name}" for name, buffer in zip(names, kernel.arguments, strict=True)]
-    return ", ".join([*read, f"{MEMORY[kernel.results.dtype]} *{qualifier}result", f"double *{qualifier}work"])
+    passed = [
+        f"{'const ' * (buffer.role == 'argument')}{MEMORY[buffer.dtype]} *{name}"
+        for name, buffer in zip(names, kernel.arguments, strict=True)
+    ]
+    return ", ".join([*passed, f"{MEMORY[kernel.results.dtype]} *{qualifier}result", f"double *{qualifier}work"])
 
 
 def _computed(statement: Compute) -> str:
