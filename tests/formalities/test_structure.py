@@ -93,8 +93,8 @@ ORDERS = {
     "accumulation/elimination": "graph factors heuristics search edges portfolio program",
     "accumulation/orders": "order forward reverse elimination waist",
     "planning": "machine compressions candidates plan choice",
-    "compilation": "cache environment linearized branches native signatures jit",
-    "compilation/native": "operations loops lowering expressions nests llvm engine export entry",
+    "compilation": "cache comparisons environment linearized branches signatures native jit",
+    "compilation/native": "operations loops lowering expressions nests llvm engine export vectorcall layout records entry",
     "control": (
         "revolve holding templates unrolling bodies branch closures checkpoints loop backward dependence execution "
         "nested higher_order rerolling state short_loops staging api"

@@ -28,6 +28,7 @@ import math
 import os
 import sys
 import threading
+import time
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +41,7 @@ from wengert.accumulation import holds_nan
 from wengert.compilation.branches import Exit, Tree
 from wengert.compilation.environment import PRINTS, Environment, Reading, is_clock
 from wengert.compilation.native.engine import calls_before
+from wengert.compilation.native.vectorcall import with_vectorcall
 from wengert.compilation.signatures import Arguments, Result
 from wengert.errors import (
     ArgumentError,
@@ -57,6 +59,7 @@ from wengert.transformations import Documentation, Transformed
 
 if TYPE_CHECKING:
     from wengert.compilation.native.entry import Native
+    from wengert.compilation.native.records import Record
 
 Function = Callable[..., Any]
 ndarray, float64 = np.ndarray, np.float64
@@ -65,6 +68,9 @@ MOST_SIGNATURES = 256
 """The number of signatures that are kept; the next one clears them."""
 LONGEST_WAIT = 1023
 """The largest number of calls without an attempt to trace, if NumPy has warned in every attempt."""
+SECONDS_TO_START, SECONDS_TO_COMPILE, SECONDS_A_LINE = 0.04, 0.01, 2e-4
+"""What native code takes: of a process, once; of a function; of each line of its branches.  It is made where Python has
+run for as long, so that the two together take at most twice as long as the better of them alone."""
 ENVIRONMENTS = 4
 """The number of states of the environment that are kept with their traces: a flag may go back and forth."""
 
@@ -81,9 +87,9 @@ def jit(f: Function | None = None, *, max_branches: int = 32, native: bool = Tru
         How many branches are kept for a signature, and how many values of an argument that is no array; beyond,
         a `JitWarning` names the line or the argument, and the plain function runs.
     native
-        Whether machine code takes over after a number of calls, where there is any for all that is computed (on
-        x86-64 under Linux).  The environment variable ``WENGERT_NATIVE`` turns it off everywhere (``off``), or says
-        after how many calls (1,000).
+        Whether machine code takes over after a while, where there is any for all that is computed (on
+        x86-64 under Linux): when Python has run for as long as compiling takes.  The environment variable
+        ``WENGERT_NATIVE`` turns it off everywhere (``off``), or says after how many calls.
 
     Returns
     -------
@@ -117,11 +123,16 @@ def jit(f: Function | None = None, *, max_branches: int = 32, native: bool = Tru
     return Jitted(f, max_branches, native)
 
 
+@with_vectorcall
 class Jitted(Transformed[..., Any]):
-    """A function that `jit` has returned."""
+    """A function that `jit` has returned.
+
+    Once there is native code, that is what is called, instead of `__call__`, which computes what it does not take.
+    """
 
     __slots__ = (
-        "_is_derivative", "_latest", "_lock", "_native", "_restarts", "_states", "_warned", "declined", "max_branches",
+        "_is_derivative", "_latest", "_lock", "_native", "_record", "_restarts", "_states", "_warned", "declined",
+        "max_branches",
     )  # fmt: skip
 
     def __init__(self, function: Function, max_branches: int, native: bool) -> None:
@@ -133,6 +144,8 @@ class Jitted(Transformed[..., Any]):
         self._states: list[_State] = []
         self._latest: _Signature | None = None
         """The signature of the latest call with arrays alone: most calls repeat it."""
+        self._record: Record | None = None
+        """What native code reads where this object is called, once there is some."""
         self._lock = threading.Lock()
         self._restarts = 0
         self._warned: set[Any] = set()
@@ -143,16 +156,13 @@ class Jitted(Transformed[..., Any]):
         latest = self._latest
         if latest is None or kwargs or threads.context.tapes or not latest.unchanged():
             return self._call(args, kwargs)
-        if latest.native is not None:
-            result = latest.native.call(*args)
-            if result is not NotImplemented:
-                return result
         if not latest.fits(args):
             return self._call(args, kwargs)
         latest.calls += 1
-        if latest.calls >= latest.due:
-            latest.compile_native(self._name)
+        is_due = latest.calls >= latest.due
+        if is_due and self._compile_native(latest):
             return self(*args)
+        start = time.perf_counter() if is_due else 0.0
         before = error_state.get()
         try:  # as `_run` does; most calls end here
             try:
@@ -160,6 +170,8 @@ class Jitted(Transformed[..., Any]):
                 result = latest.tree.roots[0].run(*args)
             finally:
                 error_state.set(before)
+            if is_due:
+                latest.note(time.perf_counter() - start)
         except BranchError:
             return self._run(latest, args, args, kwargs)
         except Exception:
@@ -189,19 +201,51 @@ class Jitted(Transformed[..., Any]):
         if signature is None:
             return self.function(*args, **kwargs)
         signature.calls += 1
-        if signature.calls >= signature.due:
-            signature.compile_native(self._name)
+        is_due = signature.calls >= signature.due
+        if is_due:
+            self._compile_native(signature)
         if signature.native is not None:
-            result = signature.native.call(*arguments.values)
+            self._attach(signature)
+            result = signature.native(*arguments.values)
             if result is not NotImplemented:
                 return result
+        start = time.perf_counter() if is_due else 0.0
         result = self._run(signature, arguments.values, args, kwargs, arguments)
+        if is_due:
+            signature.note(time.perf_counter() - start)
         if arguments.are_arrays and signature.tree.roots and not signature.fixes_floats:
             self._latest = signature
         return result
 
     def _compute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self(*args, **kwargs)
+
+    # -- Native code --
+
+    def _compile_native(self, signature: _Signature) -> bool:
+        """Make native code for a signature, if it has run in Python for as long as that takes; return whether."""
+        if not signature.is_worth_compiling():
+            return False
+        before = signature.native
+        signature.compile_native(self._name)
+        self._attach(signature)
+        return signature.native is not before
+
+    def _attach(self, signature: _Signature) -> None:
+        """Let this object be called by the native code of a signature, and of others in the same environment."""
+        native, record = signature.native, self._record
+        if native is None or native.entry is None or signature.floats_are_fixed:
+            return
+        if record is not None and native.entry in record.entries and record.environment is signature.environment:
+            return
+        from wengert.compilation.native.entry import attach_entries
+
+        with self._lock:
+            others = [
+                s.native for s in self._signatures() if s.environment is signature.environment and s is not signature
+            ]
+            natives = [native, *[other for other in others if other is not None]]
+            self._record = attach_entries(self, natives, signature.environment, _IN_PYTHON)
 
     # -- States and signatures --
 
@@ -498,6 +542,7 @@ class Jitted(Transformed[..., Any]):
         return f"<{inner}: {_counted(len(traced), 'trace', 'traces')}, {_counted(branches, 'branch', 'branches')}>"
 
 
+_IN_PYTHON = Jitted.__call__
 Jitted.__doc__ = Documentation(Jitted.__doc__ or "")  # type: ignore[assignment]
 
 
@@ -539,10 +584,10 @@ class _Signature:
     native
         The native code, once it is made.
     calls, due
-        The number of calls in Python, and that at which native code is made.
+        The number of calls in Python, and that at which native code is made or thought of.
     """
 
-    def __init__(self, arguments: Arguments, environment: Environment, restarts: int, patience: int) -> None:
+    def __init__(self, arguments: Arguments, environment: Environment, restarts: int, patience: int | None) -> None:
         self.key, self.arrays, self.statics = arguments.key, arguments.arrays, arguments.statics
         self.environment = environment
         self.unchanged = environment.unchanged
@@ -556,12 +601,35 @@ class _Signature:
         self.waits = self.waited = 0
         self.native: Native | None = None
         self.calls, self.due, self._patience = 0, math.inf, patience
+        self._timed = 0
+        self._spent, self._times = 0.0, 1
+        """The seconds that were spent in Python since the latest branch, by estimate; how long to wait, in the times
+        that compiling takes."""
 
     def expect_native(self) -> None:
-        """Plan to make native code, since there is a new branch: after twice as many calls each time."""
-        if self._patience:
-            self.due = self.calls + self._patience
-            self._patience *= 2
+        """Plan to make native code, since there is a new branch: after twice as much each time."""
+        if self._patience != 0:
+            self.due = self.calls + (self._patience or 1)
+            self._timed, self._spent, self._times = self.calls, 0.0, 2 * self._times
+            self._patience = self._patience and 2 * self._patience
+
+    def note(self, seconds: float) -> None:
+        """Note how long a call has taken in Python: as long as those before it that were not measured, supposedly."""
+        self._spent += seconds * (self.calls - self._timed)
+        self._timed = self.calls
+        remaining = self._waits_for() - self._spent
+        self.due = (
+            self.calls + min(max(int(remaining / (2 * seconds)), 1), 1_000) if self._patience is None else self.due
+        )
+
+    def is_worth_compiling(self) -> bool:
+        """Return whether native code is to be made now: after a number of calls, or as much time as it would take."""
+        return self._patience is not None or self._spent >= self._waits_for()
+
+    def _waits_for(self) -> float:
+        lines = sum(len(branch.program.lines) for branch in self.tree.branches)
+        starting = SECONDS_TO_START if "llvmlite.binding" not in sys.modules else 0.0
+        return (self._times / 2) * (SECONDS_TO_COMPILE + SECONDS_A_LINE * lines) + starting
 
     def compile_native(self, name: str) -> None:
         """Make native code of all branches that are known; where it cannot be made, Python code runs on."""
@@ -571,7 +639,7 @@ class _Signature:
             if self.calls >= self.due:
                 self.due = math.inf
                 try:
-                    self.native = entry.native_code(self.tree, self._described, name)
+                    self.native = entry.native_code(self.tree, self.arrays[1], name, self.statics, self.arrays[0])
                 except lowering.NoLoweringError:
                     self._patience = 0
 
@@ -582,15 +650,10 @@ class _Signature:
         try:
             if what == "loops":
                 return str(lowering.lower_tree(self.tree, name).kernel)
-            native = entry.native_code(self.tree, self._described, name)
+            native = entry.native_code(self.tree, self.arrays[1], name, self.statics, self.arrays[0])
         except lowering.NoLoweringError as error:
             return f"# no native code: {error}"
-        return "\n\n".join(native.texts) if what == "llvm" else native.assembly()
-
-    @property
-    def _described(self) -> list[Any]:
-        """The shape, strides and dtype of each traced leaf that is an array, the type of any other."""
-        return [leaf for leaf in self.arrays[1] if leaf is not None]
+        return native.text if what == "llvm" else native.assembly()
 
     def fits(self, args: tuple[Any, ...]) -> bool:
         """Return whether arguments, arrays and floats alone, have this signature."""

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +34,7 @@ class Context:
     )
 
     def __init__(self) -> None:
-        self.tapes: list[Any] = []
+        self.tapes: list[Any] = []  # always the same list: machine code looks at it, too
         self.frozen: dict[Any, int] | None = None
         """In the body of a loop, the open tapes and their sizes at its start: older arrays must not change in it."""
         self.place: RawLocation | None = None
@@ -66,9 +67,19 @@ class Context:
         self.muted = self.leaves_plain = False
 
 
+OPEN_TAPES = "wengert.open_tapes"
+"""The key of a thread's open tapes among what Python holds for the thread, where machine code looks them up."""
+
+
 class _Threads(threading.local):
     def __init__(self) -> None:
         self.context = Context()
+        if hasattr(ctypes, "pythonapi"):
+            address = ctypes.cast(ctypes.pythonapi.PyThreadState_GetDict, _AddressOfDict)()
+            ctypes.cast(address, ctypes.py_object).value[OPEN_TAPES] = self.context.tapes
+
+
+_AddressOfDict = ctypes.PYFUNCTYPE(ctypes.c_void_p)
 
 
 threads = _Threads()

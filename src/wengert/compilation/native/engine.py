@@ -26,23 +26,21 @@ from wengert.compilation.native.operations import SPECIAL
 
 VARIABLE = "WENGERT_NATIVE"
 """The environment variable that turns native code off (``0`` or ``off``), or says after how many calls it is made."""
-CALLS = 1_000
-"""The number of calls after which native code is made: compiling takes as long as some hundreds of calls in Python."""
 
 
 @functools.cache
-def calls_before() -> int:
-    """Return after how many calls native code is made; 0 if it is turned off."""
+def calls_before() -> int | None:
+    """Return after how many calls native code is made; 0 if it is turned off, None if that depends on their time."""
     text = os.environ.get(VARIABLE, "").strip().lower()
     if text in ("off", "false", "no"):
         return 0
-    return int(text) if text.isdecimal() else CALLS
+    return int(text) if text.isdecimal() else None
 
 
 @functools.cache
 def is_available() -> bool:
     """Return whether native code can be made here: on x86-64 under Linux, unless the environment turns it off."""
-    if not calls_before():
+    if calls_before() == 0:
         return False
     here = sys.platform == "linux" and platform.machine() == "x86_64" and platform.python_implementation() == "CPython"
     if not here or ctypes.sizeof(ctypes.c_void_p) != 8:
