@@ -94,7 +94,7 @@ ORDERS = {
     "accumulation/orders": "order forward reverse elimination waist",
     "planning": "machine compressions candidates plan choice",
     "compilation": "cache environment linearized branches native signatures jit",
-    "compilation/native": "operations loops lowering expressions nests llvm engine export entry",
+    "compilation/native": "operations loops lowering expressions nests llvm engine export entry kernels grouping",
     "control": (
         "revolve holding templates unrolling bodies branch closures checkpoints loop backward dependence execution "
         "nested higher_order rerolling state short_loops staging api"

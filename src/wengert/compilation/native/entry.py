@@ -82,6 +82,13 @@ def _table() -> int:
     return int(pointer(np._core._multiarray_umath._ARRAY_API, None))  # type: ignore[attr-defined]
 
 
+def addresses(symbols: Sequence[str]) -> dict[str, int]:
+    """Return the addresses of functions of Python's, of NumPy's and of the C library's; of those that are there."""
+    numpys = {"PyArray_NewFromDescr": NEW + 1, "PyArray_Scalar": SCALAR}
+    pairs = {s: _word(_table() + 8 * numpys[s]) if s in numpys else address_of(s) for s in symbols}
+    return {symbol: address for symbol, address in pairs.items() if address}
+
+
 @functools.cache
 def fits() -> bool:
     """Return whether objects and NumPy's table of functions are laid out as this module reads them."""
