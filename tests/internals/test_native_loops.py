@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from wengert.compilation.native.engine import compile_texts
-from wengert.compilation.native.entry import fits
 from wengert.compilation.native.export import write_source
+from wengert.compilation.native.layout import fits
 from wengert.compilation.native.llvm import write_declarations, write_kernel
 from wengert.compilation.native.loops import (
     Buffer,

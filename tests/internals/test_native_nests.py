@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from wengert.compilation.native.engine import address_of, compile_texts
-from wengert.compilation.native.entry import fits
 from wengert.compilation.native.expressions import Expressions, Part
+from wengert.compilation.native.layout import fits
 from wengert.compilation.native.llvm import symbols_of, write_declarations, write_kernel
 from wengert.compilation.native.loops import Nest, walk_statements
 from wengert.compilation.native.lowering import NoLoweringError

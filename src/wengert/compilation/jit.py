@@ -633,7 +633,7 @@ class _Signature:
 
     def compile_native(self, name: str) -> None:
         """Make native code of all branches that are known; where it cannot be made, Python code runs on."""
-        from wengert.compilation.native import entry, lowering  # most processes never come here
+        from wengert.compilation.native import entry, grouping, layout, lowering  # most processes never come here
 
         with self.tree.lock:
             if self.calls >= self.due:
@@ -641,18 +641,20 @@ class _Signature:
                 try:
                     self.native = entry.native_code(self.tree, self.arrays[1], name, self.statics, self.arrays[0])
                 except lowering.NoLoweringError:
-                    self._patience = 0
+                    if layout.fits():
+                        grouping.use_kernels_in(self.tree)
 
     def native_text(self, what: str, name: str) -> str:
         """Return the native code of all branches as text, or why there is none."""
-        from wengert.compilation.native import entry, lowering
+        from wengert.compilation.native import entry, grouping, layout, lowering
 
         try:
             if what == "loops":
                 return str(lowering.lower_tree(self.tree, name).kernel)
             native = entry.native_code(self.tree, self.arrays[1], name, self.statics, self.arrays[0])
         except lowering.NoLoweringError as error:
-            return f"# no native code: {error}"
+            kernels = grouping.use_kernels_in(self.tree) if layout.fits() else []
+            return "\n\n".join([kernel.text(what) for kernel in kernels]) or f"# no native code: {error}"
         return native.text if what == "llvm" else native.assembly()
 
     def fits(self, args: tuple[Any, ...]) -> bool:

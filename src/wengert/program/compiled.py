@@ -264,7 +264,9 @@ class _Printer:
         return "".join([f"{self.name(a)}, " for a in atoms]).removesuffix(" ")
 
     def new_name(self, var: Var) -> str:
-        """Name the result of a line."""
+        """Name the result of a line, unless other code has named it."""
+        if var in self.called:
+            return self.called[var]
         self.called[var] = name = f"u{len(self.called) - self.count + 1}"
         return name
 

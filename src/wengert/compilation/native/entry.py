@@ -139,5 +139,6 @@ def operations_of(block: Sequence[Statement]) -> int:
     total = 0
     for statement in block:
         inner = operations_of(inner_block(statement))
-        total += math.prod(statement.counts) * inner if isinstance(statement, Nest) else 1 + inner
+        counts = [n for n in statement.counts if isinstance(n, int)] if isinstance(statement, Nest) else []
+        total += math.prod(counts) * inner if counts else 1 + inner
     return total
