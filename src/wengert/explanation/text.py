@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -31,10 +32,17 @@ def typeset(blocks: Sequence[Block], values: bool = True) -> str:
             rule = {1: "=", 2: "-"}.get(block.level)
             written.append(f"{words}\n{rule * len(words)}" if rule else f"{words}:")
         elif isinstance(block, Sentence):
-            written.append(textwrap.fill(block.words.replace("`", ""), WIDEST_LINE, **UNBROKEN))
+            written.append(_paragraph(block.words))
         else:
             written.append("\n".join(f"  {line}" for line in equations(block, values)))
     return "\n\n".join(written)
+
+
+def _paragraph(words: str) -> str:
+    """Break a paragraph into lines, between words and not in a short formula."""
+    kept = re.sub(r"`[^`]{,40}`", lambda formula: formula[0].replace(" ", "\xa0"), words).replace("`", "")
+    lines = textwrap.wrap(kept, WIDEST_LINE, **UNBROKEN)
+    return "\n".join(lines).replace("\xa0", " ")
 
 
 def equations(block: Equations, values: bool = True) -> list[str]:
