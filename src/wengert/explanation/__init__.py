@@ -18,6 +18,7 @@ Programs.  ``document`` and ``array_document`` say it in sentences and equations
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -28,12 +29,13 @@ from wengert.api import plan_at
 from wengert.arguments import ArgnumsLike
 from wengert.control.loop import Loop
 from wengert.errors import ArgumentError, UnsupportedError
-from wengert.explanation import latex, markdown, text
+from wengert.explanation import latex, markdown, svg, text
 from wengert.explanation.array_document import compose_arrays
 from wengert.explanation.arrays import MOST_LINES, derive_arrays
 from wengert.explanation.derivation import derive
 from wengert.explanation.document import Block, Equations, compose
 from wengert.explanation.notation import LATEX, TEXT, Notation
+from wengert.explanation.saving import as_document, save
 from wengert.explanation.slide import Slide, slide_of
 from wengert.passes.scalarization import can_scalarize, scalar_lines, scalarize
 from wengert.program import Constant, Program
@@ -106,6 +108,27 @@ class Explanation:
         from wengert.explanation.page import write_page
 
         return write_page(self.derivation, self.program, self.point, head)
+
+    def svg(self) -> str:
+        """Draw the slide as an SVG picture."""
+        return svg.draw(self.slide)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a file in the form that its name ends with: .html, .pdf, .tex, .md, .svg or .txt.
+
+        A PDF is made by pdflatex or by a browser of the Chromium kind, whichever is installed.
+        """
+        name = self.derivation.name
+        save(
+            path,
+            {
+                ".html": self.html,
+                ".tex": lambda: as_document(f"{self.latex(slide=True)}\\clearpage\n\n{self.latex(values=True)}", name),
+                ".md": lambda: f"{self.markdown(slide=True)}\n{self.markdown(values=True)}",
+                ".svg": self.svg,
+                ".txt": lambda: f"{self.text(slide=True)}\n\n\n{self.text()}\n",
+            },
+        )
 
     def __str__(self) -> str:
         return self.text()
