@@ -113,7 +113,7 @@ class ArrayKernel:
                 value: Any = float(arg)
             else:
                 value = np.asarray(arg)
-                if type(arg) is not np.ndarray or value.dtype.char != operand.dtype or not value.flags.aligned:
+                if type(arg) is not np.ndarray or value.dtype is not np.dtype(operand.dtype) or not value.flags.aligned:
                     value = np.array(value, operand.dtype, order="C")
             values.append(value)
             strides.append(_steps(value.strides, operand.shape) if type(value) is np.ndarray else ())
