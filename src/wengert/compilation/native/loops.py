@@ -11,8 +11,11 @@ Grammar::
                 | unless operand is value: block   # a decision that may fall otherwise
                 | return k                         # the results of branch k are complete
                 | leave                            # no result: the caller computes it in Python
+                | repeat steps, state ...: block   # the steps of a loop, one after the other
+                | stop k                           # end the loop before this step, for a reason
     count     ::= whole number | register          # known when the code is made, or when it runs
     carry     ::= register = operand, then operand # a value that goes from step to step, and what it is afterwards
+    state     ::= register = element, then operand # the same, where it is read before and left after the steps
     element   ::= buffer[offset + stride * i + ... + stride * register + ...]
 
 A register is assigned once.  Straight-line code of a small program has no loops, and its memory is that of the
@@ -64,13 +67,15 @@ class Buffer(NamedTuple):
     """Memory of numbers of one dtype.
 
     Its role is ``"argument"`` (it is read), ``"result"`` (it is written), ``"work"`` (memory that the caller passes for
-    what need not be kept), or ``"temporary"`` (on the stack).
+    what need not be kept), or ``"temporary"`` (on the stack).  With a `step`, it moves on by so many numbers with each
+    step of the loop around it, and its size is that of one step.
     """
 
     name: str
     size: int
     role: str
     dtype: str = "d"
+    step: int = 0
 
     @property
     def doubles(self) -> int:
@@ -78,7 +83,8 @@ class Buffer(NamedTuple):
         return -(-self.size * np.dtype(self.dtype).itemsize // 8)
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.size}{'' if self.dtype == 'd' else f' of {np.dtype(self.dtype)}'}"
+        kind = "" if self.dtype == "d" else f" of {np.dtype(self.dtype)}"
+        return f"{self.name}: {self.size}{kind}{f' a step, {self.step:+}' * bool(self.step)}"
 
 
 class Element(NamedTuple):
@@ -218,7 +224,53 @@ class Leave:
         return "leave"
 
 
-Statement = Compute | Load | Store | Nest | Unless | Return | Leave
+class State(NamedTuple):
+    """A number that a step of a loop passes on to the next.
+
+    Attributes
+    ----------
+    register
+        Its value in a step.
+    element
+        Where it is before the first step, and after the last.
+    then
+        Its value in the next step.
+    """
+
+    register: Register
+    element: Element
+    then: Operand
+
+    def __str__(self) -> str:
+        return f"{self.register} = {self.element}, then {_written(self.then)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Run a block as often as `steps` says, one step after the other, or until one stops; then end the kernel.
+
+    The kernel returns the reason (0 if all steps were made), and leaves in `steps` how many were.
+    """
+
+    steps: Element
+    states: tuple[State, ...]
+    body: tuple[Statement, ...]
+
+    def __str__(self) -> str:
+        return f"repeat {'; '.join([str(self.steps), *map(str, self.states)])}:"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the loop before this step, for a reason; what the step has written into memory does not count."""
+
+    reason: int
+
+    def __str__(self) -> str:
+        return f"stop {self.reason}"
+
+
+Statement = Compute | Load | Store | Nest | Unless | Return | Leave | Repeat | Stop
 VARIABLES = "ijklmnopqstuvw"
 """The names of the variables of a nest, the outermost first."""
 
@@ -270,9 +322,9 @@ def walk_statements(statements: Iterable[Statement]) -> Iterator[Statement]:
 
 def inner_block(statement: Statement) -> tuple[Statement, ...]:
     """Return the block that a statement holds; an empty one for most."""
-    return (
-        statement.body if isinstance(statement, Nest) else statement.otherwise if isinstance(statement, Unless) else ()
-    )
+    if isinstance(statement, (Nest, Repeat)):
+        return statement.body
+    return statement.otherwise if isinstance(statement, Unless) else ()
 
 
 def operands_of(statement: Statement) -> Sequence[Operand]:
@@ -285,6 +337,8 @@ def operands_of(statement: Statement) -> Sequence[Operand]:
         return [statement.value, *[register for register, _ in statement.element.computed]]
     if isinstance(statement, Nest):
         return [*statement.counts, *[c.first for c in statement.carries], *[c.then for c in statement.carries]]
+    if isinstance(statement, Repeat):
+        return [state.then for state in statement.states]
     return (statement.operand,) if isinstance(statement, Unless) else ()
 
 
@@ -310,6 +364,9 @@ def without_unread(statements: Sequence[Statement], temporaries: Iterable[Buffer
                 statement = replace(statement, body=kept(statement.body))
                 if not statement.body and not statement.carries:
                     continue
+            elif isinstance(statement, Repeat):
+                read.update(operands_of(statement))
+                statement = replace(statement, body=kept(statement.body))
             read.update(operands_of(statement))
             reversed_.append(statement)
         return tuple(reversed_[::-1])

@@ -58,7 +58,7 @@ from wengert.compilation.native.loops import (
 from wengert.compilation.native.operations import SPECIAL, constant_of, operation_of
 from wengert.errors import RawLocation
 from wengert.primitives.table import PRIMITIVES
-from wengert.program import Atom, Line, Var
+from wengert.program import Atom, Guard, Line, Var
 from wengert.program.code import Add, Call, CheckFinite, Enter, Exit, Fixed, Free, Leaf, ResultForm, Take, Zeros
 
 UNROLLED = 128
@@ -116,7 +116,7 @@ def lower_tree(tree: Tree, name: str, portable: bool = False) -> Lowered:
 class _Tree:
     """The lowering of a tree: buffers and registers of all branches."""
 
-    def __init__(self, root: Branch, name: str, portable: bool) -> None:
+    def __init__(self, root: Branch | None, name: str, portable: bool) -> None:
         self.root, self.name, self.portable = root, name, portable
         self.things: list[Operand | Element] = []
         """Constants, registers and elements, by the numbers of cells."""
@@ -127,6 +127,7 @@ class _Tree:
 
     def lowered(self) -> Lowered:
         """Return the kernel."""
+        assert self.root is not None, "a tree, no single block"
         block = _Block(self, {}, {})
         arguments = []
         for k, argument in enumerate(self.root.code.program.arguments):
@@ -321,17 +322,7 @@ class _Block:
 
     def decide(self, statement: Exit, continuation: Branch | None) -> None:
         """Lower a decision: where it falls otherwise, another branch goes on, or the kernel is left."""
-        guard = statement.guard
-        cells = self.of(guard.var)
-        if cells.size != 1:
-            raise NoLoweringError("a decision on an array")
-        cell = cells.reshape(())
-        value = True
-        if type(guard.value) is bool:
-            cell, value = self("truth", cell), guard.value
-        else:
-            cell = self("equal", self("trunc", cell), float(guard.value))
-        operand = self.operand(int(cell))
+        operand, value = self.decision(statement.guard)
         otherwise = _Block(self.tree, self.values, self.cells)
         if continuation is None:
             otherwise.statements.append(Leave())
@@ -339,6 +330,18 @@ class _Block:
             otherwise.branch(continuation)
         self.statements.append(_Decision(operand, value, otherwise))
         self.nest = None
+
+    def decision(self, guard: Guard) -> tuple[Operand, bool]:
+        """Return the operand that a decision is taken on, and the value that it has if it falls as before."""
+        cells = self.of(guard.var)
+        if cells.size != 1:
+            raise NoLoweringError("a decision on an array")
+        cell, value = cells.reshape(()), True
+        if type(guard.value) is bool:
+            cell, value = self("truth", cell), guard.value
+        else:
+            cell = self("equal", self("trunc", cell), float(guard.value))
+        return self.operand(int(cell)), value
 
     # -- Cells --
 
