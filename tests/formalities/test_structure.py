@@ -94,7 +94,9 @@ ORDERS = {
     "accumulation/orders": "order forward reverse elimination waist",
     "planning": "machine compressions candidates plan choice",
     "compilation": "cache comparisons environment linearized branches signatures native jit",
-    "compilation/native": "operations loops lowering expressions nests llvm engine export vectorcall layout records entry",
+    "compilation/native": (
+        "operations loops lowering expressions nests llvm engine export vectorcall layout records entry"
+    ),
     "control": (
         "revolve holding templates unrolling bodies branch closures checkpoints loop backward dependence execution "
         "nested higher_order rerolling state short_loops staging api"
