@@ -38,6 +38,8 @@ from wengert.compilation.native.vectorcall import attach, with_vectorcall
 
 LONG = 100_000
 """The number of operations from which a kernel runs without the interpreter's lock: some fifty microseconds."""
+UNKNOWN = 1_000
+"""The number of steps that a loop whose count is computed is taken to have."""
 MOST_ENTRIES = 8
 """The number of signatures that a call is compared with before Python looks for it."""
 
@@ -130,7 +132,7 @@ def _call() -> Compiled:
 
 
 def operations_of(block: Sequence[Statement]) -> int:
-    """Return the number of statements that a block runs at most.
+    """Return the number of statements that a block runs at most, by estimate where a loop's count is computed.
 
     >>> from wengert.compilation.native.loops import Leave
     >>> operations_of([Nest((10, 10), (Leave(), Leave())), Leave()])
@@ -139,6 +141,8 @@ def operations_of(block: Sequence[Statement]) -> int:
     total = 0
     for statement in block:
         inner = operations_of(inner_block(statement))
-        counts = [n for n in statement.counts if isinstance(n, int)] if isinstance(statement, Nest) else []
-        total += math.prod(counts) * inner if counts else 1 + inner
+        if isinstance(statement, Nest):
+            total += inner * math.prod([n if isinstance(n, int) else UNKNOWN for n in statement.counts])
+        else:
+            total += 1 + inner
     return total

@@ -43,7 +43,7 @@ from wengert.compilation.native.loops import (
     Unless,
     walk_statements,
 )
-from wengert.compilation.native.operations import SPECIAL, operation_of
+from wengert.compilation.native.operations import PURE, SPECIAL, operation_of
 
 ATTRIBUTES = 'nounwind "probe-stack"="inline-asm"'
 """Attributes of functions: they raise nothing, and touch each page of their stack, so an overflow is seen."""
@@ -51,8 +51,6 @@ TYPES: Mapping[str, str] = {"d": "double", "f": "float", "l": "i64", "?": "i1"}
 """LLVM's types of registers, by the character of a dtype."""
 MEMORY: Mapping[str, str] = {**TYPES, "?": "i8"}
 """LLVM's types of elements of buffers."""
-PURE = "nounwind willreturn memory(none)"
-"""Attributes of what they call: a value that is not read is not computed."""
 
 
 def write_kernel(kernel: Kernel) -> str:

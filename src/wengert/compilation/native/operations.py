@@ -123,6 +123,8 @@ OPERATIONS: Mapping[str, Operation] = {
 """The operations by name.  ``select`` is beside them: it takes a boolean and two operands of one type."""
 
 
+PURE = "nounwind willreturn memory(none)"
+"""LLVM's attributes of the functions that operations call: a value that is not read is not computed."""
 SPECIAL = "scipy.special."
 """How the names of operations that are functions of SciPy's begin."""
 
