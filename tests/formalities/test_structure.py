@@ -94,10 +94,12 @@ ORDERS = {
     "accumulation/orders": "order forward reverse elimination waist",
     "planning": "machine compressions candidates plan choice",
     "compilation": "cache comparisons environment linearized branches signatures native jit",
-    "compilation/native": "operations loops lowering expressions nests llvm engine export vectorcall layout records entry",
+    "compilation/native": (
+        "operations loops lowering expressions nests llvm engine instructions export vectorcall layout records entry"
+    ),
     "control": (
-        "revolve holding templates unrolling bodies branch closures checkpoints loop backward dependence execution "
-        "nested higher_order rerolling state short_loops staging api"
+        "revolve holding templates unrolling bodies branch closures checkpoints loop backward dependence instructions "
+        "execution nested higher_order rerolling folding state short_loops staging api"
     ),
     "batching": "loops vmap",
     "explanation": "steps notation formulas document derivation matrices array_steps loops arrays array_document"
