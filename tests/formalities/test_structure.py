@@ -95,12 +95,12 @@ ORDERS = {
     "planning": "machine compressions candidates plan choice",
     "compilation": "cache comparisons environment linearized branches signatures native jit",
     "compilation/native": (
-        "operations loops lowering expressions nests llvm engine export vectorcall layout records control entry "
-        "kernels grouping"
+        "operations loops lowering expressions nests llvm engine instructions export vectorcall layout records control "
+        "entry kernels grouping"
     ),
     "control": (
         "revolve holding templates unrolling bodies branch closures tapes checkpoints loop backward dependence sweeping "
-        "native execution nested higher_order rerolling state short_loops staging api"
+        "native instructions execution nested higher_order rerolling folding state short_loops staging api"
     ),
     "batching": "loops vmap",
     "explanation": "steps notation formulas document derivation matrices array_steps loops arrays array_document"

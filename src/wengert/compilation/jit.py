@@ -54,7 +54,7 @@ from wengert.errors import (
     explain_at,
 )
 from wengert.program import Program, Var, walk
-from wengert.tracing import RAISING, error_state, raising, run, threads, under
+from wengert.tracing import RAISING, LongTrace, Trace, error_state, raising, run, threads, under
 from wengert.transformations import Documentation, Transformed
 
 if TYPE_CHECKING:
@@ -71,6 +71,10 @@ LONGEST_WAIT = 1023
 SECONDS_TO_START, SECONDS_TO_COMPILE, SECONDS_A_LINE = 0.04, 0.01, 2e-4
 """What native code takes: of a process, once; of a function; of each line of its branches.  It is made where Python has
 run for as long, so that the two together take at most twice as long as the better of them alone."""
+MOST_LINES = 2_000
+"""A trace of more lines than this is folded: to write, compile and run these one by one would take too long."""
+FOLDING: list[Callable[[Function], Function]] = []
+"""What makes a function be folded while it is traced; it stands above, in `wengert.control`."""
 ENVIRONMENTS = 4
 """The number of states of the environment that are kept with their traces: a flag may go back and forth."""
 
@@ -395,13 +399,9 @@ class Jitted(Transformed[..., Any]):
         The branch continues where another was left; if none was, it is a root beside the others.
         """
         environment = signature.environment
-        returned = Result(arguments, environment)
         before = environment.states()
-        threads.context.alarms = 0
         calls: dict[str, RawLocation] = {}
-        trace = _listen(
-            environment, calls, under, RAISING, run, self.function, args, kwargs, (), True, arguments, returned
-        )
+        trace, returned = self._traced(environment, calls, arguments, args, kwargs)
         self._check_purity(environment, before, calls, arguments)
         program = trace.program()
         result = returned.build([group.parts[0]._value for group in trace.results])
@@ -418,6 +418,31 @@ class Jitted(Transformed[..., Any]):
                 tree.add(program, returned.form, leave)  # or else another thread has been faster
                 signature.expect_native()
         return result
+
+    def _traced(
+        self, environment: Environment, calls: dict[str, RawLocation], arguments: Arguments, args: Any, kwargs: Any
+    ) -> tuple[Trace, Result]:
+        """Trace the function; if it is long once more, and folded (`wengert.control.folding`)."""
+        context = threads.context
+
+        def record(function: Function, most: int) -> tuple[Trace, Result]:
+            context.alarms = 0
+            returned = Result(arguments, environment)
+            work = functools.partial(run, most=most)
+            trace = _listen(
+                environment, calls, under, RAISING, work, function, args, kwargs, (), True, arguments, returned
+            )
+            return trace, returned
+
+        try:
+            return record(self.function, MOST_LINES if FOLDING else sys.maxsize)
+        except LongTrace:
+            context.clear()
+        context.folds = True
+        try:
+            return record(self.function if self._is_derivative else FOLDING[0](self.function), sys.maxsize)
+        finally:
+            context.folds = False
 
     def _check_purity(
         self, environment: Environment, before: Sequence[Any], calls: Mapping[str, Any], arguments: Arguments

@@ -21,17 +21,19 @@ from wengert.accumulation.masks import Mask as Where
 from wengert.accumulation.masks import as_numbers
 from wengert.accumulation.sweeps import is_finite, sweep_carefully, sweep_once
 from wengert.compilation.linearized import Kernel, Pieces
+from wengert.compilation.native.instructions import LEFT
 from wengert.control.backward import ReverseOf, ReverseSweep
 from wengert.control.bodies import Body, is_few
 from wengert.control.branch import Branches
 from wengert.control.checkpoints import AllResiduals, Residuals
 from wengert.control.holding import ARRAY, PLACE, Holding, Mask, Values, bytes_of
+from wengert.control.instructions import Instructions
 from wengert.control.loop import Loop
 from wengert.control.native import ForwardRun, TapeSweep, now
 from wengert.control.tapes import Tape
 from wengert.errors import BranchError
 from wengert.linearization import Linearization, by_position
-from wengert.program import Program, as_value
+from wengert.program import Program, as_value, fail_at
 from wengert.tracing import current_context
 
 LOOKS = 256
@@ -697,4 +699,93 @@ class ReverseRun(Run):
         return self.inner.programs()
 
 
-_RUNS: dict[type, Callable[..., Run]] = {Loop: LoopRun, Branches: BranchRun, ReverseOf: ReverseRun}
+class InstructionsRun(Run):
+    """A run of instructions; `memory` has their results if they were recorded."""
+
+    __slots__ = ("_memory", "held")
+
+    def __init__(self, held: Instructions, operands: Values, memory: np.ndarray[Any, Any] | None = None) -> None:
+        self.held, self.operands, self._memory = held, operands, memory
+
+    def evaluate(self, active: Mask | None = None) -> Values:
+        memory = self.memory()
+        return tuple([memory[places] for places in self.held.results])
+
+    def memory(self) -> np.ndarray[Any, Any]:
+        """Return the results of all instructions, behind the constants and operands."""
+        if self._memory is None:
+            held = self.held
+            memory = held.memory(self.operands)
+            end = held.run(memory)
+            if end >= 0:
+                fail_at(held.guard(end), not held.guard(end).value)
+            _report_infinities(end, memory[len(held.leading) :])
+            self._memory = memory
+        return self._memory
+
+    def programs(self) -> Iterator[tuple[str, Program, Values]]:
+        yield "in instructions", self.held.unfolded(), self._values()
+
+    def _values(self) -> Values:
+        """Return the operands, as far as instructions read them."""
+        memory = self.memory()
+        return tuple([memory[b.start : b.start + b.size].reshape(b.shape)[()] for b in self.held.blocks])
+
+    def jvp(self, tangents: Sequence[Any], batch: int) -> list[Any]:
+        return one_by_one(self._push, tangents) if batch else self._push(*tangents)
+
+    def _push(self, *tangents: Any) -> list[Any]:
+        memory, held = self.memory(), self.held
+        dots = np.zeros_like(memory)
+        for block, t in zip(held.blocks, tangents, strict=True):
+            if t is not None:
+                dots[block.start : block.start + block.size] = np.ravel(t)
+        _report_infinities(held.push(memory, dots), dots)
+        return [dots[places] for places in held.results]
+
+    def vjp(self, bars: Sequence[Any], batch: int, wanted: Mask) -> list[Any]:
+        pulled = one_by_one(self._pull, bars) if batch else self._pull(*bars)
+        return [g if on else None for g, on in zip(pulled, wanted, strict=True)]
+
+    def _pull(self, *bars: Any) -> list[Any]:
+        memory, held = self.memory(), self.held
+        totals = np.zeros_like(memory)
+        for places, g in zip(held.results, bars, strict=True):
+            if g is not None:
+                np.add.at(totals, places, g)
+        end = held.pull(memory, totals)
+        pulled = [totals[b.start : b.start + b.size].reshape(b.shape)[()] for b in held.blocks]
+        _report_infinities(end, totals[len(held.leading) :], *pulled)
+        return pulled
+
+    def sweep_steps(self, seeds: Sequence[Any], batch: int, wanted: Mask | None, sweeps: StepSweeps) -> list[Any]:
+        linearization = Linearization.of_variables(self.held.unfolded(), self._values())
+        if wanted is None:
+            return sweeps.push(linearization, seeds, batch)
+        return [g if on else None for g, on in zip(sweeps.pull(linearization, seeds, batch), wanted, strict=True)]
+
+    def kept_bytes(self) -> int:
+        return 0 if self._memory is None else int(self._memory.nbytes)
+
+
+def _report_infinities(end: int, *numbers: Any) -> None:
+    """Report numbers that are not finite as NumPy does: raise FloatingPointError, or count an alarm."""
+    if end == LEFT or not all(np.isfinite(some).all() for some in numbers):
+        if np.geterr()["invalid"] == "raise":
+            raise FloatingPointError("a number is not finite")
+        current_context().alarms += 1
+
+
+def one_by_one(work: Callable[..., Sequence[Any]], blocks: Sequence[Any]) -> list[Any]:
+    """Apply `work` to each seed of a block, and stack the results."""
+    size = next(g for g in blocks if g is not None).shape[0]
+    rows = [work(*(None if g is None else g[k] for g in blocks)) for k in range(size)]
+    return [None if column[0] is None else np.stack(column) for column in zip(*rows, strict=True)]
+
+
+_RUNS: dict[type, Callable[..., Run]] = {
+    Loop: LoopRun,
+    Branches: BranchRun,
+    Instructions: InstructionsRun,
+    ReverseOf: ReverseRun,
+}

@@ -22,6 +22,7 @@ class Context:
         "bound",
         "changed",
         "constants",
+        "folds",
         "frozen",
         "leaves_plain",
         "makes_many",
@@ -59,12 +60,14 @@ class Context:
         """True from the beginning of the outermost trace to its end, also where its tapes are set aside."""
         self.makes_many = False
         """True if the last trace was long, so that many objects are made while a call runs."""
+        self.folds = False
+        """True where functions that are differentiated on the trace that runs are folded while they are traced."""
 
     def clear(self) -> None:
         """Close every tape: what began outermost was interrupted."""
         self.tapes.clear()
         self.frozen = self.place = self.changed = None
-        self.muted = self.leaves_plain = False
+        self.muted = self.leaves_plain = self.folds = False
 
 
 OPEN_TAPES = "wengert.open_tapes"
