@@ -401,7 +401,7 @@ class Jitted(Transformed[..., Any]):
         environment = signature.environment
         before = environment.states()
         calls: dict[str, RawLocation] = {}
-        trace, returned = self._write_trace(environment, calls, arguments, args, kwargs)
+        trace, returned = self._traced(environment, calls, arguments, args, kwargs)
         self._check_purity(environment, before, calls, arguments)
         program = trace.program()
         result = returned.build([group.parts[0]._value for group in trace.results])
@@ -419,7 +419,7 @@ class Jitted(Transformed[..., Any]):
                 signature.expect_native()
         return result
 
-    def _write_trace(
+    def _traced(
         self, environment: Environment, calls: dict[str, RawLocation], arguments: Arguments, args: Any, kwargs: Any
     ) -> tuple[Trace, Result]:
         """Trace the function; if it is long once more, and folded (`wengert.control.folding`)."""

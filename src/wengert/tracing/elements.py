@@ -82,7 +82,8 @@ def write_element(array: Traced, index: tuple[int, ...], value: Any) -> bool:
         if not _may_be_written(array):
             return False
         elements = array._elements = _begun(array)
-    if not tape.open or tape.context.frozen is not None or len(index) != array._value.ndim:
+    frozen = tape.context.frozen
+    if not tape.open or (frozen is not None and tape in frozen) or len(index) != array._value.ndim:
         return False
     if _getrefcount(array._value) > 2:  # of the attribute and of the argument itself
         array._value = relaid(array._value.copy("K"), array._value)
