@@ -26,7 +26,8 @@ check: .venv/.test
 	$(BIN)/mypy --strict
 
 bench: .venv/.bench .venv/.executors
-	@for file in starting overhead short_functions jit native elimination planning sparse examples loops nested checkpoints executors; do echo "== $$file"; $(BIN)/python benchmarks/$$file.py || exit 1; done
+	$(BIN)/python benchmarks/report.py
+	@for file in starting overhead short_functions jit elimination planning sparse examples loops nested checkpoints executors; do echo "== $$file"; $(BIN)/python benchmarks/$$file.py || exit 1; done
 
 gallery: .venv/.docs
 	@$(BIN)/python docs/generate_gallery.py

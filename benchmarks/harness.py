@@ -21,12 +21,17 @@ os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_paralleli
 import argparse
 import gc
 import importlib
+import json
 import statistics
+import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -80,9 +85,14 @@ def options(doc: str, *names: str, **defaults: int) -> argparse.Namespace:
         parser.add_argument(f"--{option}", type=int, default=default, help=f"default {default:,}")
     if names:
         parser.add_argument("--only", nargs="*", choices=names, default=list(names))
+    pin()
+    return parser.parse_args()
+
+
+def pin() -> None:
+    """Stay on one processor, and the processes that are started from here as well."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    return parser.parse_args()
 
 
 def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], labels: int = 1) -> None:
@@ -95,3 +105,109 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], labe
     console = Console()
     console.width = max(console.width, 140)
     console.print(table)
+
+
+# ---- One case by several libraries ----
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a library takes for a case: seconds of a call and of the first one, and the ratio to the library before."""
+
+    case: str
+    library: str
+    seconds: float
+    first: float
+    ratio: float
+
+
+def race(case: str, makers: Mapping[str, Callable[[], Call]], rounds: int, lasting: float = 0.02) -> list[Timing]:
+    """Time what each of the makers makes, side by side, after comparing the results with those of the first.
+
+    A round of each library lasts so many seconds at least.  Ratios are to the first library, within a round; one whose
+    calls fail is left out, with a word on standard error.
+    """
+    calls: dict[str, Call] = {}
+    firsts: dict[str, float] = {}
+    expected: list[Any] = []
+    for library, make in makers.items():
+        start = time.process_time()
+        try:
+            call = make()
+            result = [np.asarray(leaf) for leaf in _leaves(call())]
+        except Exception as error:
+            print(f"{case}: {library}: {type(error).__name__}: {str(error).splitlines()[0]}", file=sys.stderr)
+            continue
+        firsts[library] = time.process_time() - start
+        calls[library] = call
+        expected = expected or result
+        for a, b in zip(result, expected, strict=True):
+            tolerance = 1e-3 if b.dtype == np.float32 else 1e-6
+            assert np.allclose(a, b, rtol=tolerance, atol=tolerance * np.max(np.abs(b), initial=0)), (case, library)
+    repeats = 1
+    for call in calls.values():
+        _warm(call)
+        repeats = max(repeats, int(lasting / max(seconds(call), 1e-7)))
+    times = dict(zip(calls, in_turn(list(calls.values()), rounds, min(repeats, 10_000)), strict=True))
+    fastest = next(iter(times.values()))
+    return [
+        Timing(case, library, statistics.median(column), firsts[library], ratio(column, fastest))
+        for library, column in times.items()
+    ]
+
+
+def _warm(call: Call, lasting: float = 0.3) -> None:
+    """Call for a while, so that what compiles after some calls has done so."""
+    end = time.process_time() + lasting
+    for _ in range(3):
+        call()
+    while time.process_time() < end:
+        call()
+
+
+def _leaves(result: Any) -> Iterator[Any]:
+    if isinstance(result, (tuple, list)):
+        for part in result:
+            yield from _leaves(part)
+    else:
+        yield result
+
+
+def show_races(title: str, peers: Sequence[str], races: Iterable[Sequence[Timing]]) -> None:
+    """Print a row for each case: the seconds of wengert, of the peers with the ratio to it, and all first calls."""
+    columns = ("case", "wengert", *peers, "first call", *[f"by {peer}" for peer in peers])
+    timings: list[Timing] = []
+
+    def rows() -> Iterator[Sequence[str]]:
+        for race in races:
+            timings.extend(race)
+            taken = {timing.library: timing for timing in race}
+            own = taken.get("wengert")
+            if own is None:
+                continue
+            shown = [taken.get(peer) for peer in peers]
+            times = [f"{time_of(peer.seconds)} ({peer.ratio:.2f})" if peer else "" for peer in shown]
+            firsts = [time_of(peer.first) if peer else "" for peer in shown]
+            yield own.case, time_of(own.seconds), *times, time_of(own.first), *firsts
+
+    show(f"{title}: seconds of the processor (ratio to wengert)", columns, rows())
+    save(title, timings)
+
+
+def save(title: str, timings: Iterable[Timing]) -> None:
+    """Write the timings for the report, where the environment names a folder in ``BENCHMARK_RESULTS``."""
+    if folder := os.environ.get("BENCHMARK_RESULTS"):
+        lines = [json.dumps({"benchmark": title, **asdict(timing)}) for timing in timings]
+        path = Path(sys.argv[0])
+        name = path.parent.name if path.stem == "driver" else path.stem
+        (Path(folder) / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def time_of(seconds: float) -> str:
+    """Return a time with its unit.
+
+    >>> time_of(0.00025)
+    '250 us'
+    """
+    unit, factor = ("s", 1.0) if seconds >= 1 else ("ms", 1e3) if seconds >= 1e-3 else ("us", 1e6)
+    return f"{seconds * factor:.3g} {unit}"

@@ -123,7 +123,7 @@ def peers(name: str) -> dict[str, Callable[[], Any]]:
 COLUMNS = ("JAX", "CasADi", "its buffer", "Numba, by hand")
 
 
-def measure(name: str, rounds: int) -> Sequence[str]:
+def measure(name: str, rounds: int, timings: list[harness.Timing]) -> Sequence[str]:
     function, _, args, _ = CASES[name]
     in_python, native = wg.jit(function, native=False), wg.jit(function)
     calls = {"Python": partial(in_python, *args), "native": partial(native, *args), **peers(name)}
@@ -142,6 +142,9 @@ def measure(name: str, rounds: int) -> Sequence[str]:
     times = harness.in_turn(list(calls.values()), rounds, 2_000)
     row = dict(zip(calls, times, strict=True))
     fast = row["native"]
+    timings.append(harness.Timing(name, "wengert", median(fast), compiling, 1.0))
+    for library in sorted(row.keys() - {"native"}):
+        timings.append(harness.Timing(name, library, median(row[library]), 0.0, harness.ratio(row[library], fast)))
     shown = [f"{1e3 * compiling:.0f}", *[f"{1e6 * median(row[k]):.2f}" for k in ("Python", "native")]]
     shown.append(f"{harness.ratio(row['Python'], fast):.1f}")
     for column in COLUMNS:
@@ -157,8 +160,10 @@ def main() -> None:
     for _ in range(4):  # imports what the first native code imports
         warm(np.ones(2))
     columns = ("derivative", "compiling", "Python", "native", "ratio", *COLUMNS)
-    rows = (measure(name, options.rounds) for name in options.only)
+    timings: list[harness.Timing] = []
+    rows = (measure(name, options.rounds, timings) for name in options.only)
     harness.show("wg.jit in Python and native, and peers: microseconds a call (ratio to native)", columns, rows)
+    harness.save("Small functions", timings)
 
 
 if __name__ == "__main__":

@@ -15,13 +15,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+ENVIRONMENT = dict(os.environ)  # the tool's is the user's: what the harness sets is for this process
+
+from .. import harness  # isort: skip  # before NumPy
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from . import truth, workloads
 
@@ -53,7 +55,8 @@ class Tool:
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "benchmarks.gradbench"]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, **pipes)
         self.asked = 0
 
     def ask(self, **message: Any) -> dict[str, Any]:
@@ -104,40 +107,56 @@ def runs(tool: Tool, name: str, size: workloads.Size, seconds: float) -> Iterato
         yield function, [1e-9 * timing["nanoseconds"] for timing in answer.get("timings", [])], wrong
 
 
-def time_of(seconds: float) -> str:
-    unit, factor = ("s", 1.0) if seconds >= 1 else ("ms", 1e3) if seconds >= 1e-3 else ("us", 1e6)
-    return f"{seconds * factor:.3g} {unit}"
+@dataclass(frozen=True)
+class Row:
+    """What a derivative took: seconds of each run, of each run of the function, and what is wrong with an answer."""
+
+    name: str
+    size: workloads.Size
+    function: str
+    primal: Sequence[float]
+    times: Sequence[float]
+    wrong: str
+
+    @property
+    def by_hand(self) -> float | None:
+        """Return the seconds of C++ at this size, where they are known."""
+        measured = workloads.MEASURED[self.name]
+        known = self.size in measured and self.name in BY_HAND
+        return BY_HAND[self.name][2 * measured.index(self.size) + 1] if known else None
+
+    def shown(self) -> tuple[str, ...]:
+        label = self.name, workloads.label(self.size), self.function
+        if self.wrong:
+            return *label, "", "", "", "", "", f"WRONG: {self.wrong}"
+        mean, hand = fmean(self.times), self.by_hand
+        primal, ratio = "", ""
+        if self.primal:
+            primal, ratio = harness.time_of(fmean(self.primal)), f"{mean / fmean(self.primal):.2f}"
+        compared = f"{harness.time_of(hand)} ({mean / hand:.2f})" if hand else ""
+        return *label, primal, harness.time_of(mean), ratio, harness.time_of(self.times[0]), compared, "right"
+
+    def timings(self) -> list[harness.Timing]:
+        """Return the row as the report takes it."""
+        if self.wrong:
+            return []
+        mean, hand = fmean(self.times), self.by_hand
+        case = " ".join(filter(None, (self.name, self.function, workloads.label(self.size))))
+        own = harness.Timing(case, "wengert", mean, self.times[0], 1.0)
+        return [own, harness.Timing(case, "C++ by hand, elsewhere", hand, hand, hand / mean)] if hand else [own]
 
 
-def rows(name: str, sizes: Sequence[workloads.Size], seconds: float) -> Iterator[tuple[str, ...]]:
-    """Yield the lines of the table of an eval, those of wrong answers with what is wrong."""
+def rows(name: str, sizes: Sequence[workloads.Size], seconds: float) -> Iterator[Row]:
+    """Yield what the derivatives of an eval took, and each function whose answer is wrong."""
     with Tool() as tool:
         tool.ask(kind="start", eval=name)
         assert tool.ask(kind="define", module=name)["success"]
         for size in sizes:
             done = list(runs(tool, name, size, seconds))
-            for position, (function, times, wrong) in enumerate(done):
-                if wrong or not times:
-                    yield name, workloads.label(size), function, "", "", "", "", "", f"WRONG: {wrong}"
-                    continue
-                if position == 0 and len(done) == 2:
-                    continue
-                first = done[0][1] if len(done) == 2 else None
-                mean = fmean(times)
-                measured = workloads.MEASURED[name]
-                by_hand = BY_HAND[name] if size in measured and name in BY_HAND else None
-                hand = by_hand[2 * measured.index(size) + 1] if by_hand else None
-                yield (
-                    name,
-                    workloads.label(size),
-                    function,
-                    time_of(fmean(first)) if first else "",
-                    time_of(mean),
-                    f"{mean / fmean(first):.2f}" if first else "",
-                    time_of(times[0]),
-                    f"{time_of(hand)} ({mean / hand:.2f})" if hand else "",
-                    "right",
-                )
+            with_primal = len(done) == 2  # others ask for one result in four ways
+            for function, times, wrong in done:
+                if wrong or not with_primal or function != done[0][0]:
+                    yield Row(name, size, function, done[0][1] if with_primal else [], times, wrong)
 
 
 COLUMNS = ("eval", "size", "function", "primal", "derivative", "ratio", "first", "C++ (ratio)", "answer")
@@ -149,20 +168,19 @@ def main() -> None:
     parser.add_argument("--size", default="measured", choices=list(SIZES))
     parser.add_argument("--seconds", type=float, default=1.0, help="for each function")
     options = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    table = Table(title="GradBench: means of all calls", title_justify="left")
-    for k, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if k < 3 else "right")
-    failed = False
-    for name in options.eval:
-        for row in rows(name, SIZES[options.size][name], options.seconds):
-            table.add_row(*row)
-            failed |= row[-1] != "right"
-    console = Console()
-    console.width = max(console.width, 140)
-    console.print(table)
-    sys.exit(failed)
+    harness.pin()
+    asked = (row for name in options.eval for row in rows(name, SIZES[options.size][name], options.seconds))
+    measured: list[Row] = []
+
+    def shown() -> Iterator[tuple[str, ...]]:
+        for row in asked:
+            measured.append(row)
+            yield row.shown()
+
+    title = "GradBench: means of all calls"
+    harness.show(title, COLUMNS, shown(), labels=3)
+    harness.save(title, [timing for row in measured for timing in row.timings()])
+    sys.exit(any(row.wrong for row in measured))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from wengert.accumulation.sweeps import forward, reverse
 from wengert.arguments import PLAIN, Argnames, Argnums, ArgnumsLike, Independents, ProgramTrees, Result, independent
 from wengert.arguments import positions as _positions
 from wengert.control.rerolling import folded_of, reroll
+from wengert.control.staging import folding
 from wengert.errors import ArgumentError, ResultError
 from wengert.executors import Executor, demand_executor
 from wengert.linearization import Graph, Linearization, by_position, write_graph
@@ -66,6 +67,9 @@ def _record(
     result: Result | None = None, planned: bool = False,
 ) -> tuple[Trace, Independents | None]:  # fmt: skip
     """Trace a function of its chosen arguments; the second result is None if all arguments and results are arrays."""
+    context = current_context()
+    if context.folds and len(context.tapes) == 1:
+        f = folding(f)
     if chosen.single:  # by far the most frequent
         position: Any = chosen.argnums
         if -1 < position < len(args) and type(args[position]) in PLAIN:

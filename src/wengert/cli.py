@@ -38,7 +38,7 @@ from wengert.errors import DomainWarning, FormulaError, LoadError, WengertError
 from wengert.formula import function as function_of_formulas
 
 MODES = ("forward", "reverse", "both")
-FORMS = ("text", "markdown", "latex", "slide", "slide-markdown", "slide-latex")
+FORMS = ("text", "markdown", "latex", "html", "svg", "slide", "slide-markdown", "slide-latex")
 EXITS = """\b
 Exit codes:
   0  done (check: the derivatives are right)
@@ -491,7 +491,9 @@ def main() -> None:
 @main.command(cls=Command, epilog=EXITS)
 @common
 @click.option("--mode", type=click.Choice(MODES), default="both", show_default=True, help="Which accumulation.")
-@click.option("--format", "form", type=click.Choice(FORMS), default="text", show_default=True, help="In which form.")
+@click.option("--format", "form", type=click.Choice(FORMS), help="In which form.  [default: text]")
+@click.option("--open", "opens", is_flag=True, help="Open it in a browser: the page, or what --format asks for.")
+@click.option("--save", "path", metavar="FILE", help="Write it to a .html, .pdf, .tex, .md, .svg or .txt file.")
 @click.option("--step", type=int, metavar="K", help="Write out step K of each loop (from 0) with its values.")
 def explain(
     function: str | None,
@@ -499,7 +501,9 @@ def explain(
     at: tuple[str, ...],
     data: str | None,
     mode: str,
-    form: str,
+    form: str | None,
+    opens: bool,
+    path: str | None,
     step: int | None,
 ) -> None:
     """Derive the derivatives step by step, with formulas and values.
@@ -516,8 +520,31 @@ def explain(
 
     with prepared(function, formulas, at, data) as (f, values):
         explanation = explained(f, mode=mode, step=step)(*values)
-        as_slide, name = form.startswith("slide"), form.removeprefix("slide").lstrip("-") or "text"
-        show(getattr(explanation, name)(slide=as_slide))
+        if path is not None:
+            explanation.save(path)
+        if opens:
+            open_in_browser(explanation, form or "html")
+        elif path is None:
+            show(written(explanation, form or "text"))
+
+
+def written(explanation: Any, form: str) -> str:
+    """Write an explanation in one of `FORMS`."""
+    if form.startswith("slide"):
+        return getattr(explanation, form.removeprefix("slide-") if "-" in form else "text")(slide=True)  # type: ignore[no-any-return]
+    return getattr(explanation, form)()  # type: ignore[no-any-return]
+
+
+def open_in_browser(explanation: Any, form: str) -> None:
+    """Open an explanation in a browser, as a file that stays where the system keeps temporary ones."""
+    import tempfile
+    import webbrowser
+
+    ending = {"html": ".html", "svg": ".svg"}.get(form, ".txt")
+    with tempfile.NamedTemporaryFile("w", suffix=ending, prefix="wengert-", delete=False, encoding="utf-8") as file:
+        file.write(written(explanation, form))
+    if not webbrowser.open(f"file://{file.name}"):
+        raise Failure(f"no browser can be opened here.\nOpen {file.name} in one.")
 
 
 @main.command(cls=Command, epilog=EXITS)

@@ -376,11 +376,12 @@ def _compute(*operands: Any, call: _Call) -> Any:
     rules = call.custom.rules
     assert rules is not None
     context = current_context()
-    tapes, context.tapes = context.tapes, []  # no trace may record the arrays that it makes
+    tapes = context.tapes[:]
     try:
+        del context.tapes[:]  # no trace may record the arrays that it makes
         y = rules.value(call, operands, args, kwargs)
     finally:
-        context.tapes = tapes
+        context.tapes[:] = tapes
     if isinstance(y, (Recordable, np.ndarray, np.generic, float, int)):
         return _untraced(call, y)
     leaves, call.out_structure = trees.flatten(y)

@@ -22,6 +22,7 @@
      |-- PickleError      (PickleError)          something cannot be pickled, or cannot be read back here
      |-- ExecutorError    (RuntimeError)         the workers of an executor cannot do what they are given
      |-- FormulaError     (ValueError)           a formula that was typed cannot be read
+     |-- ExportError      (NotImplementedError)  a jitted function has something that exported code cannot compute
      `-- LoadError        (ImportError)          a file or function named on the command line cannot be found
 
     DomainWarning (RuntimeWarning)               a function was evaluated outside its domain
@@ -123,6 +124,14 @@ class Location:
         except SyntaxError:
             return None
 
+    @property
+    def target(self) -> str:
+        """The variable that the user's code assigns the value of the expression to; empty if there is none."""
+        if self.columns is None:
+            return ""
+        assigned = _targets(self.file, len(linecache.getlines(self.file)))
+        return assigned.get((self.line, *self.columns), "")
+
     def calls(self) -> list[str]:
         """Return the names of the functions and methods that the expression calls or is given to, outermost first."""
         tree = _tree(self.file, len(linecache.getlines(self.file)))
@@ -165,6 +174,20 @@ def _tree(file: str, _lines: int) -> ast.Module | None:
             return ast.parse("".join(linecache.getlines(file)))
     except (SyntaxError, ValueError, RecursionError):
         return None
+
+
+@functools.lru_cache(maxsize=8)
+def _targets(file: str, lines: int) -> dict[tuple[int, int, int], str]:
+    """Return the variables of a file to which expressions of one line are assigned, by line and columns."""
+    tree = _tree(file, lines)
+    return {
+        (node.value.lineno, node.value.col_offset, node.value.end_col_offset or 0): node.targets[0].id
+        for node in ([] if tree is None else ast.walk(tree))
+        if isinstance(node, ast.Assign)
+        and len(node.targets) == 1
+        and isinstance(node.targets[0], ast.Name)
+        and node.value.lineno == node.value.end_lineno
+    }
 
 
 def _cut(text: str, start: int) -> tuple[str, int]:
@@ -389,6 +412,10 @@ class FormulaError(WengertError, ValueError):
         point = " " * (self.position - start) + "^"
         where = f"{self.fault} at character {self.position + 1} of the formula."
         return f"{where}\n  {shown}\n  {point}\n{self.remedy}"
+
+
+class ExportError(WengertError, NotImplementedError):
+    """A jitted function has something that exported code cannot compute: a line that calls Python's libraries."""
 
 
 class LoadError(WengertError, ImportError):

@@ -23,7 +23,7 @@ from test_jit import STEPS, Branching, agree, same
 import wengert as wg
 from wengert.compilation import jit as jit_module
 from wengert.compilation.native import engine, lowering
-from wengert.compilation.native.entry import fits
+from wengert.compilation.native.layout import fits
 from wengert.errors import DomainWarning
 
 pytestmark = [
@@ -54,7 +54,7 @@ def warmed(f, *args):
     for _ in range(3):
         jitted(*args)
     (native,) = native_of(jitted)
-    assert native.call(*args) is not NotImplemented
+    assert native(*args) is not NotImplemented
     return jitted
 
 
@@ -88,7 +88,7 @@ def rosenbrock(x):
 def test_values_types_and_shapes(f):
     jitted = warmed(f, X)
     for x in (X, X / 2, np.array([-0.25, 5.0, 1e-9]), np.array([0.9, -0.25, 0.1])):
-        assert native_of(jitted)[0].call(x) is not NotImplemented
+        assert native_of(jitted)[0](x) is not NotImplemented
         same(jitted(x), f(x))
     assert not jitted.declined
 
@@ -168,7 +168,7 @@ def test_every_branch_is_in_the_code():
         for x in points:
             same(jitted(x), f(x))
     (native,) = native_of(jitted)
-    assert all(native.call(x) is not NotImplemented for x in points)
+    assert all(native(x) is not NotImplemented for x in points)
 
 
 def test_a_branch_that_is_new_is_traced():
@@ -190,7 +190,7 @@ def test_a_loop_until_convergence():
     for a in values:
         assert jitted(float(a)) == root(float(a))
     (native,) = native_of(jitted)
-    assert sum(native.call(float(a)) is not NotImplemented for a in values) > 250
+    assert sum(native(float(a)) is not NotImplemented for a in values) > 250
 
 
 def test_what_the_function_reads_is_compared():
@@ -385,7 +385,7 @@ def test_nothing_is_read_beside_an_array():
         jitted = warmed(f, np.ones(n))
         for x in (inside[:n], inside[-n:]):
             same(jitted(x), f(x))
-            assert native_of(jitted)[0].call(x) is not NotImplemented
+            assert native_of(jitted)[0](x) is not NotImplemented
 
 
 # ---- Memory and threads ----
@@ -426,7 +426,7 @@ def test_results_of_one_call_are_counted_once():
 def test_code_is_unloaded_with_its_function():
     for _ in range(20):
         jitted = warmed(lambda x: x * 2.0, X)
-        call = native_of(jitted)[0].call
+        call = native_of(jitted)[0]
         del jitted
         gc.collect()
         same(call(X), 2.0 * X)  # the builtin function keeps its code

@@ -93,15 +93,18 @@ ORDERS = {
     "accumulation/elimination": "graph factors heuristics search edges portfolio program",
     "accumulation/orders": "order forward reverse elimination waist",
     "planning": "machine compressions candidates plan choice",
-    "compilation": "cache environment linearized branches native signatures jit",
-    "compilation/native": "operations loops lowering expressions nests llvm engine entry",
+    "compilation": "cache comparisons environment linearized branches signatures native jit",
+    "compilation/native": (
+        "operations loops lowering expressions nests llvm engine instructions export vectorcall layout records control "
+        "entry kernels grouping"
+    ),
     "control": (
-        "revolve holding templates unrolling bodies branch closures checkpoints loop backward dependence execution "
-        "nested higher_order rerolling state short_loops staging api"
+        "revolve holding templates unrolling bodies branch closures tapes checkpoints loop backward dependence "
+        "sweeping instructions native execution nested higher_order rerolling folding state short_loops staging api"
     ),
     "batching": "loops vmap",
-    "explanation": "steps notation document formulas derivation matrices array_steps loops arrays array_document"
-    " slide text latex markdown page",
+    "explanation": "steps notation formulas document derivation matrices array_steps loops arrays array_document"
+    " slide text latex markdown svg saving page",
     "explanation/page": "mathml excerpts operations contents",
     "compat": "autograd",
     "compat/autograd": (

@@ -133,6 +133,7 @@ def without_macros(latex: str) -> str:
 
 
 def blocks_of(latex: str) -> list[str]:
+    latex = latex.replace("align*", "aligned")  # which breaks over pages
     return re.findall(r"\\begin\{aligned\}.*?\\end\{aligned\}", latex, re.DOTALL)
 
 
@@ -492,7 +493,7 @@ def test_a_repeated_operand_is_one_term() -> None:
 
 def test_numbers_print_short() -> None:
     text = explain(lambda x: 0.5 * x**2 + 2.0 * x + x / 3)(1.0).text(values=False)
-    assert "u_2 = 0.5 u_1" in text
+    assert "u_2 = u_1/2" in text
     assert "u_3 = 2 u_0" in text
     assert "∂y/∂x = x + 7/3" in text
 
@@ -747,4 +748,4 @@ def test_long_scalar_programs_are_cut_in_the_middle() -> None:
     text = str(explain(scalar_lines)(0.5))
     assert "in 200 lines: too many to write every formula out" in text
     assert "lines like these" in text
-    assert len(text.splitlines()) < 160
+    assert len(text.splitlines()) < 180

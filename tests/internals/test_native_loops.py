@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
+import subprocess
+import tempfile
 
 import numpy as np
 import pytest
 
 from wengert.compilation.native.engine import compile_texts
-from wengert.compilation.native.entry import fits
+from wengert.compilation.native.export import write_source
+from wengert.compilation.native.layout import fits
 from wengert.compilation.native.llvm import write_declarations, write_kernel
 from wengert.compilation.native.loops import (
     Buffer,
@@ -29,11 +33,28 @@ pytestmark = pytest.mark.skipif(not fits(), reason="there is no native code here
 
 def run(kernel, *arrays, optimize):
     """Run a kernel on arrays, the last of which is that of the results."""
+    copies = [array.copy() for array in arrays]
     text = "\n".join([write_declarations(kernel), write_kernel(kernel)])
     compiled = compile_texts([text], "kernel", {}, optimize)
     pointers = (ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays])
     function = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(compiled.address)
-    return function(pointers, arrays[-1].ctypes.data)
+    branch = function(pointers, arrays[-1].ctypes.data)
+    if shutil.which("gcc") is not None:
+        assert run_in_c(kernel, *copies) == branch
+        for one, other in zip(arrays, copies, strict=True):
+            np.testing.assert_array_equal(one, other)
+    return branch
+
+
+def run_in_c(kernel, *arrays):
+    """Run a kernel without temporaries as C source."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, library = f"{folder}/f.c", f"{folder}/f.so"
+        with open(source, "w") as file:
+            file.write(write_source(kernel, [buffer.name for buffer in kernel.arguments], "f"))
+        strict = "-std=c99 -Wall -Wextra -Wpedantic -Werror -ffp-contract=off"
+        subprocess.run(["gcc", "-shared", "-fPIC", *strict.split(" "), source, "-o", library, "-lm"], check=True)
+        return ctypes.CDLL(library).f(*[ctypes.c_void_p(a.ctypes.data) for a in arrays], None)
 
 
 @pytest.mark.parametrize("optimize", [False, True])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from wengert.compilation.native.engine import address_of, compile_texts
-from wengert.compilation.native.entry import fits
 from wengert.compilation.native.expressions import Expressions, Part
+from wengert.compilation.native.layout import fits
 from wengert.compilation.native.llvm import symbols_of, write_declarations, write_kernel
 from wengert.compilation.native.loops import Nest, walk_statements
 from wengert.compilation.native.lowering import NoLoweringError
@@ -157,12 +157,12 @@ def test_nan_in_folds_is_nan():
 
 @pytest.mark.parametrize("shape", [(1000,), (2_000_000,), (1000, 333), (30_000, 7)])
 def test_sums_are_accurate_for_any_number_of_elements(shape):
-    """The error is at most 25 roundings of the sum of absolute values; a million additions in turn lose 1,000."""
+    """The error is at most 35 roundings of the sum of absolute values; a million additions in turn lose 1,000."""
     x = (RNG.uniform(0.5, 1.5, shape) * np.pi) ** 3
     op = Expressions()
     ((result),) = run(op, [op.fold("add", enter(op, x), tuple(range(x.ndim)), False)], x)
     exact = math.fsum(x.ravel())
-    assert abs(result - exact) <= 25 * np.finfo(float).eps / 2 * exact
+    assert abs(result - exact) <= 35 * np.finfo(float).eps / 2 * exact
 
 
 def test_what_is_dear_is_stored_and_what_is_cheap_is_computed_again():

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from wengert.compilation.native.entry import Native, fits
+from wengert import trees
+from wengert.compilation.native.entry import Native
+from wengert.compilation.native.layout import fits
 from wengert.compilation.native.lowering import lower_tree
 from wengert.primitives.table import PRIMITIVES
 
@@ -25,8 +27,8 @@ def tree_of(f, *args):
 
 def native_of(f, *args):
     """Return the native code of a function that has been traced at some arguments."""
-    parameters = [a.shape if type(a) is np.ndarray else type(a) for a in args]
-    return Native(lower_tree(tree_of(f, *args), "f"), parameters)
+    described = [(a.shape, a.strides, a.dtype) if type(a) is np.ndarray else type(a) for a in args]
+    return Native(lower_tree(tree_of(f, *args), "f"), described, {}, trees.flatten((args, {}))[1])
 
 
 # ---- Rows ----
@@ -54,7 +56,7 @@ def operands_of(primitive):
 
 def compare(primitive, *start, own):
     """Compare native code with NumPy at special values, and return how often it was taken."""
-    native = native_of(lambda *xs: 1.0 * primitive(*xs), *start).call
+    native = native_of(lambda *xs: 1.0 * primitive(*xs), *start)
     taken = 0
     for values in operands_of(primitive):
         with np.errstate(all="raise", under="ignore"):

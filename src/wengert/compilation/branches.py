@@ -31,7 +31,7 @@ if it raises (`wengert.compilation.jit`).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,13 +101,16 @@ class Branch:
         All lines, from the arguments on.
     run
         The compiled function.
+    kernels
+        The kernels of machine code that it calls (`wengert.compilation.native.grouping`).
     """
 
-    __slots__ = ("_compiled", "_exit", "_form", "_tree", "program", "run")
+    __slots__ = ("_compiled", "_exit", "_form", "_tree", "kernels", "program", "run")
 
     def __init__(self, tree: Tree, program: Program, form: ResultForm, exit_: Exit | None) -> None:
         self.program, self._tree, self._form, self._exit = program, tree, form, exit_
         self._compiled: tuple[Code, str, list[Exit]] | None = None
+        self.kernels: tuple[Any, ...] = ()
         self.run: Callable[..., Any] = self._compile_and_run
 
     def _compile_and_run(self, *args: Any) -> Any:
@@ -125,6 +128,13 @@ class Branch:
                 exits = [Exit(self, statement) for statement in code.exits]
                 self._compiled, self.run = (code, text, exits), compile_(exits)
             return self._compiled
+
+    def run_by(self, code: Code, kernels: Sequence[Any]) -> None:
+        """Run other code that computes the same by kernels, and is left where this branch is."""
+        with self._tree.lock:
+            own, _, exits = self._compile()
+            text, compile_ = write_branch(code, dict(self._tree.names))
+            self._compiled, self.run, self.kernels = (own, text, exits), compile_(exits), tuple(kernels)
 
     @property
     def code(self) -> Code:

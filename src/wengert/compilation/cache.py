@@ -42,18 +42,21 @@ class Form:
         The code of the step; None until it is written.
     outlines
         The step with its sweeps, by active arguments (see `linearized`).
+    native
+        The machine code of many steps, by how they are repeated (see `wengert.control.native`).
     common
         False for a form that belongs to one body alone.
     met
         True if the form is older than the body that it was last returned for.
     """
 
-    __slots__ = ("activity", "common", "met", "outlines", "run")
+    __slots__ = ("activity", "common", "met", "native", "outlines", "run")
 
     def __init__(self, common: bool = False) -> None:
         self.activity: dict[Any, Any] = {}
         self.run: Any = None
         self.outlines: dict[Any, Any] = {}
+        self.native: dict[Any, Any] = {}
         self.common, self.met = common, False
 
 

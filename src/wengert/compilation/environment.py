@@ -26,6 +26,7 @@ import datetime
 import dis
 import enum
 import functools
+import gc
 import itertools
 import operator
 import os
@@ -40,6 +41,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from wengert.compilation import comparisons
+from wengert.compilation.comparisons import Comparison
 from wengert.errors import LIBRARIES, RawLocation
 from wengert.program import Primitive
 from wengert.program.structure import exactly
@@ -92,6 +95,10 @@ class Environment:
     ----------
     unchanged
         Returns whether all of them are the same.
+    comparisons
+        What machine code can compare: by their conditions, those of which the comparison implies the condition.
+    laid_out
+        The comparisons as machine code reads them; None until they are needed.
     codes
         The code of all user functions that may run.
     generators
@@ -102,17 +109,19 @@ class Environment:
     """
 
     __slots__ = (
-        "_absent", "_conditions", "_globals_of", "_names", "_read_attributes", "_seen", "_words", "codes", "generators",
-        "is_complete", "unchanged",
+        "_absent", "_attributes", "_conditions", "_globals_of", "_names", "_read_attributes", "_seen", "_words",
+        "codes", "comparisons", "generators", "is_complete", "laid_out", "unchanged",
     )  # fmt: skip
 
     def __init__(self, roots: Iterable[Any]) -> None:
         roots = list(roots)
         words: frozenset[str] = frozenset()
+        attributes: frozenset[str] = frozenset()
         while True:  # a function found late may name an attribute of an object found early
-            self._words = words
+            self._words, self._attributes = words, attributes
             self._read_attributes = False
             self._conditions: dict[str, Reading] = {}
+            self.comparisons: dict[str, Comparison] = {}
             self._names: dict[str, Any] = {"all": all, "map": map, "len": len, "is_": operator.is_, "same": _same,
                                            "fingerprint": fingerprint, "is_empty": is_empty}  # fmt: skip
             self._seen: dict[int, Any] = {}
@@ -125,13 +134,16 @@ class Environment:
             for held, absent in self._absent.items():
                 if absent:
                     reading = Reading(", ".join(absent), ", which was not there")
-                    self._require(f"{held}.keys().isdisjoint({self._global(tuple(absent))})", reading)
+                    comparison = comparisons.Absent(self._names[held], tuple(absent))
+                    self._require(f"{held}.keys().isdisjoint({self._global(tuple(absent))})", reading, comparison)
             words = frozenset(word for code in self.codes for word in _words_of(code))
+            attributes = frozenset(word for code in self.codes for word in _attribute_names_of(code))
             if words <= self._words or not self._read_attributes:
                 break
         self._words = words
         self.is_complete = self.is_complete and not self.generators and not self.too_many
-        self.unchanged = self._compiled(list(self._conditions))
+        self.unchanged = self.compiled(list(self._conditions))
+        self.laid_out: Any = None
         self._seen, self._globals_of, self._absent = {}, {}, {}
 
     @property
@@ -144,9 +156,14 @@ class Environment:
         """True if the code names a clock, or a function with an outside effect."""
         return not self._words.isdisjoint(_SUSPICIOUS)
 
+    @property
+    def conditions(self) -> Sequence[str]:
+        """All comparisons, as Python writes them."""
+        return list(self._conditions)
+
     def changes(self) -> list[Reading]:
         """Return the values that have changed."""
-        return [reading for condition, reading in self._conditions.items() if not self._compiled([condition])()]
+        return [reading for condition, reading in self._conditions.items() if not self.compiled([condition])()]
 
     def place_of_change(self, reading: Reading) -> RawLocation | None:
         """Return the place in the code that changes a value, found by its name."""
@@ -178,7 +195,7 @@ class Environment:
 
     # -- The comparisons --
 
-    def _compiled(self, conditions: Sequence[str]) -> Callable[[], bool]:
+    def compiled(self, conditions: Sequence[str]) -> Callable[[], bool]:
         """Write the comparisons as one function."""
         text = "def unchanged():\n    try:\n"
         for start in range(0, len(conditions), 200):  # the compiler goes into chains of `and` by recursion
@@ -195,16 +212,29 @@ class Environment:
             self._names[name] = value
         return name
 
-    def _require(self, condition: str, reading: Reading) -> None:
-        self._conditions.setdefault(condition, reading)
+    def _require(self, condition: str, reading: Reading, comparison: Comparison | None = None) -> None:
+        if condition not in self._conditions:
+            self._conditions[condition] = reading
+            if comparison is not None:
+                self.comparisons[condition] = comparison
 
-    def _compare(self, expression: str, value: Any, reading: Reading) -> tuple[Any, Reading]:
+    def _require_absent(self, keys: str, holder: Any, reading: Reading) -> None:
+        """Require that a class or module has no attribute that the code names and that it does not have yet."""
+        absent = tuple(sorted(self._attributes - holder.keys()))
+        if absent:
+            behind = holder if type(holder) is dict else gc.get_referents(holder)[0]
+            comparison = comparisons.Absent(behind, absent) if type(behind) is dict else None
+            self._require(f"{keys}.isdisjoint({self._global(absent)})", reading, comparison)
+
+    def _compare(
+        self, expression: str, value: Any, reading: Reading, comparison: Comparison | None = None
+    ) -> tuple[Any, Reading]:
         """Require that an expression has a value, and return the value to be followed."""
         name = self._global(value)
         condition = f"{expression} is {name}"
         if type(value) in _NUMBERS or issubclass(type(value), np.generic):
             condition = f"({condition} or same({expression}, {name}))"
-        self._require(condition, reading)
+        self._require(condition, reading, comparison)
         return value, reading
 
     # -- Following --
@@ -242,25 +272,35 @@ def _follow_function(environment: Environment, function: types.FunctionType, rea
     environment.codes.update(dict.fromkeys(with_inner(code)))
     name = environment._global(function)
     environment._require(
-        f"{name}.__code__ is {environment._global(code)}", Reading(function.__name__, ", whose code was replaced")
+        f"{name}.__code__ is {environment._global(code)}",
+        Reading(function.__name__, ", whose code was replaced"),
+        comparisons.Part(function, "__code__", code),
     )
     environment._require(
-        _of_length(f"{name}.__dict__", len(vars(function))), Reading(function.__name__, ", in its attributes")
+        _of_length(f"{name}.__dict__", len(vars(function))),
+        Reading(function.__name__, ", in its attributes"),
+        comparisons.NoMoreAttributes(function, (), len(vars(function))),
     )
     environment._read_attributes |= bool(vars(function))
     for word in environment._words & vars(function).keys():
-        what = Reading(f"{function.__name__}.{word}", "")
-        yield environment._compare(f"{name}.__dict__[{word!r}]", vars(function)[word], what)
+        what, value = Reading(f"{function.__name__}.{word}", ""), vars(function)[word]
+        yield environment._compare(
+            f"{name}.__dict__[{word!r}]", value, what, comparisons.Attribute(function, word, value)
+        )
     for attribute in ("__defaults__", "__kwdefaults__"):
         defaults = getattr(function, attribute)
         if defaults is not None:
-            yield environment._compare(f"{name}.{attribute}", defaults, Reading(function.__name__, ", in its defaults"))
+            what = Reading(function.__name__, ", in its defaults")
+            yield environment._compare(
+                f"{name}.{attribute}", defaults, what, comparisons.Part(function, attribute, defaults)
+            )
     for free, cell in cells:
         held, what = environment._global(cell), Reading(free, f", from the closure of {function.__name__}")
         if is_empty(cell):
-            environment._require(f"is_empty({held})", what)
+            environment._require(f"is_empty({held})", what, comparisons.Contents(cell, ()))
         else:
-            yield environment._compare(f"{held}.cell_contents", cell.cell_contents, what)
+            value = cell.cell_contents
+            yield environment._compare(f"{held}.cell_contents", value, what, comparisons.Contents(cell, (value,)))
     yield from _follow_globals(environment, function)
 
 
@@ -272,7 +312,8 @@ def _follow_globals(environment: Environment, function: types.FunctionType) -> F
     absent = environment._absent.setdefault(held, {})
     for word in words:
         if word in around:
-            yield environment._compare(f"{held}[{word!r}]", around[word], Reading(word, where))
+            comparison = comparisons.Item(around, word, around[word])
+            yield environment._compare(f"{held}[{word!r}]", around[word], Reading(word, where), comparison)
         else:
             if word in global_names:
                 absent[word] = None
@@ -287,7 +328,9 @@ def _follow_module(environment: Environment, module: types.ModuleType, reading: 
     held, attributes = environment._global(vars(module)), vars(module)
     for word in environment._words & attributes.keys():
         what = Reading(f"{reading.name}.{word}", "")
-        yield environment._compare(f"{held}[{word!r}]", attributes[word], what)
+        comparison = comparisons.Item(attributes, word, attributes[word])
+        yield environment._compare(f"{held}[{word!r}]", attributes[word], what, comparison)
+    environment._require_absent(f"{held}.keys()", attributes, Reading(f"{reading.name}.…", ""))
 
 
 def _follow_class(environment: Environment, cls: type, reading: Reading) -> Followed:
@@ -296,11 +339,14 @@ def _follow_class(environment: Environment, cls: type, reading: Reading) -> Foll
             continue
         environment._read_attributes = True
         held, attributes = environment._global(base), vars(base)
+        behind = gc.get_referents(attributes)[0]  # the dict that this is a view of
         for name, value in attributes.items():
             special = name.startswith("__") and name.endswith("__")
             if name in environment._words or (special and isinstance(value, types.FunctionType)):
                 what = Reading(f"{base.__name__}.{name}", "")
-                yield environment._compare(f"{held}.__dict__[{name!r}]", value, what)
+                comparison = comparisons.Item(behind, name, value) if type(behind) is dict else None
+                yield environment._compare(f"{held}.__dict__[{name!r}]", value, what, comparison)
+        environment._require_absent(f"{held}.__dict__.keys()", attributes, Reading(f"{base.__name__}.…", ""))
 
 
 def _follow_object(environment: Environment, value: Any, reading: Reading) -> Followed:
@@ -322,15 +368,20 @@ def _follow_object(environment: Environment, value: Any, reading: Reading) -> Fo
         words = environment._words & attributes.keys() if by_name else list(attributes)
         for word in words:
             what = Reading(f"{reading.name}.{word}", reading.where)
-            yield environment._compare(f"{held}.__dict__[{word!r}]", attributes[word], what)
+            comparison = comparisons.Attribute(value, word, attributes[word])
+            yield environment._compare(f"{held}.__dict__[{word!r}]", attributes[word], what, comparison)
         if not library:
             absent = tuple(word for word in environment._words if word not in attributes)
             condition = f"{held}.__dict__.keys().isdisjoint({environment._global(absent)})"
-            environment._require(condition, Reading(f"{reading.name}.…", reading.where))
+            no_more = comparisons.NoMoreAttributes(
+                value, [name for name in attributes if name not in words], len(attributes)
+            )
+            environment._require(condition, Reading(f"{reading.name}.…", reading.where), no_more)
     for slot in {name for base in kind.__mro__ for name in _slots_of(base)}:
         if (slot in environment._words or not by_name) and hasattr(value, slot):
             what = Reading(f"{reading.name}.{slot}", reading.where)
-            yield environment._compare(f"{held}.{slot}", getattr(value, slot), what)
+            of_slot = comparisons.Slot(value, slot, getattr(value, slot))
+            yield environment._compare(f"{held}.{slot}", of_slot.value, what, of_slot)
 
 
 _PYTHON = 1 << 9
@@ -355,13 +406,16 @@ def _follow_array(environment: Environment, values: np.ndarray[Any, Any], readin
             yield item, reading
         return
     if not (values.flags.writeable or is_written_to(values.base)):
-        environment._require(f"not {held}.flags.writeable", reading)
+        environment._require(f"not {held}.flags.writeable", reading, comparisons.Frozen(values))
         return
     form = f"{held}.shape == {values.shape} and {held}.dtype is {environment._global(values.dtype)}"
     if values.nbytes <= BYTES:
+        content = np.ndarray.tobytes(values)
+        is_plain = type(values) is np.ndarray and values.flags.c_contiguous
         read = f"{environment._global(np.ndarray.tobytes)}({held})"  # astropy's quantities refuse the method
         read = f"{held}.tobytes()" if type(values) is np.ndarray else read
-        environment._require(f"{form} and {read} == {environment._global(np.ndarray.tobytes(values))}", reading)
+        comparison = comparisons.Elements(values, content) if is_plain else None
+        environment._require(f"{form} and {read} == {environment._global(content)}", reading, comparison)
     else:
         looks = [f"fingerprint({held}, {turn}) == {fingerprint(values, turn)}" for turn in (0, 1)]
         environment._require(f"{form} and {' and '.join(looks)}", reading)
@@ -381,7 +435,8 @@ def _follow_items(environment: Environment, items: Any, reading: Reading) -> Fol
     held, inside = environment._global(items), tuple(items)
     if not isinstance(items, tuple):
         alike = f" and {_alike(held, environment._global(inside))}" if inside else ""
-        environment._require(_of_length(held, len(inside)) + alike, reading)
+        comparison = comparisons.Items(items, inside) if type(items) is list else None
+        environment._require(_of_length(held, len(inside)) + alike, reading, comparison)
     for k, item in enumerate(inside):
         yield item, Reading(f"{reading.name}[{k}]", reading.where)
 
@@ -393,7 +448,8 @@ def _follow_dict(environment: Environment, items: dict[Any, Any], reading: Readi
         environment._global(tuple(items.values())),
     )
     alike = f" and all(map(is_, {held}, {keys})) and {_alike(f'{held}.values()', values)}" if items else ""
-    environment._require(_of_length(held, len(items)) + alike, reading)
+    comparison = comparisons.Entries(items, dict(items)) if type(items) is dict else None
+    environment._require(_of_length(held, len(items)) + alike, reading, comparison)
     for key, item in items.items():
         yield item, Reading(f"{reading.name}[{key!r}]", reading.where)
 
@@ -504,6 +560,16 @@ def _global_names_of(code: types.CodeType) -> frozenset[str]:
 
 
 @functools.lru_cache(4096)
+def _attribute_names_of(code: types.CodeType) -> frozenset[str]:
+    """Return the names that a function may look up as attributes: all of its names if it looks any up by a text."""
+    words = _words_of(code)
+    if not words.isdisjoint(_BY_TEXT):
+        return words
+    looked_up = [i for inner in with_inner(code) for i in dis.get_instructions(inner) if i.opname in _ATTRIBUTE_LOADS]
+    return frozenset([instruction.argval for instruction in looked_up])
+
+
+@functools.lru_cache(4096)
 def _is_library(name: str | None) -> bool:
     """Return whether a module belongs to Python or is installed: nobody edits such code while it runs."""
     top = (name or "").partition(".")[0]
@@ -519,6 +585,7 @@ _LOADS = frozenset(
     {"LOAD_FAST", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_ATTR", "LOAD_METHOD", "LOAD_CLASSDEREF"}
 )
 _GLOBAL_LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"})
+_ATTRIBUTE_LOADS = frozenset({"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "LOAD_SUPER_METHOD"})
 _CHANGERS = frozenset({"append", "extend", "insert", "pop", "remove", "clear", "update", "add", "discard", "setdefault",
                        "popleft", "appendleft", "sort", "reverse", "fill", "put"})  # fmt: skip
 

@@ -25,8 +25,10 @@ from __future__ import annotations
 import functools
 import gc
 import math
+import os
 import sys
 import threading
+import time
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +41,7 @@ from wengert.accumulation import holds_nan
 from wengert.compilation.branches import Exit, Tree
 from wengert.compilation.environment import PRINTS, Environment, Reading, is_clock
 from wengert.compilation.native.engine import calls_before
+from wengert.compilation.native.vectorcall import with_vectorcall
 from wengert.compilation.signatures import Arguments, Result
 from wengert.errors import (
     ArgumentError,
@@ -51,11 +54,12 @@ from wengert.errors import (
     explain_at,
 )
 from wengert.program import Program, Var, walk
-from wengert.tracing import RAISING, error_state, raising, run, threads, under
+from wengert.tracing import RAISING, LongTrace, Trace, error_state, raising, run, threads, under
 from wengert.transformations import Documentation, Transformed
 
 if TYPE_CHECKING:
     from wengert.compilation.native.entry import Native
+    from wengert.compilation.native.records import Record
 
 Function = Callable[..., Any]
 ndarray, float64 = np.ndarray, np.float64
@@ -64,6 +68,13 @@ MOST_SIGNATURES = 256
 """The number of signatures that are kept; the next one clears them."""
 LONGEST_WAIT = 1023
 """The largest number of calls without an attempt to trace, if NumPy has warned in every attempt."""
+SECONDS_TO_START, SECONDS_TO_COMPILE, SECONDS_A_LINE = 0.04, 0.01, 2e-4
+"""What native code takes: of a process, once; of a function; of each line of its branches.  It is made where Python has
+run for as long, so that the two together take at most twice as long as the better of them alone."""
+MOST_LINES = 2_000
+"""A trace of more lines than this is folded: to write, compile and run these one by one would take too long."""
+FOLDING: list[Callable[[Function], Function]] = []
+"""What makes a function be folded while it is traced; it stands above, in `wengert.control`."""
 ENVIRONMENTS = 4
 """The number of states of the environment that are kept with their traces: a flag may go back and forth."""
 
@@ -80,9 +91,9 @@ def jit(f: Function | None = None, *, max_branches: int = 32, native: bool = Tru
         How many branches are kept for a signature, and how many values of an argument that is no array; beyond,
         a `JitWarning` names the line or the argument, and the plain function runs.
     native
-        Whether machine code takes over after a number of calls, where there is any for all that is computed (on
-        x86-64 under Linux).  The environment variable ``WENGERT_NATIVE`` turns it off everywhere (``off``), or says
-        after how many calls (1,000).
+        Whether machine code takes over after a while, where there is any for all that is computed (on
+        x86-64 under Linux): when Python has run for as long as compiling takes.  The environment variable
+        ``WENGERT_NATIVE`` turns it off everywhere (``off``), or says after how many calls.
 
     Returns
     -------
@@ -116,11 +127,16 @@ def jit(f: Function | None = None, *, max_branches: int = 32, native: bool = Tru
     return Jitted(f, max_branches, native)
 
 
+@with_vectorcall
 class Jitted(Transformed[..., Any]):
-    """A function that `jit` has returned."""
+    """A function that `jit` has returned.
+
+    Once there is native code, that is what is called, instead of `__call__`, which computes what it does not take.
+    """
 
     __slots__ = (
-        "_is_derivative", "_latest", "_lock", "_native", "_restarts", "_states", "_warned", "declined", "max_branches",
+        "_is_derivative", "_latest", "_lock", "_native", "_record", "_restarts", "_states", "_warned", "declined",
+        "max_branches",
     )  # fmt: skip
 
     def __init__(self, function: Function, max_branches: int, native: bool) -> None:
@@ -132,6 +148,8 @@ class Jitted(Transformed[..., Any]):
         self._states: list[_State] = []
         self._latest: _Signature | None = None
         """The signature of the latest call with arrays alone: most calls repeat it."""
+        self._record: Record | None = None
+        """What native code reads where this object is called, once there is some."""
         self._lock = threading.Lock()
         self._restarts = 0
         self._warned: set[Any] = set()
@@ -142,16 +160,13 @@ class Jitted(Transformed[..., Any]):
         latest = self._latest
         if latest is None or kwargs or threads.context.tapes or not latest.unchanged():
             return self._call(args, kwargs)
-        if latest.native is not None:
-            result = latest.native.call(*args)
-            if result is not NotImplemented:
-                return result
         if not latest.fits(args):
             return self._call(args, kwargs)
         latest.calls += 1
-        if latest.calls >= latest.due:
-            latest.compile_native(self._name)
+        is_due = latest.calls >= latest.due
+        if is_due and self._compile_native(latest):
             return self(*args)
+        start = time.perf_counter() if is_due else 0.0
         before = error_state.get()
         try:  # as `_run` does; most calls end here
             try:
@@ -159,6 +174,8 @@ class Jitted(Transformed[..., Any]):
                 result = latest.tree.roots[0].run(*args)
             finally:
                 error_state.set(before)
+            if is_due:
+                latest.note(time.perf_counter() - start)
         except BranchError:
             return self._run(latest, args, args, kwargs)
         except Exception:
@@ -188,19 +205,51 @@ class Jitted(Transformed[..., Any]):
         if signature is None:
             return self.function(*args, **kwargs)
         signature.calls += 1
-        if signature.calls >= signature.due:
-            signature.compile_native(self._name)
+        is_due = signature.calls >= signature.due
+        if is_due:
+            self._compile_native(signature)
         if signature.native is not None:
-            result = signature.native.call(*arguments.values)
+            self._attach(signature)
+            result = signature.native(*arguments.values)
             if result is not NotImplemented:
                 return result
+        start = time.perf_counter() if is_due else 0.0
         result = self._run(signature, arguments.values, args, kwargs, arguments)
+        if is_due:
+            signature.note(time.perf_counter() - start)
         if arguments.are_arrays and signature.tree.roots and not signature.fixes_floats:
             self._latest = signature
         return result
 
     def _compute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self(*args, **kwargs)
+
+    # -- Native code --
+
+    def _compile_native(self, signature: _Signature) -> bool:
+        """Make native code for a signature, if it has run in Python for as long as that takes; return whether."""
+        if not signature.is_worth_compiling():
+            return False
+        before = signature.native
+        signature.compile_native(self._name)
+        self._attach(signature)
+        return signature.native is not before
+
+    def _attach(self, signature: _Signature) -> None:
+        """Let this object be called by the native code of a signature, and of others in the same environment."""
+        native, record = signature.native, self._record
+        if native is None or native.entry is None or signature.floats_are_fixed:
+            return
+        if record is not None and native.entry in record.entries and record.environment is signature.environment:
+            return
+        from wengert.compilation.native.entry import attach_entries
+
+        with self._lock:
+            others = [
+                s.native for s in self._signatures() if s.environment is signature.environment and s is not signature
+            ]
+            natives = [native, *[other for other in others if other is not None]]
+            self._record = attach_entries(self, natives, signature.environment, _IN_PYTHON)
 
     # -- States and signatures --
 
@@ -350,13 +399,9 @@ class Jitted(Transformed[..., Any]):
         The branch continues where another was left; if none was, it is a root beside the others.
         """
         environment = signature.environment
-        returned = Result(arguments, environment)
         before = environment.states()
-        threads.context.alarms = 0
         calls: dict[str, RawLocation] = {}
-        trace = _listen(
-            environment, calls, under, RAISING, run, self.function, args, kwargs, (), True, arguments, returned
-        )
+        trace, returned = self._traced(environment, calls, arguments, args, kwargs)
         self._check_purity(environment, before, calls, arguments)
         program = trace.program()
         result = returned.build([group.parts[0]._value for group in trace.results])
@@ -373,6 +418,31 @@ class Jitted(Transformed[..., Any]):
                 tree.add(program, returned.form, leave)  # or else another thread has been faster
                 signature.expect_native()
         return result
+
+    def _traced(
+        self, environment: Environment, calls: dict[str, RawLocation], arguments: Arguments, args: Any, kwargs: Any
+    ) -> tuple[Trace, Result]:
+        """Trace the function; if it is long once more, and folded (`wengert.control.folding`)."""
+        context = threads.context
+
+        def record(function: Function, most: int) -> tuple[Trace, Result]:
+            context.alarms = 0
+            returned = Result(arguments, environment)
+            work = functools.partial(run, most=most)
+            trace = _listen(
+                environment, calls, under, RAISING, work, function, args, kwargs, (), True, arguments, returned
+            )
+            return trace, returned
+
+        try:
+            return record(self.function, MOST_LINES if FOLDING else sys.maxsize)
+        except LongTrace:
+            context.clear()
+        context.folds = True
+        try:
+            return record(self.function if self._is_derivative else FOLDING[0](self.function), sys.maxsize)
+        finally:
+            context.folds = False
 
     def _check_purity(
         self, environment: Environment, before: Sequence[Any], calls: Mapping[str, Any], arguments: Arguments
@@ -437,9 +507,58 @@ class Jitted(Transformed[..., Any]):
                 print(f"# {self._name}({signature.described()}), branch {k}")
                 print(branch.text if what == "code" else branch.program.listing())
 
+    def export(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+        """Write the function for programs without Python: ``"name.c"``, ``"name.o"`` or ``"name.ll"``, and ``name.h``.
+
+        The file has one function, with the name of the file, of all branches that have been traced.  It takes arrays
+        of one set of shapes: those of `args`, at which it is traced if need be, or of the only trace there is.  What
+        the function reads beside its arguments becomes part of the code.
+
+        >>> import pathlib, tempfile, numpy as np, wengert as wg
+        >>> gradient = wg.jit(wg.grad(lambda x: np.sum(x**2)))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     gradient.export(f"{folder}/gradient.c", np.array([1.0, 2.0]))
+        ...     print(pathlib.Path(f"{folder}/gradient.c").read_text().partition("#endif")[2].strip())
+        int gradient(const double *x, double *restrict result, double *restrict work)
+        {
+            (void)work;
+            const double r1 = x[0];
+            const double r2 = 2.0 * r1;
+            const double r3 = x[1];
+            const double r4 = 2.0 * r3;
+            result[0] = r2;
+            result[1] = r4;
+            return 0;
+        }
+        """
+        from wengert.compilation.native.export import export
+
+        if args or kwargs:
+            self(*args, **kwargs)
+        signatures = [s for s in self._current_signatures() if s.tree.branches]
+        if args or kwargs:
+            keys = [Arguments(args, kwargs, self.function, fixes_floats=fixes).key for fixes in (False, True)]
+            signatures = [s for s in signatures if s.key in keys]
+        if len(signatures) != 1:
+            traces = _counted(len(signatures), "trace", "traces")
+            raise ArgumentError.at_caller(
+                f"export({os.fspath(path)!r}): {self._name} has {traces}, and a file takes the code of one:",
+                "Pass arguments at which NumPy does not warn: none is traced where it does."
+                if args or kwargs
+                else "Pass arguments of the shapes that it is for: f.export(path, x).",
+            )
+        (signature,) = signatures
+        export(path, signature.tree, signature.names, f"{self._name}({signature.described()})")
+
     def _signatures(self) -> Iterator[_Signature]:
         for state in self._states:
             yield from list(state.signatures.values())
+
+    def _current_signatures(self) -> Iterator[_Signature]:
+        """Yield those that were traced with what the function reads now."""
+        for signature in self._signatures():
+            if signature.unchanged():
+                yield signature
 
     def __repr__(self) -> str:
         inner = Transformed.__repr__(self)
@@ -448,6 +567,7 @@ class Jitted(Transformed[..., Any]):
         return f"<{inner}: {_counted(len(traced), 'trace', 'traces')}, {_counted(branches, 'branch', 'branches')}>"
 
 
+_IN_PYTHON = Jitted.__call__
 Jitted.__doc__ = Documentation(Jitted.__doc__ or "")  # type: ignore[assignment]
 
 
@@ -473,6 +593,8 @@ class _Signature:
 
     Attributes
     ----------
+    key, arrays, statics
+        Those of the arguments.
     holds
         Returns whether the objects among the arguments are unchanged.
     unchanged
@@ -487,11 +609,12 @@ class _Signature:
     native
         The native code, once it is made.
     calls, due
-        The number of calls in Python, and that at which native code is made.
+        The number of calls in Python, and that at which native code is made or thought of.
     """
 
-    def __init__(self, arguments: Arguments, environment: Environment, restarts: int, patience: int) -> None:
-        self.arrays, self.statics, self.environment = arguments.arrays, arguments.statics, environment
+    def __init__(self, arguments: Arguments, environment: Environment, restarts: int, patience: int | None) -> None:
+        self.key, self.arrays, self.statics = arguments.key, arguments.arrays, arguments.statics
+        self.environment = environment
         self.unchanged = environment.unchanged
         self.holds = environment.unchanged if arguments.objects else _always
         self.restarts = restarts
@@ -503,41 +626,61 @@ class _Signature:
         self.waits = self.waited = 0
         self.native: Native | None = None
         self.calls, self.due, self._patience = 0, math.inf, patience
+        self._timed = 0
+        self._spent, self._times = 0.0, 1
+        """The seconds that were spent in Python since the latest branch, by estimate; how long to wait, in the times
+        that compiling takes."""
 
     def expect_native(self) -> None:
-        """Plan to make native code, since there is a new branch: after twice as many calls each time."""
-        if self._patience:
-            self.due = self.calls + self._patience
-            self._patience *= 2
+        """Plan to make native code, since there is a new branch: after twice as much each time."""
+        if self._patience != 0:
+            self.due = self.calls + (self._patience or 1)
+            self._timed, self._spent, self._times = self.calls, 0.0, 2 * self._times
+            self._patience = self._patience and 2 * self._patience
+
+    def note(self, seconds: float) -> None:
+        """Note how long a call has taken in Python: as long as those before it that were not measured, supposedly."""
+        self._spent += seconds * (self.calls - self._timed)
+        self._timed = self.calls
+        remaining = self._waits_for() - self._spent
+        self.due = (
+            self.calls + min(max(int(remaining / (2 * seconds)), 1), 1_000) if self._patience is None else self.due
+        )
+
+    def is_worth_compiling(self) -> bool:
+        """Return whether native code is to be made now: after a number of calls, or as much time as it would take."""
+        return self._patience is not None or self._spent >= self._waits_for()
+
+    def _waits_for(self) -> float:
+        lines = sum(len(branch.program.lines) for branch in self.tree.branches)
+        starting = SECONDS_TO_START if "llvmlite.binding" not in sys.modules else 0.0
+        return (self._times / 2) * (SECONDS_TO_COMPILE + SECONDS_A_LINE * lines) + starting
 
     def compile_native(self, name: str) -> None:
         """Make native code of all branches that are known; where it cannot be made, Python code runs on."""
-        from wengert.compilation.native import entry, lowering  # most processes never come here
+        from wengert.compilation.native import entry, grouping, layout, lowering  # most processes never come here
 
         with self.tree.lock:
             if self.calls >= self.due:
                 self.due = math.inf
                 try:
-                    self.native = entry.native_code(self.tree, self._described, name)
+                    self.native = entry.native_code(self.tree, self.arrays[1], name, self.statics, self.arrays[0])
                 except lowering.NoLoweringError:
-                    self._patience = 0
+                    if layout.fits():
+                        grouping.use_kernels_in(self.tree)
 
     def native_text(self, what: str, name: str) -> str:
         """Return the native code of all branches as text, or why there is none."""
-        from wengert.compilation.native import entry, lowering
+        from wengert.compilation.native import entry, grouping, layout, lowering
 
         try:
             if what == "loops":
                 return str(lowering.lower_tree(self.tree, name).kernel)
-            native = entry.native_code(self.tree, self._described, name)
+            native = entry.native_code(self.tree, self.arrays[1], name, self.statics, self.arrays[0])
         except lowering.NoLoweringError as error:
-            return f"# no native code: {error}"
-        return "\n\n".join(native.texts) if what == "llvm" else native.assembly()
-
-    @property
-    def _described(self) -> list[Any]:
-        """The shape, strides and dtype of each traced leaf that is an array, the type of any other."""
-        return [leaf for leaf in self.arrays[1] if leaf is not None]
+            kernels = grouping.use_kernels_in(self.tree) if layout.fits() else []
+            return "\n\n".join([kernel.text(what) for kernel in kernels]) or f"# no native code: {error}"
+        return native.text if what == "llvm" else native.assembly()
 
     def fits(self, args: tuple[Any, ...]) -> bool:
         """Return whether arguments, arrays and floats alone, have this signature."""

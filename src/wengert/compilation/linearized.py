@@ -106,21 +106,23 @@ class _Parts:
 class Sweep:
     """A sweep as straight code: the positions of its nonzero results, and the function."""
 
-    __slots__ = ("_program", "_repeated", "alone", "count", "parts", "places", "run")
+    __slots__ = ("_repeated", "alone", "count", "native", "parts", "places", "program", "run")
 
     def __init__(self, program: Program, results: Sequence[Any], parts: dict[int, _Parts], alone: bool) -> None:
-        self._program, self.run, self.count = program, straight(program), len(results)
+        self.program, self.run, self.count = program, straight(program), len(results)
         self._repeated: dict[For, Callable[..., Any]] = {}
         self.places = tuple(k for k, v in enumerate(results) if v is not None)
         self.parts = parts
         """The results that are made of pieces."""
         self.alone = alone
         """True if it was written for one body, whose constants stand in it."""
+        self.native: dict[Any, Any] = {}
+        """The machine code of many steps, by how they are repeated (`wengert.control.native`)."""
 
     def repeated(self, repeat: For) -> Callable[..., Any]:
         """Return the sweep over many steps as one function; see `Script`."""
         if repeat not in self._repeated:
-            self._repeated[repeat] = Script(self._program, repeat=repeat).of(self._program)
+            self._repeated[repeat] = Script(self.program, repeat=repeat).of(self.program)
         return self._repeated[repeat]
 
     def __call__(self, kept: Sequence[Any], consts: Sequence[Any], seeds: Sequence[Any]) -> list[Any]:
@@ -212,6 +214,11 @@ class Outline:
         self._changes = 0
         self._sweeps: dict[Any, Any] = {}
 
+    def kept_of(self, program: Program) -> list[Var]:
+        """Return the variables that are kept of a Program of this structure."""
+        variables = _variables(program)
+        return [variables[slot] for slot in self.slots]
+
     @property
     def sweeps(self) -> dict[Any, Any] | None:
         """The sweeps by seeds, as long as what the user's rules read is unchanged; None if that cannot be told.
@@ -255,30 +262,29 @@ class Kernel:
     The residuals of a step are a tuple: this kernel, then the values that the rules read, except constants.
     """
 
-    __slots__ = ("_program", "_shared", "_sweeps", "arrays", "inputs", "outline")
+    __slots__ = ("_shared", "_sweeps", "arrays", "inputs", "outline", "program")
 
     def __init__(self, program: Program, outline: Outline) -> None:
-        self._program, self.outline, self.inputs = program, outline, outline.inputs
+        self.program, self.outline, self.inputs = program, outline, outline.inputs
         self.arrays = [program.lines[n].inputs[k].value for _, n, k in outline.arrays]  # type: ignore[union-attr]
         self._sweeps: dict[Any, Sweep | None] = {}
         self._shared = outline.sweeps
 
     def forward_pass(self) -> Callable[..., Any]:
         """Return a function that runs the step and returns its residuals, which hold this kernel."""
-        return self.outline.script.of(self._program, self)
+        return self.outline.script.of(self.program, self)
 
     def forward_passes(self, repeat: For, test: tuple[Program, Form] | None = None) -> Callable[..., Any]:
         """Return a function that runs many steps and hands the residuals of each on; see `Script`.
 
         A `test` is asked after each step.
         """
-        program, form = self._program, None
+        program, form = self.program, None
         if test is not None:
             program, form = _with_test(program, test[0], repeat), test[1]
         script = self.outline.repeated.get((repeat, form))
         if script is None:
-            variables = _variables(self._program)
-            script = Script(program, [variables[slot] for slot in self.outline.slots], repeat=repeat)
+            script = Script(program, self.outline.kept_of(self.program), repeat=repeat)
             if form is None or form.common:
                 self.outline.repeated[repeat, form] = script
         return script.of(program, self)
@@ -297,7 +303,7 @@ class Kernel:
         values.update((slot, array) for (slot, _, _), array in zip(outline.arrays, arrays, strict=True))
         rows = []
         for n, parents, read, out in outline.rows:
-            line = self._program.lines[n]
+            line = self.program.lines[n]
             params = {name: _private(v) for name, v in line.params.items()} if private else line.params
             if line.primitive.multiple:
                 params = {**params, "run": values[out[-1]]}
@@ -345,7 +351,7 @@ class Kernel:
     def _written(
         self, tangents: bool, seeded: Mask, kept: Sequence[Any], consts: Sequence[Any], batch: int | None, alone: bool
     ) -> Any:
-        program = self._program
+        program = self.program
         with record("sweep") as trace:
 
             def enter(value: Any) -> Any:

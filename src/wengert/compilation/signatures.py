@@ -114,7 +114,7 @@ args[0].strides == (8,) and type(args[1]) is t1'
             return kind, repr(leaf)
         self.objects.append(leaf)
         by_value = vars(object)["__hash__"] is not kind.__hash__ and isinstance(leaf, Hashable) and not callable(leaf)
-        return kind, leaf if by_value else _Same(leaf)
+        return kind, leaf if by_value else Same(leaf)
 
     # -- Of a trace (see `wengert.tracing.run`) --
 
@@ -170,7 +170,7 @@ _PLAIN = frozenset({ndarray, float64, float, int, bool, str})
 _BY_VALUE = frozenset({int, bool, str, bytes, type(None), type(...), range})
 
 
-class _Same:
+class Same:
     """An object as part of a key: only itself is equal to it."""
 
     __slots__ = ("value",)
@@ -182,7 +182,7 @@ class _Same:
         return id(self.value)
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is _Same and other.value is self.value
+        return type(other) is Same and other.value is self.value
 
 
 # ---- Results ----

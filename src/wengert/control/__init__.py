@@ -12,6 +12,7 @@ holds the Program of one step; print, cost, explanation and derivatives go into 
 - `nested`: a long loop inside a step, as lines of the code of that step;
 - `higher_order`: the primitive of such lines, differentiated to any order;
 - `templates`, `rerolling`: steps that are alike as one step, and what differs between them as slices;
+- `instructions`, `folding`: long runs of lines on numbers as arrays of whole numbers, written while they are traced;
 - `closures`: the user's function as a body, and what it closes over;
 - `state`: what a body reads besides its arguments and may change itself;
 - `short_loops`: a loop of a few lines inside a body, written out on its trace;
@@ -19,6 +20,10 @@ holds the Program of one step; print, cost, explanation and derivatives go into 
 - `api`: what users call, `scan`, `fori_loop`, `while_loop`, `cond`, `map`, `checkpoint`.
 """
 
+from wengert.compilation.jit import FOLDING
 from wengert.control.api import checkpoint, cond, fori_loop, map, scan, while_loop  # noqa: A004 - as in JAX
+from wengert.control.staging import folding
+
+FOLDING.append(folding)
 
 __all__ = ["checkpoint", "cond", "fori_loop", "map", "scan", "while_loop"]

@@ -95,14 +95,14 @@ def tangent_of(held: Holding, active: Mask, batch: int | None) -> Tangent:
     moving = active[held.leading :]
     reached = [body.reaches(moving) for body in held.traced]
     out = tuple(any(column) for column in zip(*reached, strict=True))
-    takes, gives = _beside(0, len(moving), moving), _beside(0, len(out), out)
+    takes, gives = beside(0, len(moving), moving), beside(0, len(out), out)
     bodies = tuple(None if b is None else b.tangent(moving, out, takes, gives, batch) for b in held.bodies)
     choice: list[Slot] = [("x", 0)] * held.leading
     operands = (*choice, *((what, k + held.leading) for what, k in takes))
     return Tangent(replace(held, bodies=bodies, origin=None), operands, tuple(gives), batch)
 
 
-def _beside(start: int, count: int, on: Sequence[bool]) -> list[Slot]:
+def beside(start: int, count: int, on: Sequence[bool]) -> list[Slot]:
     """Return the slots of so many values from `start`, and after them those of their tangents."""
     places = range(start, start + count)
     return [*(("x", k) for k in places), *(("dot", k) for k in places if on[k])]
@@ -113,9 +113,9 @@ def _tangent_of_loop(loop: Loop, active: Mask, batch: int | None) -> Tangent:
     carried, sliced, consts, collected = loop.carried, loop.sliced, loop.consts, loop.collected
     number: list[Slot] = [] if loop.counter is None else [("x", carried)]
     first = carried + len(number)
-    of_carry, of_xs = _beside(0, carried, arguments), _beside(first, sliced, arguments)
-    of_consts = _beside(first + sliced, consts, arguments)
-    gives_carry, gives_ys = _beside(0, carried, results), _beside(carried, collected, results)
+    of_carry, of_xs = beside(0, carried, arguments), beside(first, sliced, arguments)
+    of_consts = beside(first + sliced, consts, arguments)
+    gives_carry, gives_ys = beside(0, carried, results), beside(carried, collected, results)
     takes, gives = [*of_carry, *number, *of_xs, *of_consts], [*gives_carry, *gives_ys]
 
     def operand(k: int) -> int:  # that an argument of a step comes from

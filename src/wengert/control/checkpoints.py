@@ -29,6 +29,7 @@ from wengert.control.revolve import (
     reversal,
     snapshots_within,
 )
+from wengert.control.tapes import Record, Tape
 from wengert.errors import ArgumentError, caller
 from wengert.linearization import Linearization
 from wengert.memory import quarter_of_memory
@@ -38,6 +39,8 @@ Checkpoint = str | int
 """``"none"``, ``"all"``, ``"auto"`` or a number of snapshots."""
 Residuals = Linearization | tuple[Any, ...]
 """What the sweeps read of a step: a linearization, or what a `Kernel` keeps."""
+SweepTape = Callable[[int, Tape], bool]
+"""Sweeps over all steps on a tape, of which the number of the first one is given; returns whether it has."""
 
 
 # ---- What is asked for, and what that comes to ----
@@ -149,7 +152,7 @@ class AllResiduals:
 
     def __init__(self, active: Mask) -> None:
         self.active = active
-        self.steps: list[Residuals] = []
+        self.steps = Record()
         self.spent = False
 
     def step(self, steps: Steps, s: int, values: Values) -> Sequence[Any]:
@@ -158,11 +161,17 @@ class AllResiduals:
         self.steps.append(residuals)
         return results
 
-    def backward(self, steps: Steps) -> Iterator[tuple[int, Residuals]]:
-        """Go through the steps from the last to the first; within a budget, each is given up at once."""
+    def backward(self, steps: Steps, sweep_tape: SweepTape | None = None) -> Iterator[tuple[int, Residuals]]:
+        """Go through the steps from the last to the first; within a budget, each is given up at once.
+
+        Of those on a tape, `sweep_tape` may do all together; then they are left out.
+        """
         self.spent = steps.once
-        for s in range(len(self.steps) - 1, -1, -1):
-            yield s, self.steps.pop() if self.spent else self.steps[s]
+        for start, part in self.steps.backward(self.spent):
+            if isinstance(part, Tape) and sweep_tape is not None and sweep_tape(start, part):
+                continue
+            for k in range(len(part) - 1, -1, -1):
+                yield start + k, part.pop() if self.spent and isinstance(part, list) else part[k]
 
 
 class _Rerunning:
@@ -196,7 +205,7 @@ class AllStates(_Rerunning):
         self.most = len(self.states)
         return self.run(steps, s, values)
 
-    def backward(self, steps: Steps) -> Iterator[tuple[int, Residuals]]:
+    def backward(self, steps: Steps, _sweep_tape: SweepTape | None = None) -> Iterator[tuple[int, Residuals]]:
         """Go through the steps from the last to the first; within a budget, each state is given up at once."""
         self.spent = steps.once
         for s in range(self.count - 1, -1, -1):
@@ -234,7 +243,7 @@ class Snapshots(_Rerunning):
         else:
             del self.kept[action.state]
 
-    def backward(self, steps: Steps) -> Iterator[tuple[int, Residuals]]:
+    def backward(self, steps: Steps, _sweep_tape: SweepTape | None = None) -> Iterator[tuple[int, Residuals]]:
         """Go through the steps from the last to the first; the snapshots are used up by this."""
         self.spent = True
         if not self.count:

@@ -252,13 +252,15 @@ class _Unread:
 
 
 def draft_body(
-    user: Function, step: Function, values: Sequence[Any], names: Sequence[str], unpack: Unpacking, captured: Captured
-) -> Draft:
+    user: Function, step: Function, values: Sequence[Any], names: Sequence[str], unpack: Unpacking, captured: Captured,
+    fold: Callable[[], Any] | None = None,
+) -> Draft:  # fmt: skip
     """Trace a step at plain values as a body.
 
-    `step` takes and returns lists of leaves; it calls the function of the user's, whose name the Program has.
+    `step` takes and returns lists of leaves; it calls the function of the user's, whose name the Program has.  Its rows
+    are folded by what `fold` makes for its tape.
     """
-    trace = run(step, (), {}, (), True, _Arguments(values, names), unpack, body=True)
+    trace = run(step, (), {}, (), True, _Arguments(values, names), unpack, body=True, fold=fold)
     trace.name = getattr(user, "__name__", "f")
     return Draft(trace, values, captured)
 

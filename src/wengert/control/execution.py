@@ -20,17 +20,24 @@ import numpy as np
 from wengert.accumulation.masks import Mask as Where
 from wengert.accumulation.masks import as_numbers
 from wengert.accumulation.sweeps import is_finite, sweep_carefully, sweep_once
-from wengert.compilation.linearized import Pieces
+from wengert.compilation.linearized import Kernel, Pieces
+from wengert.compilation.native.instructions import LEFT
 from wengert.control.backward import ReverseOf, ReverseSweep
 from wengert.control.bodies import Body, is_few
 from wengert.control.branch import Branches
 from wengert.control.checkpoints import AllResiduals, Residuals
 from wengert.control.holding import ARRAY, PLACE, Holding, Mask, Values, bytes_of
+from wengert.control.instructions import Instructions
 from wengert.control.loop import Loop
+from wengert.control.native import ForwardRun, TapeSweep, now
+from wengert.control.tapes import Tape
 from wengert.errors import BranchError
 from wengert.linearization import Linearization, by_position
-from wengert.program import Program, as_value
+from wengert.program import Program, as_value, fail_at
 from wengert.tracing import current_context
+
+LOOKS = 256
+"""After so many steps in Python, the time is looked at."""
 
 
 class Run:
@@ -235,6 +242,24 @@ class Adjoints:
             else:
                 self._consts[n], self._owned[n] = total + g, True
 
+    def sweep_tape(self, sweep: TapeSweep, tape: Tape, place: int, seeded: Mask, steps: int) -> bool:
+        """Pass on the adjoints of all steps on a tape, the last of which is at a place; return whether it was done."""
+        carried, sliced = len(self._carry), len(self._xs)
+        ends = {("seed", k): g for k, g in enumerate([*self._carry, *self._collected])}
+        ends.update((("stack", carried + k), g) for k, g in enumerate(self._xs))
+        ends.update((("sum", carried + sliced + k), g) for k, g in enumerate(self._consts))
+        values = [g for g in (*self._carry, *self._collected) if g is not None]
+        if not sweep(tape, place, seeded, values[0].shape[0] if self._batch else None, ends, steps):
+            return False
+        self._carry = [ends["seed", k] for k in range(carried)]
+        self._xs = [ends["stack", carried + k] for k in range(sliced)]
+        sums = [ends["sum", carried + sliced + k] for k in range(len(self._consts))]
+        self._owned = [
+            owned or total is not old for owned, total, old in zip(self._owned, sums, self._consts, strict=True)
+        ]
+        self._consts = sums
+        return True
+
     def of_operands(self) -> list[Any]:
         """Return the adjoints of all operands; None where they are zero."""
         return [*self._carry, *self._xs, *self._consts]
@@ -260,8 +285,8 @@ class LoopRun(Run):
     """
 
     __slots__ = (
-        "_code", "_last", "bodies", "carried", "constants", "count", "loop", "most", "once", "retrace", "store",
-        "tests", "xs",
+        "_code", "_last", "_native", "bodies", "carried", "constants", "count", "loop", "most", "once", "retrace",
+        "store", "tests", "xs",
     )  # fmt: skip
 
     def __init__(
@@ -285,8 +310,10 @@ class LoopRun(Run):
         self.store: Any = None
         self._last = 0
         """The body that was run last."""
-        self._code: tuple[Any, ...] = (None, (), 0, False, None)
+        self._code: tuple[Any, ...] = (None, (), 0, False, (None, None))
         """The code that was asked for last, after what it was asked for."""
+        self._native: tuple[Any, ...] = (None, None, None, None)
+        """The machine code of a body, with what is kept or not: the effort, and what it reads."""
 
     def settle(self, loop: Loop, operands: Values, active: Mask) -> None:
         """Replace the loop by the finished one, which has all bodies and constants that the first sweep brought."""
@@ -321,8 +348,8 @@ class LoopRun(Run):
         if last[0] is not body or last[1] is not active or last[2] != count or last[3] is not early:
             few = early or is_few(self.loop.length)
             kernel = body.kernel(self._moving(active, count), count - self.loop.first_const, few)
-            self._code = last = body, active, count, early, None if kernel is None else kernel[1]
-        return last[4]  # type: ignore[no-any-return]
+            self._code = last = body, active, count, early, kernel or (None, None)
+        return last[4][1]  # type: ignore[no-any-return]
 
     def _try(self, bodies: list[Body], s: int, values: Values, work: Callable[[Body, Values], Any]) -> Any:
         """Apply `work` to the body whose branch these values take: mostly the body that was taken last."""
@@ -403,30 +430,20 @@ class LoopRun(Run):
         """Run all steps; the store keeps what it keeps."""
         loop, carried = self.loop, self.carried
         carry, s = self.operands[:carried], 0
-        ys: list[Any] = []
-
-        def take(place: int, row: Sequence[Any]) -> None:
-            if not ys:
-                ys.extend(np.empty((loop.length, *y.shape), y.dtype) for y in row)
-            for stack, y in zip(ys, row, strict=True):
-                stack[place] = y
-
-        collects = take if loop.collected and collect else None
+        ys = loop.empty() if loop.collected and collect else []
         while self._goes_on(s, carry):
             if loop.which is None and self.most is None and (store is None or type(store) is AllResiduals):
                 start = s
-                s, carry = self._straight_on(s, loop.length, carry, store, collects)
+                s, carry = self._straight_on(s, loop.length, carry, store, ys)
                 if s > start:
                     continue
             values = self.values(s, carry)
             results = self.run(s, values) if store is None else store.step(self, s, values)
             carry = tuple(results[:carried])
-            if collects is not None:
-                collects(loop.index(s, self.count), results[carried:])
+            for y, value in zip(ys, results[carried:], strict=False):
+                y[loop.index(s, self.count)] = value
             s += 1
         self.count = s
-        if collects is not None and not ys:
-            ys = loop.empty()
         return (*carry, *ys)
 
     def advance(self, start: int, stop: int, carry: Values) -> Values:
@@ -434,25 +451,32 @@ class LoopRun(Run):
         while s < stop:
             before = s
             if self.loop.which is None:
-                s, carry = self._straight_on(s, stop, carry, None, None)
+                s, carry = self._straight_on(s, stop, carry, None, ())
             if s == before:
                 carry = tuple(self.run(s, self.values(s, carry))[: self.carried])
                 s += 1
         return carry
 
     def _straight_on(
-        self, s: int, stop: int | None, carry: Values, store: AllResiduals | None, collects: Callable[..., None] | None
+        self, s: int, stop: int | None, carry: Values, store: AllResiduals | None, ys: Sequence[Any]
     ) -> tuple[int, Values]:
         """Run steps by the code of the last body, as long as its decisions hold.
 
         It stops before the step `stop`, or where the test fails.  Returns the number of the step that is next, and its
-        carry.
+        carry.  What is collected goes into `ys`.
         """
         loop, carried, body = self.loop, self.carried, self.bodies[self._last]
         consts = tuple(self.constants[: len(body.sample) - loop.first_const])
         code = body.run if store is None else self._forward_pass(body, s, len(body.sample), store.active)
         if code is None:
             return s, carry
+        native = self._by_machine(body, None if store is None else self._code[4][0], consts, bool(ys))
+        tapes = None if store is None else store.steps
+        start = s
+        s, carry = native(s, stop, self.count, carry, tapes, ys)
+        if stop is None and s > start:  # the test may have failed
+            return s, carry
+        began, until = now(), s + LOOKS
         xs, counter, last = self.xs, loop.counter, self.count - 1 if loop.reversed else None
         test, takes = self.tests[0].run if stop is None else None, loop.test_takes
         try:
@@ -464,17 +488,33 @@ class LoopRun(Run):
                     results, residuals = results
                     store.steps.append(residuals)
                 carry = results[:carried]
-                if collects is not None:
-                    collects(place, results[carried:])
+                for y, value in zip(ys, results[carried:], strict=False):
+                    y[place] = value
                 s += 1
                 if test is not None:
                     state = (*carry, *self.constants)
                     asked = state[: len(self.tests[0].sample)] if takes is None else [state[k] for k in takes]
                     if not test(*asked)[0]:
                         break
+                if s == until:
+                    native.effort.spend(now() - began)
+                    s, carry = native(s, stop, self.count, carry, tapes, ys)
+                    if stop is None and s > until:
+                        return s, carry
+                    began, until = now(), s + LOOKS
         except BranchError:
             pass
+        native.effort.spend(now() - began)
         return s, carry
+
+    def _by_machine(self, body: Body, kernel: Kernel | None, consts: Values, collects: bool) -> ForwardRun:
+        """Return what makes steps of a body by machine code."""
+        last = self._native
+        if last[0] is not body or last[1] is not kernel or last[2] != (len(consts), collects):
+            test = self.tests[0] if self.loop.length is None else None
+            made = ForwardRun(self.loop, body, kernel, test, self.xs, consts, collects)
+            self._native = last = body, kernel, (len(consts), collects), made
+        return last[3]  # type: ignore[no-any-return]
 
     # -- Sweeps --
 
@@ -567,7 +607,15 @@ class LoopRun(Run):
         sweep = ReverseSweep.over(loop, tuple(g is not None for g in bars), wanted)
         adjoints = Adjoints(loop, sweep, bars, self.operands, batch)
         first_const, last = loop.first_const, self.count - 1 if loop.reversed else None
-        for s, residuals in store.backward(self):
+        seeded = tuple(map(bool, sweep.received))
+
+        def sweep_tape(start: int, tape: Tape) -> bool:
+            s = start + len(tape) - 1
+            place = s if last is None else last - s
+            by_machine = TapeSweep(loop, False, consts[: tape.kernel.inputs - first_const], batch)
+            return adjoints.sweep_tape(by_machine, tape, place, seeded, self.count)
+
+        for s, residuals in store.backward(self, sweep_tape if sweeps.fast else None):
             place = s if last is None else last - s
             swept: Any = sweeps.vjp(residuals, adjoints.received(place), consts, first_const, batch)
             residuals = None  # not to be held while the next step is run again
@@ -651,4 +699,93 @@ class ReverseRun(Run):
         return self.inner.programs()
 
 
-_RUNS: dict[type, Callable[..., Run]] = {Loop: LoopRun, Branches: BranchRun, ReverseOf: ReverseRun}
+class InstructionsRun(Run):
+    """A run of instructions; `memory` has their results if they were recorded."""
+
+    __slots__ = ("_memory", "held")
+
+    def __init__(self, held: Instructions, operands: Values, memory: np.ndarray[Any, Any] | None = None) -> None:
+        self.held, self.operands, self._memory = held, operands, memory
+
+    def evaluate(self, active: Mask | None = None) -> Values:
+        memory = self.memory()
+        return tuple([memory[places] for places in self.held.results])
+
+    def memory(self) -> np.ndarray[Any, Any]:
+        """Return the results of all instructions, behind the constants and operands."""
+        if self._memory is None:
+            held = self.held
+            memory = held.memory(self.operands)
+            end = held.run(memory)
+            if end >= 0:
+                fail_at(held.guard(end), not held.guard(end).value)
+            _report_infinities(end, memory[len(held.leading) :])
+            self._memory = memory
+        return self._memory
+
+    def programs(self) -> Iterator[tuple[str, Program, Values]]:
+        yield "in instructions", self.held.unfolded(), self._values()
+
+    def _values(self) -> Values:
+        """Return the operands, as far as instructions read them."""
+        memory = self.memory()
+        return tuple([memory[b.start : b.start + b.size].reshape(b.shape)[()] for b in self.held.blocks])
+
+    def jvp(self, tangents: Sequence[Any], batch: int) -> list[Any]:
+        return one_by_one(self._push, tangents) if batch else self._push(*tangents)
+
+    def _push(self, *tangents: Any) -> list[Any]:
+        memory, held = self.memory(), self.held
+        dots = np.zeros_like(memory)
+        for block, t in zip(held.blocks, tangents, strict=True):
+            if t is not None:
+                dots[block.start : block.start + block.size] = np.ravel(t)
+        _report_infinities(held.push(memory, dots), dots)
+        return [dots[places] for places in held.results]
+
+    def vjp(self, bars: Sequence[Any], batch: int, wanted: Mask) -> list[Any]:
+        pulled = one_by_one(self._pull, bars) if batch else self._pull(*bars)
+        return [g if on else None for g, on in zip(pulled, wanted, strict=True)]
+
+    def _pull(self, *bars: Any) -> list[Any]:
+        memory, held = self.memory(), self.held
+        totals = np.zeros_like(memory)
+        for places, g in zip(held.results, bars, strict=True):
+            if g is not None:
+                np.add.at(totals, places, g)
+        end = held.pull(memory, totals)
+        pulled = [totals[b.start : b.start + b.size].reshape(b.shape)[()] for b in held.blocks]
+        _report_infinities(end, totals[len(held.leading) :], *pulled)
+        return pulled
+
+    def sweep_steps(self, seeds: Sequence[Any], batch: int, wanted: Mask | None, sweeps: StepSweeps) -> list[Any]:
+        linearization = Linearization.of_variables(self.held.unfolded(), self._values())
+        if wanted is None:
+            return sweeps.push(linearization, seeds, batch)
+        return [g if on else None for g, on in zip(sweeps.pull(linearization, seeds, batch), wanted, strict=True)]
+
+    def kept_bytes(self) -> int:
+        return 0 if self._memory is None else int(self._memory.nbytes)
+
+
+def _report_infinities(end: int, *numbers: Any) -> None:
+    """Report numbers that are not finite as NumPy does: raise FloatingPointError, or count an alarm."""
+    if end == LEFT or not all(np.isfinite(some).all() for some in numbers):
+        if np.geterr()["invalid"] == "raise":
+            raise FloatingPointError("a number is not finite")
+        current_context().alarms += 1
+
+
+def one_by_one(work: Callable[..., Sequence[Any]], blocks: Sequence[Any]) -> list[Any]:
+    """Apply `work` to each seed of a block, and stack the results."""
+    size = next(g for g in blocks if g is not None).shape[0]
+    rows = [work(*(None if g is None else g[k] for g in blocks)) for k in range(size)]
+    return [None if column[0] is None else np.stack(column) for column in zip(*rows, strict=True)]
+
+
+_RUNS: dict[type, Callable[..., Run]] = {
+    Loop: LoopRun,
+    Branches: BranchRun,
+    Instructions: InstructionsRun,
+    ReverseOf: ReverseRun,
+}

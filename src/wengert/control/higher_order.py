@@ -17,17 +17,18 @@ So forward over reverse, reverse over reverse and all that follows are H' and H*
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from wengert.accumulation.sparsity import Reach
-from wengert.control.backward import ReverseOf, Tangent, tangent_of
+from wengert.control.backward import ReverseOf, Tangent, beside, tangent_of
+from wengert.control.bodies import Body
+from wengert.control.branch import Branches
 from wengert.control.dependence import carry
-from wengert.control.execution import ReverseRun, Run, run_of
+from wengert.control.execution import ReverseRun, Run, one_by_one, run_of
 from wengert.control.holding import Holding, Mask, Values
+from wengert.control.instructions import Instructions
 from wengert.control.nested import Masks, forward_pass_of
 from wengert.program import Line, Primitive, Recordable, as_value
 from wengert.tracing import Row, innermost, record_results, settled
@@ -54,7 +55,7 @@ class HigherOrder(Primitive):
             vjp=_vjp,
             source=lambda args, params: f"{name}({', '.join(args)}; {params['held'].heading()})",
             counts=lambda _y, *_operands, held, run=None: held.cost(),
-            home=(_primitive, name),
+            home=(primitive_named, name),
         )
 
     def __call__(self, *operands: Any, held: Holding) -> Any:
@@ -77,7 +78,8 @@ class HigherOrder(Primitive):
 _primitives: dict[str, HigherOrder] = {}
 
 
-def _primitive(name: str) -> HigherOrder:
+def primitive_named(name: str) -> HigherOrder:
+    """Return the primitive of lines of a kind: ``scan``, ``cond``."""
     if name not in _primitives:
         _primitives[name] = HigherOrder(name)
     return _primitives[name]
@@ -85,7 +87,7 @@ def _primitive(name: str) -> HigherOrder:
 
 def line_of(held: Holding, inputs: Sequence[Any], outputs: Sequence[Any], place: Any) -> Line:
     """Return the line of a Program that holds something."""
-    return Line(_primitive(held.name), tuple(inputs), tuple(outputs), {"held": held}, place)
+    return Line(primitive_named(held.name), tuple(inputs), tuple(outputs), {"held": held}, place)
 
 
 def is_traced(values: Sequence[Any]) -> bool:
@@ -106,7 +108,7 @@ def call(held: Holding, operands: Sequence[Any], inner: Run | None = None) -> Va
 
 def write(run: Run, held: Holding, operands: Sequence[Any], results: Sequence[Any]) -> Values:
     """Write the line of a run that was made, where operands are traced; return its results, traced like these."""
-    return record_results(_primitive(held.name), operands, {"held": held}, results, {"run": run})
+    return record_results(primitive_named(held.name), operands, {"held": held}, results, {"run": run})
 
 
 # ---- Derivatives ----
@@ -126,9 +128,11 @@ def _jvp(
     if not is_traced([*tangents, *operands]):
         run = run or run_of(held, operands)
         return run.jvp(tangents, batch) if masks is None else run.carefully(tangents, masks, batch)
+    if batch and isinstance(held, Instructions):
+        return one_by_one(lambda *one: _jvp(one, operands, 0, held, run), tangents)
     size = next(t for t in tangents if t is not None).shape[0] if batch else None
     active = tuple(t is not None for t in tangents)
-    tangent = tangent_of(held, active, size)
+    tangent = _tangent_of(held, operands, active, size)
     line: Any = replace(tangent.held, origin=(held, active, tangent.operands))  # type: ignore[type-var]
     return tangent.tangents(call(line, tangent.join(operands, tangents)))
 
@@ -155,11 +159,18 @@ def _vjp(
     return [next(back) if on else None for on in asked]
 
 
-def one_by_one(work: Callable[..., Sequence[Any]], blocks: Sequence[Any]) -> list[Any]:
-    """Apply `work` to each seed of a block, and stack the results."""
-    size = next(g for g in blocks if g is not None).shape[0]
-    rows = [work(*(None if g is None else g[k] for g in blocks)) for k in range(size)]
-    return [None if column[0] is None else np.stack(column) for column in zip(*rows, strict=True)]
+def _tangent_of(held: Holding, operands: Sequence[Any], active: Mask, size: int | None) -> Tangent:
+    """Return the line that carries tangents: of instructions more of them, or else their lines one by one."""
+    if isinstance(held, Instructions):
+        tangents = held.tangent(active)
+        if tangents is not None:
+            count = len(held.results)
+            return Tangent(
+                tangents, tuple(beside(0, len(active), active)), tuple(beside(0, count, [True] * count)), size
+            )
+        body = Body(held.unfolded(), [innermost(x) for x in operands])
+        held = Branches(held.name, (body,), ("inside",), True, 0)
+    return tangent_of(held, active, size)
 
 
 def _jvp_of_reverse(
@@ -173,7 +184,7 @@ def _jvp_of_reverse(
     if all(t is None for t in x_dots):  # it is linear in the adjoints
         adjoints = _back(bar_dots, xs, held.wanted, held.inner, careful)
     else:
-        tangent = tangent_of(held.inner, tuple(t is not None for t in x_dots), None)
+        tangent = _tangent_of(held.inner, xs, tuple(t is not None for t in x_dots), None)
         seeds = _seeds_of_tangents(tangent, bars)
         seeds.update((tangent.value(k), bar_dot) for k, bar_dot in enumerate(bar_dots) if bar_dot is not None)
         adjoints = _back_through(tangent, xs, x_dots, seeds, careful)
@@ -189,7 +200,7 @@ def _vjp_of_reverse(
     xs, y_bars = held.split(operands)
     weights = iter(bars)
     x_dots = [next(weights) if on else None for on in held.wanted]
-    tangent = tangent_of(held.inner, tuple(t is not None for t in x_dots), None)
+    tangent = _tangent_of(held.inner, xs, tuple(t is not None for t in x_dots), None)
     of_xs, of_bars = held.split(wanted)
     adjoints: list[Any] = [None] * len(xs)
     if any(of_xs):

@@ -18,21 +18,21 @@ True
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from wengert.accumulation.masks import Mask as Where
-from wengert.compilation.linearized import Kernel, Sweep
+from wengert.compilation.linearized import Kernel
 from wengert.control.backward import ReverseSweep
 from wengert.control.checkpoints import AllResiduals
 from wengert.control.execution import LoopRun
 from wengert.control.holding import Mask, Values
 from wengert.control.loop import Loop
+from wengert.control.sweeping import End, SweepCode, SweepKind
+from wengert.control.tapes import Record
 from wengert.program import Line, Primitive, Recordable, Var, as_value, write_tuple
-from wengert.program.code import For
 from wengert.tracing import innermost, record_results
 
 Masks = Sequence[Where | None]
@@ -84,7 +84,7 @@ class Kept:
         """Return the run of the loop, which is swept step by step."""
         run = LoopRun(self.nested.loop, self.operands)
         run.count, run.store = len(self.steps), AllResiduals(self.nested.active)
-        run.store.steps = list(self.steps)
+        run.store.steps = Record(self.steps)
         return run
 
     def sweep(self, kind: SweepKind, *seeds: Any) -> Values:
@@ -111,75 +111,15 @@ class Kept:
 # ---- Sweeps over the steps that were kept ----
 
 
-class SweepKind(NamedTuple):
-    """What a sweep over a loop carries: `tangents` of the operands forward, or adjoints of the results back.
-
-    It goes from the ends of the line that are `seeded` to those that are `left`, with a `block` of so many at once.
-    """
-
-    tangents: bool
-    seeded: Mask
-    left: Mask
-    block: int | None
-
-
-class _End(NamedTuple):
-    """An operand or result of a loop's line, as a sweep sees it.
-
-    Its `kind` is ``"carry"``, ``"slice"`` (an element for each step), ``"const"`` or ``"number"``; shape and dtype are
-    those of the tangent or adjoint in one step.
-    """
-
-    kind: str
-    place: int
-    shape: tuple[int, ...]
-    dtype: str
-
-    @property
-    def zeros(self) -> str:
-        """An expression for zeros: those of all steps for slices."""
-        if self.kind == "slice":
-            return f"zeros((len(steps), *{self.shape}), {self.dtype!r})"
-        return f"zeros({self.shape}, {self.dtype!r})" if self.shape else f"zeros((), {self.dtype!r})[()]"
-
-
-def _ends(kinds: Sequence[str], like: Sequence[Any], block: int | None) -> list[_End]:
-    """Return the ends of the line that belong to those of a step."""
-    leading = () if block is None else (block,)
-    places = itertools.count()
-    return [
-        _End(kind, -1 if kind == "number" else next(places), (*leading, *shape), dtype.str)
-        for kind, (shape, dtype) in zip(kinds, like, strict=True)
-    ]
-
-
 class NestedSweep:
     """A sweep over the steps of a loop that were kept, as code."""
 
     __slots__ = ("_arrays", "_code", "_parts", "_run")
 
-    def __init__(self, nested: Nested, kind: SweepKind, seeded: Mask, sweep: Sweep) -> None:
-        loop, outline = nested.loop, nested.kernel.outline
-        arguments = _ends(loop.kinds_of_arguments, outline.starts, kind.block)
-        results = _ends(loop.kinds_of_results, outline.ends, kind.block)
-        here, there = (arguments, results) if kind.tangents else (results, arguments)
-        seeds = [end for end, on in zip(here, seeded, strict=True) if on]
-        swept = [there[k] for k in sweep.places]
-        self._arrays = () if sweep.alone else tuple(nested.kernel.arrays)
-        self._parts = list(sweep.parts.values())
-        inputs = ["kept"] * len(outline.slots) + ["const"] * (loop.consts + len(self._arrays))
-        carried = {end.place: k for k, end in enumerate(seeds, len(inputs)) if end.kind == "carry"}
-        inputs += ["each" if end.kind == "slice" else end.kind for end in seeds]
-        outputs: list[int | str] = []
-        for k, end in zip(sweep.places, swept, strict=True):
-            if k in sweep.parts:
-                outputs += ["pieces", *["more"] * (sweep.parts[k].count - 1)]
-            else:
-                outputs.append(carried[end.place] if end.kind == "carry" else _TARGETS[end.kind])
-        resets = tuple([k for k in carried.values() if k not in outputs])
-        self._code = sweep.repeated(For(tuple(inputs), tuple(outputs), resets))
-        pieces = [there[k] for k in sweep.parts]
-        text = _write_sweep(kind, loop, seeds, swept, there, pieces)
+    def __init__(self, nested: Nested, kind: SweepKind, code: SweepCode) -> None:
+        self._arrays, self._parts = code.arrays, list(code.sweep.parts.values())
+        self._code = code.sweep.repeated(code.repeat)
+        text = _write_sweep(kind, nested.loop, code)
         self._run = _function(text)
 
     @classmethod
@@ -191,8 +131,8 @@ class NestedSweep:
         else:
             seeded = tuple(map(bool, ReverseSweep.over(loop, kind.seeded, nested.active).received))
         consts = kept.operands[loop.carried + loop.sliced :]
-        sweep = nested.kernel.sweep(kind.tangents, seeded, kept.steps[0], consts, kind.block)
-        return None if sweep is None else cls(nested, kind, seeded, sweep)
+        code = SweepCode.of(loop, nested.kernel, kind.tangents, seeded, kind.block, kept.steps[0], consts)
+        return None if code is None else cls(nested, kind, code)
 
     def __call__(self, kept: Kept, seeds: Values) -> Values:
         """Return the tangents or adjoints that are left."""
@@ -200,22 +140,23 @@ class NestedSweep:
         return self._run(self._code, kept.steps, kept.operands, self._arrays, sums, *seeds)  # type: ignore[no-any-return]
 
 
-_TARGETS = {"slice": "collect", "const": "sum"}
-"""Where the results of a sweep over a step go that are not carried to the next one."""
+def _zeros(end: End) -> str:
+    """Return an expression for zeros: those of all steps for slices."""
+    if end.kind == "slice":
+        return f"zeros((len(steps), *{end.shape}), {end.dtype!r})"
+    return f"zeros({end.shape}, {end.dtype!r})" if end.shape else f"zeros((), {end.dtype!r})[()]"
 
 
-def _write_sweep(
-    kind: SweepKind, loop: Loop, seeds: Sequence[_End], swept: Sequence[_End], there: Sequence[_End],
-    pieces: Sequence[_End],
-) -> str:  # fmt: skip
+def _write_sweep(kind: SweepKind, loop: Loop, code: SweepCode) -> str:
     """Write the function that calls the code of a sweep: with zeros where nothing is seeded, and arrays for results."""
+    seeds, swept, pieces = code.seeds, code.swept, code.pieces
     backwards = "[::-1]" * (loop.reversed == kind.tangents)
     block_behind, block_in_front = (
         ("moveaxis({}, 0, 1)", "moveaxis({}, 1, 0)") if kind.block is not None else ("{}", "{}")
     )
     starts, targets, text = [], [], []
     for end in seeds:
-        seed = f"seed{end.place}" if kind.seeded[end.place] else end.zeros
+        seed = f"seed{end.place}" if kind.seeded[end.place] else _zeros(end)
         starts.append(block_behind.format(seed) + backwards if end.kind == "slice" else seed)
     left = {end.place: f"carry{end.place}" for end in seeds if end.kind == "carry"}
     returned = list(left.values())
@@ -228,11 +169,11 @@ def _write_sweep(
             targets.append(f"sums[{pieces.index(end)}]")
             left[end.place] = f"{targets[-1]}.total"
         elif end.kind == "const":
-            targets.append(end.zeros)
+            targets.append(_zeros(end))
             left[end.place] = f"sum{end.place}"
             returned.append(left[end.place])
     lost = [
-        end.zeros
+        _zeros(end)
         for end in seeds
         if end.kind == "carry" and all(end.place != e.place for e in swept if e.kind == "carry")
     ]
@@ -241,7 +182,7 @@ def _write_sweep(
         f"*operands[{loop.carried + loop.sliced}:]", "*arrays", *starts, *targets, *lost,
     ]  # fmt: skip
     seed_names = [f"seed{place}" for place, on in enumerate(kind.seeded) if on]
-    zeros = {end.place: end.zeros for end in there}
+    zeros = {end.place: _zeros(end) for end in code.there}
     values = [left.get(place) or zeros[place] for place, on in enumerate(kind.left) if on]
     call = f"code({', '.join(arguments)})"
     return "\n".join(

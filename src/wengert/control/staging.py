@@ -37,14 +37,17 @@ from wengert.control.closures import (
     without_number,
 )
 from wengert.control.execution import BranchRun, LoopRun
+from wengert.control.folding import Folding
 from wengert.control.higher_order import call, write
 from wengert.control.holding import Values
 from wengert.control.loop import Loop
+from wengert.control.rerolling import reroll
 from wengert.control.short_loops import ShortLoop, short_loop, stacked
 from wengert.control.state import reached_state, same_state
 from wengert.control.templates import Template
-from wengert.errors import BranchError, LostGradientError, ResultError
-from wengert.program import Recordable, as_value
+from wengert.errors import BranchError, LostGradientError, ResultError, WengertError
+from wengert.primitives.numpy.structural import setitem
+from wengert.program import Line, Recordable, as_value, evaluate_line, interpret, value_of, walk
 from wengert.program.structure import all_same
 from wengert.tracing import (
     Traced,
@@ -684,6 +687,70 @@ def _if_it_can_be(trace: Callable[[], Drawn]) -> Drawn | None:
 
 def write_checkpoint(f: Function, args: Any, kwargs: Any) -> Any:
     """Trace the function, forget its residuals, and write its line."""
+
+    def call_again(body: Body, operands: Sequence[Any]) -> Sequence[Any]:
+        return call(Branches("checkpoint", (body,), ("inside",), False, 0), operands)
+
+    return _write_body("checkpoint", f, args, kwargs, call_again)
+
+
+def folding(f: Function) -> Function:
+    """Return a function of traced values that does as `f`, which is traced by itself, and folded.
+
+    Its lines, some of which are loops and instructions, are written on the trace that runs (`wengert.control.folding`).
+    """
+
+    @functools.wraps(f)
+    def folded(*args: Any, **kwargs: Any) -> Any:
+        context = current_context()
+        try:
+            context.folds = False
+            return at_place(lambda: _write_body(name, f, args, kwargs, _write_lines, Folding))
+        except WengertError:
+            return f(*args, **kwargs)  # it does what cannot be done in a body
+        finally:
+            context.folds = True
+
+    name = getattr(f, "__name__", "f")
+    return folded
+
+
+def _write_lines(body: Body, operands: Sequence[Any]) -> Sequence[Any]:
+    """Write the lines of a body on the trace of its operands."""
+    context = current_context()
+    place = context.place
+    rerolled = reroll(body.program, body.sample)
+    program = body.program if any(map(_copies_much, rerolled.lines)) else rerolled
+
+    def write_line(line: Line, values: list[Any]) -> Any:
+        context.place = line.place or place
+        return evaluate_line(line, values)
+
+    try:
+        values = interpret(program, operands, write_line)
+    finally:
+        context.place = place
+    return [value_of(atom, values) for atom in program.outputs]
+
+
+def _copies_much(line: Line) -> bool:
+    """Return whether a line is a loop each of whose steps copies a large array, to write to a part of it."""
+    return any(
+        inner.primitive is setitem and inner.outputs[0].size > LARGEST_COPIED
+        for program in line.programs
+        for inner in walk(program)
+    )
+
+
+LARGEST_COPIED = 1024
+"""Arrays of up to so many elements may be copied at each step of a loop; lines one by one write to larger ones."""
+
+
+def _write_body(
+    name: str, f: Function, args: Any, kwargs: Any, write_line: Callable[[Body, Sequence[Any]], Sequence[Any]],
+    fold: Callable[[], Any] | None = None,
+) -> Any:  # fmt: skip
+    """Trace a function by itself, and write what becomes of its body; arrays that it has changed are changed."""
     leaves, structure = trees.flatten((args, kwargs))
     leaves = [join(leaf) if not isinstance(leaf, Recordable) and holds_traced(leaf) else leaf for leaf in leaves]
     moving = [k for k, leaf in enumerate(leaves) if isinstance(leaf, Recordable)]
@@ -712,10 +779,9 @@ def write_checkpoint(f: Function, args: Any, kwargs: Any) -> Any:
         of_value = trees.flatten(kwargs[key])[1]
         labels += [key] if of_value.is_leaf() else trees.identifiers(of_value, key)
     names = [labels[k] for k in moving]
-    body = draft_body(f, run, values, names, unpack, captured).body
-    held = Branches("checkpoint", (body,), ("inside",), False, 0)
+    body = draft_body(f, run, values, names, unpack, captured, fold).body
     operands = [*(leaves[k] for k in moving), *captured.traced]
-    results = list(call(held, operands))
+    results = list(write_line(body, operands))
     count = len(results) - len(changed)
     for k, result in zip(changed, results[count:], strict=True):  # the caller's array, as the function has left it
         array = operands[k]
@@ -723,7 +789,7 @@ def write_checkpoint(f: Function, args: Any, kwargs: Any) -> Any:
         if captured.reads(array) or any(share(array, other) for other in others):
             raise LostGradientError.at(
                 place_of(f),
-                f"checkpoint: the function writes into its argument {names[k]}, which it reads by another name, too:",
+                f"{name}: the function writes into its argument {names[k]}, which it reads by another name, too:",
                 "Copy it first: t = t.copy().",
             )
         array[...] = result

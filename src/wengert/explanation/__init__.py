@@ -18,7 +18,8 @@ Programs.  ``document`` and ``array_document`` say it in sentences and equations
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -28,15 +29,16 @@ from wengert.api import plan_at
 from wengert.arguments import ArgnumsLike
 from wengert.control.loop import Loop
 from wengert.errors import ArgumentError, UnsupportedError
-from wengert.explanation import latex, markdown, text
+from wengert.explanation import latex, markdown, svg, text
 from wengert.explanation.array_document import compose_arrays
 from wengert.explanation.arrays import MOST_LINES, derive_arrays
 from wengert.explanation.derivation import derive
 from wengert.explanation.document import Block, Equations, compose
 from wengert.explanation.notation import LATEX, TEXT, Notation
+from wengert.explanation.saving import as_document, save
 from wengert.explanation.slide import Slide, slide_of
 from wengert.passes.scalarization import can_scalarize, scalar_lines, scalarize
-from wengert.program import Program
+from wengert.program import Constant, Program
 from wengert.tracing import parameter_names, watch
 from wengert.transformations import Transformed
 
@@ -106,6 +108,27 @@ class Explanation:
         from wengert.explanation.page import write_page
 
         return write_page(self.derivation, self.program, self.point, head)
+
+    def svg(self) -> str:
+        """Draw the slide as an SVG picture."""
+        return svg.draw(self.slide)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a file in the form that its name ends with: .html, .pdf, .tex, .md, .svg or .txt.
+
+        A PDF is made by pdflatex or by a browser of the Chromium kind, whichever is installed.
+        """
+        name = self.derivation.name
+        save(
+            path,
+            {
+                ".html": self.html,
+                ".tex": lambda: as_document(f"{self.latex(slide=True)}\\clearpage\n\n{self.latex(values=True)}", name),
+                ".md": lambda: f"{self.markdown(slide=True)}\n{self.markdown(values=True)}",
+                ".svg": self.svg,
+                ".txt": lambda: f"{self.text(slide=True)}\n\n\n{self.text()}\n",
+            },
+        )
 
     def __str__(self) -> str:
         return self.text()
@@ -223,10 +246,12 @@ def explain(
         computed = [var for line in program.lines for var in line.outputs]
         scalar = can_scalarize(program) and not any(var.dtype.kind == "c" for var in computed)
         lines = scalar_lines(program) if scalar else None
+        constants = _names_of_constants(f, args)
         if lines is not None and lines <= MOST_LINES and variables <= MOST_VARIABLES:
-            program = scalarize(program, *point)
-            return Explanation(program, point, derive(program, point, plan, mode), compose)
-        derivation = derive_arrays(program, point, lines, mode, _names_of_constants(f, args), plan, step)
+            elements, names = _named_elements(program, constants)
+            program = scalarize(program, *point, elements=elements)
+            return Explanation(program, point, derive(program, point, plan, mode, names), compose)
+        derivation = derive_arrays(program, point, lines, mode, constants, plan, step)
         return Explanation(program, point, derivation, compose_arrays)
 
     def explainer(args: Any, kwargs: Any) -> Explanation:
@@ -247,3 +272,28 @@ def _names_of_constants(f: Function, args: Sequence[Any]) -> dict[str, Any]:
         if isinstance(value, np.ndarray):
             named.setdefault(name, value)
     return named
+
+
+def _named_elements(program: Program, constants: Mapping[str, Any]) -> tuple[dict[int, Any], dict[int, str]]:
+    """Return the constant arrays of a Program as arrays of objects, by identity, and a name for each of their elements.
+
+    Those that the user's code has no name for are left out.
+    """
+    arrays: dict[int, Any] = {}
+    names: dict[int, str] = {}
+    arguments = {name for packing in program.arguments for name in (packing.name, *packing.names)}
+    for atom in (a for line in program.lines for a in line.inputs if isinstance(a, Constant)):
+        value = atom.value
+        if id(value) in arrays or np.ndim(value) == 0 or value.dtype.kind != "f":
+            continue
+        called = [name for name, array in constants.items() if array is value] or [
+            name for name, array in constants.items() if array.dtype == value.dtype and np.array_equal(array, value)
+        ]
+        if not called or called[0] in arguments:
+            continue
+        arrays[id(value)] = elements = np.empty(value.shape, dtype=object)
+        for index in np.ndindex(value.shape):
+            elements[index] = element = np.float64(value[index])
+            indices = ",".join(str(k + 1) for k in index)
+            names[id(element)] = f"{called[0]}_{indices}" if len(index) == 1 else f"{called[0]}_{{{indices}}}"
+    return arrays, names

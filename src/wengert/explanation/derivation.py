@@ -9,7 +9,7 @@ A formula that would grow too long to read is called by its name from there on, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from wengert.explanation.formulas import (
     LONGEST,
     Algebra,
+    abbreviated,
     add,
     as_expression,
     as_number,
@@ -27,6 +28,7 @@ from wengert.explanation.formulas import (
     simplified,
     size_of,
     symbol,
+    with_sigmoids,
 )
 from wengert.explanation.notation import LATEX, TEXT, WIDEST
 from wengert.explanation.steps import (
@@ -47,18 +49,28 @@ from wengert.program import Constant, Line, Program, Var, value_of
 from wengert.tracing import IGNORING, under
 
 
-def derive(program: Program, args: Sequence[Any], plan: Plan, mode: str = "both") -> Derivation:
-    """Work a scalar Program through, line by line, at a point."""
+def derive(
+    program: Program,
+    args: Sequence[Any],
+    plan: Plan,
+    mode: str = "both",
+    elements: Mapping[int, str] | None = None,
+    passes: Sequence[int] | None = None,
+) -> Derivation:
+    """Work a scalar Program through, line by line, at a point.
+
+    `elements` names constants by their identity, and `passes` has the numbers of those that are wanted, from 1.
+    """
     # what lies outside a domain prints as inf or nan; tracing has warned of it
-    return under(IGNORING, lambda: _Deriver(program, args).derivation(mode, plan))  # type: ignore[no-any-return]
+    return under(IGNORING, lambda: _Deriver(program, args, elements).derivation(mode, plan, passes))  # type: ignore[no-any-return]
 
 
 class _Deriver:
     """One derivation: the algebra of the Program, and the names of its independent and dependent variables."""
 
-    def __init__(self, program: Program, args: Sequence[Any]) -> None:
+    def __init__(self, program: Program, args: Sequence[Any], elements: Mapping[int, str] | None) -> None:
         self.program, self.args = program, args
-        self.algebra = algebra = Algebra(program, args)
+        self.algebra = algebra = Algebra(program, args, elements=elements)
         self.u = algebra.symbols
         self.users: dict[Var, list[Line]] = {var: [] for var in self.u if var.dtype.kind == "f"}
         self.lines = [line for line in program.lines if line.outputs[0].dtype.kind == "f"]
@@ -88,6 +100,14 @@ class _Deriver:
         )
         self.chain = self.chain and bool(program.lines)
         self.in_x = self._in_x()
+        taken = {str(sym) for sym in (*self.u.values(), *algebra.values, *(x for x, _ in self.xs))}
+        taken |= {str(y) for y, _ in self.ys} | {result.name for result in program.results}
+        self.targets = targets(program, taken)
+        self.called: dict[Expr, Expr] = {}
+        for var, name in self.targets.items():
+            formula = self.in_x.get(self.u[var])
+            if formula is not None and formula.count_ops() > 1:
+                self.called |= {-formula: -symbol(name), formula: symbol(name)}
 
     # ---- The function itself ----
 
@@ -102,7 +122,7 @@ class _Deriver:
         return written
 
     def _replace(self, expression: Expr, written: dict[Expr, Expr]) -> Expr | None:
-        needed = expression.free_symbols
+        needed = expression.free_symbols - self.algebra.data
         if any(sym not in written for sym in needed):
             return None
         if sum(size_of(written[sym]) for sym in needed) + size_of(expression) > LONGEST:
@@ -127,6 +147,7 @@ class _Deriver:
                     line.location,
                     in_order(line),
                     tuple(as_number(algebra.atom(a)) for a in line.inputs),
+                    name=self.targets.get(var, ""),
                 )
             )
         constants = tuple((y, number(atom.value)) for y, atom in self.ys if isinstance(atom, Constant))
@@ -180,7 +201,7 @@ class _Deriver:
 
     # ---- The whole ----
 
-    def derivation(self, mode: str, plan: Plan) -> Derivation:
+    def derivation(self, mode: str, plan: Plan, passes: Sequence[int] | None = None) -> Derivation:
         forward = tuple(self.forward(k) for k in range(len(self.xs))) if mode in ("forward", "both") else ()
         reverse = tuple(self.reverse(k) for k in range(len(self.ys))) if mode in ("reverse", "both") else ()
         if reverse:
@@ -191,6 +212,9 @@ class _Deriver:
         values = dict(algebra.values)
         values.update({x: algebra.environment[var] for x, var in self.xs})
         values.update({y: value_of(atom, algebra.environment) for y, atom in self.ys})
+        values.update({symbol(name): algebra.environment[var] for var, name in self.targets.items()})
+        if passes is not None:
+            forward, reverse = (tuple(p for p in of_mode if p.number in passes) for of_mode in (forward, reverse))
         return Derivation(
             name=self.program.name,
             decomposition=self.decomposition(),
@@ -207,6 +231,7 @@ class _Deriver:
             functions=algebra.functions,
             names=algebra.names,
             edges=tuple(self._edges()),
+            called=self.called,
         )
 
     def _edges(self) -> Iterator[Edge]:
@@ -280,8 +305,10 @@ class _Accumulation:
             x_parts.append(multiply(*(pair if local_first else pair[::-1])))
         in_u: Formula | None = add(u_parts)
         in_x = None if x_parts is None else add(x_parts)
-        if entry and in_x:
-            in_x = product(simplified(as_expression(in_x)))
+        if in_x:
+            multiplied = as_expression(in_x)
+            simpler = simplified(multiplied) if entry else with_sigmoids(multiplied)
+            in_x = product(simpler) if entry or simpler != multiplied else in_x
         self.values[var], self.in_x[var] = value, in_x
         assert in_u is not None
         self.in_u[var] = in_u
@@ -290,7 +317,7 @@ class _Accumulation:
             in_u = add(by_name)
             if len(TEXT.formula(in_u, algebra.names)) > WIDEST:
                 in_u = None
-        if in_x is not None and len(TEXT.formula(in_x)) > WIDEST and in_u is not None:
+        if in_x is not None and in_u is not None and len(TEXT.formula(abbreviated(in_x, self.of.called))) > WIDEST:
             in_x = None  # of an entry it stands in the Jacobian
         self.steps.append(Step(derivative, seed, tuple(terms), in_u, in_x, value, self._repeats(in_u, in_x)))
 
@@ -312,6 +339,25 @@ class _Accumulation:
         before = said in self.said
         self.said.add(said)  # type: ignore[arg-type]
         return before
+
+
+def targets(program: Program, taken: Collection[str]) -> dict[Var, str]:
+    """Return the variables whose value the user's code gives a name, if it gives no other value that name.
+
+    An expression of several lines has the value of the last.  Names that are `taken` are left out.
+    """
+    by_place: dict[tuple[Any, str], list[Line]] = {}
+    for line in program.lines:
+        location = line.location
+        if location is not None and len(line.outputs) == 1:
+            by_place.setdefault((location, location.target), []).append(line)
+    named: dict[str, list[Var]] = {}
+    for (_, name), lines in by_place.items():
+        if not name or name in taken:
+            continue
+        read = {a for line in lines for a in line.inputs}
+        named.setdefault(name, []).extend(line.outputs[0] for line in lines if line.outputs[0] not in read)
+    return {variables[0]: name for name, variables in named.items() if len(variables) == 1}
 
 
 def _operands(line: Line) -> list[Var]:

@@ -12,10 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from wengert.explanation.formulas import abbreviated
 from wengert.explanation.notation import TEXT, WIDEST, Notation, short
 from wengert.explanation.steps import Decomposition, Definition, Derivation, Entry, Note, Pass, Step
 from wengert.planning import Plan
 from wengert.program import Line
+
+WIDEST_ENTRY = 110
+"""A formula of the Jacobian that takes more characters than this in text is left out, and its value stands alone."""
 
 MOST_STEPS = 150
 """So many steps of one mode are written out; further passes are summed up by what they give."""
@@ -135,7 +139,7 @@ def _definition(d: Definition, notation: Notation) -> Row:
         formula = notation.operation(d.operator, *map(notation.expression, d.operands))
     else:
         formula = notation.expression(d.formula)
-    equals = (formula, *[notation.expression(y) for y in d.results])
+    equals = (formula, *([notation.name(d.name)] if d.name else []), *[notation.expression(y) for y in d.results])
     return Row(notation.expression(d.variable), equals, d.value, note_of(d))
 
 
@@ -161,7 +165,7 @@ def step(s: Step, d: Derivation, notation: Notation) -> Row:
     if s.in_u is not None and not s.repeated:
         equals.append(notation.formula(s.in_u, d.names))
     if s.in_x is not None:
-        written = notation.formula(s.in_x, d.names)
+        written = notation.formula(abbreviated(s.in_x, d.called), d.names)
         if written not in equals[-1:]:
             equals.append(written)
     return Row(notation.derivative(s.derivative, d.names), tuple(equals), s.value)
@@ -169,14 +173,16 @@ def step(s: Step, d: Derivation, notation: Notation) -> Row:
 
 def entry(e: Entry, d: Derivation, notation: Notation) -> Row:
     """Write an entry of the Jacobian."""
-    equals = () if e.formula is None else (notation.formula(e.formula, d.names),)
+    formula = None if e.formula is None else abbreviated(e.formula, d.called)
+    wide = formula is None or len(TEXT.formula(formula, d.names)) > WIDEST_ENTRY
+    equals = () if wide or formula is None else (notation.formula(formula, d.names),)
     return Row(notation.derivative(e.derivative, d.names), equals, e.value)
 
 
-def _readable(e: Entry, d: Derivation) -> Entry:
-    """Leave out a formula that is too long for a sentence; it stands in the Jacobian."""
-    wide = e.formula is not None and len(TEXT.formula(e.formula, d.names)) > WIDEST
-    return dataclasses.replace(e, formula=None) if wide else e
+def _readable(entries: Sequence[Entry], d: Derivation) -> Sequence[Entry]:
+    """Leave formulas out that are too long for a sentence together; they stand in the Jacobian."""
+    wide = sum(len(TEXT.formula(abbreviated(e.formula, d.called), d.names)) for e in entries if e.formula is not None)
+    return entries if wide <= WIDEST else [dataclasses.replace(e, formula=None) for e in entries]
 
 
 def _passes(d: Derivation, passes: Sequence[Pass], notation: Notation) -> list[Block]:
@@ -193,7 +199,7 @@ def _passes(d: Derivation, passes: Sequence[Pass], notation: Notation) -> list[B
             what = "with respect to" if p.mode == "forward" else "of"
             blocks.append(Heading(3, f"Pass {p.number}: the derivatives {what} `{seed}`"))
         blocks.append(steps(p, d, notation))
-        entries = [sentence_of(entry(_readable(e, d), d, notation), notation) for e in p.entries]
+        entries = [sentence_of(entry(e, d, notation), notation) for e in _readable(p.entries, d)]
         if d.chain or not 0 < len(entries) <= 6:
             continue
         blocks.append(Sentence(f"This pass gives {conjunction([f'`{g}`' for g in entries])}."))

@@ -18,11 +18,12 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from wengert.explanation.notation import TEXT
+from wengert.explanation.notation import SIGMOID, TEXT
 from wengert.explanation.steps import Derivative, Expr, Formula, Note, Product
 from wengert.jacobians import LocalJacobian, RealLinear
 from wengert.primitives.numpy import elementwise as e
@@ -43,6 +44,9 @@ from wengert.tracing import record
 
 LONGEST = 150
 """A formula with more nodes than this is not built: nobody would read it."""
+
+SHORT = 30
+"""In a formula of more characters, what the user's code has a name for is called by that."""
 
 MOST_SIMPLIFIED = 15
 """SymPy simplifies an expression of so many operations in a blink; of 25 it can take seconds."""
@@ -77,6 +81,14 @@ def known_formulas() -> dict[Primitive, Any]:
         e.remainder: lambda a, b: a - b * sympy.floor(a / b),
         s.where: piecewise,
     }
+
+
+@functools.cache
+def sigmoid() -> Any:
+    """Return the logistic function as SymPy's: ``σ(x) = 1/(1 + exp(-x))``."""
+    import sympy
+
+    return sympy.Function(SIGMOID, real=True)
 
 
 _BITWISE = frozenset({e.bitwise_and, e.bitwise_or, e.bitwise_xor, e.invert})
@@ -137,12 +149,23 @@ class Algebra:
         The symbols that stand for derivatives too long to be written out each time.
     names
         How the symbols that stand for partials of such functions are written.
+    elements
+        By the identity of a constant: its name, if it is an element of an array that has one.
+    data
+        The symbols of those elements.
     """
 
     def __init__(
-        self, program: Program, args: Sequence[Any], constants: Mapping[str, Any] | None = None, letter: str = "u"
+        self,
+        program: Program,
+        args: Sequence[Any],
+        constants: Mapping[str, Any] | None = None,
+        letter: str = "u",
+        elements: Mapping[int, str] | None = None,
     ) -> None:
         self.program = program
+        self.elements = dict(elements or {})
+        self.data: set[Expr] = set()
         self.constants = dict(constants or {})
         self.arrays: dict[str, Any] = {}
         self.environment = evaluate_all(program, *args)
@@ -168,7 +191,17 @@ class Algebra:
         """Return the symbol of a variable, a constant number, or the name of a constant array."""
         if isinstance(atom, Var):
             return self.symbols[atom]
-        return number(atom.value) if np.size(atom.value) == 1 else self._array(atom.value)
+        return self._number(atom.value) if np.size(atom.value) == 1 else self._array(atom.value)
+
+    def _number(self, value: Any) -> Expr:
+        """Return a constant, by its name if it is an element of an array that has one: ``A_{1,2}``."""
+        name = self.elements.get(id(value))
+        if name is None:
+            return number(value)
+        element = symbol(name)
+        self.values[element] = value
+        self.data.add(element)
+        return element
 
     def _array(self, value: Any) -> Expr:
         """Name a constant array: as the user's code calls it where that is known, else c_1, c_2...
@@ -207,7 +240,7 @@ class Algebra:
         if isinstance(formula, str):
             formula = getattr(sympy, formula)
         if formula is not None:
-            return formula(*operands)
+            return as_sigmoid(formula(*operands))
         self.functions[primitive.name] = functools.partial(primitive, **line.params)
         called = sympy.Function(primitive.name)(*operands)
         return truth(called) if kind == "b" else called
@@ -248,11 +281,26 @@ class Algebra:
             of_conjugate = self._formula(next(results)) if var.dtype.kind == "c" else None
             if self.is_opaque(line.primitive) and formula is not None:
                 formula = self._opaque(line, k, value)
-            formula = as_number(self._formula((value, formula, chosen)))
+            formula = self._as_written(line, as_number(self._formula((value, formula, chosen))))
             of_conjugate = None if of_conjugate == 0 else of_conjugate
             partial = LocalPartial(formula, value, chosen or line.primitive is s.where, of_conjugate)
             partials[line, var] = partials[line, var] + partial if (line, var) in partials else partial
         return partials
+
+    def _as_written(self, line: Line, partial: Expr) -> Expr:
+        """Write a partial by the value of its line where that is shorter, and that of 1/x by x, as people do."""
+        import sympy
+
+        y, definition = self.symbols[line.outputs[0]], self.definitions.get(line.outputs[0])
+        if definition is None:
+            return partial
+        if definition.func == sigmoid():
+            (x,) = definition.args
+            return partial.xreplace({sigmoid()(-x): 1 - y, definition: y})
+        _, rest = definition.as_coeff_Mul()
+        if isinstance(rest, sympy.Pow) and rest.exp == -1 and partial.has(y):
+            return partial.xreplace({y: definition})
+        return partial
 
     def _convert(self, line: Line, operands: list[tuple[Any, Expr | None, bool]]) -> tuple[Any, Expr, bool]:
         """Convert a line of the rules' Program; where it chooses by a comparison, take the side chosen at the point."""
@@ -268,7 +316,7 @@ class Algebra:
         if formula is not None:
             return formula
         if np.size(value) == 1:
-            return number(value)
+            return self._number(value)
         unnamed = symbol(f"array {len(self._unnamed)}", value.dtype.kind)
         self._unnamed[unnamed] = value
         return unnamed
@@ -350,8 +398,12 @@ def _smallest(*values: Any) -> Any:
     return functools.reduce(np.minimum, values)
 
 
-EXTREMES = {"max": _largest, "min": _smallest}
-"""How to compute the functions of several numbers that formulas call by these names."""
+def _logistic(x: Any) -> Any:
+    return np.exp(-np.logaddexp(0.0, -x))
+
+
+EXTREMES = {"max": _largest, "min": _smallest, SIGMOID: _logistic}
+"""How to compute the functions that formulas call by these names, which SymPy has not."""
 _EXTREMES = (e.maximum, e.minimum, e.fmax, e.fmin)
 _EDGES = (e.power, e.float_power, e.hypot, e.logaddexp, e.logaddexp2)
 """Primitives whose rules choose by value only at the edge of their domain: no reader needs to be told."""
@@ -416,9 +468,31 @@ def number(value: Any) -> Expr:
         return _NAN()  # SymPy refuses to compare its own
     if math.isfinite(as_float) and as_float.is_integer() and abs(as_float) < 1e15:
         return sympy.Integer(int(as_float))
-    if len(repr(as_float)) > 12 and 1e-6 < abs(as_float) < 1 and 1 / as_float == round(1 / as_float):
-        return sympy.Rational(1, round(1 / as_float))
+    fraction = as_fraction(as_float)
+    if fraction is not None:
+        return sympy.Rational(fraction.numerator, fraction.denominator)
+    turns = as_fraction(as_float / math.pi) if len(repr(as_float)) > 12 else None
+    if turns is not None and turns.denominator <= 12:
+        return sympy.Rational(turns.numerator, turns.denominator) * sympy.pi
     return sympy.Float(as_float)
+
+
+def as_fraction(value: float) -> Fraction | None:
+    """Return the fraction that a person would write for a number: 1/2, 1/3, 5/6, but no decimal, 0.1; else None.
+
+    Denominators up to 16 are powers of two or of a number that is no short decimal: a quotient that was computed.
+    """
+    if not 1e-6 < abs(value) < 1e3:
+        return None
+    exact = Fraction(value)
+    if exact.denominator <= 16:
+        return exact
+    if len(repr(value)) <= 12:
+        return None
+    if abs(value) < 1 and 1 / value == round(1 / value):
+        return Fraction(1, round(1 / value))
+    near = exact.limit_denominator(99)
+    return near if float(near) == value else None
 
 
 def evaluate(expression: Expr, values: Mapping[Expr, Any], functions: Mapping[str, Any]) -> float:
@@ -475,7 +549,28 @@ def multiply(left: Formula, right: Formula) -> Formula:
     for one, other in ((left, right), (right, left)):
         if len(one) == 1 and not one[0].factors and one[0].coefficient in (1, -1):
             return tuple(Product(one[0].coefficient * c, factors) for c, factors in other)
-    return product(*_parts(left), *_parts(right))
+    return _cancelled(product(*_parts(left), *_parts(right)))
+
+
+def _cancelled(formula: Formula) -> Formula:
+    """Multiply out those factors of a product in which one divides by what another multiplies by: (1/u) (u/v) = 1/v."""
+    import sympy
+
+    if not formula:
+        return formula
+    ((coefficient, factors),) = formula
+    powers = [factor.as_powers_dict() for factor in factors]
+    for i in range(len(factors)):
+        for k in range(i + 1, len(factors)):
+            if any(
+                exponent.is_number and other.is_number and exponent * other < 0
+                for base, exponent in powers[i].items()
+                if (other := powers[k].get(base)) is not None
+            ):
+                rest = [factor for j, factor in enumerate(factors) if j not in (i, k)]
+                merged = sympy.Mul(factors[i], factors[k])
+                return _cancelled(product(coefficient, *rest[:i], merged, *rest[i:]))
+    return formula
 
 
 def _parts(formula: Formula) -> Sequence[Expr]:
@@ -509,32 +604,84 @@ def size_of(expression: Expr) -> int:
     return count
 
 
+def abbreviated(formula: Formula, called: Mapping[Expr, Expr]) -> Formula:
+    """Call parts of a formula by the names that the user's code has for them, where it is long."""
+    if not called or len(TEXT.formula(formula)) <= SHORT:
+        return formula
+    shorter = tuple(Product(c, tuple(factor.xreplace(called) for factor in factors)) for c, factors in formula)
+    return shorter if shorter != formula else formula
+
+
 @functools.lru_cache(maxsize=1024)
 def simplified(expression: Expr) -> Expr:
-    """Simplify an expression where that makes it shorter, and keep its signs: ``-x/(1 - z)``, not ``x/(z - 1)``."""
+    """Simplify an expression where that makes it shorter, and keep its signs: ``-x/(1 - z)``, not ``x/(z - 1)``.
+
+    What it is written in, it stays written in: exponentials do not become hyperbolic functions; logistic functions are
+    named, ``x σ(z) (1 - σ(z))``.
+    """
     import sympy
     from sympy.core.function import AppliedUndef
     from sympy.functions.elementary.hyperbolic import HyperbolicFunction
     from sympy.functions.elementary.trigonometric import TrigonometricFunction
 
+    expression = with_sigmoids(expression)
     before = expression.count_ops()
     if before < 3 or size_of(expression) > 70 or expression.has(sympy.Piecewise):
         return expression
-    if any(f.func.__name__ in EXTREMES for f in expression.atoms(AppliedUndef)):
+    if any(f.func.__name__ in ("max", "min") for f in expression.atoms(AppliedUndef)):
         return expression
     candidates = [expression, sympy.factor_terms(expression)]
     if _is_rational(expression):
         candidates += [sympy.cancel(expression), sympy.factor(expression), sympy.expand(expression)]
-    elif before <= MOST_SIMPLIFIED:
+    elif before <= MOST_SIMPLIFIED and not expression.has(sigmoid()):
         # a sum in a sine or tanh stays whole: SymPy would take it apart by addition theorems, for minutes
         angles = {f.args[0] for f in expression.atoms(TrigonometricFunction, HyperbolicFunction)}
         named = {angle: sympy.Dummy(real=True) for angle in angles if not angle.is_Symbol and not angle.is_number}
         short = expression.xreplace(named)
         back = {name: angle for angle, name in named.items()}
         candidates += [c.xreplace(back) for c in (sympy.trigsimp(short), sympy.simplify(short))]
-    kept = [_keep_signs(c, expression) for c in candidates]
+        exponentials = {f: sympy.Dummy(real=True) for f in expression.atoms(sympy.exp)}
+        rational = expression.xreplace(exponentials)
+        if exponentials and _is_rational(rational):
+            candidates.append(sympy.cancel(rational).xreplace({name: f for f, name in exponentials.items()}))
+    functions = {f.func for f in expression.atoms(sympy.Function)}
+    kept = [_keep_signs(c, expression) for c in candidates if functions >= {f.func for f in c.atoms(sympy.Function)}]
     best = min(kept, key=_length)
     return best if _length(best) < _length(expression) else expression
+
+
+def as_sigmoid(expression: Expr) -> Expr:
+    """Name the logistic function where an expression is one, ``1/(1 + exp(-x))``."""
+    import sympy
+
+    if expression.is_Pow and expression.exp == -1 and expression.base.is_Add and len(expression.base.args) == 2:
+        one, power = sorted(expression.base.args, key=lambda a: not a.is_number)
+        if one == 1 and isinstance(power, sympy.exp):
+            return sigmoid()(-power.args[0])
+    return expression
+
+
+def with_sigmoids(expression: Expr) -> Expr:
+    """Name the logistic functions in an expression: ``exp(-x)/(1 + exp(-x))^2`` is ``σ(x) (1 - σ(x))``."""
+    import sympy
+
+    if not expression.has(sympy.exp):
+        return expression
+    logs = {log: sympy.Dummy(real=True) for log in expression.atoms(sympy.log)}  # log(1 + exp(x)) stays what it is
+    expression = expression.xreplace(logs)
+    arguments = [as_sigmoid(1 / one).args[0] for one in expression.atoms(sympy.Add) if as_sigmoid(1 / one) != 1 / one]
+    arguments += [f.args[0] for f in expression.atoms(sympy.Function) if f.func == sigmoid()]
+    for z in sorted(arguments, key=sympy.default_sort_key):
+        written = []
+        for x in (z, -z):
+            p, q = sympy.symbols("p q", cls=sympy.Dummy, positive=True)  # σ(x) and 1 - σ(x)
+            named = expression.xreplace({sigmoid()(x): p, sigmoid()(-x): q})
+            named = named.xreplace({sympy.exp(-x) + 1: 1 / p, sympy.exp(x) + 1: 1 / q})
+            named = sympy.powdenest(named.xreplace({sympy.exp(-x): q / p, sympy.exp(x): p / q}))
+            name = sigmoid()(x)
+            written.append(named.xreplace({q: 1 - name, p: name}))
+        expression = min([expression, *written], key=lambda e: (len(e.atoms(sympy.exp)), _length(e)))
+    return expression.xreplace({name: log for log, name in logs.items()})
 
 
 def _is_rational(expression: Expr) -> bool:

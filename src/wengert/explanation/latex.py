@@ -1,4 +1,4 @@
-r"""Explanations as LaTeX: ``aligned`` blocks, in no need of any package but amsmath."""
+r"""Explanations as LaTeX: aligned equations that break over pages, in no need of any package but amsmath."""
 
 from __future__ import annotations
 
@@ -9,31 +9,47 @@ from wengert.explanation.document import Block, Equations, Heading, Sentence, va
 from wengert.explanation.notation import LATEX
 from wengert.explanation.slide import Cell, Slide
 
+WIDEST_LINE = 90
+"""Equalities that are about so many characters wide stand in one line."""
+
 _SECTIONS = {1: "section", 2: "subsection", 3: "paragraph"}
 
 
 def typeset(blocks: Sequence[Block], values: bool = False) -> str:
-    """Set blocks as the body of a LaTeX document."""
-    written: list[str] = []
+    """Set blocks as the body of a LaTeX document; equations break over pages."""
+    written: list[str] = [r"\allowdisplaybreaks"]
     for block in blocks:
         if isinstance(block, Heading):
             written.append(rf"\{_SECTIONS[block.level]}*{{{_words(block.words)}}}")
         elif isinstance(block, Sentence):
             written.append(_words(block.words))
         else:
-            written.append(f"\\[\n{equations(block, values)}\n\\]")
+            written.append(equations(block, values, "align*"))
     return "\n\n".join(written) + "\n"
 
 
-def equations(block: Equations, values: bool = False) -> str:
-    """Set equations in an ``aligned`` block, as sentences end: commas, and a period at last."""
+def equations(block: Equations, values: bool = False, environment: str = "aligned") -> str:
+    """Set equations as sentences end: commas, and a period at last; long ones go on below, an equality a line."""
     rows = []
     for row in block.rows:
         value = value_of(row, LATEX) if values or not row.equals else ""
-        sides = " = ".join(row.equals)
-        body = f"= {sides}" + (f" {value}" if value else "") if sides else value
+        sides = [f"= {side}" for side in row.equals]
+        if not sides:
+            sides = [value]
+        elif value:
+            sides[-1] += f" {value}"
+        between = " " if sum(map(_width, (row.left, *sides))) <= WIDEST_LINE else " \\\\\n & "
+        body = between.join(sides)
         rows.append(f"{row.left} & {body}" + (rf" \quad {row.shape}" if row.shape else ""))
-    return "\\begin{aligned}\n" + ", \\\\\n".join(rows) + ".\n\\end{aligned}"
+    return f"\\begin{{{environment}}}\n" + ", \\\\\n".join(rows) + f".\n\\end{{{environment}}}"
+
+
+def _width(formula: str) -> int:
+    """Estimate how many characters wide a formula is set; a fraction is as wide as its wider part."""
+    fraction = re.compile(r"\\frac\{((?:[^{}]|\{[^{}]*\})*)\}\{((?:[^{}]|\{[^{}]*\})*)\}")
+    while match := fraction.search(formula):
+        formula = formula[: match.start()] + max(match[1], match[2], key=len) + formula[match.end() :]
+    return len(re.sub(r"[{}_^&\\ ]|(?<=\\)[a-z]+(?=[a-z])", "", formula))
 
 
 def slide(s: Slide) -> str:

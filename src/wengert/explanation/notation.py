@@ -29,13 +29,16 @@ SUM, PRODUCT, POWER, ATOM = range(4)
 WIDEST = 72
 """A formula that takes more characters than this in a line of text is left out, or called by name."""
 
+SIGMOID = "σ"
+"""The name of the logistic function, ``1/(1 + exp(-x))``, in formulas."""
+
 Written = tuple[str, int]
 
 _NUMPY_NAMES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2", "asinh": "arcsinh",
                 "acosh": "arccosh", "atanh": "arctanh", "Max": "max", "Min": "min", "ceiling": "ceil",
                 "ITE": "where", "conjugate": "conj", "Xor": "logical_xor"}  # fmt: skip
 _LATEX_FUNCTIONS = frozenset(
-    {"log", "exp", "sin", "cos", "tan", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan", "max", "min"}
+    {"log", "exp", "sin", "cos", "tan", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan", "max", "min", "sigma"}
 )
 # fmt: off
 _IN_TEXT = {"==": "=", "!=": "≠", "<": "<", "<=": "≤", ">": ">", ">=": "≥", "And": "and", "Or": "or", "Not": "not "}
@@ -170,7 +173,10 @@ class Notation:
         # u_0 x^(u_0 - 1), not x^(u_0 - 1) u_0: plain variables and their powers come first
         factors = sorted(
             rest.as_ordered_factors(),
-            key=lambda f: not (f.is_Symbol or (f.is_Pow and f.base.is_Symbol and f.exp.is_number)),
+            key=lambda f: (
+                not (f.is_Symbol or (f.is_Pow and f.base.is_Symbol and f.exp.is_number)),
+                f.is_Add and any(a.func.__name__ == SIGMOID for a in f.atoms(sympy.Function)),  # σ (1 - σ)
+            ),
         )
         for factor in factors:
             if factor.is_Pow and factor.exp.is_number and _is_negative(factor.exp):
@@ -376,6 +382,7 @@ class Latex(Notation):
     def _call(self, name: str, power: str, arguments: Sequence[str]) -> str:
         if name in ("floor", "ceil"):
             return rf"\l{name} {arguments[0]} \r{name}{power}"
+        name = "sigma" if name == SIGMOID else name
         command = (
             f"\\{name}"
             if name in _LATEX_FUNCTIONS

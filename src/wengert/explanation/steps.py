@@ -64,7 +64,7 @@ class Definition:
 
     `operator` and `operands` keep the order of the user's code in a sum, difference or product, which SymPy does not.
     Of a line of arrays, `variable`, `formula` and `results` are formulas of matrices (see `matrices`), as `shape` is,
-    and there is no value.
+    and there is no value.  `name` is what the user's code calls the value, if it calls nothing else so.
     """
 
     variable: Expr
@@ -75,6 +75,7 @@ class Definition:
     operator: str = ""
     operands: tuple[Expr, ...] = ()
     shape: Expr = None
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,8 @@ class Derivation:
     formula: with both any formula can be evaluated.  `conditions` are the decisions on values that the function took on
     the way, each with the kind of value (``"b"`` for a truth value) and what it was.  `names` says how a symbol that is
     no plain variable (the partial of an opaque elemental, a derivative that is referred to by name) is printed.
+    `called` has formulas in the independent variables that the user's code has a name for: long formulas are written
+    with the name.
     """
 
     name: str
@@ -174,3 +177,4 @@ class Derivation:
     functions: Mapping[str, Any] = field(default_factory=dict)
     names: Mapping[Expr, Derivative] = field(default_factory=dict)
     edges: tuple[Edge, ...] = ()
+    called: Mapping[Expr, Expr] = field(default_factory=dict)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Sequence
+from typing import Any
 
-from wengert.explanation.document import Block, Equations, Heading, Sentence, value_of
+from wengert.explanation.document import Block, Equations, Heading, Row, Sentence, value_of
 from wengert.explanation.notation import TEXT
 from wengert.explanation.slide import Cell, Slide
 
 WIDEST_SLIDE = 150
 """A slide has as many passes as fit into lines of so many characters."""
+
+WIDEST_LINE = 116
+"""A line of equations that is longer goes on below."""
+
+UNBROKEN: Any = {"break_long_words": False, "break_on_hyphens": False}
 
 WIDEST_COLUMN = 96
 """Values stand in a column, unless the line is longer than this."""
@@ -24,26 +32,55 @@ def typeset(blocks: Sequence[Block], values: bool = True) -> str:
             rule = {1: "=", 2: "-"}.get(block.level)
             written.append(f"{words}\n{rule * len(words)}" if rule else f"{words}:")
         elif isinstance(block, Sentence):
-            written.append(block.words.replace("`", ""))
+            written.append(_paragraph(block.words))
         else:
             written.append("\n".join(f"  {line}" for line in equations(block, values)))
     return "\n\n".join(written)
 
 
+def _paragraph(words: str) -> str:
+    """Break a paragraph into lines, between words and not in a short formula."""
+    kept = re.sub(r"`[^`]{,40}`", lambda formula: formula[0].replace(" ", "\xa0"), words).replace("`", "")
+    lines = textwrap.wrap(kept, WIDEST_LINE, **UNBROKEN)
+    return "\n".join(lines).replace("\xa0", " ")
+
+
 def equations(block: Equations, values: bool = True) -> list[str]:
-    """Set equations, their left sides and values aligned."""
+    """Set equations, their left sides and values aligned; what is too long for a line goes on below, indented."""
     left = max((len(row.left) for row in block.rows), default=0)
-    bodies = [
-        f"{row.left:<{left}} = {' = '.join(row.equals)}" if row.equals else f"{row.left:<{left}}" for row in block.rows
-    ]
+    bodies = [_body(row, left) for row in block.rows]
     shown = [row.shape or (value_of(row, TEXT) if values else "") for row in block.rows]
-    column = max((len(b) for b, v in zip(bodies, shown, strict=True) if v and len(b) <= WIDEST_COLUMN), default=0)
-    lines = [f"{b:<{column}}  {v}" if v else b for b, v in zip(bodies, shown, strict=True)]
-    note_column = max((len(line) for line, row in zip(lines, block.rows, strict=True) if row.note), default=0)
-    return [
-        (f"{line:<{note_column}}  # {row.note}" if row.note and values else line).rstrip()
-        for line, row in zip(lines, block.rows, strict=True)
-    ]
+    column = max(
+        (len(b[-1]) for b, v in zip(bodies, shown, strict=True) if v and len(b[-1]) <= WIDEST_COLUMN), default=0
+    )
+    for body, value in zip(bodies, shown, strict=True):
+        body[-1] = f"{body[-1]:<{column}}  {value}" if value else body[-1]
+    note_column = max((len(body[-1]) for body, row in zip(bodies, block.rows, strict=True) if row.note), default=0)
+    for body, row in zip(bodies, block.rows, strict=True):
+        if row.note and values:
+            body[-1] = f"{body[-1]:<{note_column}}  # {row.note}"
+    return [line.rstrip() for body in bodies for line in body]
+
+
+def _body(row: Row, left: int) -> list[str]:
+    """Write the sides of a row in one line or, where that is too long, an equality a line, broken at its terms."""
+    if not row.equals:
+        return [f"{row.left:<{left}}"]
+    line = f"{row.left:<{left}} = {' = '.join(row.equals)}"
+    if len(line) <= WIDEST_LINE:
+        return [line]
+    first, indent = f"{row.left:<{left}} = ", " " * left + " = "
+    lines: list[str] = []
+    for k, side in enumerate(row.equals):
+        pieces = textwrap.wrap(
+            side,
+            WIDEST_LINE,
+            initial_indent=indent if k else first,
+            subsequent_indent=" " * len(indent),
+            **UNBROKEN,
+        )
+        lines += pieces
+    return lines
 
 
 def slide(whole: Slide) -> str:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import running
 from wengert.primitives.numpy import structural as s
 from wengert.primitives.numpy.linalg.norms import norm_
-from wengert.program import Guard, Line, Primitive, Program, as_value, interpret, value_of
+from wengert.program import Constant, Guard, Line, Primitive, Program, as_value, interpret, value_of
 from wengert.tracing import Group, Tape, Traced, innermost, record
 
 _MOVING = (s.reshape, s.transpose, s.broadcast_to, s.stack, s.concatenate, s.getitem, s.diagonal)
@@ -269,10 +269,12 @@ def scalar_lines(program: Program) -> int:
     return total
 
 
-def scalarize(program: Program, *args: Any) -> Program:
+def scalarize(program: Program, *args: Any, elements: Mapping[int, Any] | None = None) -> Program:
     """Return a Program in scalar lines, traced at a point.
 
-    Raise NotImplementedError for a line that has no scalar form.
+    `elements` has, by their identity, arrays of objects in the place of constant arrays: their elements, NumPy's
+    numbers, are the very constants of the scalar lines, by which these can be told apart.  Raise NotImplementedError
+    for a line that has no scalar form.
     """
     entered: list[Any] = []
     with record(program.name, program.single) as trace:
@@ -285,6 +287,11 @@ def scalarize(program: Program, *args: Any) -> Program:
 
         def apply(line: Line, operands: list[Any]) -> Any:
             tape.context.place = line.place
+            if elements:
+                operands = [
+                    elements.get(id(atom.value), operand) if isinstance(atom, Constant) else operand
+                    for atom, operand in zip(line.inputs, operands, strict=True)
+                ]
             return _without_dimensions(_run(line.primitive, operands, dict(line.params)))
 
         environment = interpret(program, entered, apply, functools.partial(_guard, tape))

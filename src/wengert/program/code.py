@@ -281,7 +281,7 @@ class Code:
 def lower(program: WengertList, kept: Sequence[Var] = ()) -> Code:
     """Lower a Program to statements; the code returns the values of the `kept` variables beside the results."""
     stay = {*program.inputs, *program.outputs, *kept}
-    return Code(program, _with_frees(list(_in_order(program)), stay), program.outputs, tuple(kept))
+    return Code(program, with_frees(list(_in_order(program)), stay), program.outputs, tuple(kept))
 
 
 def _in_order(program: WengertList) -> Iterator[Statement]:
@@ -317,7 +317,7 @@ def _decisions_first(program: WengertList) -> Iterator[Line | Guard]:
     yield from [line for line in program.lines if line not in done]
 
 
-def _with_frees(statements: Sequence[Statement], stay: Iterable[Atom]) -> tuple[Statement, ...]:
+def with_frees(statements: Sequence[Statement], stay: Iterable[Atom]) -> tuple[Statement, ...]:
     """Free each large value after the statement that reads it last; before an exit nothing is, which needs all."""
     read: set[Atom] = set(stay)
     reversed_: list[Statement] = []
@@ -388,7 +388,7 @@ class _Branch:
         if self.hidden:
             self._read(self.hidden)
             self.statements.append(CheckFinite(tuple(self.hidden)))
-        statements = _with_frees(self.statements, {*self.program.inputs, *outputs, *self.taken})
+        statements = with_frees(self.statements, {*self.program.inputs, *outputs, *self.taken})
         if self.taken:
             statements = (Take(tuple(self.taken)), *statements)
         return Code(self.program, statements, outputs, (), form, frozenset(self.numbers), self.after)

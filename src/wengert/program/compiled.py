@@ -72,6 +72,8 @@ _OPERATORS: Mapping[Callable[..., Any], str] = {
 """Primitives that are written as operators: an operator is faster than a call."""
 _ELEMENTWISE = frozenset({*_OPERATORS, np.where}) - {operator.pow}
 """What computes the same with a number as with an array of no dimensions; a power looks at the type of its exponent."""
+TERMS = 256
+"""So many terms a sum may have: Python's compiler does not take expressions of thousands."""
 _DOUBLES = frozenset({np.dtype(float), np.dtype(complex)})
 
 
@@ -264,7 +266,9 @@ class _Printer:
         return "".join([f"{self.name(a)}, " for a in atoms]).removesuffix(" ")
 
     def new_name(self, var: Var) -> str:
-        """Name the result of a line."""
+        """Name the result of a line, unless other code has named it."""
+        if var in self.called:
+            return self.called[var]
         self.called[var] = name = f"u{len(self.called) - self.count + 1}"
         return name
 
@@ -422,9 +426,10 @@ class _Printer:
 
     def check_finite(self, check: CheckFinite) -> None:
         """Write the check of numbers."""
-        total = " + ".join(map(self.name, check.variables))
-        total = f"({total})" if len(check.variables) > 1 else total
-        self.write(f"    if {total} * 0.0 != 0.0: raise FloatingPointError")
+        for start in range(0, len(check.variables), TERMS):
+            names = list(map(self.name, check.variables[start : start + TERMS]))
+            total = f"({' + '.join(names)})" if len(names) > 1 else names[0]
+            self.write(f"    if {total} * 0.0 != 0.0: raise FloatingPointError")
 
     # -- Steps --
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ class Context:
         "bound",
         "changed",
         "constants",
+        "folds",
         "frozen",
         "leaves_plain",
         "makes_many",
@@ -33,7 +35,7 @@ class Context:
     )
 
     def __init__(self) -> None:
-        self.tapes: list[Any] = []
+        self.tapes: list[Any] = []  # always the same list: machine code looks at it, too
         self.frozen: dict[Any, int] | None = None
         """In the body of a loop, the open tapes and their sizes at its start: older arrays must not change in it."""
         self.place: RawLocation | None = None
@@ -58,17 +60,29 @@ class Context:
         """True from the beginning of the outermost trace to its end, also where its tapes are set aside."""
         self.makes_many = False
         """True if the last trace was long, so that many objects are made while a call runs."""
+        self.folds = False
+        """True where functions that are differentiated on the trace that runs are folded while they are traced."""
 
     def clear(self) -> None:
         """Close every tape: what began outermost was interrupted."""
         self.tapes.clear()
         self.frozen = self.place = self.changed = None
-        self.muted = self.leaves_plain = False
+        self.muted = self.leaves_plain = self.folds = False
+
+
+OPEN_TAPES = "wengert.open_tapes"
+"""The key of a thread's open tapes among what Python holds for the thread, where machine code looks them up."""
 
 
 class _Threads(threading.local):
     def __init__(self) -> None:
         self.context = Context()
+        if hasattr(ctypes, "pythonapi"):
+            address = ctypes.cast(ctypes.pythonapi.PyThreadState_GetDict, _AddressOfDict)()
+            ctypes.cast(address, ctypes.py_object).value[OPEN_TAPES] = self.context.tapes
+
+
+_AddressOfDict = ctypes.PYFUNCTYPE(ctypes.c_void_p)
 
 
 threads = _Threads()

@@ -37,7 +37,7 @@ ndarray, float64 = np.ndarray, np.float64
 def read_element(array: Traced, index: tuple[int, ...]) -> Any:
     """Return an element of an array, None if this is left to a row like any other; the user's code is two frames up."""
     value, tape = array._value, array._tape
-    if type(value) is not ndarray or value.dtype is not FLOAT64 or tape.keep_all or tape.planned or not tape.open:
+    if type(value) is not ndarray or value.dtype is not FLOAT64 or not tape.open or not _are_noted(tape):
         return None
     y = value[index]
     if type(y) is not float64:
@@ -61,6 +61,8 @@ def read_element(array: Traced, index: tuple[int, ...]) -> Any:
         tape.size = position + 1
         params: Mapping[str, Any] = {"index": index}
         tape.rows.append((getitem, (elements.position,), (y, elements.stand_in), params, place, position))
+        if position >= tape.full:
+            tape.fold()
     return Traced(y, tape, position) if position >= 0 else y
 
 
@@ -80,10 +82,14 @@ def write_element(array: Traced, index: tuple[int, ...], value: Any) -> bool:
         if not _may_be_written(array):
             return False
         elements = array._elements = _begun(array)
-    if not tape.open or tape.context.frozen is not None or len(index) != array._value.ndim:
+    frozen = tape.context.frozen
+    if not tape.open or (frozen is not None and tape in frozen) or len(index) != array._value.ndim:
         return False
     if _getrefcount(array._value) > 2:  # of the attribute and of the argument itself
         array._value = relaid(array._value.copy("K"), array._value)
+    base: Any = elements.stand_in
+    if parent >= 0 and array._index < 0 and tape.keep_all:  # the constant that a line is to read
+        base = array._value.copy("K")
     array._value[index] = part
     elements.positions[_key(index, array._value.shape)] = parent
     if parent >= 0 or array._index >= 0:
@@ -94,15 +100,22 @@ def write_element(array: Traced, index: tuple[int, ...], value: Any) -> bool:
         out = tape.size
         tape.size = out + 1
         shape = elements.stand_in
-        tape.rows.append((setitem, (parent, array._index), (shape, part, shape), {"index": index}, place, out))
+        tape.rows.append((setitem, (parent, array._index), (shape, part, base), {"index": index}, place, out))
         array._index = out
+        if out >= tape.full:
+            tape.fold()
     return True
+
+
+def _are_noted(tape: Any) -> bool:
+    """Return whether elements are noted on a tape: it is for one sweep, or folded."""
+    return not tape.planned if not tape.keep_all else tape.folds is not None
 
 
 def _may_be_written(array: Traced) -> bool:
     """Return whether writes to elements may be noted beside an array: it is no view and has none."""
     value, tape = array._value, array._tape
-    if type(value) is not ndarray or value.dtype is not FLOAT64 or tape.keep_all or tape.planned:
+    if type(value) is not ndarray or value.dtype is not FLOAT64 or not _are_noted(tape):
         return False
     return not hasattr(array, "_link") and all(reference() is None for reference in getattr(array, "_views", ()))
 

@@ -11,8 +11,9 @@ position of the result.  A line with several results (a loop) has a tuple of the
 
 from __future__ import annotations
 
+import sys
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,10 @@ COPIED = 1024
 
 Of larger ones the tape remembers how they looked (see `fingerprints`)."""
 FLOAT64, INT64 = np.dtype(np.float64), np.dtype(np.int64)
+CHUNK = 1 << 14
+"""After so many positions more, rows are folded."""
+LONG = 1 << 16
+"""Of a trace for one sweep, rows are folded from so many positions on: shorter ones take little memory."""
 NO_PARAMS: Mapping[str, Any] = types.MappingProxyType({})
 
 np.empty((32 << 20) - (64 << 10), np.uint8)  # freed at once, so that glibc keeps what sweeps free: docs/design/0013
@@ -47,15 +52,27 @@ def results_of(row: Row) -> tuple[tuple[int, Any], ...]:
     return tuple(zip(out, row[2][0], strict=True)) if type(out) is tuple else ((out, row[2][0]),)
 
 
+class LongTrace(BaseException):
+    """A trace has become too long for its rows to be lines."""
+
+
 class Tape:
     """The rows of one trace, as they are made."""
 
     __slots__ = (
-        "adopted", "branches", "captures", "context", "decisions", "differentiates", "guards", "keep_all", "level",
-        "mixed", "narrow", "open", "planned", "roots", "rows", "size", "unchanged", "with_complex",
+        "adopted", "branches", "captures", "context", "decisions", "differentiates", "folding", "folds", "full",
+        "guards", "keep_all", "level", "mixed", "narrow", "open", "planned", "roots", "rows", "size", "unchanged",
+        "with_complex",
     )  # fmt: skip
 
-    def __init__(self, context: Context, keep_all: bool, planned: bool = False) -> None:
+    def __init__(
+        self,
+        context: Context,
+        keep_all: bool,
+        planned: bool = False,
+        fold: Callable[[], Any] | None = None,
+        most: int = sys.maxsize,
+    ) -> None:
         self.context, self.keep_all = context, keep_all
         self.planned = planned
         """True if an order of accumulation is chosen by what the rows cost: loops are counted as lines."""
@@ -85,6 +102,28 @@ class Tape:
         """The plain arrays that traced ones have taken the place of, and what NumPy is to have written into them."""
         self.unchanged: Unchanged | None = None
         """The large plain arrays that rows have read; None until there is one."""
+        self.folds = fold
+        """Makes what folds the rows while they are recorded (`wengert.control.folding`); None where nothing does."""
+        self.folding: Any = None
+        """That, once the tape has been full."""
+        self.full = most if fold is None else CHUNK if keep_all else LONG
+        """The number of positions at which rows are to be folded."""
+
+    def fold(self) -> None:
+        """Fold the rows of a long trace, which is full; raise LongTrace where nothing folds them."""
+        if self.folds is None:
+            raise LongTrace
+        self.folding = self.folding or self.folds()
+        self.folding.fold(self)
+        self.full = self.size + CHUNK
+
+    def finish(self, results: Sequence[int]) -> None:
+        """Write the rows anew that have been folded, once the function has returned the values at some positions."""
+        if self.folds is not None and self.keep_all:
+            self.folding = self.folding or self.folds()
+        if self.folding is not None:
+            self.folding.finish(self, results)
+            self.folding = None
 
     def remember(self, array: Any) -> None:
         """Remember how a large plain array looks that a row reads."""
@@ -169,6 +208,19 @@ def what_is_read(keeps: tuple[bool, ...], y: Any, values: tuple[Any, ...]) -> tu
     if kept[0] is None:
         kept[0] = Shaped(shape, dtype) if stand_in is None else stand_in
     return tuple(kept)
+
+
+def constants_are_kept(parents: Sequence[int], y: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what a row keeps that is to be a line, but not swept: its constants; large values only by their shapes."""
+    return (
+        _or_shape(y),
+        *[value if parent < 0 else _or_shape(value) for parent, value in zip(parents, values, strict=True)],
+    )
+
+
+def _or_shape(value: Any) -> Any:
+    """Return a small value itself, and the shape of a large one."""
+    return Shaped(value.shape, value.dtype) if type(value) is ndarray and value.size > SMALL else value
 
 
 def is_kept(row: Row, k: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import types
 import warnings
 from collections import Counter
@@ -133,6 +134,8 @@ def run(
     unpack: Any = None,
     body: bool = False,
     planned: bool = False,
+    fold: Callable[[], Any] | None = None,
+    most: int = sys.maxsize,
 ) -> Trace:
     """Run a function with the arguments at `positions` traced; see `Trace`.
 
@@ -140,10 +143,12 @@ def run(
     the derivative rules will read.  Arguments that are trees are traced leaf by leaf: `spread` has the leaves and
     puts traced ones in their places; `unpack` takes what the function returned apart, into named results.  A `body`
     of a loop is traced by itself: values of other traces that it reads become arguments of it (see `Tape.captures`).
-    A trace is `planned` if the order of accumulation is chosen by what its rows cost.
+    A trace is `planned` if the order of accumulation is chosen by what its rows cost.  If it becomes long its rows are
+    folded by what `fold` makes for its tape; with `keep_all`, however long it is.  LongTrace is raised where it has
+    more than `most` positions.
     """
     context = threads.context
-    tape = Tape(context, keep_all, planned)
+    tape = Tape(context, keep_all, planned, fold, most)
     frozen = context.frozen
     if body:
         tape.captures = {}
@@ -187,9 +192,12 @@ def run(
         refusals.first = refused if level else None
         tape.open = False
     if results is not None:
+        tape.finish([y._index for _, y in results if type(y) is Traced and y._tape is tape])
         first = _change(tape, body)
     if results is None or first is not None:
-        again = functools.partial(run, function, args, kwargs, positions, keep_all, spread, unpack, body, planned)
+        again = functools.partial(
+            run, function, args, kwargs, positions, keep_all, spread, unpack, body, planned, fold, most
+        )
         return _run_again(again, tape, first)
     context.makes_many = tape.size > LONG
     groups = [Group(name, result.shape, result.dtype, [result]) for name, result in results]

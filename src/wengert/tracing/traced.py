@@ -45,7 +45,18 @@ from wengert.tracing.callers import asks_inside, decides_inside, shuffles
 from wengert.tracing.context import at_place
 from wengert.tracing.layout import laid_like
 from wengert.tracing.names import redirect_calls
-from wengert.tracing.tape import COPIED, FLOAT64, INT64, NO_PARAMS, PLAIN, Tape, escaped, shape_error, what_is_kept
+from wengert.tracing.tape import (
+    COPIED,
+    FLOAT64,
+    INT64,
+    NO_PARAMS,
+    PLAIN,
+    Tape,
+    constants_are_kept,
+    escaped,
+    shape_error,
+    what_is_kept,
+)
 from wengert.tracing.unsupported import Text, has_own_operations, means_more, refuse_kind, unsupported_call
 
 _getframe = sys._getframe
@@ -182,6 +193,8 @@ def write_row(  # noqa: C901 - the hottest function of tracing: no more calls
         out = tape.size  # as below: most rows of most traces
         tape.size = out + 1
         tape.rows.append((primitive, parents, (y, *values), params, place, out))
+        if out >= tape.full:
+            tape.fold()
         return Traced(y, tape, out)
     if kind is not float64 and kind is not ndarray:
         if kind is tuple:
@@ -203,7 +216,8 @@ def write_row(  # noqa: C901 - the hottest function of tracing: no more calls
         y = y.copy("K")  # so that a row of a large array does not hold all of it, which can be written to in place
     kept: Any
     if tape.keep_all:
-        kept = (y, *values)
+        is_small = tape.folds is None or (primitive.elementwise and (kind is float64 or y.size <= SMALL))
+        kept = (y, *values) if is_small else constants_are_kept(parents, y, values)
     elif not primitive.keeps:
         if y.dtype is not FLOAT64 and y.dtype.kind in "biu" and context.tapes[-1] is tape:
             tape.decisions.append((parents, place, "truth" if y.dtype.kind == "b" and not y.shape else "position"))
@@ -224,6 +238,8 @@ def write_row(  # noqa: C901 - the hottest function of tracing: no more calls
     tape.rows.append((primitive, parents, kept, params, place, out))
     if primitive.squared is not None:
         tape.roots[out] = tape.rows[-1]
+    if out >= tape.full:
+        tape.fold()
     return Traced(y, tape, out)
 
 
@@ -482,6 +498,8 @@ def _binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
                 out = tape.size
                 tape.size = out + 1
                 tape.rows.append((primitive, (index, parent), (y, value, operand), NO_PARAMS, place, out))
+                if out >= tape.full:
+                    tape.fold()
                 return Traced(y, tape, out)
             if compares:
                 tape.decisions.append(((index, parent), place, "truth"))
@@ -515,6 +533,8 @@ def _reflected(primitive: Primitive) -> Callable[[Any, Any], Any]:
                     out = tape.size
                     tape.size = out + 1
                     tape.rows.append((primitive, (-1, index), (y, value, operand), NO_PARAMS, place, out))
+                    if out >= tape.full:
+                        tape.fold()
                     return Traced(y, tape, out)
             return write_row(tape, primitive, (value, operand), (-1, index), NO_PARAMS, 2)
         if self._index < 0 and means_more(kind):

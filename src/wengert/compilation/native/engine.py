@@ -22,27 +22,25 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wengert.compilation.native.operations import SPECIAL
+from wengert.compilation.native.operations import PURE, SPECIAL
 
 VARIABLE = "WENGERT_NATIVE"
 """The environment variable that turns native code off (``0`` or ``off``), or says after how many calls it is made."""
-CALLS = 1_000
-"""The number of calls after which native code is made: compiling takes as long as some hundreds of calls in Python."""
 
 
 @functools.cache
-def calls_before() -> int:
-    """Return after how many calls native code is made; 0 if it is turned off."""
+def calls_before() -> int | None:
+    """Return after how many calls native code is made; 0 if it is turned off, None if that depends on their time."""
     text = os.environ.get(VARIABLE, "").strip().lower()
     if text in ("off", "false", "no"):
         return 0
-    return int(text) if text.isdecimal() else CALLS
+    return int(text) if text.isdecimal() else None
 
 
 @functools.cache
 def is_available() -> bool:
     """Return whether native code can be made here: on x86-64 under Linux, unless the environment turns it off."""
-    if not calls_before():
+    if calls_before() == 0:
         return False
     here = sys.platform == "linux" and platform.machine() == "x86_64" and platform.python_implementation() == "CPython"
     if not here or ctypes.sizeof(ctypes.c_void_p) != 8:
@@ -84,15 +82,77 @@ class _Engine:
         self.machine = self.target.create_target_machine(**self.options, opt=1, jit=True)
         self.lljit = llvm.create_lljit_compiler(self.machine)
         self.lock, self.numbers = threading.Lock(), itertools.count()
+        features = llvm.get_host_cpu_features()
+        self.lanes = [
+            (letter, lanes)
+            for letter, lanes, feature in (("d", 4, "avx2"), ("e", 8, "avx512f"))
+            if features.get(feature)
+        ]
+        """The letters of vectors in the names of libmvec's functions, and the numbers of their elements."""
 
     def optimized(self, text: str) -> str:
-        """Return text with its loops optimized."""
-        llvm = self.llvm
-        module = llvm.parse_assembly(text)
-        options = llvm.create_pipeline_tuning_options(speed_level=2)
-        builder = llvm.create_pass_builder(self.machine, options)
-        builder.getModulePassManager().run(module, builder)
+        """Return text with its loops optimized, and on vectors where that pays."""
+        module = self.llvm.parse_assembly(self.for_vectors(text))
+        self.optimize(module, self.machine)
         return str(module)
+
+    def for_vectors(self, text: str) -> str:
+        """Return text in which the C library's functions have those of its vector library beside them.
+
+        LLVM calls these where it puts a loop on vectors.  Those for exponentials raise an overflow at minus infinity,
+        which is a mask in many programs: they get a number instead that is as good.
+        """
+        variants: list[str] = []
+        for name, operands in re.findall(r"^declare double @(\w+)\(([^)]*)\)", text, re.MULTILINE):
+            letters = "v" * operands.count("double")
+            names = [(lanes, f"_ZGV{letter}N{lanes}{letters}_{name}") for letter, lanes in self.lanes]
+            names = [(lanes, symbol) for lanes, symbol in names if _of_libmvec(symbol) is not None]
+            if not names:
+                continue
+            attribute = ",".join([f"_ZGV_LLVM_N{lanes}{letters}_{name}({symbol})" for lanes, symbol in names])
+            head = f"declare double @{name}({operands})"
+            text = text.replace(head, f'{head} "vector-function-abi-variant"="{attribute}"')
+            for lanes, symbol in names:
+                vector = f"<{lanes} x double>"
+                variants.append(f"declare {vector} @{symbol}({operands.replace('double', vector)}) {PURE}")
+            if name in _BOUNDED:
+                text = text.replace(f"call double @{name}(", f"call double @bounded.{name}(")
+                variants.append(_BOUNDED_FUNCTION.format(name=name, bound=_BOUNDED[name]))
+        if not variants:
+            return text
+        symbols = re.findall(r"@(_ZGV\w+)\(<", "\n".join(variants))
+        used = f"[{len(symbols)} x ptr] [{', '.join([f'ptr @{symbol}' for symbol in symbols])}]"
+        variants.append(f'@llvm.compiler.used = appending global {used}, section "llvm.metadata"')
+        if ("e", 8) in self.lanes:
+            text = text.replace(' "probe-stack"', ' "prefer-vector-width"="512" "probe-stack"')
+        return "\n".join([text, *variants])
+
+    def optimize(self, module: Any, machine: Any) -> None:
+        """Run LLVM's passes on a module, for a machine."""
+        options = self.llvm.create_pipeline_tuning_options(speed_level=2)
+        builder = self.llvm.create_pass_builder(machine, options)
+        builder.getModulePassManager().run(module, builder)
+
+
+_BOUNDED: Mapping[str, float] = {"exp": -1000.0, "expm1": -100.0}
+"""Functions that are constant below some argument, but for rounding."""
+_BOUNDED_FUNCTION = """\
+define internal double @bounded.{name}(double %x) alwaysinline {{
+  %below = fcmp olt double %x, {bound:e}
+  %argument = select i1 %below, double {bound:e}, double %x
+  %result = call double @{name}(double %argument)
+  ret double %result
+}}"""
+
+
+@functools.cache
+def _of_libmvec(symbol: str) -> int | None:
+    """Return the address of a vector function of the C library; None where there is none."""
+    try:
+        function = getattr(ctypes.CDLL("libmvec.so.1"), symbol, None)
+    except OSError:
+        return None
+    return None if function is None else ctypes.cast(function, ctypes.c_void_p).value
 
 
 @functools.cache
@@ -110,9 +170,14 @@ def compile_texts(
     engine = _engine()
     with engine.lock:
         library = engine.llvm.JITLibraryBuilder().export_symbol(function)
+        addresses = dict(symbols or {})
         for k, text in enumerate(texts):
-            library.add_ir(engine.optimized(text) if optimize and not k else text)
-        for name, address in (symbols or {}).items():
+            if optimize and not k:
+                text = engine.optimized(text)
+                names = re.findall(r"@(_ZGV[de]N\w+)", text)
+                addresses |= {name: address for name in names if (address := _of_libmvec(name)) is not None}
+            library.add_ir(text)
+        for name, address in addresses.items():
             library.import_symbol(name, address)
         tracker = library.link(engine.lljit, f"wengert{next(engine.numbers)}")
     return Compiled(tracker[function], tracker)
@@ -124,6 +189,18 @@ def assembly(text: str, optimize: bool = False) -> str:
     with engine.lock:
         module = engine.llvm.parse_assembly(engine.optimized(text) if optimize else text)
         return str(engine.machine.emit_assembly(module))
+
+
+def object_file(text: str, optimize: bool = False) -> bytes:
+    """Return LLVM text as an object file for any processor of this machine's kind."""
+    engine = _engine()
+    with engine.lock:
+        machine = engine.target.create_target_machine(opt=2, reloc="pic")
+        module = engine.llvm.parse_assembly(text)
+        module.triple, module.data_layout = machine.triple, str(machine.target_data)
+        if optimize:
+            engine.optimize(module, machine)
+        return bytes(machine.emit_object(module))
 
 
 @functools.cache

@@ -13,8 +13,9 @@ together of parts.  `Expressions` is the ``op`` that a row's native facet is cal
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ import numpy as np
 from wengert.compilation.native.loops import Buffer
 from wengert.compilation.native.lowering import NoLoweringError, unchanged_operand
 from wengert.compilation.native.operations import constant_of, operation_of
+from wengert.program import Atom, Line, Var
 
 Shape = tuple[int, ...]
 Viewing = Callable[[Any], Any]
@@ -150,6 +152,16 @@ class Fold(Value):
         return self.name
 
 
+class Filled(Value):
+    """An array with the same constant everywhere; it is an operand, and never stored."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, shape: Shape, value: float | bool) -> None:
+        super().__init__(shape, "?" if type(value) is bool else "d")
+        self.value = value
+
+
 class Part(NamedTuple):
     """A value that is written to, or added to, a part of an array."""
 
@@ -209,6 +221,34 @@ class Expressions:
             self._computed[key] = value
         return value
 
+    # -- Lines --
+
+    def line(self, line: Line, values: Mapping[Atom, Any]) -> Any:
+        """Return the value of a line, given those of its variables and of its constants that are arrays."""
+        primitive, facet = line.primitive, line.primitive.native
+        if facet is None or primitive.multiple:
+            raise NoLoweringError(primitive.name)
+        (out,) = line.outputs
+        operands = [values[atom] if atom in values else constant_of_atom(atom) for atom in line.inputs]
+        if facet == "moves":
+            if len(operands) != 1:
+                raise NoLoweringError(primitive.name)
+            result = self.move(functools.partial(primitive.compute, **line.params), operands[0])
+        elif isinstance(facet, str):
+            result = self(facet, *operands)
+        else:
+            result = facet(self, *operands, **line.params)
+        if not isinstance(result, Value) or isinstance(result, Filled):
+            raise NoLoweringError(f"{primitive.name} with these parameters")
+        of_counts = out.dtype.kind == "i" and primitive.name == "sum"  # of booleans: whole numbers are exact as doubles
+        if out.dtype == float or of_counts:
+            result = self._as_kind(result, False)
+        elif out.dtype != bool or result.dtype != "?":
+            raise NoLoweringError(f"{primitive.name} of {out.dtype}")
+        if result.shape != out.shape:
+            result = self.move(functools.partial(np.broadcast_to, shape=out.shape), result)
+        return result
+
     # -- What facets call --
 
     def __call__(self, name: str, *operands: Any) -> Any:
@@ -217,21 +257,22 @@ class Expressions:
             return self._as_kind(operands[0], name == "truth")
         if name == "select":
             of_bools = all(map(_is_bool, operands[1:]))
-            operands = (self._as_kind(operands[0], True), *[self._as_kind(a, of_bools) for a in operands[1:]])
+            kinds = [self._as_kind(operands[0], True), *[self._as_kind(a, of_bools) for a in operands[1:]]]
             is_bool = of_bools
         else:
             operation = operation_of(name)
-            operands = tuple([self._as_kind(a, operation.of_bools) for a in operands])
+            kinds = [self._as_kind(a, operation.of_bools) for a in operands]
             is_bool = operation.is_bool
-            if not any(isinstance(a, Value) for a in operands):
-                value = constant_of(name, operands)
-                if value is not None:
-                    return value
-        shape = np.broadcast_shapes(*[a.shape for a in operands if isinstance(a, Value)])
+        shape = np.broadcast_shapes(*[a.shape for a in kinds if isinstance(a, Value)])
+        operands = tuple([a.value if isinstance(a, Filled) else a for a in kinds])
+        if name != "select" and not any(isinstance(a, Value) for a in operands):
+            value = constant_of(name, operands)
+            if value is not None:
+                return Filled(shape, value)
         same = None if name == "select" else unchanged_operand(name, operands)
         if same is not None and isinstance(operands[same], Value) and operands[same].shape == shape:
             return operands[same]
-        key = (name, *[id(a) if isinstance(a, Value) else repr(a) for a in operands])
+        key = (name, shape, *[id(a) if isinstance(a, Value) else repr(a) for a in operands])
         return self._enter(Each(name, shape, "?" if is_bool else "d", operands), key)
 
     def _as_kind(self, value: Any, as_bool: bool) -> Any:
@@ -240,6 +281,8 @@ class Expressions:
             return value
         if not isinstance(value, Value):
             return bool(value) if as_bool else float(value)
+        if isinstance(value, Filled):
+            return Filled(value.shape, bool(value.value) if as_bool else float(value.value))
         return self("not_equal", value, 0.0) if as_bool else self("as_number", value)
 
     def constant(self, value: float | bool) -> Any:
@@ -248,7 +291,7 @@ class Expressions:
 
     def value_of(self, value: Any) -> float | bool | None:
         """Return the value of a constant; None for any other."""
-        return None if isinstance(value, Value) else value
+        return value.value if isinstance(value, Filled) else None if isinstance(value, Value) else value
 
     def move(self, function: Viewing, value: Any) -> Any:
         """Return a view of a value; raise NoLoweringError if NumPy would copy it."""
@@ -258,11 +301,13 @@ class Expressions:
             _, _, shape = view_of(value.shape, row_major(value.shape), function)
         except CopyError:
             raise NoLoweringError("a copy") from None
+        if isinstance(value, Filled):
+            return Filled(shape, value.value)
         return self._enter(Move(function, shape, value), None)
 
     def fold(self, name: str, value: Any, axis: Sequence[int] | None, keepdims: bool) -> Any:
         """Combine the elements along axes by an operation that may take them in any order."""
-        if not isinstance(value, Value):
+        if not isinstance(value, Value) or isinstance(value, Filled):
             raise NoLoweringError("a fold of a constant")
         axes = frozenset(range(value.ndim) if axis is None else [k % value.ndim for k in axis])
         value = self._as_kind(value, name in ("and", "or"))
@@ -272,6 +317,9 @@ class Expressions:
 
     def assemble(self, shape: Shape, first: Any, parts: Sequence[Part]) -> Any:
         """Return an array that is filled with `first`, unless that is None, then with parts."""
+        parts = [Part(*part) for part in parts]
+        parts = [part._replace(value=_number(part.value)) for part in parts]
+        first = _number(first)
         values = [p.value for p in parts] + [first] * (first is not None)
         if all(map(_is_bool, values)):
             return self._enter(Assembly(shape, "?", first, parts), None)
@@ -280,6 +328,24 @@ class Expressions:
         for part in parts:
             view_of(shape, row_major(shape), part.function)
         return self._enter(Assembly(shape, "d", first, parts), None)
+
+
+def constant_of_atom(atom: Atom) -> Filled:
+    """Return a constant that is a number, or has the same in all places; raise NoLoweringError for any other atom."""
+    if isinstance(atom, Var):
+        raise NoLoweringError(f"an operand of {atom.dtype}")
+    array = np.asarray(atom.value)
+    if array.dtype.kind not in "biuf" or not array.size or array.dtype.char == "g":
+        raise NoLoweringError(f"a constant of {array.dtype}")
+    first = array.flat[0]
+    if array.size > 1 and not (array.tobytes() == first.tobytes() * array.size):
+        raise NoLoweringError("a constant of several values")
+    return Filled(array.shape, bool(first) if array.dtype.kind == "b" else float(first))
+
+
+def _number(value: Any) -> Any:
+    """Return a constant as a number, whatever its shape."""
+    return value.value if isinstance(value, Filled) else value
 
 
 def _is_bool(value: Any) -> bool:

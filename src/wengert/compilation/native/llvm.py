@@ -26,6 +26,7 @@ import struct
 from collections.abc import Mapping, Sequence
 
 from wengert.compilation.native.loops import (
+    Buffer,
     Compute,
     Element,
     Kernel,
@@ -34,13 +35,15 @@ from wengert.compilation.native.loops import (
     Nest,
     Operand,
     Register,
+    Repeat,
     Return,
     Statement,
+    Stop,
     Store,
     Unless,
     walk_statements,
 )
-from wengert.compilation.native.operations import SPECIAL, operation_of
+from wengert.compilation.native.operations import PURE, SPECIAL, operation_of
 
 ATTRIBUTES = 'nounwind "probe-stack"="inline-asm"'
 """Attributes of functions: they raise nothing, and touch each page of their stack, so an overflow is seen."""
@@ -48,14 +51,12 @@ TYPES: Mapping[str, str] = {"d": "double", "f": "float", "l": "i64", "?": "i1"}
 """LLVM's types of registers, by the character of a dtype."""
 MEMORY: Mapping[str, str] = {**TYPES, "?": "i8"}
 """LLVM's types of elements of buffers."""
-PURE = "nounwind willreturn memory(none)"
-"""Attributes of what they call: a value that is not read is not computed."""
 
 
 def write_kernel(kernel: Kernel) -> str:
     """Return a kernel as an LLVM function; what it calls is declared by `write_declarations`."""
     writer = _Writer()
-    pointers = [f"{buffer.name}" for buffer in kernel.arguments]
+    pointers = [f"{buffer.name}{'.start' * bool(buffer.step)}" for buffer in kernel.arguments]
     if (
         kernel.has_nests
     ):  # the caller passes memory that is written apart from all other: a function's parameters say so
@@ -79,6 +80,18 @@ def write_kernel(kernel: Kernel) -> str:
     return "\n".join([*writer.lines, "}"])
 
 
+def write_exported(kernel: Kernel, name: str) -> str:
+    """Return a kernel as an LLVM function for programs in C: it takes the address of each buffer and a work array."""
+    writer = _Writer()
+    pointers = [f"ptr noalias readonly %{buffer.name}" for buffer in kernel.arguments]
+    pointers += [f"ptr noalias %{kernel.results.name}", "ptr noalias %work"]
+    writer.lines.append(f"define i32 @{name}({', '.join(pointers)}) {ATTRIBUTES} {{")
+    for buffer, offset in kernel.work_offsets().items():
+        writer.write(f"%{buffer.name} = getelementptr double, ptr %work, i64 {offset}")
+    writer.block(kernel.statements, ())
+    return "\n".join([write_declarations(kernel), *writer.lines, "}"]).lstrip() + "\n"
+
+
 def write_declarations(kernel: Kernel) -> str:
     """Return the declarations of the functions that a kernel calls."""
     return "\n".join([
@@ -97,6 +110,12 @@ def _called(kernel: Kernel) -> dict[str, int]:
     names = dict.fromkeys(s.operation for s in walk_statements(kernel.statements) if isinstance(s, Compute))
     operations = [operation_of(name) for name in names if name != "select"]
     return {op.text.partition("@")[2].partition("(")[0]: op.arity for op in operations if "@" in op.text}
+
+
+def _moving(body: Sequence[Statement]) -> list[Buffer]:
+    """Return the buffers that move on with each step of a loop."""
+    elements = [s.element for s in walk_statements(body) if isinstance(s, (Load, Store))]
+    return list(dict.fromkeys(element.buffer for element in elements if element.buffer.step))
 
 
 class _Writer:
@@ -137,6 +156,11 @@ class _Writer:
                 self.write(f"ret i32 {statement.branch}")
             elif isinstance(statement, Leave):
                 self.write("ret i32 -1")
+            elif isinstance(statement, Repeat):
+                self.repeat(statement)
+            elif isinstance(statement, Stop):
+                self.write(f"store i32 {statement.reason}, ptr %reason")
+                self.write("br label %stop")
 
     def compute(self, statement: Compute) -> None:
         """Write one operation."""
@@ -231,6 +255,34 @@ class _Writer:
             self.write(f"br i1 {variable}.more, label %{head}, label %{after}")
         self.lines.append(f"{after}:")
         return values
+
+    def repeat(self, repeat: Repeat) -> None:
+        """Write the loop that a kernel is: its steps, and where it ends."""
+        steps = f"%{repeat.steps.buffer.name}"
+        self.write("%reason = alloca i32")
+        self.write("store i32 0, ptr %reason")
+        self.write(f"%count = load i64, ptr {steps}")
+        for state in repeat.states:
+            self.write(f"%{state.register}.first = load double, ptr {self.address(state.element, ())}")
+        self.lines += ["  br label %start", "start:", "  br label %step", "step:"]
+        self.write("%step.now = phi i64 [ 0, %start ], [ %step.next, %end ]")
+        for state in repeat.states:
+            values = f"[ %{state.register}.first, %start ], [ {written(state.then)}, %end ]"
+            self.write(f"%{state.register} = phi double {values}")
+        self.write("%more = icmp slt i64 %step.now, %count")
+        self.lines += ["  br i1 %more, label %begin, label %stop", "begin:"]
+        for buffer in _moving(repeat.body):
+            self.write(f"%{buffer.name}.moved = mul nsw i64 %step.now, {buffer.step}")
+            self.write(f"%{buffer.name} = getelementptr double, ptr %{buffer.name}.start, i64 %{buffer.name}.moved")
+        self.block(repeat.body, ())
+        self.lines += ["  br label %end", "end:"]
+        self.write("%step.next = add nsw i64 %step.now, 1")
+        self.lines += ["  br label %step", "stop:"]
+        for state in repeat.states:
+            self.write(f"store double %{state.register}, ptr {self.address(state.element, ())}")
+        self.write(f"store i64 %step.now, ptr {steps}")
+        self.write("%why = load i32, ptr %reason")
+        self.write("ret i32 %why")
 
     def unless(self, statement: Unless, variables: tuple[str, ...]) -> None:
         """Write a decision."""

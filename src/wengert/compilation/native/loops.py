@@ -11,8 +11,11 @@ Grammar::
                 | unless operand is value: block   # a decision that may fall otherwise
                 | return k                         # the results of branch k are complete
                 | leave                            # no result: the caller computes it in Python
+                | repeat steps, state ...: block   # the steps of a loop, one after the other
+                | stop k                           # end the loop before this step, for a reason
     count     ::= whole number | register          # known when the code is made, or when it runs
     carry     ::= register = operand, then operand # a value that goes from step to step, and what it is afterwards
+    state     ::= register = element, then operand # the same, where it is read before and left after the steps
     element   ::= buffer[offset + stride * i + ... + stride * register + ...]
 
 A register is assigned once.  Straight-line code of a small program has no loops, and its memory is that of the
@@ -31,6 +34,7 @@ f(x: 3) -> y: 1
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -63,16 +67,24 @@ class Buffer(NamedTuple):
     """Memory of numbers of one dtype.
 
     Its role is ``"argument"`` (it is read), ``"result"`` (it is written), ``"work"`` (memory that the caller passes for
-    what need not be kept), or ``"temporary"`` (on the stack).
+    what need not be kept), or ``"temporary"`` (on the stack).  With a `step`, it moves on by so many numbers with each
+    step of the loop around it, and its size is that of one step.
     """
 
     name: str
     size: int
     role: str
     dtype: str = "d"
+    step: int = 0
+
+    @property
+    def doubles(self) -> int:
+        """The number of doubles that take as much memory, rounded up."""
+        return -(-self.size * np.dtype(self.dtype).itemsize // 8)
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.size}{'' if self.dtype == 'd' else f' of {np.dtype(self.dtype)}'}"
+        kind = "" if self.dtype == "d" else f" of {np.dtype(self.dtype)}"
+        return f"{self.name}: {self.size}{kind}{f' a step, {self.step:+}' * bool(self.step)}"
 
 
 class Element(NamedTuple):
@@ -88,7 +100,7 @@ class Element(NamedTuple):
     computed: tuple[tuple[Register, int], ...] = ()
 
     def __str__(self) -> str:
-        terms = [f"{_VARIABLES[k]}" if s == 1 else f"{s} {_VARIABLES[k]}" for k, s in enumerate(self.strides) if s]
+        terms = [f"{VARIABLES[k]}" if s == 1 else f"{s} {VARIABLES[k]}" for k, s in enumerate(self.strides) if s]
         terms += [f"{register}" if s == 1 else f"{s} {register}" for register, s in self.computed]
         if self.offset or not terms:
             terms.append(str(self.offset))
@@ -178,7 +190,7 @@ class Nest:
     depth: int = 0
 
     def __str__(self) -> str:
-        heads = [f"{_VARIABLES[self.depth + k]} < {count}" for k, count in enumerate(self.counts)]
+        heads = [f"{VARIABLES[self.depth + k]} < {count}" for k, count in enumerate(self.counts)]
         return f"for {'; '.join([', '.join(heads), *map(str, self.carries)])}:"
 
 
@@ -212,8 +224,55 @@ class Leave:
         return "leave"
 
 
-Statement = Compute | Load | Store | Nest | Unless | Return | Leave
-_VARIABLES = "ijklmnopqstuvw"
+class State(NamedTuple):
+    """A number that a step of a loop passes on to the next.
+
+    Attributes
+    ----------
+    register
+        Its value in a step.
+    element
+        Where it is before the first step, and after the last.
+    then
+        Its value in the next step.
+    """
+
+    register: Register
+    element: Element
+    then: Operand
+
+    def __str__(self) -> str:
+        return f"{self.register} = {self.element}, then {_written(self.then)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Run a block as often as `steps` says, one step after the other, or until one stops; then end the kernel.
+
+    The kernel returns the reason (0 if all steps were made), and leaves in `steps` how many were.
+    """
+
+    steps: Element
+    states: tuple[State, ...]
+    body: tuple[Statement, ...]
+
+    def __str__(self) -> str:
+        return f"repeat {'; '.join([str(self.steps), *map(str, self.states)])}:"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the loop before this step, for a reason; what the step has written into memory does not count."""
+
+    reason: int
+
+    def __str__(self) -> str:
+        return f"stop {self.reason}"
+
+
+Statement = Compute | Load | Store | Nest | Unless | Return | Leave | Repeat | Stop
+VARIABLES = "ijklmnopqstuvw"
+"""The names of the variables of a nest, the outermost first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +307,11 @@ class Kernel:
         """True unless the code is straight, but for decisions."""
         return any(isinstance(s, Nest) for s in walk_statements(self.statements))
 
+    def work_offsets(self) -> dict[Buffer, int]:
+        """Return where each temporary begins in one array of doubles: an exported function is passed that."""
+        sizes = [buffer.doubles for buffer in self.temporaries]
+        return dict(zip(self.temporaries, itertools.accumulate(sizes, initial=0), strict=False))
+
 
 def walk_statements(statements: Iterable[Statement]) -> Iterator[Statement]:
     """Yield all statements, those of inner blocks after the one that holds them."""
@@ -258,9 +322,9 @@ def walk_statements(statements: Iterable[Statement]) -> Iterator[Statement]:
 
 def inner_block(statement: Statement) -> tuple[Statement, ...]:
     """Return the block that a statement holds; an empty one for most."""
-    return (
-        statement.body if isinstance(statement, Nest) else statement.otherwise if isinstance(statement, Unless) else ()
-    )
+    if isinstance(statement, (Nest, Repeat)):
+        return statement.body
+    return statement.otherwise if isinstance(statement, Unless) else ()
 
 
 def operands_of(statement: Statement) -> Sequence[Operand]:
@@ -273,6 +337,8 @@ def operands_of(statement: Statement) -> Sequence[Operand]:
         return [statement.value, *[register for register, _ in statement.element.computed]]
     if isinstance(statement, Nest):
         return [*statement.counts, *[c.first for c in statement.carries], *[c.then for c in statement.carries]]
+    if isinstance(statement, Repeat):
+        return [state.then for state in statement.states]
     return (statement.operand,) if isinstance(statement, Unless) else ()
 
 
@@ -298,6 +364,9 @@ def without_unread(statements: Sequence[Statement], temporaries: Iterable[Buffer
                 statement = replace(statement, body=kept(statement.body))
                 if not statement.body and not statement.carries:
                     continue
+            elif isinstance(statement, Repeat):
+                read.update(operands_of(statement))
+                statement = replace(statement, body=kept(statement.body))
             read.update(operands_of(statement))
             reversed_.append(statement)
         return tuple(reversed_[::-1])

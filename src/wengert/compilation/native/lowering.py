@@ -33,7 +33,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -55,9 +55,10 @@ from wengert.compilation.native.loops import (
     walk_statements,
     without_unread,
 )
-from wengert.compilation.native.operations import constant_of, operation_of
+from wengert.compilation.native.operations import SPECIAL, constant_of, operation_of
+from wengert.errors import RawLocation
 from wengert.primitives.table import PRIMITIVES
-from wengert.program import Atom, Line, Var
+from wengert.program import Atom, Guard, Line, Var
 from wengert.program.code import Add, Call, CheckFinite, Enter, Exit, Fixed, Free, Leaf, ResultForm, Take, Zeros
 
 UNROLLED = 128
@@ -71,7 +72,15 @@ Cells = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class NoLoweringError(Exception):
-    """A branch has something that machine code is not generated for; the message names it."""
+    """A branch has something that machine code is not generated for; the message names it.
+
+    Attributes
+    ----------
+    place
+        The place of the line in the user's code; None where no one line is the cause.
+    """
+
+    place: RawLocation | None = None
 
 
 class Part(NamedTuple):
@@ -94,18 +103,21 @@ class Lowered(NamedTuple):
     forms: tuple[tuple[ResultForm, tuple[Part, ...]], ...]
 
 
-def lower_tree(tree: Tree, name: str) -> Lowered:
-    """Lower all branches of a function to one kernel; raise NoLoweringError if something has no lowering."""
+def lower_tree(tree: Tree, name: str, portable: bool = False) -> Lowered:
+    """Lower all branches of a function to one kernel; raise NoLoweringError if something has no lowering.
+
+    A `portable` kernel calls nothing but the C library.
+    """
     if len(tree.roots) != 1:
         raise NoLoweringError("a decision inside a loop")
-    return _Tree(tree.roots[0], name).lowered()
+    return _Tree(tree.roots[0], name, portable).lowered()
 
 
 class _Tree:
     """The lowering of a tree: buffers and registers of all branches."""
 
-    def __init__(self, root: Branch, name: str) -> None:
-        self.root, self.name = root, name
+    def __init__(self, root: Branch | None, name: str, portable: bool) -> None:
+        self.root, self.name, self.portable = root, name, portable
         self.things: list[Operand | Element] = []
         """Constants, registers and elements, by the numbers of cells."""
         self.count = self.statements = 0
@@ -115,6 +127,7 @@ class _Tree:
 
     def lowered(self) -> Lowered:
         """Return the kernel."""
+        assert self.root is not None, "a tree, no single block"
         block = _Block(self, {}, {})
         arguments = []
         for k, argument in enumerate(self.root.code.program.arguments):
@@ -235,9 +248,7 @@ class _Block:
                 self.values[var] = np.full(var.shape, self.constant(0.0))
             elif isinstance(statement, Add):
                 self.add(statement)
-            elif isinstance(statement, CheckFinite):
-                self.check_finite(statement.variables)
-            elif not isinstance(statement, (Enter, Take, Free)):
+            elif not isinstance(statement, (Enter, Take, Free, CheckFinite)):  # the processor's flags show overflow
                 raise NoLoweringError(str(statement))
         form = code.form
         if form is None:
@@ -271,6 +282,14 @@ class _Block:
 
     def line(self, line: Line) -> None:
         """Lower one line of the Program."""
+        try:
+            self.values[line.outputs[0]] = self.computed(line)
+        except NoLoweringError as error:
+            error.place = line.place
+            raise
+
+    def computed(self, line: Line) -> Cells:
+        """Return the cells of what a line computes."""
         primitive = line.primitive
         facet = primitive.native
         if facet is None or primitive.multiple:
@@ -291,8 +310,8 @@ class _Block:
         if cells.shape != out.shape:
             raise NoLoweringError(f"{primitive.name} of shape {cells.shape}, not {out.shape}")
         if out.dtype == float and any(a.dtype == bool for a in line.inputs if isinstance(a, Var)):
-            cells = self._each(cells, lambda cell: self.as_kind(cell, False))
-        self.values[out] = cells
+            return self._each(cells, lambda cell: self.as_kind(cell, False))
+        return cast(Cells, cells)
 
     def add(self, statement: Add) -> None:
         """Add a value to a part of an array, which is changed for all later statements."""
@@ -303,17 +322,7 @@ class _Block:
 
     def decide(self, statement: Exit, continuation: Branch | None) -> None:
         """Lower a decision: where it falls otherwise, another branch goes on, or the kernel is left."""
-        guard = statement.guard
-        cells = self.of(guard.var)
-        if cells.size != 1:
-            raise NoLoweringError("a decision on an array")
-        cell = cells.reshape(())
-        value = True
-        if type(guard.value) is bool:
-            cell, value = self("truth", cell), guard.value
-        else:
-            cell = self("equal", self("trunc", cell), float(guard.value))
-        operand = self.operand(int(cell))
+        operand, value = self.decision(statement.guard)
         otherwise = _Block(self.tree, self.values, self.cells)
         if continuation is None:
             otherwise.statements.append(Leave())
@@ -322,16 +331,17 @@ class _Block:
         self.statements.append(_Decision(operand, value, otherwise))
         self.nest = None
 
-    def check_finite(self, variables: Sequence[Var]) -> None:
-        """Leave the kernel unless numbers are finite."""
-        total = self.of(variables[0])
-        for var in variables[1:]:
-            total = self("add", total, self.of(var))
-        finite = self("equal", self("multiply", total, 0.0), 0.0)
-        otherwise = _Block(self.tree, {}, {})
-        otherwise.statements.append(Leave())
-        self.statements.append(_Decision(self.operand(int(finite)), True, otherwise))
-        self.nest = None
+    def decision(self, guard: Guard) -> tuple[Operand, bool]:
+        """Return the operand that a decision is taken on, and the value that it has if it falls as before."""
+        cells = self.of(guard.var)
+        if cells.size != 1:
+            raise NoLoweringError("a decision on an array")
+        cell, value = cells.reshape(()), True
+        if type(guard.value) is bool:
+            cell, value = self("truth", cell), guard.value
+        else:
+            cell = self("equal", self("trunc", cell), float(guard.value))
+        return self.operand(int(cell)), value
 
     # -- Cells --
 
@@ -397,6 +407,8 @@ class _Block:
         Beside the table of operations there are ``"select"``, and ``"truth"`` and ``"number"``, which make booleans of
         numbers and numbers of booleans.
         """
+        if self.tree.portable and name.startswith(SPECIAL):
+            raise NoLoweringError(f"{name}, a function of SciPy's")
         arrays = [np.asarray(self.constant(a)) if isinstance(a, (float, bool)) else a for a in operands]
         if name in ("truth", "number"):
             return self._each(arrays[0], lambda cell: self.as_kind(cell, name == "truth"))

@@ -19,14 +19,15 @@ k(x0: 2000, y0: 2000) -> y: 0
     y0[i] = r4
   return 0
 
-*Sums* are as accurate as NumPy's.  Along the innermost axis there are 32 partial sums; every 16 rows of them are added
-to totals with the rounding error kept (Knuth's two-sum), so the error is at most about 25 roundings of the sum of
-absolute values, for any number of elements.  It depends on nothing but shapes.
+*Sums* are as accurate as NumPy's.  Along the innermost axis there are 32 partial sums; at most 24 rows of them are
+added up before they go to totals with the rounding error kept (Knuth's two-sum).  So the error is at most 35 roundings
+of the sum of absolute values, for any number of elements.  It depends on nothing but shapes.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -68,8 +69,10 @@ from wengert.compilation.native.lowering import NoLoweringError
 from wengert.compilation.native.operations import operation_of
 from wengert.primitives.table import PRIMITIVES
 
-LANES, ROWS = 32, 16
-"""The number of partial results along the innermost axis, and of rows of them that are added up before the total."""
+LANES, FEW = 32, 8
+"""The number of partial results along the innermost axis, and of those that they become before the last few steps."""
+ROWS, MOST_ROWS = 16, 24
+"""The number of rows of partial results that are added up before the total, and the largest number of them."""
 SHORTEST = 64
 """The number of elements along the innermost axis from which it is folded in lanes."""
 DEAR = 8
@@ -506,16 +509,14 @@ class _Nest:
         """Return loops over what is not folded, in which the rest is folded in partial results side by side."""
         kept, outer, n = counts[:trailing], counts[trailing:-1], counts[-1]
         width = LANES if n >= SHORTEST else 1
-        is_split = bool(outer) or n > width * ROWS
+        is_split = bool(outer) or n > width * MOST_ROWS
         depth = trailing
         states = [_State(self, fold, width, is_split and fold.name == "add", depth) for fold in self.folds]
-        statements: list[Statement] = []
-        for state in states:
-            statements += state.begun()
+        statements = _side_by_side([state.begun() for state in states])
         inner_depth = depth + len(outer)
         statements += _looped(outer, self.rows(states, n, width, inner_depth, body, is_split), depth, False)
-        for state in states:
-            statements += state.ended()
+        statements += _side_by_side([state.narrowed() for state in states])
+        statements += [s for state in states for s in state.ended()]
         return _looped(kept, statements, 0, False)
 
     def rows(
@@ -526,20 +527,21 @@ class _Nest:
         if width == 1:
             return self.one_by_one(states, n, depth, body)
         rows, rest = divmod(n, width)
-        blocks, rows = divmod(rows, ROWS) if is_split else (0, rows)
+        length = _block_of(rows)
+        blocks, rows = divmod(rows, length) if is_split else (0, rows)
         if blocks:
-            block = [s for state in states for s in state.block_begun(depth + 1)]
-            block += self.lane_loops(states, body, depth, (blocks, ROWS, width), 0, depth + 1)
-            block += [s for state in states for s in state.block_ended(depth + 1)]
+            block = _side_by_side([state.block_begun(depth + 1) for state in states])
+            block += self.lane_loops(states, body, depth, (blocks, length, width), 0, depth + 1)
+            block += _side_by_side([state.block_ended(depth + 1) for state in states])
             statements += _looped((blocks,), block, depth, False)
         if rows or rest:
-            statements += [s for state in states for s in state.block_begun(depth)]
-            start = blocks * ROWS * width
+            statements += _side_by_side([state.block_begun(depth) for state in states])
+            start = blocks * length * width
             if rows:
                 statements += self.lane_loops(states, body, depth, (rows, width), start, depth)
             if rest:
                 statements += self.lane_loops(states, body, depth, (rest,), start + rows * width, depth)
-            statements += [s for state in states for s in state.block_ended(depth)]
+            statements += _side_by_side([state.block_ended(depth) for state in states])
         return statements
 
     def lane_loops(
@@ -653,29 +655,53 @@ class _State:
             Store(errors, after),
         ]
 
+    def narrowed(self) -> list[Statement]:
+        """Return how the lanes become a few, with the errors added."""
+        if self.width == 1:
+            return []
+        count, strides = self.width // FEW, (0,) * self.depth + (1,)
+        body: list[Statement] = []
+        parts = [self.total(body, FEW * k, strides) for k in range(count)]
+        result = self.folded(body, parts)
+        return _looped((FEW,), [*body, Store(Element(self.sums, 0, strides), result)], self.depth, True)
+
     def ended(self) -> list[Statement]:
         """Return how the partial results become one, which is stored as the result."""
-        depth, width, statements = self.depth, self.width, []
-        if self.is_split:
-            statements += self.halved(width, self.errors, 0)
-        while width > 1:
-            width //= 2
-            statements += self.halved(width, self.sums, width)
-        result = self.nest.lowering.register(self.fold.dtype)
-        statements.append(Load(result, Element(self.sums, 0, (0,) * depth)))
-        statements.append(Store(self.fold.result._replace(strides=self.fold.result.strides[:depth]), result))
-        return statements
+        statements: list[Statement] = []
+        zeros = (0,) * self.depth
+        if self.width == 1:
+            result = self.total(statements, 0, zeros)
+        else:
+            parts: list[Operand] = []
+            for k in range(FEW):
+                parts.append(self.nest.lowering.register(self.fold.dtype))
+                statements.append(Load(parts[-1], Element(self.sums, k, zeros)))  # type: ignore[arg-type]
+            result = self.folded(statements, parts)
+        place = self.fold.result._replace(strides=self.fold.result.strides[: self.depth])
+        return [*statements, Store(place, result)]
 
-    def halved(self, width: int, other: Buffer, offset: int) -> list[Statement]:
-        """Return how the first lanes take up others."""
-        one, two = (self.nest.lowering.register(self.fold.dtype) for _ in range(2))
-        combining, result = self.nest.combined(self.fold, one, two)
-        strides = (0,) * self.depth + (1,)
-        place = Element(self.sums, 0, strides)
-        body = [Load(one, place), Load(two, Element(other, offset, strides)), *combining, Store(place, result)]
-        if width == 1:
-            return [_shortened(s, self.depth) for s in body]
-        return _looped((width,), body, self.depth, True)
+    def total(self, body: list[Statement], offset: int, strides: tuple[int, ...]) -> Operand:
+        """Write the reading of a total, with its error if it has one."""
+        new, dtype = self.nest.lowering.register, self.fold.dtype
+        total = new(dtype)
+        body.append(Load(total, Element(self.sums, offset, strides)))
+        if not self.is_split:
+            return total
+        error, result = new(dtype), new(dtype)
+        body.append(Load(error, Element(self.errors, offset, strides)))
+        body.append(Compute(result, "add", (total, error)))
+        return result
+
+    def folded(self, body: list[Statement], parts: Sequence[Operand]) -> Operand:
+        """Write the fold of some registers, in pairs."""
+        while len(parts) > 1:
+            pairs = []
+            for one, other in zip(parts[::2], parts[1::2], strict=True):
+                combining, result = self.nest.combined(self.fold, one, other)
+                body += combining
+                pairs.append(result)
+            parts = pairs
+        return parts[0]
 
 
 _NOWHERE = Buffer("", 0, "")
@@ -707,6 +733,28 @@ def _cost_of(name: str) -> float:
 def _looped(counts: tuple[int, ...], body: Sequence[Statement], depth: int, parallel: bool) -> list[Statement]:
     """Return loops around statements."""
     return [Nest(counts, tuple(body), parallel=parallel, depth=depth)] if counts else list(body)
+
+
+def _side_by_side(lists: Sequence[Sequence[Statement]]) -> list[Statement]:
+    """Return lists of statements one after the other, those of parallel nests over one range in one nest."""
+    result: list[Statement] = []
+    for statement in itertools.chain.from_iterable(lists):
+        last = result[-1] if result else None
+        if isinstance(statement, Nest) and isinstance(last, Nest) and last.counts == statement.counts and last.parallel:
+            result[-1] = replace(last, body=(*last.body, *statement.body))
+        else:
+            result.append(statement)
+    return result
+
+
+def _block_of(rows: int) -> int:
+    """Return how many rows are a block: so many that nothing is left over, if that can be.
+
+    >>> _block_of(3125), _block_of(31), _block_of(64)
+    (5, 16, 16)
+    """
+    divisors = [k for k in range(MOST_ROWS, 4, -1) if rows % k == 0]
+    return divisors[0] if divisors else ROWS
 
 
 def _only(element: Element, is_folded: Sequence[bool]) -> Element:

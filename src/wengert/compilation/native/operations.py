@@ -6,8 +6,8 @@ operation, or writes the function in terms of several.
 
 >>> OPERATIONS["add"].text, OPERATIONS["less"].is_bool, OPERATIONS["exp"].text
 ('fadd double {0}, {1}', True, 'call double @exp(double {0})')
->>> OPERATIONS["multiply"].evaluate(3.0, 0.5)
-1.5
+>>> OPERATIONS["multiply"].evaluate(3.0, 0.5), OPERATIONS["multiply"].source
+(1.5, '{0} * {1}')
 >>> operation_of("scipy.special.erf").text
 'call double @scipy.special.erf(double {0}, i32 0)'
 """
@@ -40,6 +40,8 @@ class Operation(NamedTuple):
         Computes it on constants, where that is exact and raises nothing but errors; None for most.
     commutes
         True if the operands may change places.
+    source
+        The same in C, on operands that are names or constants; None for what the C library does not have.
     """
 
     text: str
@@ -48,29 +50,35 @@ class Operation(NamedTuple):
     of_bools: bool = False
     evaluate: Callable[..., Any] | None = None
     commutes: bool = False
+    source: str | None = None
 
 
 def _called(symbol: str, arity: int = 1) -> Operation:
     operands = ", ".join([f"double {{{k}}}" for k in range(arity)])
-    return Operation(f"call double @{symbol}({operands})", arity)
+    return Operation(f"call double @{symbol}({operands})", arity, source=_call_in_c(symbol, arity))
 
 
-def _compared(predicate: str, commutes: bool = False) -> Operation:
-    return Operation(f"fcmp {predicate} double {{0}}, {{1}}", 2, is_bool=True, commutes=commutes)
+def _call_in_c(symbol: str, arity: int) -> str:
+    return f"{symbol}({', '.join([f'{{{k}}}' for k in range(arity)])})"
+
+
+def _compared(predicate: str, sign: str, commutes: bool = False) -> Operation:
+    text = f"fcmp {predicate} double {{0}}, {{1}}"
+    return Operation(text, 2, is_bool=True, commutes=commutes, source=f"{{0}} {sign} {{1}}")
 
 
 def _intrinsic(name: str, arity: int = 1) -> Operation:
     operands = ", ".join([f"double {{{k}}}" for k in range(arity)])
-    return Operation(f"call double @llvm.{name}.f64({operands})", arity)
+    return Operation(f"call double @llvm.{name}.f64({operands})", arity, source=_call_in_c(name, arity))
 
 
 OPERATIONS: Mapping[str, Operation] = {
     # ---- Arithmetic ----
-    "add": Operation("fadd double {0}, {1}", 2, evaluate=operator.add, commutes=True),
-    "subtract": Operation("fsub double {0}, {1}", 2, evaluate=operator.sub),
-    "multiply": Operation("fmul double {0}, {1}", 2, evaluate=operator.mul, commutes=True),
-    "divide": Operation("fdiv double {0}, {1}", 2, evaluate=operator.truediv),
-    "negative": Operation("fneg double {0}", 1, evaluate=operator.neg),
+    "add": Operation("fadd double {0}, {1}", 2, evaluate=operator.add, commutes=True, source="{0} + {1}"),
+    "subtract": Operation("fsub double {0}, {1}", 2, evaluate=operator.sub, source="{0} - {1}"),
+    "multiply": Operation("fmul double {0}, {1}", 2, evaluate=operator.mul, commutes=True, source="{0} * {1}"),
+    "divide": Operation("fdiv double {0}, {1}", 2, evaluate=operator.truediv, source="{0} / {1}"),
+    "negative": Operation("fneg double {0}", 1, evaluate=operator.neg, source="-{0}"),
     "absolute": _intrinsic("fabs"),
     "sqrt": _intrinsic("sqrt"),
     "copysign": _intrinsic("copysign", 2),
@@ -79,18 +87,22 @@ OPERATIONS: Mapping[str, Operation] = {
     "trunc": _intrinsic("trunc"),
     "rint": _intrinsic("rint"),
     # ---- Comparisons; those with NaN are false, but for the last ----
-    "greater": _compared("ogt"),
-    "greater_equal": _compared("oge"),
-    "less": _compared("olt"),
-    "less_equal": _compared("ole"),
-    "equal": _compared("oeq", commutes=True),
-    "not_equal": _compared("une", commutes=True),
+    "greater": _compared("ogt", ">"),
+    "greater_equal": _compared("oge", ">="),
+    "less": _compared("olt", "<"),
+    "less_equal": _compared("ole", "<="),
+    "equal": _compared("oeq", "==", commutes=True),
+    "not_equal": _compared("une", "!=", commutes=True),
     # ---- Booleans ----
-    "and": Operation("and i1 {0}, {1}", 2, is_bool=True, of_bools=True, evaluate=operator.and_, commutes=True),
-    "or": Operation("or i1 {0}, {1}", 2, is_bool=True, of_bools=True, evaluate=operator.or_, commutes=True),
-    "xor": Operation("xor i1 {0}, {1}", 2, is_bool=True, of_bools=True, evaluate=operator.xor, commutes=True),
-    "not": Operation("xor i1 {0}, true", 1, is_bool=True, of_bools=True, evaluate=operator.not_),
-    "as_number": Operation("uitofp i1 {0} to double", 1, of_bools=True, evaluate=float),
+    **{
+        name: Operation(
+            f"{name} i1 {{0}}, {{1}}", 2, is_bool=True, of_bools=True, evaluate=evaluate, commutes=True,
+            source=f"{{0}} {sign} {{1}}",
+        )
+        for name, sign, evaluate in (("and", "&", operator.and_), ("or", "|", operator.or_), ("xor", "^", operator.xor))
+    },
+    "not": Operation("xor i1 {0}, true", 1, is_bool=True, of_bools=True, evaluate=operator.not_, source="!{0}"),
+    "as_number": Operation("uitofp i1 {0} to double", 1, of_bools=True, evaluate=float, source="(double){0}"),
     # ---- libm ----
     **{
         name: _called(name)
@@ -111,6 +123,8 @@ OPERATIONS: Mapping[str, Operation] = {
 """The operations by name.  ``select`` is beside them: it takes a boolean and two operands of one type."""
 
 
+PURE = "nounwind willreturn memory(none)"
+"""LLVM's attributes of the functions that operations call: a value that is not read is not computed."""
 SPECIAL = "scipy.special."
 """How the names of operations that are functions of SciPy's begin."""
 

@@ -1,0 +1,392 @@
+"""Grouping: the lines of a branch that become kernels of machine code, among those that stay NumPy's.
+
+Lines with a native lowering and lines without one take turns: each line is given the earliest turn in which its
+operands are there, and the lowered lines of one turn are one kernel.  So no two of them wait for each other, what only
+a kernel reads is stored nowhere, and a product of matrices splits what is before it from what is after it.
+
+    turn   0: lines of NumPy's, of the arguments          u1 = matmul(x4, x0)
+           1: the first kernel                            u3, = kernel1(u1, x1)
+           2: lines of NumPy's, of what is there by now   u4 = matmul(u3, x2)
+           ...
+
+A view costs nothing: a kernel looks at the array by strides, and NumPy's lines make it for themselves.  A line moves to
+a later turn if only that reads it, so that it needs no memory.
+
+>>> import numpy as np, wengert as wg
+>>> from wengert import trees
+>>> from wengert.compilation.branches import Tree
+>>> from wengert.compilation.native.layout import fits
+>>> from wengert.program.code import Leaf, ResultForm
+>>> def layer(w, b, x):
+...     return np.tanh(np.tanh(w @ x + b) @ x + b)
+>>> program = wg.trace(layer)(np.ones((30, 30)), np.ones(30), np.ones((30, 30)))
+>>> tree = Tree()
+>>> branch = tree.add(program, ResultForm(trees.flatten(0.0)[1], (Leaf(0, "array"),)), None)
+>>> if fits():
+...     kernels = use_kernels(branch)
+...     assert branch.text.splitlines()[1:5] == [
+...         "    u1 = matmul(x0, x2)",
+...         "    (u3, ) = kernel1(u1, x1)",
+...         "    del u1",
+...         "    u4 = matmul(u3, x2)",
+...     ], branch.text
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from wengert.compilation.branches import Branch, Tree
+from wengert.compilation.native.engine import address_of
+from wengert.compilation.native.expressions import Argument, Each, Expressions, Move, Value, constant_of_atom
+from wengert.compilation.native.kernels import ArrayKernel, Operand, Result, row_major_bytes
+from wengert.compilation.native.lowering import NoLoweringError
+from wengert.compilation.native.operations import operation_of
+from wengert.program import Atom, Constant, Line, Primitive, Var
+from wengert.program.code import Add, Call, Check, Code, Enter, Free, Statement, Take, Zeros, with_frees
+
+FEWEST, SMALLEST = 2, 16
+"""A kernel has so many lines over arrays, one of which has so many elements."""
+LONGEST = 150
+"""The largest number of lines of a kernel; more are split into several."""
+
+
+def use_kernels(branch: Branch) -> list[ArrayKernel]:
+    """Let kernels compute what they can of a branch, and return them; where there are none, it stays as it is."""
+    if not branch.kernels:
+        grouped = _Grouping(branch.code).code()
+        if grouped is not None:
+            branch.run_by(*grouped)
+    return list(branch.kernels)
+
+
+def use_kernels_in(tree: Tree) -> list[ArrayKernel]:
+    """Let kernels compute what they can of all branches, and return them."""
+    return [kernel for branch in tree.branches for kernel in use_kernels(branch)]
+
+
+@dataclass(eq=False)
+class _Unit:
+    """Statements that stay together: mostly one line.
+
+    Attributes
+    ----------
+    statements
+        The statements.
+    line
+        The line that they compute; None for checks.
+    place
+        The place of the line in the Program.
+    inputs, outputs
+        The atoms that it reads, and the variables that it computes.
+    kind
+        ``"kernel"``, ``"view"``, or ``"line"`` for what stays NumPy's.
+    turn
+        When it is computed: odd in a kernel.
+    """
+
+    statements: tuple[Statement, ...]
+    line: Line | None
+    place: int
+    inputs: tuple[Atom, ...]
+    outputs: tuple[Var, ...]
+    kind: str
+    turn: int = 0
+
+
+class _Grouping:
+    """The grouping of the statements of a branch after its last decision."""
+
+    def __init__(self, branch: Code) -> None:
+        self.branch = branch
+        statements = branch.statements
+        decisions = [k for k, s in enumerate(statements) if isinstance(s, (Check, Enter, Take))]
+        start = decisions[-1] + 1 if decisions else 0
+        self.before = statements[:start]
+        self.units = list(_units(statements[start:]))
+        self.made_by = {var: unit for unit in self.units for var in unit.outputs}
+
+    def code(self) -> tuple[Code, list[ArrayKernel]] | None:
+        """Return the code with kernels, and the kernels; None if there are none."""
+        while any(unit.kind == "kernel" for unit in self.units):
+            self._take_turns()
+            turned_down = self._turned_down()
+            if not turned_down:
+                try:
+                    return self._written()
+                except _NotLoweredError as error:
+                    turned_down = list(error.units)
+            for unit in turned_down:
+                unit.kind = "line"
+        return None
+
+    # -- Turns --
+
+    def _take_turns(self) -> None:
+        """Give each unit its turn."""
+        for unit in self.units:
+            turns = [self._turn(atom, unit.kind == "kernel") for atom in unit.inputs]
+            unit.turn = max(turns, default=1 if unit.kind == "kernel" else 0)
+        readers: dict[Atom, list[_Unit]] = {}
+        for unit in self.units:
+            for atom in unit.inputs:
+                readers.setdefault(atom, []).append(unit)
+        last = set(self.branch.outputs)
+        for unit in self.units[::-1]:
+            if unit.kind == "kernel" and not last.intersection(unit.outputs) and self._may_wait(unit):
+                turns = [turn for var in unit.outputs for turn in self._read_in(var, readers, last)]
+                unit.turn = max(unit.turn, min(turns, default=0))
+
+    def _turn(self, atom: Atom, in_kernel: bool) -> int:
+        """Return the first turn in which a value is there, for a kernel or for NumPy's lines."""
+        unit = self.made_by.get(atom) if isinstance(atom, Var) else None
+        if unit is None:
+            return int(in_kernel)
+        if unit.kind == "view":
+            return self._turn(unit.inputs[0], in_kernel)
+        return unit.turn + (unit.turn % 2 != in_kernel)
+
+    def _may_wait(self, unit: _Unit) -> bool:
+        """Return whether a unit may move to a later turn: its result takes no less memory than what it reads."""
+        size = max([var.size for var in unit.outputs])
+        return all(size >= atom.size and _is_in_memory(atom) for atom in unit.inputs if isinstance(atom, Var))
+
+    def _read_in(self, var: Var, readers: Mapping[Atom, list[_Unit]], last: set[Atom]) -> Iterable[int]:
+        """Yield the turns of kernels that read a variable; 0 for any other reader."""
+        for reader in readers.get(var, ()):
+            if reader.kind == "view":
+                if last.intersection(reader.outputs):
+                    yield 0
+                yield from self._read_in(reader.outputs[0], readers, last)
+            else:
+                yield reader.turn if reader.kind == "kernel" else 0
+
+    def _groups(self) -> dict[int, list[_Unit]]:
+        groups: dict[int, list[_Unit]] = {}
+        for unit in self.units:
+            if unit.kind == "kernel":
+                groups.setdefault(unit.turn, []).append(unit)
+        return groups
+
+    def _turned_down(self) -> list[_Unit]:
+        """Return the units of groups that are not worth a kernel, and those whose results a kernel cannot return."""
+        units: list[_Unit] = []
+        for group in self._groups().values():
+            arrays = [unit for unit in group if max(a.size for a in (*unit.inputs, *unit.outputs)) > 1]
+            sizes = [a.size for unit in arrays for a in (*unit.inputs, *unit.outputs)]
+            if len(arrays) < FEWEST or max(sizes) < SMALLEST:
+                units += group
+                continue
+            needed = set(self._needed(group))
+            units += [unit for unit in group if any(var in needed and not _is_in_memory(var) for var in unit.outputs)]
+            units += [unit for unit in group if any(not self._is_at_hand(atom, unit) for atom in unit.inputs)]
+        return units
+
+    def _is_at_hand(self, atom: Atom, unit: _Unit) -> bool:
+        """Return whether a kernel may read an atom: from memory, or because it computes it."""
+        if not isinstance(atom, Var) or _is_in_memory(atom):
+            return True
+        maker = self.made_by.get(atom)
+        while maker is not None and maker.kind == "view":
+            maker = self.made_by.get(maker.inputs[0]) if isinstance(maker.inputs[0], Var) else None
+        return maker is not None and maker.kind == "kernel" and maker.turn == unit.turn
+
+    def _needed(self, group: Sequence[_Unit]) -> list[Var]:
+        """Return the results of a group that something else reads."""
+        inside = set(group)
+        read: set[Atom] = set(self.branch.outputs)
+        stack = [unit for unit in self.units if unit not in inside and unit.kind != "view"]
+        seen: set[_Unit] = set()
+        while stack:
+            for atom in stack.pop().inputs:
+                read.add(atom)
+                unit = self.made_by.get(atom) if isinstance(atom, Var) else None
+                if unit is not None and unit.kind == "view" and unit not in seen:
+                    seen.add(unit)
+                    stack.append(unit)
+        for unit in self.units:
+            if unit.kind == "view" and read.intersection(unit.outputs):
+                read.update(self._source(unit))
+        return [var for unit in group for var in unit.outputs if var in read]
+
+    def _source(self, unit: _Unit) -> set[Atom]:
+        """Return what a view is one of, through all views between."""
+        atoms: set[Atom] = set()
+        atom: Atom = unit.inputs[0]
+        while True:
+            atoms.add(atom)
+            inner = self.made_by.get(atom) if isinstance(atom, Var) else None
+            if inner is None or inner.kind != "view":
+                return atoms
+            atom = inner.inputs[0]
+
+    # -- The code --
+
+    def _written(self) -> tuple[Code, list[ArrayKernel]]:
+        """Return the code: the turns one after the other, a view before the first line of NumPy's that reads it."""
+        turns: dict[int, list[_Unit]] = {}
+        for unit in self.units:
+            if unit.kind == "view" and not self._is_read_by_lines(unit):
+                continue
+            turn = self._turn(unit.outputs[0], False) if unit.kind == "view" else unit.turn
+            turns.setdefault(turn, []).append(unit)
+        statements: list[Statement] = list(self.before)
+        kernels: list[ArrayKernel] = []
+        for turn, units in sorted(turns.items()):
+            if turn % 2 == 0:
+                statements += [s for unit in units for s in unit.statements]
+                continue
+            for part in _parts(units):
+                line, kernel = self._kernel(part, len(kernels) + 1)
+                kernels.append(kernel)
+                statements.append(Call(line, part[0].place))
+        taken = [var for s in self.before if isinstance(s, Take) for var in s.variables]
+        stay = {*self.branch.program.inputs, *self.branch.outputs, *taken}
+        return replace(self.branch, statements=with_frees(statements, stay)), kernels
+
+    def _is_read_by_lines(self, view: _Unit) -> bool:
+        """Return whether a view is read by a line of NumPy's, or is a result."""
+        (var,) = view.outputs
+        if var in self.branch.outputs:
+            return True
+        return any(
+            unit.kind == "line" or (unit.kind == "view" and self._is_read_by_lines(unit))
+            for unit in self.units
+            if var in unit.inputs
+        )
+
+    def _kernel(self, group: Sequence[_Unit], number: int) -> tuple[Line, ArrayKernel]:
+        """Return the line that calls the kernel of a group, and the kernel."""
+        units = self._with_views(group)
+        inside = {var for unit in units for var in unit.outputs}
+        read = dict.fromkeys(atom for unit in units for atom in unit.inputs if atom not in inside)
+        operands = tuple([atom for atom in read if isinstance(atom, Var) or not _is_scalar(atom)])
+        results = tuple(self._needed(group))
+        lines = [unit.line for unit in units if unit.line is not None]
+
+        def write(op: Expressions, *arguments: Value) -> list[Value]:
+            values: dict[Atom, Any] = dict(zip(operands, arguments, strict=True))
+            for line in lines:
+                values[line.outputs[0]] = op.line(line, values)
+            return [values[var] for var in results]
+
+        forms = [Result(var.shape, var.dtype.char, var in self.branch.numbers) for var in results]
+        try:
+            kernel = ArrayKernel(f"kernel{number}", write, [_operand(atom) for atom in operands], forms)
+        except NoLoweringError as error:
+            raise _NotLoweredError(group) from error
+        primitive = Primitive(kernel.name, kernel.__call__, elementwise=False, multiple=True, fresh=True)
+        return Line(primitive, tuple(map(_as_array, operands)), results, {}, lines[0].place), kernel
+
+    def _with_views(self, group: Sequence[_Unit]) -> list[_Unit]:
+        """Return the units of a group and the views that they read, in the order of the branch."""
+        units = set(group)
+        stack = list(group)
+        while stack:
+            for atom in stack.pop().inputs:
+                unit = self.made_by.get(atom) if isinstance(atom, Var) else None
+                if unit is not None and unit.kind == "view" and unit not in units:
+                    units.add(unit)
+                    stack.append(unit)
+        return [unit for unit in self.units if unit in units]
+
+
+class _NotLoweredError(Exception):
+    """A group has no kernel."""
+
+    def __init__(self, units: Sequence[_Unit]) -> None:
+        self.units = units
+
+
+def _parts(units: Sequence[_Unit]) -> list[list[_Unit]]:
+    """Split a long group into parts that follow each other."""
+    count = -(-len(units) // LONGEST)
+    size = -(-len(units) // count)
+    return [list(units[k : k + size]) for k in range(0, len(units), size)]
+
+
+def _units(statements: Sequence[Statement]) -> Iterable[_Unit]:
+    """Yield the statements in units, without what frees."""
+    rest = [s for s in statements if not isinstance(s, Free)]
+    k = 0
+    while k < len(rest):
+        statement = rest[k]
+        k += 1
+        if isinstance(statement, Zeros):
+            adds = list(itertools.takewhile(lambda s: isinstance(s, Add), rest[k:]))
+            k += len(adds)
+            line = statement.line
+            yield _Unit((statement, *adds), line, 0, line.inputs, line.outputs, _kind_of(line))
+        elif isinstance(statement, Call):
+            line = statement.line
+            yield _Unit((statement,), line, statement.place, line.inputs, line.outputs, _kind_of(line))
+        else:
+            yield _Unit((statement,), None, 0, statement.variables, (), "line")  # type: ignore[union-attr]
+
+
+def _kind_of(line: Line) -> str:
+    """Return whether a line can be one of a kernel, is a view, or stays NumPy's."""
+    if line.primitive.native is None or line.primitive.multiple:
+        return "line"
+    op = Expressions()
+    try:
+        arrays = {
+            atom: Operand(atom.shape, "d") if isinstance(atom, Var) and atom.dtype.char == "l" else _operand(atom)
+            for atom in line.inputs
+            if isinstance(atom, Var) or not _is_scalar(atom)
+        }
+        values = {atom: op.argument(form.shape, form.dtype, row_major_bytes(form)) for atom, form in arrays.items()}
+        result = op.line(line, values)
+    except NoLoweringError:
+        return "line"
+    for value in op.values:
+        if isinstance(value, Each) and not _is_there(value.name):
+            return "line"
+    is_view = isinstance(result, (Move, Argument)) and all(isinstance(v, (Argument, Move)) for v in op.values)
+    return "view" if is_view and len(line.inputs) == 1 else "kernel"
+
+
+def _is_in_memory(var: Var) -> bool:
+    """Return whether a kernel may read or write a variable in memory; it may count in whole numbers by itself."""
+    return var.dtype.char in "d?"
+
+
+@functools.cache
+def _is_there(name: str) -> bool:
+    """Return whether an operation can be called."""
+    symbol = "" if name == "select" else operation_of(name).text.partition("@")[2].partition("(")[0]
+    return not symbol or symbol.startswith("llvm.") or address_of(symbol) is not None
+
+
+def _is_scalar(atom: Constant) -> bool:
+    """Return whether a constant is a number, or has one value."""
+    try:
+        constant_of_atom(atom)
+    except NoLoweringError:
+        return False
+    return True
+
+
+def _operand(atom: Atom) -> Operand:
+    """Return what a kernel is called with for a variable or a constant array."""
+    if isinstance(atom, Var):
+        if not _is_in_memory(atom):
+            raise NoLoweringError(f"an operand of {atom.dtype}")
+        return Operand(atom.shape, atom.dtype.char)
+    array = np.asarray(atom.value)
+    if array.dtype.kind not in "biuf" or array.dtype.char == "g":
+        raise NoLoweringError(f"a constant of {array.dtype}")
+    return Operand(array.shape, "?" if array.dtype.kind == "b" else "d")
+
+
+def _as_array(atom: Atom) -> Atom:
+    """Return a constant as an array that a kernel takes."""
+    if isinstance(atom, Var):
+        return atom
+    return Constant(np.ascontiguousarray(atom.value, _operand(atom).dtype))

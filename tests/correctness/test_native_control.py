@@ -1,0 +1,354 @@
+"""Loops as machine code against the same loops in Python, and against truths of their own."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import wengert as wg
+from wengert.compilation.native.engine import is_available
+from wengert.control import native
+
+pytestmark = [
+    pytest.mark.skipif(not is_available(), reason="no machine code here"),
+    pytest.mark.filterwarnings("ignore::wengert.errors.DecisionWarning"),
+]
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Take machine code from the first step on; return the calls of it, each with the steps made and why it ended."""
+    monkeypatch.setattr(native, "price", lambda lines: 0.0)
+    from wengert.compilation.native.control import NativeSteps
+
+    calls, run = [], NativeSteps.__call__
+
+    def recorded(self, addresses, steps):
+        calls.append(run(self, addresses, steps))
+        return calls[-1]
+
+    monkeypatch.setattr(NativeSteps, "__call__", recorded)
+    return calls
+
+
+def in_python(work, monkeypatch_context):
+    """Return what `work` computes without machine code."""
+    with monkeypatch_context() as patch:
+        patch.setattr(native, "price", lambda lines: float("inf"))
+        patch.setattr(native.Effort, "before", lambda self, steps, make: None)
+        return work()
+
+
+def both(f, x, calls, monkeypatch, transform=wg.value_and_grad, native_calls=2):
+    """Check that a derivative by machine code equals that in Python; return it."""
+    gradient = transform(f)
+    expected = in_python(lambda: gradient(x), monkeypatch.context)
+    gradient(x)  # a structure that is met again has code for few steps as well
+    calls.clear()
+    value = gradient(x)
+    assert len(calls) >= native_calls, "machine code was not run"
+    for one, other in zip(np.atleast_1d(*value), np.atleast_1d(*expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-13)
+    return value
+
+
+def complex_step(f, x):
+    """Return the gradient of `f` by the complex step."""
+    steps = 1e-30j * np.eye(x.size).reshape(x.size, *x.shape)
+    return np.array([np.imag(f(x + h)) for h in steps]).reshape(x.shape) / 1e-30
+
+
+# ---- Loops as people write them ----
+
+
+def recurrence(x, np=np):
+    """A recurrence of numbers in plain Python, for complex numbers too."""
+    c = 0.5
+    for _ in range(100):
+        c = np.sin(c) * x[0] + x[1] * c
+    return c
+
+
+def test_fori_loop(at_once, monkeypatch):
+    x = np.array([0.7, 0.4])
+
+    def f(x):
+        return wg.fori_loop(0, 100, lambda i, c: np.sin(c) * x[0] + x[1] * c, 0.5)
+
+    _, gradient = both(f, x, at_once, monkeypatch)
+    np.testing.assert_allclose(gradient, complex_step(recurrence, x), rtol=1e-12)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_scan_that_collects(reverse, at_once, monkeypatch):
+    def f(x):
+        def step(state, r):
+            a, b = state
+            a, b = np.tanh(a * r + b), b * np.cos(a)
+            return (a, b), (a * r, b)
+
+        (a, b), (p, q) = wg.scan(step, (x[0], x[1]), x, reverse=reverse)
+        return a * b + np.sum(p**2) + np.sum(np.sin(q))
+
+    def plain(x):
+        a, b = x[0], x[1]
+        total = 0.0
+        for r in x[::-1] if reverse else x:
+            a, b = np.tanh(a * r + b), b * np.cos(a)
+            total = total + (a * r) ** 2 + np.sin(b)
+        return a * b + total
+
+    x = np.linspace(-0.9, 0.8, 60)
+    value, gradient = both(f, x, at_once, monkeypatch)
+    np.testing.assert_allclose(value, plain(x), rtol=1e-13)
+    np.testing.assert_allclose(gradient, complex_step(plain, x), rtol=1e-11)
+
+
+def test_number_of_the_step(at_once, monkeypatch):
+    def f(x):
+        return wg.fori_loop(3, 80, lambda i, c: np.cos(c + 0.1 * i) * x, x)
+
+    def plain(x):
+        c = x[0]
+        for i in range(3, 80):
+            c = np.cos(c + 0.1 * i) * x[0]
+        return c
+
+    _, gradient = both(f, 0.9, at_once, monkeypatch)
+    np.testing.assert_allclose(gradient, complex_step(plain, np.array([0.9]))[0], rtol=1e-12)
+
+
+def test_while_loop(at_once, monkeypatch):
+    def f(a):
+        return wg.while_loop(lambda x: np.abs(x - 3.0 * a) > 1e-9, lambda x: x - 0.2 * (x - 3.0 * a), 10.0 + 0.0 * a)
+
+    value, gradient = both(f, 1.5, at_once, monkeypatch)
+    np.testing.assert_allclose((value, gradient), (4.5, 3.0), rtol=1e-8)
+    assert any(reason == 2 for _, reason, _ in at_once), "the test ended the loop"
+
+
+def test_vectors_in_memory(at_once, monkeypatch):
+    """A carry that is too large for registers goes on in memory, and may be moved about."""
+
+    def f(x):
+        a, b = wg.fori_loop(0, 40, lambda i, s: (s[1], np.sin(s[0]) + 0.5 * s[1][::-1]), (x, x[::-1] * 2.0))
+        return np.sum(a * b)
+
+    def plain(x):
+        a, b = x, x[::-1] * 2.0
+        for _ in range(40):
+            a, b = b, np.sin(a) + 0.5 * b[::-1]
+        return np.sum(a * b)
+
+    x = np.linspace(-1.0, 1.0, 200)
+    value, gradient = both(f, x, at_once, monkeypatch)
+    np.testing.assert_allclose(value, plain(x), rtol=1e-12)
+    np.testing.assert_allclose(gradient, complex_step(plain, x), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("checkpoint", ["none", "all", 5, "auto"])
+def test_checkpoints(checkpoint, at_once, monkeypatch):
+    def f(x):
+        return wg.scan(lambda c, r: (np.tanh(c * x + r), None), x, np.linspace(0.0, 1.0, 70), checkpoint=checkpoint)[0]
+
+    def plain(x):
+        c = x[0]
+        for r in np.linspace(0.0, 1.0, 70):
+            c = np.tanh(c * x[0] + r)
+        return c
+
+    _, gradient = both(f, 0.8, at_once, monkeypatch, native_calls=0)
+    np.testing.assert_allclose(gradient, complex_step(plain, np.array([0.8]))[0], rtol=1e-12)
+
+
+def test_blocks_of_seeds(at_once, monkeypatch):
+    def f(x):
+        c, ys = wg.scan(lambda c, r: (np.sin(c) * x + r, c[0] * r), x, np.linspace(0.0, 1.0, 50))
+        return np.concatenate([c, ys[::20]])
+
+    jacobian = both(f, np.array([0.3, 0.5, 0.9]), at_once, monkeypatch, lambda f: wg.jacobian(f, mode="reverse"))
+    np.testing.assert_allclose(jacobian, wg.jacobian(f, mode="forward")(np.array([0.3, 0.5, 0.9])), rtol=1e-11)
+
+
+def test_second_derivatives(at_once, monkeypatch):
+    def f(x):
+        return wg.fori_loop(0, 50, lambda i, c: np.sin(c * x[0]) + x[1] ** 2, x[1])
+
+    x = np.array([0.7, 0.4])
+    hessian = both(f, x, at_once, monkeypatch, wg.hessian)
+    columns = [(wg.grad(f)(x + h) - wg.grad(f)(x - h)) / 2e-6 for h in 1e-6 * np.eye(2)]
+    np.testing.assert_allclose(hessian, np.transpose(columns), rtol=1e-6)
+
+
+# ---- Decisions ----
+
+
+def test_a_step_that_decides_otherwise(at_once, monkeypatch):
+    """Machine code stops before it; Python traces the other branch there."""
+
+    def f(x):
+        def step(c, r):
+            c = c * x + r
+            return (c - 1.0 if c > 1.0 else c), None
+
+        return wg.scan(step, 0.1, np.linspace(0.0, 0.4, 120))[0]
+
+    def plain(x):
+        c = 0.1
+        for r in np.linspace(0.0, 0.4, 120):
+            c = c * x + r
+            c = c - 1.0 if np.real(c) > 1.0 else c
+        return c
+
+    value, gradient = both(f, 0.9, at_once, monkeypatch)
+    np.testing.assert_allclose(value, plain(0.9), rtol=1e-13)
+    np.testing.assert_allclose(gradient, np.imag(plain(0.9 + 1e-30j)) / 1e-30, rtol=1e-12)
+    assert any(reason == 1 for _, reason, _ in at_once)
+
+
+def test_program_of_a_loop_where_a_step_decides_otherwise(at_once):
+    def f(x):
+        return wg.scan(lambda c, r: (c * x if c < 2.0 else c + x, None), 1.0, np.zeros(60))[0]
+
+    program = wg.trace(f)(1.001)  # it stays below 2
+    with pytest.raises(wg.errors.BranchError):
+        program(1.1)
+    assert at_once
+
+
+# ---- Alarms ----
+
+
+def test_warnings_are_numpys(at_once, monkeypatch):
+    """Where NumPy would warn, Python repeats the steps, and names the line."""
+
+    def f(x):
+        return wg.fori_loop(0, 60, lambda i, c: np.log(c) + x, x)
+
+    with pytest.warns(RuntimeWarning, match="invalid value"):
+        wg.grad(f)(0.1)
+
+
+def test_infinity_times_zero(at_once, monkeypatch):
+    """A sweep that meets an infinity goes line by line, as in Python."""
+
+    def f(x):
+        return np.sum(wg.scan(lambda c, r: (c + r, np.where(r > 0, np.sqrt(r), 0.0)), 0.0, x)[1])
+
+    x = np.array([0.0, 1.0, 4.0] * 20)
+    with np.errstate(all="ignore"):
+        gradient = wg.grad(f)(x)
+        gradient = wg.grad(f)(x)
+        expected = in_python(lambda: wg.grad(f)(x), monkeypatch.context)
+    np.testing.assert_array_equal(gradient, expected)
+    np.testing.assert_allclose(gradient, np.tile([0.0, 0.5, 0.25], 20))
+
+
+def test_nan_goes_through(at_once):
+    def f(x):
+        return wg.fori_loop(0, 60, lambda i, c: c * x + 1.0, x)
+
+    for _ in range(3):
+        assert np.isnan(wg.grad(f)(np.nan))
+
+
+# ---- Ends ----
+
+
+def test_no_steps(at_once):
+    def f(x):
+        c, ys = wg.scan(lambda c, r: (c * x, c * r), x, np.zeros(0))
+        return c + np.sum(ys)
+
+    assert [wg.grad(f)(3.0) for _ in range(3)] == [1.0] * 3
+
+
+def test_errors_are_those_of_python(at_once):
+    with pytest.raises(wg.errors.ResultError, match="at step 0 the carry c goes in as an int64"):
+        wg.grad(lambda x: wg.scan(lambda c, r: (c * r * x, None), 1, np.ones(100))[0])(2.0)
+
+
+def test_off(monkeypatch):
+    monkeypatch.setattr(native, "calls_before", lambda: 0)
+    assert native.price(3) == float("inf")
+
+
+def test_a_budget_has_no_room_for_a_compiler(monkeypatch):
+    monkeypatch.setattr(native, "price", lambda lines: 0.0)
+    monkeypatch.setattr(native, "_has_compiler", lambda: False)
+    monkeypatch.setattr(native, "_made", lambda make: pytest.fail("a compiler was loaded"))
+    wg.grad(lambda x: wg.scan(lambda c, _: (np.tanh(c * x), None), 0.5, None, length=100, memory=100_000)[0])(0.5)
+
+
+def test_types_that_are_no_plain_numbers_stay_in_python():
+    class Mine(np.ndarray):
+        pass
+
+    assert native.numbers(np.ones(2).view(Mine)) is None
+    assert native.numbers(np.ones(2, np.float32)) is None
+    assert native.numbers(np.int64(2**60)) is None
+    assert native.numbers(np.ones((3, 4)).T[::2]).flags.c_contiguous
+
+
+def test_interleaved_threads(at_once):
+    from concurrent.futures import ThreadPoolExecutor
+
+    def f(x):
+        return wg.fori_loop(0, 400, lambda i, c: np.sin(c * x), x)
+
+    points = np.linspace(0.5, 1.5, 24)
+    expected = [float(wg.grad(f)(x)) for x in points]
+    with ThreadPoolExecutor(4) as pool:
+        assert [float(g) for g in pool.map(wg.grad(f), points)] == expected
+
+
+# ---- Random bodies ----
+
+OPERATIONS = {
+    "sin": lambda a, b, c: np.sin(a),
+    "tanh": lambda a, b, c: np.tanh(a - b),
+    "product": lambda a, b, c: 0.3 * a * b,
+    "sum": lambda a, b, c: 0.4 * (a + b + c),
+    "exp": lambda a, b, c: np.exp(-a * a) * c,
+    "quotient": lambda a, b, c: a / (1.5 + b * b),
+    "where": lambda a, b, c: np.where(a > b, a, 0.5 * c),
+    "maximum": lambda a, b, c: np.maximum(a, b) - 0.1,
+    "swap": lambda a, b, c: b,
+    "index": lambda a, b, c: a + np.sum(b) * 0.05,
+}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lines=st.lists(st.tuples(st.sampled_from(sorted(OPERATIONS)), *[st.integers(0, 5)] * 3), min_size=2, max_size=7),
+    shape=st.sampled_from([(), (1,), (3,), (2, 3)]),
+    steps=st.integers(33, 50),
+    reverse=st.booleans(),
+)
+def test_random_bodies(lines, shape, steps, reverse):
+    def step(x, carry, r):
+        values = [carry[0], carry[1], r, x, 0.7, x * 0.5]
+        for k, (name, *places) in enumerate(lines):
+            values[k % 6] = OPERATIONS[name](*[values[p] for p in places]) + np.zeros(shape)
+        return (values[0], values[1]), values[2]
+
+    xs = np.linspace(-1.0, 1.0, steps * int(np.prod(shape, dtype=int))).reshape(steps, *shape)
+
+    def f(x):
+        (a, b), ys = wg.scan(lambda carry, r: step(x, carry, r), (x, x + 0.1), xs, reverse=reverse)
+        return np.sum(a * b) + np.sum(ys * np.cos(ys))
+
+    def plain(x):
+        carry, ys = (x, x + 0.1), []
+        for r in xs[::-1] if reverse else xs:
+            carry, y = step(x, carry, r)
+            ys.append(y)
+        ys = np.stack(ys)
+        return np.sum(carry[0] * carry[1]) + np.sum(ys * np.cos(ys))
+
+    x = np.linspace(0.2, 0.9, int(np.prod(shape, dtype=int))).reshape(shape) if shape else 0.4
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "price", lambda lines: 0.0)
+        value, gradient = wg.value_and_grad(f)(x)
+    np.testing.assert_allclose(value, plain(x), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(gradient, wg.grad(plain)(x), rtol=1e-9, atol=1e-11)
