@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a triangular system of 3 in two busy threads takes 10 ms
@@ -18,3 +19,12 @@ ORDER = ("formalities", "golden", "internals", "correctness", "interface", "pack
 def pytest_collection_modifyitems(items):
     rank = {name: k for k, name in enumerate(ORDER)}
     items.sort(key=lambda item: rank[item.path.parent.name])
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One headless browser for all tests of pages."""
+    from browser import launched
+
+    with launched() as browser:
+        yield browser

@@ -608,5 +608,42 @@ def check(function: str | None, formulas: str | None, at: tuple[str, ...], data:
         raise SystemExit(1)
 
 
+@main.command(cls=Command, epilog=EXITS)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port; a free one by default.")
+@click.option("--open/--no-open", "opens", default=True, show_default=True, help="Open the page in a browser.")
+@click.option("--args", "data", metavar="FILE", help="Read the arguments from a .npy, .npz or .json file.")
+@click.option("--at", multiple=True, metavar="NUMBERS...", help="Where to evaluate the function, as for explain.")
+@click.argument("function", metavar="FILE.py:FUNCTION", required=False)
+def serve(function: str | None, at: tuple[str, ...], data: str | None, port: int, opens: bool) -> None:
+    """Serve a page on this machine in which one types a formula and explores its chain rule.
+
+    With FILE.py:FUNCTION it begins with that function. Formulas are read, never run as code. Needs wengert[serve].
+
+    \b
+    Example:
+      wengert serve
+      wengert serve model.py:f --at 0.5 2 3
+    """
+    from wengert.server import serve as run
+
+    def ready(address: str) -> None:
+        click.echo(f"{address}  (Ctrl-C ends it)")
+        if opens:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    try:
+        if function is None:
+            run(None, port, ready)
+            return
+        with prepared(function, None, at, data) as own:
+            run(own, port, ready)
+    except ImportError as error:
+        raise click.UsageError(str(error)) from error
+    except OSError as error:
+        raise click.UsageError(f"the port {port} cannot be had: {error.strerror}") from error
+
+
 if __name__ == "__main__":  # pragma: no cover
     main()

@@ -58,6 +58,7 @@ LAYERS = {
     "checking": 13,
     "diagnosis": 13,
     "compat": 14,
+    "server": 14,
     "cli": 15,
     "__init__": 16,
 }

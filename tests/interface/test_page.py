@@ -57,12 +57,6 @@ X = np.array([0.5, 2.0, 3.0])
 POINTS = {reference: X, arm: np.array([0.3, 0.4, 0.5]), shared: np.array([0.5, 1.5, 1.0]), bow_tie: np.ones(4) / 2}
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with browsers.launched() as browser:
-        yield browser
-
-
 @pytest.fixture
 def opened(browser, tmp_path):
     """Open the page of an explanation; at the end it has asked for nothing else, and logged no error."""

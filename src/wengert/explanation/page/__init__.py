@@ -22,7 +22,7 @@ import functools
 import html
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from wengert.explanation.page.contents import contents
 from wengert.explanation.steps import Derivation
 from wengert.program import Program
 
-__all__ = ["contents", "write_page"]
+__all__ = ["contents", "write_message", "write_page"]
 
 SCRIPTS = ("dagre.min.js", "program.js", "learner.js", "page.js")
 
@@ -46,7 +46,16 @@ def write_page(derivation: Derivation | ArrayDerivation, program: Program, point
         "contents": document.replace("<", "\\u003c"),
         "scripts": "\n".join(map(_part, SCRIPTS)),
     }
-    return re.sub(r"<!--(\w+)-->", lambda match: parts[match[1]], _part("page.html"))
+    return _fill("page.html", parts)
+
+
+def write_message(title: str, head: str) -> str:
+    """Write a page that has no derivation to show: `head` alone, in the style of the others."""
+    return _fill("message.html", {"title": html.escape(title), "style": _part("page.css"), "head": head})
+
+
+def _fill(template: str, parts: Mapping[str, str]) -> str:
+    return re.sub(r"<!--(\w+)-->", lambda match: parts[match[1]], _part(template))
 
 
 @functools.cache

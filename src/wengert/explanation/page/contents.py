@@ -45,6 +45,7 @@ from wengert.planning.candidates import COUNTED
 from wengert.planning.compressions import JACOBIAN_COMPRESSIONS, compressions_of, find_pattern
 from wengert.planning.machine import in_seconds
 from wengert.program import Program
+from wengert.tracing import IGNORING, under
 
 MOST_SCALARS = 300
 """A function of so many scalar lines is shown scalar by scalar, beside the arrays that it may be explained by."""
@@ -66,6 +67,11 @@ MOST_ACTIONS = 600
 
 def contents(derivation: Derivation | ArrayDerivation, program: Program, point: Sequence[Any]) -> dict[str, Any]:
     """Return what the page of a derivation shows; `program` is what was derived, at the `point`."""
+    # what lies outside a domain is shown as inf or nan; tracing has warned of it
+    return under(IGNORING, lambda: _contents(derivation, program, point))  # type: ignore[no-any-return]
+
+
+def _contents(derivation: Derivation | ArrayDerivation, program: Program, point: Sequence[Any]) -> dict[str, Any]:
     formulas = Formulas()
     is_scalar = isinstance(derivation, Derivation)
     scalars = derivation if isinstance(derivation, Derivation) else None
