@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a triangular system of 3 in two busy threads takes 10 ms
+if "WENGERT_CACHE" not in os.environ:
+    os.environ["WENGERT_CACHE"] = tempfile.mkdtemp(prefix="wengert-")  # not the user's
+    atexit.register(shutil.rmtree, os.environ["WENGERT_CACHE"], ignore_errors=True)
 settings.register_profile("desk", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("desk"), max_examples=200, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")

@@ -428,7 +428,7 @@ class Jitted(Transformed[..., Any]):
         def record(function: Function, most: int) -> tuple[Trace, Result]:
             context.alarms = 0
             returned = Result(arguments, environment)
-            work = functools.partial(run, most=most)
+            work = functools.partial(run, most=most, keeps_large=False)
             trace = _listen(
                 environment, calls, under, RAISING, work, function, args, kwargs, (), True, arguments, returned
             )

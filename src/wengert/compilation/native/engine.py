@@ -19,9 +19,11 @@ import platform
 import re
 import sys
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wengert.compilation.native.files import files
 from wengert.compilation.native.operations import PURE, SPECIAL
 
 VARIABLE = "WENGERT_NATIVE"
@@ -61,16 +63,21 @@ class Compiled:
         The address of the exported function.
     """
 
-    __slots__ = ("_owner", "address")
+    __slots__ = ("__weakref__", "_owner", "address")
 
     def __init__(self, address: int, owner: Any) -> None:
         self.address, self._owner = address, owner
+
+
+_compiled: weakref.WeakValueDictionary[Any, Compiled] = weakref.WeakValueDictionary()
+"""Machine code that is in use, by what it was made of: equal functions share it."""
 
 
 class _Engine:
     """LLVM's compiler for this machine."""
 
     def __init__(self) -> None:
+        import llvmlite
         import llvmlite.binding as llvm
 
         llvm.initialize_native_target()
@@ -89,6 +96,24 @@ class _Engine:
             if features.get(feature)
         ]
         """The letters of vectors in the names of libmvec's functions, and the numbers of their elements."""
+        package = __name__.partition(".")[0]
+        versions = getattr(sys.modules[package], "__version__", ""), llvm.llvm_version_info, llvmlite.__version__
+        self.described = f"{package} {versions} {self.target.triple} {self.options}"
+        """What machine code depends on beside the text that it is made of."""
+
+    def machine_code(self, text: str, optimize: bool) -> bytes:
+        """Return LLVM text as an object file for this processor: that of an earlier process, if it was kept."""
+        store = files()
+        key = f"{self.described} {optimize}\n{text}"
+        code = None if store is None else store.load(key)
+        if code is None:
+            module = self.llvm.parse_assembly(text)
+            if optimize:
+                self.optimize(module, self.machine)
+            code = bytes(self.machine.emit_object(module))
+            if store is not None:
+                store.save(key, code)
+        return code
 
     def optimized(self, text: str) -> str:
         """Return text with its loops optimized, and on vectors where that pays."""
@@ -167,20 +192,24 @@ def compile_texts(
 
     Each text is a unit of its own, so that no optimization looks across them; LLVM's passes `optimize` the first.
     """
-    engine = _engine()
+    engine, symbols = _engine(), dict(symbols or {})
+    key = tuple(texts), function, tuple(symbols.items()), optimize
     with engine.lock:
-        library = engine.llvm.JITLibraryBuilder().export_symbol(function)
-        addresses = dict(symbols or {})
-        for k, text in enumerate(texts):
-            if optimize and not k:
-                text = engine.optimized(text)
-                names = re.findall(r"@(_ZGV[de]N\w+)", text)
-                addresses |= {name: address for name in names if (address := _of_libmvec(name)) is not None}
-            library.add_ir(text)
-        for name, address in addresses.items():
-            library.import_symbol(name, address)
-        tracker = library.link(engine.lljit, f"wengert{next(engine.numbers)}")
-    return Compiled(tracker[function], tracker)
+        compiled = _compiled.get(key)
+        if compiled is None:
+            library = engine.llvm.JITLibraryBuilder().export_symbol(function)
+            for k, text in enumerate(texts):
+                with_passes = optimize and not k
+                if with_passes:
+                    text = engine.for_vectors(text)
+                    names = re.findall(r"@(_ZGV[de]N\w+)", text)
+                    symbols |= {name: address for name in names if (address := _of_libmvec(name)) is not None}
+                library.add_object_img(engine.machine_code(text, with_passes))
+            for name, address in symbols.items():
+                library.import_symbol(name, address)
+            tracker = library.link(engine.lljit, f"wengert{next(engine.numbers)}")
+            compiled = _compiled[key] = Compiled(tracker[function], tracker)
+    return compiled
 
 
 def assembly(text: str, optimize: bool = False) -> str:
