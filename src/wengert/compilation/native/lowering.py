@@ -443,9 +443,9 @@ class _Block:
             part[...] = self("add", part, value) if adds else value
         return y
 
-    def fold(self, name: str, x: Cells, axis: tuple[int, ...], keepdims: bool) -> Cells:
+    def fold(self, name: str, x: Cells, axis: tuple[int, ...] | None, keepdims: bool) -> Cells:
         """Combine the elements along axes, by an operation of two scalars or the function of a row."""
-        axes = tuple([k % x.ndim for k in axis])
+        axes = tuple([k % x.ndim for k in (range(x.ndim) if axis is None else axis)])
         shape = tuple([1 if k in axes else n for k, n in enumerate(x.shape) if keepdims or k not in axes])
         rest = tuple([n for k, n in enumerate(x.shape) if k not in axes])
         slices = list(np.moveaxis(x, axes, range(len(axes))).reshape(-1, *rest)) if x.size else []
