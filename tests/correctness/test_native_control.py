@@ -352,3 +352,68 @@ def test_random_bodies(lines, shape, steps, reverse):
         value, gradient = wg.value_and_grad(f)(x)
     np.testing.assert_allclose(value, plain(x), rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(gradient, wg.grad(plain)(x), rtol=1e-9, atol=1e-11)
+
+
+# ---- Matrices ----
+
+
+def test_recurrent_network(at_once, monkeypatch):
+    """Products of matrices in nests, and the adjoint of a matrix, which is added up in memory."""
+    rng = np.random.default_rng(0)
+    w, u, xs = rng.normal(size=(14, 14)) * 0.3, rng.normal(size=(14, 5)), rng.normal(size=(60, 5))
+
+    def f(w):
+        return np.sum(wg.scan(lambda h, x: (np.tanh(w @ h + u @ x), None), np.zeros(14), xs)[0] ** 2)
+
+    def plain(w):
+        h = np.zeros(14)
+        for x in xs:
+            h = np.tanh(w @ h + u @ x)
+        return np.sum(h**2)
+
+    value, gradient = both(f, w, at_once, monkeypatch)
+    np.testing.assert_allclose(value, plain(w), rtol=1e-12)
+    np.testing.assert_allclose(gradient, complex_step(plain, w), rtol=1e-9, atol=1e-12)
+    assert not any(alarmed for *_, alarmed in at_once)
+
+
+def test_kalman_filter(at_once, monkeypatch):
+    """Matrices of 4 x 4 in registers or nests, transposed and inverted by hand."""
+    transition = np.eye(4) + 0.1 * np.eye(4, k=2)
+    observed, zs = np.eye(4)[:2], np.random.default_rng(1).normal(size=(50, 2))
+
+    def steps(q, scan):
+        def step(state, z):
+            x, p, loss = state
+            x, p = transition @ x, transition @ p @ transition.T + q * np.eye(4)
+            y, s = z - observed @ x, observed @ p @ observed.T + 0.5 * np.eye(2)
+            determinant = s[0, 0] * s[1, 1] - s[0, 1] * s[1, 0]
+            inverse = np.array([[s[1, 1], -s[0, 1]], [-s[1, 0], s[0, 0]]]) / determinant
+            gain = p @ observed.T @ inverse
+            return (x + gain @ y, p - gain @ observed @ p, loss + np.log(determinant) + y @ inverse @ y), None
+
+        return scan(step, (np.zeros(4), np.eye(4), 0.0), zs)[0][2]
+
+    def plain_scan(step, state, xs):
+        for x in xs:
+            state, _ = step(state, x)
+        return state, None
+
+    _, gradient = both(lambda q: steps(q, wg.scan), 0.05, at_once, monkeypatch)
+    np.testing.assert_allclose(gradient, np.imag(steps(0.05 + 1e-30j, plain_scan)) / 1e-30, rtol=1e-10)
+
+
+def test_stacks_of_matrices(at_once, monkeypatch):
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=(3, 5, 5)) * 0.3, rng.normal(size=(3, 5, 2))
+
+    def f(b):
+        return np.sum(wg.fori_loop(0, 40, lambda i, b: np.tanh(a @ b) + b, b) ** 2)
+
+    def plain(b):
+        for _ in range(40):
+            b = np.tanh(a @ b) + b
+        return np.sum(b**2)
+
+    _, gradient = both(f, b, at_once, monkeypatch)
+    np.testing.assert_allclose(gradient, complex_step(plain, b), rtol=1e-9)

@@ -64,6 +64,10 @@ ALARMS = 0x0D
 """The processor's flags: invalid operation, division by zero, overflow."""
 
 
+LARGE, FEW = 400, 8
+"""In a step that computes more numbers than `LARGE`, arrays of more than a `FEW` elements are computed in nests."""
+
+
 class Steps(NamedTuple):
     """A kernel of steps.
 
@@ -91,7 +95,8 @@ class _Steps:
         assert code.repeat is not None
         self.code, self.repeat, self.arrays = code, code.repeat, arrays
         self.memory = Memory(None, code.program.name, False)
-        self.block = Block(self.memory, {}, {})
+        size = sum(var.size for line in code.program.lines for var in line.outputs)
+        self.block = Block(self.memory, {}, {}, UNROLLED if size <= LARGE else FEW)
         self.buffers: list[Buffer] = []
         self.states: dict[int, list[tuple[Register, Element]]] = {}
         """What is carried in registers, by the place of the input or (negative) of the result that is added up."""
@@ -104,12 +109,12 @@ class _Steps:
     def lowered(self, name: str, test: Code | None) -> Steps:
         """Return the kernel."""
         block, code, repeat = self.block, self.code, self.repeat
-        row = 0
+        row, cells = 0, self.memory.elements(self.tape, (self.row,))
         for k, (var, kind) in enumerate(zip(code.program.inputs, repeat.inputs, strict=True)):
             if var.dtype not in (float, bool, np.int64):
                 raise NoLoweringError(f"an argument of {var.dtype}")
             if kind == "kept":
-                block.values[var] = self.part_of_row(row, var)
+                block.values[var] = cells[row : row + var.size].reshape(var.shape)
                 row += var.size
             else:
                 block.values[var] = self.entered(k, var, kind)
@@ -131,12 +136,6 @@ class _Steps:
 
     # -- What a step takes --
 
-    def part_of_row(self, start: int, var: Var) -> Cells:
-        """Return the cells of a variable in the row of the tape that a step reads."""
-        first = len(self.memory.things)
-        self.memory.things += [Element(self.tape, start + k) for k in range(var.size)]
-        return np.arange(first, len(self.memory.things)).reshape(var.shape)
-
     def entered(self, k: int, var: Var, kind: str) -> Cells:
         """Return the cells of an argument: registers of what is carried, elements of its memory for all else."""
         step = var.size * self.arrays if kind == "each" else 0
@@ -146,7 +145,7 @@ class _Steps:
             return self.memory.elements(buffer, var.shape)
         if var.dtype != float:
             raise NoLoweringError(f"a carry of {var.dtype}")
-        if var.size > UNROLLED:
+        if var.size > self.block.unrolled:
             self.held[k] = buffer
             return self.memory.elements(buffer, var.shape)
         return self.carried(k, buffer).reshape(var.shape)
@@ -202,13 +201,14 @@ class _Steps:
                 self.buffers.append(buffer)
                 if kind == "collect":
                     self.write(cells, buffer)
-                elif cells.size > UNROLLED:
+                elif cells.size > self.block.unrolled:
                     self.add_into(buffer, cells)
                 else:
                     then[-1 - n] = block("add", self.carried(-1 - n, buffer).reshape(cells.shape), cells)
             else:
                 raise NoLoweringError(f"a result that is {kind}")
         then.update((k, np.full(self.code.program.inputs[k].shape, block.constant(0.0))) for k in repeat.resets)
+        block.nest = None
         for k, buffer in self.held.items():  # all else has been read
             if k in then:
                 self.write(then[k], buffer)
@@ -235,7 +235,7 @@ class _Steps:
     def write(self, cells: Cells, buffer: Buffer, start: int = 0) -> None:
         """Write values to consecutive elements of a buffer."""
         block = self.block
-        if cells.size <= UNROLLED:
+        if cells.size <= self.block.unrolled:
             for k, cell in enumerate(self.numbers(cells).ravel().tolist()):
                 block.statements.append(Store(Element(buffer, start + k), block.operand(cell)))
             return
@@ -252,16 +252,26 @@ class _Steps:
         self.nest(cells, body)
 
     def nest(self, cells: Cells, body: Any) -> None:
-        """Write a nest over the elements of an array; its body takes each value, and an element at the same place."""
+        """Write a nest over the elements of an array; its body takes each value, and an element at the same place.
+
+        If the values are computed in the nest that is open, they go on from there.
+        """
         block = self.block
-        strides = tuple([math.prod(cells.shape[k + 1 :]) for k in range(cells.ndim)])
+        place = Element(self.tape, 0, tuple([math.prod(cells.shape[k + 1 :]) for k in range(cells.ndim)]))
         source = block.source(cells)
+        computed = None
+        if block.nest is not None and block.nest.shape == cells.shape and isinstance(source, Element):
+            key = block.stored_in(source)
+            computed = None if key is None else block.nest.registers.get(key)
+        if computed is not None and block.nest is not None:
+            block.nest.body.extend(body(computed, place))
+            return
         statements: list[Statement] = []
         if isinstance(source, Element):
             register = self.memory.register()
             statements.append(Load(register, source))
             source = register
-        statements += body(source, Element(self.tape, 0, strides))
+        statements += body(source, place)
         block.statements.append(Nest(cells.shape, tuple(statements), parallel=True))
         block.nest = None
 
@@ -326,16 +336,14 @@ class NativeSteps:
     def __init__(self, steps: Steps) -> None:
         self.kernel, self.row = steps
         called = symbols_of(self.kernel)
-        missing = [symbol for symbol in called if address_of(symbol) is None]
-        if missing:
-            raise NoLoweringError(f"no function {missing[0]}")
+        symbols = {symbol: address_of(symbol) or 0 for symbol in called}
+        if not all(symbols.values()):
+            raise NoLoweringError("no such function")
         if any(symbol.startswith(SPECIAL) for symbol in called):
             raise NoLoweringError("a function of SciPy's in a loop")
         texts = "\n".join([write_declarations(self.kernel), write_kernel(self.kernel)]).strip(), _RUN
         try:
-            compiled = compile_texts(
-                texts, "run", {symbol: address_of(symbol) or 0 for symbol in called}, self.kernel.has_nests
-            )
+            compiled = compile_texts(texts, "run", symbols, self.kernel.has_nests, vectorize=False)
         except RuntimeError as error:  # LLVM's
             raise NoLoweringError(str(error)) from error
         self._run = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(compiled.address)
