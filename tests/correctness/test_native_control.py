@@ -417,3 +417,61 @@ def test_stacks_of_matrices(at_once, monkeypatch):
 
     _, gradient = both(f, b, at_once, monkeypatch)
     np.testing.assert_allclose(gradient, complex_step(plain, b), rtol=1e-9)
+
+
+# ---- Places that are computed ----
+
+
+def test_elements_at_the_number_of_the_step(at_once, monkeypatch):
+    def f(x):
+        return wg.fori_loop(1, 59, lambda i, c: np.sin(c) + x[i - 1] * x[i + 1] + 0.1 * i, 0.5)
+
+    def plain(x):
+        c = 0.5
+        for i in range(1, 59):
+            c = np.sin(c) + x[i - 1] * x[i + 1] + 0.1 * i
+        return c
+
+    x = np.linspace(-1.0, 1.0, 60)
+    _, gradient = both(f, x, at_once, monkeypatch)
+    np.testing.assert_allclose(gradient, complex_step(plain, x), rtol=1e-11, atol=1e-14)
+
+
+def test_rows_at_computed_places_of_a_large_array(at_once, monkeypatch):
+    """The adjoint of an array of which a step reads a row is added up in place; places from the end count, too."""
+    places = np.random.default_rng(0).integers(-100, 100, 70)
+
+    def f(x):
+        return np.sum(wg.scan(lambda c, k: (np.tanh(c + x[k]), x[k, 1]), np.zeros(4), places)[0])
+
+    def plain(x):
+        c = np.zeros(4)
+        for k in places:
+            c = np.tanh(c + x[k])
+        return np.sum(c)
+
+    x = np.linspace(-1.0, 1.0, 400).reshape(100, 4)
+    _, gradient = both(f, x, at_once, monkeypatch)
+    np.testing.assert_allclose(gradient, complex_step(plain, x), rtol=1e-10, atol=1e-14)
+
+
+def test_places_out_of_bounds_are_an_error(at_once):
+    with pytest.raises(IndexError, match="out of bounds"):
+        wg.grad(lambda x: wg.fori_loop(0, 50, lambda i, c: np.sin(c) + x[i], 0.0))(np.ones(40))
+    assert any(made == 40 or reason == 1 for made, reason, _ in at_once)
+
+
+def test_whole_numbers_stay_exact(at_once):
+    """Products that are not exact in double precision are Python's."""
+
+    def f(x):
+        def step(c, k):
+            return c + x * ((k * 1103515245 * 1103515245) % 7), None
+
+        return wg.scan(step, 0.0, np.arange(60))[0]
+
+    expected = sum((k * 1103515245 * 1103515245) % 7 for k in range(60))
+    with np.errstate(all="ignore"):
+        for _ in range(3):
+            program = wg.trace(f)(1.0)
+            assert program(1.0) == float(np.sum((np.arange(60) * 1103515245 * 1103515245) % 7)), expected
