@@ -215,15 +215,14 @@ class NativeSweep:
 
         along = 1 if tangents else -1
         lowered = replace(lower(code.sweep.program), repeat=code.repeat)
-        self._run = NativeSteps(
-            lower_steps(lowered, f"sweep over {loop.name}", along, -along if loop.reversed else along)
-        )
+        arrays, pieces = -along if loop.reversed else along, list(code.sweep.parts.values())
+        self._run = NativeSteps(lower_steps(lowered, f"sweep over {loop.name}", along, arrays, None, pieces))
         self._tangents = tangents
 
     def __call__(
         self, tape: Tape, consts: Sequence[Any], seeds: Sequence[Any], results: Sequence[Any], place: int
     ) -> bool:
-        """Sweep over a tape; return False if NumPy would have warned, so that it does not count.
+        """Sweep over a tape; return False if that does not count: NumPy would have warned.
 
         `consts` are the constants of the loop and the arrays of the body.  Seeds and results that have an element for
         each step begin at a `place`, that of the step which is swept first.  What is carried is changed in place among
@@ -232,8 +231,9 @@ class NativeSweep:
         rows = tape.rows
         here: list[Any] = [_address(rows, 0 if self._tangents else len(rows) - 1)] if self._run.row else []
         ends = [_address(x, place if moves else 0) for x, moves in (*seeds, *results)]
-        _, _, alarmed = self._run([*map(_address, consts), *ends[: len(seeds)], *here, *ends[len(seeds) :]], len(rows))
-        return not alarmed
+        addresses = [*map(_address, consts), *ends[: len(seeds)], *here, *ends[len(seeds) :]]
+        made, _, alarmed = self._run(addresses, len(rows))
+        return made == len(rows) and not alarmed
 
 
 class TapeSweep:
@@ -252,7 +252,7 @@ class TapeSweep:
         """Return the sweep over one of the steps, and what has been spent on it; None if there is no code for it."""
         loop, kernel = self.loop, tape.kernel
         sweep = kernel.sweep(self.tangents, seeded, tape[0], self.consts, block)
-        if sweep is None or sweep.parts:
+        if sweep is None:
             return None
         wiring = loop.carried, loop.sliced, loop.collected, loop.consts, loop.counter is None, loop.reversed
         if wiring not in sweep.native:

@@ -157,8 +157,7 @@ def _native_matmul(op: Any, a: Any, b: Any) -> Any:
         return None
     left = a[None] if a.ndim == 1 else a
     right = b[:, None] if b.ndim == 1 else b
-    products = [op("multiply", left[..., :, k, None], right[..., k, None, :]) for k in range(left.shape[-1])]
-    y = functools.reduce(functools.partial(op, "add"), products)
+    y = op.product(left, right)
     y = y[..., 0, :] if a.ndim == 1 else y
     return y[..., 0] if b.ndim == 1 else y
 
