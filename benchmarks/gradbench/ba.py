@@ -33,7 +33,8 @@ def gather(cameras, points, weights, observed):
     return np.concatenate([cameras.T[:, camera], points.T[:, point], weights[None]])
 
 
-blocks = wg.jit(wg.vmap(wg.jacobian(reprojection), in_axes=1))
+blocks = wg.jit(wg.vmap(wg.jacobian(reprojection, mode="elimination"), in_axes=1))
+"""The 2 x 15 block of each observation, by straight-line code of vectors."""
 
 
 def objective(cameras, points, weights, observed, features):

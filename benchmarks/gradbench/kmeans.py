@@ -7,8 +7,13 @@ import numpy as np
 import wengert as wg
 
 
+def assign(centroids, points):
+    """Return the number of the nearest centroid of each point; that of the point itself need not be squared."""
+    return np.argmin(np.sum(centroids**2, axis=1) - 2 * points @ centroids.T, axis=1)
+
+
 def cost(centroids, points):
-    nearest = np.argmin(np.sum(centroids**2, axis=1) - 2 * points @ centroids.T, axis=1)
+    nearest = assign(wg.stop_gradient(centroids), points)  # a choice: no tangents of all distances
     return np.sum((points - centroids[nearest]) ** 2)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from agreement import assert_close
@@ -182,3 +184,28 @@ def test_cholesky_of_one_matrix_is_that_of_a_stack(n, upper):
     (given,) = wg.vjp(lambda A: np.linalg.cholesky(A, upper=upper), A)[1](g)
     (stacked,) = wg.vjp(lambda A: np.linalg.cholesky(A, upper=upper), A[None])[1](g[None])
     assert_close(given, stacked[0], 1e-11)
+
+
+def test_the_first_call_of_jit_holds_no_large_values_that_the_function_is_done_with():
+    x = rng.normal(size=100_000)
+
+    def chain(x):
+        for _ in range(30):
+            x = np.sin(x) + 1.0
+        return x
+
+    def first(function):
+        jitted = wg.jit(function)
+        tracemalloc.start()
+        try:
+            result = jitted(x)
+            return tracemalloc.get_traced_memory()[1] / x.nbytes, result
+        finally:
+            tracemalloc.stop()
+
+    first(chain)
+    held, result = first(chain)
+    assert held < 10  # where the tape held them, 60
+    assert_close(result, chain(x), 1e-15)
+    held, _ = first(wg.grad(lambda x: np.sum(chain(x))))
+    assert held < 60  # the residuals of the function; where the tape held all, 150

@@ -61,8 +61,8 @@ class Tape:
 
     __slots__ = (
         "adopted", "branches", "captures", "context", "decisions", "differentiates", "folding", "folds", "full",
-        "guards", "keep_all", "level", "mixed", "narrow", "open", "planned", "roots", "rows", "size", "unchanged",
-        "with_complex",
+        "guards", "keep_all", "keeps_large", "level", "mixed", "narrow", "open", "planned", "roots", "rows", "size",
+        "unchanged", "with_complex",
     )  # fmt: skip
 
     def __init__(
@@ -72,8 +72,11 @@ class Tape:
         planned: bool = False,
         fold: Callable[[], Any] | None = None,
         most: int = sys.maxsize,
+        keeps_large: bool = True,
     ) -> None:
         self.context, self.keep_all = context, keep_all
+        self.keeps_large = keeps_large and fold is None
+        """With `keep_all` every value stays on the tape, unless large ones need not: a Program has their shapes."""
         self.planned = planned
         """True if an order of accumulation is chosen by what the rows cost: loops are counted as lines."""
         self.level = len(context.tapes)

@@ -136,6 +136,7 @@ def run(
     planned: bool = False,
     fold: Callable[[], Any] | None = None,
     most: int = sys.maxsize,
+    keeps_large: bool = True,
 ) -> Trace:
     """Run a function with the arguments at `positions` traced; see `Trace`.
 
@@ -145,10 +146,11 @@ def run(
     of a loop is traced by itself: values of other traces that it reads become arguments of it (see `Tape.captures`).
     A trace is `planned` if the order of accumulation is chosen by what its rows cost.  If it becomes long its rows are
     folded by what `fold` makes for its tape; with `keep_all`, however long it is.  LongTrace is raised where it has
-    more than `most` positions.
+    more than `most` positions.  Where a Program is all that is wanted, large values need not be kept (`keeps_large`):
+    they are freed when the function is done with them.
     """
     context = threads.context
-    tape = Tape(context, keep_all, planned, fold, most)
+    tape = Tape(context, keep_all, planned, fold, most, keeps_large)
     frozen = context.frozen
     if body:
         tape.captures = {}
@@ -195,9 +197,8 @@ def run(
         tape.finish([y._index for _, y in results if type(y) is Traced and y._tape is tape])
         first = _change(tape, body)
     if results is None or first is not None:
-        again = functools.partial(
-            run, function, args, kwargs, positions, keep_all, spread, unpack, body, planned, fold, most
-        )
+        options = keep_all, spread, unpack, body, planned, fold, most, keeps_large
+        again = functools.partial(run, function, args, kwargs, positions, *options)
         return _run_again(again, tape, first)
     context.makes_many = tape.size > LONG
     groups = [Group(name, result.shape, result.dtype, [result]) for name, result in results]

@@ -216,8 +216,9 @@ def write_row(  # noqa: C901 - the hottest function of tracing: no more calls
         y = y.copy("K")  # so that a row of a large array does not hold all of it, which can be written to in place
     kept: Any
     if tape.keep_all:
-        is_small = tape.folds is None or (primitive.elementwise and (kind is float64 or y.size <= SMALL))
-        kept = (y, *values) if is_small else constants_are_kept(parents, y, values)
+        is_small = primitive.elementwise and (kind is float64 or y.size <= SMALL)  # no operand is larger
+        holds_all = tape.keeps_large or is_small or primitive.squared is not None
+        kept = (y, *values) if holds_all else constants_are_kept(parents, y, values)
     elif not primitive.keeps:
         if y.dtype is not FLOAT64 and y.dtype.kind in "biu" and context.tapes[-1] is tape:
             tape.decisions.append((parents, place, "truth" if y.dtype.kind == "b" and not y.shape else "position"))
