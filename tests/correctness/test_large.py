@@ -209,3 +209,26 @@ def test_the_first_call_of_jit_holds_no_large_values_that_the_function_is_done_w
     assert_close(result, chain(x), 1e-15)
     held, _ = first(wg.grad(lambda x: np.sum(chain(x))))
     assert held < 60  # the residuals of the function; where the tape held all, 150
+
+
+@pytest.mark.parametrize("width", [1, 3, 16, 17])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_large_matrix_meets_the_tangents_of_thin_ones_in_one_product(width, compiled):
+    A = rng.normal(size=(90, 40))
+
+    def left(x):
+        return A @ np.sin(x)
+
+    def right(x):
+        return np.cos(x).T @ A.T
+
+    x = rng.normal(size=(40, width))
+    for f, slope in ((left, np.cos(x)), (right, -np.sin(x))):
+        expected = np.einsum("ik,jl,kl->ijkl", A, np.eye(width), slope)
+        expected = expected if f is left else np.swapaxes(expected, 0, 1)
+        for mode in ("forward", "reverse"):
+            jacobian = wg.jacobian(f, mode=mode)
+            assert_close((wg.jit(jacobian) if compiled else jacobian)(x), expected, 1e-12)
+            stacked = wg.vmap(wg.vmap(jacobian))
+            points = np.stack([x, 2 * x])[None]
+            assert_close(stacked(points)[0, 0], expected, 1e-12)

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from wengert.jacobians.arrays import (
+    LARGE,
     Array,
     Shape,
     assemble,
@@ -50,6 +51,8 @@ if TYPE_CHECKING:  # SciPy's sparse arrays take longer to import than all of thi
     from scipy import sparse
 
 Counts = dict[str, int]
+THIN = 16
+"""A stack of matrices of up to so many rows (or columns) meets a large matrix in one product."""
 
 
 class LocalJacobian:
@@ -478,6 +481,18 @@ class Permute(LocalJacobian):
         return self._moved(pattern)
 
 
+def _product_with_stack(A: Array, stack: Array) -> Array:
+    """Return ``A @ stack``: where A is large and the matrices of the stack are thin, as one product: A is read once.
+
+    >>> _product_with_stack(np.ones((2, 3)), np.ones((5, 3, 1))).shape
+    (5, 2, 1)
+    """
+    if A.ndim != 2 or stack.ndim < 3 or A.size <= LARGE or not 0 < stack.shape[-1] <= THIN:
+        return np.matmul(A, stack)
+    rows = np.moveaxis(stack, -2, 0)
+    return np.moveaxis(np.matmul(A, rows.reshape(len(rows), -1)).reshape(len(A), *rows.shape[1:]), 0, -2)
+
+
 class LeftProduct(LocalJacobian):
     """``y_dot = A @ x_dot``, each a vector, a matrix or a stack of matrices (a stack never with a vector)."""
 
@@ -489,7 +504,7 @@ class LeftProduct(LocalJacobian):
     def push(self, t: Array, batch: int = 0) -> Array:
         if len(self.in_shape) == 1:
             return np.matmul(t, _transpose(self.A))
-        return np.matmul(self.A, _spread(t, self.in_shape, self.out_shape, batch))
+        return _product_with_stack(self.A, _spread(t, self.in_shape, self.out_shape, batch))
 
     def pull(self, g: Array, batch: int = 0) -> Array:
         A = self.A
@@ -499,7 +514,7 @@ class LeftProduct(LocalJacobian):
             return A[:, None] * g[..., None, :]
         if not batch and len(self.in_shape) == 2 < A.ndim and type(A) is np.ndarray is type(g):
             return np.matmul(_in_rows(A).T, _in_rows(g))  # the stack is summed over
-        return pull_diagonal(1, np.matmul(_transpose(A), g), self.in_shape, batch)
+        return pull_diagonal(1, _product_with_stack(_transpose(A), g), self.in_shape, batch)
 
     @property
     def T(self) -> LocalJacobian:
@@ -532,7 +547,10 @@ class RightProduct(LocalJacobian):
         self.B, self.in_shape, self.out_shape = B, in_shape, out_shape
 
     def push(self, t: Array, batch: int = 0) -> Array:
-        return np.matmul(_spread(t, self.in_shape, self.out_shape, batch), self.B)
+        t, B = _spread(t, self.in_shape, self.out_shape, batch), self.B
+        if B.ndim != 2 or t.ndim < 3 or B.size <= LARGE or not 0 < t.shape[-2] <= THIN:
+            return np.matmul(t, B)
+        return np.matmul(_in_rows(t), B).reshape(*t.shape[:-1], B.shape[1])  # as one product, which reads B once
 
     def pull(self, g: Array, batch: int = 0) -> Array:
         if self.B.ndim == 1:
