@@ -329,3 +329,17 @@ def test_what_is_shown(capsys):
     assert "for i < 30, j < 30:" in text
     jitted.show("llvm")
     assert "define i32 @kernel" in capsys.readouterr().out
+
+
+def test_native_code_is_tried_once_where_kernels_are_used(monkeypatch):
+    from wengert.compilation.native import entry
+
+    monkeypatch.setattr(jit_module, "calls_before", lambda: None)  # after as long as it takes, by the clock
+    tried = []
+    native_code = entry.native_code
+    monkeypatch.setattr(entry, "native_code", lambda *args: tried.append(1) or native_code(*args))
+    x = np.linspace(0.1, 1.0, 3_000)
+    jitted = wg.jit(lambda x: np.sort(np.sin(x) * x + 1.0))
+    for _ in range(2_000):
+        jitted(x)
+    assert len(tried) == 1

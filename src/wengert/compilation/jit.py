@@ -68,7 +68,7 @@ MOST_SIGNATURES = 256
 """The number of signatures that are kept; the next one clears them."""
 LONGEST_WAIT = 1023
 """The largest number of calls without an attempt to trace, if NumPy has warned in every attempt."""
-SECONDS_TO_START, SECONDS_TO_COMPILE, SECONDS_A_LINE = 0.04, 0.01, 2e-4
+SECONDS_TO_START, SECONDS_TO_COMPILE, SECONDS_A_LINE = 0.04, 0.01, 1e-3
 """What native code takes: of a process, once; of a function; of each line of its branches.  It is made where Python has
 run for as long, so that the two together take at most twice as long as the better of them alone."""
 MOST_LINES = 2_000
@@ -642,10 +642,9 @@ class _Signature:
         """Note how long a call has taken in Python: as long as those before it that were not measured, supposedly."""
         self._spent += seconds * (self.calls - self._timed)
         self._timed = self.calls
-        remaining = self._waits_for() - self._spent
-        self.due = (
-            self.calls + min(max(int(remaining / (2 * seconds)), 1), 1_000) if self._patience is None else self.due
-        )
+        if self._patience is None and self.due < math.inf:  # infinite once it has been tried
+            remaining = self._waits_for() - self._spent
+            self.due = self.calls + min(max(int(remaining / (2 * seconds)), 1), 1_000)
 
     def is_worth_compiling(self) -> bool:
         """Return whether native code is to be made now: after a number of calls, or as much time as it would take."""
