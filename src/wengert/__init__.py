@@ -25,6 +25,7 @@ from wengert.api import (
 )
 from wengert.batching import vmap
 from wengert.compilation.jit import jit
+from wengert.compilation.native.threads import set_threads
 from wengert.control import checkpoint, cond, fori_loop, map, scan, while_loop  # noqa: A004 - as in JAX
 from wengert.custom import custom_derivative, stop_gradient
 from wengert.drawing import spy
@@ -62,6 +63,7 @@ __all__ = [
     "map",
     "plan",
     "scan",
+    "set_threads",
     "spy",
     "stop_gradient",
     "trace",

@@ -25,6 +25,7 @@ from typing import Any
 
 from wengert.compilation.native.files import files
 from wengert.compilation.native.operations import PURE, SPECIAL
+from wengert.compilation.native.threads import TEXT, address_of_count
 
 VARIABLE = "WENGERT_NATIVE"
 """The environment variable that turns native code off (``0`` or ``off``), or says after how many calls it is made."""
@@ -247,11 +248,22 @@ def address_of(symbol: str) -> int | None:
     """
     if symbol.startswith(SPECIAL):
         return _special(symbol.removeprefix(SPECIAL))
+    if symbol == "wengert_threads":
+        return address_of_count()
+    if symbol == "wengert_parallel":
+        return _parallel().address
     for library in (ctypes.CDLL(None), ctypes.pythonapi):
         function = getattr(library, symbol, None)
         if function is not None:
             return ctypes.cast(function, ctypes.c_void_p).value
     return None
+
+
+@functools.cache
+def _parallel() -> Compiled:
+    """Return the function that divides a nest among threads."""
+    names = ("pthread_create", "pthread_join")
+    return compile_texts([TEXT], "wengert_parallel", {name: address_of(name) or 0 for name in names})
 
 
 def _special(name: str) -> int | None:
