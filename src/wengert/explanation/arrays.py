@@ -236,7 +236,8 @@ class ArrayLines:
         of_one_number = sum(int(np.prod(p.shape, dtype=int)) for p in program.results) == 1
         self.scalar_result = of_one_number and called is None
         self.y = program.results[0].name
-        self.targets = {} if called is not None else targets(program, {*self.names.values(), *program_names(program)})
+        self.is_body = called is not None
+        self.targets = {} if self.is_body else targets(program, {*self.names.values(), *program_names(program)})
 
     def inside(
         self, program: Program, algebra: Algebra, called: Mapping[str, str], still: frozenset[Var]
@@ -320,7 +321,8 @@ class ArrayLines:
         var = line.outputs[0]
         names = [self.targets[var]] if var in self.targets else []
         results = tuple(map(Name, [*names, *self.results.get(var, ())]))
-        value = float(self.algebra.environment[var]) if var.shape == () and var.dtype.kind == "f" else None
+        is_number = var.shape == () and var.dtype.kind == "f" and not self.is_body  # a body has one value a step
+        value = float(self.algebra.environment[var]) if is_number else None
         return Definition(self.atom(var), self._value(line), results, value, line.location, shape=Shape(var.shape))
 
     def _value(self, line: Line) -> Matrix:
