@@ -104,8 +104,10 @@ ORDERS = {
         "sweeping instructions native execution nested higher_order rerolling folding state short_loops staging api"
     ),
     "batching": "loops vmap",
-    "explanation": "steps notation formulas document derivation matrices array_steps loops arrays array_document"
-    " slide text latex markdown svg saving page",
+    "explanation": (
+        "steps notation formulas document derivation matrices matrix_rules array_steps closed_forms loops arrays "
+        "array_document slide text latex markdown svg saving page"
+    ),
     "explanation/page": "mathml excerpts operations contents",
     "compat": "autograd",
     "compat/autograd": (
