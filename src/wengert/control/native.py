@@ -273,6 +273,8 @@ class TapeSweep:
             return False
         changed: dict[tuple[str, int], Any] = {}
         seeds = [self._seed(end, ends.get(("seed", end.place)), changed) for end in code.seeds]
+        if any(value is None for value, _ in seeds):
+            return False
         results = [self._result(end, ends, changed, steps) for end in code.swept if end.kind != "carry"]
         if not native(tape, consts, seeds, results, place):
             effort.alarm()
@@ -289,8 +291,10 @@ class TapeSweep:
 
     def _seed(self, end: End, g: Any, changed: dict[tuple[str, int], Any]) -> tuple[Any, bool]:
         """Return a seed in memory, and whether it has an element for each step; what is carried is `changed`."""
-        if end.kind == "slice":
+        if end.kind == "slice" and g is not None:
             return numbers(np.moveaxis(g, 1, 0) if self.batch else g), True
+        if end.kind == "slice":
+            return None, True
         value = np.zeros(end.shape) if g is None else np.array(g, float, order="C")
         if end.kind == "carry":
             changed["seed", end.place] = value
