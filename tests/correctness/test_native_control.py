@@ -475,3 +475,20 @@ def test_whole_numbers_stay_exact(at_once):
         for _ in range(3):
             program = wg.trace(f)(1.0)
             assert program(1.0) == float(np.sum((np.arange(60) * 1103515245 * 1103515245) % 7)), expected
+
+
+# ---- Forward mode ----
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_tangents(reverse, at_once, monkeypatch):
+    def f(x):
+        xs = np.outer(np.linspace(0.0, 1.0, 50), x)
+        c, ys = wg.scan(lambda c, r: (np.sin(c) * x + r, c[0] * r), x, xs, reverse=reverse)
+        return np.concatenate([c, ys[::20, 1]])
+
+    x, direction = np.array([0.3, 0.5, 0.9]), np.array([1.0, -2.0, 0.5])
+    jacobian = both(f, x, at_once, monkeypatch, lambda f: wg.jacobian(f, mode="forward"))
+    np.testing.assert_allclose(jacobian, wg.jacobian(f, mode="reverse")(x), rtol=1e-11)
+    _, tangent = both(f, x, at_once, monkeypatch, lambda f: lambda x: wg.jvp(f, (x,), (direction,)))
+    np.testing.assert_allclose(tangent, jacobian @ direction, rtol=1e-11)

@@ -412,20 +412,16 @@ class _Steps:
         block.nest = None
 
 
-def with_arrays(
-    program: Program, repeat: For, test: Program | None = None
-) -> tuple[Program, For, Program | None, list[Any]]:
+def with_arrays(program: Program, repeat: For, test: Program | None = None) -> tuple[Program, For, Program | None]:
     """Return the Program of a step that takes the arrays among its constants as arguments, and how it is repeated.
 
-    The arrays of the test become arguments of both.  The last results are the test and the arrays.
+    The arrays of the test become arguments of both, too; the test is the last result.
     """
-    arrays: list[Any] = []
     new: list[Var] = []
 
     def entered(atom: Atom) -> Atom:
-        if isinstance(atom, Var) or not isinstance(atom.value, np.ndarray):
+        if isinstance(atom, Var) or type(atom.value) is not np.ndarray:
             return atom
-        arrays.append(atom.value)
         new.append(Var(0, atom.value.shape, atom.value.dtype))
         return new[-1]
 
@@ -454,7 +450,7 @@ def with_arrays(
             raise NoLoweringError("a test that takes a constant which the step does not")
         asks = (*asked, *range(count + own, count + len(new)))
     inputs = repeat.inputs[:count] + ("const",) * len(new)
-    return taking(program, new), replace(repeat, inputs=inputs, asks=asks), test, arrays
+    return taking(program, new), replace(repeat, inputs=inputs, asks=asks), test
 
 
 # ---- As a function ----
