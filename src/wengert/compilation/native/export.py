@@ -292,6 +292,8 @@ def _layout(form: ResultForm, parts: Sequence[Part]) -> Iterator[str]:
             continue
         size = math.prod(part.shape)
         shape = f"{' x '.join(map(str, part.shape))}" if part.shape else "a number"
+        if part.matrix is not None:
+            shape = f"the data of a sparse matrix, by rows: {shape}"
         yield f"{path}: {shape}, from result[{part.offset}]" + (
             f" to result[{part.offset + size - 1}]" if size > 1 else ""
         )

@@ -59,7 +59,7 @@ from wengert.compilation.native.operations import SPECIAL, constant_of, operatio
 from wengert.errors import RawLocation
 from wengert.primitives.table import PRIMITIVES
 from wengert.program import Atom, Guard, Line, Var
-from wengert.program.code import Add, Call, CheckFinite, Enter, Exit, Fixed, Free, Leaf, ResultForm, Take, Zeros
+from wengert.program.code import Add, Call, CheckFinite, Enter, Exit, Fixed, Free, Leaf, Matrix, ResultForm, Take, Zeros
 
 UNROLLED = 128
 """The number of elements up to which an array is computed in registers, one by one."""
@@ -87,11 +87,15 @@ class NoLoweringError(Exception):
 
 
 class Part(NamedTuple):
-    """A leaf of a result: the array or number, or its place in the buffer of results, and its shape."""
+    """A leaf of a result: the array or number, or its place in the buffer of results, and its shape.
+
+    Where it is the data of a sparse matrix, `matrix` makes that.
+    """
 
     leaf: Leaf | Fixed
     offset: int
     shape: tuple[int, ...]
+    matrix: Matrix | None = None
 
     @property
     def has_data(self) -> bool:
@@ -265,10 +269,10 @@ class _Block:
             if isinstance(leaf, Fixed) and not isinstance(leaf.value, np.ndarray):
                 parts.append(Part(leaf, 0, ()))
                 continue
-            if not isinstance(leaf, (Leaf, Fixed)):
-                raise NoLoweringError("a sparse matrix")
-            atom_cells = self.of_leaf(leaf, code.outputs)
-            parts.append(Part(leaf, offset, atom_cells.shape))
+            matrix = leaf if isinstance(leaf, Matrix) else None
+            data = leaf.data if isinstance(leaf, Matrix) else leaf
+            atom_cells = self.of_leaf(data, code.outputs)
+            parts.append(Part(data, offset, atom_cells.shape, matrix))
             cells.append(atom_cells.ravel())
             offset += atom_cells.size
         self.statements.append(Return(len(self.tree.forms)))
