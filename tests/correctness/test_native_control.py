@@ -475,3 +475,17 @@ def test_whole_numbers_stay_exact(at_once):
         for _ in range(3):
             program = wg.trace(f)(1.0)
             assert program(1.0) == float(np.sum((np.arange(60) * 1103515245 * 1103515245) % 7)), expected
+
+
+def test_the_arrays_of_a_step_are_those_that_become_its_arguments():
+    from wengert.compilation.native.control import arrays_in, with_arrays
+    from wengert.program.code import For
+
+    table, shift = np.array([0.5, 0.25]), np.array([1.0, 2.0])
+    step = wg.trace(lambda c: (np.sin(c * table) + shift, table * c, shift))(np.zeros(2))
+    test = wg.trace(lambda c: np.sum(c * shift) > 0)(np.ones(2))
+    repeat = For(("carry",), (), ())
+    *_, arrays = with_arrays(step, repeat, None)
+    assert [id(a) for a in arrays] == [id(a) for a in arrays_in(step)]
+    assert len(arrays) == 4
+    assert len(arrays_in(test)) == 1

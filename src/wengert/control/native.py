@@ -182,9 +182,9 @@ class NativeForward:
 
     def memory(self, loop: Loop, program: Program, test: Program | None, xs: Values, consts: Values) -> Any:
         """Return what every call reads: the slices of each step, and constants; None if machine code takes them not."""
-        from wengert.compilation.native.control import with_arrays
+        from wengert.compilation.native.control import arrays_in
 
-        *_, arrays = with_arrays(program, loop.repeat, test)
+        arrays = [*arrays_in(program), *([] if test is None else arrays_in(test))]
         counted = [] if loop.counter is None else [np.arange(loop.counter.start, loop.counter.stop)]
         slices, constants = _prepared([*counted, *xs]), _prepared([*consts, *arrays])
         return None if slices is None or constants is None else (slices, constants)

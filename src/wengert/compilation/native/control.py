@@ -457,6 +457,12 @@ def with_arrays(
     return taking(program, new), replace(repeat, inputs=inputs, asks=asks), test, arrays
 
 
+def arrays_in(program: Program) -> list[Any]:
+    """Return the arrays among the constants of a Program, in the order in which `with_arrays` makes them arguments."""
+    atoms = [atom for line in program.lines for atom in line.inputs] + list(program.outputs)
+    return [atom.value for atom in atoms if isinstance(atom, Constant) and isinstance(atom.value, np.ndarray)]
+
+
 # ---- As a function ----
 
 
