@@ -91,7 +91,9 @@ def export(path: str | os.PathLike[str], tree: Tree, names: Sequence[str], what:
         raise ExportError.at(
             error.place,
             f"{what} cannot be exported, for there is no source of {error}:",
-            "Export what comes before it and after it as functions of their own.",
+            "Exported code computes small arrays and numbers of double precision, by what the C library has."
+            if error.place is None
+            else "Export what comes before it and after it as functions of their own.",
         ) from error
     called = symbols_of(lowered.kernel)
     if name in called:
