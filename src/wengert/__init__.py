@@ -34,6 +34,7 @@ from wengert.primitives.table import define, undefine
 if TYPE_CHECKING:  # imported when they are first asked for: what nobody explains or checks starts faster
     from wengert.checking import check_derivatives
     from wengert.diagnosis import why_nan
+    from wengert.exercises import quiz
     from wengert.explanation import explain
 
 __version__ = "0.1.0"
@@ -62,6 +63,7 @@ __all__ = [
     "linearize",
     "map",
     "plan",
+    "quiz",
     "scan",
     "set_threads",
     "spy",
@@ -76,7 +78,12 @@ __all__ = [
 ]
 _PUBLIC = ("compat", "errors", "numpy")
 """Modules that users import."""
-_MODULES = {"check_derivatives": "wengert.checking", "explain": "wengert.explanation", "why_nan": "wengert.diagnosis"}
+_MODULES = {
+    "check_derivatives": "wengert.checking",
+    "explain": "wengert.explanation",
+    "quiz": "wengert.exercises",
+    "why_nan": "wengert.diagnosis",
+}
 
 
 if not TYPE_CHECKING:  # which would take any name for one of these

@@ -56,6 +56,7 @@ LAYERS = {
     "custom": 11,
     "explanation": 12,
     "checking": 13,
+    "exercises": 13,
     "diagnosis": 13,
     "compat": 14,
     "server": 14,

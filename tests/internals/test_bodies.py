@@ -656,7 +656,7 @@ def test_an_explanation_says_the_step_of_a_loop_once():
     assert "\n  ∂y/∂x   = put(∂y/∂u_1, at [0]) + [push_bar(0), ..., push_bar(2)]  (3)\n" in text
     text = wg.explain(pendulum, mode="forward")(*CASES[pendulum]).text(values=False)
     assert "\n  du_2 = dstate_0(3)\n" in text
-    assert "from dstate_0(0) = 0 and dstate_1(0) = du_1; step s is given dpush(s) = dx[s]: v" in " ".join(text.split())
+    assert "from dstate_0(0) = 0 and dstate_1(0) = du_1; step s is given dpush(s) = dx[s]: dv" in " ".join(text.split())
 
 
 def numbers_of(text):
