@@ -1,6 +1,6 @@
 """Write the gallery: ten functions, each as a page of its own that steps through its chain rule.
 
-``make gallery`` runs it: pages go to build/gallery, and with ``--pictures`` their screenshots to docs/gallery, by
+``make gallery`` runs it: pages go to build/gallery, and with ``--pictures`` their screenshots to docs/images, by
 headless Chromium.
 """
 
@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,19 +18,22 @@ from scipy.special import ndtr
 import wengert as wg
 
 ROOT = Path(__file__).parents[1]
-PAGES, PICTURES = ROOT / "build" / "gallery", ROOT / "docs" / "gallery"
-QUIET = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-"""Options of a browser that asks nothing of anybody."""
+PAGES, PICTURES = ROOT / "build" / "gallery", ROOT / "docs" / "images"
+SHOWN = {
+    "reference": ("slide", "", 0),
+    "bow_tie": ("elimination", "", 0),
+    "sparse_equation": ("sparsity", "", 0),
+    "recurrent_cell": ("walk", "Side by side", 9),
+}
+"""The part of a page that its picture shows, the mode that is chosen there, and the steps that are taken."""
 
 
 class Entry(NamedTuple):
-    """A function, and the arguments at which it is explained."""
+    """A function, the arguments at which it is explained, and those that it is differentiated by."""
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
+    argnums: tuple[int, ...] | int | None = None
 
 
 # ---- The functions ----
@@ -122,11 +123,13 @@ def entries() -> dict[str, Entry]:
     return {
         "reference": Entry(reference, (np.array([0.5, 2.0, 3.0]),)),
         "chain": Entry(chain, (0.7,)),
-        "network": Entry(network, (params, rng.normal(size=(16, 4)), rng.normal(size=(16, 3)))),
+        "network": Entry(network, (params, rng.normal(size=(16, 4)), rng.normal(size=(16, 3))), 0),
         "robot_arm": Entry(robot_arm, (np.array([0.3, 0.5, -0.4]),)),
-        "kalman_step": Entry(kalman_step, (np.array([1.0, 0.5]), 0.2 * np.eye(2), np.array([1.2]))),
+        "kalman_step": Entry(kalman_step, (np.array([1.0, 0.5]), 0.2 * np.eye(2), np.array([1.2])), (0, 1)),
         "recurrent_cell": Entry(
-            recurrent_cell, (np.zeros(3), np.ones(2), rng.normal(size=(3, 3)), rng.normal(size=(3, 2)), np.zeros(3))
+            recurrent_cell,
+            (np.zeros(3), np.ones(2), rng.normal(size=(3, 3)), rng.normal(size=(3, 2)), np.zeros(3)),
+            (0, 1),
         ),
         "black_scholes": Entry(black_scholes, (np.array([100.0, 95.0, 0.02, 0.3, 0.5]),)),
         "fixed_point": Entry(fixed_point, (2.0,)),
@@ -144,18 +147,31 @@ def write_pages(folder: Path) -> list[Path]:
     paths = []
     for name, entry in entries().items():
         paths.append(folder / f"{name}.html")
-        wg.explain(entry.function)(*entry.args).save(paths[-1])
+        wg.explain(entry.function, entry.argnums)(*entry.args).save(paths[-1])
     return paths
 
 
-def take_picture(page: Path, picture: Path, width: int = 1280, height: int = 860) -> None:
-    """Take a screenshot of a page by headless Chromium."""
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if browser is None:
-        raise SystemExit("No Chromium: install it, or leave out --pictures.")
-    with tempfile.TemporaryDirectory() as profile:
-        options = [*QUIET, f"--user-data-dir={profile}", f"--window-size={width},{height}", f"--screenshot={picture}"]
-        subprocess.run([browser, *options, page.resolve().as_uri()], check=True, capture_output=True, timeout=60)
+def take_pictures(pages: Iterable[Path], folder: Path) -> None:
+    """Take a screenshot of each page at the part that it is best known for, some steps into a pass."""
+    from playwright.sync_api import sync_playwright
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1240, "height": 820}, color_scheme="light")
+        for page in pages:
+            part, button, steps = SHOWN.get(page.stem, ("walk", "Reverse", 7))
+            tab.goto(page.resolve().as_uri())
+            tab.locator(f"#{part}").wait_for()
+            if button:
+                tab.get_by_role("radio", name=button).or_(tab.get_by_role("button", name=button)).first.click()
+            for _ in range(steps):
+                tab.locator("#step").click()
+            tab.locator(f"#{part}").evaluate("part => part.scrollIntoView()")
+            tab.wait_for_timeout(500)  # graphs are laid out when they come into sight
+            tab.locator(f"#{part}").evaluate("part => part.scrollIntoView()")
+            tab.screenshot(path=folder / f"{page.stem}.png")
+        browser.close()
 
 
 def main() -> None:
@@ -163,11 +179,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", action="store_true", help="take the screenshots anew")
     asked = parser.parse_args()
-    for page in write_pages(PAGES):
-        print(page.relative_to(ROOT))
-        if asked.pictures:
-            PICTURES.mkdir(exist_ok=True)
-            take_picture(page, PICTURES / f"{page.stem}.png")
+    pages = write_pages(PAGES)
+    print(*[page.relative_to(ROOT) for page in pages], sep="\n")
+    if asked.pictures:
+        take_pictures(pages, PICTURES)
 
 
 if __name__ == "__main__":

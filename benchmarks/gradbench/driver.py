@@ -1,6 +1,7 @@
 """A driver of GradBench's protocol: sends the tool its inputs, checks every answer, and prints what each takes.
 
-"primal" and "derivative" are means over all runs, the first included, as GradBench scores them; "first" is the first
+"primal" and "derivative" are means over all runs, the first included, as GradBench scores them, but in seconds of the
+processor; "first" is the first
 call of the derivative, which traces and compiles.  "C++" is what a derivative written by hand in C++ took
 on another machine (one core of an AMD EPYC, November 2026): only ratios of ratios hold.
 
@@ -54,7 +55,7 @@ class Tool:
     """
 
     def __init__(self) -> None:
-        command = [sys.executable, "-m", "benchmarks.gradbench"]
+        command = [sys.executable, "-m", "benchmarks.gradbench", "--processor"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.process = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, **pipes)
         self.asked = 0

@@ -25,6 +25,7 @@ from wengert.api import (
 )
 from wengert.batching import vmap
 from wengert.compilation.jit import jit
+from wengert.compilation.native.threads import set_threads
 from wengert.control import checkpoint, cond, fori_loop, map, scan, while_loop  # noqa: A004 - as in JAX
 from wengert.custom import custom_derivative, stop_gradient
 from wengert.drawing import spy
@@ -33,6 +34,7 @@ from wengert.primitives.table import define, undefine
 if TYPE_CHECKING:  # imported when they are first asked for: what nobody explains or checks starts faster
     from wengert.checking import check_derivatives
     from wengert.diagnosis import why_nan
+    from wengert.exercises import quiz
     from wengert.explanation import explain
 
 __version__ = "0.1.0"
@@ -61,7 +63,9 @@ __all__ = [
     "linearize",
     "map",
     "plan",
+    "quiz",
     "scan",
+    "set_threads",
     "spy",
     "stop_gradient",
     "trace",
@@ -74,7 +78,12 @@ __all__ = [
 ]
 _PUBLIC = ("compat", "errors", "numpy")
 """Modules that users import."""
-_MODULES = {"check_derivatives": "wengert.checking", "explain": "wengert.explanation", "why_nan": "wengert.diagnosis"}
+_MODULES = {
+    "check_derivatives": "wengert.checking",
+    "explain": "wengert.explanation",
+    "quiz": "wengert.exercises",
+    "why_nan": "wengert.diagnosis",
+}
 
 
 if not TYPE_CHECKING:  # which would take any name for one of these

@@ -29,6 +29,7 @@ from wengert.accumulation.sparsity import pattern_of, symmetrized
 from wengert.accumulation.sweeps import forward, reverse
 from wengert.arguments import PLAIN, Argnames, Argnums, ArgnumsLike, Independents, ProgramTrees, Result, independent
 from wengert.arguments import positions as _positions
+from wengert.control.folding import Folding
 from wengert.control.rerolling import folded_of, reroll
 from wengert.control.staging import folding
 from wengert.errors import ArgumentError, ResultError
@@ -70,12 +71,13 @@ def _record(
     context = current_context()
     if context.folds and len(context.tapes) == 1:
         f = folding(f)
+    fold = None if keep_all or planned or context.tapes else Folding
     if chosen.single:  # by far the most frequent
         position: Any = chosen.argnums
         if -1 < position < len(args) and type(args[position]) in PLAIN:
             replaced = list(args)
             replaced[position] = independent(args[position], position, copy)
-            return run(f, replaced, kwargs, (position,), keep_all, None, result, planned=planned), None
+            return run(f, replaced, kwargs, (position,), keep_all, None, result, planned=planned, fold=fold), None
     if chosen.argnames is None:
         counted = chosen.from_the_first
         positions = counted if counted and max(counted) < len(args) else _positions(chosen.argnums, args)
@@ -86,12 +88,12 @@ def _record(
             replaced = list(args)
             for k in positions:
                 replaced[k] = independent(args[k], k, copy)
-            return run(f, replaced, kwargs, positions, keep_all, None, result, planned=planned), None
+            return run(f, replaced, kwargs, positions, keep_all, None, result, planned=planned, fold=fold), None
         keys: Sequence[int | str] = positions
     else:
         keys = chosen.keys(f, args, kwargs)
     independents = Independents(args, kwargs, keys, copy, chosen.real_only, parameter_names(f, len(args)))
-    return run(f, args, kwargs, (), keep_all, independents, result, planned=planned), independents
+    return run(f, args, kwargs, (), keep_all, independents, result, planned=planned, fold=fold), independents
 
 
 # ---- First derivatives ----

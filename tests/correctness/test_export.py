@@ -222,6 +222,14 @@ def test_a_line_without_source_is_named(f, reason, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("x", "reason"), [(np.ones(5_000), "a large array"), (np.ones(3, np.float32), "an argument of float32")]
+)
+def test_arguments_without_source(x, reason, tmp_path):
+    with pytest.raises(ExportError, match=f"(?s){reason}.*small arrays and numbers of double precision"):
+        wg.jit(lambda x: np.exp(x) * 2).export(tmp_path / "f.c", x)
+
+
 @pytest.mark.parametrize("name", ["f.txt", "f", "1f.c", "double.c", "a-b.c", "é.c", "exp.c", "class.c"])
 def test_names_of_files(name, tmp_path):
     with pytest.raises(ArgumentError, match="export"):

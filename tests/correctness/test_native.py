@@ -485,6 +485,28 @@ def test_it_takes_over_after_some_calls():
     assert run(CODE, WENGERT_NATIVE="20") == ["False", "[False]", "False"]
 
 
+def test_it_takes_over_early_where_calls_are_long(monkeypatch):
+    monkeypatch.setattr(jit_module, "calls_before", lambda: None)
+    for name, seconds in (("SECONDS_TO_START", 0.0), ("SECONDS_TO_COMPILE", 1.0), ("SECONDS_A_LINE", 0.0)):
+        monkeypatch.setattr(jit_module, name, seconds)
+    clock = [0.0]
+
+    class Clock:
+        @staticmethod
+        def perf_counter():
+            clock[0] += duration
+            return clock[0]
+
+    monkeypatch.setattr(jit_module, "time", Clock)
+    for duration, expected in ((2.0, 3), (0.3, 6), (0.01, 105), (0.001, 1_005)):
+        jitted, calls = wg.jit(lambda x: 2.0 * x), 0
+        while not native_of(jitted):
+            jitted(X)
+            calls += 1
+        assert calls <= expected, duration
+        assert (calls - 2) * duration >= 0.8  # no earlier than that pays
+
+
 @pytest.mark.parametrize(
     ("f", "reason"),
     [

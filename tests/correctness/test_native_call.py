@@ -549,6 +549,31 @@ def same_up_to_rounding(a, b):
         assert a == b or a is b
 
 
+def test_sparse_matrices():
+    def residual(x):
+        return np.concatenate([x[:1] ** 2 - 1, x[1:-1] * x[2:] - np.sin(x[:-2]), x[-1:] * x[0]])
+
+    x = np.linspace(0.5, 1.5, 7)
+    for derivative in (
+        wg.jacobian(residual, sparse=True),
+        wg.hessian(lambda x: np.sum(x[1:] * x[:-1] ** 2), sparse=True),
+    ):
+        jitted = wg.jit(lambda x, derivative=derivative: (derivative(x), np.sum(x)))
+        for _ in range(3):
+            jitted(x)
+        assert next(iter(jitted._signatures())).native is not None
+        for k in range(3):
+            matrix, total = jitted(x + k)
+            expected = derivative(x + k)
+            assert type(matrix) is type(expected)
+            assert matrix.shape == expected.shape
+            for name in ("data", "indices", "indptr"):
+                same(getattr(matrix, name), getattr(expected, name))
+                assert getattr(matrix, name).flags.owndata
+                getattr(matrix, name)[:] = 0  # changes no later result
+            assert total == np.sum(x + k)
+
+
 # ---- Memory ----
 
 

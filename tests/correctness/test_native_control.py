@@ -352,3 +352,143 @@ def test_random_bodies(lines, shape, steps, reverse):
         value, gradient = wg.value_and_grad(f)(x)
     np.testing.assert_allclose(value, plain(x), rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(gradient, wg.grad(plain)(x), rtol=1e-9, atol=1e-11)
+
+
+# ---- Matrices ----
+
+
+def test_recurrent_network(at_once, monkeypatch):
+    """Products of matrices in nests, and the adjoint of a matrix, which is added up in memory."""
+    rng = np.random.default_rng(0)
+    w, u, xs = rng.normal(size=(14, 14)) * 0.3, rng.normal(size=(14, 5)), rng.normal(size=(60, 5))
+
+    def f(w):
+        return np.sum(wg.scan(lambda h, x: (np.tanh(w @ h + u @ x), None), np.zeros(14), xs)[0] ** 2)
+
+    def plain(w):
+        h = np.zeros(14)
+        for x in xs:
+            h = np.tanh(w @ h + u @ x)
+        return np.sum(h**2)
+
+    value, gradient = both(f, w, at_once, monkeypatch)
+    np.testing.assert_allclose(value, plain(w), rtol=1e-12)
+    np.testing.assert_allclose(gradient, complex_step(plain, w), rtol=1e-9, atol=1e-12)
+    assert not any(alarmed for *_, alarmed in at_once)
+
+
+def test_kalman_filter(at_once, monkeypatch):
+    """Matrices of 4 x 4 in registers or nests, transposed and inverted by hand."""
+    transition = np.eye(4) + 0.1 * np.eye(4, k=2)
+    observed, zs = np.eye(4)[:2], np.random.default_rng(1).normal(size=(50, 2))
+
+    def steps(q, scan):
+        def step(state, z):
+            x, p, loss = state
+            x, p = transition @ x, transition @ p @ transition.T + q * np.eye(4)
+            y, s = z - observed @ x, observed @ p @ observed.T + 0.5 * np.eye(2)
+            determinant = s[0, 0] * s[1, 1] - s[0, 1] * s[1, 0]
+            inverse = np.array([[s[1, 1], -s[0, 1]], [-s[1, 0], s[0, 0]]]) / determinant
+            gain = p @ observed.T @ inverse
+            return (x + gain @ y, p - gain @ observed @ p, loss + np.log(determinant) + y @ inverse @ y), None
+
+        return scan(step, (np.zeros(4), np.eye(4), 0.0), zs)[0][2]
+
+    def plain_scan(step, state, xs):
+        for x in xs:
+            state, _ = step(state, x)
+        return state, None
+
+    _, gradient = both(lambda q: steps(q, wg.scan), 0.05, at_once, monkeypatch)
+    np.testing.assert_allclose(gradient, np.imag(steps(0.05 + 1e-30j, plain_scan)) / 1e-30, rtol=1e-10)
+
+
+def test_stacks_of_matrices(at_once, monkeypatch):
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=(3, 5, 5)) * 0.3, rng.normal(size=(3, 5, 2))
+
+    def f(b):
+        return np.sum(wg.fori_loop(0, 40, lambda i, b: np.tanh(a @ b) + b, b) ** 2)
+
+    def plain(b):
+        for _ in range(40):
+            b = np.tanh(a @ b) + b
+        return np.sum(b**2)
+
+    _, gradient = both(f, b, at_once, monkeypatch)
+    np.testing.assert_allclose(gradient, complex_step(plain, b), rtol=1e-9)
+
+
+# ---- Places that are computed ----
+
+
+def test_elements_at_the_number_of_the_step(at_once, monkeypatch):
+    def f(x):
+        return wg.fori_loop(1, 59, lambda i, c: np.sin(c) + x[i - 1] * x[i + 1] + 0.1 * i, 0.5)
+
+    def plain(x):
+        c = 0.5
+        for i in range(1, 59):
+            c = np.sin(c) + x[i - 1] * x[i + 1] + 0.1 * i
+        return c
+
+    x = np.linspace(-1.0, 1.0, 60)
+    _, gradient = both(f, x, at_once, monkeypatch)
+    np.testing.assert_allclose(gradient, complex_step(plain, x), rtol=1e-11, atol=1e-14)
+
+
+def test_rows_at_computed_places_of_a_large_array(at_once, monkeypatch):
+    """The adjoint of an array of which a step reads a row is added up in place; places from the end count, too."""
+    places = np.random.default_rng(0).integers(-100, 100, 70)
+
+    def f(x):
+        return np.sum(wg.scan(lambda c, k: (np.tanh(c + x[k]), x[k, 1]), np.zeros(4), places)[0])
+
+    def plain(x):
+        c = np.zeros(4)
+        for k in places:
+            c = np.tanh(c + x[k])
+        return np.sum(c)
+
+    x = np.linspace(-1.0, 1.0, 400).reshape(100, 4)
+    _, gradient = both(f, x, at_once, monkeypatch)
+    np.testing.assert_allclose(gradient, complex_step(plain, x), rtol=1e-10, atol=1e-14)
+
+
+def test_places_out_of_bounds_are_an_error(at_once):
+    with pytest.raises(IndexError, match="out of bounds"):
+        wg.grad(lambda x: wg.fori_loop(0, 50, lambda i, c: np.sin(c) + x[i], 0.0))(np.ones(40))
+    assert any(made == 40 or reason == 1 for made, reason, _ in at_once)
+
+
+def test_whole_numbers_stay_exact(at_once):
+    """Products that are not exact in double precision are Python's."""
+
+    def f(x):
+        def step(c, k):
+            return c + x * ((k * 1103515245 * 1103515245) % 7), None
+
+        return wg.scan(step, 0.0, np.arange(60))[0]
+
+    expected = sum((k * 1103515245 * 1103515245) % 7 for k in range(60))
+    with np.errstate(all="ignore"):
+        for _ in range(3):
+            program = wg.trace(f)(1.0)
+            assert program(1.0) == float(np.sum((np.arange(60) * 1103515245 * 1103515245) % 7)), expected
+
+
+# ---- Forward mode ----
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_tangents(reverse, at_once, monkeypatch):
+    def f(x):
+        xs = np.outer(np.linspace(0.0, 1.0, 50), x)
+        c, ys = wg.scan(lambda c, r: (np.sin(c) * x + r, c[0] * r), x, xs, reverse=reverse)
+        return np.concatenate([c, ys[::20, 1]])
+
+    x, direction = np.array([0.3, 0.5, 0.9]), np.array([1.0, -2.0, 0.5])
+    jacobian = both(f, x, at_once, monkeypatch, lambda f: wg.jacobian(f, mode="forward"))
+    np.testing.assert_allclose(jacobian, wg.jacobian(f, mode="reverse")(x), rtol=1e-11)
+    _, tangent = both(f, x, at_once, monkeypatch, lambda f: lambda x: wg.jvp(f, (x,), (direction,)))
+    np.testing.assert_allclose(tangent, jacobian @ direction, rtol=1e-11)

@@ -56,6 +56,7 @@ LAYERS = {
     "custom": 11,
     "explanation": 12,
     "checking": 13,
+    "exercises": 13,
     "diagnosis": 13,
     "compat": 14,
     "server": 14,
@@ -96,16 +97,18 @@ ORDERS = {
     "planning": "machine compressions candidates plan choice",
     "compilation": "cache comparisons environment linearized branches signatures native jit",
     "compilation/native": (
-        "operations loops lowering expressions nests llvm files engine instructions export vectorcall layout records "
-        "control entry kernels grouping"
+        "operations threads loops lowering expressions nests llvm files engine instructions export vectorcall layout "
+        "records control entry kernels grouping"
     ),
     "control": (
         "revolve holding templates unrolling bodies branch closures tapes checkpoints loop backward dependence "
         "sweeping instructions native execution nested higher_order rerolling folding state short_loops staging api"
     ),
     "batching": "loops vmap",
-    "explanation": "steps notation formulas document derivation matrices array_steps loops arrays array_document"
-    " slide text latex markdown svg saving page",
+    "explanation": (
+        "steps notation formulas document derivation matrices matrix_rules array_steps closed_forms loops arrays "
+        "array_document slide text latex markdown svg saving page"
+    ),
     "explanation/page": "mathml excerpts operations contents",
     "compat": "autograd",
     "compat/autograd": (

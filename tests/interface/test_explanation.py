@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
+from scipy.special import softmax as softmax_of
 
 import wengert as wg
 from wengert import errors as wg_errors
@@ -564,22 +566,24 @@ def loss(W1: Any, b1: Any, W2: Any, b2: Any) -> Any:
 
 
 def test_a_two_layer_network_array_by_array() -> None:
-    text = str(explain(loss)(*WEIGHTS))
+    text = re.sub(" +", " ", str(explain(loss)(*WEIGHTS)))
     assert "in 9 lines, which stand for" in text
     for line in (
-        "W1  = given      (5 x 4)",
-        "X   = constant   (16 x 5)",
-        "u_1 = X W1       (16 x 4)  # X @ W1",
-        "du_4 = du_3 W2 + u_3 dW2       (16 x 2)",
-        "du_3 = du_2 ⊙ (1 - u_3 ⊙ u_3)  (16 x 4)",
-        "∂y/∂u_3 = ∂y/∂u_4 W2^T               (16 x 4)",
-        "∂y/∂u_2 = ∂y/∂u_3 ⊙ (1 - u_3 ⊙ u_3)  (16 x 4)",
-        "∂y/∂b2  = sum(∂y/∂u_5, axis=0)       (2)",
-        "∂y/∂W1  = X^T ∂y/∂u_1                (5 x 4)",
+        "W1 = given (5 x 4)",
+        "X = constant (16 x 5)",
+        "u_1 = X W1 (16 x 4) # X @ W1",
+        "u_3 = tanh(u_2) = H (16 x 4) # np.tanh(X @ W1 + b1)",
+        "du_4 = du_3 W2 + u_3 dW2 (16 x 2)",
+        "du_3 = du_2 ⊙ (1 - u_3 ⊙ u_3) (16 x 4)",
+        "∂y/∂u_6 = 2 ∂y/∂u_7 ⊙ u_6 = u_6/16 (16 x 2)",
+        "∂y/∂u_3 = ∂y/∂u_4 W2^T = u_6 W2^T/16 (16 x 4)",
+        "∂y/∂u_2 = ∂y/∂u_3 ⊙ (1 - u_3 ⊙ u_3)",
+        "∂y/∂b2 = sum(∂y/∂u_5, axis=0) = sum(u_6, axis=0)/16 (2)",
+        "∂y/∂W1 = X^T ∂y/∂u_1",
     ):
         assert line in text
     latex = explain(loss)(*WEIGHTS).latex()
-    assert r"\frac{\partial y}{\partial W_1} & = X^\top \frac{\partial y}{\partial u_1} \quad (5 \times 4)" in latex
+    assert r"\frac{\partial y}{\partial W_1} & = X^\top \frac{\partial y}{\partial u_1}" in latex
 
 
 def relu_loss(W: Any, b: Any) -> Any:
@@ -608,6 +612,9 @@ def scalar_lines(x: Any) -> Any:
 def as_numpy(formula: str) -> str:
     """Write a formula of an array explanation as Python: the test of its mathematics is to run it."""
     code = re.sub(r"∂y/∂(\w+)", r"bar_\1", formula)
+    code = re.sub(r"‖(\w+)‖", r"norm(\1)", code)
+    code = re.sub(r"(\w+)\^\{-1\}", r"inv(\1)", code)
+    code = re.sub(r"(\w+)\^\{-T\}", r"inv(\1).T", code)
     code = re.sub(r"([\w\])]+)\^T", r"\1.T", code)
     code = re.sub(r"\[(\w+) ([>=]+) (\w+)\]", lambda m: f"({m[1]}{'==' if m[2] == '=' else m[2]}{m[3]})", code)
     code = code.replace(", keepdims=True", ",keepdims=True").replace(", axis=", ",axis=").replace(", at [", ",np.s_[")
@@ -646,7 +653,7 @@ def test_formulas_of_arrays_can_be_run(f: Callable[..., Any], args: tuple[Any, .
     monkeypatch.setattr(array_document, "MOST_ROWS", 1000)
     e = explain(f)(*args)
     blocks = [b for b in compose_arrays(e.derivation, TEXT) if isinstance(b, Equations)]
-    definitions, forward, reverse = blocks
+    definitions, forward, reverse, _gradient = blocks
     shapes: dict[str, tuple[int, ...]] = {}
     names: dict[str, Any] = {"np": np, "X": value(X), "Y": value(Y)}
     tangents = [RNG.normal(size=np.shape(a)) for a in args]
@@ -688,9 +695,94 @@ def test_formulas_of_arrays_can_be_run(f: Callable[..., Any], args: tuple[Any, .
     assert float(names[forward.rows[-1].left]) == pytest.approx(float(y_dot), rel=1e-9)
     for row in reverse.rows:
         bar = row.left.replace("∂y/∂", "bar_")
-        names[bar] = value(np.broadcast_to(np.asarray(run(row.equals[0])), shapes[row.left.removeprefix("∂y/∂")]))
+        of_each = [np.broadcast_to(np.asarray(run(one)), shapes[row.left.removeprefix("∂y/∂")]) for one in row.equals]
+        names[bar] = value(of_each[0])
+        np.testing.assert_allclose(of_each[0], of_each[-1], rtol=1e-9, atol=1e-12)  # the same without adjoints
     for k, argument in enumerate(e.program.arguments):
         np.testing.assert_allclose(names[f"bar_{argument.name}"], wg.grad(f, k)(*args), rtol=1e-9, atol=1e-12)
+
+
+M, S, C, D = np.random.default_rng(8).normal(size=(4, 3, 3)) + 3 * np.eye(3)
+COLUMN = np.array([[0.5], [-1.0], [2.0]])
+RHS = np.array([0.5, -1.0, 2.0])
+
+
+def fold(P: Any) -> Any:
+    return value(np.tril(P + P.T) - np.diag(np.diag(P)))
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "formula"),
+    [
+        (lambda A: np.sum(np.linalg.inv(A) * M), C, "-A^{-T} ∂y/∂u_1 A^{-T}"),
+        (lambda A: np.sum(np.linalg.solve(A, COLUMN) ** 2), C, "-A^{-T} ∂y/∂u_1 u_1^T"),
+        (lambda b: np.sum(np.linalg.solve(S, b) * RHS), RHS, "S^{-T} RHS"),
+        (lambda A: np.linalg.det(A), C, "u_1 A^{-T}"),
+        (lambda A: np.linalg.slogdet(A)[1], C, "(∂y/∂u_1)[1] A^{-T}"),
+        (lambda x: np.linalg.norm(x), RHS, "x/u_1"),
+        (lambda A: np.linalg.norm(A), C, "A/u_1"),
+        (lambda A: np.trace(M @ A @ D), C, "M^T D^T"),
+        (lambda A: np.sum(np.linalg.cholesky(A @ A.T) * D), C, None),
+        (lambda x: logsumexp(x), RHS, "exp(x - u_1)"),
+        (lambda x: np.prod(x), np.linspace(1, 2, 29), "u_1/x"),
+        (lambda A: np.sum(np.einsum("ij,jk->ik", A, D) * M), C, "M D^T"),
+        (lambda a: np.sum(np.outer(a, RHS) * D), RHS, None),
+        (lambda x: np.sum(softmax_of(x) * RHS), RHS, None),
+    ],
+)
+def test_formulas_of_matrices_are_those_of_textbooks(f: Any, x: Any, formula: str | None) -> None:
+    e = explain(f, level="arrays")(x)
+    definitions, forward, reverse, *_ = (b for b in compose_arrays(e.derivation, TEXT) if isinstance(b, Equations))
+    (argument,) = e.program.arguments
+    dx = np.random.default_rng(9).normal(size=np.shape(x))
+    names: dict[str, Any] = {argument.name: value(x), f"d{argument.name}": value(dx), "I": np.eye(3), "np": np}
+    names |= {
+        name: value(array)
+        for name, array in {"M": M, "S": S, "D": D, "RHS": RHS, "COLUMN": COLUMN, "c_1": RHS[None]}.items()
+    }
+
+    def Phi(P: Any) -> Any:
+        return value(np.tril(P) - np.diag(np.diag(P)) / 2)
+
+    shapes = {str(var): var.shape for line in e.program.lines for var in line.outputs} | {argument.name: np.shape(x)}
+    bar_shape: tuple[int, ...] = ()
+
+    def put(g: Any, index: Any) -> Any:
+        array = np.zeros(bar_shape)
+        array[index] += g
+        return value(array)
+
+    functions = {
+        "inv": lambda A: value(np.linalg.inv(A)), "det": np.linalg.det, "norm": np.linalg.norm, "exp": np.exp,
+        "sin": np.sin, "cos": np.cos, "logsumexp": lambda x, **_: value(logsumexp(x, keepdims=bool(_))),
+        "cholesky": lambda A: value(np.linalg.cholesky(A)), "Φ": Phi, "tr": lambda P: value(np.trace(P)),
+        "slogdet": lambda A: value(np.array(np.linalg.slogdet(A))), "prod": lambda x, **_: value(np.prod(x)),
+        "stack": lambda *parts: value(np.array([float(p) for p in parts])), "fold": fold,
+        "diag": lambda P: value(np.diag(P)), "sum": lambda x, **k: value(np.sum(np.asarray(x), **k)),
+        "reshape": lambda x: value(np.reshape(x, bar_shape)), "broadcast": lambda g: g, "put": put,
+    }  # fmt: skip
+
+    def run(text: str) -> Any:
+        return eval(as_numpy(text.replace("...", "Ellipsis")), {**functions, **names})
+
+    for row in definitions.rows:
+        if row.equals[0] not in ("given", "constant"):
+            bar_shape = shapes[row.left]
+            names[row.left] = value(run(row.equals[0]))
+    for row in forward.rows:
+        bar_shape = shapes[row.left[1:]]
+        names[row.left] = value(run(row.equals[0]))
+    _, y_dot = wg.jvp(f, (x,), (dx,))
+    assert float(names[forward.rows[-1].left]) == pytest.approx(float(y_dot), rel=1e-9)
+    for row in reverse.rows:
+        bar_shape = shapes[row.left.removeprefix("∂y/∂")]
+        each = [np.broadcast_to(np.asarray(run(one)), bar_shape) for one in row.equals]
+        names[row.left.replace("∂y/∂", "bar_")] = value(each[0])
+        np.testing.assert_allclose(each[0], each[-1], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(names[f"bar_{argument.name}"], wg.grad(f)(x), rtol=1e-9, atol=1e-12)
+    assert formula is None or formula in {one for row in reverse.rows for one in row.equals}
+    ((_, gradient),) = e.derivation.gradient
+    np.testing.assert_array_equal(gradient.value, wg.grad(f)(x))
 
 
 def test_a_constant_is_not_called_by_the_name_of_a_variable_of_equal_value() -> None:

@@ -624,7 +624,7 @@ STEP = """\
 The steps of u_2, u_3, u_4
 --------------------------
 
-scan makes 3 steps, from state_0(0) = 0.5 and state_1(0) = u_1; step s reads push(s) = x[s] and collects z. The state_0' and state_1' of a step are the state_0 and state_1 of the next. In the end u_2 = state_0(3), u_3 = state_1(3) and u_4 = [z(0), ..., z(2)].
+scan makes 3 steps, from state_0(0) = 1/2 and state_1(0) = u_1; step s reads push(s) = x[s] and collects z. The state_0' and state_1' of a step are the state_0 and state_1 of the next. In the end u_2 = state_0(3), u_3 = state_1(3) and u_4 = [z(0), ..., z(2)].
 
   v_1 = 0.1 state_1
   v_2 = sin(state_0)
@@ -651,12 +651,12 @@ Reverse accumulation goes through the steps backwards, from state_0'_bar(2) = �
 
 def test_an_explanation_says_the_step_of_a_loop_once():
     text = wg.explain(pendulum, mode="reverse")(*CASES[pendulum]).text(values=False)
-    assert STEP in text
+    assert " ".join(STEP.split()) in " ".join(text.split())  # paragraphs are broken into lines
     assert "\n  ∂y/∂u_1 = state_1_bar(0)\n" in text
     assert "\n  ∂y/∂x   = put(∂y/∂u_1, at [0]) + [push_bar(0), ..., push_bar(2)]  (3)\n" in text
     text = wg.explain(pendulum, mode="forward")(*CASES[pendulum]).text(values=False)
     assert "\n  du_2 = dstate_0(3)\n" in text
-    assert "from dstate_0(0) = 0 and dstate_1(0) = du_1; step s is given dpush(s) = dx[s]:\n" in text
+    assert "from dstate_0(0) = 0 and dstate_1(0) = du_1; step s is given dpush(s) = dx[s]: dv" in " ".join(text.split())
 
 
 def numbers_of(text):

@@ -10,8 +10,7 @@ import pytest
 
 import wengert as wg
 from wengert.compilation.native import engine
-from wengert.compilation.native.entry import Native, fits
-from wengert.compilation.native.lowering import lower_tree
+from wengert.compilation.native.entry import fits, native_code
 
 pytestmark = pytest.mark.skipif(not fits(), reason="there is no native code here")
 
@@ -48,10 +47,11 @@ def native_of(request):
             jitted = wg.jit(lambda *xs: 1.0 * getattr(np, name)(*xs))
             jitted(*points)
             ((signature),) = jitted._signatures()
-            made[name] = Native(lower_tree(signature.tree, "f"), [(COUNT,)] * len(points))
+            structure, leaves = signature.arrays
+            made[name] = native_code(signature.tree, leaves, "f", signature.statics, structure)
             if lanes and engine._of_libmvec(f"_ZGVdN4{'v' * len(points)}_{SYMBOLS.get(name, name)}") is not None:
                 assert "_ZGV" in made[name].assembly()
-        return made[name].call
+        return made[name]
 
     yield native
     machine.lanes = before

@@ -68,7 +68,7 @@ MOST_SIGNATURES = 256
 """The number of signatures that are kept; the next one clears them."""
 LONGEST_WAIT = 1023
 """The largest number of calls without an attempt to trace, if NumPy has warned in every attempt."""
-SECONDS_TO_START, SECONDS_TO_COMPILE, SECONDS_A_LINE = 0.04, 0.01, 2e-4
+SECONDS_TO_START, SECONDS_TO_COMPILE, SECONDS_A_LINE = 0.04, 0.01, 1e-3
 """What native code takes: of a process, once; of a function; of each line of its branches.  It is made where Python has
 run for as long, so that the two together take at most twice as long as the better of them alone."""
 MOST_LINES = 2_000
@@ -626,7 +626,7 @@ class _Signature:
         self.waits = self.waited = 0
         self.native: Native | None = None
         self.calls, self.due, self._patience = 0, math.inf, patience
-        self._timed = 0
+        self._timed, self._latest_seconds = 0, math.inf
         self._spent, self._times = 0.0, 1
         """The seconds that were spent in Python since the latest branch, by estimate; how long to wait, in the times
         that compiling takes."""
@@ -639,13 +639,15 @@ class _Signature:
             self._patience = self._patience and 2 * self._patience
 
     def note(self, seconds: float) -> None:
-        """Note how long a call has taken in Python: as long as those before it that were not measured, supposedly."""
-        self._spent += seconds * (self.calls - self._timed)
-        self._timed = self.calls
-        remaining = self._waits_for() - self._spent
-        self.due = (
-            self.calls + min(max(int(remaining / (2 * seconds)), 1), 1_000) if self._patience is None else self.due
-        )
+        """Note how long a call has taken in Python.
+
+        Those since the one that was measured before are taken to have lasted as long as the shorter of the two.
+        """
+        self._spent += seconds + (self.calls - self._timed - 1) * min(seconds, self._latest_seconds)
+        self._timed, self._latest_seconds = self.calls, seconds
+        if self._patience is None and self.due < math.inf:  # infinite once it has been tried
+            remaining = self._waits_for() - self._spent
+            self.due = self.calls + min(max(int(remaining / (2 * max(seconds, 1e-9))), 1), 1_000)
 
     def is_worth_compiling(self) -> bool:
         """Return whether native code is to be made now: after a number of calls, or as much time as it would take."""

@@ -26,7 +26,18 @@ from wengert.compilation.cache import Form, form_of
 from wengert.compilation.linearized import Kernel, Outline
 from wengert.control.unrolling import unrolled
 from wengert.linearization import Linearization
-from wengert.program import Guard, Packing, Program, Var, as_value, computes_lines, fail_at, guards_of, reached_by
+from wengert.program import (
+    Constant,
+    Guard,
+    Packing,
+    Program,
+    Var,
+    as_value,
+    computes_lines,
+    fail_at,
+    guards_of,
+    reached_by,
+)
 from wengert.program.compiled import Script
 from wengert.program.dataflow import depending_on, substitute
 from wengert.tracing import what_is_kept
@@ -42,13 +53,15 @@ class Body:
     """
 
     __slots__ = (
-        "_form", "_kernels", "_met", "_reverses", "_run", "_tables", "_tangents", "_unrolled", "program", "sample",
+        "_arrays", "_form", "_kernels", "_met", "_reverses", "_run", "_tables", "_tangents", "_unrolled", "program",
+        "sample",
     )  # fmt: skip
 
     def __init__(self, program: Program, sample: Sequence[Any]) -> None:
         self.program, self.sample = program, tuple(sample)
         self._run: Callable[..., tuple[Any, ...]] | None = None
         self._unrolled: Program | None = None
+        self._arrays: list[Any] | None = None
         self._form: Form | None = None
         self._met = False
         self._tables: dict[tuple[bool, ...], _Table] = {}
@@ -72,6 +85,15 @@ class Body:
         if self._unrolled is None:
             self._unrolled = unrolled(self.program)
         return self._unrolled
+
+    @property
+    def arrays(self) -> list[Any]:
+        """The arrays among the constants, in the order of the lines: what bodies of one structure differ in."""
+        if self._arrays is None:
+            program = self.unrolled
+            atoms = [*(a for line in program.lines for a in line.inputs), *program.outputs]
+            self._arrays = [a.value for a in atoms if isinstance(a, Constant) and type(a.value) is np.ndarray]
+        return self._arrays
 
     @property
     def form(self) -> Form:

@@ -12,6 +12,7 @@ carries tangents and adjoints through them, as often as is asked.  The holding s
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from wengert.compilation.native.instructions import LEFT
 from wengert.control.backward import ReverseOf, ReverseSweep
 from wengert.control.bodies import Body, is_few
 from wengert.control.branch import Branches
-from wengert.control.checkpoints import AllResiduals, Residuals
+from wengert.control.checkpoints import AllResiduals, Residuals, SweepTape
 from wengert.control.holding import ARRAY, PLACE, Holding, Mask, Values, bytes_of
 from wengert.control.instructions import Instructions
 from wengert.control.loop import Loop
@@ -561,11 +562,16 @@ class LoopRun(Run):
             self.store = store
         return store
 
-    def _forward(self, active: Mask) -> Iterator[tuple[int, Residuals]]:
-        """Go through the steps from the first to the last: from a store that has all, or running them again."""
+    def _forward(self, active: Mask, sweep_tape: SweepTape | None = None) -> Iterator[tuple[int, Residuals]]:
+        """Go through the steps from the first to the last: from a store that has all, or running them again.
+
+        Of those on a tape, `sweep_tape` may do all together; then they are left out.
+        """
         store = self.store
         if self.loop.policy.checkpoint == "none" or (type(store) is AllResiduals and store is self._stored(active)):
-            yield from enumerate(self._stored(active).steps)
+            for start, part in self._stored(active).steps.parts():
+                if not (isinstance(part, Tape) and sweep_tape is not None and sweep_tape(start, part)):
+                    yield from zip(itertools.count(start), map(part.__getitem__, range(len(part))), strict=False)
             return
         carry, s = self.operands[: self.carried], 0
         while self._goes_on(s, carry):
@@ -585,7 +591,20 @@ class LoopRun(Run):
         ys: list[Any] = [None] * loop.collected
         sliced = [(k, t) for k, t in enumerate(xs_dots, first) if t is not None]
         here: list[Any] = [*dots, *[None] * (loop.first_const - carried), *const_dots]
-        for s, residuals in self._forward(active):
+
+        def sweep_tape(start: int, tape: Tape) -> bool:
+            ends = {("seed", k): t for k, t in enumerate([*dots, *xs_dots, *const_dots])}
+            ends.update((("stack", carried + k), t) for k, t in enumerate(ys))
+            seeded = self._moving(active, tape.kernel.inputs)
+            block = next(t for t in tangents if t is not None).shape[0] if batch else None
+            by_machine = TapeSweep(loop, True, consts[: tape.kernel.inputs - loop.first_const], batch)
+            done = by_machine(tape, loop.index(start, self.count), seeded, block, ends, self.count)
+            if done:
+                dots[:] = [ends["seed", k] for k in range(carried)]
+                ys[:] = [ends["stack", carried + k] for k in range(loop.collected)]
+            return done
+
+        for s, residuals in self._forward(active, sweep_tape if sweeps.fast else None):
             place = loop.index(s, self.count)
             at: Any = (slice(None), place) if batch else place
             here[:carried] = dots
@@ -593,7 +612,7 @@ class LoopRun(Run):
                 here[k] = t[at]
             out = sweeps.jvp(residuals, here, consts, loop.first_const, batch)
             residuals = None  # type: ignore[assignment]  # not to be held while the next step is run
-            dots = out[:carried]
+            dots[:] = out[:carried]
             for k, t in enumerate(out[carried:]):
                 if t is not None:
                     if ys[k] is None:

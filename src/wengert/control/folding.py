@@ -223,6 +223,64 @@ class Segment:
 
     # -- Rows --
 
+    def extend(self, rows: Sequence[Row], start: int, stop: int) -> int:  # noqa: C901 - as `add`, without a call a row
+        """Write down rows that compute numbers or take them out of arrays; return the place of the first other one."""
+        first, slots, kinds, constants, operands = self.first, self.slots, self.kinds, self.constants, self.operands
+        codes, a_places, b_places, numbers = self.codes, self.a, self.b, self.numbers
+        places, values, count = self.places, self.values, self.count
+        arrays, leading = self.arrays, self.leading
+        for k in range(start, stop):
+            primitive, parents, kept, params, place, out = rows[k]
+            arity = len(parents)
+            if type(kept[0]) is not float64 or arity > 2 or out - first != len(slots) or primitive is power:
+                break
+            if params:
+                cells = arrays.get(parents[0]) if primitive is getitem and arity == 1 else None
+                if cells is None:
+                    break
+                a = int(cells.places[params["index"]])
+                if a < 0 and values is not None:
+                    leading[-1 - a] = kept[0]
+                slots.append(a)
+                continue
+            code = kinds.get(primitive)
+            number = places.get((id(place[0]), place[1])) if type(place) is tuple else None
+            if code is None or number is None:
+                break
+            a = b = NONE
+            parent = parents[0]
+            if parent >= first:
+                a = slots[parent - first]
+            elif parent >= 0:
+                a = operands.get(parent)  # type: ignore[assignment]
+            elif type(value := kept[1]) in NUMBERS and value != 0:
+                a = constants.get(value)  # type: ignore[assignment]
+            if arity == 1:
+                b = 0
+            else:
+                parent = parents[1]
+                if parent >= first:
+                    b = slots[parent - first]
+                elif parent >= 0:
+                    b = operands.get(parent)  # type: ignore[assignment]
+                elif type(value := kept[2]) in NUMBERS and value != 0:
+                    b = constants.get(value)  # type: ignore[assignment]
+            if type(a) is not int or type(b) is not int or a == NONE or b == NONE:
+                break
+            codes.append(code)
+            a_places.append(a)
+            b_places.append(b)
+            numbers.append(number)
+            slots.append(count)
+            count += 1
+            if values is not None:
+                values.append(kept[0])
+        else:
+            k = stop
+        if k > start:
+            self.count, self.last = count, rows[k - 1][5]
+        return k
+
     def add(self, row: Row) -> None:
         """Write a row down; raise Unfoldable, and change nothing that matters, if it is no instruction."""
         primitive, parents, kept, params, _, out = row
@@ -470,8 +528,13 @@ class Folding:
             return
         self.decisions = {position: value for position, value, _ in tape.guards if type(value) is bool}
         self.inputs = {inner._index for _, inner in (tape.captures or {}).values()}
-        for row in tape.rows[:stop]:
-            self._add(row)
+        rows, k = tape.rows, 0
+        while k < stop:
+            if self.segment is not None and self.segment.rows is None:
+                k = self.segment.extend(rows, k, stop)
+            if k < stop:
+                self._add(rows[k])
+                k += 1
         del tape.rows[:stop]
         if self.consumed:
             tape.guards[:] = [guard for guard in tape.guards if guard[0] not in self.consumed]

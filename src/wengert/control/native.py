@@ -28,7 +28,7 @@ from wengert.control.bodies import Body
 from wengert.control.holding import Mask, Values
 from wengert.control.loop import Loop
 from wengert.control.sweeping import End, SweepCode
-from wengert.control.tapes import Record, Tape, slots_of
+from wengert.control.tapes import FirstStep, Record, Tape, slots_of
 from wengert.program import Program, Var
 from wengert.program.code import For, lower
 
@@ -173,21 +173,12 @@ class NativeForward:
         repeat = loop.repeat
         outputs = loop.carried + loop.collected * collects
         repeat = For(repeat.inputs, repeat.outputs[:outputs], (), repeat.asks)
-        program, repeat, test, _ = with_arrays(program, repeat, test)
+        program, repeat, test = with_arrays(program, repeat, test)
         code = lower(program, kept)
         code = replace(code, repeat=repeat, outputs=code.outputs[:outputs])
         asked = None if test is None else lower(test)
         self._run = NativeSteps(lower_steps(code, loop.name, 1, -1 if loop.reversed else 1, asked))
         self.slots = slots_of(kept)
-
-    def memory(self, loop: Loop, program: Program, test: Program | None, xs: Values, consts: Values) -> Any:
-        """Return what every call reads: the slices of each step, and constants; None if machine code takes them not."""
-        from wengert.compilation.native.control import with_arrays
-
-        *_, arrays = with_arrays(program, loop.repeat, test)
-        counted = [] if loop.counter is None else [np.arange(loop.counter.start, loop.counter.stop)]
-        slices, constants = _prepared([*counted, *xs]), _prepared([*consts, *arrays])
-        return None if slices is None or constants is None else (slices, constants)
 
     def __call__(self, memory: Any, place: int, steps: int, carry: Sequence[Any], ys: Sequence[Any]) -> Made:
         """Make steps from one at a place in the arrays on; what they collect goes into `ys`."""
@@ -215,15 +206,14 @@ class NativeSweep:
 
         along = 1 if tangents else -1
         lowered = replace(lower(code.sweep.program), repeat=code.repeat)
-        self._run = NativeSteps(
-            lower_steps(lowered, f"sweep over {loop.name}", along, -along if loop.reversed else along)
-        )
+        arrays, pieces = -along if loop.reversed else along, list(code.sweep.parts.values())
+        self._run = NativeSteps(lower_steps(lowered, f"sweep over {loop.name}", along, arrays, None, pieces))
         self._tangents = tangents
 
     def __call__(
         self, tape: Tape, consts: Sequence[Any], seeds: Sequence[Any], results: Sequence[Any], place: int
     ) -> bool:
-        """Sweep over a tape; return False if NumPy would have warned, so that it does not count.
+        """Sweep over a tape; return False if that does not count: NumPy would have warned.
 
         `consts` are the constants of the loop and the arrays of the body.  Seeds and results that have an element for
         each step begin at a `place`, that of the step which is swept first.  What is carried is changed in place among
@@ -232,8 +222,9 @@ class NativeSweep:
         rows = tape.rows
         here: list[Any] = [_address(rows, 0 if self._tangents else len(rows) - 1)] if self._run.row else []
         ends = [_address(x, place if moves else 0) for x, moves in (*seeds, *results)]
-        _, _, alarmed = self._run([*map(_address, consts), *ends[: len(seeds)], *here, *ends[len(seeds) :]], len(rows))
-        return not alarmed
+        addresses = [*map(_address, consts), *ends[: len(seeds)], *here, *ends[len(seeds) :]]
+        made, _, alarmed = self._run(addresses, len(rows))
+        return made == len(rows) and not alarmed
 
 
 class TapeSweep:
@@ -250,13 +241,13 @@ class TapeSweep:
 
     def code(self, tape: Tape, seeded: Mask, block: int | None) -> tuple[Effort, SweepCode] | None:
         """Return the sweep over one of the steps, and what has been spent on it; None if there is no code for it."""
-        loop, kernel = self.loop, tape.kernel
-        sweep = kernel.sweep(self.tangents, seeded, tape[0], self.consts, block)
-        if sweep is None or sweep.parts:
+        loop, kernel, kept = self.loop, tape.kernel, FirstStep(tape)
+        sweep = kernel.sweep(self.tangents, seeded, kept, self.consts, block)
+        if sweep is None:
             return None
         wiring = loop.carried, loop.sliced, loop.collected, loop.consts, loop.counter is None, loop.reversed
         if wiring not in sweep.native:
-            code = SweepCode.of(loop, kernel, self.tangents, seeded, block, tape[0], self.consts)
+            code = SweepCode.of(loop, kernel, self.tangents, seeded, block, kept, self.consts)
             assert code is not None, "there is a sweep"
             sweep.native[wiring] = Effort(len(sweep.program.lines)), replace(code, arrays=())
         return sweep.native[wiring]  # type: ignore[no-any-return]
@@ -282,6 +273,8 @@ class TapeSweep:
             return False
         changed: dict[tuple[str, int], Any] = {}
         seeds = [self._seed(end, ends.get(("seed", end.place)), changed) for end in code.seeds]
+        if any(value is None for value, _ in seeds):
+            return False
         results = [self._result(end, ends, changed, steps) for end in code.swept if end.kind != "carry"]
         if not native(tape, consts, seeds, results, place):
             effort.alarm()
@@ -298,8 +291,10 @@ class TapeSweep:
 
     def _seed(self, end: End, g: Any, changed: dict[tuple[str, int], Any]) -> tuple[Any, bool]:
         """Return a seed in memory, and whether it has an element for each step; what is carried is `changed`."""
-        if end.kind == "slice":
+        if end.kind == "slice" and g is not None:
             return numbers(np.moveaxis(g, 1, 0) if self.batch else g), True
+        if end.kind == "slice":
+            return None, True
         value = np.zeros(end.shape) if g is None else np.array(g, float, order="C")
         if end.kind == "carry":
             changed["seed", end.place] = value
@@ -342,6 +337,7 @@ class ForwardRun:
     """
 
     __slots__ = (
+        "_arrays",
         "_collects",
         "_consts",
         "_declined",
@@ -363,6 +359,7 @@ class ForwardRun:
         self._loop, self._kernel, self._xs, self._consts, self._collects = loop, kernel, xs, consts, collects
         self._program = body.unrolled if kernel is None else kernel.program
         self._test = None if test is None else test.unrolled
+        self._arrays = body.arrays if test is None else body.arrays + test.arrays
         self._memory: Any = None
         self._declined = loop.policy.budget is not None and not _has_compiler()
         """True if Python is to run alone: NumPy would have warned, or a budget has no room for a compiler."""
@@ -393,7 +390,7 @@ class ForwardRun:
             return s, carry
         loop, steps = self._loop, FEW_AT_FIRST if stop is None else CHUNK
         if self._memory is None:
-            self._memory = native.memory(loop, self._program, self._test, self._xs, self._consts)
+            self._memory = self._read()
             self._declined = self._memory is None or _prepared(carry) is None
         start = s
         while not self._declined and (stop is None or s < stop):
@@ -412,6 +409,13 @@ class ForwardRun:
                 break
             steps = min(4 * steps, CHUNK)
         return s, carry
+
+    def _read(self) -> Any:
+        """Return what every call reads: the slices of each step, and constants; None if machine code takes them not."""
+        counter = self._loop.counter
+        counted = [] if counter is None else [np.arange(counter.start, counter.stop)]
+        slices, constants = _prepared([*counted, *self._xs]), _prepared([*self._consts, *self._arrays])
+        return None if slices is None or constants is None else (slices, constants)
 
     def _make(self) -> NativeForward:
         kept = [] if self._kernel is None else self._kernel.outline.kept_of(self._kernel.program)

@@ -27,8 +27,9 @@ many as loops lie inside each other, so the time is linear in the number of line
 
 from __future__ import annotations
 
+import functools
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -51,11 +52,11 @@ from wengert.program import (
     Program,
     Var,
     as_value,
-    evaluate_all,
     evaluate_line,
     guards_of,
     value_of,
 )
+from wengert.program.interpretation import values_of_inputs
 from wengert.program.structure import kind_of, same
 
 REPEATS = 8
@@ -89,12 +90,45 @@ def reroll(program: Program, point: Sequence[Any]) -> Program:
     200 steps
     """
     rerolled = program
-    values: dict[Var, Any] = {}
+    values = _Values(program, point)
     while len(rerolled.lines) >= SAVED and (loops := _find_loops(rerolled)):
         with np.errstate(all="ignore"):  # the trace has warned
-            values = values or evaluate_all(program, *point)
             rerolled = _Rewriting(rerolled, loops, values).program()
     return rerolled if rerolled is program else renumber(rerolled)
+
+
+class _Values:
+    """The values of variables at the point of the trace, each computed when it is first asked for: few are."""
+
+    def __init__(self, program: Program, point: Sequence[Any]) -> None:
+        self._program, self._point = program, point
+        self._known: dict[Var, Any] = {}
+        self._made: dict[Var, Line | Callable[[], Any]] = {}
+
+    def define(self, var: Var, made: Line | Callable[[], Any]) -> None:
+        """Say how a variable is computed that the Program does not have."""
+        self._made[var] = made
+
+    def __getitem__(self, var: Var) -> Any:
+        known = self._known
+        if not known:
+            known.update(zip(self._program.inputs, values_of_inputs(self._program, self._point), strict=True))
+            lines: dict[Var, Any] = {v: line for line in self._program.lines for v in line.outputs}
+            self._made = {**lines, **self._made}
+        asked = [var]
+        while asked:
+            made = None if asked[-1] in known else self._made[asked[-1]]
+            if isinstance(made, Line):
+                missing = [a for a in made.inputs if isinstance(a, Var) and a not in known]
+                if missing:
+                    asked += missing
+                    continue
+                results = evaluate_line(made, [value_of(a, known) for a in made.inputs])
+                known.update(zip(made.outputs, results if made.primitive.multiple else (results,), strict=True))
+            elif made is not None:
+                known[asked[-1]] = made()
+            asked.pop()
+        return known[var]
 
 
 # ---- Finding what repeats ----
@@ -160,31 +194,53 @@ def _find_loops(program: Program) -> list[Steps]:
 
 def _tokens(program: Program) -> np.ndarray[Any, Any]:
     """Give lines that could be the same one at different steps the same number."""
-    guards = guards_of(program)
+    token = _Tokens(program).token
     numbers: dict[Any, int] = {}
-    positions: dict[int, list[Any]] = {}
+    return np.array([numbers.setdefault(token(line), len(numbers)) for line in program.lines], np.int64)
 
-    def position(line: Line) -> Any:
-        """Return where in the user's code a line stands; Python moves the offset of a call that it has optimized."""
-        if not isinstance(line.place, tuple):
-            return line.place
-        code, offset = line.place
-        if id(code) not in positions:
-            positions[id(code)] = list(code.co_positions())
-        return id(code), positions[id(code)][offset // 2]
 
-    def token(line: Line) -> Any:
+class _Tokens:
+    """What lines have in common that could be the same one at different steps."""
+
+    def __init__(self, program: Program) -> None:
+        self.guards = guards_of(program)
+        self.places: dict[Any, Any] = {}
+
+    def token(self, line: Line) -> Any:
+        """Return what such lines have in common."""
+        place, params = line.place, line.params
+        where = place
+        if type(place) is tuple:
+            spot = id(place[0]), place[1]
+            where = self.places.get(spot)
+            if where is None:
+                where = self.places[spot] = self._position(place)
+        if len(line.outputs) == 1 and line.outputs[0] not in self.guards and len(params) < 2:  # as nearly all
+            (v,) = line.outputs
+            if not params:
+                return line.primitive, len(line.inputs), v.shape, v.dtype, where
+            index = params.get("index")
+            if type(index) is tuple and len(index) == 1 and type(index[0]) is int and line.primitive in INDEXED:
+                return line.primitive, len(line.inputs), v.shape, v.dtype, where, int
+        return self._token(line, where)
+
+    def _token(self, line: Line, where: Any) -> Any:
         params: list[Any] = []
         for name, value in sorted(line.params.items()):
             if name == "index" and line.primitive in INDEXED:
                 value = tuple(int if type(v) is int else v for v in value)
             params.append((name, _hashable(value)))
         results = tuple(
-            (v.shape, v.dtype, tuple((type(g.value), g.value) for g in guards.get(v, ()))) for v in line.outputs
+            (v.shape, v.dtype, tuple((type(g.value), g.value) for g in self.guards.get(v, ()))) for v in line.outputs
         )
-        return line.primitive, len(line.inputs), results, tuple(params), position(line)
+        return line.primitive, len(line.inputs), results, tuple(params), where
 
-    return np.array([numbers.setdefault(token(line), len(numbers)) for line in program.lines], np.int64)
+    def _position(self, place: tuple[Any, int]) -> Any:
+        """Return where in the user's code a line stands; Python moves the offset of a call that it has optimized."""
+        code, offset = place
+        if id(code) not in self.places:
+            self.places[id(code)] = list(code.co_positions())
+        return id(code), self.places[id(code)][offset // 2]
 
 
 def _hashable(value: Any) -> Any:
@@ -488,7 +544,7 @@ def _becomes(value: Any, dtype: np.dtype[Any]) -> bool:
 class _Scan:
     """A loop as it is written: first its step and what it reads, then what it returns of what later lines read."""
 
-    def __init__(self, steps: Steps, values: Mapping[Var, Any]) -> None:
+    def __init__(self, steps: Steps, values: _Values) -> None:
         self.steps, self.values = steps, values
         self.carries: dict[tuple[Place, tuple[Any, ...]], Var] = {}
         """By result and what stands for it at the first steps, the latest last: the arguments of a step."""
@@ -544,8 +600,11 @@ class _Scan:
         if isinstance(role, Carried):
             return self._carry(role)
         if isinstance(role, Sliced):
-            return self._slice(role, value_of(atom, self.values))
+            return self._slice(role, self._value_of(atom))
         return self.outer.setdefault(role, Var(0, role.shape, role.dtype)) if isinstance(role, Var) else role
+
+    def _value_of(self, atom: Atom) -> Any:
+        return self.values[atom] if isinstance(atom, Var) else atom.value
 
     def _carry(self, carried: Carried) -> Var:
         like = self.steps.steps[0][carried.place[0]].outputs[carried.place[1]]
@@ -594,7 +653,7 @@ class _Scan:
                 self._carry(Carried(place, 1, (_Same(as_value(np.zeros(like.shape, like.dtype))),)))
             elif rest:
                 collected.append(place)
-        sample = [as_value(value_of(a, self.values)) for a in self.starts] + self.sample
+        sample = [as_value(self._value_of(a)) for a in self.starts] + self.sample
         sample += [self.values[a] for a in self.outer]
         body = reroll(self._body(collected, guards), sample)
         loop = Loop(
@@ -641,6 +700,10 @@ class _Scan:
         """Return the value of a result of step r."""
         return self.values[self.steps.steps[r][place[0]].outputs[place[1]]]
 
+    def all_values(self, place: Place) -> Any:
+        """Return the values of a result of all steps, stacked."""
+        return np.stack([self.value(r, place) for r in range(self.steps.run.repeats)])
+
 
 def _cast(value: Any, dtype: Any) -> Any:
     return as_value(np.asarray(value, dtype))
@@ -665,7 +728,7 @@ def _part(source: Var, start: int, step: int, count: int, place: Any, rest: Any 
 class _Rewriting:
     """A Program with loops in the places of some of its lines; the values of the variables that are new are added."""
 
-    def __init__(self, program: Program, loops: Sequence[Steps], values: dict[Var, Any]) -> None:
+    def __init__(self, program: Program, loops: Sequence[Steps], values: _Values) -> None:
         self.original, self.values = program, values
         self.scans = [_Scan(steps, values) for steps in loops]
         self.where = {var: (scan, *here) for scan in self.scans for var, here in scan.steps.where.items()}
@@ -713,9 +776,9 @@ class _Rewriting:
     def _remember(self, scan: _Scan, loop: Line) -> None:
         """Remember the values of what a loop returns."""
         for (place, r), var in scan.finals.items():
-            self.values[var] = scan.value(r, place)
+            self.values.define(var, functools.partial(scan.value, r, place))
         for place, var in scan.collected.items():
-            self.values[var] = np.stack([scan.value(r, place) for r in range(scan.steps.run.repeats)])
+            self.values.define(var, functools.partial(scan.all_values, place))
 
     def _follow(self, atom: Atom) -> Atom:
         """Return what stands for an atom."""
@@ -726,7 +789,7 @@ class _Rewriting:
             return self.renamed.get(atom, atom)
         scan, r, place = here
         var = scan.result(r, place)
-        self.values[var] = self.values[atom]
+        self.values.define(var, functools.partial(scan.value, r, place))
         return var
 
     def _followed(self, line: Line) -> Line:
@@ -744,7 +807,7 @@ class _Rewriting:
         return [written]
 
     def _compute(self, line: Line) -> None:
-        self.values[line.outputs[0]] = evaluate_line(line, [value_of(a, self.values) for a in line.inputs])
+        self.values.define(line.outputs[0], line)
 
     def _element(self, atom: Atom, dtype: np.dtype[Any]) -> tuple[Any, int] | None:
         """Return the array that an atom is an element of, or the loop and the place in it, and which element it is."""

@@ -46,8 +46,7 @@ from wengert.control.short_loops import ShortLoop, short_loop, stacked
 from wengert.control.state import reached_state, same_state
 from wengert.control.templates import Template
 from wengert.errors import BranchError, LostGradientError, ResultError, WengertError
-from wengert.primitives.numpy.structural import setitem
-from wengert.program import Line, Recordable, as_value, evaluate_line, interpret, value_of, walk
+from wengert.program import Line, Recordable, as_value, evaluate_line, interpret, value_of
 from wengert.program.structure import all_same
 from wengert.tracing import (
     Traced,
@@ -719,8 +718,7 @@ def _write_lines(body: Body, operands: Sequence[Any]) -> Sequence[Any]:
     """Write the lines of a body on the trace of its operands."""
     context = current_context()
     place = context.place
-    rerolled = reroll(body.program, body.sample)
-    program = body.program if any(map(_copies_much, rerolled.lines)) else rerolled
+    program = reroll(body.program, body.sample)
 
     def write_line(line: Line, values: list[Any]) -> Any:
         context.place = line.place or place
@@ -731,19 +729,6 @@ def _write_lines(body: Body, operands: Sequence[Any]) -> Sequence[Any]:
     finally:
         context.place = place
     return [value_of(atom, values) for atom in program.outputs]
-
-
-def _copies_much(line: Line) -> bool:
-    """Return whether a line is a loop each of whose steps copies a large array, to write to a part of it."""
-    return any(
-        inner.primitive is setitem and inner.outputs[0].size > LARGEST_COPIED
-        for program in line.programs
-        for inner in walk(program)
-    )
-
-
-LARGEST_COPIED = 1024
-"""Arrays of up to so many elements may be copied at each step of a loop; lines one by one write to larger ones."""
 
 
 def _write_body(

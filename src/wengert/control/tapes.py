@@ -59,6 +59,21 @@ class Tape:
         return tuple(values)
 
 
+class FirstStep(Sequence[Any]):
+    """The residuals of the first step on a tape, which are read from it when they are asked for."""
+
+    __slots__ = ("_tape",)
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+
+    def __len__(self) -> int:
+        return 1 + len(self._tape.slots)
+
+    def __getitem__(self, k: Any) -> Any:
+        return self._tape[0][k]
+
+
 class Record:
     """The residuals of steps, in their order."""
 

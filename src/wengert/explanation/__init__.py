@@ -46,6 +46,9 @@ __all__ = ["Explanation", "explain"]
 
 Function = Callable[..., Any]
 MODES = ("forward", "reverse", "both")
+LEVELS = ("arrays", "scalars")
+MOST_SCALAR_LINES = 1000
+"""A function of more scalar lines than this has no explanation by them, not even on request."""
 MOST_VARIABLES = 16
 """A function of more independent and dependent variables than this, together, is explained by its array lines."""
 
@@ -150,7 +153,13 @@ class Explanation:
 
 
 def explain(
-    f: Function, argnums: ArgnumsLike = None, *, mode: str = "both", step: int | None = None
+    f: Function,
+    argnums: ArgnumsLike = None,
+    *,
+    mode: str = "both",
+    step: int | None = None,
+    level: str | None = None,
+    passes: Sequence[int] | None = None,
 ) -> Callable[..., Explanation]:
     """Return a function that derives the derivatives of `f` at a point, line by line, as one does by hand.
 
@@ -165,6 +174,11 @@ def explain(
     step
         The number of a step, from 0, that is written out with its values, of each loop (`wengert.scan` and so on);
         a negative one counts from the last.  The body of a loop is explained once in any case.
+    level
+        Which lines to explain: ``"scalars"`` or ``"arrays"``; by default scalars up to 60 lines and 16 variables, and
+        arrays above.
+    passes
+        The numbers of the passes to write, from 1, of each mode; by default all. Arrays have one pass of each.
 
     Returns
     -------
@@ -176,7 +190,8 @@ def explain(
     Raises
     ------
     ArgumentError
-        If the mode is unknown, or an argument is not a float or an array of them; if there is no such step.
+        If the mode or the level is unknown, or an argument is not a float or an array of them; if there is no such
+        step or pass, or no scalar form.
     UnsupportedError
         If the function takes or returns complex numbers.
 
@@ -229,6 +244,8 @@ def explain(
     """
     if mode not in MODES:
         raise ArgumentError(f"mode {mode!r} is unknown; the modes are {', '.join(map(repr, MODES))}.")
+    if level not in (None, *LEVELS):
+        raise ArgumentError(f"level {level!r} is unknown; the levels are {', '.join(map(repr, LEVELS))}.")
 
     def explanation(args: Any, kwargs: Any) -> Explanation:
         program, point, plan = plan_at(f, args, kwargs, argnums)
@@ -247,17 +264,35 @@ def explain(
         scalar = can_scalarize(program) and not any(var.dtype.kind == "c" for var in computed)
         lines = scalar_lines(program) if scalar else None
         constants = _names_of_constants(f, args)
-        if lines is not None and lines <= MOST_LINES and variables <= MOST_VARIABLES:
+        few = lines is not None and lines <= MOST_LINES and variables <= MOST_VARIABLES
+        if level == "scalars" and (lines is None or lines > MOST_SCALAR_LINES):
+            has = "no scalar form" if lines is None else f"{lines:,} scalar lines"
+            raise ArgumentError(
+                f"{program.name} is to be explained by scalar lines, and has {has}.\n"
+                f"Leave out level=, or explain a smaller case: up to {MOST_SCALAR_LINES:,} lines are written."
+            )
+        if level == "scalars" or (few and level is None):
+            _demand_passes(passes, program, mode)
             elements, names = _named_elements(program, constants)
             program = scalarize(program, *point, elements=elements)
-            return Explanation(program, point, derive(program, point, plan, mode, names), compose)
+            return Explanation(program, point, derive(program, point, plan, mode, names, passes), compose)
         derivation = derive_arrays(program, point, lines, mode, constants, plan, step)
         return Explanation(program, point, derivation, compose_arrays)
 
     def explainer(args: Any, kwargs: Any) -> Explanation:
         return watch(explanation, args, kwargs)  # type: ignore[no-any-return]
 
-    return Transformed(explain, f, explainer, argnums=argnums, mode=mode, step=step)
+    return Transformed(explain, f, explainer, argnums=argnums, mode=mode, step=step, level=level, passes=passes)
+
+
+def _demand_passes(passes: Sequence[int] | None, program: Program, mode: str) -> None:
+    """Raise ArgumentError if a mode has no such passes."""
+    n = sum(var.size for var in program.inputs)
+    m = sum(int(np.prod(result.shape, dtype=int)) for result in program.results)
+    most = {"forward": n, "reverse": m, "both": max(n, m)}[mode]
+    for number in passes or ():
+        if not 1 <= number <= most:
+            raise ArgumentError(f"there is no pass {number}: passes= takes numbers from 1 to {most} here.")
 
 
 def _names_of_constants(f: Function, args: Sequence[Any]) -> dict[str, Any]:

@@ -64,6 +64,9 @@ class _Composer:
         if d.mode != "forward":
             blocks += [Heading(2, "Reverse accumulation mode (outside-in)"), Sentence(self._about_reverse(d))]
             blocks.append(self._cut([self._step(one) for one in d.adjoints]))
+        blocks += [Sentence(f"Here {words}") for words in d.means]
+        if d.gradient:
+            blocks += [Heading(2, "Gradient"), self._equations(d.gradient)]
         blocks += self._inside(d.bodies, d.mode)
         return [*blocks, Heading(2, "Comparison"), *compare(d.plan)]
 
@@ -223,10 +226,11 @@ class _Composer:
     def _definition(self, d: Definition) -> Row:
         shape = "" if d.shape is None else self._written(d.shape)
         equals = tuple(map(self._written, (d.formula, *d.results)))
-        return Row(self._written(d.variable), equals, note=note_of(d), shape=shape)
+        return Row(self._written(d.variable), equals, d.value, note_of(d), shape)
 
     def _step(self, step: ArrayStep) -> Row:
-        return Row(self._written(step.derivative), (self._written(step.formula),), shape=self._written(step.shape))
+        equals = [self._written(formula) for formula in (step.formula, step.closed) if formula is not None]
+        return Row(self._written(step.derivative), tuple(equals), shape=self._written(step.shape))
 
     def _definitions(self, body: Body) -> Equations:
         return Equations(tuple(map(self._definition, body.definitions)))

@@ -22,11 +22,15 @@ from wengert.planning import Plan
 
 @dataclass(frozen=True)
 class ArrayStep:
-    """The tangent or the adjoint of one variable, as a formula of matrices; `shape` is a formula, too."""
+    """The tangent or the adjoint of one variable, as a formula of matrices; `shape` is a formula, too.
+
+    `closed` is the formula of an adjoint without the adjoints before it, where that says more and is short.
+    """
 
     derivative: Matrix
     formula: Matrix
     shape: Matrix
+    closed: Matrix | None = None
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,10 @@ class ArrayDerivation:
         What is taken for derivatives where there is none.
     edges
         The edges of the graph, line by line.
+    gradient
+        The derivatives of the one number by each argument, in numbers.
+    means
+        What signs in the formulas mean.
     """
 
     name: str
@@ -190,3 +198,5 @@ class ArrayDerivation:
     more_arguments: bool
     conventions: tuple[str, ...]
     edges: tuple[ArrayEdge, ...] = ()
+    gradient: tuple[Equality, ...] = ()
+    means: tuple[str, ...] = ()

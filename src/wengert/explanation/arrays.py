@@ -18,17 +18,22 @@ from typing import Any
 
 import numpy as np
 
-from wengert.explanation.array_steps import ArrayDerivation, ArrayEdge, ArrayStep, Decision
+from wengert.accumulation.sweeps import reverse
+from wengert.explanation.array_steps import ArrayDerivation, ArrayEdge, ArrayStep, Decision, Equality
+from wengert.explanation.closed_forms import close
+from wengert.explanation.derivation import program_names, targets
 from wengert.explanation.document import counted
 from wengert.explanation.formulas import Algebra, in_order, whole
 from wengert.explanation.loops import LinesWithPrograms
 from wengert.explanation.matrices import (
     ONE,
     ZERO,
+    Abridged,
     Added,
     Adjoint,
     Beside,
     Call,
+    Chain,
     Digits,
     Expression,
     Index,
@@ -44,9 +49,11 @@ from wengert.explanation.matrices import (
     Where,
     Words,
 )
+from wengert.explanation.matrix_rules import MEANS, OUTER, rule_of
 from wengert.explanation.steps import Definition, Expr
 from wengert.jacobians import Composed, Diagonal, LocalJacobian, Permute, Reshape, Select, Sum
 from wengert.jacobians import Transposed as TransposedMap
+from wengert.linearization import Linearization
 from wengert.planning import Plan
 from wengert.primitives.numpy import elementwise as e
 from wengert.primitives.numpy import structural as s
@@ -116,15 +123,16 @@ def derive_arrays(
     computed = {var for line in program.lines for var in line.outputs}
     still = computed - reached_by(program, [True] * len(program.inputs)) - set(program.outputs)
     lines = ArrayLines(program, algebra, mode, still=frozenset(still), step=step)
-    return under(IGNORING, lambda: _derivation(lines, scalar_lines, plan))  # type: ignore[no-any-return]  # tracing has warned
+    return under(IGNORING, lambda: _derivation(lines, args, scalar_lines, plan))  # type: ignore[no-any-return]  # tracing has warned
 
 
-def _derivation(of: ArrayLines, scalar_lines: int | None, plan: Plan) -> ArrayDerivation:
+def _derivation(of: ArrayLines, args: Sequence[Any], scalar_lines: int | None, plan: Plan) -> ArrayDerivation:
     program = of.program
     n = sum(var.size for var in program.inputs)
     m = sum(int(np.prod(p.shape, dtype=int)) for p in program.results)
     definitions, tangents, adjoints = of.definitions(), of.tangents(), of.adjoints()
     bodies = of.inner.explained()
+    gradient = _gradient(of, args) if of.mode != "forward" else ()
     kinks = sorted({f"{p.name} ({p.kink.partition(';')[0]})" for line in program.lines if (p := line.primitive).kink})
     return ArrayDerivation(
         name=program.name,
@@ -139,12 +147,30 @@ def _derivation(of: ArrayLines, scalar_lines: int | None, plan: Plan) -> ArrayDe
         decisions=of.decisions(),
         definitions=(*of.arguments(), *definitions),  # the constants are known when every formula has been made
         tangents=tuple(tangents) if of.mode != "reverse" else (),
-        adjoints=tuple(adjoints) if of.mode != "forward" else (),
+        adjoints=close(adjoints, of.scalars) if of.mode != "forward" else (),
         bodies=bodies,
         arguments=tuple(Name(of.names[var]) for var in program.inputs[:4]),
         more_arguments=len(program.inputs) > 4,
         conventions=tuple(kinks),
         edges=tuple(of.edges()),
+        gradient=gradient,
+        means=tuple(
+            dict.fromkeys(MEANS[line.primitive.name] for line in program.lines if line.primitive.name in MEANS)
+        ),
+    )
+
+
+def _gradient(of: ArrayLines, args: Sequence[Any]) -> tuple[Equality, ...]:
+    """Return the derivatives of the one number by each argument as numbers; none of several numbers."""
+    (atom, *others) = of.program.outputs
+    if not of.scalar_result or others or not isinstance(atom, Var) or atom.dtype.kind != "f":
+        return ()
+    linearization = Linearization.of_program(of.program, *args)
+    seeds = {linearization.outputs[0]: np.ones(atom.shape, atom.dtype)[()]}
+    bars = reverse(linearization, seeds)
+    return tuple(
+        (of.adjoint_of(var), Abridged(np.zeros(var.shape) if bar is None else bar))
+        for var, bar in zip(of.program.inputs, bars, strict=True)
     )
 
 
@@ -210,6 +236,8 @@ class ArrayLines:
         of_one_number = sum(int(np.prod(p.shape, dtype=int)) for p in program.results) == 1
         self.scalar_result = of_one_number and called is None
         self.y = program.results[0].name
+        self.is_body = called is not None
+        self.targets = {} if self.is_body else targets(program, {*self.names.values(), *program_names(program)})
 
     def inside(
         self, program: Program, algebra: Algebra, called: Mapping[str, str], still: frozenset[Var]
@@ -294,17 +322,25 @@ class ArrayLines:
     def definition(self, line: Line) -> Definition:
         """Return what a line computes."""
         var = line.outputs[0]
-        results = tuple(map(Name, self.results.get(var, ())))
-        return Definition(self.atom(var), self._value(line), results, None, line.location, shape=Shape(var.shape))
+        names = [self.targets[var]] if var in self.targets else []
+        results = tuple(map(Name, [*names, *self.results.get(var, ())]))
+        is_number = var.shape == () and var.dtype.kind == "f" and not self.is_body  # a body has one value a step
+        value = float(self.algebra.environment[var]) if is_number else None
+        return Definition(self.atom(var), self._value(line), results, value, line.location, shape=Shape(var.shape))
 
     def _value(self, line: Line) -> Matrix:
         operands = [self.atom(a) for a in line.inputs]
+        if rule_of(line) is OUTER:
+            return Chain(tuple(operands))
         if line.primitive.elementwise:
             operator = in_order(line)
             if operator:
                 a, b = operands
                 return Operation(operator, a, b, self.scalars)
             return self._expression(self.algebra.definitions[line.outputs[0]])
+        rule = rule_of(line)
+        if rule is not None and rule.definition is not None:
+            return rule.definition(operands, line.params)
         if line.primitive is s.matmul:
             return Beside(*operands)
         return self._call(line, operands)
@@ -338,7 +374,10 @@ class ArrayLines:
         primitive = line.primitive
         dots = [Tangent(self.atom(a)) if self.moves(a) else None for a in line.inputs]
         terms: list[Matrix] = []
-        if any(dots) and (primitive in _MOVING or self._is_linear(line)):
+        rule = rule_of(line)
+        if rule is not None and any(dots):
+            terms = [rule.tangent(self.atom(var), [self.atom(a) for a in line.inputs], dots, line.params)]
+        elif any(dots) and (primitive in _MOVING or self._is_linear(line)):
             operands: list[Matrix] = [
                 dot
                 if dot is not None
@@ -457,6 +496,9 @@ class ArrayLines:
         atom, out = line.inputs[position], line.outputs[0]
         assert isinstance(atom, Var)
         g = self.adjoint_of(out)
+        matrix_rule = rule_of(line)
+        if matrix_rule is not None:
+            return [matrix_rule.adjoint(self.atom(out), [self.atom(a) for a in line.inputs], g, position, line.params)]
         if line.primitive.elementwise:
             return [_summed(term, atom.shape, out.shape) for term in self._scaled(line, position, g, reverse=True)]
         if line.primitive is s.matmul:

@@ -101,7 +101,7 @@ class _Deriver:
         self.chain = self.chain and bool(program.lines)
         self.in_x = self._in_x()
         taken = {str(sym) for sym in (*self.u.values(), *algebra.values, *(x for x, _ in self.xs))}
-        taken |= {str(y) for y, _ in self.ys} | {result.name for result in program.results}
+        taken |= program_names(program)
         self.targets = targets(program, taken)
         self.called: dict[Expr, Expr] = {}
         for var, name in self.targets.items():
@@ -339,6 +339,11 @@ class _Accumulation:
         before = said in self.said
         self.said.add(said)  # type: ignore[arg-type]
         return before
+
+
+def program_names(program: Program) -> set[str]:
+    """Return what the arguments and results of a Program, and their elements, are called."""
+    return {name for packing in (*program.arguments, *program.results) for name in (packing.name, *packing.names)}
 
 
 def targets(program: Program, taken: Collection[str]) -> dict[Var, str]:

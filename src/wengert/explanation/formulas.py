@@ -480,12 +480,12 @@ def number(value: Any) -> Expr:
 def as_fraction(value: float) -> Fraction | None:
     """Return the fraction that a person would write for a number: 1/2, 1/3, 5/6, but no decimal, 0.1; else None.
 
-    Denominators up to 16 are powers of two or of a number that is no short decimal: a quotient that was computed.
+    Other denominators than powers of two stand where the number is no short decimal: a quotient that was computed.
     """
     if not 1e-6 < abs(value) < 1e3:
         return None
     exact = Fraction(value)
-    if exact.denominator <= 16:
+    if exact.denominator <= 16 or (abs(exact.numerator) == 1 and exact.denominator <= 4096):
         return exact
     if len(repr(value)) <= 12:
         return None

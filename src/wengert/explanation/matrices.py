@@ -365,3 +365,82 @@ class Inside(Matrix):
 
     def write(self, notation: Notation) -> str:
         return self.of.write(notation) + notation.inside(self.line.write(notation))
+
+
+# ---- Matrices by their inverses ----
+
+
+@dataclass(frozen=True)
+class Inverse(Matrix):
+    """The inverse of a matrix, or its transpose."""
+
+    of: Matrix
+    transposed: bool = False
+
+    def write(self, notation: Notation) -> str:
+        return notation.inverse(self.of.write(notation), self.transposed)
+
+
+@dataclass(frozen=True)
+class Chain(Matrix):
+    """A product of matrices and numbers, from left to right."""
+
+    factors: tuple[Matrix, ...]
+    negative: bool = False
+
+    def write(self, notation: Notation) -> str:
+        grouped = [Grouped(f) if isinstance(f, Over) and notation.slashes else f for f in self.factors]
+        written = " ".join(factor.write(notation) for factor in grouped)
+        return f"-{written}" if self.negative else written
+
+
+@dataclass(frozen=True)
+class Over(Matrix):
+    """A quotient, element by element."""
+
+    above: Matrix
+    below: Matrix
+
+    def write(self, notation: Notation) -> str:
+        return notation.quotient(self.above.write(notation), self.below.write(notation))
+
+
+@dataclass(frozen=True)
+class Hadamard(Matrix):
+    """A product element by element."""
+
+    a: Matrix
+    b: Matrix
+
+    def write(self, notation: Notation) -> str:
+        return f"{self.a.write(notation)} {notation.hadamard} {self.b.write(notation)}"
+
+
+@dataclass(frozen=True)
+class Grouped(Matrix):
+    """A formula in parentheses."""
+
+    of: Matrix
+
+    def write(self, notation: Notation) -> str:
+        return notation.grouped(self.of.write(notation))
+
+
+@dataclass(frozen=True)
+class Norm(Matrix):
+    """The Euclidean norm of a vector, or that of Frobenius."""
+
+    of: Matrix
+
+    def write(self, notation: Notation) -> str:
+        return notation.norm(self.of.write(notation))
+
+
+@dataclass(frozen=True, eq=False)
+class Abridged(Matrix):
+    """The numbers of an array, the first and last of each axis where there are many."""
+
+    value: Any
+
+    def write(self, notation: Notation) -> str:
+        return notation.abridged(np.asarray(self.value))

@@ -32,6 +32,9 @@ WIDEST = 72
 SIGMOID = "σ"
 """The name of the logistic function, ``1/(1 + exp(-x))``, in formulas."""
 
+MOST_NUMBERS = 5
+"""So many numbers along an axis are written; of more, the first three and the last."""
+
 Written = tuple[str, int]
 
 _NUMPY_NAMES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2", "asinh": "arcsinh",
@@ -309,6 +312,28 @@ class Notation:
         """Write a transposed matrix."""
         return f"({text})^T" if "/" in text and not text.startswith("(") else f"{text}^T"
 
+    def inverse(self, text: str, transposed: bool = False) -> str:
+        """Write the inverse of a matrix, or its transpose."""
+        return f"{text if self._is_name(text) else self.grouped(text)}^{{-{'T' if transposed else '1'}}}"
+
+    def _is_name(self, text: str) -> bool:
+        return " " not in text and "/" not in text
+
+    def quotient(self, above: str, below: str) -> str:
+        """Write a quotient of two names."""
+        return f"{above}/{below}"
+
+    def norm(self, text: str) -> str:
+        """Write the norm of a vector."""
+        return f"‖{text}‖"
+
+    def abridged(self, value: Any) -> str:
+        """Write the numbers of an array, the first and last of each axis."""
+        if value.ndim == 0:
+            return self.number(abridged(value[()]))[0]
+        parts = [self.ellipsis if part is None else self.abridged(part) for part in abridge(value)]
+        return f"[{', '.join(parts)}]"
+
     def indexed(self, text: str, index: str) -> str:
         """Write elements of an array."""
         return f"({text})[{index}]" if "/" in text else f"{text}[{index}]"
@@ -419,6 +444,28 @@ class Latex(Notation):
     def transposed(self, text: str) -> str:
         return rf"{text}^\top" if not text.startswith(r"\frac") else rf"\left({text}\right)^\top"
 
+    def inverse(self, text: str, transposed: bool = False) -> str:
+        power = r"-\top" if transposed else "-1"
+        return f"{text if self._is_name(text) else self.grouped(text)}^{{{power}}}"
+
+    def quotient(self, above: str, below: str) -> str:
+        return rf"\frac{{{above}}}{{{below}}}"
+
+    def norm(self, text: str) -> str:
+        return rf"\lVert {text} \rVert"
+
+    def abridged(self, value: Any) -> str:
+        if not 1 <= value.ndim <= 2:
+            return self.words(TEXT.abridged(value)) if value.ndim else self.number(abridged(value[()]))[0]
+        rows = [value] if value.ndim == 1 else abridge(value)
+        written = [
+            r"\vdots"
+            if row is None
+            else " & ".join(r"\dots" if x is None else self.number(abridged(x))[0] for x in abridge(row))
+            for row in rows
+        ]
+        return rf"\begin{{pmatrix}} {(' ' + chr(92) * 2 + ' ').join(written)} \end{{pmatrix}}"
+
     def indexed(self, text: str, index: str) -> str:
         return rf"{text}[\text{{{index}}}]"
 
@@ -442,6 +489,16 @@ def written_sum(terms: Sequence[str]) -> str:
     for term in terms:
         text = term if not text else f"{text} - {term[1:]}" if term.startswith("-") else f"{text} + {term}"
     return text or "0"
+
+
+def abridged(number: Any) -> float:
+    """Round a number of an array to four digits."""
+    return float(f"{number:.4g}")
+
+
+def abridge(value: Any) -> list[Any]:
+    """Return the parts of an array along its first axis; of more than `MOST_NUMBERS`, three, None, and the last."""
+    return list(value) if len(value) <= MOST_NUMBERS else [*value[:3], None, value[-1]]
 
 
 def short(e: Any) -> str:

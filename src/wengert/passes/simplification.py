@@ -134,12 +134,22 @@ def _rewrite(  # noqa: C901 - an identity of algebra after the other
         inner = negated.get(inputs[0]) if isinstance(inputs[0], Var) else None
         if inner is not None:  # -(-x) -> x
             return same(inner)
-    elif primitive is e.positive or primitive in (s.reshape, s.broadcast_to):
+    elif (
+        primitive is e.positive
+        or primitive in (s.reshape, s.broadcast_to)
+        or (primitive is s.getitem and len(inputs) == 1 and _is_everything(line.params["index"]))
+    ):
         return same(inputs[0])
     if all(isinstance(a, Constant) for a in inputs) and inputs:
         # constants fold
         return Constant(primitive(*[a.value for a in inputs if isinstance(a, Constant)], **line.params))
     return None
+
+
+def _is_everything(index: Any) -> bool:
+    """Return whether an index takes all elements where it takes as many as there are: slices that do not turn round."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(type(part) is slice and (part.step is None or part.step > 0) for part in parts)
 
 
 def _is_minus_zero(atom: Atom) -> bool:

@@ -33,7 +33,7 @@ Of larger ones the tape remembers how they looked (see `fingerprints`)."""
 FLOAT64, INT64 = np.dtype(np.float64), np.dtype(np.int64)
 CHUNK = 1 << 14
 """After so many positions more, rows are folded."""
-LONG = 1 << 16
+LONG = 1 << 18
 """Of a trace for one sweep, rows are folded from so many positions on: shorter ones take little memory."""
 NO_PARAMS: Mapping[str, Any] = types.MappingProxyType({})
 

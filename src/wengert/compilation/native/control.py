@@ -24,10 +24,11 @@ f(in0: 1, in1: 1 a step, +1, tape: 2 a step, +2) -> y: 1 of int64
 from __future__ import annotations
 
 import ctypes
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -50,18 +51,46 @@ from wengert.compilation.native.loops import (
     walk_statements,
     without_unread,
 )
-from wengert.compilation.native.lowering import UNROLLED, Cells, NoLoweringError
+from wengert.compilation.native.lowering import UNROLLED, Cells, NoLoweringError, _row_major
 from wengert.compilation.native.lowering import _Block as Block
 from wengert.compilation.native.lowering import _Tree as Memory
 from wengert.compilation.native.operations import SPECIAL
-from wengert.program import Atom, Constant, Program, Var
+from wengert.program import Atom, Constant, Line, Program, Var
 from wengert.program.code import Call, Check, Code, For
-from wengert.program.lines import Packing
+from wengert.program.lines import Operand, Packing
 
 DECIDED, TESTED = 1, 2
 """Why a loop ends early: a step decides otherwise than its Program; its test fails."""
 ALARMS = 0x0D
 """The processor's flags: invalid operation, division by zero, overflow."""
+
+
+_EXACT = frozenset({"add", "subtract", "multiply", "negative"})
+"""Operations on whole numbers that are computed in double precision, as long as they are below `EXACT`."""
+EXACT = float(1 << 53)
+MOST_ELEMENTS = 1 << 16
+"""The largest number of elements of an array that a step reads or adds to."""
+LARGE, FEW = 400, 8
+"""In a step that computes more numbers than `LARGE`, arrays of more than a `FEW` elements are computed in nests."""
+
+
+class Parts(Protocol):
+    """Where the pieces of a result are added: the index of each, with places for computed operands.
+
+    A block of so many (`batch`) axes is in front of each piece and of the array of this `shape`.
+    """
+
+    @property
+    def indices(self) -> Sequence[tuple[Any, ...] | None]:
+        """The indices; None for the whole array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array."""
+
+    @property
+    def batch(self) -> int:
+        """The number of axes in front."""
 
 
 class Steps(NamedTuple):
@@ -75,23 +104,28 @@ class Steps(NamedTuple):
     row: int
 
 
-def lower_steps(code: Code, name: str, along: int = 1, arrays: int = 1, test: Code | None = None) -> Steps:
+def lower_steps(
+    code: Code, name: str, along: int = 1, arrays: int = 1, test: Code | None = None, pieces: Sequence[Parts] = ()
+) -> Steps:
     """Lower the Code of a step with its `For` to a kernel; raise NoLoweringError if something has no lowering.
 
     The steps go `along` the tape forward or (-1) backward, and so through the `arrays`.  A `test` is that of a
-    ``while``: a step is made if it returns true for what the `For` says.
+    ``while``: a step is made if it returns true for what the `For` says.  Results that are ``"pieces"`` are added at
+    the indices of `pieces`, in their order.
     """
-    return _Steps(code, along, arrays).lowered(name, test)
+    return _Steps(code, along, arrays, pieces).lowered(name, test)
 
 
 class _Steps:
     """The lowering of a step."""
 
-    def __init__(self, code: Code, along: int, arrays: int) -> None:
+    def __init__(self, code: Code, along: int, arrays: int, pieces: Sequence[Parts]) -> None:
         assert code.repeat is not None
         self.code, self.repeat, self.arrays = code, code.repeat, arrays
         self.memory = Memory(None, code.program.name, False)
-        self.block = Block(self.memory, {}, {})
+        size = sum(var.size for line in code.program.lines for var in line.outputs)
+        self.block = Block(self.memory, {}, {}, UNROLLED if size <= LARGE else FEW)
+        self.pieces = iter(pieces)
         self.buffers: list[Buffer] = []
         self.states: dict[int, list[tuple[Register, Element]]] = {}
         """What is carried in registers, by the place of the input or (negative) of the result that is added up."""
@@ -104,12 +138,12 @@ class _Steps:
     def lowered(self, name: str, test: Code | None) -> Steps:
         """Return the kernel."""
         block, code, repeat = self.block, self.code, self.repeat
-        row = 0
+        row, cells = 0, self.elements(self.tape, (self.row,))
         for k, (var, kind) in enumerate(zip(code.program.inputs, repeat.inputs, strict=True)):
             if var.dtype not in (float, bool, np.int64):
                 raise NoLoweringError(f"an argument of {var.dtype}")
             if kind == "kept":
-                block.values[var] = self.part_of_row(row, var)
+                block.values[var] = cells[row : row + var.size].reshape(var.shape)
                 row += var.size
             else:
                 block.values[var] = self.entered(k, var, kind)
@@ -131,25 +165,27 @@ class _Steps:
 
     # -- What a step takes --
 
-    def part_of_row(self, start: int, var: Var) -> Cells:
-        """Return the cells of a variable in the row of the tape that a step reads."""
-        first = len(self.memory.things)
-        self.memory.things += [Element(self.tape, start + k) for k in range(var.size)]
-        return np.arange(first, len(self.memory.things)).reshape(var.shape)
-
     def entered(self, k: int, var: Var, kind: str) -> Cells:
         """Return the cells of an argument: registers of what is carried, elements of its memory for all else."""
         step = var.size * self.arrays if kind == "each" else 0
         buffer = Buffer(f"in{k}", var.size, "work" if kind == "carry" else "argument", step=step)
         self.buffers.append(buffer)
         if kind != "carry":
-            return self.memory.elements(buffer, var.shape)
+            return self.elements(buffer, var.shape)
         if var.dtype != float:
             raise NoLoweringError(f"a carry of {var.dtype}")
-        if var.size > UNROLLED:
+        if var.size > self.block.unrolled:
             self.held[k] = buffer
-            return self.memory.elements(buffer, var.shape)
+            return self.elements(buffer, var.shape)
         return self.carried(k, buffer).reshape(var.shape)
+
+    def elements(self, buffer: Buffer, shape: tuple[int, ...]) -> Cells:
+        """Return the cells of memory that the caller passes."""
+        if buffer.size > MOST_ELEMENTS:
+            raise NoLoweringError("a large array")
+        first = len(self.memory.things)
+        self.memory.things += [Element(buffer, k) for k in range(buffer.size)]
+        return np.arange(first, len(self.memory.things)).reshape(shape)
 
     def carried(self, k: int, buffer: Buffer) -> Cells:
         """Return the cells of registers that go from step to step."""
@@ -163,10 +199,111 @@ class _Steps:
         """Lower the lines and decisions of a Program."""
         for statement in code.statements:
             if isinstance(statement, Call):
-                self.block.line(statement.line)
+                self.line(statement.line)
             elif isinstance(statement, Check):
                 operand, value = self.block.decision(statement.guard)
                 self.stop_unless(operand, value, DECIDED)
+
+    def line(self, line: Line) -> None:
+        """Lower one line."""
+        if line.primitive.name == "getitem" and len(line.inputs) > 1:
+            self.block.values[line.outputs[0]] = self.gathered(line)
+        elif line.primitive.name == "scatter":
+            self.block.values[line.outputs[0]] = self.scattered(line)
+        elif not line.primitive.multiple and line.outputs[0].dtype == np.int64:
+            self.block.values[line.outputs[0]] = self.whole(line)
+        else:
+            self.block.line(line)
+
+    # -- Whole numbers, and places that they give --
+
+    def whole(self, line: Line) -> Cells:
+        """Compute whole numbers, as numbers of double precision: the loop stops where they are not exact."""
+        facet = line.primitive.native
+        if facet not in _EXACT:
+            raise NoLoweringError(f"{line.primitive.name} of whole numbers")
+        block = self.block
+        cells = block(facet, *[block.of(atom) for atom in line.inputs])
+        for cell in cells.ravel().tolist():
+            exact = block("less", block("absolute", np.asarray(cell)), EXACT)
+            self.stop_unless(block.operand(int(exact)), True, DECIDED)
+        return cells
+
+    def place(self, cells: Cells, length: int) -> Register:
+        """Return an index into so many elements as a register; the loop stops where it is out of bounds."""
+        block, n = self.block, float(length)
+        if cells.size != 1:
+            raise NoLoweringError("an index of several places")
+        cells = self.numbers(cells.reshape(()))
+        cells = block("select", block("less", cells, 0.0), block("add", cells, n), cells)
+        inside = block("and", block("greater_equal", cells, 0.0), block("less", cells, n))
+        self.stop_unless(block.operand(int(inside)), True, DECIDED)
+        self.memory.count += 1
+        register = Register(self.memory.count, "l")
+        block.statements.append(Compute(register, "as_whole", (block.operand(int(cells)),)))
+        return register
+
+    def part(self, array: Cells, index: tuple[Any, ...], operands: Sequence[Cells]) -> Element:
+        """Return the elements of a part of an array, at computed places, as one element of a nest over the part."""
+        axes = [axis for axis, item in enumerate(index) if type(item) is Operand]
+        if any(type(item) not in (Operand, int, slice) for item in index):
+            raise NoLoweringError("a computed index beside others than whole numbers and slices")
+        element = self.block.in_memory(array)
+        computed = [(self.place(operands[index[axis].k], array.shape[axis]), element.strides[axis]) for axis in axes]
+        fixed = tuple([0 if type(item) is Operand else item for item in index])
+        kept = self.block.in_memory(array[fixed][..., None])  # with an axis more, so that one element is an array too
+        return Element(kept.buffer, kept.offset, kept.strides[:-1], tuple(computed))
+
+    def gathered(self, line: Line) -> Cells:
+        """Read a part of an array at computed places."""
+        block, shape = self.block, line.outputs[0].shape
+        array, *operands = [block.of(atom) for atom in line.inputs]
+        element = self.part(array, line.params["index"], operands)
+        register = self.memory.register()
+        if not shape:
+            block.statements.append(Load(register, element))
+            block.nest = None
+            return np.asarray(self.memory.cell(register))
+        buffer, cells = self.memory.temporary(shape)
+        store = Store(Element(buffer, 0, _row_major(shape)), register)
+        block.statements.append(Nest(shape, (Load(register, element), store), parallel=True))
+        block.nest = None
+        return cells
+
+    def scattered(self, line: Line) -> Cells:
+        """Put a part into zeros at computed places."""
+        (out,), batch = line.outputs, line.params["batch"]
+        value, *operands = [self.block.of(atom) for atom in line.inputs]
+        buffer, cells = self.memory.temporary(out.shape)
+        element = self.part(cells, (*[slice(None)] * batch, *line.params["index"]), operands)
+        zeros = Store(Element(buffer, 0, _row_major(out.shape)), 0.0)
+        self.block.statements.append(Nest(out.shape, (zeros,), parallel=True))
+        self.nest(value, lambda one, _: [Store(element, one)])
+        self.block.nest = None
+        return cells
+
+    def add_pieces(self, n: int, atoms: Iterator[Cells], parts: Parts) -> None:
+        """Add pieces into an array in memory."""
+        first = next(atoms)
+        shape = (*first.shape[: parts.batch], *parts.shape)
+        buffer = Buffer(f"out{n}", math.prod(shape), "work")
+        self.buffers.append(buffer)
+        array = self.elements(buffer, shape)
+        for k, index in enumerate(parts.indices):
+            value = next(atoms) if k else first
+            if index is None:
+                self.add_into(buffer, value)
+                continue
+            index = (*[slice(None)] * parts.batch, *index)
+            operands = [next(atoms) for item in index if type(item) is Operand]
+            element = self.part(array, index, operands)
+            self.nest(value, lambda one, place, element=element: self.added(one, element))
+            self.block.nest = None
+
+    def added(self, value: Any, element: Element) -> list[Statement]:
+        """Return statements that add a value to an element."""
+        total, new = self.memory.register(), self.memory.register()
+        return [Load(total, element), Compute(new, "add", (total, value)), Store(element, new)]
 
     def ask(self, test: Code) -> None:
         """Lower the test before a step."""
@@ -190,7 +327,8 @@ class _Steps:
         block, repeat = self.block, self.repeat
         then: dict[int, Cells] = {}
         """What is carried on, by the place of the input."""
-        for n, (kind, atom) in enumerate(zip(repeat.outputs, self.code.outputs, strict=True)):
+        outputs = iter(enumerate(zip(repeat.outputs, self.code.outputs, strict=True)))
+        for n, (kind, atom) in outputs:
             if (atom.dtype if isinstance(atom, Var) else np.asarray(atom.value).dtype).char != "d":
                 raise NoLoweringError("a result that is not of double precision")
             cells = block.of(atom)
@@ -202,13 +340,16 @@ class _Steps:
                 self.buffers.append(buffer)
                 if kind == "collect":
                     self.write(cells, buffer)
-                elif cells.size > UNROLLED:
+                elif cells.size > self.block.unrolled:
                     self.add_into(buffer, cells)
                 else:
                     then[-1 - n] = block("add", self.carried(-1 - n, buffer).reshape(cells.shape), cells)
             else:
-                raise NoLoweringError(f"a result that is {kind}")
+                self.add_pieces(
+                    n, itertools.chain([cells], (block.of(atom) for _, (_, atom) in outputs)), next(self.pieces)
+                )
         then.update((k, np.full(self.code.program.inputs[k].shape, block.constant(0.0))) for k in repeat.resets)
+        block.nest = None
         for k, buffer in self.held.items():  # all else has been read
             if k in then:
                 self.write(then[k], buffer)
@@ -235,7 +376,7 @@ class _Steps:
     def write(self, cells: Cells, buffer: Buffer, start: int = 0) -> None:
         """Write values to consecutive elements of a buffer."""
         block = self.block
-        if cells.size <= UNROLLED:
+        if cells.size <= self.block.unrolled:
             for k, cell in enumerate(self.numbers(cells).ravel().tolist()):
                 block.statements.append(Store(Element(buffer, start + k), block.operand(cell)))
             return
@@ -244,42 +385,43 @@ class _Steps:
     def add_into(self, buffer: Buffer, cells: Cells) -> None:
         """Add values to the elements of a buffer."""
 
-        def body(value: Any, element: Element) -> list[Statement]:
-            element = element._replace(buffer=buffer)
-            total, new = self.memory.register(), self.memory.register()
-            return [Load(total, element), Compute(new, "add", (total, value)), Store(element, new)]
-
-        self.nest(cells, body)
+        self.nest(cells, lambda value, element: self.added(value, element._replace(buffer=buffer)))
 
     def nest(self, cells: Cells, body: Any) -> None:
-        """Write a nest over the elements of an array; its body takes each value, and an element at the same place."""
+        """Write a nest over the elements of an array; its body takes each value, and an element at the same place.
+
+        If the values are computed in the nest that is open, they go on from there.
+        """
         block = self.block
-        strides = tuple([math.prod(cells.shape[k + 1 :]) for k in range(cells.ndim)])
+        place = Element(self.tape, 0, tuple([math.prod(cells.shape[k + 1 :]) for k in range(cells.ndim)]))
         source = block.source(cells)
+        computed = None
+        if block.nest is not None and block.nest.shape == cells.shape and isinstance(source, Element):
+            key = block.stored_in(source)
+            computed = None if key is None else block.nest.registers.get(key)
+        if computed is not None and block.nest is not None:
+            block.nest.body.extend(body(computed, place))
+            return
         statements: list[Statement] = []
         if isinstance(source, Element):
             register = self.memory.register()
             statements.append(Load(register, source))
             source = register
-        statements += body(source, Element(self.tape, 0, strides))
+        statements += body(source, place)
         block.statements.append(Nest(cells.shape, tuple(statements), parallel=True))
         block.nest = None
 
 
-def with_arrays(
-    program: Program, repeat: For, test: Program | None = None
-) -> tuple[Program, For, Program | None, list[Any]]:
+def with_arrays(program: Program, repeat: For, test: Program | None = None) -> tuple[Program, For, Program | None]:
     """Return the Program of a step that takes the arrays among its constants as arguments, and how it is repeated.
 
-    The arrays of the test become arguments of both.  The last results are the test and the arrays.
+    The arrays of the test become arguments of both, too; the test is the last result.
     """
-    arrays: list[Any] = []
     new: list[Var] = []
 
     def entered(atom: Atom) -> Atom:
-        if isinstance(atom, Var) or not isinstance(atom.value, np.ndarray):
+        if isinstance(atom, Var) or type(atom.value) is not np.ndarray:
             return atom
-        arrays.append(atom.value)
         new.append(Var(0, atom.value.shape, atom.value.dtype))
         return new[-1]
 
@@ -308,7 +450,7 @@ def with_arrays(
             raise NoLoweringError("a test that takes a constant which the step does not")
         asks = (*asked, *range(count + own, count + len(new)))
     inputs = repeat.inputs[:count] + ("const",) * len(new)
-    return taking(program, new), replace(repeat, inputs=inputs, asks=asks), test, arrays
+    return taking(program, new), replace(repeat, inputs=inputs, asks=asks), test
 
 
 # ---- As a function ----
@@ -326,16 +468,14 @@ class NativeSteps:
     def __init__(self, steps: Steps) -> None:
         self.kernel, self.row = steps
         called = symbols_of(self.kernel)
-        missing = [symbol for symbol in called if address_of(symbol) is None]
-        if missing:
-            raise NoLoweringError(f"no function {missing[0]}")
+        symbols = {symbol: address_of(symbol) or 0 for symbol in called}
+        if not all(symbols.values()):
+            raise NoLoweringError("no such function")
         if any(symbol.startswith(SPECIAL) for symbol in called):
             raise NoLoweringError("a function of SciPy's in a loop")
         texts = "\n".join([write_declarations(self.kernel), write_kernel(self.kernel)]).strip(), _RUN
         try:
-            compiled = compile_texts(
-                texts, "run", {symbol: address_of(symbol) or 0 for symbol in called}, self.kernel.has_nests
-            )
+            compiled = compile_texts(texts, "run", symbols, self.kernel.has_nests, vectorize=False)
         except RuntimeError as error:  # LLVM's
             raise NoLoweringError(str(error)) from error
         self._run = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(compiled.address)

@@ -25,6 +25,7 @@ from typing import Any
 
 from wengert.compilation.native.files import files
 from wengert.compilation.native.operations import PURE, SPECIAL
+from wengert.compilation.native.threads import TEXT, address_of_count
 
 VARIABLE = "WENGERT_NATIVE"
 """The environment variable that turns native code off (``0`` or ``off``), or says after how many calls it is made."""
@@ -101,24 +102,24 @@ class _Engine:
         self.described = f"{package} {versions} {self.target.triple} {self.options}"
         """What machine code depends on beside the text that it is made of."""
 
-    def machine_code(self, text: str, optimize: bool) -> bytes:
+    def machine_code(self, text: str, optimize: bool, vectorize: bool = True) -> bytes:
         """Return LLVM text as an object file for this processor: that of an earlier process, if it was kept."""
         store = files()
-        key = f"{self.described} {optimize}\n{text}"
+        key = f"{self.described} {optimize} {vectorize}\n{text}"
         code = None if store is None else store.load(key)
         if code is None:
             module = self.llvm.parse_assembly(text)
             if optimize:
-                self.optimize(module, self.machine)
+                self.optimize(module, self.machine, vectorize)
             code = bytes(self.machine.emit_object(module))
             if store is not None:
                 store.save(key, code)
         return code
 
-    def optimized(self, text: str) -> str:
+    def optimized(self, text: str, vectorize: bool = True) -> str:
         """Return text with its loops optimized, and on vectors where that pays."""
-        module = self.llvm.parse_assembly(self.for_vectors(text))
-        self.optimize(module, self.machine)
+        module = self.llvm.parse_assembly(self.for_vectors(text) if vectorize else text)
+        self.optimize(module, self.machine, vectorize)
         return str(module)
 
     def for_vectors(self, text: str) -> str:
@@ -152,9 +153,10 @@ class _Engine:
             text = text.replace(' "probe-stack"', ' "prefer-vector-width"="512" "probe-stack"')
         return "\n".join([text, *variants])
 
-    def optimize(self, module: Any, machine: Any) -> None:
+    def optimize(self, module: Any, machine: Any, vectorize: bool = True) -> None:
         """Run LLVM's passes on a module, for a machine."""
         options = self.llvm.create_pipeline_tuning_options(speed_level=2)
+        options.loop_vectorization = vectorize
         builder = self.llvm.create_pass_builder(machine, options)
         builder.getModulePassManager().run(module, builder)
 
@@ -186,25 +188,30 @@ def _engine() -> _Engine:
 
 
 def compile_texts(
-    texts: Sequence[str], function: str, symbols: Mapping[str, int] | None = None, optimize: bool = False
+    texts: Sequence[str],
+    function: str,
+    symbols: Mapping[str, int] | None = None,
+    optimize: bool = False,
+    vectorize: bool = True,
 ) -> Compiled:
     """Compile LLVM texts, and return the machine code of one function; `symbols` are the addresses of what they call.
 
     Each text is a unit of its own, so that no optimization looks across them; LLVM's passes `optimize` the first.
+    Where they `vectorize` loops, lanes that nobody reads may set the processor's flags.
     """
     engine, symbols = _engine(), dict(symbols or {})
-    key = tuple(texts), function, tuple(symbols.items()), optimize
+    key = tuple(texts), function, tuple(symbols.items()), optimize, vectorize
     with engine.lock:
         compiled = _compiled.get(key)
         if compiled is None:
             library = engine.llvm.JITLibraryBuilder().export_symbol(function)
             for k, text in enumerate(texts):
                 with_passes = optimize and not k
-                if with_passes:
+                if with_passes and vectorize:
                     text = engine.for_vectors(text)
                     names = re.findall(r"@(_ZGV[de]N\w+)", text)
                     symbols |= {name: address for name in names if (address := _of_libmvec(name)) is not None}
-                library.add_object_img(engine.machine_code(text, with_passes))
+                library.add_object_img(engine.machine_code(text, with_passes, vectorize))
             for name, address in symbols.items():
                 library.import_symbol(name, address)
             tracker = library.link(engine.lljit, f"wengert{next(engine.numbers)}")
@@ -241,11 +248,22 @@ def address_of(symbol: str) -> int | None:
     """
     if symbol.startswith(SPECIAL):
         return _special(symbol.removeprefix(SPECIAL))
+    if symbol == "wengert_threads":
+        return address_of_count()
+    if symbol == "wengert_parallel":
+        return _parallel().address
     for library in (ctypes.CDLL(None), ctypes.pythonapi):
         function = getattr(library, symbol, None)
         if function is not None:
             return ctypes.cast(function, ctypes.c_void_p).value
     return None
+
+
+@functools.cache
+def _parallel() -> Compiled:
+    """Return the function that divides a nest among threads."""
+    names = ("pthread_create", "pthread_join")
+    return compile_texts([TEXT], "wengert_parallel", {name: address_of(name) or 0 for name in names})
 
 
 def _special(name: str) -> int | None:

@@ -91,7 +91,9 @@ def export(path: str | os.PathLike[str], tree: Tree, names: Sequence[str], what:
         raise ExportError.at(
             error.place,
             f"{what} cannot be exported, for there is no source of {error}:",
-            "Export what comes before it and after it as functions of their own.",
+            "Exported code computes small arrays and numbers of double precision, by what the C library has."
+            if error.place is None
+            else "Export what comes before it and after it as functions of their own.",
         ) from error
     called = symbols_of(lowered.kernel)
     if name in called:
@@ -292,6 +294,8 @@ def _layout(form: ResultForm, parts: Sequence[Part]) -> Iterator[str]:
             continue
         size = math.prod(part.shape)
         shape = f"{' x '.join(map(str, part.shape))}" if part.shape else "a number"
+        if part.matrix is not None:
+            shape = f"the data of a sparse matrix, by rows: {shape}"
         yield f"{path}: {shape}, from result[{part.offset}]" + (
             f" to result[{part.offset + size - 1}]" if size > 1 else ""
         )

@@ -22,8 +22,9 @@ define i32 @kernel(ptr noalias readonly %arguments, ptr noalias %y) nounwind "pr
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from wengert.compilation.native.loops import (
     Buffer,
@@ -41,6 +42,7 @@ from wengert.compilation.native.loops import (
     Stop,
     Store,
     Unless,
+    operands_of,
     walk_statements,
 )
 from wengert.compilation.native.operations import PURE, SPECIAL, operation_of
@@ -53,9 +55,17 @@ MEMORY: Mapping[str, str] = {**TYPES, "?": "i8"}
 """LLVM's types of elements of buffers."""
 
 
+THREADS, PARALLEL = "wengert_threads", "wengert_parallel"
+"""The number of threads, and the function that divides a nest among them."""
+LONG = 200_000
+"""The time in nanoseconds from which a nest is divided: a thread takes some 20,000 to start."""
+GRAIN = 1_024
+"""The number of elements that parts of a loop are multiples of, so that all parts but the last fill their vectors."""
+
+
 def write_kernel(kernel: Kernel) -> str:
     """Return a kernel as an LLVM function; what it calls is declared by `write_declarations`."""
-    writer = _Writer()
+    writer = _Writer(divides=is_threaded(kernel))
     pointers = [f"{buffer.name}{'.start' * bool(buffer.step)}" for buffer in kernel.arguments]
     if (
         kernel.has_nests
@@ -64,6 +74,7 @@ def write_kernel(kernel: Kernel) -> str:
         parameters = [f"ptr noalias {kind}%{name}" for kind, name in zip(kinds, pointers, strict=True)]
         head = f"define internal i32 @body({', '.join([*parameters, 'ptr noalias %y'])}) noinline {ATTRIBUTES} {{"
         writer.lines.append(head)
+        writer.start = len(writer.lines)
         writer.temporaries(kernel)
         writer.block(kernel.statements, ())
         writer.lines.append("}")
@@ -77,7 +88,46 @@ def write_kernel(kernel: Kernel) -> str:
     else:
         writer.temporaries(kernel)
         writer.block(kernel.statements, ())
-    return "\n".join([*writer.lines, "}"])
+    runtime = [f"@{THREADS} = external global i64", f"declare void @{PARALLEL}(ptr, ptr, i64, i64, i64)"]
+    return "\n".join([*runtime * bool(writer.parts), *writer.parts, *writer.lines, "}"])
+
+
+def is_threaded(kernel: Kernel) -> bool:
+    """Return whether a kernel has a nest that threads may divide among them."""
+    outermost = [s for s in kernel.statements if isinstance(s, (Nest, Repeat))]
+    return not any(isinstance(s, Repeat) for s in outermost) and any(map(is_divided, _outermost(kernel.statements)))
+
+
+def _outermost(statements: Sequence[Statement]) -> Iterator[Nest]:
+    """Yield the nests that are in no loop."""
+    for statement in statements:
+        if isinstance(statement, Nest):
+            yield statement
+        elif isinstance(statement, Unless):
+            yield from _outermost(statement.otherwise)
+
+
+def is_divided(nest: Nest) -> bool:
+    """Return whether a nest in no loop is long, and its steps are independent.
+
+    SciPy's functions may need the interpreter's lock, which the thread that waits may have.
+    """
+    if not nest.parallel or nest.carries or not all(isinstance(n, int) for n in nest.counts):
+        return False
+    names = [s.operation for s in walk_statements(nest.body) if isinstance(s, Compute)]
+    return not any(name.startswith(SPECIAL) for name in names) and _duration(nest) >= LONG
+
+
+def _duration(nest: Nest) -> float:
+    """Return roughly how many nanoseconds a nest takes: one for a function, a quarter for anything else."""
+    step = 0.0
+    for s in nest.body:
+        if isinstance(s, Nest):
+            step += _duration(s)
+        else:
+            is_function = isinstance(s, Compute) and s.operation != "select" and "@" in operation_of(s.operation).text
+            step += 1.0 if is_function else 0.25
+    return step * math.prod([n for n in nest.counts if isinstance(n, int)])
 
 
 def write_exported(kernel: Kernel, name: str) -> str:
@@ -102,7 +152,8 @@ def write_declarations(kernel: Kernel) -> str:
 
 def symbols_of(kernel: Kernel) -> list[str]:
     """Return the functions of libm and SciPy that a kernel calls."""
-    return [name for name in _called(kernel) if not name.startswith("llvm.")]
+    runtime = [THREADS, PARALLEL] if is_threaded(kernel) else []
+    return [*[name for name in _called(kernel) if not name.startswith("llvm.")], *runtime]
 
 
 def _called(kernel: Kernel) -> dict[str, int]:
@@ -121,9 +172,11 @@ def _moving(body: Sequence[Statement]) -> list[Buffer]:
 class _Writer:
     """Writes statements; each block of the loops is some basic blocks of LLVM's."""
 
-    def __init__(self) -> None:
+    def __init__(self, divides: bool = False) -> None:
         self.lines: list[str] = []
-        self.elements = self.labels = 0
+        self.elements = self.labels = self.start = 0
+        self.divides, self.parts = divides, list[str]()
+        """Whether long nests are functions of a range of steps, and these."""
 
     def write(self, text: str) -> None:
         """Write one instruction."""
@@ -149,7 +202,10 @@ class _Writer:
             elif isinstance(statement, Store):
                 self.store(statement, variables)
             elif isinstance(statement, Nest):
-                self.whole_nest(statement, variables)
+                if self.divides and not variables and is_divided(statement):
+                    self.divided(statement)
+                else:
+                    self.whole_nest(statement, variables)
             elif isinstance(statement, Unless):
                 self.unless(statement, variables)
             elif isinstance(statement, Return):
@@ -219,10 +275,52 @@ class _Writer:
         for carry, value in zip(nest.carries, values, strict=True):
             self.write(f"%{carry.after} = phi {TYPES[carry.register.dtype]} [ {value}, %{end}.before ]")
 
+    def divided(self, nest: Nest) -> None:
+        """Write a nest as a function of a range of its outermost steps, which threads may divide among them."""
+        inner = list(walk_statements([nest]))
+        buffers = list(dict.fromkeys(s.element.buffer for s in inner if isinstance(s, (Load, Store))))
+        defined = {s.register for s in inner if isinstance(s, (Compute, Load))}
+        defined |= {r for s in inner if isinstance(s, Nest) for c in s.carries for r in (c.register, c.after)}
+        read = dict.fromkeys(o for s in inner for o in operands_of(s) if isinstance(o, Register))
+        registers = [register for register in read if register not in defined]
+        kinds = ["readonly " * (buffer.role == "argument") for buffer in buffers]
+        passed = [(f"ptr noalias {kind}", b.name, "ptr") for kind, b in zip(kinds, buffers, strict=True)]
+        passed += [(f"{TYPES[r.dtype]} ", str(r), TYPES[r.dtype]) for r in registers]
+        part, context = f"part{len(self.parts)}", f"%context{len(self.parts)}"
+        writer = _Writer()
+        parameters = ", ".join([*[f"{kind}%{name}" for kind, name, _ in passed], "i64 %begin, i64 %end"])
+        writer.lines.append(f"define internal void @{part}.steps({parameters}) noinline {ATTRIBUTES} {{")
+        writer.nest(nest, nest.counts, (), (), ("%begin", "%end"))
+        writer.lines += ["  ret void", "}"]
+        writer.lines.append(f"define internal void @{part}(ptr %context, i64 %begin, i64 %end) {ATTRIBUTES} {{")
+        self.lines.insert(self.start, f"  {context} = alloca [{max(len(passed), 1)} x i64], align 8")
+        for k, (_, name, kind) in enumerate(passed):
+            self.write(f"{context}.{k} = getelementptr i64, ptr {context}, i64 {k}")
+            self.write(f"store {kind} %{name}, ptr {context}.{k}")
+            writer.write(f"%{name}.at = getelementptr i64, ptr %context, i64 {k}")
+            writer.write(f"%{name} = load {kind}, ptr %{name}.at")
+        arguments = ", ".join([*[f"{kind} %{name}" for _, name, kind in passed], "i64 %begin, i64 %end"])
+        writer.write(f"call void @{part}.steps({arguments})")
+        writer.lines += ["  ret void", "}"]
+        self.parts.append("\n".join(writer.lines))
+        grain = 1 if len(nest.counts) > 1 or any(isinstance(s, Nest) for s in nest.body) else GRAIN
+        self.write(f"{context}.n = load i64, ptr @{THREADS}")
+        self.write(
+            f"call void @{PARALLEL}(ptr @{part}, ptr {context}, i64 {nest.counts[0]}, i64 {grain}, i64 {context}.n)"
+        )
+
     def nest(
-        self, nest: Nest, counts: Sequence[Operand], firsts: Sequence[str], variables: tuple[str, ...]
+        self,
+        nest: Nest,
+        counts: Sequence[Operand],
+        firsts: Sequence[str],
+        variables: tuple[str, ...],
+        range_: tuple[str, str] | None = None,
     ) -> list[str]:
-        """Write the loops of the last variables of a nest; return what is carried to their end."""
+        """Write the loops of the last variables of a nest; return what is carried to their end.
+
+        The first of them goes through a range, where one is given, which is not empty.
+        """
         if not counts:
             self.block(nest.body, variables)
             return [written(carry.then) for carry in nest.carries]
@@ -232,7 +330,8 @@ class _Writer:
         self.lines.append(f"{before}:")
         self.write(f"br label %{head}")
         self.lines.append(f"{head}:")
-        self.write(f"{variable} = phi i64 [ 0, %{before} ], [ {variable}.next, %{head}.end ]")
+        begin, end = range_ or ("0", str(counts[0]))
+        self.write(f"{variable} = phi i64 [ {begin}, %{before} ], [ {variable}.next, %{head}.end ]")
         names = [f"%{carry.register}{'' if is_inner else f'.{head}'}" for carry in nest.carries]
         place = len(self.lines)
         if isinstance(counts[0], Register):  # there may be no step
@@ -251,7 +350,7 @@ class _Writer:
             self.write(f"br label %{head}")
             values = names
         else:
-            self.write(f"{variable}.more = icmp ult i64 {variable}.next, {counts[0]}")
+            self.write(f"{variable}.more = icmp ult i64 {variable}.next, {end}")
             self.write(f"br i1 {variable}.more, label %{head}, label %{after}")
         self.lines.append(f"{after}:")
         return values

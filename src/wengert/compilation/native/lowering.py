@@ -59,10 +59,13 @@ from wengert.compilation.native.operations import SPECIAL, constant_of, operatio
 from wengert.errors import RawLocation
 from wengert.primitives.table import PRIMITIVES
 from wengert.program import Atom, Guard, Line, Var
-from wengert.program.code import Add, Call, CheckFinite, Enter, Exit, Fixed, Free, Leaf, ResultForm, Take, Zeros
+from wengert.program.code import Add, Call, CheckFinite, Enter, Exit, Fixed, Free, Leaf, Matrix, ResultForm, Take, Zeros
 
 UNROLLED = 128
 """The number of elements up to which an array is computed in registers, one by one."""
+LONGEST_SUM, PARTIAL_SUMS = 64, 4
+"""An element of a product of matrices that is computed in a nest is a sum of up to so many terms, in so many partial
+sums."""
 MOST = 4_000
 """The largest number of statements of a kernel: of straight-line code, compiling takes 30 to 60 us each."""
 STACK = 4_096
@@ -84,11 +87,15 @@ class NoLoweringError(Exception):
 
 
 class Part(NamedTuple):
-    """A leaf of a result: the array or number, or its place in the buffer of results, and its shape."""
+    """A leaf of a result: the array or number, or its place in the buffer of results, and its shape.
+
+    Where it is the data of a sparse matrix, `matrix` makes that.
+    """
 
     leaf: Leaf | Fixed
     offset: int
     shape: tuple[int, ...]
+    matrix: Matrix | None = None
 
     @property
     def has_data(self) -> bool:
@@ -211,10 +218,14 @@ class _Block:
         The cells of variables.
     cells
         The cells of what has been computed, by operation and operands.
+    unrolled
+        The number of elements up to which an array is computed in registers.
     """
 
-    def __init__(self, tree: _Tree, values: Mapping[Var, Cells], cells: Mapping[Any, int]) -> None:
-        self.tree, self.values = tree, dict(values)
+    def __init__(
+        self, tree: _Tree, values: Mapping[Var, Cells], cells: Mapping[Any, int], unrolled: int = UNROLLED
+    ) -> None:
+        self.tree, self.values, self.unrolled = tree, dict(values), unrolled
         self.cells: dict[Any, int] = dict(cells)
         self.statements: list[Any] = []
         self.nest: _Open | None = None
@@ -258,10 +269,10 @@ class _Block:
             if isinstance(leaf, Fixed) and not isinstance(leaf.value, np.ndarray):
                 parts.append(Part(leaf, 0, ()))
                 continue
-            if not isinstance(leaf, (Leaf, Fixed)):
-                raise NoLoweringError("a sparse matrix")
-            atom_cells = self.of_leaf(leaf, code.outputs)
-            parts.append(Part(leaf, offset, atom_cells.shape))
+            matrix = leaf if isinstance(leaf, Matrix) else None
+            data = leaf.data if isinstance(leaf, Matrix) else leaf
+            atom_cells = self.of_leaf(data, code.outputs)
+            parts.append(Part(data, offset, atom_cells.shape, matrix))
             cells.append(atom_cells.ravel())
             offset += atom_cells.size
         self.statements.append(Return(len(self.tree.forms)))
@@ -415,7 +426,7 @@ class _Block:
         broadcast = np.broadcast_arrays(*arrays)
         shape = broadcast[0].shape
         size = math.prod(shape)
-        if size <= UNROLLED:
+        if size <= self.unrolled or (size <= UNROLLED and not _has_nest(name)):
             lists = [array.ravel().tolist() for array in broadcast]
             cells = [self.scalar(name, *each) for each in zip(*lists, strict=True)]
             return np.array(cells, np.int64).reshape(shape)
@@ -443,9 +454,9 @@ class _Block:
             part[...] = self("add", part, value) if adds else value
         return y
 
-    def fold(self, name: str, x: Cells, axis: tuple[int, ...], keepdims: bool) -> Cells:
+    def fold(self, name: str, x: Cells, axis: tuple[int, ...] | None, keepdims: bool) -> Cells:
         """Combine the elements along axes, by an operation of two scalars or the function of a row."""
-        axes = tuple([k % x.ndim for k in axis])
+        axes = tuple([k % x.ndim for k in (range(x.ndim) if axis is None else axis)])
         shape = tuple([1 if k in axes else n for k, n in enumerate(x.shape) if keepdims or k not in axes])
         rest = tuple([n for k, n in enumerate(x.shape) if k not in axes])
         slices = list(np.moveaxis(x, axes, range(len(axes))).reshape(-1, *rest)) if x.size else []
@@ -521,8 +532,7 @@ class _Block:
 
     def nested(self, name: str, operands: Sequence[Cells], shape: tuple[int, ...]) -> Cells:
         """Apply an operation in a nest of loops: the open one, if its operands are there."""
-        operation = None if name == "select" else operation_of(name)
-        if operation is None or operation.is_bool or operation.of_bools:
+        if not _has_nest(name):
             raise NoLoweringError(f"{name} of large arrays")
         sources = [self.source(array) for array in operands]
         nest = self.nest
@@ -551,16 +561,65 @@ class _Block:
         nest.registers[int(cells.flat[0])] = result
         return cells
 
+    def product(self, left: Cells, right: Cells) -> Cells:
+        """Multiply matrices, stacks of them too: in registers, or in a nest over the elements of the result."""
+        terms = left.shape[-1]
+        shape = (*np.broadcast_shapes(left.shape[:-2], right.shape[:-2]), left.shape[-2], right.shape[-1])
+        if terms == 1 or math.prod(shape) * terms <= 2 * self.unrolled:
+            products = [self("multiply", left[..., :, k, None], right[..., k, None, :]) for k in range(terms)]
+            return functools.reduce(functools.partial(self, "add"), products)
+        if terms > LONGEST_SUM:
+            raise NoLoweringError("a product of large matrices")
+        rows = self.in_memory(np.broadcast_to(left, (*shape[:-1], terms)))
+        columns = self.in_memory(np.broadcast_to(right, (*shape[:-2], terms, shape[-1])))
+        to_row, (along_row, along_column, to_column) = rows.strides[:-1], (rows.strides[-1], *columns.strides[-2:])
+        buffer, cells = self.tree.temporary(shape)
+        body: list[Statement] = []
+
+        def computed(name: str, *operands: Operand) -> Register:
+            self.tree.count_statement()
+            register = self.tree.register()
+            body.append(Compute(register, name, operands))
+            return register
+
+        def loaded(element: Element) -> Register:
+            self.tree.count_statement()
+            register = self.tree.register()
+            body.append(Load(register, element))
+            return register
+
+        sums: list[Register] = []
+        for k in range(terms):
+            a = loaded(Element(rows.buffer, rows.offset + k * along_row, (*to_row, 0)))
+            place = columns.offset + k * along_column
+            b = loaded(Element(columns.buffer, place, (*columns.strides[:-2], 0, to_column)))
+            term = computed("multiply", a, b)
+            if k < PARTIAL_SUMS:
+                sums.append(term)
+            else:
+                sums[k % PARTIAL_SUMS] = computed("add", sums[k % PARTIAL_SUMS], term)
+        body.append(
+            Store(Element(buffer, 0, _row_major(shape)), functools.reduce(functools.partial(computed, "add"), sums))
+        )
+        self.statements.append(Nest(shape, tuple(body), parallel=True))
+        self.nest = None
+        return cells
+
+    def in_memory(self, cells: Cells) -> Element:
+        """Return cells as elements of one buffer by strides: as they are, or copied, each once if that is enough."""
+        element = self.strided(cells)
+        if element is None:
+            some = cells[tuple([slice(None) if s else slice(1) for s in cells.strides])]  # without what is broadcast
+            element = self.strided(np.broadcast_to(self.copied(some), cells.shape))
+        assert element is not None, "a copy is strided"
+        return element
+
     def source(self, cells: Cells) -> Operand | Element:
         """Return what an operand of a nest reads: a scalar that is the same in all of it, or an element by strides."""
         first = int(cells.flat[0])
         if np.all(cells == first):
             return self.operand(self.as_kind(first, False))
-        element = self.strided(cells)
-        if element is None:
-            element = self.strided(self.copied(cells))
-        assert element is not None, "a copy is strided"
-        return element
+        return self.in_memory(cells)
 
     def strided(self, cells: Cells) -> Element | None:
         """Return cells as elements of one buffer by strides; None if they are not."""
@@ -628,6 +687,12 @@ class _Decision(NamedTuple):
     def frozen(self) -> Unless:
         """Return the statement."""
         return Unless(self.operand, self.value, self.otherwise.frozen())
+
+
+def _has_nest(name: str) -> bool:
+    """Return whether an operation on arrays can be a nest: on numbers, with numbers as results."""
+    operation = None if name == "select" else operation_of(name)
+    return operation is not None and not operation.is_bool and not operation.of_bools
 
 
 def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -102,6 +102,8 @@ OPERATIONS: Mapping[str, Operation] = {
         for name, sign, evaluate in (("and", "&", operator.and_), ("or", "|", operator.or_), ("xor", "^", operator.xor))
     },
     "not": Operation("xor i1 {0}, true", 1, is_bool=True, of_bools=True, evaluate=operator.not_, source="!{0}"),
+    # ---- Whole numbers, as places ----
+    "as_whole": Operation("fptosi double {0} to i64", 1, source="(int64_t){0}"),
     "as_number": Operation("uitofp i1 {0} to double", 1, of_bools=True, evaluate=float, source="(double){0}"),
     # ---- libm ----
     **{

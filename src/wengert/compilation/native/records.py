@@ -247,7 +247,7 @@ class Entry(Words):
         makes: list[tuple[int, ...]] = []
         if self._make(tree, parts, makes):
             return makes
-        makes = [self._leaf(part) for part in parts]
+        makes = [make for part in parts for make in self._leaf(part)]
         rebuild = functools.partial(trees.unflatten, form.structure)
         return [*makes, self._holder(_MAKE_TUPLE, len(parts)), (_CALL, 0, self.object(rebuild), 0, 0, 0, 0, 0)]
 
@@ -255,7 +255,7 @@ class Entry(Words):
         """Add how a node of the tree of a result is made; return False if Python makes it."""
         kind = type(node)
         if kind is int:
-            makes.append(self._leaf(parts[node]))
+            makes += self._leaf(parts[node])
         elif node is None:
             makes.append((_OBJECT, 0, self.object(None), 0, 0, 0, 0, 0))
         elif kind in _HOLDERS:
@@ -272,14 +272,17 @@ class Entry(Words):
     def _holder(self, kind: int, count: int, keys: int = 0) -> tuple[int, ...]:
         return kind, 0, 0, count, keys, 0, 0, 0
 
-    def _leaf(self, part: Part) -> tuple[int, ...]:
+    def _leaf(self, part: Part) -> list[tuple[int, ...]]:
         if not part.has_data:
-            return _OBJECT, 0, self.object(part.leaf.value), 0, 0, 0, 0, 0  # type: ignore[union-attr]
+            return [(_OBJECT, 0, self.object(part.leaf.value), 0, 0, 0, 0, 0)]  # type: ignore[union-attr]
         dtype = self.object(np.dtype(float))
         kind = "array" if isinstance(part.leaf, Fixed) else part.leaf.kind
         how = {"float": _FLOAT, "scalar": _SCALAR}.get(kind, _NEW_ARRAY)
         size = math.prod(part.shape)
-        return (how, 8 * part.offset, dtype, len(part.shape), self.words(part.shape), 8 * size, size, id(np.ndarray))
+        made = how, 8 * part.offset, dtype, len(part.shape), self.words(part.shape), 8 * size, size, id(np.ndarray)
+        if part.matrix is None:
+            return [made]
+        return [made, (_CALL, 0, self.object(part.matrix.build), 0, 0, 0, 0, 0)]
 
 
 _NEW_ARRAY, _FLOAT, _SCALAR, _OBJECT, _MAKE_TUPLE, _MAKE_LIST, _MAKE_DICT, _CALL = range(8)

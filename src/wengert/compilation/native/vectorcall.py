@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import platform
 import sys
-import sysconfig
 from typing import Any, TypeVar
 
 Class = TypeVar("Class", bound=type)
@@ -32,10 +30,10 @@ _MEMBERS, _SIZE, _READ_ONLY = 72, 19, 1
 def is_possible() -> bool:
     """Return whether objects are laid out as CPython does on 64 bits with its lock."""
     return (
-        platform.python_implementation() == "CPython"
-        and ctypes.sizeof(ctypes.c_void_p) == 8
+        sys.implementation.name == "cpython"
+        and sys.maxsize == 2**63 - 1
         and sys.platform == "linux"
-        and not sysconfig.get_config_var("Py_GIL_DISABLED")
+        and "t" not in sys.abiflags
     )
 
 

@@ -63,6 +63,30 @@ def _native_sign(op: Any, x: Any) -> Any:
     return op("select", op("greater", x, 0.0), 1.0, op("select", op("less", x, 0.0), -1.0, other))
 
 
+def _native_logaddexp2(op: Any, a: Any, b: Any) -> Any:
+    """Add log2(1 + 2^-|a - b|) to the larger."""
+    rest = op("log1p", op("exp2", op("negative", op("absolute", op("subtract", a, b)))))
+    return op("add", op("select", op("greater", a, b), a, b), op("multiply", 1.0 / LN2, rest))
+
+
+def _native_sinc(op: Any, x: Any) -> Any:
+    y = op("multiply", math.pi, op("select", op("equal", x, 0.0), 1e-20, x))
+    return op("divide", op("sin", y), y)
+
+
+def _native_floor_divide(op: Any, a: Any, b: Any) -> Any:
+    """Divide what the remainder leaves, and take the nearest whole number below, as NumPy does."""
+    rest = op("fmod", a, b)
+    quotient = op("divide", op("subtract", a, rest), b)
+    differs = op("and", op("not_equal", rest, 0.0), op("xor", op("less", b, 0.0), op("less", rest, 0.0)))
+    quotient = op("select", differs, op("subtract", quotient, 1.0), quotient)
+    whole = op("floor", quotient)
+    whole = op("select", op("greater", op("subtract", quotient, whole), 0.5), op("add", whole, 1.0), whole)
+    ratio = op("divide", a, b)
+    whole = op("select", op("equal", quotient, 0.0), op("copysign", 0.0, ratio), whole)
+    return op("select", op("equal", b, 0.0), ratio, whole)
+
+
 def _native_remainder(op: Any, a: Any, b: Any) -> Any:
     """Give the remainder of a division towards zero the sign of the divisor."""
     rest = op("fmod", a, b)
@@ -117,7 +141,7 @@ log2 = elementwise(np.log2, lambda _y, x: 1 / (LN2 * x), formula=lambda x: _symp
 log10 = elementwise(np.log10, lambda _y, x: 1 / (LN10 * x), formula=lambda x: _sympy().log(x) / _sympy().log(10), domain=POSITIVE, native="log10")
 log1p = elementwise(np.log1p, lambda _y, x: 1 / (1 + x), formula=lambda x: _sympy().log(1 + x), domain=((-1.0, INF),), native="log1p")
 logaddexp = elementwise(np.logaddexp, lambda y, a, _b: np.exp(_less(a, y)), lambda y, _a, b: np.exp(_less(b, y)), formula=lambda a, b: _sympy().log(_sympy().exp(a) + _sympy().exp(b)), native=_native_logaddexp)
-logaddexp2 = elementwise(np.logaddexp2, lambda y, a, _b: np.exp2(_less(a, y)), lambda y, _a, b: np.exp2(_less(b, y)), formula=lambda a, b: _sympy().log(2**a + 2**b) / _sympy().log(2))
+logaddexp2 = elementwise(np.logaddexp2, lambda y, a, _b: np.exp2(_less(a, y)), lambda y, _a, b: np.exp2(_less(b, y)), formula=lambda a, b: _sympy().log(2**a + 2**b) / _sympy().log(2), native=_native_logaddexp2)
 
 # ---- Roots ----
 
@@ -153,7 +177,7 @@ def _wave_partial(_y: Any, x: Any, order: int) -> Any:
 
 
 sinc_wave = define("spherical_jn", lambda x, order: special.spherical_jn(order, x).astype(x.dtype)[()], _wave_partial, counts="calls", source=lambda args, params: f"scipy.special.spherical_jn({params['order']}, {args[0]})")
-sinc = define("sinc", np.sinc, _sinc_partial, replaces=np.sinc, counts="calls", formula=lambda x: _sympy().sinc(_sympy().pi * x))
+sinc = define("sinc", np.sinc, _sinc_partial, replaces=np.sinc, counts="calls", formula=lambda x: _sympy().sinc(_sympy().pi * x), native=_native_sinc)
 
 # ---- Hyperbolic ----
 
@@ -201,7 +225,7 @@ floor = elementwise(np.floor, None, formula="floor", counts=COMPARE, kink="0 eve
 ceil = elementwise(np.ceil, None, formula="ceiling", counts=COMPARE, kink="0 everywhere, at the jumps too", native="ceil")
 trunc = elementwise(np.trunc, None, counts=COMPARE, kink="0 everywhere, at the jumps too", native="trunc")
 rint = elementwise(np.rint, None, counts=COMPARE, kink="0 everywhere, at the jumps too", native="rint")
-floor_divide = elementwise(np.floor_divide, None, None, source="{0} // {1}", counts=DIVIDE, domain=(ALL, (0.0, INF)), kink="0 everywhere, at the jumps too")
+floor_divide = elementwise(np.floor_divide, None, None, source="{0} // {1}", counts=DIVIDE, domain=(ALL, (0.0, INF)), kink="0 everywhere, at the jumps too", native=_native_floor_divide)
 spacing = elementwise(np.spacing, None, counts=COMPARE, kink="0 everywhere, at the jumps too")
 heaviside = elementwise(np.heaviside, None, lambda _y, x, _h: np.where(x == 0, _y.dtype.type(1), _y.dtype.type(0)), counts=COMPARE, kink="0 in x everywhere, at the jump too", native=lambda op, x, h: op("select", op("equal", x, 0.0), h, op("select", op("less", x, 0.0), 0.0, op("select", op("greater", x, 0.0), 1.0, x))))
 

@@ -157,8 +157,7 @@ def _native_matmul(op: Any, a: Any, b: Any) -> Any:
         return None
     left = a[None] if a.ndim == 1 else a
     right = b[:, None] if b.ndim == 1 else b
-    products = [op("multiply", left[..., :, k, None], right[..., k, None, :]) for k in range(left.shape[-1])]
-    y = functools.reduce(functools.partial(op, "add"), products)
+    y = op.product(left, right)
     y = y[..., 0, :] if a.ndim == 1 else y
     return y[..., 0] if b.ndim == 1 else y
 
@@ -642,8 +641,18 @@ def _extreme(name: str, pair: np.ufunc) -> Primitive:
 max_, min_ = _extreme("max", np.maximum), _extreme("min", np.minimum)
 argmax = step_function("argmax", lambda x, **given: np.argmax(x, **given))
 argmin = step_function("argmin", lambda x, **given: np.argmin(x, **given))
-all_ = step_function("all", lambda x, axis, keepdims: np.all(x, axis, keepdims=keepdims), source=_reduction("all"))
-any_ = step_function("any", lambda x, axis, keepdims: np.any(x, axis, keepdims=keepdims), source=_reduction("any"))
+all_ = step_function(
+    "all",
+    lambda x, axis, keepdims: np.all(x, axis, keepdims=keepdims),
+    source=_reduction("all"),
+    native=lambda op, x, axis, keepdims: op.fold("and", op("truth", x), axis, keepdims),
+)
+any_ = step_function(
+    "any",
+    lambda x, axis, keepdims: np.any(x, axis, keepdims=keepdims),
+    source=_reduction("any"),
+    native=lambda op, x, axis, keepdims: op.fold("or", op("truth", x), axis, keepdims),
+)
 
 
 # ---- Positions and counts: they jump where they change, so they have no derivative ----
@@ -677,7 +686,18 @@ unique_positions = step_function(
         f"np.unique({args[0]}, True, True, True, {params['axis']}, equal_nan={params['equal_nan']})[{params['what']}]"
     ),
 )
-round_ = step_function("round", lambda x, decimals: np.round(x, decimals), kink="0 everywhere, at the jumps too")
+
+
+def _native_round(op: Any, x: Any, decimals: int) -> Any:
+    """Round as NumPy does: scaled by a power of ten, to the nearest whole number."""
+    names = ("multiply", "divide") if decimals >= 0 else ("divide", "multiply")
+    scale = float(10 ** abs(decimals))
+    return op(names[1], op("rint", op(names[0], x, scale)), scale) if decimals else op("rint", x)
+
+
+round_ = step_function(
+    "round", lambda x, decimals: np.round(x, decimals), kink="0 everywhere, at the jumps too", native=_native_round
+)
 exponent = step_function("exponent", lambda x: np.frexp(x)[1], source="np.frexp({0})[1]")
 
 

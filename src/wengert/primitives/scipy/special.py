@@ -682,8 +682,19 @@ def _logsumexp(a: Any, *, axis: Any, keepdims: bool) -> Any:
     return y if keepdims else y.reshape([size for k, size in enumerate(a.shape) if k - a.ndim not in axis])[()]
 
 
+def _native_logsumexp(op: Any, a: Any, axis: Any, keepdims: bool) -> Any:
+    """Do as above; where that is not finite, the processor says so."""
+    top = op.fold("maximum", a, axis, True)
+    at_top = op("equal", a, top)
+    rest = op("select", at_top, 0.0, op("exp", op("subtract", a, top)))
+    count, total = op.fold("add", op("number", at_top), axis, True), op.fold("add", rest, axis, True)
+    y = op("add", op("add", op("log1p", op("divide", total, count)), op("log", count)), top)
+    shape = tuple([size for k, size in enumerate(a.shape) if k - a.ndim not in axis])
+    return y if keepdims else op.move(lambda v: v.reshape(shape), y)
+
+
 _reduced = array_function(
-    "logsumexp", _logsumexp, _logsumexp_partial, counts=lambda y, a, axis, keepdims: {"calls": a.size + y.size, "additions": a.size - y.size},
+    "logsumexp", _logsumexp, _logsumexp_partial, native=_native_logsumexp, counts=lambda y, a, axis, keepdims: {"calls": a.size + y.size, "additions": a.size - y.size},
     source=lambda args, params: f"scipy.special.logsumexp({args[0]}, axis={params['axis']!r}, keepdims={params['keepdims']!r})",
 )
 # fmt: on

@@ -63,6 +63,7 @@ norm_ = array_function(
     ),
     counts=lambda _y, x, **_params: {"multiplications": x.size, "additions": x.size, "calls": 1},
     squared=(_squared_norm_partial,),
+    native=lambda op, x, axis: op("sqrt", op.fold("add", op("multiply", x, x), axis, False)),
     kink="at 0: 0, the subgradient of least norm; second: NaN, with a warning; of its square: exact",
 )
 
