@@ -35,7 +35,10 @@ class ArrayStep:
 
 @dataclass(frozen=True)
 class ArrayEdge:
-    """An edge of the graph of arrays: its ends, the structure of its local Jacobian, and its formula if it has one."""
+    """An edge of the graph of arrays: its ends, a formula of its local Jacobian, and its structure in words.
+
+    There is no formula where the words say it all, and no words where the formula does.
+    """
 
     of: Matrix
     by: Matrix

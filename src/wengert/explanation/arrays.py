@@ -299,8 +299,11 @@ class ArrayLines:
         if line.held is not None:
             return Ratio(self.atom(line.outputs[0]), self.atom(atom)), line.held.heading()
         if line.primitive.elementwise:
-            partial = self._expression(self._partial(line, atom))
-            return (Call("diag", (partial,)), "diagonal") if line.outputs[0].shape else (partial, "number")
+            partial, shape = self._partial(line, atom), line.outputs[0].shape
+            if shape and partial == 1:
+                return None, "identity" if atom.shape == shape else "broadcast"
+            written = self._expression(partial)
+            return Call("diag", (written,)) if shape else written, ""
         if line.primitive is s.matmul:
             other = self.atom(line.inputs[1 - position])
             side = "right" if position == 0 else "left"

@@ -48,22 +48,19 @@ def excerpts(locations: Iterable[Location | None]) -> list[dict[str, Any]]:
 
 def function_of(location: Location) -> str:
     """Return the name of the innermost function around a place; empty outside of any, or where there is no source."""
-    functions = [
-        node
-        for node in _functions(location.file, len(linecache.getlines(location.file)))
-        if isinstance(node, ast.FunctionDef) and location.line in _span(node)
-    ]
-    return min(functions, key=lambda node: len(_span(node))).name if functions else ""
+    function = _innermost(location.file, location.line)
+    return "" if function is None else function.name
+
+
+def _innermost(file: str, line: int) -> ast.FunctionDef | None:
+    around = [f for f in _functions(file, len(linecache.getlines(file))) if line in _span(f)]
+    return min(around, key=lambda function: len(_span(function)), default=None)
 
 
 def _ranges(file: str, numbers: set[int]) -> Iterator[tuple[int, int]]:
-    """Yield the ranges of lines, counted from 0, of the functions around some lines, in order and joined."""
-    spans = [range(number, number + 1) for number in numbers]
-    spans += [
-        span
-        for span in map(_span, _functions(file, len(linecache.getlines(file))))
-        if any(number in span for number in numbers)
-    ]
+    """Yield the ranges of lines, counted from 0, of the innermost functions around some lines, in order and joined."""
+    functions = [(number, _innermost(file, number)) for number in numbers]
+    spans = [range(number, number + 1) if function is None else _span(function) for number, function in functions]
     joined: list[range] = []
     for span in sorted(spans, key=lambda span: span.start):
         if joined and span.start <= joined[-1].stop:
@@ -74,18 +71,15 @@ def _ranges(file: str, numbers: set[int]) -> Iterator[tuple[int, int]]:
         yield span.start - 1, span.stop - 1
 
 
-Function = ast.FunctionDef | ast.Lambda
-
-
 @functools.lru_cache(maxsize=16)
-def _functions(file: str, _lines: int) -> list[Function]:
+def _functions(file: str, _lines: int) -> list[ast.FunctionDef]:
     """Return the functions of a source file of so many lines."""
     try:
         tree = ast.parse("".join(linecache.getlines(file)))
     except SyntaxError:
         return []
-    return [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.Lambda))]
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
 
 
-def _span(node: Function) -> range:
+def _span(node: ast.FunctionDef) -> range:
     return range(node.lineno, (node.end_lineno or node.lineno) + 1)
