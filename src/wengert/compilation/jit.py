@@ -627,6 +627,8 @@ class _Signature:
         self.native: Native | None = None
         self.calls, self.due, self._patience = 0, math.inf, patience
         self._timed, self._latest_seconds = 0, math.inf
+        self._longer = 0.0
+        """The seconds that making kernels takes, if that has been put off."""
         self._spent, self._times = 0.0, 1
         """The seconds that were spent in Python since the latest branch, by estimate; how long to wait, in the times
         that compiling takes."""
@@ -656,7 +658,7 @@ class _Signature:
     def _waits_for(self) -> float:
         lines = sum(len(branch.program.lines) for branch in self.tree.branches)
         starting = SECONDS_TO_START if "llvmlite.binding" not in sys.modules else 0.0
-        return (self._times / 2) * (SECONDS_TO_COMPILE + SECONDS_A_LINE * lines) + starting
+        return max((self._times / 2) * (SECONDS_TO_COMPILE + SECONDS_A_LINE * lines) + starting, self._longer)
 
     def compile_native(self, name: str) -> None:
         """Make native code of all branches that are known; where it cannot be made, Python code runs on."""
@@ -668,8 +670,10 @@ class _Signature:
                 try:
                     self.native = entry.native_code(self.tree, self.arrays[1], name, self.statics, self.arrays[0])
                 except lowering.NoLoweringError:
-                    if layout.fits():
-                        grouping.use_kernels_in(self.tree)
+                    spent = math.inf if self._patience else self._spent
+                    self._longer = grouping.use_kernels_in(self.tree, spent) if layout.fits() else 0.0
+                    if self._longer:
+                        self.due = self.calls + 1
 
     def native_text(self, what: str, name: str) -> str:
         """Return the native code of all branches as text, or why there is none."""
@@ -680,7 +684,9 @@ class _Signature:
                 return str(lowering.lower_tree(self.tree, name).kernel)
             native = entry.native_code(self.tree, self.arrays[1], name, self.statics, self.arrays[0])
         except lowering.NoLoweringError as error:
-            kernels = grouping.use_kernels_in(self.tree) if layout.fits() else []
+            if layout.fits():
+                grouping.use_kernels_in(self.tree)
+            kernels = [kernel for branch in self.tree.branches for kernel in branch.kernels]
             return "\n\n".join([kernel.text(what) for kernel in kernels]) or f"# no native code: {error}"
         return native.text if what == "llvm" else native.assembly()
 

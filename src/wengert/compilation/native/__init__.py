@@ -4,9 +4,9 @@
 
 `lowering` makes one kernel of a tree of branches: scalar operations in registers and nests of loops, with all decisions
 in it (`loops` is that form, `operations` its arithmetic); `llvm` writes it, `engine` compiles it, and `entry` makes the
-function that Python calls.  Each row of the table of primitives says how it is lowered (its facet `native`).  A branch
-with a line that has no such facet stays with the Python printer, and so does every call that the entry does not take.
+function that Python calls.  Each row of the table of primitives says how it is lowered (its facet `native`).
 
-The next slices fit in here: reductions and gathers over large arrays are nests, a product of matrices is one more
-statement of a kernel, a loop of a Program is a nest with registers that are carried.
+Where that is not all of a function, because a line has no such facet or arrays are large, `grouping` chooses lines that
+become kernels among the lines of the Python code: `expressions` is their graph, `nests` the fused loops over arrays of
+any size, and `kernels` the functions that Python calls.  Whatever machine code does not take, Python computes.
 """

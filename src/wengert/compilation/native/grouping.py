@@ -23,7 +23,7 @@ a later turn if only that reads it, so that it needs no memory.
 >>> tree = Tree()
 >>> branch = tree.add(program, ResultForm(trees.flatten(0.0)[1], (Leaf(0, "array"),)), None)
 >>> if fits():
-...     kernels = use_kernels(branch)
+...     assert use_kernels(branch) == 0.0
 ...     assert branch.text.splitlines()[1:5] == [
 ...         "    u1 = matmul(x0, x2)",
 ...         "    (u3, ) = kernel1(u1, x1)",
@@ -36,7 +36,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,25 +51,33 @@ from wengert.compilation.native.lowering import NoLoweringError
 from wengert.compilation.native.operations import operation_of
 from wengert.program import Atom, Constant, Line, Primitive, Var
 from wengert.program.code import Add, Call, Check, Code, Enter, Free, Statement, Take, Zeros, with_frees
+from wengert.program.structure import exactly
 
 FEWEST, SMALLEST = 2, 16
 """A kernel has so many lines over arrays, one of which has so many elements."""
-LONGEST = 150
+LONGEST = 60
 """The largest number of lines of a kernel; more are split into several."""
+SECONDS_A_LINE = 4e-3
+"""About how long compiling a line takes."""
 
 
-def use_kernels(branch: Branch) -> list[ArrayKernel]:
-    """Let kernels compute what they can of a branch, and return them; where there are none, it stays as it is."""
-    if not branch.kernels:
-        grouped = _Grouping(branch.code).code()
-        if grouped is not None:
-            branch.run_by(*grouped)
-    return list(branch.kernels)
+def use_kernels(branch: Branch, seconds: float = math.inf) -> float:
+    """Let kernels compute what they can of a branch.
+
+    If compiling would take longer than so many seconds, about, change nothing, and return how long; or else return 0.
+    """
+    if branch.kernels:
+        return 0.0
+    grouping = _Grouping(branch.code)
+    grouped = grouping.code(seconds)
+    if grouped is not None:
+        branch.run_by(*grouped)
+    return grouping.estimate if grouping.estimate > seconds else 0.0
 
 
-def use_kernels_in(tree: Tree) -> list[ArrayKernel]:
-    """Let kernels compute what they can of all branches, and return them."""
-    return [kernel for branch in tree.branches for kernel in use_kernels(branch)]
+def use_kernels_in(tree: Tree, seconds: float = math.inf) -> float:
+    """Let kernels compute what they can of all branches, as `use_kernels` does."""
+    return max([use_kernels(branch, seconds) for branch in tree.branches], default=0.0)
 
 
 @dataclass(eq=False)
@@ -87,6 +96,8 @@ class _Unit:
         The atoms that it reads, and the variables that it computes.
     kind
         ``"kernel"``, ``"view"``, or ``"line"`` for what stays NumPy's.
+    key
+        What it has in common with units that are lowered in the same way.
     turn
         When it is computed: odd in a kernel.
     """
@@ -97,6 +108,7 @@ class _Unit:
     inputs: tuple[Atom, ...]
     outputs: tuple[Var, ...]
     kind: str
+    key: Any = None
     turn: int = 0
 
 
@@ -105,19 +117,31 @@ class _Grouping:
 
     def __init__(self, branch: Code) -> None:
         self.branch = branch
+        self.estimate = 0.0
+        """The seconds that compiling the kernels takes, about."""
         statements = branch.statements
         decisions = [k for k, s in enumerate(statements) if isinstance(s, (Check, Enter, Take))]
         start = decisions[-1] + 1 if decisions else 0
         self.before = statements[:start]
         self.units = list(_units(statements[start:]))
         self.made_by = {var: unit for unit in self.units for var in unit.outputs}
+        self.last = set(branch.outputs)
+        self.readers: dict[Atom, list[_Unit]] = {}
+        for unit in self.units:
+            for atom in dict.fromkeys(unit.inputs):
+                self.readers.setdefault(atom, []).append(unit)
 
-    def code(self) -> tuple[Code, list[ArrayKernel]] | None:
-        """Return the code with kernels, and the kernels; None if there are none."""
+    def code(self, seconds: float) -> tuple[Code, list[ArrayKernel]] | None:
+        """Return the code with kernels, and the kernels; None if there are none, or making them takes too long."""
         while any(unit.kind == "kernel" for unit in self.units):
             self._take_turns()
             turned_down = self._turned_down()
             if not turned_down:
+                parts = [part for group in self._groups().values() for part in _parts(group)]
+                different = {tuple([unit.key for unit in part]) for part in parts}
+                self.estimate = SECONDS_A_LINE * sum(map(len, different))
+                if self.estimate > seconds:
+                    return None
                 try:
                     return self._written()
                 except _NotLoweredError as error:
@@ -133,14 +157,9 @@ class _Grouping:
         for unit in self.units:
             turns = [self._turn(atom, unit.kind == "kernel") for atom in unit.inputs]
             unit.turn = max(turns, default=1 if unit.kind == "kernel" else 0)
-        readers: dict[Atom, list[_Unit]] = {}
-        for unit in self.units:
-            for atom in unit.inputs:
-                readers.setdefault(atom, []).append(unit)
-        last = set(self.branch.outputs)
         for unit in self.units[::-1]:
-            if unit.kind == "kernel" and not last.intersection(unit.outputs) and self._may_wait(unit):
-                turns = [turn for var in unit.outputs for turn in self._read_in(var, readers, last)]
+            if unit.kind == "kernel" and not self.last.intersection(unit.outputs) and self._may_wait(unit):
+                turns = [turn for var in unit.outputs for turn in self._read_in(var)]
                 unit.turn = max(unit.turn, min(turns, default=0))
 
     def _turn(self, atom: Atom, in_kernel: bool) -> int:
@@ -157,13 +176,13 @@ class _Grouping:
         size = max([var.size for var in unit.outputs])
         return all(size >= atom.size and _is_in_memory(atom) for atom in unit.inputs if isinstance(atom, Var))
 
-    def _read_in(self, var: Var, readers: Mapping[Atom, list[_Unit]], last: set[Atom]) -> Iterable[int]:
+    def _read_in(self, var: Var) -> Iterable[int]:
         """Yield the turns of kernels that read a variable; 0 for any other reader."""
-        for reader in readers.get(var, ()):
+        for reader in self.readers.get(var, ()):
             if reader.kind == "view":
-                if last.intersection(reader.outputs):
+                if self.last.intersection(reader.outputs):
                     yield 0
-                yield from self._read_in(reader.outputs[0], readers, last)
+                yield from self._read_in(reader.outputs[0])
             else:
                 yield reader.turn if reader.kind == "kernel" else 0
 
@@ -200,31 +219,19 @@ class _Grouping:
     def _needed(self, group: Sequence[_Unit]) -> list[Var]:
         """Return the results of a group that something else reads."""
         inside = set(group)
-        read: set[Atom] = set(self.branch.outputs)
-        stack = [unit for unit in self.units if unit not in inside and unit.kind != "view"]
-        seen: set[_Unit] = set()
-        while stack:
-            for atom in stack.pop().inputs:
-                read.add(atom)
-                unit = self.made_by.get(atom) if isinstance(atom, Var) else None
-                if unit is not None and unit.kind == "view" and unit not in seen:
-                    seen.add(unit)
-                    stack.append(unit)
-        for unit in self.units:
-            if unit.kind == "view" and read.intersection(unit.outputs):
-                read.update(self._source(unit))
-        return [var for unit in group for var in unit.outputs if var in read]
+        return [var for unit in group for var in unit.outputs if self._is_read(var, inside)]
 
-    def _source(self, unit: _Unit) -> set[Atom]:
-        """Return what a view is one of, through all views between."""
-        atoms: set[Atom] = set()
-        atom: Atom = unit.inputs[0]
-        while True:
-            atoms.add(atom)
-            inner = self.made_by.get(atom) if isinstance(atom, Var) else None
-            if inner is None or inner.kind != "view":
-                return atoms
-            atom = inner.inputs[0]
+    def _is_read(self, var: Var, inside: set[_Unit] | None = None) -> bool:
+        """Return whether a variable is a result, or read: by NumPy's lines, or by kernels but for those `inside`."""
+        if var in self.last:
+            return True
+        for unit in self.readers.get(var, ()):
+            if unit.kind == "view":
+                if self._is_read(unit.outputs[0], inside):
+                    return True
+            elif unit.kind == "line" or (inside is not None and unit not in inside):
+                return True
+        return False
 
     # -- The code --
 
@@ -232,7 +239,7 @@ class _Grouping:
         """Return the code: the turns one after the other, a view before the first line of NumPy's that reads it."""
         turns: dict[int, list[_Unit]] = {}
         for unit in self.units:
-            if unit.kind == "view" and not self._is_read_by_lines(unit):
+            if unit.kind == "view" and not self._is_read(unit.outputs[0]):
                 continue
             turn = self._turn(unit.outputs[0], False) if unit.kind == "view" else unit.turn
             turns.setdefault(turn, []).append(unit)
@@ -249,17 +256,6 @@ class _Grouping:
         taken = [var for s in self.before if isinstance(s, Take) for var in s.variables]
         stay = {*self.branch.program.inputs, *self.branch.outputs, *taken}
         return replace(self.branch, statements=with_frees(statements, stay)), kernels
-
-    def _is_read_by_lines(self, view: _Unit) -> bool:
-        """Return whether a view is read by a line of NumPy's, or is a result."""
-        (var,) = view.outputs
-        if var in self.branch.outputs:
-            return True
-        return any(
-            unit.kind == "line" or (unit.kind == "view" and self._is_read_by_lines(unit))
-            for unit in self.units
-            if var in unit.inputs
-        )
 
     def _kernel(self, group: Sequence[_Unit], number: int) -> tuple[Line, ArrayKernel]:
         """Return the line that calls the kernel of a group, and the kernel."""
@@ -305,15 +301,58 @@ class _NotLoweredError(Exception):
 
 
 def _parts(units: Sequence[_Unit]) -> list[list[_Unit]]:
-    """Split a long group into parts that follow each other."""
-    count = -(-len(units) // LONGEST)
-    size = -(-len(units) // count)
-    return [list(units[k : k + size]) for k in range(0, len(units), size)]
+    """Split a long group into parts that follow each other; parts of an unrolled loop are alike, some steps each.
+
+    >>> [len(part) for part in _parts([_Unit((), None, 0, (), (), "kernel", key=k % 7) for k in range(90)])]
+    [28, 28, 28, 6]
+    """
+    if len(units) <= LONGEST:
+        return [list(units)]
+    keys = [unit.key for unit in units]
+    parts: list[list[_Unit]] = []
+    start = free = 0
+    while start < len(units):
+        period, length = _repetition(keys, start) if start - free < LONGEST else (0, 0)
+        if length < 3 * period or not period:
+            start += 1
+            if start - free == LONGEST or start == len(units):
+                parts.append(list(units[free:start]))
+                free = start
+            continue
+        if free < start:
+            parts.append(list(units[free:start]))
+        size = period * max(min(LONGEST // 2, length) // period, 1)
+        for _ in range(length // size):
+            parts.append(list(units[start : start + size]))
+            start += size
+        free = start
+    if free < len(units):
+        parts.append(list(units[free:]))
+    return parts
+
+
+def _repetition(keys: Sequence[Any], start: int) -> tuple[int, int]:
+    """Return the shortest period with which keys repeat from a place on, three times at least, and how many do."""
+    for period in range(1, LONGEST + 1):
+        end = start
+        while end + period < len(keys) and keys[end] == keys[end + period]:
+            end += 1
+        if end - start >= 2 * period:
+            return period, end - start + period
+    return 0, 0
 
 
 def _units(statements: Sequence[Statement]) -> Iterable[_Unit]:
     """Yield the statements in units, without what frees."""
     rest = [s for s in statements if not isinstance(s, Free)]
+    kinds: dict[Any, str] = {}
+
+    def kind_of(line: Line) -> tuple[str, Any]:
+        key = _key_of(line)
+        if key not in kinds:
+            kinds[key] = _kind_of(line)
+        return kinds[key], key
+
     k = 0
     while k < len(rest):
         statement = rest[k]
@@ -322,12 +361,24 @@ def _units(statements: Sequence[Statement]) -> Iterable[_Unit]:
             adds = list(itertools.takewhile(lambda s: isinstance(s, Add), rest[k:]))
             k += len(adds)
             line = statement.line
-            yield _Unit((statement, *adds), line, 0, line.inputs, line.outputs, _kind_of(line))
+            yield _Unit((statement, *adds), line, 0, line.inputs, line.outputs, *kind_of(line))
         elif isinstance(statement, Call):
             line = statement.line
-            yield _Unit((statement,), line, statement.place, line.inputs, line.outputs, _kind_of(line))
+            yield _Unit((statement,), line, statement.place, line.inputs, line.outputs, *kind_of(line))
         else:
             yield _Unit((statement,), None, 0, statement.variables, (), "line")  # type: ignore[union-attr]
+
+
+def _key_of(line: Line) -> Any:
+    """Return what lines have in common that are lowered in the same way; the line itself if that cannot be told."""
+    operands = [(a.shape, a.dtype) if isinstance(a, Var) else exactly(a.value) for a in line.inputs]
+    params = [(name, exactly(value)) for name, value in line.params.items()]
+    key = line.primitive, tuple(operands), tuple(params), tuple([(v.shape, v.dtype) for v in line.outputs])
+    try:
+        hash(key)
+    except TypeError:
+        return line
+    return key
 
 
 def _kind_of(line: Line) -> str:

@@ -129,6 +129,8 @@ class _Tree:
         """Constants, registers and elements, by the numbers of cells."""
         self.count = self.statements = 0
         self.temporaries: list[Buffer] = []
+        self.on_stack = 0
+        """The number of elements of the temporaries."""
         self.forms: list[tuple[ResultForm, tuple[Part, ...]]] = []
         self.results: list[tuple[list[Statement], Cells]] = []
 
@@ -145,7 +147,7 @@ class _Tree:
             block.values[argument.atoms[0]] = self.elements(buffer, argument.shape)
         block.branch(self.root)
         size = max([cells.size for _, cells in self.results], default=0)
-        if size + sum(buffer.size for buffer in self.temporaries) > STACK:
+        if size + self.on_stack > STACK:
             raise NoLoweringError("large temporaries")
         results = Buffer("y", size, "result")
         for statements, cells in self.results:
@@ -188,6 +190,9 @@ class _Tree:
         """Return a new buffer on the stack, and its cells."""
         buffer = Buffer(f"t{len(self.temporaries) + 1}", math.prod(shape), "temporary")
         self.temporaries.append(buffer)
+        self.on_stack += buffer.size
+        if self.on_stack > STACK:
+            raise NoLoweringError("large temporaries")
         return buffer, self.elements(buffer, shape)
 
     def count_statement(self) -> None:
