@@ -223,6 +223,26 @@ def test_numpy_warns_as_it_does():
     close(jitted(x), f(x))
 
 
+def test_lanes_without_an_element_raise_nothing():
+    x = RNG.normal(size=(6, 9))
+    jitted = warmed(lambda x: 2.0 * np.corrcoef(x), x)
+    for scale in (0.5, 1.5, 3.0):
+        close(jitted(x * scale), 2.0 * np.corrcoef(x * scale))
+    assert not jitted.declined
+
+
+def test_arrays_of_many_axes():
+    for ndim in (5, 9, 15):
+        x = RNG.normal(size=(2,) * ndim)
+
+        def f(x, axes=tuple(range(0, ndim, 2))):
+            return np.exp(x) * x.T + np.sum(x, axis=axes, keepdims=True)
+
+        jitted = wg.jit(f)
+        for _ in range(4):
+            close(jitted(x), f(x))
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -0.0, 0.0, 5e-324])
 def test_special_values(value):
     def f(x):

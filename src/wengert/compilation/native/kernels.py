@@ -74,7 +74,7 @@ class ArrayKernel:
         The function for the first layout: it returns NotImplemented for any other.
     """
 
-    __slots__ = ("_compiled", "_layouts", "_operands", "_results", "_write", "call", "name")
+    __slots__ = ("_compiled", "_layouts", "_operands", "_optimize", "_results", "_write", "call", "name")
 
     def __init__(
         self,
@@ -82,18 +82,32 @@ class ArrayKernel:
         write: Callable[..., Sequence[Value]],
         operands: Sequence[Operand],
         results: Sequence[Result],
+        optimize: bool = True,
     ) -> None:
-        self.name, self._write = name, write
+        self.name, self._write, self._optimize = name, write, optimize
         self._operands, self._results = tuple(operands), tuple(results)
         self._layouts: dict[Any, Compiled] = {}
         self._compiled = self._for(tuple([row_major_bytes(operand) for operand in operands]))
         self.call: Callable[..., Any] = self._compiled.call
 
     def __call__(self, *args: Any) -> tuple[Any, ...]:
-        result = self.call(*args)
-        if result is NotImplemented:
-            return self._call(args)
-        return result  # type: ignore[no-any-return]
+        try:
+            result = self.call(*args)
+            return self._call(args) if result is NotImplemented else result
+        except FloatingPointError:
+            if not self._optimize:
+                raise
+        return self._calmly(args)
+
+    def _calmly(self, args: Sequence[Any]) -> tuple[Any, ...]:
+        """Compute without LLVM's passes, and from now on if that raises no alarm: lanes of vectors that hold no element
+        may have raised it."""
+        kernel = ArrayKernel(self.name, self._write, self._operands, self._results, optimize=False)
+        result = kernel(*args)
+        self._optimize, self._layouts, self._compiled, self.call = (
+            False, kernel._layouts, kernel._compiled, kernel.call,
+        )  # fmt: skip
+        return result
 
     def _for(self, strides: tuple[Any, ...]) -> Compiled:
         """Return the code for a layout."""
@@ -102,7 +116,7 @@ class ArrayKernel:
             layout = zip(self._operands, strides, strict=True)
             arguments = [op.argument(operand.shape, operand.dtype, steps) for operand, steps in layout]
             kernel = lower_nests(op, self._write(op, *arguments), "k")
-            self._layouts[strides] = compiled_for(kernel, self._operands, strides, self._results)
+            self._layouts[strides] = compiled_for(kernel, self._operands, strides, self._results, self._optimize)
         return self._layouts[strides]
 
     def _call(self, args: Sequence[Any]) -> tuple[Any, ...]:
@@ -169,10 +183,10 @@ MOST_COMPILED = 512
 
 
 def compiled_for(
-    kernel: Kernel, operands: Sequence[Operand], strides: Sequence[Any], results: Sequence[Result]
+    kernel: Kernel, operands: Sequence[Operand], strides: Sequence[Any], results: Sequence[Result], optimize: bool
 ) -> Compiled:
     """Return a kernel for one layout as a builtin function; kernels of the same loops are compiled once."""
-    key = str(kernel), tuple(operands), tuple(strides), tuple(results)
+    key = str(kernel), tuple(operands), tuple(strides), tuple(results), optimize
     if key not in _compiled:
         called = symbols_of(kernel)
         missing = [symbol for symbol in called if address_of(symbol) is None]
@@ -180,7 +194,7 @@ def compiled_for(
             raise NoLoweringError(f"no function {missing[0]}")
         text = "\n".join([write_declarations(kernel), write_kernel(kernel)]).strip()
         try:
-            code = compile_texts([text], "kernel", addresses(called), kernel.has_nests)
+            code = compile_texts([text], "kernel", addresses(called), optimize and kernel.has_nests)
         except RuntimeError as error:  # LLVM's
             raise NoLoweringError(str(error)) from error
         if len(_compiled) >= MOST_COMPILED:

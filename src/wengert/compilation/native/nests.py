@@ -77,6 +77,8 @@ SHORTEST = 64
 """The number of elements along the innermost axis from which it is folded in lanes."""
 DEAR = 8
 """The cost of an element, in additions, above which a value is stored rather than computed again."""
+MOST_AXES = 8
+"""The largest number of axes that a nest runs along, after those that lie one in the other have become one."""
 ON_STACK = 512
 """The number of elements of a temporary up to which it is on the stack."""
 
@@ -460,6 +462,8 @@ class _Nest:
             groups.append([k])
         counts = tuple([math.prod([self.shape[k] for k in group]) for group in groups])
         last = [group[-1] for group in groups]
+        if len(counts) > MOST_AXES:
+            raise NoLoweringError(f"more than {MOST_AXES} axes")
 
         def along(element: Element) -> Element:
             return element._replace(strides=tuple([element.strides[k] for k in last]))
