@@ -32,7 +32,7 @@ from wengert.control.tapes import FirstStep, Record, Tape, slots_of
 from wengert.program import Program, Var
 from wengert.program.code import For, lower
 
-now: Callable[[], float] = time.perf_counter
+now: Callable[[], float] = time.thread_time
 FIRST, EACH, OF_A_LINE = 0.2, 0.01, 0.001
 """Seconds: for the import of the compiler, for a loop, and for each of its lines."""
 CALLS = 1_000
