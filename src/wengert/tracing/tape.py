@@ -120,12 +120,12 @@ class Tape:
         self.folding.fold(self)
         self.full = self.size + CHUNK
 
-    def finish(self, results: Sequence[int]) -> None:
-        """Write the rows anew that have been folded, once the function has returned the values at some positions."""
+    def finish(self, results: Sequence[tuple[str, Any]]) -> None:
+        """Write the rows anew that have been folded, once the function has returned."""
         if self.folds is not None and self.keep_all:
             self.folding = self.folding or self.folds()
         if self.folding is not None:
-            self.folding.finish(self, results)
+            self.folding.finish(self, [y._index for _, y in results if getattr(y, "_tape", None) is self])
             self.folding = None
 
     def remember(self, array: Any) -> None:

@@ -194,7 +194,7 @@ def run(
         refusals.first = refused if level else None
         tape.open = False
     if results is not None:
-        tape.finish([y._index for _, y in results if type(y) is Traced and y._tape is tape])
+        tape.finish(results)
         first = _change(tape, body)
     if results is None or first is not None:
         options = keep_all, spread, unpack, body, planned, fold, most, keeps_large
