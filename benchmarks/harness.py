@@ -156,7 +156,7 @@ def race(case: str, makers: Mapping[str, Callable[[], Call]], rounds: int, lasti
     ]
 
 
-def _warm(call: Call, lasting: float = 0.3) -> None:
+def _warm(call: Call, lasting: float = 1.0) -> None:
     """Call for a while, so that what compiles after some calls has done so."""
     end = time.process_time() + lasting
     for _ in range(3):
