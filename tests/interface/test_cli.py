@@ -123,6 +123,18 @@ def test_explain_prints_the_derivation_in_each_form(folder):
     assert "## " in succeed("explain", "model.py:f", "--at", 0.5, 2, 3, "--format", "markdown")
 
 
+def test_a_formula_stands_for_a_file(folder):
+    formulas = "x1*(x2 - x3), x3*log(1 - x1)"
+    slide = succeed("explain", "--expr", formulas, "--at", 0.5, 2, 3, "--format", "slide")
+    assert "8 edges: forward 3 x 8 = 24 products, reverse 2 x 8 = 16." in slide
+    assert r"\begin{array}" in succeed("explain", "--expr", formulas, "--at", 0.5, 2, 3, "--format", "slide-latex")
+    assert "2 passes instead of 3" in succeed("plan", "--expr", formulas, "--at", 0.5, 2, 3)
+    assert succeed("explain", "--expr", formulas, "--at", 0.5, 2, 3, "--save", "out.svg") == ""
+    with open("out.svg", encoding="utf-8") as file:
+        assert file.read().startswith("<svg")
+    assert "<svg" in succeed("explain", "--expr", formulas, "--at", 0.5, 2, 3, "--format", "svg")
+
+
 def test_plan_prints_the_candidates(folder):
     text = succeed("plan", "model.py:f", "--at", 0.5, 2, 3)
     assert "2 passes instead of 3" in text
