@@ -1,9 +1,8 @@
 """A driver of GradBench's protocol: sends the tool its inputs, checks every answer, and prints what each takes.
 
 "primal" and "derivative" are means over all runs, the first included, as GradBench scores them, but in seconds of the
-processor; "first" is the first
-call of the derivative, which traces and compiles.  "C++" is what a derivative written by hand in C++ took
-on another machine (one core of an AMD EPYC, November 2026): only ratios of ratios hold.
+processor; "first" is the first call of the derivative, which traces and compiles.  "C++" is what a derivative written
+by hand in C++ took on another machine (one core of an AMD EPYC, November 2026): its ratio says little below two.
 
 Run:  python -m benchmarks.gradbench.driver [--eval lse det] [--size measured] [--seconds 1]
 """

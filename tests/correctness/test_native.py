@@ -83,6 +83,8 @@ def rosenbrock(x):
         lambda x: np.sum(np.outer(x, x) ** 3) / np.prod(x),
         lambda x: np.max(x) + np.min(x) + np.cumsum(x) + np.cross(x, x[::-1]),
         lambda x: 3.0 * np.eye(3),
+        lambda x: x / np.sum(x > -9.0) + x * np.count_nonzero(x > 1.0),
+        wg.jacobian(lambda x: np.exp(x - np.max(x)) / np.sum(np.exp(x - np.max(x)))),
     ],
 )
 def test_values_types_and_shapes(f):

@@ -48,6 +48,9 @@ LONGEST = 150
 SHORT = 30
 """In a formula of more characters, what the user's code has a name for is called by that."""
 
+MOST_WITH_SIGMOIDS = 90
+"""Logistic functions are looked for in expressions of up to so many nodes."""
+
 MOST_SIMPLIFIED = 15
 """SymPy simplifies an expression of so many operations in a blink; of 25 it can take seconds."""
 
@@ -661,11 +664,12 @@ def as_sigmoid(expression: Expr) -> Expr:
     return expression
 
 
+@functools.lru_cache(maxsize=1024)
 def with_sigmoids(expression: Expr) -> Expr:
     """Name the logistic functions in an expression: ``exp(-x)/(1 + exp(-x))^2`` is ``σ(x) (1 - σ(x))``."""
     import sympy
 
-    if not expression.has(sympy.exp):
+    if not expression.has(sympy.exp) or size_of(expression) > MOST_WITH_SIGMOIDS:
         return expression
     logs = {log: sympy.Dummy(real=True) for log in expression.atoms(sympy.log)}  # log(1 + exp(x)) stays what it is
     expression = expression.xreplace(logs)
@@ -674,10 +678,10 @@ def with_sigmoids(expression: Expr) -> Expr:
     for z in sorted(arguments, key=sympy.default_sort_key):
         written = []
         for x in (z, -z):
-            p, q = sympy.symbols("p q", cls=sympy.Dummy, positive=True)  # σ(x) and 1 - σ(x)
+            p, q = sympy.symbols("p q", cls=sympy.Dummy)  # σ(x) and 1 - σ(x)
             named = expression.xreplace({sigmoid()(x): p, sigmoid()(-x): q})
             named = named.xreplace({sympy.exp(-x) + 1: 1 / p, sympy.exp(x) + 1: 1 / q})
-            named = sympy.powdenest(named.xreplace({sympy.exp(-x): q / p, sympy.exp(x): p / q}))
+            named = named.xreplace({sympy.exp(-x): q / p, sympy.exp(x): p / q})
             name = sigmoid()(x)
             written.append(named.xreplace({q: 1 - name, p: name}))
         expression = min([expression, *written], key=lambda e: (len(e.atoms(sympy.exp)), _length(e)))

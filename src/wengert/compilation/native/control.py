@@ -248,9 +248,11 @@ class _Steps:
         axes = [axis for axis, item in enumerate(index) if type(item) is Operand]
         if any(type(item) not in (Operand, int, slice) for item in index):
             raise NoLoweringError("a computed index beside others than whole numbers and slices")
+        fixed = tuple([0 if type(item) is Operand else item for item in index])
+        if not array[fixed].size:
+            raise NoLoweringError("an empty part of an array")
         element = self.block.in_memory(array)
         computed = [(self.place(operands[index[axis].k], array.shape[axis]), element.strides[axis]) for axis in axes]
-        fixed = tuple([0 if type(item) is Operand else item for item in index])
         kept = self.block.in_memory(array[fixed][..., None])  # with an axis more, so that one element is an array too
         return Element(kept.buffer, kept.offset, kept.strides[:-1], tuple(computed))
 
