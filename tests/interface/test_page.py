@@ -112,6 +112,19 @@ def test_slide_shows_the_cells_of_the_derivation(opened):
     assert page.text_content("#slide-sentence") == e.slide.sentence
 
 
+def test_passes_that_are_asked_for_have_the_values_of_their_own_seed(opened):
+    e = wg.explain(reference, passes=[2])(X)
+    page = opened(e)
+    assert page.locator("#slide-table thead th").count() == 3
+    for v, row in enumerate(e.slide.rows):
+        cells = page.locator(f"#slide-table tbody tr:nth-child({v + 1}) td")
+        numbers = [float(cells.nth(c).get_attribute("data-value")) for c in range(3)]
+        assert numbers == pytest.approx([cell.value for cell in row.cells])
+    page.select_option("#seed", label="2: by x_2")
+    page.click("#step")
+    assert shown(page.locator(".pass tr.current td"))[0] == "∂u−2∂x2"
+
+
 @pytest.mark.parametrize("f", [reference, shared])
 @pytest.mark.parametrize("mode", ["forward", "reverse"])
 def test_steps_show_the_tables_of_the_derivation(opened, f, mode):

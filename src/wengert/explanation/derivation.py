@@ -59,7 +59,8 @@ def derive(
 ) -> Derivation:
     """Work a scalar Program through, line by line, at a point.
 
-    `elements` names constants by their identity, and `passes` has the numbers of those that are wanted, from 1.
+    `elements` names constants by their identity, and `passes` has the numbers of those that are wanted, from 1.  In the
+    mode ``"none"`` there are no passes, but lines and edges.
     """
     # what lies outside a domain prints as inf or nan; tracing has warned of it
     return under(IGNORING, lambda: _Deriver(program, args, elements).derivation(mode, plan, passes))  # type: ignore[no-any-return]

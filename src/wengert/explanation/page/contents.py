@@ -51,6 +51,8 @@ MOST_SCALARS = 300
 """A function of so many scalar lines is shown scalar by scalar, beside the arrays that it may be explained by."""
 MOST_VARIABLES = 40
 """A function of more independent and dependent variables, together, is shown by its array lines alone."""
+MOST_DERIVED = 600
+"""A function that is explained by its arrays has formulas of scalar passes up to so many steps; else numbers alone."""
 MOST_STEPS = 3000
 """So many steps of passes have their formulas; those of further passes have their chain rule and their numbers."""
 MOST_ORDERED = 120
@@ -78,7 +80,8 @@ def _contents(derivation: Derivation | ArrayDerivation, program: Program, point:
     scalar_program = program
     if scalars is None and _is_readable(program):
         scalar_program = scalarize(program, *point)
-        scalars = derive(scalar_program, point, derivation.plan)
+        steps = (len(scalar_program.lines) + derivation.plan.n) * (derivation.plan.n + derivation.plan.m)
+        scalars = derive(scalar_program, point, derivation.plan, "both" if steps <= MOST_DERIVED else "none")
     blocks = compose(derivation, LATEX) if isinstance(derivation, Derivation) else compose_arrays(derivation, LATEX)
     locations: list[Location | None] = [definition.location for definition in _definitions(derivation)]
     plan = derivation.plan
@@ -186,8 +189,14 @@ def _slide(derivation: Derivation | ArrayDerivation, formulas: Formulas) -> dict
 
     return {
         "columns": [
-            {"kind": c.kind, "heading": c.heading, "seed": formulas.number(c.seed.latex), "reads": c.reads}
-            for c in slide.columns
+            {
+                "kind": c.kind,
+                "heading": c.heading,
+                "seed": formulas.number(c.seed.latex),
+                "reads": c.reads,
+                "pass": number,
+            }
+            for c, number in zip(slide.columns, _numbers(derivation), strict=True)
         ],
         "rows": [
             {
@@ -200,6 +209,13 @@ def _slide(derivation: Derivation | ArrayDerivation, formulas: Formulas) -> dict
         "counts": slide.counts,
         "sentence": slide.sentence,
     }
+
+
+def _numbers(derivation: Derivation | ArrayDerivation) -> list[int]:
+    """Return the number, from 0, of the pass in each column of the slide; the decomposition has none, 0."""
+    if isinstance(derivation, Derivation):
+        return [p.number - 1 for p in derivation.forward] + [0] + [p.number - 1 for p in derivation.reverse]
+    return [0] * len(slide_of(derivation).columns)
 
 
 # ---- Lines of scalars ----
@@ -250,8 +266,12 @@ def _scalars(d: Derivation, program: Program, point: Sequence[Any], formulas: Fo
             for y in d.dependents
         ],
         "jacobian": [[_of_entry(e.formula, d, formulas) for e in row] for row in d.jacobian],
-        "forward": [_pass(p, d, places, lambda step: step.derivative.of, steps, formulas) for p in d.forward],
-        "reverse": [_pass(p, d, places, lambda step: step.derivative.by, steps, formulas) for p in d.reverse],
+        "forward": {
+            p.number - 1: _pass(p, d, places, lambda step: step.derivative.of, steps, formulas) for p in d.forward
+        },
+        "reverse": {
+            p.number - 1: _pass(p, d, places, lambda step: step.derivative.by, steps, formulas) for p in d.reverse
+        },
         "conditions": [words(block) for block in _conditions(d)],
         "operations": {
             **{name: rows[name] for name in ("lines", "values", "guards")},

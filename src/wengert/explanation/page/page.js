@@ -512,14 +512,13 @@ function makeSlide() {
   const { columns, rows, counts, sentence } = DATA.slide;
   const heads = columns.map(({ kind, heading, seed, reads }) => element("th", { scope: "col", class: kind, html:
     `${kind === "decomposition" ? "" : `<span class="arrow" aria-hidden="true">${reads === "down" ? "↓" : "↑"}</span>`}${heading}${seed === null ? "" : `<br>${formula(seed)}`}` }));
-  const passOf = columns.map(({ kind }, c) => columns.slice(0, c).filter((other) => other.kind === kind).length);
   const body = rows.map(({ variable, cells }, v) => element("tr", {},
     ...cells.map((cell, c) => {
       const kind = columns[c].kind;
       if (cell === null) return element("td");
       const answer = kind === "forward" ? "tangent-answer" : kind === "reverse" ? "adjoint-answer" : "";
       const left = kind === "decomposition" ? inner(variable) + equals : "";
-      return element("td", { class: `${cell.zero ? "zero" : ""} ${kind === "decomposition" ? "middle" : ""}`, "data-kind": kind, "data-pass": passOf[c], "data-vertex": v },
+      return element("td", { class: `${cell.zero ? "zero" : ""} ${kind === "decomposition" ? "middle" : ""}`, "data-kind": kind, "data-pass": columns[c].pass, "data-vertex": v },
         element("span", { class: answer, html: math(left + inner(cell.formula)) }),
         element("span", { class: `value ${answer}`, html: formula(cell.shown) }));
     })));
