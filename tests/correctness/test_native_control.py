@@ -273,9 +273,8 @@ def test_off(monkeypatch):
     assert native.price(3) == float("inf")
 
 
-def test_a_budget_has_no_room_for_a_compiler(monkeypatch):
+def test_a_budget_has_no_room_for_compiling(monkeypatch):
     monkeypatch.setattr(native, "price", lambda lines: 0.0)
-    monkeypatch.setattr(native, "_has_compiler", lambda: False)
     monkeypatch.setattr(native, "_made", lambda make: pytest.fail("a compiler was loaded"))
     wg.grad(lambda x: wg.scan(lambda c, _: (np.tanh(c * x), None), 0.5, None, length=100, memory=100_000)[0])(0.5)
 

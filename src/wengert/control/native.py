@@ -58,13 +58,8 @@ def price(lines: int) -> float:
     calls = calls_before()
     if calls == 0:
         return float("inf")
-    seconds = FIRST * (not _has_compiler()) + EACH + OF_A_LINE * lines
+    seconds = FIRST * ("llvmlite.binding" not in sys.modules) + EACH + OF_A_LINE * lines
     return seconds if calls is None else seconds * calls / CALLS
-
-
-def _has_compiler() -> bool:
-    """Return whether the compiler has been imported."""
-    return "llvmlite.binding" in sys.modules
 
 
 class Effort:
@@ -361,8 +356,8 @@ class ForwardRun:
         self._test = None if test is None else test.unrolled
         self._arrays = body.arrays if test is None else body.arrays + test.arrays
         self._memory: Any = None
-        self._declined = loop.policy.budget is not None and not _has_compiler()
-        """True if Python is to run alone: NumPy would have warned, or a budget has no room for a compiler."""
+        self._declined = loop.policy.budget is not None
+        """True if Python is to run alone: NumPy would have warned, or a budget of memory has no room for compiling."""
         self._pause = self._waits = 0
         wiring = loop.carried, loop.sliced, loop.collected, loop.consts, loop.counter is None, loop.reversed
         outline, tested = None if kernel is None else kernel.outline, None if test is None else test.form
