@@ -89,7 +89,7 @@ def test_a_name_that_says_no_form_and_a_machine_that_makes_no_pdf(tmp_path: Path
     e = wg.explain(reference)(np.array([0.5, 2.0, 3.0]))
     with pytest.raises(ArgumentError, match=r"out.docx.*\n.*\.html, \.tex"):
         e.save(tmp_path / "out.docx")
-    monkeypatch.setattr(saving.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
     with pytest.raises(ArgumentError, match="neither is installed here"):
         e.save(tmp_path / "out.pdf")
 
