@@ -107,7 +107,7 @@ ORDERS = {
     "batching": "loops vmap",
     "explanation": (
         "steps notation formulas document derivation matrices matrix_rules array_steps closed_forms loops arrays "
-        "array_document slide text latex markdown svg saving page"
+        "array_document slide text latex markdown svg saving page widget"
     ),
     "explanation/page": "mathml excerpts operations contents",
     "compat": "autograd",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import builtins
+import importlib
+import json
 import pickle
 import re
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
@@ -169,3 +172,51 @@ def test_formulas_escape_what_html_would_take_for_its_own():
     assert display.formula("a < b & u_{-1} > c_12") == "a &lt; b &amp; u<sub>-1</sub> &gt; c<sub>12</sub>"
     assert display.formula("stop_gradient(x_2d) R^1,000 -> R") == "stop_gradient(x_2d) R<sup>1,000</sup> → R"
     assert display.code("<b>u_1</b>").endswith("&lt;b&gt;u_1&lt;/b&gt;</pre>")
+
+
+# ---- The widget ----
+
+HOST = """<!DOCTYPE html><div id="cell"></div><script type="module">
+{code}
+const listeners = [];
+globalThis.model = {{
+  values: {values},
+  saved: 0,
+  get(name) {{ return this.values[name]; }},
+  set(name, value) {{ this.values[name] = value; listeners.forEach((listener) => listener()); }},
+  save_changes() {{ this.saved += 1; }},
+  on(_, listener) {{ listeners.push(listener); }},
+  off() {{}},
+}};
+widget.render({{ model, el: document.getElementById("cell") }});
+</script>"""
+"""What a notebook does with a widget: it calls `render` with the model and an element."""
+
+
+@pytest.mark.xdist_group("browser")
+def test_the_widget_reads_and_sets_the_inputs_of_its_page(browser, tmp_path):
+    pytest.importorskip("anywidget", reason="the extra notebook is not installed")
+    widget = wg.explain(f)(X).widget()
+    assert widget.inputs == [0.5, 2.0, 3.0]
+    text = Path(wg.__file__).with_name("explanation").joinpath("widget.js").read_text(encoding="utf-8")
+    values = json.dumps({"page": widget.page, "inputs": widget.inputs}).replace("</", "<\\/")
+    host = tmp_path / "host.html"
+    host.write_text(HOST.format(code=text.replace("export default", "const widget ="), values=values), encoding="utf-8")
+    tab = browser.new_page()
+    tab.goto(host.as_uri())
+    frame = tab.frame_locator("iframe")
+    frame.locator("#input-1").fill("2.5")
+    tab.wait_for_function("model.saved > 0")
+    assert tab.evaluate("model.values.inputs") == [0.5, 2.5, 3.0]
+    tab.evaluate("model.set('inputs', [0.25, 2.5, 3.0])")
+    tab.wait_for_function("document.querySelector('iframe').contentDocument.querySelector('#input-0').value === '0.25'")
+    assert f"{-3.0 * np.log(0.75):.6g}" in frame.locator("#slide-table").inner_text()  # -y_2
+    tab.close()
+
+
+def test_a_widget_without_its_library_says_what_to_install(monkeypatch):
+    widget = importlib.import_module("wengert.explanation.widget")
+    widget._class.cache_clear()
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    with pytest.raises(wg.errors.LoadError, match=r"pip install 'wengert\[notebook\]'"):
+        wg.explain(f)(X).widget()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -64,7 +67,11 @@ LEFT_TO_PYTHON = set(
 
 def test_all_rows_that_are_left_to_python():
     """A new row is entered here, or gets a native facet."""
-    assert {name for name, p in PRIMITIVES.items() if p.native is None} == WITHOUT | LEFT_TO_PYTHON
+    code = "from wengert.primitives.table import PRIMITIVES as rows; print(*[n for n, p in rows.items() if p.native is None])"
+    printed = subprocess.run(
+        [sys.executable, "-c", "import wengert.api; " + code], capture_output=True, text=True
+    ).stdout
+    assert set(printed.split()) == WITHOUT | LEFT_TO_PYTHON  # in a process in which no test has defined rows
 
 
 def test_rows_without_a_native_facet():

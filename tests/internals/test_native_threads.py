@@ -96,6 +96,7 @@ def test_several_callers(capsys):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # JAX's, where another test has loaded it
 def test_a_process_may_fork(capsys):
     x = np.random.default_rng(2).normal(size=10_007)
     jitted = divided(FUNCTIONS["elements"], x, capsys=capsys)

@@ -112,6 +112,18 @@ class Explanation:
 
         return write_page(self.derivation, self.program, self.point, head)
 
+    def widget(self) -> Any:
+        """Return the page as a widget of notebooks, whose ``inputs`` are those in the page: read, set and observed.
+
+        Raises
+        ------
+        LoadError
+            If the library ``anywidget`` is not installed: it comes with the extra ``notebook``.
+        """
+        from wengert.explanation.widget import page_widget
+
+        return page_widget(self.html(), [value for part in self.point for value in np.ravel(part).tolist()])
+
     def svg(self) -> str:
         """Draw the slide as an SVG picture."""
         return svg.draw(self.slide)

@@ -48,12 +48,11 @@ from wengert.compilation.native.loops import (
     Stop,
     Store,
     Unless,
+    row_major,
     walk_statements,
     without_unread,
 )
-from wengert.compilation.native.lowering import UNROLLED, Cells, NoLoweringError, _row_major
-from wengert.compilation.native.lowering import _Block as Block
-from wengert.compilation.native.lowering import _Tree as Memory
+from wengert.compilation.native.lowering import UNROLLED, Block, Cells, Memory, NoLoweringError
 from wengert.compilation.native.operations import SPECIAL
 from wengert.program import Atom, Constant, Line, Program, Var
 from wengert.program.code import Call, Check, Code, For
@@ -267,7 +266,7 @@ class _Steps:
             block.nest = None
             return np.asarray(self.memory.cell(register))
         buffer, cells = self.memory.temporary(shape)
-        store = Store(Element(buffer, 0, _row_major(shape)), register)
+        store = Store(Element(buffer, 0, row_major(shape)), register)
         block.statements.append(Nest(shape, (Load(register, element), store), parallel=True))
         block.nest = None
         return cells
@@ -278,7 +277,7 @@ class _Steps:
         value, *operands = [self.block.of(atom) for atom in line.inputs]
         buffer, cells = self.memory.temporary(out.shape)
         element = self.part(cells, (*[slice(None)] * batch, *line.params["index"]), operands)
-        zeros = Store(Element(buffer, 0, _row_major(out.shape)), 0.0)
+        zeros = Store(Element(buffer, 0, row_major(out.shape)), 0.0)
         self.block.statements.append(Nest(out.shape, (zeros,), parallel=True))
         self.nest(value, lambda one, _: [Store(element, one)])
         self.block.nest = None

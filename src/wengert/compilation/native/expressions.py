@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wengert.compilation.native.loops import Buffer
+from wengert.compilation.native.loops import Buffer, row_major
 from wengert.compilation.native.lowering import NoLoweringError, unchanged_operand
 from wengert.compilation.native.operations import constant_of, operation_of
 from wengert.program import Atom, Line, Var
@@ -62,11 +62,6 @@ def view_of(shape: Shape, strides: Sequence[int], function: Viewing) -> tuple[in
         raise CopyError
     strides = tuple([s if n > 1 else 0 for s, n in zip(result.strides, result.shape, strict=True)])
     return place - start + low, strides, result.shape
-
-
-def row_major(shape: Shape) -> tuple[int, ...]:
-    """Return the strides of an array in row-major order; zero along axes of length one."""
-    return tuple([math.prod(shape[k + 1 :]) if n > 1 else 0 for k, n in enumerate(shape)])
 
 
 class Value:

@@ -35,6 +35,7 @@ f(x: 3) -> y: 1
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -105,6 +106,15 @@ class Element(NamedTuple):
         if self.offset or not terms:
             terms.append(str(self.offset))
         return f"{self.buffer.name}[{' + '.join(terms)}]"
+
+
+def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides of an array in row-major order; zero along axes of length one.
+
+    >>> row_major((2, 1, 3))
+    (3, 0, 1)
+    """
+    return tuple([math.prod(shape[k + 1 :]) if n > 1 else 0 for k, n in enumerate(shape)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ from wengert.compilation.native.loops import (
     Statement,
     Store,
     Unless,
+    row_major,
     walk_statements,
     without_unread,
 )
@@ -117,11 +118,11 @@ def lower_tree(tree: Tree, name: str, portable: bool = False) -> Lowered:
     """
     if len(tree.roots) != 1:
         raise NoLoweringError("a decision inside a loop")
-    return _Tree(tree.roots[0], name, portable).lowered()
+    return Memory(tree.roots[0], name, portable).lowered()
 
 
-class _Tree:
-    """The lowering of a tree: buffers and registers of all branches."""
+class Memory:
+    """The buffers and registers of all blocks of a kernel, and what each cell stands for."""
 
     def __init__(self, root: Branch | None, name: str, portable: bool) -> None:
         self.root, self.name, self.portable = root, name, portable
@@ -137,7 +138,7 @@ class _Tree:
     def lowered(self) -> Lowered:
         """Return the kernel."""
         assert self.root is not None, "a tree, no single block"
-        block = _Block(self, {}, {})
+        block = Block(self, {}, {})
         arguments = []
         for k, argument in enumerate(self.root.code.program.arguments):
             if not argument.whole or argument.dtype != float or not isinstance(argument.atoms[0], Var):
@@ -214,7 +215,7 @@ class _Open(NamedTuple):
     later: set[int]
 
 
-class _Block:
+class Block:
     """The lowering of one block of straight-line code and nests.
 
     Attributes
@@ -228,7 +229,7 @@ class _Block:
     """
 
     def __init__(
-        self, tree: _Tree, values: Mapping[Var, Cells], cells: Mapping[Any, int], unrolled: int = UNROLLED
+        self, tree: Memory, values: Mapping[Var, Cells], cells: Mapping[Any, int], unrolled: int = UNROLLED
     ) -> None:
         self.tree, self.values, self.unrolled = tree, dict(values), unrolled
         self.cells: dict[Any, int] = dict(cells)
@@ -340,7 +341,7 @@ class _Block:
     def decide(self, statement: Exit, continuation: Branch | None) -> None:
         """Lower a decision: where it falls otherwise, another branch goes on, or the kernel is left."""
         operand, value = self.decision(statement.guard)
-        otherwise = _Block(self.tree, self.values, self.cells)
+        otherwise = Block(self.tree, self.values, self.cells)
         if continuation is None:
             otherwise.statements.append(Leave())
         else:
@@ -562,7 +563,7 @@ class _Block:
         result = self.tree.register()
         nest.body.append(Compute(result, name, tuple(registers)))
         buffer, cells = self.tree.temporary(shape)
-        nest.body.append(Store(Element(buffer, 0, _row_major(shape)), result))
+        nest.body.append(Store(Element(buffer, 0, row_major(shape)), result))
         nest.written.add(buffer)
         nest.registers[int(cells.flat[0])] = result
         return cells
@@ -605,7 +606,7 @@ class _Block:
             else:
                 sums[k % PARTIAL_SUMS] = computed("add", sums[k % PARTIAL_SUMS], term)
         body.append(
-            Store(Element(buffer, 0, _row_major(shape)), functools.reduce(functools.partial(computed, "add"), sums))
+            Store(Element(buffer, 0, row_major(shape)), functools.reduce(functools.partial(computed, "add"), sums))
         )
         self.statements.append(Nest(shape, tuple(body), parallel=True))
         self.nest = None
@@ -674,7 +675,7 @@ class _Block:
     def stored_in(self, source: Element) -> int | None:
         """Return the first cell of a temporary that is read in the order in which it was written; None for others."""
         nest = self.nest
-        if nest is None or source.offset or source.strides != _row_major(nest.shape):
+        if nest is None or source.offset or source.strides != row_major(nest.shape):
             return None
         for cell in nest.registers:
             thing = self.tree.things[cell]
@@ -688,7 +689,7 @@ class _Decision(NamedTuple):
 
     operand: Operand
     value: bool
-    otherwise: _Block
+    otherwise: Block
 
     def frozen(self) -> Unless:
         """Return the statement."""
@@ -699,11 +700,6 @@ def _has_nest(name: str) -> bool:
     """Return whether an operation on arrays can be a nest: on numbers, with numbers as results."""
     operation = None if name == "select" else operation_of(name)
     return operation is not None and not operation.is_bool and not operation.of_bools
-
-
-def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the strides of an array in row-major order, those of axes of length one included."""
-    return tuple([math.prod(shape[k + 1 :]) if n > 1 else 0 for k, n in enumerate(shape)])
 
 
 def unchanged_operand(name: str, things: Sequence[Any]) -> int | None:

@@ -47,7 +47,6 @@ from wengert.compilation.native.expressions import (
     Value,
     View,
     Viewing,
-    row_major,
     view_of,
 )
 from wengert.compilation.native.loops import (
@@ -64,6 +63,7 @@ from wengert.compilation.native.loops import (
     Statement,
     Store,
     inner_block,
+    row_major,
 )
 from wengert.compilation.native.lowering import NoLoweringError
 from wengert.compilation.native.operations import operation_of

@@ -483,12 +483,23 @@ function makeInputs() {
       state.inputs[j] = Number(source.value);
       (source === slider ? field : slider).value = source.value;
       refresh();
+      if (parent !== window) parent.postMessage({ inputs: state.inputs }, "*");
     };
     slider.addEventListener("input", change(slider));
     field.addEventListener("input", change(field));
     for (const control of [slider, field]) control.disabled = missing.length > 0;
     byId("fields").append(element("div", { class: "field" }, element("label", { for: `input-${j}`, html: math(inner(name) + equals) }), slider, field));
   });
+}
+
+/** Take inputs from the window around this page, which shows it in a frame: the widget of a notebook. */
+function hearInputs({ source, data }) {
+  if (source !== parent || SCALARS === null || missing.length > 0 || !Array.isArray(data?.inputs)) return;
+  if (data.inputs.length !== state.inputs.length || !data.inputs.every(Number.isFinite)) return;
+  if (data.inputs.every((value, j) => value === state.inputs[j])) return;
+  state.inputs = [...data.inputs];
+  for (const [j, { children: [, slider, field] }] of [...byId("fields").children].entries()) slider.value = field.value = state.inputs[j];
+  refresh();
 }
 
 /** Say where the inputs lead out of the domain or onto another branch. */
@@ -1301,6 +1312,7 @@ function start() {
   showHead();
   showWarnings();
   showSlide();
+  if (parent !== window) addEventListener("message", hearInputs);
   for (const later of [showEntries, makeElimination]) setTimeout(later); // after what stands at the top is painted
 }
 
