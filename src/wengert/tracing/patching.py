@@ -287,6 +287,9 @@ def rebind_imports(frame: types.FrameType) -> None:
     is_rebound = not _METHODS.isdisjoint(code.co_names) and _has_own_methods()
     if is_rebound:
         threads.context.needs_methods = True
+    if is_numpys and vars(_NUMERIC).get("arange") is _originals["arange"] is called(frame):
+        names.rebind(vars(_NUMERIC), "arange", *names.wrapper_of[id(_originals["arange"])])  # np.r_[0:n]
+        is_rebound = True
     for scope, candidates in [(frame.f_globals, code.co_names)] if is_numpys else names.scopes_of(frame):
         for name in candidates:
             original, wrapper = names.wrapper_of.get(id(scope.get(name)), (None, None))
@@ -340,6 +343,8 @@ def _maker_of(name: str, original: Any) -> tuple[Any, Any]:
     return original, names.wrapper_of[id(original)][1] if own else _patch_maker(original, name)
 
 
+_NUMERIC: Any = np._core.numeric
+"""The module by which NumPy's own code calls some makers of arrays."""
 _METHODS = frozenset({"choose", "dot", "searchsorted"})
 """Methods of arrays that would take a traced argument apart, and compute with each of its elements by itself."""
 _own_methods = {name: vars(ndarray)[name] for name in _METHODS}

@@ -14,6 +14,7 @@ array([-4.,  2., 10.])
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -446,6 +447,7 @@ def _of_blocks(build: Callable[..., Any]) -> Callable[..., Any]:
 
 def _of_diagonals(build: Callable[..., Any]) -> Callable[..., Any]:
     """Build of diagonals: each entry of the matrix is one of theirs."""
+    unset = inspect.signature(build).parameters["dtype"].default  # which SciPy's functions pass on to each other
 
     def written(diagonals: Any, *args: Any, **kwargs: Any) -> Any:
         table = as_operand(diagonals) if hasattr(diagonals, "shape") else None
@@ -457,11 +459,11 @@ def _of_diagonals(build: Callable[..., Any]) -> Callable[..., Any]:
         for part in parts:
             numbered.append(np.arange(start, start + part.size, dtype=np.float64).reshape(part.shape))
             start += part.size
-        dtype = kwargs.pop("dtype", None)
+        dtype = kwargs.pop("dtype", unset)
         made = build(numbered[0] if table is not None and table.ndim == 1 else numbered, *args, **kwargs)
         entries = np.concatenate([np.zeros(1), *[np.reshape(part, (-1,)) for part in parts]])
         result = _taken(made, entries)
-        return result if dtype is None or dtype == result.dtype else result.astype(dtype)
+        return result if dtype is None or dtype is unset else result.astype(dtype, copy=False)
 
     return written
 
