@@ -596,7 +596,7 @@ def test_nothing_is_leaked():
             jitted(params, X)
             jitted(params, other)
             method(X)
-        for _ in range(count // 100):
+        for _ in range(count // 10):
             jitted(params, infinite)
             jitted({"a": 0.5, "n": 3}, X[:2])
 
@@ -610,7 +610,9 @@ def test_nothing_is_leaked():
             start = tracemalloc.get_traced_memory()[0]
             work(20_000)
             gc.collect()
-            assert tracemalloc.get_traced_memory()[0] - start < 10_000
+            assert (
+                tracemalloc.get_traced_memory()[0] - start < 60_000
+            )  # what is compiled meanwhile; a leak would be 100,000
         finally:
             tracemalloc.stop()
         gc.collect()
