@@ -19,12 +19,12 @@ settings.register_profile("ci", settings.get_profile("desk"), max_examples=200, 
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 ORDER = ("formalities", "golden", "internals", "correctness", "interface", "packages")
-"""Formalities first, so that the suite fails quickly."""
+"""Formalities first, so that the suite fails quickly; and before them, on one worker, what needs the browser."""
 
 
 def pytest_collection_modifyitems(items):
     rank = {name: k for k, name in enumerate(ORDER)}
-    items.sort(key=lambda item: rank[item.path.parent.name])
+    items.sort(key=lambda item: -1 if item.get_closest_marker("xdist_group") else rank[item.path.parent.name])
 
 
 @pytest.fixture(scope="session")
