@@ -130,3 +130,34 @@ def test_functions_of_scipy(name):
             assert compare(PRIMITIVES[name], *start, own=False)
             return
     raise AssertionError("no point to start from")
+
+
+WRITTEN = {
+    "a diagonal": (slice(None), np.arange(3), np.arange(3)),
+    "below it": (slice(None), np.array([1, 2, 2]), np.array([0, 0, 1])),
+    "rows": (np.array([1, 0]),),
+    "a mask": (np.array([True, False]),),
+    "a slice": (slice(None), slice(1, 3), -1),
+    "one": (0, 1, 2),
+}
+
+
+@pytest.mark.parametrize("case", WRITTEN)
+def test_parts_of_arrays_are_written(case):
+    index = WRITTEN[case]
+    base = np.arange(18.0).reshape(2, 3, 3)
+
+    def write(x):
+        y = base.copy()
+        y[index] = x
+        return y
+
+    def add(x):
+        y = np.zeros((2, 3, 3))
+        np.add.at(y, index, x)
+        return y * y
+
+    value = np.linspace(0.1, 0.9, base[index].size).reshape(base[index].shape)
+    for function in (write, add):
+        native = native_of(function, value)
+        np.testing.assert_array_equal(native(value), function(value))

@@ -458,6 +458,8 @@ class Block:
             y[...] = self.constant(first) if isinstance(first, float) else first
         for value, function, adds in parts:
             part = function(y)
+            if part.size and not np.may_share_memory(part, y):
+                raise NoLoweringError("a part that is a copy")
             part[...] = self("add", part, value) if adds else value
         return y
 

@@ -111,7 +111,11 @@ def _native_put(op: Any, *pieces: Any, indices: Sequence[tuple[Any, ...]], shape
 def _native_setitem(op: Any, value: Any, array: Any, *operands: Any, index: tuple[Any, ...]) -> Any:
     if operands or not (op.unrolls or is_basic(index)):
         return None
-    return op.assemble(array.shape, array, [(value, _viewing(index), False)])
+    if is_basic(index):
+        return op.assemble(array.shape, array, [(value, _viewing(index), False)])
+    y = array.copy()  # what arrays of positions choose is no view that could be written to
+    y[index] = value
+    return y
 
 
 def _native_stack(op: Any, *xs: Any, axis: int) -> Any:
