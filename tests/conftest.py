@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import shutil
 import tempfile
@@ -34,3 +35,13 @@ def browser():
 
     with launched() as browser:
         yield browser
+
+
+@pytest.fixture(scope="module")
+def native_after_one_call():
+    """Make native code in the second call of a jitted function."""
+    jit_module = importlib.import_module("wengert.compilation.jit")  # the package has the function by this name
+    before = jit_module.calls_before
+    jit_module.calls_before = lambda: 1
+    yield
+    jit_module.calls_before = before

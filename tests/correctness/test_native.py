@@ -27,20 +27,12 @@ from wengert.compilation.native.layout import fits
 from wengert.errors import DomainWarning
 
 pytestmark = [
+    pytest.mark.usefixtures("native_after_one_call"),
     pytest.mark.skipif(not fits(), reason="there is no native code here"),
     pytest.mark.filterwarnings("ignore::wengert.errors.DecisionWarning"),
 ]
 
 X = np.array([0.5, 2.0, 3.0])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def after_one_call():
-    """Make native code in the second call."""
-    before = jit_module.calls_before
-    jit_module.calls_before = lambda: 1
-    yield
-    jit_module.calls_before = before
 
 
 def native_of(jitted):

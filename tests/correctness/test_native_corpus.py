@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 
 import numpy as np
 import pytest
@@ -12,16 +11,15 @@ from corpus import CORPUS
 import wengert as wg
 from wengert import trees
 
-jit_module = importlib.import_module("wengert.compilation.jit")
 pytestmark = [
+    pytest.mark.usefixtures("native_after_one_call"),
     pytest.mark.filterwarnings("ignore::wengert.errors.DecisionWarning"),
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),
 ]
 
 
 @pytest.mark.parametrize("name", CORPUS)
-def test_machine_code_computes_the_same(name, monkeypatch):
-    monkeypatch.setattr(jit_module, "calls_before", lambda: 1)
+def test_machine_code_computes_the_same(name):
     case = CORPUS[name]
     for kind in ("function", *case.kinds):
         function = case.function_of(kind)
