@@ -46,6 +46,7 @@ import numpy as np
 from wengert.compilation.branches import Branch, Tree
 from wengert.compilation.native.engine import address_of
 from wengert.compilation.native.expressions import Argument, Each, Expressions, Move, Value, constant_of_atom
+from wengert.compilation.native.extents import Families
 from wengert.compilation.native.kernels import ArrayKernel, Operand, Result, row_major_bytes
 from wengert.compilation.native.lowering import NoLoweringError
 from wengert.compilation.native.operations import operation_of
@@ -245,20 +246,23 @@ class _Grouping:
             turns.setdefault(turn, []).append(unit)
         statements: list[Statement] = list(self.before)
         kernels: list[ArrayKernel] = []
+        families = Families()
         for turn, units in sorted(turns.items()):
             if turn % 2 == 0:
                 statements += [s for unit in units for s in unit.statements]
                 continue
             for part in _parts(units):
-                line, kernel = self._kernel(part, len(kernels) + 1)
+                line, kernel = self._kernel(part, len(kernels) + 1, families)
                 kernels.append(kernel)
                 statements.append(Call(line, part[0].place))
+        for kernel in kernels:
+            kernel.compile()
         taken = [var for s in self.before if isinstance(s, Take) for var in s.variables]
         stay = {*self.branch.program.inputs, *self.branch.outputs, *taken}
         return replace(self.branch, statements=with_frees(statements, stay)), kernels
 
-    def _kernel(self, group: Sequence[_Unit], number: int) -> tuple[Line, ArrayKernel]:
-        """Return the line that calls the kernel of a group, and the kernel."""
+    def _kernel(self, group: Sequence[_Unit], number: int, families: Families) -> tuple[Line, ArrayKernel]:
+        """Return the line that calls the kernel of a group, and the kernel, which is to be compiled."""
         units = self._with_views(group)
         inside = {var for unit in units for var in unit.outputs}
         read = dict.fromkeys(atom for unit in units for atom in unit.inputs if atom not in inside)
@@ -274,7 +278,8 @@ class _Grouping:
 
         forms = [Result(var.shape, var.dtype.char, var in self.branch.numbers) for var in results]
         try:
-            kernel = ArrayKernel(f"kernel{number}", write, [_operand(atom) for atom in operands], forms)
+            forms_of_operands = [_operand(atom) for atom in operands]
+            kernel = ArrayKernel(f"kernel{number}", write, forms_of_operands, forms, families=families)
         except NoLoweringError as error:
             raise _NotLoweredError(group) from error
         primitive = Primitive(kernel.name, kernel.__call__, elementwise=False, multiple=True, fresh=True)

@@ -7,9 +7,9 @@
 ; Offsets in objects: 8 type, 16 value of a float / pointer of a capsule / data of an array, 24 ndim, 32 shape, 40 strides,
 ; 56 dtype, 64 flags.
 
-%Record = type { i64, i64, i64, i64, i64, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr }
+%Record = type { i64, i64, i64, i64, i64, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr }
 ; number of arguments, of results, of buffers of work, bytes of work, flags (1: releases the lock, 2: may raise), kernel,
-; float, np.float64, np.ndarray, FloatingPointError, NotImplemented, operands, results, offsets of buffers of work
+; float, np.float64, np.ndarray, FloatingPointError, NotImplemented, operands, results, offsets of buffers of work, extents
 %Operand = type { i64, ptr, i64, ptr, ptr }
 ; 1 for an array, dtype, ndim, shape, strides
 %Result = type { i64, ptr, i64, ptr, ptr }
@@ -151,6 +151,8 @@ run:
   %to.free = phi ptr [ null, %work ], [ %heap, %buffer ]
   %kernel.at = getelementptr %Record, ptr %record, i64 0, i32 5
   %kernel = load ptr, ptr %kernel.at
+  %extents.at = getelementptr %Record, ptr %record, i64 0, i32 14
+  %extents = load ptr, ptr %extents.at
   %flags.at = getelementptr %Record, ptr %record, i64 0, i32 4
   %flags = load i64, ptr %flags.at
   %releases = and i64 %flags, 1
@@ -166,7 +168,7 @@ alone:
   %cleared = and i32 %before, -64
   store i32 %cleared, ptr %csr
   call void asm sideeffect "ldmxcsr $0", "*m,~{memory}"(ptr elementtype(i32) %csr)
-  %branch = call i32 %kernel(ptr %table, ptr %slots)
+  %branch = call i32 %kernel(ptr %table, ptr %extents)
   call void asm sideeffect "stmxcsr $0", "=*m,~{memory}"(ptr elementtype(i32) %csr)
   %after = load i32, ptr %csr
   br i1 %holds, label %ran, label %restore

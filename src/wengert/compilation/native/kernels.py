@@ -1,9 +1,10 @@
 """Kernels: some lines over arrays of any size as one function that Python calls with arrays.
 
 It is a builtin function made of machine code, for one layout of the arguments: their shapes and strides.  It makes the
-result arrays, calls the nests (`wengert.compilation.native.nests`), without the interpreter's lock if they take long,
-and raises FloatingPointError where NumPy would have warned.  An `ArrayKernel` has such a function for each layout that
-it meets; where there are too many, or an argument is of no layout that machine code reads, it copies.
+result arrays, calls the nests (`wengert.compilation.native.nests`) with their extents, without the interpreter's lock
+if they take long, and raises FloatingPointError where NumPy would have warned.  An `ArrayKernel` has such a function
+for each layout that it meets; where there are too many, or an argument is of no layout that machine code reads, it
+copies.
 
 >>> import numpy as np
 >>> from wengert.compilation.native.layout import fits
@@ -28,10 +29,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wengert.compilation.native.engine import Compiled as Code
-from wengert.compilation.native.engine import address_of, assembly, compile_texts
+from wengert.compilation.native.engine import assembly, compile_texts
 from wengert.compilation.native.expressions import Expressions, Value
+from wengert.compilation.native.extents import Families, Member, without_empty
 from wengert.compilation.native.layout import addresses
-from wengert.compilation.native.llvm import symbols_of, write_declarations, write_kernel
+from wengert.compilation.native.llvm import symbols_of
 from wengert.compilation.native.loops import Buffer, Kernel, Load, Nest, Store, walk_statements
 from wengert.compilation.native.lowering import NoLoweringError
 from wengert.compilation.native.nests import lower_nests
@@ -66,7 +68,8 @@ class Result(NamedTuple):
 class ArrayKernel:
     """A function of arrays, compiled for each layout of them.
 
-    `write` writes the results as expressions of the arguments.
+    `write` writes the results as expressions of the arguments.  With `families`, those of the branch, it is compiled by
+    `compile`, after all kernels of the branch have been lowered.
 
     Attributes
     ----------
@@ -74,7 +77,7 @@ class ArrayKernel:
         The function for the first layout: it returns NotImplemented for any other.
     """
 
-    __slots__ = ("_compiled", "_layouts", "_operands", "_optimize", "_results", "_write", "call", "name")
+    __slots__ = ("_compiled", "_first", "_layouts", "_operands", "_optimize", "_results", "_write", "call", "name")
 
     def __init__(
         self,
@@ -83,11 +86,18 @@ class ArrayKernel:
         operands: Sequence[Operand],
         results: Sequence[Result],
         optimize: bool = True,
+        families: Families | None = None,
     ) -> None:
         self.name, self._write, self._optimize = name, write, optimize
         self._operands, self._results = tuple(operands), tuple(results)
         self._layouts: dict[Any, Compiled] = {}
-        self._compiled = self._for(tuple([row_major_bytes(operand) for operand in operands]))
+        self._first = self._lowered(tuple([row_major_bytes(operand) for operand in operands]), families or Families())
+        if families is None:
+            self.compile()
+
+    def compile(self) -> None:
+        """Compile what was lowered, for all kernels of its family that have been entered by now."""
+        self._compiled = self._layouts[self._first.strides] = compiled_for(self._first)
         self.call: Callable[..., Any] = self._compiled.call
 
     def __call__(self, *args: Any) -> tuple[Any, ...]:
@@ -112,12 +122,19 @@ class ArrayKernel:
     def _for(self, strides: tuple[Any, ...]) -> Compiled:
         """Return the code for a layout."""
         if strides not in self._layouts:
-            op = Expressions()
-            layout = zip(self._operands, strides, strict=True)
-            arguments = [op.argument(operand.shape, operand.dtype, steps) for operand, steps in layout]
-            kernel = lower_nests(op, self._write(op, *arguments), "k")
-            self._layouts[strides] = compiled_for(kernel, self._operands, strides, self._results, self._optimize)
+            self._layouts[strides] = compiled_for(self._lowered(strides, Families()))
         return self._layouts[strides]
+
+    def _lowered(self, strides: tuple[Any, ...], families: Families) -> Lowered:
+        """Return the loops for a layout, as one of a family."""
+        op = Expressions()
+        layout = zip(self._operands, strides, strict=True)
+        arguments = [op.argument(operand.shape, operand.dtype, steps) for operand, steps in layout]
+        kernel = lower_nests(op, self._write(op, *arguments), "k")
+        if len(kernel.arguments) > MOST_BUFFERS or len(self._results) > MOST_RESULTS:
+            raise NoLoweringError("too many arrays")
+        member = families.enter(kernel, self._optimize)
+        return Lowered(without_empty(kernel), member, self._operands, strides, self._results)
 
     def _call(self, args: Sequence[Any]) -> tuple[Any, ...]:
         """Compute for arguments of another layout."""
@@ -153,6 +170,26 @@ class ArrayKernel:
         return compiled.text if what == "llvm" else assembly(compiled.text, True)
 
 
+class Lowered(NamedTuple):
+    """A kernel for one layout as loops.
+
+    Attributes
+    ----------
+    kernel
+        The loops.
+    member
+        The kernel as one of its family.
+    operands, strides, results
+        What it is called with, and returns.
+    """
+
+    kernel: Kernel
+    member: Member
+    operands: tuple[Operand, ...]
+    strides: tuple[Any, ...]
+    results: tuple[Result, ...]
+
+
 class Compiled(NamedTuple):
     """A kernel for one layout.
 
@@ -182,26 +219,18 @@ _compiled: dict[Any, Compiled] = {}
 MOST_COMPILED = 512
 
 
-def compiled_for(
-    kernel: Kernel, operands: Sequence[Operand], strides: Sequence[Any], results: Sequence[Result], optimize: bool
-) -> Compiled:
-    """Return a kernel for one layout as a builtin function; kernels of the same loops are compiled once."""
-    key = str(kernel), tuple(operands), tuple(strides), tuple(results), optimize
+def compiled_for(lowered: Lowered) -> Compiled:
+    """Return a kernel as a builtin function; kernels of one family have the same code, and equal ones all in common."""
+    code, extents = lowered.member.code()
+    sizes = tuple([buffer.size for buffer in lowered.kernel.arguments])
+    key = code, extents, sizes, *lowered[2:]
     if key not in _compiled:
-        called = symbols_of(kernel)
-        missing = [symbol for symbol in called if address_of(symbol) is None]
-        if missing:
-            raise NoLoweringError(f"no function {missing[0]}")
-        text = "\n".join([write_declarations(kernel), write_kernel(kernel)]).strip()
-        try:
-            code = compile_texts([text], "kernel", addresses(called), optimize and kernel.has_nests)
-        except RuntimeError as error:  # LLVM's
-            raise NoLoweringError(str(error)) from error
         if len(_compiled) >= MOST_COMPILED:
             _compiled.clear()
-        places = planned(kernel)
-        function = _Function(code, kernel, operands, strides, results, places)
-        _compiled[key] = Compiled(function.call, function, kernel, text, places[1])
+        places = planned(lowered.kernel)
+        function = _Function(code, extents, lowered, places)
+        text = lowered.member.family.shared.text
+        _compiled[key] = Compiled(function.call, function, lowered.kernel, text, places[1])
     return _compiled[key]
 
 
@@ -280,7 +309,7 @@ class _Record(ctypes.Structure):
     _fields_ = (
         *[(name, ctypes.c_int64) for name in ("arguments", "results", "buffers", "memory", "flags")],
         *[(name, ctypes.c_void_p) for name in ("kernel", "float", "float64", "ndarray", "error", "not_implemented")],
-        *[(name, ctypes.c_void_p) for name in ("operand_forms", "result_forms", "offsets")],
+        *[(name, ctypes.c_void_p) for name in ("operand_forms", "result_forms", "offsets", "extents")],
     )
 
 
@@ -313,19 +342,13 @@ class _Function:
     __slots__ = ("_kept", "call")
 
     def __init__(
-        self,
-        code: Code,
-        kernel: Kernel,
-        operands: Sequence[Operand],
-        strides: Sequence[Any],
-        results: Sequence[Result],
-        places: tuple[dict[Buffer, int], int],
+        self, code: Code, extents: Sequence[int], lowered: Lowered, places: tuple[dict[Buffer, int], int]
     ) -> None:
+        kernel, operands, results = lowered.kernel, lowered.operands, lowered.results
         work = [buffer for buffer in kernel.arguments if buffer.role == "work"]
-        if len(kernel.arguments) > MOST_BUFFERS or len(results) > MOST_RESULTS:
-            raise NoLoweringError("too many arrays")
         self._kept: list[Any] = [code]
-        inputs = [self.form(int(not o.is_number), o.dtype, o.shape, s) for o, s in zip(operands, strides, strict=True)]
+        layouts = zip(operands, lowered.strides, strict=True)
+        inputs = [self.form(int(not o.is_number), o.dtype, o.shape, s) for o, s in layouts]
         outputs = [self.form(2 if r.shape else int(r.is_float), r.dtype, r.shape, ()) for r in results]
         offsets = [places[0].get(buffer, 0) for buffer in work]
         flags = RELEASES * (steps_of(kernel) >= LONG)
@@ -336,6 +359,7 @@ class _Function:
             self.address((_Form * len(inputs))(*inputs)),
             self.address((_Form * len(outputs))(*outputs)),
             self.address((ctypes.c_int64 * len(offsets))(*offsets)),
+            self.address((ctypes.c_int64 * len(extents))(*extents)),
         )  # fmt: skip
         method = _Method(b"kernel", _entry().address, FASTCALL, None)
         capsule = _new_capsule(self.address(record), None, None)

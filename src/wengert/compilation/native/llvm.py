@@ -1,7 +1,8 @@
 """LLVM: a kernel as the text of an LLVM function.
 
-The function takes the addresses of the arguments' data and of the memory for the results.  It returns the number of the
-branch that has ended, or -1 where it was left.  Registers are LLVM's own values; nothing else is optimized away, and no
+The function takes the addresses of the arguments' data and of the memory for the results; a kernel of arrays, whose
+results are among the arguments, takes the address of its extents instead.  It returns the number of the branch that has
+ended, or -1 where it was left.  Registers are LLVM's own values; nothing else is optimized away, and no
 operation is reordered: the code gives the bits of the operations as they are written.
 
 >>> from wengert.compilation.native.loops import Buffer, Compute, Element, Load, Register, Return, Store
@@ -30,6 +31,7 @@ from wengert.compilation.native.loops import (
     Buffer,
     Compute,
     Element,
+    Extent,
     Kernel,
     Leave,
     Load,
@@ -67,12 +69,13 @@ def write_kernel(kernel: Kernel) -> str:
     """Return a kernel as an LLVM function; what it calls is declared by `write_declarations`."""
     writer = _Writer(divides=is_threaded(kernel))
     pointers = [f"{buffer.name}{'.start' * bool(buffer.step)}" for buffer in kernel.arguments]
-    if (
-        kernel.has_nests
-    ):  # the caller passes memory that is written apart from all other: a function's parameters say so
+    extents = [extent.name for extent in kernel.extents()]
+    if kernel.has_nests or extents:
+        # the caller passes memory that is written apart from all other: a function's parameters say so
         kinds = ["readonly " * (buffer.role == "argument") for buffer in kernel.arguments]
         parameters = [f"ptr noalias {kind}%{name}" for kind, name in zip(kinds, pointers, strict=True)]
-        head = f"define internal i32 @body({', '.join([*parameters, 'ptr noalias %y'])}) noinline {ATTRIBUTES} {{"
+        parameters += ["ptr noalias %y", *[f"i64 %{name}" for name in extents]]
+        head = f"define internal i32 @body({', '.join(parameters)}) noinline {ATTRIBUTES} {{"
         writer.lines.append(head)
         writer.start = len(writer.lines)
         writer.temporaries(kernel)
@@ -82,8 +85,12 @@ def write_kernel(kernel: Kernel) -> str:
     for k, name in enumerate(pointers):
         writer.write(f"%{name}.at = getelementptr ptr, ptr %arguments, i64 {k}")
         writer.write(f"%{name} = load ptr, ptr %{name}.at")
-    if kernel.has_nests:
-        writer.write(f"%branch = call i32 @body({', '.join([f'ptr %{name}' for name in [*pointers, 'y']])})")
+    for k, name in enumerate(extents):
+        writer.write(f"%{name}.at = getelementptr i64, ptr %y, i64 {k}")
+        writer.write(f"%{name} = load i64, ptr %{name}.at")
+    if kernel.has_nests or extents:
+        passed = [*[f"ptr %{name}" for name in [*pointers, "y"]], *[f"i64 %{name}" for name in extents]]
+        writer.write(f"%branch = call i32 @body({', '.join(passed)})")
         writer.write("ret i32 %branch")
     else:
         writer.temporaries(kernel)
@@ -112,7 +119,7 @@ def is_divided(nest: Nest) -> bool:
 
     SciPy's functions may need the interpreter's lock, which the thread that waits may have.
     """
-    if not nest.parallel or nest.carries or not all(isinstance(n, int) for n in nest.counts):
+    if not nest.parallel or nest.carries or not all(type(n) is int for n in nest.counts):
         return False
     names = [s.operation for s in walk_statements(nest.body) if isinstance(s, Compute)]
     return not any(name.startswith(SPECIAL) for name in names) and _duration(nest) >= LONG
@@ -202,10 +209,7 @@ class _Writer:
             elif isinstance(statement, Store):
                 self.store(statement, variables)
             elif isinstance(statement, Nest):
-                if self.divides and not variables and is_divided(statement):
-                    self.divided(statement)
-                else:
-                    self.whole_nest(statement, variables)
+                self.whole_nest(statement, variables)
             elif isinstance(statement, Unless):
                 self.unless(statement, variables)
             elif isinstance(statement, Return):
@@ -248,12 +252,12 @@ class _Writer:
 
     def address(self, element: Element, variables: tuple[str, ...]) -> str:
         """Write the address of an element."""
-        offset = str(element.offset)
+        offset = written(element.offset)
         self.elements += 1
         name = f"%e{self.elements}"
         for k, stride in enumerate(element.strides):
             if stride:
-                self.write(f"{name}.s{k} = mul nsw i64 {variables[k]}, {stride}")
+                self.write(f"{name}.s{k} = mul nsw i64 {variables[k]}, {written(stride)}")
                 self.write(f"{name}.o{k} = add nsw i64 {name}.s{k}, {offset}")
                 offset = f"{name}.o{k}"
         for k, (register, stride) in enumerate(element.computed):
@@ -264,7 +268,12 @@ class _Writer:
         return name
 
     def whole_nest(self, nest: Nest, variables: tuple[str, ...]) -> None:
-        """Write a nest of loops, and name what it carries to its end."""
+        """Write a nest of loops, and name what it carries to its end; a nest that takes no step is left out."""
+        if any(type(count) is int and not count for count in nest.counts) and not nest.carries:
+            return
+        if self.divides and not variables and is_divided(nest):
+            self.divided(nest)
+            return
         values = self.nest(nest, nest.counts, [written(carry.first) for carry in nest.carries], variables)
         end = self.label()
         if values:
@@ -330,12 +339,13 @@ class _Writer:
         self.lines.append(f"{before}:")
         self.write(f"br label %{head}")
         self.lines.append(f"{head}:")
-        begin, end = range_ or ("0", str(counts[0]))
+        begin, end = range_ or ("0", written(counts[0]))
+        may_be_empty = isinstance(counts[0], (Register, Extent))
         self.write(f"{variable} = phi i64 [ {begin}, %{before} ], [ {variable}.next, %{head}.end ]")
         names = [f"%{carry.register}{'' if is_inner else f'.{head}'}" for carry in nest.carries]
         place = len(self.lines)
-        if isinstance(counts[0], Register):  # there may be no step
-            self.write(f"{variable}.more = icmp slt i64 {variable}, %{counts[0]}")
+        if may_be_empty:
+            self.write(f"{variable}.more = icmp slt i64 {variable}, {end}")
             self.write(f"br i1 {variable}.more, label %{head}.step, label %{after}")
             self.lines.append(f"{head}.step:")
         values = self.nest(nest, counts[1:], names, (*variables, variable))
@@ -346,7 +356,7 @@ class _Writer:
         self.write(f"br label %{head}.end")
         self.lines.append(f"{head}.end:")
         self.write(f"{variable}.next = add nuw nsw i64 {variable}, 1")
-        if isinstance(counts[0], Register):
+        if may_be_empty:
             self.write(f"br label %{head}")
             values = names
         else:
@@ -395,7 +405,7 @@ class _Writer:
 
 def written(operand: Operand) -> str:
     """Return an operand as LLVM writes it: a double by its bits."""
-    if isinstance(operand, Register):
+    if isinstance(operand, (Register, Extent)):
         return f"%{operand}"
     if type(operand) is bool:
         return "true" if operand else "false"

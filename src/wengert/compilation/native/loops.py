@@ -61,6 +61,25 @@ class Register(NamedTuple):
 _PREFIXES: Mapping[str, str] = {"?": "b", "l": "n"}
 
 
+class Extent(int):
+    """A whole number that a kernel is passed when it runs: a length, a stride, an offset.
+
+    It is its value in one kernel of the family (`wengert.compilation.native.extents`), for estimates.
+    """
+
+    name: str
+
+    def __new__(cls, value: int, name: str) -> Extent:
+        extent = super().__new__(cls, value)
+        extent.name = name
+        return extent
+
+    def __str__(self) -> str:
+        return self.name
+
+    __repr__ = __str__
+
+
 Operand = Register | float | bool  # a whole number, where the dtype of a register would be one
 
 
@@ -101,11 +120,15 @@ class Element(NamedTuple):
     computed: tuple[tuple[Register, int], ...] = ()
 
     def __str__(self) -> str:
-        terms = [f"{VARIABLES[k]}" if s == 1 else f"{s} {VARIABLES[k]}" for k, s in enumerate(self.strides) if s]
+        terms = [f"{VARIABLES[k]}" if _is_one(s) else f"{s} {VARIABLES[k]}" for k, s in enumerate(self.strides) if s]
         terms += [f"{register}" if s == 1 else f"{s} {register}" for register, s in self.computed]
-        if self.offset or not terms:
+        if self.offset or isinstance(self.offset, Extent) or not terms:
             terms.append(str(self.offset))
         return f"{self.buffer.name}[{' + '.join(terms)}]"
+
+
+def _is_one(stride: int) -> bool:
+    return stride == 1 and not isinstance(stride, Extent)
 
 
 def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -311,6 +334,20 @@ class Kernel:
         lines = [f"{self.name}({', '.join(map(str, self.arguments))}) -> {self.results}"]
         lines += [f"  {buffer} on the stack" for buffer in self.temporaries]
         return "\n".join([*lines, *_listed(self.statements, "  ")])
+
+    def extents(self) -> list[Extent]:
+        """Return the whole numbers that it is passed when it runs, in the order of their names."""
+        extents: dict[str, Extent] = {}
+        for s in walk_statements(self.statements):
+            numbers: Sequence[Operand] = ()
+            if isinstance(s, (Load, Store)):
+                numbers = s.element.offset, *s.element.strides
+            elif isinstance(s, Nest):
+                numbers = s.counts
+            for number in numbers:
+                if isinstance(number, Extent):
+                    extents[number.name] = number
+        return sorted(extents.values(), key=lambda extent: int(extent.name.removeprefix("extent")))
 
     @property
     def has_nests(self) -> bool:

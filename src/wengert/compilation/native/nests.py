@@ -94,7 +94,10 @@ class _NotViewedError(Exception):
 
 
 def lower_nests(op: Expressions, results: Sequence[Value], name: str) -> Kernel:
-    """Return the kernel that computes values; its arguments are those of the graph, then the results, then memory."""
+    """Return the kernel that computes values; its arguments are those of the graph, then the results, then memory.
+
+    It may have nests that never take a step (`wengert.compilation.native.extents.without_empty`).
+    """
     results = list(map(_in_memory, results))
     stored: set[Value] = set()
     while True:
@@ -526,7 +529,7 @@ class _Nest:
     def rows(
         self, states: Sequence[_State], n: int, width: int, depth: int, body: Sequence[Statement], is_split: bool
     ) -> list[Statement]:
-        """Return the loops along the innermost axis."""
+        """Return the loops along the innermost axis, some of which may take no step: other lengths have the same."""
         statements: list[Statement] = []
         if width == 1:
             return self.one_by_one(states, n, depth, body)
@@ -541,10 +544,8 @@ class _Nest:
         if rows or rest:
             statements += _side_by_side([state.block_begun(depth) for state in states])
             start = blocks * length * width
-            if rows:
-                statements += self.lane_loops(states, body, depth, (rows, width), start, depth)
-            if rest:
-                statements += self.lane_loops(states, body, depth, (rest,), start + rows * width, depth)
+            statements += self.lane_loops(states, body, depth, (rows, width), start, depth)
+            statements += self.lane_loops(states, body, depth, (rest,), start + rows * width, depth)
             statements += _side_by_side([state.block_ended(depth) for state in states])
         return statements
 

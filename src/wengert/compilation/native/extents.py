@@ -1,0 +1,251 @@
+"""Extents: one kernel for nests that differ in nothing but whole numbers.
+
+A nest is lowered for exact shapes.  In a loop of Python that was unrolled, ``L[i, :i] @ x[:i]`` has other lengths,
+offsets and strides at each step, and otherwise the same statements.  So the whole numbers are taken out of kernels when
+they are finished: what is left is the *outline*, and kernels of one outline are a *family*.  Numbers that are the same
+in the whole family stay in the code, where LLVM can use them; numbers that always agree with each other are one extent;
+and the extents are passed when the kernel runs.
+
+What vectors depend on is part of the outline: whether the innermost stride is 0, 1 or -1.  So are all numbers of nests
+that threads divide among them.
+
+>>> from wengert.compilation.native.loops import Buffer, Element, Kernel, Load, Nest, Register, Return, Store
+>>> x, y, r = Buffer("x", 9, "argument"), Buffer("y0", 9, "result"), Register(1)
+>>> def part(n):  # y = x[n : 2 * n]
+...     body = Load(r, Element(x, n, (1,))), Store(Element(y, 0, (1,)), r)
+...     return Kernel("k", (x, y), Buffer("y", 0, "result"), (Nest((n,), body, parallel=True), Return(0)))
+>>> families = Families()
+>>> three, four = families.enter(part(3)), families.enter(part(4))
+>>> print(four.family.shared.kernel)
+k(x: 9, y0: 9) -> y: 0
+  for i < extent0:
+    r1 = x[i + extent0]
+    y0[i] = r1
+  return 0
+>>> four.family.shared.places, three.numbers, four.numbers
+((0,), (3, 3, 0), (4, 4, 0))
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from wengert.compilation.native.engine import Compiled as Code
+from wengert.compilation.native.engine import address_of, compile_texts
+from wengert.compilation.native.layout import addresses
+from wengert.compilation.native.llvm import is_divided, symbols_of, write_declarations, write_kernel
+from wengert.compilation.native.loops import (
+    Buffer,
+    Element,
+    Extent,
+    Kernel,
+    Load,
+    Nest,
+    Operand,
+    Statement,
+    Store,
+)
+from wengert.compilation.native.lowering import NoLoweringError
+
+
+class Families:
+    """The kernels of one branch, by their outlines.
+
+    What is compiled depends on the branch alone, so its results do not depend on what was compiled before it.
+    """
+
+    def __init__(self) -> None:
+        self._families: dict[Any, Family] = {}
+
+    def enter(self, kernel: Kernel, optimize: bool = True) -> Member:
+        """Return a kernel as a member of its family; raise NoLoweringError if it calls what is not there.
+
+        Enter all kernels before the code of one is asked for: a later one may need other code.
+        """
+        missing = [symbol for symbol in symbols_of(kernel) if address_of(symbol) is None]
+        if missing:
+            raise NoLoweringError(f"no function {missing[0]}")
+        outline, numbers = outline_of(kernel)
+        family = self._families.setdefault((optimize, *outline), Family(kernel, optimize))
+        family.enter(numbers, [buffer.size for buffer in kernel.temporaries])
+        return Member(family, numbers)
+
+    def __len__(self) -> int:
+        return len(self._families)
+
+
+class Family:
+    """Kernels of one outline, the first of which it is made with."""
+
+    def __init__(self, first: Kernel, optimize: bool) -> None:
+        self._first, self._optimize = first, optimize
+        self._members: dict[tuple[int, ...], None] = {}
+        self._sizes: tuple[int, ...] = tuple([buffer.size for buffer in first.temporaries])
+        self._shared: _Shared | None = None
+
+    def enter(self, numbers: tuple[int, ...], sizes: Iterable[int]) -> None:
+        """Enter a kernel by its numbers and the sizes of its temporaries."""
+        sizes = tuple(map(max, self._sizes, sizes))
+        if numbers not in self._members or sizes != self._sizes:
+            self._members[numbers], self._sizes, self._shared = None, sizes, None
+
+    @property
+    def shared(self) -> _Shared:
+        """What all that have been entered by now share."""
+        if self._shared is None:
+            self._shared = self._made()
+        return self._shared
+
+    def _made(self) -> _Shared:
+        names: dict[tuple[int, ...], str] = {}
+        places: list[int] = []
+        marked: list[int] = []
+        for place, column in enumerate(zip(*self._members, strict=True)):
+            if len(set(column)) == 1:
+                marked.append(column[0])
+                continue
+            if column not in names:
+                names[column] = f"extent{len(names)}"
+                places.append(place)
+            marked.append(Extent(column[0], names[column]))
+        rest = iter(marked)
+        kernel, _ = _changed(self._first, lambda _: next(rest))
+        kernel = _with_sizes(without_empty(kernel), dict(zip(self._first.temporaries, self._sizes, strict=True)))
+        return _Shared(kernel, tuple(places), self._optimize)
+
+
+class _Shared:
+    """What kernels of a family share.
+
+    Attributes
+    ----------
+    kernel
+        The loops, with extents.
+    places
+        The places of the extents among the numbers of a kernel.
+    """
+
+    def __init__(self, kernel: Kernel, places: tuple[int, ...], optimize: bool) -> None:
+        self.kernel, self.places, self._optimize = kernel, places, optimize
+
+    @functools.cached_property
+    def text(self) -> str:
+        """The LLVM text."""
+        return "\n".join([write_declarations(self.kernel), write_kernel(self.kernel)]).strip()
+
+    @functools.cached_property
+    def code(self) -> Code:
+        """The machine code."""
+        called = addresses(symbols_of(self.kernel))
+        has_loops = self.kernel.has_nests or bool(self.places)
+        try:
+            return compile_texts([self.text], "kernel", called, self._optimize and has_loops)
+        except RuntimeError as error:  # LLVM's
+            raise NoLoweringError(str(error)) from error
+
+
+class Member(NamedTuple):
+    """A kernel as one of a family.
+
+    Attributes
+    ----------
+    family
+        The family.
+    numbers
+        The whole numbers of the kernel.
+    """
+
+    family: Family
+    numbers: tuple[int, ...]
+
+    def code(self) -> tuple[Code, tuple[int, ...]]:
+        """Return the machine code of the family, and the extents with which it is this kernel."""
+        shared = self.family.shared
+        return shared.code, tuple([self.numbers[place] for place in shared.places])
+
+
+def outline_of(kernel: Kernel) -> tuple[tuple[Any, ...], tuple[int, ...]]:
+    """Return what a kernel is without its whole numbers, and these."""
+    numbers: list[int] = []
+
+    def noted(number: int) -> int:
+        numbers.append(number)
+        return number
+
+    _, outline = _changed(kernel, noted)
+    return outline, tuple(numbers)
+
+
+def without_empty(kernel: Kernel) -> Kernel:
+    """Return a kernel without the nests that never take a step."""
+    return replace(kernel, statements=_not_empty(kernel.statements))
+
+
+def _not_empty(block: Sequence[Statement]) -> tuple[Statement, ...]:
+    kept: list[Statement] = []
+    for statement in block:
+        if isinstance(statement, Nest):
+            if any(type(count) is int and not count for count in statement.counts):
+                continue
+            statement = replace(statement, body=_not_empty(statement.body))
+        kept.append(statement)
+    return tuple(kept)
+
+
+def _with_sizes(kernel: Kernel, sizes: dict[Buffer, int]) -> Kernel:
+    """Return a kernel whose temporaries have other sizes."""
+    buffers = {buffer: buffer._replace(size=size) for buffer, size in sizes.items() if buffer.size != size}
+    if not buffers:
+        return kernel
+
+    def changed(statement: Statement) -> Statement:
+        if isinstance(statement, (Load, Store)) and statement.element.buffer in buffers:
+            buffer = buffers[statement.element.buffer]
+            return replace(statement, element=statement.element._replace(buffer=buffer))
+        if isinstance(statement, Nest):
+            return replace(statement, body=tuple(map(changed, statement.body)))
+        return statement
+
+    temporaries = tuple([buffers.get(buffer, buffer) for buffer in kernel.temporaries])
+    return replace(kernel, statements=tuple(map(changed, kernel.statements)), temporaries=temporaries)
+
+
+def _changed(kernel: Kernel, change: Callable[[int], int]) -> tuple[Kernel, tuple[Any, ...]]:
+    """Return a kernel with its whole numbers changed, which are gone through in order, and its outline."""
+    outline: list[Any] = [(b.name, b.role, b.dtype, b.step) for b in (*kernel.arguments, *kernel.temporaries)]
+    statements = _block(kernel.statements, change, outline)
+    return replace(kernel, statements=statements), tuple(outline)
+
+
+def _block(block: Sequence[Statement], change: Callable[[int], int], outline: list[Any]) -> tuple[Statement, ...]:
+    changed: list[Statement] = []
+    for statement in block:
+        if isinstance(statement, (Load, Store)):
+            element = _element(statement.element, change, outline)
+            outline.append(repr(statement.value) if isinstance(statement, Store) else statement.register)
+            statement = replace(statement, element=element)
+        elif isinstance(statement, Nest) and not is_divided(statement):
+            head = len(statement.counts), statement.depth, statement.parallel, repr(statement.carries)
+            outline.append(("for", *head, tuple([n for n in statement.counts if type(n) is not int])))
+            counts: list[Operand] = [change(n) if type(n) is int else n for n in statement.counts]
+            statement = replace(statement, counts=tuple(counts), body=_block(statement.body, change, outline))
+            outline.append("end")
+        else:
+            outline.append(repr(statement))
+        changed.append(statement)
+    return tuple(changed)
+
+
+def _element(element: Element, change: Callable[[int], int], outline: list[Any]) -> Element:
+    """Return an element with its numbers changed: but for strides of zero, and the innermost of one."""
+    strides = element.strides
+    last = len(strides) - 1
+    kept = tuple([s if not s or (k == last and s in (1, -1)) else None for k, s in enumerate(strides)])
+    outline.append((element.buffer.name, kept, element.computed))
+    return element._replace(
+        offset=change(element.offset),
+        strides=tuple([change(s) if kept[k] is None else s for k, s in enumerate(strides)]),
+    )
