@@ -13,6 +13,7 @@ together of parts.  `Expressions` is the ``op`` that a row's native facet is cal
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,9 @@ from wengert.compilation.native.loops import Buffer, row_major
 from wengert.compilation.native.lowering import NoLoweringError, unchanged_operand
 from wengert.compilation.native.operations import constant_of, operation_of
 from wengert.program import Atom, Line, Var
+
+LARGEST_MATRIX, LARGEST_PRODUCT = 1 << 16, 1 << 12
+"""The number of multiplications up to which a matrix is multiplied by a vector, or a matrix, without BLAS."""
 
 Shape = tuple[int, ...]
 Viewing = Callable[[Any], Any]
@@ -51,17 +55,26 @@ def view_of(shape: Shape, strides: Sequence[int], function: Viewing) -> tuple[in
     >>> view_of((4, 3), (3, 1), lambda x: x[1:, ::-1].T)
     (5, (-1, 3), (3, 3))
     """
-    low = sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if s < 0)
-    high = sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if s > 0)
-    memory = np.empty(high - low + 1, np.int8)
-    array = np.lib.stride_tricks.as_strided(memory[-low:], shape, strides)
-    result = function(array)
-    start = memory.__array_interface__["data"][0]
-    place = result.__array_interface__["data"][0]
-    if not start <= place < start + memory.size or result.dtype != np.int8:
+    low = high = 0
+    for n, s in zip(shape, strides, strict=True):
+        if n > 1 and s < 0:
+            low += (n - 1) * s
+        elif n > 1:
+            high += (n - 1) * s
+    start, memory = _untouched((high - low).bit_length())
+    result = function(np.ndarray(shape, np.int8, memory, -low, strides))
+    place = result.__array_interface__["data"][0] - start
+    if not 0 <= place < memory.size or result.dtype != np.int8:
         raise CopyError
     strides = tuple([s if n > 1 else 0 for s, n in zip(result.strides, result.shape, strict=True)])
-    return place - start + low, strides, result.shape
+    return place + low, strides, result.shape
+
+
+@functools.lru_cache(maxsize=40)
+def _untouched(bits: int) -> tuple[int, np.ndarray[Any, np.dtype[np.int8]]]:
+    """Return where memory begins that nobody writes to, so that it takes none, and that memory."""
+    memory = np.empty(1 << bits, np.int8)
+    return memory.__array_interface__["data"][0], memory
 
 
 class Value:
@@ -309,6 +322,49 @@ class Expressions:
         result = self._enter(Fold(name, value, axes), ("fold", name, id(value), axes))
         shape = tuple([n for k, n in enumerate(value.shape) if k not in axes])
         return result if keepdims or shape == result.shape else self.move(lambda a: a.reshape(shape), result)
+
+    def product(self, left: Any, right: Any) -> Any:
+        """Multiply matrices."""
+        if not all(isinstance(x, Value) and x.ndim == 2 for x in (left, right)):
+            raise NoLoweringError("a product of stacks")
+        product = self._folded_product(left, right)
+        if product is None:
+            raise NoLoweringError("a large product")
+        return product
+
+    def _folded_product(self, left: Value, right: Value) -> Any:
+        """Multiply matrices by multiplying elements and adding them up; None where that takes so long that BLAS pays.
+
+        What is added up runs along memory, if one factor is a vector.
+        """
+        n, k, m = *left.shape, right.shape[1]
+        if n == 1 or m == 1:
+            if n * k * m > LARGEST_MATRIX:
+                return None
+            matrix, vector = (
+                (left, right) if m == 1 else (self.move(np.transpose, right), self.move(np.transpose, left))
+            )
+            along_rows, along_columns = map(abs, self._strides(matrix))
+            if min(n, m) < max(n, m) and along_rows < along_columns:
+                total = self.fold("add", self("multiply", self.move(np.transpose, matrix), vector), (0,), False)
+            else:
+                row = self.move(lambda x: x[:, 0], vector)
+                total = self.fold("add", self("multiply", matrix, row), (1,), False)
+            return self.move(lambda x: x.reshape(n, m), total)
+        if n * k * m > LARGEST_PRODUCT:
+            return None
+        rows = self.move(lambda x: np.broadcast_to(x[:, :, None], (n, k, m)), left)
+        return self.fold("add", self("multiply", rows, right), (1,), False)
+
+    def _strides(self, value: Value) -> Sequence[int]:
+        """Return the strides of an array, as far as it lies in memory; in row-major order if it is computed."""
+        if isinstance(value, Argument):
+            return value.view.strides
+        if isinstance(value, Move):
+            operand: Value = value.operands[0]
+            with contextlib.suppress(CopyError):
+                return view_of(operand.shape, self._strides(operand), value.function)[1]
+        return row_major(value.shape)
 
     def assemble(self, shape: Shape, first: Any, parts: Sequence[Part]) -> Any:
         """Return an array that is filled with `first`, unless that is None, then with parts."""

@@ -98,7 +98,7 @@ class _Unit:
     kind
         ``"kernel"``, ``"view"``, or ``"line"`` for what stays NumPy's.
     key
-        What it has in common with units that are lowered in the same way.
+        What it has in common with units that are lowered in the same way, but for lengths and places.
     turn
         When it is computed: odd in a kernel.
     """
@@ -350,13 +350,13 @@ def _repetition(keys: Sequence[Any], start: int) -> tuple[int, int]:
 def _units(statements: Sequence[Statement]) -> Iterable[_Unit]:
     """Yield the statements in units, without what frees."""
     rest = [s for s in statements if not isinstance(s, Free)]
-    kinds: dict[Any, str] = {}
+    kinds: dict[Any, tuple[str, Any]] = {}
 
     def kind_of(line: Line) -> tuple[str, Any]:
         key = _key_of(line)
         if key not in kinds:
-            kinds[key] = _kind_of(line)
-        return kinds[key], key
+            kinds[key] = _kind_of(line), _outline_of(line)
+        return kinds[key]
 
     k = 0
     while k < len(rest):
@@ -384,6 +384,22 @@ def _key_of(line: Line) -> Any:
     except TypeError:
         return line
     return key
+
+
+def _outline_of(line: Line) -> Any:
+    """Return what lines have in common that differ in lengths and places: kernels of them may be one family."""
+    operands = [(len(a.shape), a.dtype) if isinstance(a, Var) else np.ndim(a.value) for a in line.inputs]
+    params = [(name, _without_numbers(value)) for name, value in line.params.items()]
+    return line.primitive, tuple(operands), tuple(params), tuple([(len(v.shape), v.dtype) for v in line.outputs])
+
+
+def _without_numbers(value: Any) -> Any:
+    """Return a parameter with its whole numbers left out."""
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_without_numbers, value))
+    if isinstance(value, slice):
+        return "slice", _without_numbers(value.step)
+    return type(value)
 
 
 def _kind_of(line: Line) -> str:

@@ -774,7 +774,9 @@ def _shortened(statement: Statement, depth: int) -> Statement:
 
 def _with_elements(statement: Statement, change: Callable[[Element], Element]) -> Statement:
     """Return a statement with its element changed."""
-    return replace(statement, element=change(statement.element)) if isinstance(statement, (Load, Store)) else statement
+    if isinstance(statement, Load):
+        return Load(statement.register, change(statement.element))
+    return Store(change(statement.element), statement.value) if isinstance(statement, Store) else statement
 
 
 def _renamed(statements: Sequence[Statement], new: Callable[[str], Register]) -> list[Statement]:
