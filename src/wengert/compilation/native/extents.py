@@ -45,8 +45,12 @@ from wengert.compilation.native.loops import (
     Nest,
     Statement,
     Store,
+    steps_of,
 )
 from wengert.compilation.native.lowering import NoLoweringError
+
+FEW_STEPS = 1_000
+"""The number of steps of nests below which a kernel is compiled quickly."""
 
 
 class Families:
@@ -105,7 +109,7 @@ class Family:
             if column not in names:
                 names[column] = f"extent{len(names)}"
                 places.append(place)
-            marked.append(Extent(column[0], names[column]))
+            marked.append(Extent(max(column), names[column]))
         kernel = replace(self._first, statements=_marked(self._first.statements, iter(marked)))
         kernel = _with_sizes(without_empty(kernel), dict(zip(self._first.temporaries, self._sizes, strict=True)))
         return _Shared(kernel, tuple(places), self._optimize)
@@ -134,9 +138,9 @@ class _Shared:
     def code(self) -> Code:
         """The machine code."""
         called = addresses(symbols_of(self.kernel))
-        has_loops = self.kernel.has_nests or bool(self.places)
+        optimize = self._optimize and (self.kernel.has_nests or bool(self.places))
         try:
-            return compile_texts([self.text], "kernel", called, self._optimize and has_loops)
+            return compile_texts([self.text], "kernel", called, optimize, quickly=steps_of(self.kernel) < FEW_STEPS)
         except RuntimeError as error:  # LLVM's
             raise NoLoweringError(str(error)) from error
 

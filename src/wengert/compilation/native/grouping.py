@@ -56,8 +56,8 @@ from wengert.program.structure import exactly
 
 FEWEST, SMALLEST = 2, 16
 """A kernel has so many lines over arrays, one of which has so many elements."""
-LONGEST = 60
-"""The largest number of lines of a kernel; more are split into several."""
+LONGEST, SHORT = 60, 12
+"""The largest number of lines of a kernel; more are split into several, steps of an unrolled loop into short ones."""
 SECONDS_A_LINE = 4e-3
 """About how long compiling a line takes."""
 
@@ -309,7 +309,7 @@ def _parts(units: Sequence[_Unit]) -> list[list[_Unit]]:
     """Split a long group into parts that follow each other; parts of an unrolled loop are alike, some steps each.
 
     >>> [len(part) for part in _parts([_Unit((), None, 0, (), (), "kernel", key=k % 7) for k in range(90)])]
-    [28, 28, 28, 6]
+    [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 6]
     """
     if len(units) <= LONGEST:
         return [list(units)]
@@ -326,7 +326,7 @@ def _parts(units: Sequence[_Unit]) -> list[list[_Unit]]:
             continue
         if free < start:
             parts.append(list(units[free:start]))
-        size = period * max(min(LONGEST // 2, length) // period, 1)
+        size = period * max(min(SHORT, length) // period, 1)
         for _ in range(length // size):
             parts.append(list(units[start : start + size]))
             start += size

@@ -34,7 +34,7 @@ from wengert.compilation.native.expressions import Expressions, Value
 from wengert.compilation.native.extents import Families, Member, without_empty
 from wengert.compilation.native.layout import addresses
 from wengert.compilation.native.llvm import symbols_of
-from wengert.compilation.native.loops import Buffer, Kernel, Load, Nest, Store, walk_statements
+from wengert.compilation.native.loops import Buffer, Kernel, Load, Store, steps_of, walk_statements
 from wengert.compilation.native.lowering import NoLoweringError
 from wengert.compilation.native.nests import lower_nests
 from wengert.compilation.native.operations import SPECIAL
@@ -237,7 +237,7 @@ def compiled_for(lowered: Lowered) -> Compiled:
 def planned(kernel: Kernel) -> tuple[dict[Buffer, int], int]:
     """Return where each buffer of work is in memory, and the size of that: what is not needed at a time shares it.
 
-    >>> from wengert.compilation.native.loops import Element, Register
+    >>> from wengert.compilation.native.loops import Element, Nest, Register
     >>> t, u, v = (Buffer(name, 100, "work") for name in "tuv")
     >>> r = Register(1)
     >>> def copy(a, b):
@@ -283,21 +283,6 @@ def row_major_bytes(operand: Operand) -> tuple[int, ...]:
     """Return the strides of an array in row-major order, in bytes."""
     size, shape = np.dtype(operand.dtype).itemsize, operand.shape
     return _steps([size * math.prod(shape[k + 1 :]) for k in range(len(shape))], shape)
-
-
-def steps_of(kernel: Kernel) -> int:
-    """Return how many steps the nests of a kernel take, about."""
-    total = 0
-    for statement in kernel.statements:
-        if isinstance(statement, Nest):
-            total += _steps_of(statement)
-    return total
-
-
-def _steps_of(nest: Nest) -> int:
-    count = math.prod([n for n in nest.counts if isinstance(n, int)])
-    inner = sum(_steps_of(s) for s in nest.body if isinstance(s, Nest))
-    return count * max(inner, 1)
 
 
 # ---- The call ----

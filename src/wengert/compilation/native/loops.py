@@ -64,7 +64,7 @@ _PREFIXES: Mapping[str, str] = {"?": "b", "l": "n"}
 class Extent(int):
     """A whole number that a kernel is passed when it runs: a length, a stride, an offset.
 
-    It is its value in one kernel of the family (`wengert.compilation.native.extents`), for estimates.
+    Its value is the largest in the family (`wengert.compilation.native.extents`), for estimates.
     """
 
     name: str
@@ -365,6 +365,21 @@ def walk_statements(statements: Iterable[Statement]) -> Iterator[Statement]:
     for statement in statements:
         yield statement
         yield from walk_statements(inner_block(statement))
+
+
+def steps_of(kernel: Kernel) -> int:
+    """Return how many steps the nests of a kernel take, about."""
+    total = 0
+    for statement in kernel.statements:
+        if isinstance(statement, Nest):
+            total += _steps_of(statement)
+    return total
+
+
+def _steps_of(nest: Nest) -> int:
+    count = math.prod([n for n in nest.counts if isinstance(n, int)])
+    inner = sum(_steps_of(s) for s in nest.body if isinstance(s, Nest))
+    return count * max(inner, 1)
 
 
 def inner_block(statement: Statement) -> tuple[Statement, ...]:

@@ -516,8 +516,10 @@ class _Nest:
         """Return loops over what is not folded, in which the rest is folded in partial results side by side."""
         kept, outer, n = counts[:trailing], counts[trailing:-1], counts[-1]
         width = LANES if n >= SHORTEST else 1
-        is_split = bool(outer) or n > width * MOST_ROWS
         depth = trailing
+        if width == 1 and not outer:
+            return _looped(kept, self.one_after_the_other(n, depth, body), 0, False)
+        is_split = bool(outer) or n > width * MOST_ROWS
         states = [_State(self, fold, width, is_split and fold.name == "add", depth) for fold in self.folds]
         statements = _side_by_side([state.begun() for state in states])
         inner_depth = depth + len(outer)
@@ -576,19 +578,26 @@ class _Nest:
         return _looped(counts[around:-1], inner, at, False)
 
     def one_by_one(self, states: Sequence[_State], n: int, depth: int, body: Sequence[Statement]) -> list[Statement]:
-        """Return a loop along a short innermost axis, which carries the results from step to step."""
-        carries, after, inner = [], [], list(body)
-        for state in states:
-            fold = state.fold
+        """Return a loop along a short innermost axis, whose results go to the totals."""
+        loop, ends = self.carrying(n, depth, body)
+        added = [s for state, end in zip(states, ends, strict=True) for s in state.added(end, (0,) * depth)]
+        return [loop, *added]
+
+    def one_after_the_other(self, n: int, depth: int, body: Sequence[Statement]) -> list[Statement]:
+        """Return a loop along a short axis, the only one that is folded, whose results are stored."""
+        loop, ends = self.carrying(n, depth, body)
+        places = [fold.result._replace(strides=fold.result.strides[:depth]) for fold in self.folds]
+        return [loop, *map(Store, places, ends)]
+
+    def carrying(self, n: int, depth: int, body: Sequence[Statement]) -> tuple[Nest, list[Operand]]:
+        """Return a loop that carries the results of all folds from step to step, and these in the end."""
+        carries, inner = [], list(body)
+        for fold in self.folds:
             register, end = self.lowering.register(fold.dtype), self.lowering.register(fold.dtype)
             combining, then = self.combined(fold, register, fold.operand)
             inner += combining
             carries.append(Carry(register, self.identity(fold), then, end))
-            after.append(end)
-        statements: list[Statement] = [Nest((n,), tuple(inner), tuple(carries), depth=depth)]
-        for state, end in zip(states, after, strict=True):
-            statements += state.added(end, (0,) * depth)
-        return statements
+        return Nest((n,), tuple(inner), tuple(carries), depth=depth), [carry.after for carry in carries]
 
 
 class _State:
