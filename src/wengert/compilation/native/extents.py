@@ -67,11 +67,13 @@ class Families:
 
         Enter all kernels before the code of one is asked for: a later one may need other code.
         """
-        missing = [symbol for symbol in symbols_of(kernel) if address_of(symbol) is None]
-        if missing:
-            raise NoLoweringError(f"no function {missing[0]}")
         outline, numbers = outline_of(kernel)
-        family = self._families.setdefault((optimize, *outline), Family(kernel, optimize))
+        family = self._families.get((optimize, *outline))
+        if family is None:
+            missing = [symbol for symbol in symbols_of(kernel) if address_of(symbol) is None]
+            if missing:
+                raise NoLoweringError(f"no function {missing[0]}")
+            family = self._families[optimize, *outline] = Family(kernel, optimize)
         family.enter(numbers, [buffer.size for buffer in kernel.temporaries])
         return Member(family, numbers)
 
@@ -140,7 +142,9 @@ class _Shared:
         called = addresses(symbols_of(self.kernel))
         optimize = self._optimize and (self.kernel.has_nests or bool(self.places))
         try:
-            return compile_texts([self.text], "kernel", called, optimize, quickly=steps_of(self.kernel) < FEW_STEPS)
+            return compile_texts(
+                [self.text], "kernel", called, optimize, quickly=steps_of(self.kernel.statements) < FEW_STEPS
+            )
         except RuntimeError as error:  # LLVM's
             raise NoLoweringError(str(error)) from error
 

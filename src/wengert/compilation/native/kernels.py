@@ -336,7 +336,7 @@ class _Function:
         inputs = [self.form(int(not o.is_number), o.dtype, o.shape, s) for o, s in layouts]
         outputs = [self.form(2 if r.shape else int(r.is_float), r.dtype, r.shape, ()) for r in results]
         offsets = [places[0].get(buffer, 0) for buffer in work]
-        flags = RELEASES * (steps_of(kernel) >= LONG)
+        flags = RELEASES * (steps_of(kernel.statements) >= LONG)
         flags |= MAY_RAISE * any(symbol.startswith(SPECIAL) for symbol in symbols_of(kernel))
         record = _Record(
             len(operands), len(results), len(work), places[1], flags,

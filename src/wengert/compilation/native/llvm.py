@@ -45,6 +45,7 @@ from wengert.compilation.native.loops import (
     Store,
     Unless,
     operands_of,
+    steps_of,
     walk_statements,
 )
 from wengert.compilation.native.operations import PURE, SPECIAL, operation_of
@@ -120,6 +121,8 @@ def is_divided(nest: Nest) -> bool:
     SciPy's functions may need the interpreter's lock, which the thread that waits may have.
     """
     if not nest.parallel or nest.carries or not all(type(n) is int for n in nest.counts):
+        return False
+    if steps_of([nest]) < GRAIN:
         return False
     names = [s.operation for s in walk_statements(nest.body) if isinstance(s, Compute)]
     return not any(name.startswith(SPECIAL) for name in names) and _duration(nest) >= LONG

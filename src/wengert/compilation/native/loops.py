@@ -34,6 +34,7 @@ f(x: 3) -> y: 1
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -131,6 +132,7 @@ def _is_one(stride: int) -> bool:
     return stride == 1 and not isinstance(stride, Extent)
 
 
+@functools.lru_cache(maxsize=1 << 12)
 def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the strides of an array in row-major order; zero along axes of length one.
 
@@ -367,19 +369,14 @@ def walk_statements(statements: Iterable[Statement]) -> Iterator[Statement]:
         yield from walk_statements(inner_block(statement))
 
 
-def steps_of(kernel: Kernel) -> int:
-    """Return how many steps the nests of a kernel take, about."""
-    total = 0
-    for statement in kernel.statements:
+def steps_of(statements: Iterable[Statement]) -> int:
+    """Return how many steps the nests among statements take, about."""
+    steps = 0
+    for statement in statements:
         if isinstance(statement, Nest):
-            total += _steps_of(statement)
-    return total
-
-
-def _steps_of(nest: Nest) -> int:
-    count = math.prod([n for n in nest.counts if isinstance(n, int)])
-    inner = sum(_steps_of(s) for s in nest.body if isinstance(s, Nest))
-    return count * max(inner, 1)
+            count = math.prod([n for n in statement.counts if isinstance(n, int)])
+            steps += count * max(steps_of(statement.body), 1)
+    return steps
 
 
 def inner_block(statement: Statement) -> tuple[Statement, ...]:
