@@ -47,7 +47,8 @@ class CopyError(Exception):
     """What was to be a view of an array is a copy of it."""
 
 
-def view_of(shape: Shape, strides: Sequence[int], function: Viewing) -> tuple[int, tuple[int, ...], Shape]:
+@functools.lru_cache(maxsize=1 << 12)
+def view_of(shape: Shape, strides: tuple[int, ...], function: Viewing) -> tuple[int, tuple[int, ...], Shape]:
     """Return offset, strides and shape of a view of an array; raise CopyError if it is none.
 
     The array that the function gets has no values: its memory is never touched, unless it is copied.
@@ -68,6 +69,12 @@ def view_of(shape: Shape, strides: Sequence[int], function: Viewing) -> tuple[in
         raise CopyError
     strides = tuple([s if n > 1 else 0 for s, n in zip(result.strides, result.shape, strict=True)])
     return place + low, strides, result.shape
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def broadcast_to(shape: Shape) -> Viewing:
+    """Return the function that broadcasts to a shape."""
+    return functools.partial(np.broadcast_to, shape=shape)
 
 
 @functools.lru_cache(maxsize=40)
@@ -254,7 +261,7 @@ class Expressions:
         elif out.dtype != bool or result.dtype != "?":
             raise NoLoweringError(f"{primitive.name} of {out.dtype}")
         if result.shape != out.shape:
-            result = self.move(functools.partial(np.broadcast_to, shape=out.shape), result)
+            result = self.move(broadcast_to(out.shape), result)
         return result
 
     # -- What facets call --
@@ -348,7 +355,7 @@ class Expressions:
             if min(n, m) < max(n, m) and along_rows < along_columns:
                 total = self.fold("add", self("multiply", self.move(np.transpose, matrix), vector), (0,), False)
             else:
-                row = self.move(lambda x: x[:, 0], vector)
+                row = self.move(_first_column, vector)
                 total = self.fold("add", self("multiply", matrix, row), (1,), False)
             return self.move(lambda x: x.reshape(n, m), total)
         if n * k * m > LARGEST_PRODUCT:
@@ -356,7 +363,7 @@ class Expressions:
         rows = self.move(lambda x: np.broadcast_to(x[:, :, None], (n, k, m)), left)
         return self.fold("add", self("multiply", rows, right), (1,), False)
 
-    def _strides(self, value: Value) -> Sequence[int]:
+    def _strides(self, value: Value) -> tuple[int, ...]:
         """Return the strides of an array, as far as it lies in memory; in row-major order if it is computed."""
         if isinstance(value, Argument):
             return value.view.strides
@@ -392,6 +399,10 @@ def constant_of_atom(atom: Atom) -> Filled:
     if array.size > 1 and not (array.tobytes() == first.tobytes() * array.size):
         raise NoLoweringError("a constant of several values")
     return Filled(array.shape, bool(first) if array.dtype.kind == "b" else float(first))
+
+
+def _first_column(x: Any) -> Any:
+    return x[:, 0]
 
 
 def _number(value: Any) -> Any:

@@ -56,10 +56,10 @@ from wengert.program.structure import exactly
 
 FEWEST, SMALLEST = 2, 16
 """A kernel has so many lines over arrays, one of which has so many elements."""
-LONGEST, SHORT = 60, 12
+LONGEST, SHORT = 60, 6
 """The largest number of lines of a kernel; more are split into several, steps of an unrolled loop into short ones."""
-SECONDS_A_LINE = 4e-3
-"""About how long compiling a line takes."""
+SECONDS_A_LINE, SECONDS_TO_LOWER = 4e-3, 2e-4
+"""About how long compiling a line takes, and lowering it to loops."""
 
 
 def use_kernels(branch: Branch, seconds: float = math.inf) -> float:
@@ -140,7 +140,7 @@ class _Grouping:
             if not turned_down:
                 parts = [part for group in self._groups().values() for part in _parts(group)]
                 different = {tuple([unit.key for unit in part]) for part in parts}
-                self.estimate = SECONDS_A_LINE * sum(map(len, different))
+                self.estimate = SECONDS_A_LINE * sum(map(len, different)) + SECONDS_TO_LOWER * sum(map(len, parts))
                 if self.estimate > seconds:
                     return None
                 try:

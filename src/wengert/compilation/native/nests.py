@@ -33,8 +33,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from wengert.compilation.native.expressions import (
     Argument,
     Assembly,
@@ -47,6 +45,7 @@ from wengert.compilation.native.expressions import (
     Value,
     View,
     Viewing,
+    broadcast_to,
     view_of,
 )
 from wengert.compilation.native.loops import (
@@ -368,7 +367,7 @@ class _Nest:
         """Write a value to memory, or add it to what is there."""
         steps: Steps = ()
         if isinstance(value, Value) and value.shape != self.shape:
-            steps = ((value, functools.partial(np.broadcast_to, shape=self.shape)),)
+            steps = ((value, broadcast_to(self.shape)),)
         operand = self.computed(value, ()) if not steps and self._is_here(value, view) else self.operand(value, steps)
         element = Element(view.buffer, view.offset, view.strides)
         if adds:
@@ -410,7 +409,7 @@ class _Nest:
         for operand in value.operands:
             inner = steps
             if isinstance(operand, Value) and operand.shape != value.shape:
-                inner = ((operand, functools.partial(np.broadcast_to, shape=value.shape)), *steps)
+                inner = ((operand, broadcast_to(value.shape)), *steps)
             operands.append(self.operand(operand, inner))
         return self.apply(value.name, *operands)
 
