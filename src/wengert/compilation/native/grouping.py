@@ -306,19 +306,22 @@ class _NotLoweredError(Exception):
 
 
 def _parts(units: Sequence[_Unit]) -> list[list[_Unit]]:
-    """Split a long group into parts that follow each other; parts of an unrolled loop are alike, some steps each.
+    """Split a group into parts that follow each other; steps of an unrolled loop are alike.
+
+    They are short where what a step passes on has to be stored anyway.  Elsewhere only a long group is split.
 
     >>> [len(part) for part in _parts([_Unit((), None, 0, (), (), "kernel", key=k % 7) for k in range(90)])]
     [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 6]
     """
-    if len(units) <= LONGEST:
-        return [list(units)]
     keys = [unit.key for unit in units]
     parts: list[list[_Unit]] = []
     start = free = 0
     while start < len(units):
         period, length = _repetition(keys, start) if start - free < LONGEST else (0, 0)
-        if length < 3 * period or not period:
+        size = period * min(-(-SHORT // max(period, 1)), length // max(period, 1))
+        if size and not _is_stored_between(units[start : start + size], units[start + size : start + 3 * size]):
+            size = period * max(min(LONGEST // 2, length) // period, 1) if len(units) > LONGEST else 0
+        if not size:
             start += 1
             if start - free == LONGEST or start == len(units):
                 parts.append(list(units[free:start]))
@@ -326,7 +329,6 @@ def _parts(units: Sequence[_Unit]) -> list[list[_Unit]]:
             continue
         if free < start:
             parts.append(list(units[free:start]))
-        size = period * max(min(SHORT, length) // period, 1)
         for _ in range(length // size):
             parts.append(list(units[start : start + size]))
             start += size
@@ -336,15 +338,26 @@ def _parts(units: Sequence[_Unit]) -> list[list[_Unit]]:
     return parts
 
 
+def _is_stored_between(units: Sequence[_Unit], others: Sequence[_Unit]) -> bool:
+    """Return whether all that others read of some units is stored in any case: numbers, sums, what is put together."""
+    read = {atom for unit in others for atom in unit.inputs}
+    passed = [(unit, var) for unit in units for var in unit.outputs if var in read]
+    return all(var.size == 1 or (unit.line is not None and not unit.line.primitive.elementwise) for unit, var in passed)
+
+
 def _repetition(keys: Sequence[Any], start: int) -> tuple[int, int]:
-    """Return the shortest period with which keys repeat from a place on, three times at least, and how many do."""
+    """Return the period with which most keys repeat from a place on, three times at least, and how many do."""
+    best = 0, 0
     for period in range(1, LONGEST + 1):
         end = start
         while end + period < len(keys) and keys[end] == keys[end + period]:
             end += 1
-        if end - start >= 2 * period:
-            return period, end - start + period
-    return 0, 0
+        length = (end - start) // period * period + period
+        if length >= 3 * period and length > best[1]:
+            best = period, length
+            if end + period == len(keys):  # to the end: a longer period has no more
+                break
+    return best
 
 
 def _units(statements: Sequence[Statement]) -> Iterable[_Unit]:
