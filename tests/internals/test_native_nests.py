@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import math
+import re
 
 import numpy as np
 import pytest
 
-from wengert.compilation.native.engine import address_of, compile_texts
+from wengert.compilation.native.engine import _engine, address_of, compile_texts
 from wengert.compilation.native.expressions import Expressions, Part
 from wengert.compilation.native.layout import fits
 from wengert.compilation.native.llvm import symbols_of, write_declarations, write_kernel
@@ -177,6 +178,68 @@ def test_what_is_dear_is_stored_and_what_is_cheap_is_computed_again():
 
     assert nests("exp")[1] == [1000]
     assert nests("negative")[1] == []
+
+
+def joined(op, *columns):
+    """Return the array of some columns."""
+    parts = [Part(column, lambda y, k=k: y[:, k], False) for k, column in enumerate(columns)]
+    return op.assemble((*columns[0].shape, len(columns)), None, parts)
+
+
+def test_what_is_joined_is_computed_in_one_nest():
+    x = RNG.normal(size=(3, 500))
+    op = Expressions()
+    a, b, c = (enter(op, row) for row in x)
+    e = op("exp", op("multiply", a, b))
+    d = op("divide", e, op("add", op("multiply", c, c), 1.0))
+    whole = joined(op, d, op("multiply", d, e), op("sin", d), a)
+    kernel = lower_nests(op, [whole, op.fold("add", whole, (1,), False)], "k")
+    nests = [s for s in walk_statements(kernel.statements) if isinstance(s, Nest)]
+    assert [nest.counts for nest in nests] == [(500,), (500,), (4,)], "one for the columns, and those of their sum"
+    A, B, C = x
+    E = np.exp(A * B)
+    D = E / (C * C + 1)
+    expected = np.stack([D, D * E, np.sin(D), A], axis=1)
+    y, total = run(op, [whole, op.fold("add", whole, (1,), False)], *x)
+    np.testing.assert_allclose(y, expected, rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(total, expected.sum(axis=1), rtol=1e-13)
+
+
+def test_parts_of_other_shapes_and_parts_that_overlap_keep_their_order():
+    x = RNG.normal(size=(40, 30))
+    op = Expressions()
+    v = enter(op, x)
+    e = op("exp", v)
+    shifted = [Part(e, lambda y: y[:, :30], False), Part(op.move(lambda a: a[:, :1], e), lambda y: y[:, 30:], False)]
+    one = op.assemble((40, 31), None, shifted)
+    again = [Part(op.move(lambda a: a[:, 1:31], one), lambda y: y, False), Part(v, lambda y: y[:, ::-1], True)]
+    other = op.assemble((40, 30), None, again)
+    overlapping = [Part(v, lambda y: y, False), Part(op.move(lambda a: a[:, :20], e), lambda y: y[:, 5:25], False)]
+    last = op.assemble((40, 30), None, overlapping)
+    E = np.exp(x)
+    first = np.concatenate([E, E[:, :1]], axis=1)
+    laid_over = x.copy()
+    laid_over[:, 5:25] = E[:, :20]
+    for result, expected in zip(
+        run(op, [one, other, last], x), [first, first[:, 1:] + x[:, ::-1], laid_over], strict=True
+    ):
+        np.testing.assert_allclose(result, expected, rtol=1e-13, atol=1e-14)
+
+
+def test_columns_far_from_each_other_are_computed_on_vectors():
+    x = RNG.normal(size=(20, 500))
+    op = Expressions()
+    rows = [enter(op, row) for row in x]
+    product = rows[0]
+    for row in rows[1:]:
+        product = op("multiply", product, op("add", op("multiply", row, row), 1.0))
+    whole = joined(op, *[op("divide", product, op("add", op("multiply", row, row), 1.0)) for row in rows])
+    kernel = lower_nests(op, [whole], "k")
+    text = _engine().optimized("\n".join([write_declarations(kernel), write_kernel(kernel)]))
+    assert re.search(r"fdiv <[248] x double>", text)
+    factors = 1 + x * x
+    factors[0] = 1
+    np.testing.assert_allclose(run(op, [whole], *x)[0].T, x[0] * np.prod(factors, axis=0) / (1 + x * x), rtol=1e-13)
 
 
 def test_a_copy_has_no_lowering():

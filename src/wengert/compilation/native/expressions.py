@@ -188,11 +188,17 @@ class Part(NamedTuple):
 class Assembly(Value):
     """An array that is put together: filled first, unless the parts cover it, then part by part."""
 
-    __slots__ = ("first", "parts")
+    __slots__ = ("first", "is_disjoint", "parts")
 
     def __init__(self, shape: Shape, dtype: str, first: Any, parts: Sequence[Part]) -> None:
         super().__init__(shape, dtype, [v for v in (first, *[p.value for p in parts]) if v is not None])
         self.first, self.parts = first, tuple(parts)
+        self.is_disjoint = first is None and not any(part.adds for part in parts) and self._parts_size() == self.size
+        """Whether each element is that of one part alone, so that parts may be written in any order."""
+
+    def _parts_size(self) -> int:
+        places = [view_of(self.shape, row_major(self.shape), part.function) for part in self.parts]
+        return sum([math.prod(shape) for _, _, shape in places])
 
 
 class Expressions:

@@ -56,10 +56,10 @@ from wengert.program.structure import exactly
 
 FEWEST, SMALLEST = 2, 16
 """A kernel has so many lines over arrays, one of which has so many elements."""
-LONGEST, SHORT = 60, 6
-"""The largest number of lines of a kernel; more are split into several, steps of an unrolled loop into short ones."""
-SECONDS_A_LINE, SECONDS_TO_LOWER = 4e-3, 2e-4
-"""About how long compiling a line takes, and lowering it to loops."""
+LONGEST, LONGEST_LOOP, SHORT = 400, 60, 6
+"""The largest number of lines of a kernel, and of an unrolled loop in one; longer ones are split, loops into steps."""
+SECONDS_A_KERNEL, SECONDS_A_LINE, SECONDS_TO_LOWER = 8e-3, 1e-3, 2e-4
+"""About how long compiling a kernel takes and each line of it, and lowering a line to loops."""
 
 
 def use_kernels(branch: Branch, seconds: float = math.inf) -> float:
@@ -140,7 +140,8 @@ class _Grouping:
             if not turned_down:
                 parts = [part for group in self._groups().values() for part in _parts(group)]
                 different = {tuple([unit.key for unit in part]) for part in parts}
-                self.estimate = SECONDS_A_LINE * sum(map(len, different)) + SECONDS_TO_LOWER * sum(map(len, parts))
+                self.estimate = SECONDS_A_KERNEL * len(different) + SECONDS_A_LINE * sum(map(len, different))
+                self.estimate += SECONDS_TO_LOWER * sum(map(len, parts))
                 if self.estimate > seconds:
                     return None
                 try:
@@ -308,7 +309,8 @@ class _NotLoweredError(Exception):
 def _parts(units: Sequence[_Unit]) -> list[list[_Unit]]:
     """Split a group into parts that follow each other; steps of an unrolled loop are alike.
 
-    They are short where what a step passes on has to be stored anyway.  Elsewhere only a long group is split.
+    They are short where what a step passes on has to be stored anyway.  Elsewhere only a long loop is split: one nest
+    that goes through memory once is faster than several.
 
     >>> [len(part) for part in _parts([_Unit((), None, 0, (), (), "kernel", key=k % 7) for k in range(90)])]
     [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 6]
@@ -320,7 +322,7 @@ def _parts(units: Sequence[_Unit]) -> list[list[_Unit]]:
         period, length = _repetition(keys, start) if start - free < LONGEST else (0, 0)
         size = period * min(-(-SHORT // max(period, 1)), length // max(period, 1))
         if size and not _is_stored_between(units[start : start + size], units[start + size : start + 3 * size]):
-            size = period * max(min(LONGEST // 2, length) // period, 1) if len(units) > LONGEST else 0
+            size = period * max(LONGEST_LOOP // 2 // period, 1) if length > LONGEST_LOOP else 0
         if not size:
             start += 1
             if start - free == LONGEST or start == len(units):
@@ -339,16 +341,20 @@ def _parts(units: Sequence[_Unit]) -> list[list[_Unit]]:
 
 
 def _is_stored_between(units: Sequence[_Unit], others: Sequence[_Unit]) -> bool:
-    """Return whether all that others read of some units is stored in any case: numbers, sums, what is put together."""
+    """Return whether all that others read of some units is stored in any case: numbers, sums, what is put together.
+
+    Elementwise lines that are alike by chance, one for each coordinate, share a nest with what follows.
+    """
+    stored = [unit for unit in units if unit.line is None or not unit.line.primitive.elementwise]
     read = {atom for unit in others for atom in unit.inputs}
-    passed = [(unit, var) for unit in units for var in unit.outputs if var in read]
-    return all(var.size == 1 or (unit.line is not None and not unit.line.primitive.elementwise) for unit, var in passed)
+    elsewhere = [var for unit in units if unit not in stored for var in unit.outputs if var in read]
+    return bool(stored) and all(var.size == 1 for var in elsewhere)
 
 
 def _repetition(keys: Sequence[Any], start: int) -> tuple[int, int]:
     """Return the period with which most keys repeat from a place on, three times at least, and how many do."""
     best = 0, 0
-    for period in range(1, LONGEST + 1):
+    for period in range(1, LONGEST_LOOP + 1):
         end = start
         while end + period < len(keys) and keys[end] == keys[end + period]:
             end += 1

@@ -176,7 +176,7 @@ class _Lowering:
             if not isinstance(value, Each) or value in self.stored or value.size == 1:
                 continue
             others = [r for r in readers.get(value, ()) if isinstance(r, (Move, Assembly)) or r.shape != value.shape]
-            others = [r for r in others if not isinstance(r, Fold)]
+            others = [r for r in others if not isinstance(r, Fold) and not self._is_joined(value, r)]
             larger = [r for r in others if r.size > value.size]
             limit = DEAR / 4 if larger else DEAR
             if (larger or (others and len(readers[value]) > 1)) and self.cost(value) > limit:
@@ -205,28 +205,14 @@ class _Lowering:
     def _place(self, value: Value) -> None:
         shape = value.shape
         far = max([self.far[a] for a in value.operands if isinstance(a, Value)], default=0)
-        near = max(
-            [self.near[a] if a.shape == shape else self.far[a] for a in value.operands if isinstance(a, Value)],
-            default=0,
-        )
+        near = max([self._level(a, shape) for a in value.operands], default=0)
         if isinstance(value, Fold):
             (operand,) = value.operands
             self._enter(self.near[operand], operand.shape, _Item(value))
             self.near[value] = self.far[value] = self.near[operand] + 1
             return
         if isinstance(value, Assembly):
-            level = 0
-            if isinstance(value.first, Value):
-                level = (self.near if value.first.shape == shape else self.far)[value.first]
-            if value.first is not None:
-                self._enter(level, shape, _Item(value))
-                level += 1
-            for part in value.parts:
-                if isinstance(part.value, Value):
-                    level = max(level, self.far[part.value])
-                self._enter(level, self._shape_of(part, value), _Item(value, part))
-                level += 1
-            self.near[value] = self.far[value] = level
+            self.near[value] = self.far[value] = self._assembled(value)
             return
         if isinstance(value, Move):
             near = far
@@ -236,6 +222,38 @@ class _Lowering:
             self.far[value] = near + 1
             if isinstance(value, Move):
                 self.near[value] = near + 1
+
+    def _assembled(self, value: Assembly) -> int:
+        """Enter the parts of an array, each after those that it may overwrite; return when the array is there."""
+        if value.is_disjoint:
+            levels = []
+            for part in value.parts:
+                shape = self._shape_of(part, value)
+                levels.append(self._level(part.value, shape))
+                self._enter(levels[-1], shape, _Item(value, part))
+            return max(levels) + 1
+        level = self._level(value.first, value.shape)
+        if value.first is not None:
+            self._enter(level, value.shape, _Item(value))
+            level += 1
+        for part in value.parts:
+            if isinstance(part.value, Value):
+                level = max(level, self.far[part.value])
+            self._enter(level, self._shape_of(part, value), _Item(value, part))
+            level += 1
+        return level
+
+    def _level(self, value: Any, shape: tuple[int, ...]) -> int:
+        """Return the first nest over a shape in which the elements of a value are at hand."""
+        if not isinstance(value, Value):
+            return 0
+        return (self.near if value.shape == shape else self.far)[value]
+
+    def _is_joined(self, value: Value, reader: Value) -> bool:
+        """Return whether a reader is put together of a value and others, each stored where it is computed."""
+        if not isinstance(reader, Assembly) or not reader.is_disjoint:
+            return False
+        return all(self._shape_of(part, reader) == value.shape for part in reader.parts if part.value is value)
 
     def _shape_of(self, part: Part, value: Value) -> tuple[int, ...]:
         return view_of(value.shape, row_major(value.shape), part.function)[2]
