@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -83,6 +85,19 @@ def test_loops_of_linear_algebra(f, n):
     for _ in range(4):
         close(jitted(*args), gradient(*args))
     assert kernels_of(jitted)
+
+
+def test_longer_loops_compile_no_more_kernels(capsys):
+    counts = []
+    for n in (70, 90):
+        jitted = wg.jit(wg.grad(triangular_solve, argnums=(0, 1)))
+        for _ in range(3):
+            jitted(*system(n))
+        jitted.show("loops")
+        made, compiled = re.search(r"# kernels: (\d+), compiled: (\d+)", capsys.readouterr().out).groups()
+        counts.append((int(made), int(compiled)))
+    assert counts[1][0] > counts[0][0]
+    assert counts[0][1] == counts[1][1] < 15
 
 
 @settings(max_examples=6, deadline=None)

@@ -693,7 +693,12 @@ class _Signature:
             if layout.fits():
                 grouping.use_kernels_in(self.tree)
             kernels = [kernel for branch in self.tree.branches for kernel in branch.kernels]
-            return "\n\n".join([kernel.text(what) for kernel in kernels]) or f"# no native code: {error}"
+            if not kernels:
+                return f"# no native code: {error}"
+            texts = [kernel.text(what) for kernel in kernels]
+            if what == "loops":
+                texts.insert(0, f"# kernels: {len(kernels)}, compiled: {len({k.text('llvm') for k in kernels})}")
+            return "\n\n".join(texts)
         return native.text if what == "llvm" else native.assembly()
 
     def fits(self, args: tuple[Any, ...]) -> bool:
