@@ -252,3 +252,116 @@ def test_a_copy_has_no_lowering():
     with pytest.raises(NoLoweringError):
         op.move(lambda a: a.reshape(20)[[3]], turned)
     assert run(op, [turned], x)[0].shape == (5, 4)
+
+
+def compute_in_place(op, results, arrays, dying):
+    """Compute values from copies of arrays, some of which the kernel may write into; check that it leaves the rest."""
+    kernel = lower_nests(op, results, "k")
+    text = "\n".join([write_declarations(kernel), write_kernel(kernel)])
+    symbols = {symbol: address_of(symbol) for symbol in symbols_of(kernel)}
+    compiled = compile_texts([text], "kernel", symbols, kernel.has_nests)
+    passed = [np.array(a, order="C") for a in arrays]
+    outputs = [np.empty(v.shape) for k, v in enumerate(results) if k not in kernel.in_place]
+    work = [np.full(b.size, np.nan) for b in kernel.arguments if b.role == "work"]
+    memory = [*passed, *outputs, *work]
+    assert len(memory) == len(kernel.arguments)
+    pointers = (ctypes.c_void_p * len(memory))(*[a.ctypes.data for a in memory])
+    assert ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(compiled.address)(pointers, None) == 0
+    written = set(kernel.in_place.values())
+    assert written <= dying
+    for k, (before, after) in enumerate(zip(arrays, passed, strict=True)):
+        assert k in written or np.array_equal(before, after)
+    rest = iter(outputs)
+    return [passed[kernel.in_place[k]] if k in kernel.in_place else next(rest) for k in range(len(results))]
+
+
+PARTS = (
+    lambda a: a[1:-1, 1:-1],
+    lambda a: a[2:, 1:-1],
+    lambda a: a[:-2, 1:-1],
+    lambda a: a[1:-1, 2:],
+    lambda a: a[1:-1, :-2],
+    lambda a: a[2:, 2:],
+    lambda a: a[-2::-1, 1:-1][:-1],
+)
+LINES = (lambda a: a[:, 3], lambda a: a[:, 4], lambda a: a[2], lambda a: a[3], lambda a: a[::2, 5], lambda a: a[:, -1])
+
+
+@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("n", [8, 30, 80])
+def test_parts_are_written_in_place_where_the_old_ones_are_not_read_later(seed, n):
+    rng = np.random.default_rng(seed)
+    arrays = [rng.normal(size=(n, n)) for _ in range(3)]
+    dying = {k for k in range(3) if rng.random() < 0.8}
+    op = Expressions()
+    mine = [op.argument(a.shape, "d", a.strides, dying=k in dying) for k, a in enumerate(arrays)]
+    truth = [a.copy() for a in arrays]
+
+    def pick():
+        k = int(rng.integers(max(0, len(mine) - 4), len(mine))) if rng.random() < 0.8 else int(rng.integers(len(mine)))
+        return mine[k], truth[k]
+
+    for _ in range(int(rng.integers(1, 9))):
+        (a, x), (b, y) = pick(), pick()
+        kind = rng.integers(5)
+        if kind == 0:  # a part of one array is written to another, or to itself
+            at, of = rng.choice(len(PARTS), 2)
+            v, w = op("multiply", op.move(PARTS[of], b), 0.5), PARTS[of](y) * 0.5
+            z = x.copy()
+            PARTS[at](z)[...] = w
+            new = op.assemble((n, n), a, [Part(v, PARTS[at], False)])
+        elif kind == 1:  # a row or column
+            at, of = rng.choice(len(LINES), 2)
+            v, w = op.move(LINES[of], b), LINES[of](y)
+            v, w = op("add", v, v), w + w
+            z = x.copy()
+            if LINES[at](z).shape != w.shape:
+                v, w = 0.25, 0.25
+            LINES[at](z)[...] = w
+            new = op.assemble((n, n), a, [Part(v, LINES[at], False)])
+        elif kind == 2:  # the adjoint of a stencil
+            t, u = op("multiply", op.move(PARTS[0], b), 0.2), PARTS[0](y) * 0.2
+            chosen = [PARTS[k] for k in rng.choice(6, int(rng.integers(1, 6)), replace=False)]
+            z, total = x.copy(), np.zeros((n, n))
+            if rng.random() < 0.5:
+                z[1:-1, 1:-1] = 0.0
+                a = op.assemble((n, n), a, [Part(0.0, PARTS[0], False)])
+            for part in chosen:
+                part(total)[...] += u
+            z = z + total
+            new = op("add", a, op.assemble((n, n), 0.0, [Part(t, part, True) for part in chosen]))
+        elif kind == 3:
+            z, new = x + y, op("add", a, b)
+        else:
+            z, new = x * 0.5 + np.sum(y, 1)[:, None] * 0.1, None
+            total = op.fold("add", b, (1,), True)
+            new = op("add", op("multiply", a, 0.5), op("multiply", total, 0.1))
+        mine.append(new)
+        truth.append(z)
+    chosen = [len(mine) - 1, *[k for k in range(3, len(mine) - 1) if rng.random() < 0.3]]
+    results = compute_in_place(op, [mine[k] for k in chosen], arrays, dying)
+    for k, result in zip(chosen, results, strict=True):
+        np.testing.assert_allclose(result, truth[k], rtol=1e-12, atol=1e-12)
+
+
+def test_a_column_is_written_without_a_copy_of_the_rest():
+    x = RNG.normal(size=(300, 40))
+    op = Expressions()
+    a = op.argument(x.shape, "d", x.strides, dying=True)
+    new = op.assemble(x.shape, a, [Part(op("exp", op.move(lambda x: x[:, 2], a)), lambda x: x[:, 3], False)])
+    kernel = lower_nests(op, [new], "k")
+    assert kernel.in_place == {0: 0}
+    assert [str(s) for s in kernel.statements] == ["for i < 300:", "return 0"], kernel
+    late = op.assemble(x.shape, a, [Part(op("exp", op.move(lambda x: x[1:, 3], a)), lambda x: x[:-1, 3], False)])
+    assert not lower_nests(op, [late], "k").in_place  # the next element would be read when it has been overwritten
+
+
+def test_the_adjoint_of_a_stencil_is_one_nest_and_borders():
+    op = Expressions()
+    g, t = (op.argument(shape, "d", (8 * shape[1], 8)) for shape in ((90, 90), (88, 88)))
+    erased = op.assemble((90, 90), g, [Part(0.0, lambda a: a[1:-1, 1:-1], False)])
+    adjoint = op("add", erased, op.assemble((90, 90), 0.0, [Part(t, part, True) for part in PARTS[:5]]))
+    kernel = lower_nests(op, [adjoint], "k")
+    nests = [s for s in kernel.statements if isinstance(s, Nest)]
+    assert sum(s.counts == (86, 86) for s in nests) == 1
+    assert all(min(s.counts) <= 2 for s in nests if s.counts != (86, 86) and len(s.counts) > 1)

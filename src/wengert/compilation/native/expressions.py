@@ -110,6 +110,16 @@ class Value:
         """The number of elements."""
         return math.prod(self.shape)
 
+    def substituted(self, values: Mapping[Any, Any]) -> Value:
+        """Return the same of other operands; the value itself where it has the same ones."""
+        operands = [values.get(a, a) if isinstance(a, Value) else a for a in self.operands]
+        if all(a is b for a, b in zip(operands, self.operands, strict=True)):
+            return self
+        return self._of(operands)
+
+    def _of(self, operands: Sequence[Any]) -> Value:
+        raise NotImplementedError
+
     def __str__(self) -> str:
         return f"{self._title()}({', '.join(map(str, self.operands))})"
 
@@ -118,13 +128,13 @@ class Value:
 
 
 class Argument(Value):
-    """An array in memory."""
+    """An array in memory; it is `dying` if nothing reads it after the kernel, which may write into it then."""
 
-    __slots__ = ("view",)
+    __slots__ = ("dying", "view")
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, dying: bool = False) -> None:
         super().__init__(view.shape, view.buffer.dtype)
-        self.view = view
+        self.view, self.dying = view, dying
 
     def __str__(self) -> str:
         return self.view.buffer.name
@@ -139,6 +149,9 @@ class Each(Value):
         super().__init__(shape, dtype, operands)
         self.name = name
 
+    def _of(self, operands: Sequence[Any]) -> Value:
+        return Each(self.name, self.shape, self.dtype, operands)
+
     def _title(self) -> str:
         return self.name
 
@@ -152,6 +165,9 @@ class Move(Value):
         super().__init__(shape, operand.dtype, (operand,))
         self.function = function
 
+    def _of(self, operands: Sequence[Any]) -> Value:
+        return Move(self.function, self.shape, *operands)
+
 
 class Fold(Value):
     """A sum, product, maximum, minimum... along axes, which stay with the length one."""
@@ -162,6 +178,10 @@ class Fold(Value):
         shape = tuple([1 if k in axes else n for k, n in enumerate(operand.shape)])
         super().__init__(shape, operand.dtype, (operand,))
         self.name, self.axes = name, axes
+
+    def _of(self, operands: Sequence[Any]) -> Value:
+        (operand,) = operands
+        return Fold(self.name, operand, self.axes)
 
     def _title(self) -> str:
         return self.name
@@ -200,6 +220,11 @@ class Assembly(Value):
         places = [view_of(self.shape, row_major(self.shape), part.function) for part in self.parts]
         return sum([math.prod(shape) for _, _, shape in places])
 
+    def _of(self, operands: Sequence[Any]) -> Value:
+        rest = iter(operands)
+        first = self.first if self.first is None else next(rest)
+        return Assembly(self.shape, self.dtype, first, [part._replace(value=next(rest)) for part in self.parts])
+
 
 class Expressions:
     """A graph of values, which the native facets of rows write.
@@ -220,15 +245,15 @@ class Expressions:
         self.arguments: list[Buffer] = []
         self._computed: dict[Any, Value] = {}
 
-    def argument(self, shape: Shape, dtype: str, strides: Sequence[int]) -> Value:
-        """Enter an array in memory, with its strides in bytes."""
+    def argument(self, shape: Shape, dtype: str, strides: Sequence[int], dying: bool = False) -> Value:
+        """Enter an array in memory, with its strides in bytes; nothing reads a `dying` one after the kernel."""
         size = np.dtype(dtype).itemsize
         if any(s % size for s, n in zip(strides, shape, strict=True) if n > 1):
             raise NoLoweringError("strides that are no multiples of an element")
         buffer = Buffer(f"x{len(self.arguments)}", math.prod(shape), "argument", dtype)
         self.arguments.append(buffer)
         steps = tuple([s // size if n > 1 else 0 for s, n in zip(strides, shape, strict=True)])
-        value: Value = self._enter(Argument(View(buffer, 0, steps, shape)), None)
+        value: Value = self._enter(Argument(View(buffer, 0, steps, shape), dying), None)
         return value
 
     def _enter(self, value: Value, key: Any) -> Any:

@@ -38,7 +38,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -324,6 +324,8 @@ class Kernel:
         The block, which begins with the arguments; blocks of other branches are nested in it.
     temporaries
         The buffers that it allocates on the stack.
+    in_place
+        The numbers of results that are written into an argument, with that of the argument: they have no buffer.
     """
 
     name: str
@@ -331,6 +333,7 @@ class Kernel:
     results: Buffer
     statements: tuple[Statement, ...]
     temporaries: tuple[Buffer, ...] = ()
+    in_place: Mapping[int, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = [f"{self.name}({', '.join(map(str, self.arguments))}) -> {self.results}"]

@@ -32,6 +32,7 @@ from wengert.jacobians import (
     add_up,
     assemble,
     count_overlaps,
+    erase,
     is_basic,
     matrix_of_pairs,
     product_counts,
@@ -508,7 +509,13 @@ def _take(t: Any, index: tuple[Any, ...], shape: Shape, batch: int) -> Any:
     return getitem(flat, positions, index=(Ellipsis, Operand(0)))
 
 
+def _erase(t: Any, index: tuple[Any, ...], batch: int) -> Any:
+    """Erase part of a traced value: a line that assigns zero."""
+    return setitem(0.0, t, index=(slice(None),) * batch + tuple(index))
+
+
 CALLS[assemble] = _assemble
+CALLS[erase] = _erase
 CALLS[take] = _take
 
 
