@@ -1,4 +1,4 @@
-"""Extents: kernels of one family against each of them compiled by itself, bit for bit."""
+"""Families of kernels: each with its extents against the same compiled by itself, bit for bit."""
 
 from __future__ import annotations
 
