@@ -72,7 +72,7 @@ def random_function(seed, steps, n):
 @pytest.mark.usefixtures("native_after_one_call")
 @pytest.mark.filterwarnings("ignore::wengert.errors.DecisionWarning")
 @pytest.mark.parametrize("native", [False, True])
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(20))
 def test_random_writes_and_reads(seed, native):
     rng = np.random.default_rng(1000 + seed)
     n = int(rng.integers(5, 9)) if seed % 3 else 20

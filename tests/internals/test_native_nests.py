@@ -259,7 +259,7 @@ def compute_in_place(op, results, arrays, dying):
     kernel = lower_nests(op, results, "k")
     text = "\n".join([write_declarations(kernel), write_kernel(kernel)])
     symbols = {symbol: address_of(symbol) for symbol in symbols_of(kernel)}
-    compiled = compile_texts([text], "kernel", symbols, kernel.has_nests)
+    compiled = compile_texts([text], "kernel", symbols, False)  # without LLVM's passes, which take long
     passed = [np.array(a, order="C") for a in arrays]
     outputs = [np.empty(v.shape) for k, v in enumerate(results) if k not in kernel.in_place]
     work = [np.full(b.size, np.nan) for b in kernel.arguments if b.role == "work"]
@@ -287,8 +287,8 @@ PARTS = (
 LINES = (lambda a: a[:, 3], lambda a: a[:, 4], lambda a: a[2], lambda a: a[3], lambda a: a[::2, 5], lambda a: a[:, -1])
 
 
-@pytest.mark.parametrize("seed", range(60))
-@pytest.mark.parametrize("n", [8, 30, 80])
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("n", [9, 80])
 def test_parts_are_written_in_place_where_the_old_ones_are_not_read_later(seed, n):
     rng = np.random.default_rng(seed)
     arrays = [rng.normal(size=(n, n)) for _ in range(3)]
