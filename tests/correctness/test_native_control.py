@@ -510,3 +510,73 @@ def test_a_factorization_by_loops_whose_first_slices_are_empty(at_once):
     gradient = wg.jit(wg.grad(log_determinant))
     for _ in range(3):
         np.testing.assert_allclose(gradient(A), np.linalg.inv(A).T, rtol=1e-9, atol=1e-12)
+
+
+# ---- Writes at computed places ----
+
+WRITES = {
+    "column": lambda A, r, i: A.__setitem__((slice(None), i), A[:, i - 1] * r),
+    "row": lambda A, r, i: A.__setitem__(i, A[i - 1] + r[0]),
+    "element": lambda A, r, i: A.__setitem__((i, 2), np.sin(A[i - 1, 1]) * r[1]),
+    "added column": lambda A, r, i: A.__setitem__((slice(None), i), A[:, i] + A[:, i - 1] ** 2 * r),
+    "shifted": lambda A, r, i: A.__setitem__((slice(1, None), i), A[:-1, i] * r[1:]),
+    "shifted by places": lambda A, r, i: A.__setitem__((slice(1, None), 3), A[:-1, 3]),
+    "inner part": lambda A, r, i: A.__setitem__(np.s_[1:-1, 1:-1], A[:-2, 1:-1] * r[1:-1, None]),
+    "turned": lambda A, r, i: A.__setitem__(np.s_[::-1, 0], A[:, 0]),
+    "constant": lambda A, r, i: A.__setitem__((slice(None), i), 0.25),
+    "last row": lambda A, r, i: A.__setitem__(-1, A[i] * A[0]),
+}
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.sampled_from(sorted(WRITES)), st.integers(0, 3)), min_size=1, max_size=4), st.integers(0, 9)
+)
+def test_random_writes_into_what_is_carried(steps, seed):
+    """Against the loop in plain Python, and a gradient by differences of it."""
+    rng = np.random.default_rng(seed)
+    n = 20  # 400 numbers: in memory
+    places = rng.integers(1, n, 60)
+
+    def step(i, A, old, r):
+        before = A.copy()
+        A = A.copy()
+        for name, reading in steps:
+            WRITES[name](A, r, i)
+            r = r if reading == 0 else 0.5 * r + 0.1 * (A if reading == 1 else before if reading == 2 else old)[:, i]
+        return A, before if seed % 2 else old + 0.0, r
+
+    def f(x, loop=wg.scan):
+        A = x[:, None] * np.linspace(0.1, 0.9, n) + 0.2
+        A, old, r = loop(lambda c, i: (step(i, *c), None), (A, A * 0.3, 0.4 * x + 0.1), places)[0]
+        return np.sum(A * np.linspace(1.0, 2.0, n)) + np.sum(old * A) + np.sum(r)
+
+    def plain(body, carry, places):
+        for i in places:
+            carry = body(carry, i)[0]
+        return carry, None
+
+    x = rng.uniform(0.2, 0.8, n)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "price", lambda lines: 0.0)
+        wg.value_and_grad(f)(x)
+        value, gradient = wg.value_and_grad(f)(x)
+    np.testing.assert_allclose(value, f(x, plain), rtol=1e-12)
+    direction = rng.normal(size=n)
+    h = 1e-6
+    slope = (f(x + h * direction, plain) - f(x - h * direction, plain)) / (2 * h)
+    np.testing.assert_allclose(gradient @ direction, slope, rtol=1e-6, atol=1e-7)
+
+
+def test_a_step_that_writes_columns_is_machine_code(at_once, monkeypatch):
+    x = np.linspace(0.1, 0.9, 30)
+
+    def f(x):
+        def column(j, A):
+            A = A.copy()
+            A[:, j] = 0.9 * A[:, j - 1] + np.sin(A[:, j]) * x
+            return A
+
+        return np.sum(wg.fori_loop(1, 30, column, x[:, None] * np.ones(30)) ** 2)
+
+    both(f, x, at_once, monkeypatch)

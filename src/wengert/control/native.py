@@ -37,8 +37,8 @@ FIRST, EACH, OF_A_LINE = 0.2, 0.01, 0.001
 """Seconds: for the import of the compiler, for a loop, and for each of its lines."""
 CALLS = 1_000
 """Where the environment says after how many calls machine code is made, so many stand for the time it takes."""
-STEP_IN_PYTHON, LINE_IN_PYTHON = 1e-6, 0.5e-6
-"""Seconds that Python takes at least for a step, and for each of its lines."""
+STEP_IN_PYTHON, LINE_IN_PYTHON, ELEMENT_IN_PYTHON = 1e-6, 0.5e-6, 0.25e-9
+"""Seconds that Python takes at least for a step, for each of its lines, and for each number that these compute."""
 CHUNK = 1 << 16
 """The largest number of steps of one call: between two calls Python may be interrupted."""
 FEW_AT_FIRST = 64
@@ -71,16 +71,19 @@ class Effort:
         The machine code; None until it is made, and where there is none.
     """
 
-    __slots__ = ("_is_open", "_lines", "_spent", "alarms", "code")
+    __slots__ = ("_each", "_is_open", "_lines", "_spent", "alarms", "code")
 
-    def __init__(self, lines: int) -> None:
-        self._lines, self._spent = lines, 0.0
+    def __init__(self, *programs: Program) -> None:
+        lines = [line for program in programs for line in program.lines]
+        size = sum(var.size for line in lines for var in line.outputs)
+        self._each = STEP_IN_PYTHON + LINE_IN_PYTHON * len(lines) + ELEMENT_IN_PYTHON * size
+        self._lines, self._spent = len(lines), 0.0
         self.code: Any = None
         self._is_open, self.alarms = True, 0
 
     def estimate(self, steps: int) -> float:
         """Return how long Python takes at least for so many steps."""
-        return steps * (STEP_IN_PYTHON + LINE_IN_PYTHON * self._lines)
+        return steps * self._each
 
     def spend(self, seconds: float) -> None:
         """Note that Python has spent some time."""
@@ -244,7 +247,7 @@ class TapeSweep:
         if wiring not in sweep.native:
             code = SweepCode.of(loop, kernel, self.tangents, seeded, block, kept, self.consts)
             assert code is not None, "there is a sweep"
-            sweep.native[wiring] = Effort(len(sweep.program.lines)), replace(code, arrays=())
+            sweep.native[wiring] = Effort(sweep.program), replace(code, arrays=())
         return sweep.native[wiring]  # type: ignore[no-any-return]
 
     def __call__(
@@ -366,7 +369,7 @@ class ForwardRun:
         if key not in efforts:
             if len(efforts) >= MOST:
                 efforts.clear()
-            efforts[key] = Effort(len(self._program.lines) + (0 if self._test is None else len(self._test.lines)))
+            efforts[key] = Effort(self._program, *(() if self._test is None else (self._test,)))
         self.effort: Effort = efforts[key]
 
     def __call__(

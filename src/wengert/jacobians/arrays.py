@@ -168,7 +168,9 @@ def assemble(pieces: Sequence[Array], indices: Sequence[Any], shape: Shape, batc
 
 
 def erase(array: Array, index: Any, batch: int = 0) -> Array:
-    """Return an array, or a block of arrays, with zeros at a basic index: the adjoint of an assignment to part of it.
+    """Return an array, or a block of arrays, with zeros at an index: the adjoint of an assignment to part of it.
+
+    The index is basic, or has parts that are traced.
 
     Dispatches by NumPy's own protocol (NEP 18), as a NumPy function would.
 
@@ -179,6 +181,9 @@ def erase(array: Array, index: Any, batch: int = 0) -> Array:
     kind = type(array)
     if kind is not np.ndarray and hasattr(kind, "__array_function__"):
         return array.__array_function__(erase, (kind,), (array, index), {"batch": batch})
+    traced = traced_item(index)
+    if traced is not None:
+        return traced.__array_function__(erase, (type(traced),), (array, index), {"batch": batch})
     erased = np.array(array)
     erased[(slice(None),) * batch + tuple(index)] = 0
     return erased

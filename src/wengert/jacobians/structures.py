@@ -319,11 +319,8 @@ class Erase(LocalJacobian):
         self.index, self.in_shape, self.out_shape = index, in_shape, in_shape
 
     def push(self, t: Array, batch: int = 0) -> Array:
-        if is_basic(self.index):
+        if is_basic(self.index) or traced_item(self.index) is not None:
             return erase(t, self.index, batch)
-        if traced_item(self.index) is not None:
-            region = np.ones(shape_of_selection(self.index, self.in_shape))
-            return np.where(assemble([region], [self.index], self.in_shape) == 0, t, 0.0)
         left = np.ones(self.in_shape, np.bool_)
         left[self.index] = False
         return np.where(left, t, 0.0)

@@ -24,9 +24,10 @@ f(in0: 1, in1: 1 a step, +1, tape: 2 a step, +2) -> y: 1 of int64
 from __future__ import annotations
 
 import ctypes
+import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
@@ -68,7 +69,7 @@ _EXACT = frozenset({"add", "subtract", "multiply", "negative"})
 """Operations on whole numbers that are computed in double precision, as long as they are below `EXACT`."""
 EXACT = float(1 << 53)
 MOST_ELEMENTS = 1 << 16
-"""The largest number of elements of an array that a step reads or adds to."""
+"""The largest number of elements of an array that a step reads or adds to, and of all its temporaries."""
 LARGE, FEW = 400, 8
 """In a step that computes more numbers than `LARGE`, arrays of more than a `FEW` elements are computed in nests."""
 
@@ -115,6 +116,14 @@ def lower_steps(
     return _Steps(code, along, arrays, pieces).lowered(name, test)
 
 
+class _Put(NamedTuple):
+    """A value that is put into zeros at an index, with places for computed operands."""
+
+    part: tuple[Any, ...]
+    value: Cells
+    operands: Sequence[Cells]
+
+
 class _Steps:
     """The lowering of a step."""
 
@@ -122,6 +131,7 @@ class _Steps:
         assert code.repeat is not None
         self.code, self.repeat, self.arrays = code, code.repeat, arrays
         self.memory = Memory(None, code.program.name, False)
+        self.memory.stack = MOST_ELEMENTS
         size = sum(var.size for line in code.program.lines for var in line.outputs)
         self.block = Block(self.memory, {}, {}, UNROLLED if size <= LARGE else FEW)
         self.pieces = iter(pieces)
@@ -130,6 +140,8 @@ class _Steps:
         """What is carried in registers, by the place of the input or (negative) of the result that is added up."""
         self.held: dict[int, Buffer] = {}
         """What is carried in memory, by the place of the input."""
+        self.puts: dict[Any, list[_Put]] = {}
+        """Arrays of zeros but for parts that are put into them, until something reads them."""
         kept = [var for var, kind in zip(code.program.inputs, self.repeat.inputs, strict=True) if kind == "kept"]
         self.row = sum(var.size for var in (*kept, *code.kept))
         self.tape = Buffer("tape", self.row, "work" if code.kept else "argument", step=along * self.row)
@@ -151,6 +163,9 @@ class _Steps:
         if test is not None:
             self.ask(test)
         self.lines(code)
+        for atom in (*code.outputs, *code.kept):
+            if atom in self.puts:
+                self.put_into_zeros(atom)
         for var in code.kept:
             self.write(block.values[var], self.tape, row)
             row += var.size
@@ -196,7 +211,8 @@ class _Steps:
 
     def lines(self, code: Code) -> None:
         """Lower the lines and decisions of a Program."""
-        for statement in code.statements:
+        self.last, self.may_change = _last_reads(code), code is self.code
+        for self.now, statement in enumerate(code.statements):
             if isinstance(statement, Call):
                 self.line(statement.line)
             elif isinstance(statement, Check):
@@ -205,10 +221,18 @@ class _Steps:
 
     def line(self, line: Line) -> None:
         """Lower one line."""
+        if line.primitive.name != "add":
+            for atom in line.inputs:
+                if atom in self.puts:
+                    self.put_into_zeros(atom)
         if line.primitive.name == "getitem" and len(line.inputs) > 1:
             self.block.values[line.outputs[0]] = self.gathered(line)
         elif line.primitive.name == "scatter":
-            self.block.values[line.outputs[0]] = self.scattered(line)
+            self.puts[line.outputs[0]] = [self.put(line)]
+        elif line.primitive.name == "add" and not self.puts.keys().isdisjoint(line.inputs):
+            self.added_puts(line)
+        elif line.primitive.name == "setitem" and (len(line.inputs) > 2 or line.outputs[0].size > self.block.unrolled):
+            self.block.values[line.outputs[0]] = self.assigned(line)
         elif not line.primitive.multiple and line.outputs[0].dtype == np.int64:
             self.block.values[line.outputs[0]] = self.whole(line)
         else:
@@ -271,17 +295,105 @@ class _Steps:
         block.nest = None
         return cells
 
-    def scattered(self, line: Line) -> Cells:
-        """Put a part into zeros at computed places."""
-        (out,), batch = line.outputs, line.params["batch"]
+    def put(self, line: Line) -> _Put:
+        """Return what a line puts into zeros at computed places."""
         value, *operands = [self.block.of(atom) for atom in line.inputs]
-        buffer, cells = self.memory.temporary(out.shape)
-        element = self.part(cells, (*[slice(None)] * batch, *line.params["index"]), operands)
-        zeros = Store(Element(buffer, 0, row_major(out.shape)), 0.0)
-        self.block.statements.append(Nest(out.shape, (zeros,), parallel=True))
-        self.nest(value, lambda one, _: [Store(element, one)])
+        return _Put((*[slice(None)] * line.params["batch"], *line.params["index"]), value, operands)
+
+    def put_into_zeros(self, var: Atom) -> None:
+        """Compute an array of zeros that parts are put into."""
+        block = self.block
+        assert isinstance(var, Var), "no constant"
+        buffer, cells = self.memory.temporary(var.shape)
+        zeros = Store(Element(buffer, 0, row_major(var.shape)), 0.0)
+        block.statements.append(Nest(var.shape, (zeros,), parallel=True))
+        block.nest = None
+        block.values[var] = cells
+        self.add_puts(cells, self.puts.pop(var))
+
+    def added_puts(self, line: Line) -> None:
+        """Add arrays of which one or both are zeros that parts are put into: the parts are added."""
+        block, (a, b), (out,) = self.block, line.inputs, line.outputs
+        if a in self.puts and b in self.puts and a.shape == b.shape:
+            self.puts[out] = [*self.puts[a], *self.puts[b]]
+            return
+        if b not in self.puts:
+            a, b = b, a
+        if a in self.puts:
+            self.put_into_zeros(a)
+        array = block.of(a)
+        if array.shape != out.shape or b.shape != out.shape:
+            self.put_into_zeros(b)
+            block.line(line)
+            return
+        buffer = self.changeable(array)
+        array = self.copy(array) if buffer is None else self.elements(buffer, out.shape)
+        self.add_puts(array, self.puts[b])
+        block.values[out] = array
+
+    def add_puts(self, array: Cells, puts: Sequence[_Put]) -> None:
+        """Add parts into an array in memory."""
+        block = self.block
+        for index, value, operands in puts:
+            element = self.part(array, index, operands)
+            if np.any(self.are_in(element.buffer, value)):
+                value = block.copied(value)
+            self.each(value, functools.partial(self.added, element=element))
+
+    def copy(self, array: Cells) -> Cells:
+        """Copy an array to memory of its own."""
+        buffer, copy = self.memory.temporary(array.shape)
+        self.nest(array, lambda one, place: [Store(place._replace(buffer=buffer), one)])
         self.block.nest = None
-        return cells
+        return copy
+
+    def each(self, value: Cells, body: Callable[[Any], list[Statement]]) -> None:
+        """Write what is done with each element of a value."""
+        block = self.block
+        if value.shape:
+            self.nest(value, lambda one, _: body(one))
+        else:
+            block.statements.extend(body(block.operand(block.as_kind(int(value), False))))
+        block.nest = None
+
+    def assigned(self, line: Line) -> Cells:
+        """Write a part of an array at computed places: in its memory, if nothing reads later what was there."""
+        block = self.block
+        value, array, *operands = [block.of(atom) for atom in line.inputs]
+        buffer = self.changeable(array)
+        copy = self.copy(array) if buffer is None else self.elements(buffer, array.shape)
+        element = self.part(copy, line.params["index"], operands)
+        buffer = element.buffer
+        part = copy[tuple([0 if type(item) is Operand else item for item in line.params["index"]])]
+        if np.any(self.are_in(buffer, value)):
+            value = block.copied(value)
+        if block.nest is not None and any(read.buffer == buffer for read in block.nest.loads):
+            block.nest = None  # a later step of the nest would read what an earlier one has written
+        self.each(np.broadcast_to(value, part.shape), lambda one: [Store(element, one)])
+        return copy
+
+    def changeable(self, array: Cells) -> Buffer | None:
+        """Return the memory of an array that may be changed in place: nothing reads it after this line.
+
+        It is the memory of what is carried, or a temporary.  The array has new cells then: what was loaded stays.
+        """
+        block = self.block
+        element = block.strided(array) if self.may_change and array.size else None
+        if element is None or element.offset or element.strides != row_major(array.shape):
+            return None
+        buffer = element.buffer
+        if buffer.size != array.size or not (buffer in self.held.values() or buffer.role == "temporary"):
+            return None
+        parts = [(var, part) for var, puts in self.puts.items() for put in puts for part in (put.value, *put.operands)]
+        for var, cells in (*block.values.items(), *parts):
+            if self.last.get(var, -1) > self.now and np.any(self.are_in(buffer, cells)):
+                return None
+        return buffer
+
+    def are_in(self, buffer: Buffer, cells: Cells) -> Any:
+        """Return which cells are elements of a buffer."""
+        things = self.memory.things
+        return [isinstance(t := things[cell], Element) and t.buffer == buffer for cell in cells.ravel().tolist()]
 
     def add_pieces(self, n: int, atoms: Iterator[Cells], parts: Parts) -> None:
         """Add pieces into an array in memory."""
@@ -334,7 +446,7 @@ class _Steps:
                 raise NoLoweringError("a result that is not of double precision")
             cells = block.of(atom)
             if isinstance(kind, int):
-                then[kind] = self.settled(cells) if kind in self.held else cells
+                then[kind] = self.settled(cells, self.held[kind]) if kind in self.held else cells
             elif kind in ("collect", "sum"):
                 step = cells.size * self.arrays if kind == "collect" else 0
                 buffer = Buffer(f"out{n}", cells.size, "work", step=step)
@@ -352,7 +464,7 @@ class _Steps:
         then.update((k, np.full(self.code.program.inputs[k].shape, block.constant(0.0))) for k in repeat.resets)
         block.nest = None
         for k, buffer in self.held.items():  # all else has been read
-            if k in then:
+            if k in then and block.strided(then[k]) != Element(buffer, 0, row_major(then[k].shape)):
                 self.write(then[k], buffer)
         return [
             State(register, element, register if cell is None else block.operand(cell))
@@ -368,8 +480,13 @@ class _Steps:
         """Return cells as numbers."""
         return np.array([self.block.as_kind(c, False) for c in cells.ravel().tolist()], np.int64).reshape(cells.shape)
 
-    def settled(self, cells: Cells) -> Cells:
-        """Return cells that stay as they are while what is carried in memory changes."""
+    def settled(self, cells: Cells, home: Buffer) -> Cells:
+        """Return cells that stay as they are while what is carried in memory changes.
+
+        What has been changed in place, in the memory that it is carried in, is not written again.
+        """
+        if self.block.strided(cells) == Element(home, 0, row_major(cells.shape)):
+            return cells
         things = [self.memory.things[cell] for cell in cells.ravel().tolist()]
         held = set(self.held.values())
         return self.block.copied(cells) if any(isinstance(t, Element) and t.buffer in held for t in things) else cells
@@ -411,6 +528,18 @@ class _Steps:
         statements += body(source, place)
         block.statements.append(Nest(cells.shape, tuple(statements), parallel=True))
         block.nest = None
+
+
+def _last_reads(code: Code) -> dict[Var, float]:
+    """Return the number of the last statement that reads each variable; infinity for what leaves the step."""
+    last: dict[Var, float] = {}
+    for k, statement in enumerate(code.statements):
+        if isinstance(statement, Call):
+            last.update((atom, k) for atom in statement.line.inputs if isinstance(atom, Var))
+        elif isinstance(statement, Check):
+            last[statement.guard.var] = k
+    last.update((atom, math.inf) for atom in (*code.outputs, *code.kept) if isinstance(atom, Var))
+    return last
 
 
 def with_arrays(program: Program, repeat: For, test: Program | None = None) -> tuple[Program, For, Program | None]:

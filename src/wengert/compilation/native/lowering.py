@@ -130,7 +130,7 @@ class Memory:
         """Constants, registers and elements, by the numbers of cells."""
         self.count = self.statements = 0
         self.temporaries: list[Buffer] = []
-        self.on_stack = 0
+        self.stack, self.on_stack = STACK, 0
         """The number of elements of the temporaries."""
         self.forms: list[tuple[ResultForm, tuple[Part, ...]]] = []
         self.results: list[tuple[list[Statement], Cells]] = []
@@ -176,7 +176,7 @@ class Memory:
 
     def elements(self, buffer: Buffer, shape: tuple[int, ...]) -> Cells:
         """Return the cells of a buffer."""
-        if buffer.size > STACK:
+        if buffer.size > self.stack:
             raise NoLoweringError("a large array")
         first = len(self.things)
         self.things += [Element(buffer, k) for k in range(buffer.size)]
@@ -192,7 +192,7 @@ class Memory:
         buffer = Buffer(f"t{len(self.temporaries) + 1}", math.prod(shape), "temporary")
         self.temporaries.append(buffer)
         self.on_stack += buffer.size
-        if self.on_stack > STACK:
+        if self.on_stack > self.stack:
             raise NoLoweringError("large temporaries")
         return buffer, self.elements(buffer, shape)
 

@@ -512,7 +512,8 @@ def _take(t: Any, index: tuple[Any, ...], shape: Shape, batch: int) -> Any:
 
 def _erase(t: Any, index: tuple[Any, ...], batch: int) -> Any:
     """Erase part of a traced value: a line that assigns zero."""
-    return setitem(0.0, t, index=(slice(None),) * batch + tuple(index))
+    template, operands = set_aside((slice(None),) * batch + tuple(index))
+    return setitem(0.0, t, *operands, index=template)
 
 
 CALLS[assemble] = _assemble
