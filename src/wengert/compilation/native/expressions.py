@@ -147,6 +147,12 @@ class Fold(Value):
         return self.name
 
 
+class Product(Value):
+    """A product of matrices, or of stacks of them, which BLAS computes."""
+
+    __slots__ = ()
+
+
 class Filled(Value):
     """An array with the same constant everywhere; it is an operand, and never stored."""
 
@@ -309,6 +315,13 @@ class Expressions:
         result = self._enter(Fold(name, value, axes), ("fold", name, id(value), axes))
         shape = tuple([n for k, n in enumerate(value.shape) if k not in axes])
         return result if keepdims or shape == result.shape else self.move(lambda a: a.reshape(shape), result)
+
+    def product(self, left: Any, right: Any) -> Any:
+        """Multiply matrices, or stacks of them."""
+        if not all(isinstance(a, Value) and a.dtype == "d" and not isinstance(a, Filled) for a in (left, right)):
+            raise NoLoweringError("a product of other than matrices of numbers")
+        stack = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+        return self._enter(Product((*stack, left.shape[-2], right.shape[-1]), "d", (left, right)), None)
 
     def assemble(self, shape: Shape, first: Any, parts: Sequence[Part]) -> Any:
         """Return an array that is filled with `first`, unless that is None, then with parts."""

@@ -157,13 +157,13 @@ def _native_fold(name: str) -> Callable[..., Any]:
 
 
 def _native_matmul(op: Any, a: Any, b: Any) -> Any:
-    if not op.unrolls or not a.shape[-1]:
+    if not a.shape[-1]:
         return None
-    left = a[None] if a.ndim == 1 else a
-    right = b[:, None] if b.ndim == 1 else b
+    left = op.move(lambda a: a[None], a) if a.ndim == 1 else a
+    right = op.move(lambda b: b[:, None], b) if b.ndim == 1 else b
     y = op.product(left, right)
-    y = y[..., 0, :] if a.ndim == 1 else y
-    return y[..., 0] if b.ndim == 1 else y
+    y = op.move(lambda y: y[..., 0, :], y) if a.ndim == 1 else y
+    return op.move(lambda y: y[..., 0], y) if b.ndim == 1 else y
 
 
 def _native_cross(op: Any, a: Any, b: Any) -> Any:
