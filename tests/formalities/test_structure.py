@@ -66,7 +66,8 @@ LAYERS = {
 ORDERS = {
     "jacobians": "arrays index_domains probing structures products",
     "program": (
-        "primitive lines provenance dataflow structure interpretation code compiled listing source pickling program"
+        "primitive lines provenance dataflow structure interpretation code in_place compiled listing source pickling "
+        "program"
     ),
     "primitives": "table numpy scipy bottleneck",
     "primitives/numpy": "elementwise structural running functions linalg fourier",
@@ -97,8 +98,8 @@ ORDERS = {
     "planning": "machine compressions candidates plan choice",
     "compilation": "cache comparisons environment linearized branches signatures native jit",
     "compilation/native": (
-        "operations threads loops lowering expressions nests llvm files engine instructions export vectorcall layout "
-        "records control entry extents products sequences plans kernels grouping"
+        "operations threads loops lowering expressions assemblies nests llvm files engine instructions export "
+        "vectorcall layout records control entry extents products sequences plans kernels grouping"
     ),
     "control": (
         "revolve holding templates unrolling bodies branch closures tapes checkpoints loop backward dependence "

@@ -70,7 +70,9 @@ LONGEST_WAIT = 1023
 """The largest number of calls without an attempt to trace, if NumPy has warned in every attempt."""
 SECONDS_TO_START, SECONDS_TO_COMPILE, SECONDS_A_LINE = 0.04, 0.01, 1e-3
 """What native code takes: of a process, once; of a function; of each line of its branches.  It is made where Python has
-run for as long, so that the two together take at most twice as long as the better of them alone."""
+run for as long, tracing included, so that the two together take at most twice as long as the better of them alone."""
+LONGEST_TO_COMPILE = 0.25
+"""What it takes at most before it is clear that a function is too long to be one kernel."""
 MOST_LINES = 2_000
 """A trace of more lines than this is folded: to write, compile and run these one by one would take too long."""
 FOLDING: list[Callable[[Function], Function]] = []
@@ -398,7 +400,7 @@ class Jitted(Transformed[..., Any]):
 
         The branch continues where another was left; if none was, it is a root beside the others.
         """
-        environment = signature.environment
+        environment, start = signature.environment, time.perf_counter()
         before = environment.states()
         calls: dict[str, RawLocation] = {}
         trace, returned = self._traced(environment, calls, arguments, args, kwargs)
@@ -416,7 +418,7 @@ class Jitted(Transformed[..., Any]):
             tree = signature.tree
             if len(tree.roots) == roots if leave is None else leave.continuation is None:
                 tree.add(program, returned.form, leave)  # or else another thread has been faster
-                signature.expect_native()
+                signature.expect_native(time.perf_counter() - start)
         return result
 
     def _traced(
@@ -630,14 +632,17 @@ class _Signature:
         self._longer = 0.0
         """The seconds that making kernels takes, if that has been put off."""
         self._spent, self._times = 0.0, 1
-        """The seconds that were spent in Python since the latest branch, by estimate; how long to wait, in the times
-        that compiling takes."""
+        """The seconds that were spent in Python, by estimate, the tracing of the latest branch and all since then; how
+        long to wait, in the times that compiling takes."""
 
-    def expect_native(self) -> None:
-        """Plan to make native code, since there is a new branch: after twice as much each time."""
+    def expect_native(self, seconds: float) -> None:
+        """Plan to make native code, since there is a new branch, which took so many seconds to trace.
+
+        With each branch that waits for twice as much.
+        """
         if self._patience != 0:
             self.due = self.calls + (self._patience or 1)
-            self._timed, self._spent, self._times = self.calls, 0.0, 2 * self._times
+            self._timed, self._spent, self._times = self.calls, seconds, 2 * self._times
             self._patience = self._patience and 2 * self._patience
 
     def note(self, seconds: float) -> None:
@@ -658,7 +663,8 @@ class _Signature:
     def _waits_for(self) -> float:
         lines = sum(len(branch.program.lines) for branch in self.tree.branches)
         starting = SECONDS_TO_START if "llvmlite.binding" not in sys.modules else 0.0
-        return max((self._times / 2) * (SECONDS_TO_COMPILE + SECONDS_A_LINE * lines) + starting, self._longer)
+        seconds = min(SECONDS_TO_COMPILE + SECONDS_A_LINE * lines, LONGEST_TO_COMPILE)
+        return max((self._times / 2) * seconds + starting, self._longer)
 
     def compile_native(self, name: str) -> None:
         """Make native code of all branches that are known; where it cannot be made, Python code runs on."""
@@ -687,7 +693,15 @@ class _Signature:
             if layout.fits():
                 grouping.use_kernels_in(self.tree)
             kernels = [kernel for branch in self.tree.branches for kernel in branch.kernels]
-            return "\n\n".join([kernel.text(what) for kernel in kernels]) or f"# no native code: {error}"
+            if not kernels:
+                return f"# no native code: {error}"
+            texts = [kernel.text(what) for kernel in kernels]
+            if what == "loops":
+                texts.insert(
+                    0,
+                    f"# kernels: {sum(k.pieces for k in kernels)}, compiled: {len({t for k in kernels for t in k.texts})}",
+                )
+            return "\n\n".join(texts)
         return native.text if what == "llvm" else native.assembly()
 
     def fits(self, args: tuple[Any, ...]) -> bool:

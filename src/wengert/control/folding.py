@@ -47,6 +47,9 @@ SMALL = 16
 """Arrays of up to so many elements are computed element by element."""
 LARGEST = 1 << 22
 """Elements of arrays of up to so many elements are operands."""
+FREE, A_ROW = 1 << 18, 100
+"""So many elements of arrays may become operands, and for each row so many more: a row that reads one number of a large
+array may be all that a segment has."""
 MOST_KINDS = 200
 EXPONENTS = 16
 """So many constant exponents have kinds of their own."""
@@ -195,6 +198,8 @@ class Segment:
                 return self.stand(Cells(position, places))
         if position >= self.first and position - self.first < len(self.slots) and position not in self.folding.inputs:
             raise Unfoldable
+        if not self.folding.affords(value.size):
+            raise Unfoldable
         start = self._enter(position, value.shape, None)
         return self.stand(Cells(position, _places(start, value.shape)))
 
@@ -218,7 +223,7 @@ class Segment:
         start = len(self.leading)
         block = Block(start, shape)
         self.blocks.append((position, block))
-        self.leading.extend([math.nan] * block.size if value is None else [float(value)])
+        self.leading.extend(_UNKNOWN * block.size if value is None else [float(value)])
         return -1 - start
 
     # -- Rows --
@@ -519,6 +524,14 @@ class Folding:
         """The positions of those that instructions check."""
         self.inputs: set[int] = set()
         """The positions of values of other traces that this one reads."""
+        self._budget = FREE
+        """The number of elements that segments may still enter."""
+
+    def affords(self, size: int) -> bool:
+        """Return whether an array of a size may be entered: many segments may read one number of it each."""
+        affords = size <= self._budget
+        self._budget -= size * affords
+        return affords
 
     def fold(self, tape: Tape, keep: int = KEPT) -> None:
         """Fold the rows that are on a tape, but the last."""
@@ -526,6 +539,7 @@ class Folding:
         stop = max(len(tape.rows) - keep, 0)
         if not stop:
             return
+        self._budget += A_ROW * stop
         self.decisions = {position: value for position, value, _ in tape.guards if type(value) is bool}
         self.inputs = {inner._index for _, inner in (tape.captures or {}).values()}
         rows, k = tape.rows, 0
@@ -602,6 +616,7 @@ class Folding:
 
 
 _FLOAT64 = np.dtype(np.float64)
+_UNKNOWN = array("d", [math.nan])
 
 
 def _places(start: int, shape: tuple[int, ...]) -> Places:

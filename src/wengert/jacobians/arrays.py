@@ -167,6 +167,23 @@ def assemble(pieces: Sequence[Array], indices: Sequence[Any], shape: Shape, batc
     return total
 
 
+def erase(array: Array, index: Any, batch: int = 0) -> Array:
+    """Return an array, or a block of arrays, with zeros at a basic index: the adjoint of an assignment to part of it.
+
+    Dispatches by NumPy's own protocol (NEP 18), as a NumPy function would.
+
+    >>> erase(np.array([[1.0, 2.0], [3.0, 4.0]]), (1,), batch=1)
+    array([[1., 0.],
+           [3., 0.]])
+    """
+    kind = type(array)
+    if kind is not np.ndarray and hasattr(kind, "__array_function__"):
+        return array.__array_function__(erase, (kind,), (array, index), {"batch": batch})
+    erased = np.array(array)
+    erased[(slice(None),) * batch + tuple(index)] = 0
+    return erased
+
+
 def count_overlaps(indices: Sequence[Any], shape: Shape) -> int:
     """Count the additions that it takes to assemble an array: how often a position is met that has a value already.
 

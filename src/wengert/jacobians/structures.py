@@ -34,6 +34,7 @@ from wengert.jacobians.arrays import (
     assemble,
     at_first,
     count_overlaps,
+    erase,
     flat_positions,
     index_values,
     is_basic,
@@ -318,10 +319,8 @@ class Erase(LocalJacobian):
         self.index, self.in_shape, self.out_shape = index, in_shape, in_shape
 
     def push(self, t: Array, batch: int = 0) -> Array:
-        if type(t) is np.ndarray and is_basic(self.index):
-            erased = t.copy()
-            erased[(slice(None),) * batch + self.index] = 0
-            return erased
+        if is_basic(self.index):
+            return erase(t, self.index, batch)
         if traced_item(self.index) is not None:
             region = np.ones(shape_of_selection(self.index, self.in_shape))
             return np.where(assemble([region], [self.index], self.in_shape) == 0, t, 0.0)

@@ -154,18 +154,25 @@ def exactly(value: Any, longest: int | None = None) -> Hashable:  # noqa: C901 -
 _SIMPLE = frozenset({bool, str, NoneType, EllipsisType, type})
 SHORT = 16
 """Arrays of up to this many elements are compared by their bytes; longer ones only if all else is equal."""
+SAMPLED = 1_024
+"""About so many elements of a long array are hashed: masks of neighboring places differ in two."""
 
 
 class _LongArray:
     """An array in a key, equal to any other array of the same elements."""
 
-    __slots__ = ("array",)
+    __slots__ = ("_hash", "array")
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self.array = array
+        self._hash: int | None = None
 
     def __hash__(self) -> int:
-        return hash((self.array.shape, self.array.dtype))
+        if self._hash is None:
+            array = self.array
+            sample = array if array.size <= SAMPLED else array.flat[:: array.size // SAMPLED]
+            self._hash = hash((array.shape, array.dtype, sample.tobytes()))
+        return self._hash
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not _LongArray:

@@ -102,15 +102,15 @@ class _Engine:
         self.described = f"{package} {versions} {self.target.triple} {self.options}"
         """What machine code depends on beside the text that it is made of."""
 
-    def machine_code(self, text: str, optimize: bool, vectorize: bool = True) -> bytes:
+    def machine_code(self, text: str, optimize: bool, vectorize: bool = True, quickly: bool = False) -> bytes:
         """Return LLVM text as an object file for this processor: that of an earlier process, if it was kept."""
         store = files()
-        key = f"{self.described} {optimize} {vectorize}\n{text}"
+        key = f"{self.described} {optimize} {vectorize} {quickly}\n{text}"
         code = None if store is None else store.load(key)
         if code is None:
             module = self.llvm.parse_assembly(text)
             if optimize:
-                self.optimize(module, self.machine, vectorize)
+                self.optimize(module, self.machine, vectorize, quickly)
             code = bytes(self.machine.emit_object(module))
             if store is not None:
                 store.save(key, code)
@@ -153,10 +153,15 @@ class _Engine:
             text = text.replace(' "probe-stack"', ' "prefer-vector-width"="512" "probe-stack"')
         return "\n".join([text, *variants])
 
-    def optimize(self, module: Any, machine: Any, vectorize: bool = True) -> None:
-        """Run LLVM's passes on a module, for a machine."""
-        options = self.llvm.create_pipeline_tuning_options(speed_level=2)
+    def optimize(self, module: Any, machine: Any, vectorize: bool = True, quickly: bool = False) -> None:
+        """Run LLVM's passes on a module, for a machine.
+
+        Without unrolling and interleaving of loops they, and what comes after them, take three fifths of the time.
+        """
+        options = self.llvm.create_pipeline_tuning_options(speed_level=1 if quickly else 2)
         options.loop_vectorization = vectorize
+        if quickly:
+            options.loop_unrolling = options.loop_interleaving = False
         builder = self.llvm.create_pass_builder(machine, options)
         builder.getModulePassManager().run(module, builder)
 
@@ -193,14 +198,16 @@ def compile_texts(
     symbols: Mapping[str, int] | None = None,
     optimize: bool = False,
     vectorize: bool = True,
+    quickly: bool = False,
 ) -> Compiled:
     """Compile LLVM texts, and return the machine code of one function; `symbols` are the addresses of what they call.
 
     Each text is a unit of its own, so that no optimization looks across them; LLVM's passes `optimize` the first.
-    Where they `vectorize` loops, lanes that nobody reads may set the processor's flags.
+    Where they `vectorize` loops, lanes that nobody reads may set the processor's flags.  What runs for a moment is
+    better compiled `quickly`.
     """
     engine, symbols = _engine(), dict(symbols or {})
-    key = tuple(texts), function, tuple(symbols.items()), optimize, vectorize
+    key = tuple(texts), function, tuple(symbols.items()), optimize, vectorize, quickly
     with engine.lock:
         compiled = _compiled.get(key)
         if compiled is None:
@@ -211,7 +218,7 @@ def compile_texts(
                     text = engine.for_vectors(text)
                     names = re.findall(r"@(_ZGV[de]N\w+)", text)
                     symbols |= {name: address for name in names if (address := _of_libmvec(name)) is not None}
-                library.add_object_img(engine.machine_code(text, with_passes, vectorize))
+                library.add_object_img(engine.machine_code(text, with_passes, vectorize, quickly))
             for name, address in symbols.items():
                 library.import_symbol(name, address)
             tracker = library.link(engine.lljit, f"wengert{next(engine.numbers)}")

@@ -13,6 +13,7 @@ together of parts.  `Expressions` is the ``op`` that a row's native facet is cal
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,9 @@ from wengert.compilation.native.loops import Buffer, row_major
 from wengert.compilation.native.lowering import NoLoweringError, unchanged_operand
 from wengert.compilation.native.operations import constant_of, operation_of
 from wengert.program import Atom, Line, Var
+
+LARGEST_MATRIX, LARGEST_PRODUCT = 1 << 16, 1 << 12
+"""The number of multiplications up to which a matrix is multiplied by a vector, or a matrix, without BLAS."""
 
 Shape = tuple[int, ...]
 Viewing = Callable[[Any], Any]
@@ -43,7 +47,8 @@ class CopyError(Exception):
     """What was to be a view of an array is a copy of it."""
 
 
-def view_of(shape: Shape, strides: Sequence[int], function: Viewing) -> tuple[int, tuple[int, ...], Shape]:
+@functools.lru_cache(maxsize=1 << 12)
+def view_of(shape: Shape, strides: tuple[int, ...], function: Viewing) -> tuple[int, tuple[int, ...], Shape]:
     """Return offset, strides and shape of a view of an array; raise CopyError if it is none.
 
     The array that the function gets has no values: its memory is never touched, unless it is copied.
@@ -51,17 +56,32 @@ def view_of(shape: Shape, strides: Sequence[int], function: Viewing) -> tuple[in
     >>> view_of((4, 3), (3, 1), lambda x: x[1:, ::-1].T)
     (5, (-1, 3), (3, 3))
     """
-    low = sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if s < 0)
-    high = sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if s > 0)
-    memory = np.empty(high - low + 1, np.int8)
-    array = np.lib.stride_tricks.as_strided(memory[-low:], shape, strides)
-    result = function(array)
-    start = memory.__array_interface__["data"][0]
-    place = result.__array_interface__["data"][0]
-    if not start <= place < start + memory.size or result.dtype != np.int8:
+    low = high = 0
+    for n, s in zip(shape, strides, strict=True):
+        if n > 1 and s < 0:
+            low += (n - 1) * s
+        elif n > 1:
+            high += (n - 1) * s
+    start, memory = _untouched((high - low).bit_length())
+    result = function(np.ndarray(shape, np.int8, memory, -low, strides))
+    place = result.__array_interface__["data"][0] - start
+    if not 0 <= place < memory.size or result.dtype != np.int8:
         raise CopyError
     strides = tuple([s if n > 1 else 0 for s, n in zip(result.strides, result.shape, strict=True)])
-    return place - start + low, strides, result.shape
+    return place + low, strides, result.shape
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def broadcast_to(shape: Shape) -> Viewing:
+    """Return the function that broadcasts to a shape."""
+    return functools.partial(np.broadcast_to, shape=shape)
+
+
+@functools.lru_cache(maxsize=40)
+def _untouched(bits: int) -> tuple[int, np.ndarray[Any, np.dtype[np.int8]]]:
+    """Return where memory begins that nobody writes to, so that it takes none, and that memory."""
+    memory = np.empty(1 << bits, np.int8)
+    return memory.__array_interface__["data"][0], memory
 
 
 class Value:
@@ -90,6 +110,16 @@ class Value:
         """The number of elements."""
         return math.prod(self.shape)
 
+    def substituted(self, values: Mapping[Any, Any]) -> Value:
+        """Return the same of other operands; the value itself where it has the same ones."""
+        operands = [values.get(a, a) if isinstance(a, Value) else a for a in self.operands]
+        if all(a is b for a, b in zip(operands, self.operands, strict=True)):
+            return self
+        return self._of(operands)
+
+    def _of(self, operands: Sequence[Any]) -> Value:
+        raise NotImplementedError
+
     def __str__(self) -> str:
         return f"{self._title()}({', '.join(map(str, self.operands))})"
 
@@ -98,13 +128,13 @@ class Value:
 
 
 class Argument(Value):
-    """An array in memory."""
+    """An array in memory; it is `dying` if nothing reads it after the kernel, which may write into it then."""
 
-    __slots__ = ("view",)
+    __slots__ = ("dying", "view")
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, dying: bool = False) -> None:
         super().__init__(view.shape, view.buffer.dtype)
-        self.view = view
+        self.view, self.dying = view, dying
 
     def __str__(self) -> str:
         return self.view.buffer.name
@@ -119,6 +149,9 @@ class Each(Value):
         super().__init__(shape, dtype, operands)
         self.name = name
 
+    def _of(self, operands: Sequence[Any]) -> Value:
+        return Each(self.name, self.shape, self.dtype, operands)
+
     def _title(self) -> str:
         return self.name
 
@@ -132,6 +165,9 @@ class Move(Value):
         super().__init__(shape, operand.dtype, (operand,))
         self.function = function
 
+    def _of(self, operands: Sequence[Any]) -> Value:
+        return Move(self.function, self.shape, *operands)
+
 
 class Fold(Value):
     """A sum, product, maximum, minimum... along axes, which stay with the length one."""
@@ -142,6 +178,10 @@ class Fold(Value):
         shape = tuple([1 if k in axes else n for k, n in enumerate(operand.shape)])
         super().__init__(shape, operand.dtype, (operand,))
         self.name, self.axes = name, axes
+
+    def _of(self, operands: Sequence[Any]) -> Value:
+        (operand,) = operands
+        return Fold(self.name, operand, self.axes)
 
     def _title(self) -> str:
         return self.name
@@ -174,11 +214,22 @@ class Part(NamedTuple):
 class Assembly(Value):
     """An array that is put together: filled first, unless the parts cover it, then part by part."""
 
-    __slots__ = ("first", "parts")
+    __slots__ = ("first", "is_disjoint", "parts")
 
     def __init__(self, shape: Shape, dtype: str, first: Any, parts: Sequence[Part]) -> None:
         super().__init__(shape, dtype, [v for v in (first, *[p.value for p in parts]) if v is not None])
         self.first, self.parts = first, tuple(parts)
+        self.is_disjoint = first is None and not any(part.adds for part in parts) and self._parts_size() == self.size
+        """Whether each element is that of one part alone, so that parts may be written in any order."""
+
+    def _parts_size(self) -> int:
+        places = [view_of(self.shape, row_major(self.shape), part.function) for part in self.parts]
+        return sum([math.prod(shape) for _, _, shape in places])
+
+    def _of(self, operands: Sequence[Any]) -> Value:
+        rest = iter(operands)
+        first = self.first if self.first is None else next(rest)
+        return Assembly(self.shape, self.dtype, first, [part._replace(value=next(rest)) for part in self.parts])
 
 
 class Expressions:
@@ -200,15 +251,15 @@ class Expressions:
         self.arguments: list[Buffer] = []
         self._computed: dict[Any, Value] = {}
 
-    def argument(self, shape: Shape, dtype: str, strides: Sequence[int]) -> Value:
-        """Enter an array in memory, with its strides in bytes."""
+    def argument(self, shape: Shape, dtype: str, strides: Sequence[int], dying: bool = False) -> Value:
+        """Enter an array in memory, with its strides in bytes; nothing reads a `dying` one after the kernel."""
         size = np.dtype(dtype).itemsize
         if any(s % size for s, n in zip(strides, shape, strict=True) if n > 1):
             raise NoLoweringError("strides that are no multiples of an element")
         buffer = Buffer(f"x{len(self.arguments)}", math.prod(shape), "argument", dtype)
         self.arguments.append(buffer)
         steps = tuple([s // size if n > 1 else 0 for s, n in zip(strides, shape, strict=True)])
-        value: Value = self._enter(Argument(View(buffer, 0, steps, shape)), None)
+        value: Value = self._enter(Argument(View(buffer, 0, steps, shape), dying), None)
         return value
 
     def _enter(self, value: Value, key: Any) -> Any:
@@ -247,7 +298,7 @@ class Expressions:
         elif out.dtype != bool or result.dtype != "?":
             raise NoLoweringError(f"{primitive.name} of {out.dtype}")
         if result.shape != out.shape:
-            result = self.move(functools.partial(np.broadcast_to, shape=out.shape), result)
+            result = self.move(broadcast_to(out.shape), result)
         return result
 
     # -- What facets call --
@@ -318,10 +369,47 @@ class Expressions:
 
     def product(self, left: Any, right: Any) -> Any:
         """Multiply matrices, or stacks of them."""
-        if not all(isinstance(a, Value) and a.dtype == "d" and not isinstance(a, Filled) for a in (left, right)):
+        if not all(isinstance(x, Value) and x.dtype == "d" and not isinstance(x, Filled) for x in (left, right)):
             raise NoLoweringError("a product of other than matrices of numbers")
+        product = self._folded_product(left, right) if left.ndim == right.ndim == 2 else None
+        if product is not None:
+            return product
         stack = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
         return self._enter(Product((*stack, left.shape[-2], right.shape[-1]), "d", (left, right)), None)
+
+    def _folded_product(self, left: Value, right: Value) -> Any:
+        """Multiply matrices by multiplying elements and adding them up; None where that takes so long that BLAS pays.
+
+        What is added up runs along memory, if one factor is a vector.
+        """
+        n, k, m = *left.shape, right.shape[1]
+        if n == 1 or m == 1:
+            if n * k * m > LARGEST_MATRIX:
+                return None
+            matrix, vector = (
+                (left, right) if m == 1 else (self.move(np.transpose, right), self.move(np.transpose, left))
+            )
+            along_rows, along_columns = map(abs, self._strides(matrix))
+            if min(n, m) < max(n, m) and along_rows < along_columns:
+                total = self.fold("add", self("multiply", self.move(np.transpose, matrix), vector), (0,), False)
+            else:
+                row = self.move(_first_column, vector)
+                total = self.fold("add", self("multiply", matrix, row), (1,), False)
+            return self.move(lambda x: x.reshape(n, m), total)
+        if n * k * m > LARGEST_PRODUCT:
+            return None
+        rows = self.move(lambda x: np.broadcast_to(x[:, :, None], (n, k, m)), left)
+        return self.fold("add", self("multiply", rows, right), (1,), False)
+
+    def _strides(self, value: Value) -> tuple[int, ...]:
+        """Return the strides of an array, as far as it lies in memory; in row-major order if it is computed."""
+        if isinstance(value, Argument):
+            return value.view.strides
+        if isinstance(value, Move):
+            operand: Value = value.operands[0]
+            with contextlib.suppress(CopyError):
+                return view_of(operand.shape, self._strides(operand), value.function)[1]
+        return row_major(value.shape)
 
     def assemble(self, shape: Shape, first: Any, parts: Sequence[Part]) -> Any:
         """Return an array that is filled with `first`, unless that is None, then with parts."""
@@ -349,6 +437,10 @@ def constant_of_atom(atom: Atom) -> Filled:
     if array.size > 1 and not (array.tobytes() == first.tobytes() * array.size):
         raise NoLoweringError("a constant of several values")
     return Filled(array.shape, bool(first) if array.dtype.kind == "b" else float(first))
+
+
+def _first_column(x: Any) -> Any:
+    return x[:, 0]
 
 
 def _number(value: Any) -> Any:

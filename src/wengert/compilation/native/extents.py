@@ -29,7 +29,7 @@ k(x: 9, y0: 9) -> y: 0
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -39,16 +39,18 @@ from wengert.compilation.native.layout import addresses
 from wengert.compilation.native.llvm import is_divided, symbols_of, write_declarations, write_kernel
 from wengert.compilation.native.loops import (
     Buffer,
-    Element,
     Extent,
     Kernel,
     Load,
     Nest,
-    Operand,
     Statement,
     Store,
+    steps_of,
 )
 from wengert.compilation.native.lowering import NoLoweringError
+
+FEW_STEPS = 1_000
+"""The number of steps of nests below which a kernel is compiled quickly."""
 
 
 class Families:
@@ -65,16 +67,15 @@ class Families:
 
         Enter all kernels before the code of one is asked for: a later one may need other code.
         """
-        missing = [symbol for symbol in symbols_of(kernel) if address_of(symbol) is None]
-        if missing:
-            raise NoLoweringError(f"no function {missing[0]}")
         outline, numbers = outline_of(kernel)
-        family = self._families.setdefault((optimize, *outline), Family(kernel, optimize))
+        family = self._families.get((optimize, *outline))
+        if family is None:
+            missing = [symbol for symbol in symbols_of(kernel) if address_of(symbol) is None]
+            if missing:
+                raise NoLoweringError(f"no function {missing[0]}")
+            family = self._families[optimize, *outline] = Family(kernel, optimize)
         family.enter(numbers, [buffer.size for buffer in kernel.temporaries])
         return Member(family, numbers)
-
-    def __len__(self) -> int:
-        return len(self._families)
 
 
 class Family:
@@ -110,9 +111,8 @@ class Family:
             if column not in names:
                 names[column] = f"extent{len(names)}"
                 places.append(place)
-            marked.append(Extent(column[0], names[column]))
-        rest = iter(marked)
-        kernel, _ = _changed(self._first, lambda _: next(rest))
+            marked.append(Extent(max(column), names[column]))
+        kernel = replace(self._first, statements=_marked(self._first.statements, iter(marked)))
         kernel = _with_sizes(without_empty(kernel), dict(zip(self._first.temporaries, self._sizes, strict=True)))
         return _Shared(kernel, tuple(places), self._optimize)
 
@@ -140,9 +140,11 @@ class _Shared:
     def code(self) -> Code:
         """The machine code."""
         called = addresses(symbols_of(self.kernel))
-        has_loops = self.kernel.has_nests or bool(self.places)
+        optimize = self._optimize and (self.kernel.has_nests or bool(self.places))
         try:
-            return compile_texts([self.text], "kernel", called, self._optimize and has_loops)
+            return compile_texts(
+                [self.text], "kernel", called, optimize, quickly=steps_of(self.kernel.statements) < FEW_STEPS
+            )
         except RuntimeError as error:  # LLVM's
             raise NoLoweringError(str(error)) from error
 
@@ -169,14 +171,63 @@ class Member(NamedTuple):
 
 def outline_of(kernel: Kernel) -> tuple[tuple[Any, ...], tuple[int, ...]]:
     """Return what a kernel is without its whole numbers, and these."""
+    outline: list[Any] = [(b.name, b.role, b.dtype, b.step) for b in (*kernel.arguments, *kernel.temporaries)]
     numbers: list[int] = []
+    _note_block(kernel.statements, outline, numbers)
+    return tuple(outline), tuple(numbers)
 
-    def noted(number: int) -> int:
-        numbers.append(number)
-        return number
 
-    _, outline = _changed(kernel, noted)
-    return outline, tuple(numbers)
+def _note_block(block: Sequence[Statement], outline: list[Any], numbers: list[int]) -> None:
+    """Note what statements are, and their whole numbers, in the order in which `_marked` takes them."""
+    for s in block:
+        if isinstance(s, (Load, Store)):
+            outline.append(repr(s.value) if isinstance(s, Store) else s.register)
+            element = s.element
+            outline.append((element.buffer.name, element.computed))
+            numbers.append(element.offset)
+            for is_last, stride in _with_last(element.strides):
+                if _is_kept(stride, is_last):
+                    outline.append(stride)
+                else:
+                    outline.append(None)
+                    numbers.append(stride)
+        elif isinstance(s, Nest) and not is_divided(s):
+            others = [count for count in s.counts if type(count) is not int]
+            outline.append(("for", len(s.counts), s.depth, s.parallel, repr(s.carries), repr(others)))
+            for count in s.counts:
+                if type(count) is int:
+                    numbers.append(count)
+            _note_block(s.body, outline, numbers)
+            outline.append("end")
+        else:
+            outline.append(repr(s))
+
+
+def _marked(block: Sequence[Statement], rest: Iterator[int]) -> tuple[Statement, ...]:
+    """Return statements with other whole numbers, one after the other."""
+    statements: list[Statement] = []
+    for s in block:
+        if isinstance(s, (Load, Store)):
+            offset, strides = next(rest), s.element.strides
+            strides = tuple([t if _is_kept(t, is_last) else next(rest) for is_last, t in _with_last(strides)])
+            s = replace(s, element=s.element._replace(offset=offset, strides=strides))
+        elif isinstance(s, Nest) and not is_divided(s):
+            counts = tuple([next(rest) if type(count) is int else count for count in s.counts])
+            s = replace(s, counts=counts, body=_marked(s.body, rest))
+        statements.append(s)
+    return tuple(statements)
+
+
+def _with_last(strides: Sequence[int]) -> Iterator[tuple[bool, int]]:
+    """Yield strides, each with whether it is the innermost."""
+    last = len(strides) - 1
+    for k, stride in enumerate(strides):
+        yield k == last, stride
+
+
+def _is_kept(stride: int, is_last: bool) -> bool:
+    """Return whether a stride belongs to the outline."""
+    return not stride or (is_last and stride in (1, -1))
 
 
 def without_empty(kernel: Kernel) -> Kernel:
@@ -211,41 +262,3 @@ def _with_sizes(kernel: Kernel, sizes: dict[Buffer, int]) -> Kernel:
 
     temporaries = tuple([buffers.get(buffer, buffer) for buffer in kernel.temporaries])
     return replace(kernel, statements=tuple(map(changed, kernel.statements)), temporaries=temporaries)
-
-
-def _changed(kernel: Kernel, change: Callable[[int], int]) -> tuple[Kernel, tuple[Any, ...]]:
-    """Return a kernel with its whole numbers changed, which are gone through in order, and its outline."""
-    outline: list[Any] = [(b.name, b.role, b.dtype, b.step) for b in (*kernel.arguments, *kernel.temporaries)]
-    statements = _block(kernel.statements, change, outline)
-    return replace(kernel, statements=statements), tuple(outline)
-
-
-def _block(block: Sequence[Statement], change: Callable[[int], int], outline: list[Any]) -> tuple[Statement, ...]:
-    changed: list[Statement] = []
-    for statement in block:
-        if isinstance(statement, (Load, Store)):
-            element = _element(statement.element, change, outline)
-            outline.append(repr(statement.value) if isinstance(statement, Store) else statement.register)
-            statement = replace(statement, element=element)
-        elif isinstance(statement, Nest) and not is_divided(statement):
-            head = len(statement.counts), statement.depth, statement.parallel, repr(statement.carries)
-            outline.append(("for", *head, tuple([n for n in statement.counts if type(n) is not int])))
-            counts: list[Operand] = [change(n) if type(n) is int else n for n in statement.counts]
-            statement = replace(statement, counts=tuple(counts), body=_block(statement.body, change, outline))
-            outline.append("end")
-        else:
-            outline.append(repr(statement))
-        changed.append(statement)
-    return tuple(changed)
-
-
-def _element(element: Element, change: Callable[[int], int], outline: list[Any]) -> Element:
-    """Return an element with its numbers changed: but for strides of zero, and the innermost of one."""
-    strides = element.strides
-    last = len(strides) - 1
-    kept = tuple([s if not s or (k == last and s in (1, -1)) else None for k, s in enumerate(strides)])
-    outline.append((element.buffer.name, kept, element.computed))
-    return element._replace(
-        offset=change(element.offset),
-        strides=tuple([change(s) if kept[k] is None else s for k, s in enumerate(strides)]),
-    )

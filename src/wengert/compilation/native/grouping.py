@@ -63,10 +63,10 @@ from wengert.program.structure import exactly
 
 FEWEST, SMALLEST = 2, 16
 """A kernel has so many lines over arrays, one of which has so many elements."""
-LONGEST = 60
-"""The largest number of lines of a kernel; more are split into several."""
-SECONDS_A_LINE = 4e-3
-"""About how long compiling a line takes."""
+LONGEST, LONGEST_LOOP, SHORT = 400, 60, 6
+"""The largest number of lines of a kernel, and of an unrolled loop in one; longer ones are split, loops into steps."""
+SECONDS_A_KERNEL, SECONDS_A_LINE, SECONDS_TO_LOWER = 8e-3, 1e-3, 2e-4
+"""About how long compiling a kernel takes and each line of it, and lowering a line to loops."""
 
 
 def use_kernels(branch: Branch, seconds: float = math.inf) -> float:
@@ -105,6 +105,8 @@ class _Unit:
     kind
         ``"nest"``, ``"product"`` of matrices, ``"view"``, or ``"line"`` for what stays NumPy's.
     key
+        What it has in common with units that are lowered in the same way, but for lengths and places: a number.
+    form
         What it has in common with units that are lowered in the same way: a number.
     number
         Its place among the units.
@@ -119,6 +121,7 @@ class _Unit:
     outputs: tuple[Var, ...]
     kind: str
     key: int = 0
+    form: int = 0
     number: int = 0
     turn: int = 0
 
@@ -161,7 +164,8 @@ class _Grouping:
             if not turned_down:
                 pieces = [piece for group in self._groups().values() for piece in self._pieces(group)]
                 different = {tuple([unit.key for unit in piece]) for piece in pieces if piece[0].kind == "nest"}
-                self.estimate = SECONDS_A_LINE * sum(map(len, different))
+                self.estimate = SECONDS_A_KERNEL * len(different) + SECONDS_A_LINE * sum(map(len, different))
+                self.estimate += SECONDS_TO_LOWER * sum(map(len, pieces))
                 if self.estimate > seconds:
                     return None
                 try:
@@ -371,7 +375,7 @@ class _Piece(NamedTuple):
         here: dict[Atom, int] = {atom: k for k, atom in enumerate(self.reads)}
         form: list[int] = [len(here)]
         for unit in self.with_views:
-            form.append(unit.key)
+            form.append(unit.form)
             form += [here.get(atom, -1) for atom in unit.inputs]
             for var in unit.outputs:
                 here[var] = len(here)
@@ -396,19 +400,23 @@ class _NotLoweredError(Exception):
 
 
 def _parts(units: Sequence[_Unit]) -> list[list[_Unit]]:
-    """Split a long group into parts that follow each other; parts of an unrolled loop are alike, some steps each.
+    """Split a group into parts that follow each other; steps of an unrolled loop are alike.
+
+    They are short where what a step passes on has to be stored anyway.  Elsewhere only a long loop is split: one nest
+    that goes through memory once is faster than several.
 
     >>> [len(part) for part in _parts([_Unit((), None, 0, (), (), "nest", key=k % 7) for k in range(90)])]
-    [28, 28, 28, 6]
+    [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 6]
     """
-    if len(units) <= LONGEST:
-        return [list(units)]
     keys = [unit.key for unit in units]
     parts: list[list[_Unit]] = []
     start = free = 0
     while start < len(units):
         period, length = _repetition(keys, start) if start - free < LONGEST else (0, 0)
-        if length < 3 * period or not period:
+        size = period * min(-(-SHORT // max(period, 1)), length // max(period, 1))
+        if size and not _is_stored_between(units[start : start + size], units[start + size : start + 3 * size]):
+            size = period * max(LONGEST_LOOP // 2 // period, 1) if length > LONGEST_LOOP else 0
+        if not size:
             start += 1
             if start - free == LONGEST or start == len(units):
                 parts.append(list(units[free:start]))
@@ -416,7 +424,6 @@ def _parts(units: Sequence[_Unit]) -> list[list[_Unit]]:
             continue
         if free < start:
             parts.append(list(units[free:start]))
-        size = period * max(min(LONGEST // 2, length) // period, 1)
         for _ in range(length // size):
             parts.append(list(units[start : start + size]))
             start += size
@@ -426,26 +433,43 @@ def _parts(units: Sequence[_Unit]) -> list[list[_Unit]]:
     return parts
 
 
+def _is_stored_between(units: Sequence[_Unit], others: Sequence[_Unit]) -> bool:
+    """Return whether all that others read of some units is stored in any case: numbers, sums, what is put together.
+
+    Elementwise lines that are alike by chance, one for each coordinate, share a nest with what follows.
+    """
+    stored = [unit for unit in units if unit.line is None or not unit.line.primitive.elementwise]
+    read = {atom for unit in others for atom in unit.inputs}
+    elsewhere = [var for unit in units if unit not in stored for var in unit.outputs if var in read]
+    return bool(stored) and all(var.size == 1 for var in elsewhere)
+
+
 def _repetition(keys: Sequence[Any], start: int) -> tuple[int, int]:
-    """Return the shortest period with which keys repeat from a place on, three times at least, and how many do."""
-    for period in range(1, LONGEST + 1):
+    """Return the period with which most keys repeat from a place on, three times at least, and how many do."""
+    best = 0, 0
+    for period in range(1, LONGEST_LOOP + 1):
         end = start
         while end + period < len(keys) and keys[end] == keys[end + period]:
             end += 1
-        if end - start >= 2 * period:
-            return period, end - start + period
-    return 0, 0
+        length = (end - start) // period * period + period
+        if length >= 3 * period and length > best[1]:
+            best = period, length
+            if end + period == len(keys):  # to the end: a longer period has no more
+                break
+    return best
 
 
 def _units(statements: Sequence[Statement]) -> Iterable[_Unit]:
     """Yield the statements in units, without what frees."""
     rest = [s for s in statements if not isinstance(s, Free)]
-    kinds: dict[Any, tuple[str, int]] = {}
+    kinds: dict[Any, tuple[str, int, int]] = {}
+    outlines: dict[Any, int] = {}
 
-    def kind_of(line: Line) -> tuple[str, int]:
+    def kind_of(line: Line) -> tuple[str, int, int]:
         key = _key_of(line)
         if key not in kinds:
-            kinds[key] = _kind_of(line), len(kinds)
+            outline = outlines.setdefault(_outline_of(line), len(outlines))
+            kinds[key] = _kind_of(line), outline, len(kinds)
         return kinds[key]
 
     k = 0
@@ -474,6 +498,22 @@ def _key_of(line: Line) -> Any:
     except TypeError:
         return line
     return key
+
+
+def _outline_of(line: Line) -> Any:
+    """Return what lines have in common that differ in lengths and places: kernels of them may be one family."""
+    operands = [(len(a.shape), a.dtype) if isinstance(a, Var) else np.ndim(a.value) for a in line.inputs]
+    params = [(name, _without_numbers(value)) for name, value in line.params.items()]
+    return line.primitive, tuple(operands), tuple(params), tuple([(len(v.shape), v.dtype) for v in line.outputs])
+
+
+def _without_numbers(value: Any) -> Any:
+    """Return a parameter with its whole numbers left out."""
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_without_numbers, value))
+    if isinstance(value, slice):
+        return "slice", _without_numbers(value.step)
+    return type(value)
 
 
 def _kind_of(line: Line) -> str:

@@ -119,6 +119,16 @@ class ArrayKernel:
                 pass
         return self.call(*[np.array(v, order="C") if type(v) is np.ndarray else v for v in values])  # type: ignore[no-any-return]
 
+    @property
+    def pieces(self) -> int:
+        """The number of kernels that it calls, and products."""
+        return len(self._plan.pieces)
+
+    @property
+    def texts(self) -> list[str]:
+        """The LLVM texts of the different kernels for the first layout."""
+        return list(dict.fromkeys([member.family.shared.text for member in self._compiled.lowered.members]))
+
     def text(self, what: str) -> str:
         """Return the ``"loops"``, the ``"llvm"`` text or the ``"assembly"`` for the first layout."""
         lowered = self._compiled.lowered
@@ -126,8 +136,7 @@ class ArrayKernel:
             memory = f"{lowered.memory:,} bytes of memory" if lowered.memory else "no memory"
             pieces = f", {len(self._plan.pieces):,} pieces" if len(self._plan.pieces) > 1 else ""
             return "\n".join([f"# {self.name}: {memory} beside its results{pieces}", *map(str, lowered.kernels)])
-        texts = list(dict.fromkeys([member.family.shared.text for member in lowered.members]))
-        return "\n\n".join(texts if what == "llvm" else [assembly(text, True) for text in texts])
+        return "\n\n".join(self.texts if what == "llvm" else [assembly(text, True) for text in self.texts])
 
 
 class Compiled(NamedTuple):

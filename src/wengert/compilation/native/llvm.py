@@ -12,10 +12,10 @@ operation is reordered: the code gives the bits of the operations as they are wr
 define i32 @kernel(ptr noalias readonly %arguments, ptr noalias %y) nounwind "probe-stack"="inline-asm" {
   %x.at = getelementptr ptr, ptr %arguments, i64 0
   %x = load ptr, ptr %x.at
-  %e1 = getelementptr double, ptr %x, i64 0
+  %e1 = getelementptr inbounds double, ptr %x, i64 0
   %r1 = load double, ptr %e1
   %r2 = fmul double %r1, 0x4000000000000000
-  %e2 = getelementptr double, ptr %y, i64 0
+  %e2 = getelementptr inbounds double, ptr %y, i64 0
   store double %r2, ptr %e2
   ret i32 0
 }
@@ -45,6 +45,7 @@ from wengert.compilation.native.loops import (
     Store,
     Unless,
     operands_of,
+    steps_of,
     walk_statements,
 )
 from wengert.compilation.native.operations import PURE, SPECIAL, operation_of
@@ -120,6 +121,8 @@ def is_divided(nest: Nest) -> bool:
     SciPy's functions may need the interpreter's lock, which the thread that waits may have.
     """
     if not nest.parallel or nest.carries or not all(type(n) is int for n in nest.counts):
+        return False
+    if steps_of([nest]) < GRAIN:
         return False
     names = [s.operation for s in walk_statements(nest.body) if isinstance(s, Compute)]
     return not any(name.startswith(SPECIAL) for name in names) and _duration(nest) >= LONG
@@ -251,20 +254,24 @@ class _Writer:
         self.write(f"store {MEMORY[dtype]} {value}, ptr {address}")
 
     def address(self, element: Element, variables: tuple[str, ...]) -> str:
-        """Write the address of an element."""
-        offset = written(element.offset)
+        """Write the address of an element, one axis after the other.
+
+        The element at the beginning of each axis exists, so no address on the way is outside the array.  LLVM needs
+        to know that to put a loop on vectors whose elements are far from each other.
+        """
         self.elements += 1
         name = f"%e{self.elements}"
-        for k, stride in enumerate(element.strides):
-            if stride:
-                self.write(f"{name}.s{k} = mul nsw i64 {variables[k]}, {written(stride)}")
-                self.write(f"{name}.o{k} = add nsw i64 {name}.s{k}, {offset}")
-                offset = f"{name}.o{k}"
-        for k, (register, stride) in enumerate(element.computed):
-            self.write(f"{name}.t{k} = mul nsw i64 %{register}, {stride}")
-            self.write(f"{name}.p{k} = add nsw i64 {name}.t{k}, {offset}")
-            offset = f"{name}.p{k}"
-        self.write(f"{name} = getelementptr {MEMORY[element.buffer.dtype]}, ptr %{element.buffer.name}, i64 {offset}")
+        steps = [(f"{name}.s{k}", variables[k], written(s)) for k, s in enumerate(element.strides) if s]
+        steps += [(f"{name}.t{k}", f"%{register}", written(s)) for k, (register, s) in enumerate(element.computed)]
+        bounds = "" if element.computed else "inbounds "
+        pointer, offset = f"%{element.buffer.name}", written(element.offset)
+        for k, (step, variable, stride) in enumerate(steps):
+            self.write(
+                f"{name}.a{k} = getelementptr {bounds}{MEMORY[element.buffer.dtype]}, ptr {pointer}, i64 {offset}"
+            )
+            self.write(f"{step} = mul nsw i64 {variable}, {stride}")
+            pointer, offset = f"{name}.a{k}", step
+        self.write(f"{name} = getelementptr {bounds}{MEMORY[element.buffer.dtype]}, ptr {pointer}, i64 {offset}")
         return name
 
     def whole_nest(self, nest: Nest, variables: tuple[str, ...]) -> None:

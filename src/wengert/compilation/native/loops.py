@@ -34,10 +34,11 @@ f(x: 3) -> y: 1
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -64,7 +65,7 @@ _PREFIXES: Mapping[str, str] = {"?": "b", "l": "n"}
 class Extent(int):
     """A whole number that a kernel is passed when it runs: a length, a stride, an offset.
 
-    It is its value in one kernel of the family (`wengert.compilation.native.extents`), for estimates.
+    Its value is the largest in the family (`wengert.compilation.native.extents`), for estimates.
     """
 
     name: str
@@ -131,6 +132,7 @@ def _is_one(stride: int) -> bool:
     return stride == 1 and not isinstance(stride, Extent)
 
 
+@functools.lru_cache(maxsize=1 << 12)
 def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the strides of an array in row-major order; zero along axes of length one.
 
@@ -322,6 +324,8 @@ class Kernel:
         The block, which begins with the arguments; blocks of other branches are nested in it.
     temporaries
         The buffers that it allocates on the stack.
+    in_place
+        The numbers of results that are written into an argument, with that of the argument: they have no buffer.
     """
 
     name: str
@@ -329,6 +333,7 @@ class Kernel:
     results: Buffer
     statements: tuple[Statement, ...]
     temporaries: tuple[Buffer, ...] = ()
+    in_place: Mapping[int, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = [f"{self.name}({', '.join(map(str, self.arguments))}) -> {self.results}"]
@@ -365,6 +370,16 @@ def walk_statements(statements: Iterable[Statement]) -> Iterator[Statement]:
     for statement in statements:
         yield statement
         yield from walk_statements(inner_block(statement))
+
+
+def steps_of(statements: Iterable[Statement]) -> int:
+    """Return how many steps the nests among statements take, about."""
+    steps = 0
+    for statement in statements:
+        if isinstance(statement, Nest):
+            count = math.prod([n for n in statement.counts if isinstance(n, int)])
+            steps += count * max(steps_of(statement.body), 1)
+    return steps
 
 
 def inner_block(statement: Statement) -> tuple[Statement, ...]:

@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from wengert.compilation.native.assemblies import Box, Term, merged, stages
 from wengert.compilation.native.expressions import (
     Argument,
     Assembly,
@@ -43,10 +44,10 @@ from wengert.compilation.native.expressions import (
     Expressions,
     Fold,
     Move,
-    Part,
     Value,
     View,
     Viewing,
+    broadcast_to,
     view_of,
 )
 from wengert.compilation.native.loops import (
@@ -93,16 +94,26 @@ class _NotViewedError(Exception):
         self.value = value
 
 
+class _OverwrittenError(Exception):
+    """An assembly cannot take the memory of the value that it begins with: that is read after it is overwritten."""
+
+    def __init__(self, value: Value) -> None:
+        self.value = value
+
+
 def lower_nests(op: Expressions, results: Sequence[Value], name: str) -> Kernel:
     """Return the kernel that computes values; its arguments are those of the graph, then the results, then memory.
 
     It may have nests that never take a step (`wengert.compilation.native.extents.without_empty`).
     """
-    results = list(map(_in_memory, results))
+    values, results = merged(op.values, list(map(_in_memory, results)))
     stored: set[Value] = set()
+    apart: set[Value] = set()
     while True:
         try:
-            return _Lowering(op, results, stored).kernel(name)
+            return _Lowering(op, values, results, stored, apart).kernel(name)
+        except _OverwrittenError as error:
+            apart.add(error.value)
         except _NotViewedError as error:
             if error.value in stored or isinstance(error.value, Argument):
                 raise NoLoweringError("a copy") from None
@@ -121,22 +132,30 @@ def _in_memory(value: Value) -> Value:
 
 
 class _Item(NamedTuple):
-    """What a nest computes: a value that is stored, a fold, or the filling or a part of what is put together."""
+    """What a nest computes: a value that is stored, a fold, or a box of what is put together."""
 
     value: Value
-    part: Part | None = None
+    box: Box | None = None
 
 
 class _Lowering:
-    """One attempt to lower a graph, with some more values to be stored."""
+    """One attempt to lower a graph, with some more values to be stored, and some assemblies in memory of their own."""
 
-    def __init__(self, op: Expressions, results: Sequence[Value], stored: set[Value]) -> None:
+    def __init__(
+        self, op: Expressions, values: list[Value], results: Sequence[Value], stored: set[Value], apart: set[Value]
+    ) -> None:
         self.op, self.results = op, results
-        self.needed = self._needed()
+        self.needed = values
         self.stored = {v for v in self.needed if isinstance(v, (Fold, Assembly))} | stored
         self.stored.update(v for v in results if not isinstance(v, Argument))
         self.costs: dict[Value, float] = {}
         self._store_dear_ones()
+        self.taken: dict[Value, Value] = {}
+        """For an assembly, the value that it begins with, if it takes its memory."""
+        for value in self.needed:
+            first = self._taken_by(value)
+            if first is not None and value not in apart and first not in self.taken.values():
+                self.taken[value] = first
         self.near: dict[Value, int] = {}
         self.far: dict[Value, int] = {}
         self.items: dict[tuple[int, tuple[int, ...]], list[_Item]] = {}
@@ -145,16 +164,6 @@ class _Lowering:
         self.temporaries: list[Buffer] = []
         self.buffers: dict[Value, View] = {}
         self.copies: list[tuple[Value, Buffer]] = []
-
-    def _needed(self) -> list[Value]:
-        needed: set[Value] = set()
-        stack: list[Any] = list(self.results)
-        while stack:
-            value = stack.pop()
-            if isinstance(value, Value) and value not in needed:
-                needed.add(value)
-                stack += value.operands
-        return [v for v in self.op.values if v in needed]
 
     # -- What is stored --
 
@@ -171,17 +180,29 @@ class _Lowering:
         """Store what is dear and read at several places: by a move, by a larger array, or in nests of other shapes."""
         readers: dict[Value, list[Value]] = {}
         for value in self.needed:
-            for operand in dict.fromkeys(a for a in value.operands if isinstance(a, Value)):
+            operands = [a for a in value.operands if isinstance(a, Value)]
+            for operand in operands if isinstance(value, Assembly) else dict.fromkeys(operands):
                 readers.setdefault(operand, []).append(value)
         for value in self.needed:
             if not isinstance(value, Each) or value in self.stored or value.size == 1:
                 continue
             others = [r for r in readers.get(value, ()) if isinstance(r, (Move, Assembly)) or r.shape != value.shape]
-            others = [r for r in others if not isinstance(r, Fold)]
-            larger = [r for r in others if r.size > value.size]
-            limit = DEAR / 4 if larger else DEAR
-            if (larger or (others and len(readers[value]) > 1)) and self.cost(value) > limit:
+            others = [r for r in others if not isinstance(r, Fold) and not self._is_joined(value, r)]
+            if not others or self.cost(value) <= DEAR / 4:
+                continue
+            larger = any(_spreads(r, value) for r in others)
+            if (larger or len(readers[value]) > 1) and self.cost(value) > (DEAR / 4 if larger else DEAR):
                 self.stored.add(value)
+
+    def _taken_by(self, value: Value) -> Value | None:
+        """Return the value whose memory an assembly may take, as far as can be told before all is scheduled."""
+        first = value.first if isinstance(value, Assembly) else None
+        if not isinstance(first, Value) or first.shape != value.shape or first.dtype != value.dtype:
+            return None
+        if isinstance(first, Argument):
+            is_dying = first.dying and first.view.strides == row_major(first.shape) and value in self.results
+            return first if is_dying else None
+        return first if first in self.stored and first not in self.results else None
 
     # -- When it is computed --
 
@@ -206,10 +227,7 @@ class _Lowering:
     def _place(self, value: Value) -> None:
         shape = value.shape
         far = max([self.far[a] for a in value.operands if isinstance(a, Value)], default=0)
-        near = max(
-            [self.near[a] if a.shape == shape else self.far[a] for a in value.operands if isinstance(a, Value)],
-            default=0,
-        )
+        near = max([self._level(a, shape) for a in value.operands], default=0)
         if isinstance(value, Fold):
             (operand,) = value.operands
             self._enter(self.near[operand], operand.shape, _Item(value))
@@ -217,16 +235,13 @@ class _Lowering:
             return
         if isinstance(value, Assembly):
             level = 0
-            if isinstance(value.first, Value):
-                level = (self.near if value.first.shape == shape else self.far)[value.first]
-            if value.first is not None:
-                self._enter(level, shape, _Item(value))
-                level += 1
-            for part in value.parts:
-                if isinstance(part.value, Value):
-                    level = max(level, self.far[part.value])
-                self._enter(level, self._shape_of(part, value), _Item(value, part))
-                level += 1
+            if value in self.taken:
+                level = max(self.far[self.taken[value]], self._after_readers(self.taken[value]))
+            for boxes in self._stages(value):
+                levels = [max([level, *[self._ready(term, box.shape) for term in box.terms]]) for box in boxes]
+                for box, ready in zip(boxes, levels, strict=True):
+                    self._enter(ready, box.shape, _Item(value, box))
+                level = max(levels) + 1
             self.near[value] = self.far[value] = level
             return
         if isinstance(value, Move):
@@ -238,8 +253,54 @@ class _Lowering:
             if isinstance(value, Move):
                 self.near[value] = near + 1
 
-    def _shape_of(self, part: Part, value: Value) -> tuple[int, ...]:
-        return view_of(value.shape, row_major(value.shape), part.function)[2]
+    def _stages(self, value: Assembly) -> Sequence[Sequence[Box]]:
+        """Return the boxes of an assembly but for what is in its memory already."""
+        boxes = stages(value)
+        if value not in self.taken:
+            return boxes
+        first = value.first
+        kept = [[box for box in stage if box.onto or [term.value for term in box.terms] != [first]] for stage in boxes]
+        return [stage for stage in kept if stage]
+
+    def _ready(self, term: Term, shape: tuple[int, ...]) -> int:
+        """Return the first level at which a nest over a shape can read a term."""
+        if term.view is None:
+            return self._level(term.value, shape)
+        return self.far[term.value] if isinstance(term.value, Value) else 0
+
+    def _level(self, value: Any, shape: tuple[int, ...]) -> int:
+        """Return the first level at which a nest over a shape has the elements of a value at hand."""
+        if not isinstance(value, Value):
+            return 0
+        return (self.near if value.shape == shape else self.far)[value]
+
+    def _after_readers(self, value: Value) -> int:
+        """Return the level after all nests so far that read a value from memory."""
+        levels = [level for (level, _), items in self.items.items() if any(value in self._read_by(i) for i in items)]
+        return max(levels, default=-1) + 1
+
+    def _read_by(self, item: _Item) -> set[Value]:
+        """Return the arguments and stored values that an item reads."""
+        read: set[Value] = set()
+        stack: list[Any] = [t.value for t in item.box.terms] if item.box is not None else list(item.value.operands)
+        seen: set[Value] = set()
+        while stack:
+            value = stack.pop()
+            if not isinstance(value, Value) or value in seen:
+                continue
+            seen.add(value)
+            if isinstance(value, Argument) or value in self.stored:
+                read.add(value)
+            else:
+                stack += value.operands
+        return read
+
+    def _is_joined(self, value: Value, reader: Value) -> bool:
+        """Return whether a reader is put together of a value and others, each stored where it is computed."""
+        if not isinstance(reader, Assembly) or not reader.is_disjoint:
+            return False
+        boxes = [box for stage in stages(reader) for box in stage for term in box.terms if term.value is value]
+        return all(box.shape == value.shape for box in boxes)
 
     def _enter(self, level: int, shape: tuple[int, ...], item: _Item) -> None:
         self.items.setdefault((level, shape), []).append(item)
@@ -249,7 +310,7 @@ class _Lowering:
         value = item.value
         start: list[Any] = [value]
         if isinstance(value, Assembly):
-            start = [item.part.value if item.part else value.first]
+            start = [term.value for term in item.box.terms] if item.box is not None else []
         elif isinstance(value, Fold):
             start = list(value.operands)
         elif value in self.stored:
@@ -270,6 +331,9 @@ class _Lowering:
     def kernel(self, name: str) -> Kernel:
         """Return the kernel."""
         outputs = []
+        for value in self.taken.values():
+            if isinstance(value, Argument):
+                self.buffers[value] = value.view
         for k, value in enumerate(self.results):
             buffer = Buffer(f"y{k}", value.size, "result", value.dtype)
             outputs.append(buffer)
@@ -290,16 +354,55 @@ class _Lowering:
                 statements += _Nest(self, shape).statements(group)
         for value, buffer in self.copies:
             nest = _Nest(self, value.shape)
-            nest.store(value, View(buffer, 0, row_major(value.shape), value.shape), False)
+            nest.store_value(value, View(buffer, 0, row_major(value.shape), value.shape))
             statements += nest.built(())
         statements.append(Return(0))
+        memory = self._shared_memory(statements)
+        in_place = (
+            {
+                k: self.op.arguments.index(self.buffers[first].buffer)
+                for k, value in enumerate(self.results)
+                if isinstance(first := self._root(value), Argument) and self.buffers[value].buffer is outputs[k]
+            }
+            if self.taken
+            else {}
+        )
         return Kernel(
             name,
-            (*self.op.arguments, *outputs, *work),
+            (
+                *[memory.get(b, b) for b in self.op.arguments],
+                *[b for k, b in enumerate(outputs) if k not in in_place],
+                *[b for b in work if b not in memory],
+            ),
             Buffer("y", 0, "result"),
-            tuple(statements),
-            tuple(self.temporaries),
+            tuple([_in_memory_of(statement, memory) for statement in statements]),
+            tuple([b for b in self.temporaries if b not in memory]),
+            in_place,
         )
+
+    def _root(self, value: Value) -> Value:
+        """Return the value whose memory another one has."""
+        while value in self.taken:
+            value = self.taken[value]
+        return value
+
+    def _shared_memory(self, statements: Sequence[Statement]) -> dict[Buffer, Buffer]:
+        """Return for buffers the one whose memory they share; raise `_OverwrittenError` if one is read too late."""
+        accesses = list(_accesses(statements))
+        memory: dict[Buffer, Buffer] = {}
+        for value in self.taken:
+            chain, first = [value], value
+            while first in self.taken:
+                first = self.taken[first]
+                chain.append(first)
+            buffers = [self.buffers[v].buffer for v in chain]
+            if _is_read_too_late(accesses, set(buffers[1:]), buffers[0]):
+                raise _OverwrittenError(value)
+            root = buffers[-1]
+            results = [b for b in buffers if b.role == "result"]
+            shared = root._replace(role="result") if isinstance(first, Argument) else (*results, root)[0]
+            memory.update({b: shared for b in buffers if b != shared})
+        return memory
 
     def register(self, dtype: str = "d") -> Register:
         """Return a new register."""
@@ -311,6 +414,79 @@ class _Lowering:
         buffer = Buffer(f"{name}{len(self.temporaries)}", size, "temporary", dtype)
         self.temporaries.append(buffer)
         return buffer
+
+
+class _Access(NamedTuple):
+    """A load or a store: of which nest, and which elements of a buffer."""
+
+    nest: int
+    is_store: bool
+    element: Element
+    counts: tuple[Any, ...]
+
+    def meets(self, other: _Access) -> bool:
+        """Return whether two accesses to arrays that lie in one memory may have an element in common."""
+        if any(a.element.computed or any(isinstance(n, Register) for n in a.counts) for a in (self, other)):
+            return True
+        size = max(self.element.buffer.size, other.element.buffer.size)
+        memory = np.empty(size, np.int8)
+        one, two = (
+            np.lib.stride_tricks.as_strided(memory[a.element.offset :], a.counts[: len(s)], s)
+            for a, s in ((self, self.element.strides), (other, other.element.strides))
+        )
+        try:
+            return bool(np.shares_memory(one, two, max_work=100_000))  # type: ignore[arg-type]  # of NumPy's stubs
+        except np.exceptions.TooHardError:
+            return True
+
+
+def _accesses(
+    statements: Iterable[Statement], counts: tuple[Any, ...] = (), nest: int | None = None
+) -> Iterable[_Access]:
+    """Yield the loads and stores in the order in which they stand; those of one straight body have the same `nest`."""
+    for statement in statements:
+        if isinstance(statement, (Load, Store)):
+            body = id(statement) if nest is None else nest
+            yield _Access(body, isinstance(statement, Store), statement.element, counts)
+        elif isinstance(statement, Nest):
+            yield from _accesses(statement.body, (*counts, *statement.counts), id(statement))
+
+
+def _is_read_too_late(accesses: Sequence[_Access], old: set[Buffer], new: Buffer) -> bool:
+    """Return whether an element of old values may be read when a new one has been written in its place.
+
+    In one step of a nest a value may be read where it is written next.
+    """
+    stores = [(k, a) for k, a in enumerate(accesses) if a.is_store and a.element.buffer == new]
+    for k, load in enumerate(accesses):
+        if load.is_store or load.element.buffer not in old:
+            continue
+        for j, store in stores:
+            if j < k or store.nest == load.nest:
+                same = (load.element.offset, load.element.strides) == (store.element.offset, store.element.strides)
+                if not (same and j > k and store.nest == load.nest) and load.meets(store):
+                    return True
+    return False
+
+
+def _in_memory_of(statement: Statement, memory: Mapping[Buffer, Buffer]) -> Statement:
+    """Return a statement with buffers replaced by those whose memory they share."""
+    if isinstance(statement, (Load, Store)):
+        buffer = statement.element.buffer
+        if buffer not in memory:
+            return statement
+        return replace(statement, element=statement.element._replace(buffer=memory[buffer]))
+    if isinstance(statement, Nest):
+        return replace(statement, body=tuple([_in_memory_of(inner, memory) for inner in statement.body]))
+    return statement
+
+
+def _spreads(reader: Value, value: Value) -> bool:
+    """Return whether a reader of a value has more elements that are computed of it."""
+    if not isinstance(reader, Assembly):
+        return reader.size > value.size
+    boxes = [box for stage in stages(reader) for box in stage for term in box.terms if term.value is value]
+    return any(math.prod(box.shape) > value.size for box in boxes)
 
 
 def _by_folded_axes(items: Sequence[_Item]) -> Iterable[list[_Item]]:
@@ -355,33 +531,48 @@ class _Nest:
                 strides = tuple([0 if k in value.axes else s for k, s in enumerate(view.strides)])
                 result = Element(view.buffer, view.offset, strides)
                 self.folds.append(_Folding(value.name, operand, result, value.axes, value.dtype))
-            elif isinstance(value, Assembly) and item.part is not None:
-                self.store(item.part.value, self.viewed(view, ((value, item.part.function),)), item.part.adds)
-            elif isinstance(value, Assembly):
-                self.store(value.first, view, False)
+            elif item.box is not None:
+                target = item.box.target
+                place = view if target is None else self.viewed(view, ((value, target),))
+                self.store(item.box.terms, place, item.box.onto)
             else:
-                self.store(value, view, False)
+                self.store_value(value, view)
         axes = self.folds[0].axes if self.folds else frozenset()
         return self.built(axes)
 
-    def store(self, value: Any, view: View, adds: bool) -> None:
-        """Write a value to memory, or add it to what is there."""
-        steps: Steps = ()
-        if isinstance(value, Value) and value.shape != self.shape:
-            steps = ((value, functools.partial(np.broadcast_to, shape=self.shape)),)
-        operand = self.computed(value, ()) if not steps and self._is_here(value, view) else self.operand(value, steps)
+    def store(self, terms: Sequence[Term], view: View, adds: bool) -> None:
+        """Write a sum of values to memory, or add it to what is there."""
         element = Element(view.buffer, view.offset, view.strides)
+        operands: list[Operand] = []
         if adds:
             before = self.lowering.register(view.buffer.dtype)
             self.body.append(Load(before, element))
-            operand = self.apply("add", before, operand)
+            operands.append(before)
+        operands += [self.seen(term) for term in terms]
+        operand = functools.reduce(functools.partial(self.apply, "add"), operands)
         self.body.append(Store(element, operand))
-        if isinstance(value, Value) and not steps and not adds:
+
+    def store_value(self, value: Value, view: View) -> None:
+        """Write a value to memory."""
+        operand = self.computed(value, ()) if self._is_here(value, view) else self.seen(Term(value))
+        self.body.append(Store(Element(view.buffer, view.offset, view.strides), operand))
+        if value.shape == self.shape:
             self.operands[id(value), 0, row_major(self.shape)] = operand
 
-    def _is_here(self, value: Any, view: View) -> bool:
+    def seen(self, term: Term) -> Operand:
+        """Return an element of a term."""
+        value = term.value
+        if not isinstance(value, Value):
+            return value  # type: ignore[no-any-return]
+        if term.view is not None:
+            return self.operand(value, ((value, term.view),))
+        if value.shape != self.shape:
+            return self.operand(value, ((value, functools.partial(np.broadcast_to, shape=self.shape)),))
+        return self.operand(value, ())
+
+    def _is_here(self, value: Value, view: View) -> bool:
         """Return whether a value is the one that is stored in this place."""
-        return isinstance(value, Value) and self.lowering.buffers.get(value) == view and not isinstance(value, Assembly)
+        return self.lowering.buffers.get(value) == view and not isinstance(value, Assembly)
 
     # -- Values in registers --
 
@@ -410,7 +601,7 @@ class _Nest:
         for operand in value.operands:
             inner = steps
             if isinstance(operand, Value) and operand.shape != value.shape:
-                inner = ((operand, functools.partial(np.broadcast_to, shape=value.shape)), *steps)
+                inner = ((operand, broadcast_to(value.shape)), *steps)
             operands.append(self.operand(operand, inner))
         return self.apply(value.name, *operands)
 
@@ -516,8 +707,10 @@ class _Nest:
         """Return loops over what is not folded, in which the rest is folded in partial results side by side."""
         kept, outer, n = counts[:trailing], counts[trailing:-1], counts[-1]
         width = LANES if n >= SHORTEST else 1
-        is_split = bool(outer) or n > width * MOST_ROWS
         depth = trailing
+        if width == 1 and not outer:
+            return _looped(kept, self.one_after_the_other(n, depth, body), 0, False)
+        is_split = bool(outer) or n > width * MOST_ROWS
         states = [_State(self, fold, width, is_split and fold.name == "add", depth) for fold in self.folds]
         statements = _side_by_side([state.begun() for state in states])
         inner_depth = depth + len(outer)
@@ -576,19 +769,26 @@ class _Nest:
         return _looped(counts[around:-1], inner, at, False)
 
     def one_by_one(self, states: Sequence[_State], n: int, depth: int, body: Sequence[Statement]) -> list[Statement]:
-        """Return a loop along a short innermost axis, which carries the results from step to step."""
-        carries, after, inner = [], [], list(body)
-        for state in states:
-            fold = state.fold
+        """Return a loop along a short innermost axis, whose results go to the totals."""
+        loop, ends = self.carrying(n, depth, body)
+        added = [s for state, end in zip(states, ends, strict=True) for s in state.added(end, (0,) * depth)]
+        return [loop, *added]
+
+    def one_after_the_other(self, n: int, depth: int, body: Sequence[Statement]) -> list[Statement]:
+        """Return a loop along a short axis, the only one that is folded, whose results are stored."""
+        loop, ends = self.carrying(n, depth, body)
+        places = [fold.result._replace(strides=fold.result.strides[:depth]) for fold in self.folds]
+        return [loop, *map(Store, places, ends)]
+
+    def carrying(self, n: int, depth: int, body: Sequence[Statement]) -> tuple[Nest, list[Operand]]:
+        """Return a loop that carries the results of all folds from step to step, and these in the end."""
+        carries, inner = [], list(body)
+        for fold in self.folds:
             register, end = self.lowering.register(fold.dtype), self.lowering.register(fold.dtype)
             combining, then = self.combined(fold, register, fold.operand)
             inner += combining
             carries.append(Carry(register, self.identity(fold), then, end))
-            after.append(end)
-        statements: list[Statement] = [Nest((n,), tuple(inner), tuple(carries), depth=depth)]
-        for state, end in zip(states, after, strict=True):
-            statements += state.added(end, (0,) * depth)
-        return statements
+        return Nest((n,), tuple(inner), tuple(carries), depth=depth), [carry.after for carry in carries]
 
 
 class _State:
@@ -774,7 +974,9 @@ def _shortened(statement: Statement, depth: int) -> Statement:
 
 def _with_elements(statement: Statement, change: Callable[[Element], Element]) -> Statement:
     """Return a statement with its element changed."""
-    return replace(statement, element=change(statement.element)) if isinstance(statement, (Load, Store)) else statement
+    if isinstance(statement, Load):
+        return Load(statement.register, change(statement.element))
+    return Store(change(statement.element), statement.value) if isinstance(statement, Store) else statement
 
 
 def _renamed(statements: Sequence[Statement], new: Callable[[str], Register]) -> list[Statement]:

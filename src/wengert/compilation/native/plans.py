@@ -26,7 +26,7 @@ import numpy as np
 from wengert.compilation.native.expressions import Argument, CopyError, Expressions, Move, Product, Value, View, view_of
 from wengert.compilation.native.extents import Families, Member, without_empty
 from wengert.compilation.native.llvm import symbols_of
-from wengert.compilation.native.loops import Buffer, Kernel, Nest, row_major
+from wengert.compilation.native.loops import Buffer, Kernel, Load, Store, row_major, steps_of, walk_statements
 from wengert.compilation.native.lowering import NoLoweringError
 from wengert.compilation.native.nests import lower_nests
 from wengert.compilation.native.operations import SPECIAL
@@ -246,10 +246,12 @@ def _lower_piece(
     kernel = lower_nests(op, values, "k")
     if len(kernel.arguments) > MOST_ADDRESSES:
         raise NoLoweringError("too many arrays")
-    works = [buffer for buffer in kernel.arguments if buffer.role == "work"]
-    call = _Call(families.enter(kernel, optimize), tuple([(k, 0) for k in range(len(kernel.arguments))]))
+    offsets, memory = planned(kernel)
+    passed = [(k, 0) for k, buffer in enumerate(kernel.arguments) if buffer.role != "work"]
+    works = [(len(passed), offsets.get(buffer, 0)) for buffer in kernel.arguments if buffer.role == "work"]
+    call = _Call(families.enter(kernel, optimize), (*passed, *works))
     kernel = without_empty(kernel)
-    return _LoweredPiece((call,), tuple([buffer.doubles * 8 for buffer in works]), (kernel,), steps_of(kernel))
+    return _LoweredPiece((call,), (memory,) * bool(works), (kernel,), steps_of(kernel.statements))
 
 
 def _lower_product(op: Expressions, values: Sequence[Value], families: Families, optimize: bool) -> _LoweredPiece:
@@ -290,7 +292,7 @@ def _lower_product(op: Expressions, values: Sequence[Value], families: Families,
         ends = [(numbers[view.buffer], 8 * start) for view, start in zip(views, product.offsets[:2], strict=True)]
         places = [*[ends[operand] for operand in product.operands], (reads, 8 * product.offsets[2])]
         blas.append(_Call(product, tuple(places)))
-    steps = sum(map(steps_of, kernels)) + operations(products) // 4
+    steps = sum(steps_of(kernel.statements) for kernel in kernels) + operations(products) // 4
     return _LoweredPiece((*copies, *blas), tuple([8 * b.size for b in copied.values()]), tuple(kernels), steps)
 
 
@@ -308,6 +310,46 @@ def _viewed(value: Any) -> View:
     return View(view.buffer, view.offset + offset, strides, shape)
 
 
+def planned(kernel: Kernel) -> tuple[dict[Buffer, int], int]:
+    """Return where each buffer of work is in memory, and the size of that: what is not needed at a time shares it.
+
+    >>> from wengert.compilation.native.loops import Element, Nest, Register
+    >>> t, u, v = (Buffer(name, 100, "work") for name in "tuv")
+    >>> r = Register(1)
+    >>> def copy(a, b):
+    ...     return Nest((100,), (Load(r, Element(a, 0, (1,))), Store(Element(b, 0, (1,)), r)))
+    >>> places, size = planned(Kernel("k", (t, u, v), Buffer("y", 0, "result"), (copy(t, u), copy(u, v))))
+    >>> [places[buffer] for buffer in (t, u, v)], size
+    ([0, 832, 0], 1664)
+    """
+    first: dict[Buffer, int] = {}
+    last: dict[Buffer, int] = {}
+    for k, statement in enumerate(kernel.statements):
+        for inner in walk_statements([statement]):
+            if isinstance(inner, (Load, Store)) and inner.element.buffer.role == "work":
+                first.setdefault(inner.element.buffer, k)
+                last[inner.element.buffer] = k
+    places: dict[Buffer, int] = {}
+    total = 0
+    for buffer in sorted(first, key=first.__getitem__):
+        alive = sorted(
+            (places[b], places[b] + _bytes(b)) for b in places if last[b] >= first[buffer] and first[b] <= last[buffer]
+        )
+        place = 0
+        for start, end in alive:
+            if start - place >= _bytes(buffer):
+                break
+            place = max(place, end)
+        places[buffer] = place
+        total = max(total, place + _bytes(buffer))
+    return places, total
+
+
+def _bytes(buffer: Buffer) -> int:
+    """Return the size of a buffer, in whole lines of the cache."""
+    return -(-buffer.size * np.dtype(buffer.dtype).itemsize // 64) * 64
+
+
 def steps_along(strides: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
     """Return strides, zero along axes of length one, where they say nothing."""
     return tuple([s if n > 1 else 0 for s, n in zip(strides, shape, strict=True)])
@@ -317,14 +359,3 @@ def row_major_bytes(operand: Operand) -> tuple[int, ...]:
     """Return the strides of an array in row-major order, in bytes."""
     size = np.dtype(operand.dtype).itemsize
     return tuple([size * step for step in row_major(operand.shape)])
-
-
-def steps_of(kernel: Kernel) -> int:
-    """Return how many steps the nests of a kernel take, about."""
-    return sum(_steps_of(statement) for statement in kernel.statements if isinstance(statement, Nest))
-
-
-def _steps_of(nest: Nest) -> int:
-    count = math.prod([n for n in nest.counts if isinstance(n, int)])
-    inner = sum(_steps_of(s) for s in nest.body if isinstance(s, Nest))
-    return count * max(inner, 1)

@@ -32,6 +32,7 @@ from wengert.jacobians import (
     add_up,
     assemble,
     count_overlaps,
+    erase,
     is_basic,
     matrix_of_pairs,
     product_counts,
@@ -408,6 +409,7 @@ setitem = array_function(
     lambda _y, _value, _array, *operands, index: Place(fill_index(index, operands), _value.shape, _array.shape),
     lambda _y, _value, _array, *operands, index: Erase(fill_index(index, operands), _array.shape),
     jvp=_setitem_jvp,
+    assigns=True,
     fresh=True,
     source=lambda args, params: f"setitem({args[1]}, np.s_[{write_index(params['index'], args[2:])}], {args[0]})",
     native=_native_setitem,
@@ -508,7 +510,13 @@ def _take(t: Any, index: tuple[Any, ...], shape: Shape, batch: int) -> Any:
     return getitem(flat, positions, index=(Ellipsis, Operand(0)))
 
 
+def _erase(t: Any, index: tuple[Any, ...], batch: int) -> Any:
+    """Erase part of a traced value: a line that assigns zero."""
+    return setitem(0.0, t, index=(slice(None),) * batch + tuple(index))
+
+
 CALLS[assemble] = _assemble
+CALLS[erase] = _erase
 CALLS[take] = _take
 
 
