@@ -119,15 +119,15 @@ def test_gradients(f, n):
     assert not jitted.declined
 
 
-def test_a_network_is_products_and_kernels():
+def test_a_network_is_one_sequence():
     params = [RNG.normal(size=s) / 5 for s in ((64, 40), (40,), (40, 10), (10,))]
     x, y = RNG.normal(size=(32, 64)), np.eye(10)[RNG.integers(0, 10, 32)]
     jitted = warmed(wg.value_and_grad(network), params, x, y)
     ((signature),) = jitted._signatures()
     text = signature.tree.branches[0].text
-    assert text.count("matmul") == 5
-    assert text.count("kernel") == 3
-    assert len(text.splitlines()) < 24
+    assert "matmul" not in text  # the products are commands of the sequence
+    assert text.count("kernel") == 1
+    assert len(text.splitlines()) < 6
     close(jitted(params, x[::-1].copy(), y), wg.value_and_grad(network)(params, x[::-1].copy(), y))
 
 
@@ -187,9 +187,11 @@ def test_kernels_meet_more_layouts_than_they_have_code_for():
     def double(op, x):
         return [op("add", op("multiply", x, 2.0), 1.0), op.fold("add", x, (0, 1), False)]
 
-    from wengert.compilation.native.kernels import LAYOUTS, ArrayKernel, Operand, Result
+    from wengert.compilation.native.kernels import LAYOUTS, ArrayKernel
+    from wengert.compilation.native.plans import Operand, Plan, Result
 
-    kernel = ArrayKernel("k", double, [Operand((6, 8), "d")], [Result((6, 8), "d", False), Result((), "d", True)])
+    results = [Result((6, 8), "d", False), Result((), "d", True)]
+    kernel = ArrayKernel("k", Plan.of(double, [Operand((6, 8), "d")], results))
     base = RNG.normal(size=(40, 40))
     parts = [base[::i, ::j][:6, :8] for i in (1, 2, 3, 4) for j in (1, 2, 3, 4)]
     assert len(parts) > 2 * LAYOUTS
@@ -345,7 +347,7 @@ def test_what_is_shown(capsys):
     assert "kernel1(" in capsys.readouterr().out
     jitted.show("loops")
     text = capsys.readouterr().out
-    assert "# kernel1: no memory beside its results" in text
+    assert "of memory beside its results, 5 pieces" in text
     assert "for i < 30, j < 30:" in text
     jitted.show("llvm")
     assert "define i32 @kernel" in capsys.readouterr().out

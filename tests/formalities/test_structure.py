@@ -99,7 +99,7 @@ ORDERS = {
     "compilation": "cache comparisons environment linearized branches signatures native jit",
     "compilation/native": (
         "operations threads loops lowering expressions assemblies nests llvm files engine instructions export "
-        "vectorcall layout records control entry extents sequences kernels grouping"
+        "vectorcall layout records control entry extents products sequences plans kernels grouping"
     ),
     "control": (
         "revolve holding templates unrolling bodies branch closures tapes checkpoints loop backward dependence "

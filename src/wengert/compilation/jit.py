@@ -697,7 +697,8 @@ class _Signature:
                 return f"# no native code: {error}"
             texts = [kernel.text(what) for kernel in kernels]
             if what == "loops":
-                texts.insert(0, f"# kernels: {len(kernels)}, compiled: {len({k.text('llvm') for k in kernels})}")
+                compiled = {text for kernel in kernels for text in kernel.texts}
+                texts.insert(0, f"# kernels: {sum(kernel.pieces for kernel in kernels)}, compiled: {len(compiled)}")
             return "\n\n".join(texts)
         return native.text if what == "llvm" else native.assembly()
 

@@ -187,6 +187,12 @@ class Fold(Value):
         return self.name
 
 
+class Product(Value):
+    """A product of matrices, or of stacks of them, which BLAS computes."""
+
+    __slots__ = ()
+
+
 class Filled(Value):
     """An array with the same constant everywhere; it is an operand, and never stored."""
 
@@ -362,13 +368,14 @@ class Expressions:
         return result if keepdims or shape == result.shape else self.move(lambda a: a.reshape(shape), result)
 
     def product(self, left: Any, right: Any) -> Any:
-        """Multiply matrices."""
-        if not all(isinstance(x, Value) and x.ndim == 2 for x in (left, right)):
-            raise NoLoweringError("a product of stacks")
-        product = self._folded_product(left, right)
-        if product is None:
-            raise NoLoweringError("a large product")
-        return product
+        """Multiply matrices, or stacks of them."""
+        if not all(isinstance(x, Value) and x.dtype == "d" and not isinstance(x, Filled) for x in (left, right)):
+            raise NoLoweringError("a product of other than matrices of numbers")
+        product = self._folded_product(left, right) if left.ndim == right.ndim == 2 else None
+        if product is not None:
+            return product
+        stack = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+        return self._enter(Product((*stack, left.shape[-2], right.shape[-1]), "d", (left, right)), None)
 
     def _folded_product(self, left: Value, right: Value) -> Any:
         """Multiply matrices by multiplying elements and adding them up; None where that takes so long that BLAS pays.

@@ -1,16 +1,19 @@
 """Grouping: the lines of a branch that become kernels of machine code, among those that stay NumPy's.
 
 Lines with a native lowering and lines without one take turns: each line is given the earliest turn in which its
-operands are there, and the lowered lines of one turn are one kernel.  So no two of them wait for each other, what only
-a kernel reads is stored nowhere, and a product of matrices splits what is before it from what is after it.
+operands are there, and the lowered lines of one turn are one *sequence*, which is called once
+(`wengert.compilation.native.plans`).  So no two of them wait for each other, and what only a sequence reads is no
+array of NumPy's.
 
-    turn   0: lines of NumPy's, of the arguments          u1 = matmul(x4, x0)
-           1: the first kernel                            u3, = kernel1(u1, x1)
-           2: lines of NumPy's, of what is there by now   u4 = matmul(u3, x2)
+    turn   0: lines of NumPy's, of the arguments          u1 = sort(x0)
+           1: the first sequence                          u3, = kernel1(u1, x1)
+           2: lines of NumPy's, of what is there by now   u4 = sort(u3)
            ...
 
-A view costs nothing: a kernel looks at the array by strides, and NumPy's lines make it for themselves.  A line moves to
-a later turn if only that reads it, so that it needs no memory.
+Within a sequence, products of matrices and nests take turns in the same way, and many nests are split into pieces: a
+long trace of an unrolled loop has pieces that are alike, and are lowered and compiled once.  A view costs nothing: a
+piece looks at the array by strides, and NumPy's lines make it for themselves.  A line moves to a later turn if only
+that reads it, so that it needs no memory.
 
 >>> import numpy as np, wengert as wg
 >>> from wengert import trees
@@ -18,17 +21,20 @@ a later turn if only that reads it, so that it needs no memory.
 >>> from wengert.compilation.native.layout import fits
 >>> from wengert.program.code import Leaf, ResultForm
 >>> def layer(w, b, x):
-...     return np.tanh(np.tanh(w @ x + b) @ x + b)
+...     return np.tanh(np.sort(np.tanh(w @ x + b)) @ x + b)
 >>> program = wg.trace(layer)(np.ones((30, 30)), np.ones(30), np.ones((30, 30)))
 >>> tree = Tree()
 >>> branch = tree.add(program, ResultForm(trees.flatten(0.0)[1], (Leaf(0, "array"),)), None)
 >>> if fits():
 ...     assert use_kernels(branch) == 0.0
-...     assert branch.text.splitlines()[1:5] == [
-...         "    u1 = matmul(x0, x2)",
-...         "    (u3, ) = kernel1(u1, x1)",
-...         "    del u1",
-...         "    u4 = matmul(u3, x2)",
+...     assert branch.text.splitlines()[1:] == [
+...         "    (u3, ) = kernel1(x0, x2, x1)",
+...         "    u4 = argsort(u3, axis=(-1), stable=False)",
+...         "    u5 = getitem(u3, u4, index=c0)",
+...         "    del u3, u4",
+...         "    (u8, ) = kernel2(u5, x2, x1)",
+...         "    del u5",
+...         "    return u8",
 ...     ], branch.text
 """
 
@@ -37,19 +43,20 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from wengert.compilation.branches import Branch, Tree
 from wengert.compilation.native.engine import address_of
-from wengert.compilation.native.expressions import Argument, Each, Expressions, Move, Value, constant_of_atom
+from wengert.compilation.native.expressions import Argument, Each, Expressions, Move, Product, Value, constant_of_atom
 from wengert.compilation.native.extents import Families
-from wengert.compilation.native.kernels import ArrayKernel, Operand, Result, row_major_bytes
+from wengert.compilation.native.kernels import ArrayKernel
 from wengert.compilation.native.lowering import NoLoweringError
 from wengert.compilation.native.operations import operation_of
+from wengert.compilation.native.plans import NotLoweredPieceError, Operand, Piece, Plan, Result, row_major_bytes
 from wengert.program import Atom, Constant, Line, Primitive, Var
 from wengert.program.code import Add, Call, Check, Code, Enter, Free, Statement, Take, Zeros, with_frees
 from wengert.program.structure import exactly
@@ -96,11 +103,15 @@ class _Unit:
     inputs, outputs
         The atoms that it reads, and the variables that it computes.
     kind
-        ``"kernel"``, ``"view"``, or ``"line"`` for what stays NumPy's.
+        ``"nest"``, ``"product"`` of matrices, ``"view"``, or ``"line"`` for what stays NumPy's.
     key
-        What it has in common with units that are lowered in the same way, but for lengths and places.
+        What it has in common with units that are lowered in the same way, but for lengths and places: a number.
+    form
+        What it has in common with units that are lowered in the same way: a number.
+    number
+        Its place among the units.
     turn
-        When it is computed: odd in a kernel.
+        When it is computed: odd in a sequence.
     """
 
     statements: tuple[Statement, ...]
@@ -109,8 +120,18 @@ class _Unit:
     inputs: tuple[Atom, ...]
     outputs: tuple[Var, ...]
     kind: str
-    key: Any = None
+    key: int = 0
+    form: int = 0
+    number: int = 0
     turn: int = 0
+
+    @property
+    def is_native(self) -> bool:
+        """True if machine code computes it."""
+        return self.kind in _NATIVE
+
+
+_NATIVE = ("nest", "product")
 
 
 class _Grouping:
@@ -125,6 +146,8 @@ class _Grouping:
         start = decisions[-1] + 1 if decisions else 0
         self.before = statements[:start]
         self.units = list(_units(statements[start:]))
+        for number, unit in enumerate(self.units):
+            unit.number = number
         self.made_by = {var: unit for unit in self.units for var in unit.outputs}
         self.last = set(branch.outputs)
         self.readers: dict[Atom, list[_Unit]] = {}
@@ -134,14 +157,15 @@ class _Grouping:
 
     def code(self, seconds: float) -> tuple[Code, list[ArrayKernel]] | None:
         """Return the code with kernels, and the kernels; None if there are none, or making them takes too long."""
-        while any(unit.kind == "kernel" for unit in self.units):
-            self._take_turns()
+        while any(unit.is_native for unit in self.units):
+            for unit, turn in self._turns(self.units, lambda unit: unit.is_native).items():
+                unit.turn = turn
             turned_down = self._turned_down()
             if not turned_down:
-                parts = [part for group in self._groups().values() for part in _parts(group)]
-                different = {tuple([unit.key for unit in part]) for part in parts}
+                pieces = [piece for group in self._groups().values() for piece in self._pieces(group)]
+                different = {tuple([unit.key for unit in piece]) for piece in pieces if piece[0].kind == "nest"}
                 self.estimate = SECONDS_A_KERNEL * len(different) + SECONDS_A_LINE * sum(map(len, different))
-                self.estimate += SECONDS_TO_LOWER * sum(map(len, parts))
+                self.estimate += SECONDS_TO_LOWER * sum(map(len, pieces))
                 if self.estimate > seconds:
                     return None
                 try:
@@ -154,49 +178,64 @@ class _Grouping:
 
     # -- Turns --
 
-    def _take_turns(self) -> None:
-        """Give each unit its turn."""
-        for unit in self.units:
-            turns = [self._turn(atom, unit.kind == "kernel") for atom in unit.inputs]
-            unit.turn = max(turns, default=1 if unit.kind == "kernel" else 0)
-        for unit in self.units[::-1]:
-            if unit.kind == "kernel" and not self.last.intersection(unit.outputs) and self._may_wait(unit):
-                turns = [turn for var in unit.outputs for turn in self._read_in(var)]
-                unit.turn = max(unit.turn, min(turns, default=0))
+    def _turns(self, units: Sequence[_Unit], is_odd: Callable[[_Unit], bool]) -> dict[_Unit, int]:
+        """Return the turns of units that take turns with others, which are odd: the earliest, or those that read them.
 
-    def _turn(self, atom: Atom, in_kernel: bool) -> int:
-        """Return the first turn in which a value is there, for a kernel or for NumPy's lines."""
+        What other units make is there from the beginning.
+        """
+        turns: dict[_Unit, int] = {}
+        for unit in units:
+            if unit.kind != "view":
+                odd = is_odd(unit)
+                turns[unit] = max([self._turn(atom, odd, turns) for atom in unit.inputs], default=int(odd))
+
+        def read_in(var: Var) -> Iterable[int]:
+            for reader in self.readers.get(var, ()):
+                if reader.kind == "view":
+                    if self.last.intersection(reader.outputs):
+                        yield 0
+                    yield from read_in(reader.outputs[0])
+                else:
+                    yield turns.get(reader, 0) if is_odd(reader) else 0
+
+        for unit in units[::-1]:
+            if unit in turns and is_odd(unit) and not self.last.intersection(unit.outputs) and self._may_wait(unit):
+                turns[unit] = max(turns[unit], min([k for var in unit.outputs for k in read_in(var)], default=0))
+        return turns
+
+    def _turn(self, atom: Atom, odd: bool, turns: Mapping[_Unit, int]) -> int:
+        """Return the first turn, odd or even, in which a value is there."""
         unit = self.made_by.get(atom) if isinstance(atom, Var) else None
-        if unit is None:
-            return int(in_kernel)
-        if unit.kind == "view":
-            return self._turn(unit.inputs[0], in_kernel)
-        return unit.turn + (unit.turn % 2 != in_kernel)
+        while unit is not None and unit.kind == "view":
+            unit = self.made_by.get(unit.inputs[0]) if isinstance(unit.inputs[0], Var) else None
+        turn = None if unit is None else turns.get(unit)
+        return int(odd) if turn is None else turn + (turn % 2 != odd)
 
     def _may_wait(self, unit: _Unit) -> bool:
         """Return whether a unit may move to a later turn: its result takes no less memory than what it reads."""
         size = max([var.size for var in unit.outputs])
         return all(size >= atom.size and _is_in_memory(atom) for atom in unit.inputs if isinstance(atom, Var))
 
-    def _read_in(self, var: Var) -> Iterable[int]:
-        """Yield the turns of kernels that read a variable; 0 for any other reader."""
-        for reader in self.readers.get(var, ()):
-            if reader.kind == "view":
-                if self.last.intersection(reader.outputs):
-                    yield 0
-                yield from self._read_in(reader.outputs[0])
-            else:
-                yield reader.turn if reader.kind == "kernel" else 0
-
     def _groups(self) -> dict[int, list[_Unit]]:
         groups: dict[int, list[_Unit]] = {}
         for unit in self.units:
-            if unit.kind == "kernel":
+            if unit.is_native:
                 groups.setdefault(unit.turn, []).append(unit)
         return groups
 
+    def _pieces(self, group: Sequence[_Unit]) -> list[list[_Unit]]:
+        """Return the pieces of a sequence in order: nests and products take turns."""
+        turns = self._turns(group, lambda unit: unit.kind == "nest")
+        units_of: dict[int, list[_Unit]] = {}
+        for unit in group:
+            units_of.setdefault(turns[unit], []).append(unit)
+        pieces: list[list[_Unit]] = []
+        for turn, units in sorted(units_of.items()):
+            pieces += _parts(units) if turn % 2 else [[unit] for unit in units]
+        return pieces
+
     def _turned_down(self) -> list[_Unit]:
-        """Return the units of groups that are not worth a kernel, and those whose results a kernel cannot return."""
+        """Return the units of groups that are not worth a sequence, and those whose results it cannot return."""
         units: list[_Unit] = []
         for group in self._groups().values():
             arrays = [unit for unit in group if max(a.size for a in (*unit.inputs, *unit.outputs)) > 1]
@@ -210,13 +249,13 @@ class _Grouping:
         return units
 
     def _is_at_hand(self, atom: Atom, unit: _Unit) -> bool:
-        """Return whether a kernel may read an atom: from memory, or because it computes it."""
+        """Return whether a sequence may read an atom: from memory, or because it computes it."""
         if not isinstance(atom, Var) or _is_in_memory(atom):
             return True
         maker = self.made_by.get(atom)
         while maker is not None and maker.kind == "view":
             maker = self.made_by.get(maker.inputs[0]) if isinstance(maker.inputs[0], Var) else None
-        return maker is not None and maker.kind == "kernel" and maker.turn == unit.turn
+        return maker is not None and maker.is_native and maker.turn == unit.turn
 
     def _needed(self, group: Sequence[_Unit]) -> list[Var]:
         """Return the results of a group that something else reads."""
@@ -224,7 +263,7 @@ class _Grouping:
         return [var for unit in group for var in unit.outputs if self._is_read(var, inside)]
 
     def _is_read(self, var: Var, inside: set[_Unit] | None = None) -> bool:
-        """Return whether a variable is a result, or read: by NumPy's lines, or by kernels but for those `inside`."""
+        """Return whether a variable is a result, or read: by NumPy's lines, or by sequences but for units `inside`."""
         if var in self.last:
             return True
         for unit in self.readers.get(var, ()):
@@ -240,10 +279,11 @@ class _Grouping:
     def _written(self) -> tuple[Code, list[ArrayKernel]]:
         """Return the code: the turns one after the other, a view before the first line of NumPy's that reads it."""
         turns: dict[int, list[_Unit]] = {}
+        ended = {unit: unit.turn for unit in self.units}
         for unit in self.units:
             if unit.kind == "view" and not self._is_read(unit.outputs[0]):
                 continue
-            turn = self._turn(unit.outputs[0], False) if unit.kind == "view" else unit.turn
+            turn = self._turn(unit.outputs[0], False, ended) if unit.kind == "view" else unit.turn
             turns.setdefault(turn, []).append(unit)
         statements: list[Statement] = list(self.before)
         kernels: list[ArrayKernel] = []
@@ -252,39 +292,62 @@ class _Grouping:
             if turn % 2 == 0:
                 statements += [s for unit in units for s in unit.statements]
                 continue
-            for part in _parts(units):
-                line, kernel = self._kernel(part, len(kernels) + 1, families)
-                kernels.append(kernel)
-                statements.append(Call(line, part[0].place))
+            line, kernel = self._sequence(units, len(kernels) + 1, families)
+            kernels.append(kernel)
+            statements.append(Call(line, units[0].place))
         for kernel in kernels:
             kernel.compile()
         taken = [var for s in self.before if isinstance(s, Take) for var in s.variables]
         stay = {*self.branch.program.inputs, *self.branch.outputs, *taken}
         return replace(self.branch, statements=with_frees(statements, stay)), kernels
 
-    def _kernel(self, group: Sequence[_Unit], number: int, families: Families) -> tuple[Line, ArrayKernel]:
-        """Return the line that calls the kernel of a group, and the kernel, which is to be compiled."""
-        units = self._with_views(group)
-        inside = {var for unit in units for var in unit.outputs}
-        read = dict.fromkeys(atom for unit in units for atom in unit.inputs if atom not in inside)
-        operands = tuple([atom for atom in read if isinstance(atom, Var) or not _is_scalar(atom)])
+    def _sequence(self, group: Sequence[_Unit], number: int, families: Families) -> tuple[Line, ArrayKernel]:
+        """Return the line that calls the sequence of a group, and its kernel, which is to be compiled."""
+        pieces = list(map(self._piece, self._pieces(group)))
+        made = {var for unit in group for var in unit.outputs}
+        read = dict.fromkeys([atom for piece in pieces for atom in piece.reads])
+        operands = tuple([atom for atom in read if isinstance(atom, Var) and atom not in made])
         results = tuple(self._needed(group))
-        lines = [unit.line for unit in units if unit.line is not None]
-
-        def write(op: Expressions, *arguments: Value) -> list[Value]:
-            values: dict[Atom, Any] = dict(zip(operands, arguments, strict=True))
-            for line in lines:
-                values[line.outputs[0]] = op.line(line, values)
-            return [values[var] for var in results]
-
-        forms = [Result(var.shape, var.dtype.char, var in self.branch.numbers) for var in results]
+        atoms = dict.fromkeys([*operands, *read, *[var for piece in pieces for var in piece.writes]])
+        numbers: dict[Atom, int] = {atom: k for k, atom in enumerate(atoms)}
         try:
-            forms_of_operands = [_operand(atom) for atom in operands]
-            kernel = ArrayKernel(f"kernel{number}", write, forms_of_operands, forms, families=families)
+            forms = tuple(map(_operand, atoms))
+        except NoLoweringError as error:
+            raise _NotLoweredError(group) from error
+        constants = {
+            numbers[atom]: np.ascontiguousarray(atom.value, _operand(atom).dtype)
+            for atom in atoms
+            if not isinstance(atom, Var)
+        }
+        returned = [Result(var.shape, var.dtype.char, var in self.branch.numbers) for var in results]
+        plan = Plan(
+            forms,
+            len(operands),
+            constants,
+            tuple([(numbers[var], form) for var, form in zip(results, returned, strict=True)]),
+            tuple([piece.numbered(numbers) for piece in pieces]),
+        )
+        try:
+            kernel = ArrayKernel(f"kernel{number}", plan, families=families)
+        except NotLoweredPieceError as error:
+            raise _NotLoweredError(pieces[error.number].units) from error
         except NoLoweringError as error:
             raise _NotLoweredError(group) from error
         primitive = Primitive(kernel.name, kernel.__call__, elementwise=False, multiple=True, fresh=True)
-        return Line(primitive, tuple(map(_as_array, operands)), results, {}, lines[0].place), kernel
+        lines = [unit.line for unit in group if unit.line is not None]
+        return Line(primitive, operands, results, {}, lines[0].place), kernel
+
+    def _piece(self, units: Sequence[_Unit]) -> _Piece:
+        """Return a piece of a sequence, with the views that it reads."""
+        with_views = self._with_views(units)
+        inside = {var for unit in with_views for var in unit.outputs}
+        read = dict.fromkeys(
+            atom
+            for unit in with_views
+            for atom in unit.inputs
+            if atom not in inside and (isinstance(atom, Var) or not _is_scalar(atom))
+        )
+        return _Piece(list(units), with_views, tuple(read), tuple(self._needed(units)))
 
     def _with_views(self, group: Sequence[_Unit]) -> list[_Unit]:
         """Return the units of a group and the views that they read, in the order of the branch."""
@@ -296,7 +359,37 @@ class _Grouping:
                 if unit is not None and unit.kind == "view" and unit not in units:
                     units.add(unit)
                     stack.append(unit)
-        return [unit for unit in self.units if unit in units]
+        return sorted(units, key=lambda unit: unit.number)
+
+
+class _Piece(NamedTuple):
+    """Units of a sequence that become nests, or a product: with the views they read, what they read and write."""
+
+    units: list[_Unit]
+    with_views: list[_Unit]
+    reads: tuple[Atom, ...]
+    writes: tuple[Var, ...]
+
+    def numbered(self, numbers: Mapping[Atom, int]) -> Piece:
+        """Return the piece of a plan."""
+        here: dict[Atom, int] = {atom: k for k, atom in enumerate(self.reads)}
+        form: list[int] = [len(here)]
+        for unit in self.with_views:
+            form.append(unit.form)
+            form += [here.get(atom, -1) for atom in unit.inputs]
+            for var in unit.outputs:
+                here[var] = len(here)
+        key = *form, -2, *[here[var] for var in self.writes]
+        lines = [unit.line for unit in self.with_views if unit.line is not None]
+
+        def write(op: Expressions, *arguments: Value) -> list[Value]:
+            values: dict[Atom, Any] = dict(zip(self.reads, arguments, strict=True))
+            for line in lines:
+                values[line.outputs[0]] = op.line(line, values)
+            return [values[var] for var in self.writes]
+
+        reads = tuple([numbers[atom] for atom in self.reads])
+        return Piece(key, reads, tuple([numbers[var] for var in self.writes]), write)
 
 
 class _NotLoweredError(Exception):
@@ -312,7 +405,7 @@ def _parts(units: Sequence[_Unit]) -> list[list[_Unit]]:
     They are short where what a step passes on has to be stored anyway.  Elsewhere only a long loop is split: one nest
     that goes through memory once is faster than several.
 
-    >>> [len(part) for part in _parts([_Unit((), None, 0, (), (), "kernel", key=k % 7) for k in range(90)])]
+    >>> [len(part) for part in _parts([_Unit((), None, 0, (), (), "nest", key=k % 7) for k in range(90)])]
     [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 6]
     """
     keys = [unit.key for unit in units]
@@ -369,12 +462,14 @@ def _repetition(keys: Sequence[Any], start: int) -> tuple[int, int]:
 def _units(statements: Sequence[Statement]) -> Iterable[_Unit]:
     """Yield the statements in units, without what frees."""
     rest = [s for s in statements if not isinstance(s, Free)]
-    kinds: dict[Any, tuple[str, Any]] = {}
+    kinds: dict[Any, tuple[str, int, int]] = {}
+    outlines: dict[Any, int] = {}
 
-    def kind_of(line: Line) -> tuple[str, Any]:
+    def kind_of(line: Line) -> tuple[str, int, int]:
         key = _key_of(line)
         if key not in kinds:
-            kinds[key] = _kind_of(line), _outline_of(line)
+            outline = outlines.setdefault(_outline_of(line), len(outlines))
+            kinds[key] = _kind_of(line), outline, len(kinds)
         return kinds[key]
 
     k = 0
@@ -422,7 +517,7 @@ def _without_numbers(value: Any) -> Any:
 
 
 def _kind_of(line: Line) -> str:
-    """Return whether a line can be one of a kernel, is a view, or stays NumPy's."""
+    """Return whether a line can be one of nests, is a product or a view, or stays NumPy's."""
     if line.primitive.native is None or line.primitive.multiple:
         return "line"
     op = Expressions()
@@ -439,8 +534,10 @@ def _kind_of(line: Line) -> str:
     for value in op.values:
         if isinstance(value, Each) and not _is_there(value.name):
             return "line"
+    if any(isinstance(value, Product) for value in op.values):
+        return "product"
     is_view = isinstance(result, (Move, Argument)) and all(isinstance(v, (Argument, Move)) for v in op.values)
-    return "view" if is_view and len(line.inputs) == 1 else "kernel"
+    return "view" if is_view and len(line.inputs) == 1 else "nest"
 
 
 def _is_in_memory(var: Var) -> bool:
@@ -474,10 +571,3 @@ def _operand(atom: Atom) -> Operand:
     if array.dtype.kind not in "biuf" or array.dtype.char == "g":
         raise NoLoweringError(f"a constant of {array.dtype}")
     return Operand(array.shape, "?" if array.dtype.kind == "b" else "d")
-
-
-def _as_array(atom: Atom) -> Atom:
-    """Return a constant as an array that a kernel takes."""
-    if isinstance(atom, Var):
-        return atom
-    return Constant(np.ascontiguousarray(atom.value, _operand(atom).dtype))

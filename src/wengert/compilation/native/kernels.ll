@@ -1,15 +1,16 @@
 ; The function that CPython calls for a kernel of arrays (METH_FASTCALL): one for all kernels.
 ;
 ; `self` is a capsule around a record, words of eight bytes that `kernels.py` lays out.  The arguments are compared with
-; what the kernel was made for, the result arrays are made, the kernel runs, and the processor's flags say whether NumPy
-; would have warned: then FloatingPointError is raised.  For other arguments the result is NotImplemented.
+; what the kernel was made for, the result arrays and the arena are made, the sequence runs, and the processor's flags
+; say whether NumPy would have warned: then FloatingPointError is raised.  For other arguments the result is
+; NotImplemented.
 ;
 ; Offsets in objects: 8 type, 16 value of a float / pointer of a capsule / data of an array, 24 ndim, 32 shape, 40 strides,
 ; 56 dtype, 64 flags.
 
-%Record = type { i64, i64, i64, i64, i64, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr }
-; number of arguments, of results, of buffers of work, bytes of work, flags (1: releases the lock, 2: may raise), kernel,
-; float, np.float64, np.ndarray, FloatingPointError, NotImplemented, operands, results, offsets of buffers of work, extents
+%Record = type { i64, i64, i64, i64, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr }
+; number of arguments, of results, bytes of the arena, flags (1: releases the lock, 2: may raise), sequence, float,
+; np.float64, np.ndarray, FloatingPointError, NotImplemented, operands, results, commands
 %Operand = type { i64, ptr, i64, ptr, ptr }
 ; 1 for an array, dtype, ndim, shape, strides
 %Result = type { i64, ptr, i64, ptr, ptr }
@@ -32,8 +33,8 @@ declare ptr @malloc(i64)
 declare void @free(ptr)
 
 define ptr @entry(ptr %self, ptr %args, i64 %count) nounwind "probe-stack"="inline-asm" {
-  %table = alloca [256 x ptr], align 16
-  %slots = alloca [128 x double], align 64
+  %table = alloca [1024 x ptr], align 16
+  %slots = alloca [512 x double], align 64
   %csr = alloca i32
   %record.at = getelementptr i8, ptr %self, i64 16
   %record = load ptr, ptr %record.at
@@ -42,7 +43,7 @@ define ptr @entry(ptr %self, ptr %args, i64 %count) nounwind "probe-stack"="inli
   br i1 %fits, label %arguments, label %miss
 
 arguments:
-  %operands.at = getelementptr %Record, ptr %record, i64 0, i32 11
+  %operands.at = getelementptr %Record, ptr %record, i64 0, i32 10
   %operands = load ptr, ptr %operands.at
   br label %argument
 argument:
@@ -69,9 +70,9 @@ results:
   %failed = icmp eq ptr %made, null
   br i1 %failed, label %end.null, label %results.all
 results.all:
-  %results.at = getelementptr %Record, ptr %record, i64 0, i32 12
+  %results.at = getelementptr %Record, ptr %record, i64 0, i32 11
   %results.list = load ptr, ptr %results.at
-  %ndarray.at = getelementptr %Record, ptr %record, i64 0, i32 8
+  %ndarray.at = getelementptr %Record, ptr %record, i64 0, i32 7
   %ndarray = load ptr, ptr %ndarray.at
   br label %result
 result:
@@ -110,7 +111,7 @@ passed:
   br label %result
 
 work:
-  %bytes.at = getelementptr %Record, ptr %record, i64 0, i32 3
+  %bytes.at = getelementptr %Record, ptr %record, i64 0, i32 2
   %bytes = load i64, ptr %bytes.at
   %needs.none = icmp eq i64 %bytes, 0
   br i1 %needs.none, label %run, label %allocate
@@ -118,42 +119,27 @@ allocate:
   %bytes.more = add i64 %bytes, 64
   %heap = call ptr @malloc(i64 %bytes.more)
   %no.heap = icmp eq ptr %heap, null
-  br i1 %no.heap, label %exhausted, label %buffers
+  br i1 %no.heap, label %exhausted, label %aligned
 exhausted:
   %ignored = call ptr @PyErr_NoMemory()
   br label %end.drop
-buffers:
+aligned:
   %heap.number = ptrtoint ptr %heap to i64
   %heap.next = add i64 %heap.number, 63
   %heap.aligned = and i64 %heap.next, -64
-  %heap.start = inttoptr i64 %heap.aligned to ptr
-  %works.at = getelementptr %Record, ptr %record, i64 0, i32 2
-  %works = load i64, ptr %works.at
-  %offsets.at = getelementptr %Record, ptr %record, i64 0, i32 13
-  %offsets = load ptr, ptr %offsets.at
-  %work.first = add i64 %count, %number
-  br label %buffer
-buffer:
-  %w = phi i64 [ 0, %buffers ], [ %w.next, %lend ]
-  %w.more = icmp ult i64 %w, %works
-  br i1 %w.more, label %lend, label %run
-lend:
-  %offset.at = getelementptr i64, ptr %offsets, i64 %w
-  %offset = load i64, ptr %offset.at
-  %lent = getelementptr i8, ptr %heap.start, i64 %offset
-  %w.place = add i64 %work.first, %w
-  %lent.to = getelementptr ptr, ptr %table, i64 %w.place
-  store ptr %lent, ptr %lent.to
-  %w.next = add i64 %w, 1
-  br label %buffer
+  %arena = inttoptr i64 %heap.aligned to ptr
+  %arena.place = add i64 %count, %number
+  %arena.to = getelementptr ptr, ptr %table, i64 %arena.place
+  store ptr %arena, ptr %arena.to
+  br label %run
 
 run:
-  %to.free = phi ptr [ null, %work ], [ %heap, %buffer ]
-  %kernel.at = getelementptr %Record, ptr %record, i64 0, i32 5
+  %to.free = phi ptr [ null, %work ], [ %heap, %aligned ]
+  %kernel.at = getelementptr %Record, ptr %record, i64 0, i32 4
   %kernel = load ptr, ptr %kernel.at
-  %extents.at = getelementptr %Record, ptr %record, i64 0, i32 14
-  %extents = load ptr, ptr %extents.at
-  %flags.at = getelementptr %Record, ptr %record, i64 0, i32 4
+  %commands.at = getelementptr %Record, ptr %record, i64 0, i32 12
+  %commands = load ptr, ptr %commands.at
+  %flags.at = getelementptr %Record, ptr %record, i64 0, i32 3
   %flags = load i64, ptr %flags.at
   %releases = and i64 %flags, 1
   %holds = icmp eq i64 %releases, 0
@@ -168,7 +154,7 @@ alone:
   %cleared = and i32 %before, -64
   store i32 %cleared, ptr %csr
   call void asm sideeffect "ldmxcsr $0", "*m,~{memory}"(ptr elementtype(i32) %csr)
-  %branch = call i32 %kernel(ptr %table, ptr %extents)
+  %reason = call i32 %kernel(ptr %table, ptr %commands)
   call void asm sideeffect "stmxcsr $0", "=*m,~{memory}"(ptr elementtype(i32) %csr)
   %after = load i32, ptr %csr
   br i1 %holds, label %ran, label %restore
@@ -195,7 +181,7 @@ ask: ; SciPy's functions may raise, if the user asks them to
 judge:
   br i1 %is.quiet, label %scalars, label %alarm
 alarm:
-  %error.at = getelementptr %Record, ptr %record, i64 0, i32 9
+  %error.at = getelementptr %Record, ptr %record, i64 0, i32 8
   %error = load ptr, ptr %error.at
   call void @PyErr_SetNone(ptr %error)
   br label %end.drop
@@ -238,7 +224,7 @@ end.drop:
 end.null:
   ret ptr null
 miss:
-  %not.at = getelementptr %Record, ptr %record, i64 0, i32 10
+  %not.at = getelementptr %Record, ptr %record, i64 0, i32 9
   %not = load ptr, ptr %not.at
   call void @Py_IncRef(ptr %not)
   ret ptr %not
@@ -253,9 +239,9 @@ define internal ptr @data_of(ptr %record, ptr %operand, ptr %value) nounwind {
   %is.array = icmp ne i64 %kind, 0
   br i1 %is.array, label %array, label %number
 number:
-  %float.at = getelementptr %Record, ptr %record, i64 0, i32 6
+  %float.at = getelementptr %Record, ptr %record, i64 0, i32 5
   %float = load ptr, ptr %float.at
-  %float64.at = getelementptr %Record, ptr %record, i64 0, i32 7
+  %float64.at = getelementptr %Record, ptr %record, i64 0, i32 6
   %float64 = load ptr, ptr %float64.at
   %is.float = icmp eq ptr %type, %float
   %is.float64 = icmp eq ptr %type, %float64
@@ -264,7 +250,7 @@ number:
 content:
   ret ptr %content.at
 array:
-  %ndarray.at = getelementptr %Record, ptr %record, i64 0, i32 8
+  %ndarray.at = getelementptr %Record, ptr %record, i64 0, i32 7
   %ndarray = load ptr, ptr %ndarray.at
   %is.ndarray = icmp eq ptr %type, %ndarray
   br i1 %is.ndarray, label %fields, label %miss

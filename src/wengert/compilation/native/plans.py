@@ -1,0 +1,361 @@
+"""Plans: what a sequence computes, piece by piece, and how it becomes commands.
+
+A *piece* is some lines that become nests, or one product of matrices.  It reads and writes *values*, which are given by
+number: first the operands, which the caller passes.  For one layout of the operands a plan is *lowered*, pieces that
+are alike once; then what is alive at one time gets memory of its own, and each piece is one command, or a few.
+
+>>> import numpy as np
+>>> def doubled(op, x):
+...     return [op("add", x, x)]
+>>> form = Operand((100,), "d")
+>>> pieces = [Piece("doubled", (k,), (k + 1,), doubled) for k in range(3)]
+>>> plan = Plan((form,) * 4, 1, {}, ((3, Result((100,), "d", False)),), tuple(pieces))
+>>> lowered = lower_plan(plan, [row_major_bytes(form)], Families())
+>>> len(lowered.kernels), lowered.steps, lowered.memory
+(1, 300, 1664)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wengert.compilation.native.expressions import Argument, CopyError, Expressions, Move, Product, Value, View, view_of
+from wengert.compilation.native.extents import Families, Member, without_empty
+from wengert.compilation.native.llvm import symbols_of
+from wengert.compilation.native.loops import Buffer, Kernel, Load, Store, row_major, steps_of, walk_statements
+from wengert.compilation.native.lowering import NoLoweringError
+from wengert.compilation.native.nests import lower_nests
+from wengert.compilation.native.operations import SPECIAL
+from wengert.compilation.native.products import BlasCall, NotSideBySideError, calls, operations
+from wengert.compilation.native.products import code_of as blas_code
+from wengert.compilation.native.sequences import MOST_ADDRESSES, NOWHERE, Arena, Command, stream, word
+
+
+class Operand(NamedTuple):
+    """The form of a value: an array, or a number where there are no axes."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def is_number(self) -> bool:
+        """True for a float."""
+        return not self.shape and self.dtype == "d"
+
+    @property
+    def bytes(self) -> int:
+        """The size in memory."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+class Result(NamedTuple):
+    """What a kernel returns: an array, or without axes a scalar of NumPy's, or else Python's float."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    is_float: bool
+
+
+class Piece(NamedTuple):
+    """Lines that become nests, or one product of matrices.
+
+    Attributes
+    ----------
+    key
+        What pieces have in common that are lowered in the same way.
+    reads, writes
+        The numbers of values.
+    write
+        Writes what is computed as expressions of what is read.
+    """
+
+    key: Hashable
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    write: Callable[..., Sequence[Value]]
+
+
+class Plan(NamedTuple):
+    """What a sequence computes.
+
+    Attributes
+    ----------
+    values
+        The forms of all values.
+    operands
+        How many of them, the first, are passed.
+    constants
+        Those that never change.
+    results
+        Those that are returned, and how.
+    pieces
+        The pieces, in order.
+    """
+
+    values: tuple[Operand, ...]
+    operands: int
+    constants: Mapping[int, np.ndarray[Any, Any]]
+    results: tuple[tuple[int, Result], ...]
+    pieces: tuple[Piece, ...]
+
+    @classmethod
+    def of(cls, write: Callable[..., Sequence[Value]], operands: Sequence[Operand], results: Sequence[Result]) -> Plan:
+        """Return the plan with one piece, of the operands, which computes the results."""
+        forms = [Operand(result.shape, result.dtype) for result in results]
+        numbers = range(len(operands), len(operands) + len(results))
+        piece = Piece(None, tuple(range(len(operands))), tuple(numbers), write)
+        return cls((*operands, *forms), len(operands), {}, tuple(zip(numbers, results, strict=True)), (piece,))
+
+
+class _Call(NamedTuple):
+    """A command of a piece: a kernel of nests or a call of BLAS, and where its arrays are.
+
+    A place is a number among what the piece reads, writes, and has as memory for itself; and bytes.
+    """
+
+    source: Member | BlasCall
+    places: tuple[tuple[int, int], ...]
+
+
+class _LoweredPiece(NamedTuple):
+    """A piece for one layout: its calls, the bytes of memory for itself, its nests, and about how long it takes."""
+
+    calls: tuple[_Call, ...]
+    works: tuple[int, ...]
+    kernels: tuple[Kernel, ...]
+    steps: int
+
+
+class Lowered:
+    """A plan that is lowered for one layout of its operands.
+
+    Attributes
+    ----------
+    plan, strides
+        The plan, and the layout.
+    kernels
+        The different nests.
+    members
+        Those of them as members of their families.
+    steps
+        About how many steps all nests take.
+    memory
+        The bytes of the arena.
+    """
+
+    def __init__(self, plan: Plan, strides: Sequence[Any], pieces: Sequence[_LoweredPiece]) -> None:
+        self.plan, self.strides = plan, tuple(strides)
+        different = list({id(piece): piece for piece in pieces}.values())
+        self.kernels = [kernel for piece in different for kernel in piece.kernels]
+        self.members = [call.source for piece in different for call in piece.calls if isinstance(call.source, Member)]
+        self.steps = sum(piece.steps for piece in pieces)
+        self._pieces = pieces
+        self._words, self.memory = self._in_memory()
+
+    @property
+    def may_raise(self) -> bool:
+        """Whether a function of SciPy's is called that may raise."""
+        return any(symbol.startswith(SPECIAL) for kernel in self.kernels for symbol in symbols_of(kernel))
+
+    def _in_memory(self) -> tuple[list[tuple[tuple[int, ...], ...]], int]:
+        """Return where the arrays of each piece are, what it has for itself included; and the size of the arena."""
+        plan = self.plan
+        words: dict[int, int] = {k: word(k + 1) for k in range(plan.operands)}
+        words.update((k, word(NOWHERE, array.ctypes.data)) for k, array in plan.constants.items())
+        words.update((number, word(plan.operands + k + 1)) for k, (number, _) in enumerate(plan.results))
+        last = {number: k for k, piece in enumerate(plan.pieces) for number in (*piece.reads, *piece.writes)}
+        base, arena = plan.operands + len(plan.results) + 1, Arena()
+        starts: dict[int, int] = {}
+        placed: list[tuple[tuple[int, ...], ...]] = []
+        for k, (piece, lowered) in enumerate(zip(plan.pieces, self._pieces, strict=True)):
+            for number in piece.writes:
+                if number not in words:
+                    starts[number] = arena.take(plan.values[number].bytes)
+                    words[number] = word(base, starts[number])
+            works = [arena.take(size) for size in lowered.works]
+            here = [*[words[n] for n in (*piece.reads, *piece.writes)], *[word(base, start) for start in works]]
+            placed.append(tuple([tuple([here[n] + offset for n, offset in call.places]) for call in lowered.calls]))
+            for start, size in zip(works, lowered.works, strict=True):
+                arena.free(start, size)
+            for number in dict.fromkeys((*piece.reads, *piece.writes)):
+                if last[number] == k and number in starts:
+                    arena.free(starts[number], plan.values[number].bytes)
+        return placed, arena.size
+
+    def commands(self) -> tuple[np.ndarray[Any, np.dtype[np.int64]], list[Any]]:
+        """Compile what is not compiled yet; return the commands, and what has to live as long as they do."""
+        codes: dict[int, tuple[int, int]] = {}
+        kept: list[Any] = list(self.plan.constants.values())
+        commands: list[Command] = []
+        for piece, places in zip(self._pieces, self._words, strict=True):
+            for call, words in zip(piece.calls, places, strict=True):
+                if id(call) not in codes:
+                    source = call.source
+                    if isinstance(source, Member):
+                        code, numbers = source.code()
+                    else:
+                        code, numbers = blas_code(source.routine), source.extents
+                    extents = np.array(numbers, np.int64)
+                    kept += [code, extents]
+                    codes[id(call)] = code.address, extents.ctypes.data
+                commands.append(Command(*codes[id(call)], words))
+        return stream(commands), kept
+
+
+def lower_plan(plan: Plan, strides: Sequence[Any], families: Families, optimize: bool = True) -> Lowered:
+    """Lower a plan for the strides of its operands, in bytes; everything else is row-major.
+
+    Raise `NotLoweredPieceError` for a piece that has no lowering.
+    """
+    by_rows: dict[Operand, tuple[int, ...]] = {form: row_major_bytes(form) for form in plan.values}
+    layouts = [*strides, *[by_rows[form] for form in plan.values[plan.operands :]]]
+    lowered: dict[Any, _LoweredPiece] = {}
+    pieces: list[_LoweredPiece] = []
+    for k, piece in enumerate(plan.pieces):
+        layout = [(plan.values[n], layouts[n]) for n in piece.reads]
+        key = piece.key, tuple([steps for _, steps in layout])
+        if piece.key is None or key not in lowered:
+            try:
+                lowered[key] = _lower_piece(piece, layout, families, optimize)
+            except NoLoweringError as error:
+                raise NotLoweredPieceError(str(error), k) from error
+        pieces.append(lowered[key])
+    return Lowered(plan, strides, pieces)
+
+
+class NotLoweredPieceError(NoLoweringError):
+    """A piece of a plan, given by its number, has no lowering."""
+
+    def __init__(self, reason: str, number: int) -> None:
+        super().__init__(reason)
+        self.number = number
+
+
+def _lower_piece(
+    piece: Piece, layout: Sequence[tuple[Operand, Any]], families: Families, optimize: bool
+) -> _LoweredPiece:
+    op = Expressions()
+    arguments = [op.argument(form.shape, form.dtype, steps) for form, steps in layout]
+    values = piece.write(op, *arguments)
+    if any(isinstance(value, Product) for value in op.values):
+        return _lower_product(op, values, families, optimize)
+    kernel = lower_nests(op, values, "k")
+    if len(kernel.arguments) > MOST_ADDRESSES:
+        raise NoLoweringError("too many arrays")
+    offsets, memory = planned(kernel)
+    passed = [(k, 0) for k, buffer in enumerate(kernel.arguments) if buffer.role != "work"]
+    works = [(len(passed), offsets.get(buffer, 0)) for buffer in kernel.arguments if buffer.role == "work"]
+    call = _Call(families.enter(kernel, optimize), (*passed, *works))
+    kernel = without_empty(kernel)
+    return _LoweredPiece((call,), (memory,) * bool(works), (kernel,), steps_of(kernel.statements))
+
+
+def _lower_product(op: Expressions, values: Sequence[Value], families: Families, optimize: bool) -> _LoweredPiece:
+    """Lower a product of matrices: views of what is read, or copies of them where BLAS takes them not."""
+    (result,) = values
+    while isinstance(result, Move):  # axes of length one are dropped
+        (result,) = result.operands
+    if not isinstance(result, Product):
+        raise NoLoweringError("a product within an expression")
+    copied: dict[Value, Buffer] = {}
+    kernels: list[Kernel] = []
+    copies: list[_Call] = []
+    reads = len(op.arguments)
+
+    def copy(value: Value) -> View:
+        kernel = lower_nests(op, [value], "copy")
+        if len(kernel.arguments) > reads + 1:
+            raise NoLoweringError("a copy in two steps")
+        places = [*[(k, 0) for k in range(reads)], (reads + 1 + len(copied), 0)]
+        copied[value] = Buffer(f"copy{len(copied)}", value.size, "work")
+        copies.append(_Call(families.enter(kernel, optimize), tuple(places)))
+        kernels.append(without_empty(kernel))
+        return View(copied[value], 0, row_major(value.shape), value.shape)
+
+    views = [_viewed(value) for value in result.operands]
+    while True:
+        try:
+            products = calls(*views)
+            break
+        except NotSideBySideError as error:
+            views[error.operand] = copy(result.operands[error.operand])
+    if products is None:
+        raise NoLoweringError("a stack of many products")
+    numbers = {buffer: k for k, buffer in enumerate(op.arguments)}
+    numbers.update((buffer, reads + 1 + k) for k, buffer in enumerate(copied.values()))
+    blas: list[_Call] = []
+    for product in products:
+        ends = [(numbers[view.buffer], 8 * start) for view, start in zip(views, product.offsets[:2], strict=True)]
+        places = [*[ends[operand] for operand in product.operands], (reads, 8 * product.offsets[2])]
+        blas.append(_Call(product, tuple(places)))
+    steps = sum(steps_of(kernel.statements) for kernel in kernels) + operations(products) // 4
+    return _LoweredPiece((*copies, *blas), tuple([8 * b.size for b in copied.values()]), tuple(kernels), steps)
+
+
+def _viewed(value: Any) -> View:
+    """Return a view of what a piece reads as a view of memory."""
+    if isinstance(value, Argument):
+        return value.view
+    if not isinstance(value, Move):
+        raise NoLoweringError("a product of what is computed")
+    view = _viewed(value.operands[0])
+    try:
+        offset, strides, shape = view_of(view.shape, view.strides, value.function)
+    except CopyError:
+        raise NoLoweringError("a product of a copy") from None
+    return View(view.buffer, view.offset + offset, strides, shape)
+
+
+def planned(kernel: Kernel) -> tuple[dict[Buffer, int], int]:
+    """Return where each buffer of work is in memory, and the size of that: what is not needed at a time shares it.
+
+    >>> from wengert.compilation.native.loops import Element, Nest, Register
+    >>> t, u, v = (Buffer(name, 100, "work") for name in "tuv")
+    >>> r = Register(1)
+    >>> def copy(a, b):
+    ...     return Nest((100,), (Load(r, Element(a, 0, (1,))), Store(Element(b, 0, (1,)), r)))
+    >>> places, size = planned(Kernel("k", (t, u, v), Buffer("y", 0, "result"), (copy(t, u), copy(u, v))))
+    >>> [places[buffer] for buffer in (t, u, v)], size
+    ([0, 832, 0], 1664)
+    """
+    first: dict[Buffer, int] = {}
+    last: dict[Buffer, int] = {}
+    for k, statement in enumerate(kernel.statements):
+        for inner in walk_statements([statement]):
+            if isinstance(inner, (Load, Store)) and inner.element.buffer.role == "work":
+                first.setdefault(inner.element.buffer, k)
+                last[inner.element.buffer] = k
+    places: dict[Buffer, int] = {}
+    total = 0
+    for buffer in sorted(first, key=first.__getitem__):
+        alive = sorted(
+            (places[b], places[b] + _bytes(b)) for b in places if last[b] >= first[buffer] and first[b] <= last[buffer]
+        )
+        place = 0
+        for start, end in alive:
+            if start - place >= _bytes(buffer):
+                break
+            place = max(place, end)
+        places[buffer] = place
+        total = max(total, place + _bytes(buffer))
+    return places, total
+
+
+def _bytes(buffer: Buffer) -> int:
+    """Return the size of a buffer, in whole lines of the cache."""
+    return -(-buffer.size * np.dtype(buffer.dtype).itemsize // 64) * 64
+
+
+def steps_along(strides: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """Return strides, zero along axes of length one, where they say nothing."""
+    return tuple([s if n > 1 else 0 for s, n in zip(strides, shape, strict=True)])
+
+
+def row_major_bytes(operand: Operand) -> tuple[int, ...]:
+    """Return the strides of an array in row-major order, in bytes."""
+    size = np.dtype(operand.dtype).itemsize
+    return tuple([size * step for step in row_major(operand.shape)])
