@@ -1064,3 +1064,15 @@ def test_constants_of_a_subclass_are_compared_by_their_elements():
     np.testing.assert_array_equal(jitted(x), [2.0, 3.0])
     constant[0] = 5.0
     np.testing.assert_array_equal(jitted(x), [5.0, 3.0])
+
+
+def test_complex_numbers_keep_their_types():
+    def both(primals, tangents):
+        return wg.jvp(np.log, primals, tangents), primals[0]
+
+    args = (2.5 + 0.5j,), (1.0,)
+    jitted, expected = wg.jit(both), both(*args)
+    for _ in range(3):
+        (value, tangent), argument = jitted(*args)
+        assert [type(value), type(tangent), type(argument)] == [np.complex128, np.complex128, complex]
+        assert ((value, tangent), argument) == expected
