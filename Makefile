@@ -3,11 +3,12 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help demo test check bench docs gallery clean
+.PHONY: help demo test test-compiled check bench docs gallery clean
 
 help:
 	@echo "make demo   explain, plan and train: the reference example, then a network on 1,797 images"
 	@echo "make test   the test suite"
+	@echo "make test-compiled  the same, and each derivative in it once more by wg.jit with machine code"
 	@echo "make check  linting, formatting, types"
 	@echo "make bench  the benchmarks, side by side with other libraries"
 	@echo "make docs   the documentation site, in build/site, with the gallery"
@@ -19,6 +20,9 @@ demo: .venv/.demo
 
 test: .venv/.test .venv/.packages .venv/.executors
 	$(BIN)/pytest -n 2 --dist loadgroup
+
+test-compiled: .venv/.test
+	$(BIN)/pytest -n 2 --dist loadgroup --compiled=all tests/golden tests/internals tests/correctness tests/interface
 
 check: .venv/.test
 	$(BIN)/ruff check

@@ -7,6 +7,8 @@ import importlib
 import os
 import shutil
 import tempfile
+import zlib
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,6 +28,62 @@ ORDER = ("formalities", "golden", "internals", "correctness", "interface", "pack
 def pytest_collection_modifyitems(items):
     rank = {name: k for k, name in enumerate(ORDER)}
     items.sort(key=lambda item: -1 if item.get_closest_marker("xdist_group") else rank[item.path.parent.name])
+
+
+# ---- Derivatives compiled ----
+
+COUNTS: Counter = Counter()
+"""How the derivatives of tests were computed again, in how many calls."""
+NOT_COMPILED = ("formalities", "packages")
+"""What these evaluate is not derivatives, or is done by other processes."""
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--compiled",
+        choices=("none", "part", "all"),
+        default="none",
+        help="compute the derivatives of tests again by wg.jit: of none, of one test in 16, or of all",
+    )
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "not_compiled(reason): the derivatives of the test are not computed again by jit"
+    )
+
+
+def _is_compiled(item):
+    """Return whether the derivatives of a test are computed again; one in 16 is chosen by a hash of its name."""
+    chosen = item.config.getoption("compiled")
+    if chosen == "none" or item.path.parent.name in NOT_COMPILED or item.get_closest_marker("not_compiled"):
+        return False
+    return chosen == "all" or zlib.crc32(item.nodeid.encode()) % 16 == 0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    if not _is_compiled(pyfuncitem):
+        return (yield)
+    import compiled
+
+    with compiled.noted() as calls:
+        result = yield
+    counts = compiled.repeat(calls)
+    pyfuncitem.user_properties += [("compiled", [how, count]) for how, count in counts.items()]
+    return result
+
+
+def pytest_runtest_logreport(report):
+    if report.when == "call":
+        COUNTS.update({how: count for name, (how, count) in report.user_properties if name == "compiled"})
+
+
+def pytest_terminal_summary(terminalreporter):
+    if COUNTS:
+        terminalreporter.write_sep("-", "derivatives computed again by wg.jit")
+        for how, count in COUNTS.most_common():
+            terminalreporter.write_line(f"{count:8,} {how}")
 
 
 @pytest.fixture(scope="session")

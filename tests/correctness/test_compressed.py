@@ -236,6 +236,25 @@ def test_an_entry_that_appears_at_another_point_is_found_there():
         J(np.array([3.0, 5.0]))
 
 
+def test_an_entry_that_appears_at_another_point_is_found_by_compiled_code():
+    """Compiled code had no such check: the matrix that it returned lacked the entry, or had it in another place."""
+    f = lambda x: np.array([x[0] ** 2, x[1] * (x[0] - 1)])  # noqa: E731
+    J = wg.jit(wg.jacobian(f, sparse=np.eye(2)))
+    for x in (3.0, 4.0, 5.0):
+        np.testing.assert_allclose(J(np.array([x, 0.0])).toarray(), [[2 * x, 0.0], [0.0, x - 1]])
+    with pytest.raises(PatternError, match=r"\(1, 0\) = 5 \(row, column\)"):
+        J(np.array([3.0, 5.0]))
+    H = wg.jit(wg.hessian(lambda x: np.sum(x**3) + x[2] * x[0] * x[1], sparse=np.eye(3)))
+    np.testing.assert_allclose(H(np.zeros(3)).toarray(), np.zeros((3, 3)))
+    with pytest.raises(PatternError):
+        H(np.array([0.0, 0.0, 1.0]))
+
+
+def test_compiled_sparse_jacobians_of_numbers():
+    J = wg.jit(wg.jacobian(lambda x: x * x, sparse=np.ones((1, 1))))
+    assert [J(x).toarray().tolist() for x in (3.0, 4.0, 5.0)] == [[[6.0]], [[8.0]], [[10.0]]]
+
+
 def test_a_missing_entry_of_a_hessian_is_named():
     with pytest.raises(PatternError, match=r"\(0, 1\) = "):
         wg.hessian(rosenbrock, sparse=np.eye(5))(np.arange(1.0, 6.0))

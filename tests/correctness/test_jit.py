@@ -1064,3 +1064,34 @@ def test_constants_of_a_subclass_are_compared_by_their_elements():
     np.testing.assert_array_equal(jitted(x), [2.0, 3.0])
     constant[0] = 5.0
     np.testing.assert_array_equal(jitted(x), [5.0, 3.0])
+
+
+def test_complex_numbers_keep_their_types():
+    def both(primals, tangents):
+        return wg.jvp(np.log, primals, tangents), primals[0]
+
+    args = (2.5 + 0.5j,), (1.0,)
+    jitted, expected = wg.jit(both), both(*args)
+    for _ in range(3):
+        (value, tangent), argument = jitted(*args)
+        assert [type(value), type(tangent), type(argument)] == [np.complex128, np.complex128, complex]
+        assert ((value, tangent), argument) == expected
+
+
+def test_factors_without_elements():
+    f = lambda x: 2.0 * x[:0] * np.ones(0)  # noqa: E731
+    jitted = wg.jit(f)
+    for _ in range(3):
+        same(jitted(np.ones(3)), f(np.ones(3)))
+
+
+def test_blocks_of_adjoints_at_positions_that_are_apart():
+    """NumPy moves what such an index chooses to the front, before the axis of the block."""
+    x, rows = np.arange(8.0).reshape(2, 2, 2), np.array([1, 0])
+    for function in (
+        wg.jacobian(lambda x: x[rows, :, 1] ** 2, mode="reverse"),
+        wg.hessian(lambda x: np.sum(x[rows, :, 1] ** 3)),
+    ):
+        jitted = wg.jit(function)
+        for scale in (1.0, 2.0, 3.0):
+            same(jitted(scale * x), function(scale * x))

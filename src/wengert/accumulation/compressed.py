@@ -45,6 +45,7 @@ from wengert.accumulation.sweeps import forward, reverse
 from wengert.drawing import WIDTH, Drawing
 from wengert.errors import CompressionWarning, Location, PatternError, ShapeError, caller, explain_at
 from wengert.executors import Executor, run_blocks
+from wengert.jacobians import assemble
 from wengert.linearization import Linearization, by_position, last_uses
 from wengert.memory import in_bytes
 from wengert.tracing import innermost
@@ -586,15 +587,23 @@ def missing_entries(jacobian: Any, linearization: Linearization) -> list[tuple[i
     dots = forward(linearization.active(), dict(enumerate(direction)))
     ends = [None if position < 0 else dots[position] for position in linearization.outputs]
     product = np.concatenate([
-        np.zeros(y.size) if dot is None else np.ravel(innermost(dot))
+        np.zeros(y.size) if dot is None else np.ravel(dot)
         for dot, y in zip(ends, linearization.values, strict=True)
     ])  # fmt: skip
     flat = np.concatenate([part.ravel() for part in direction])
-    jacobian = sparse.csr_array((innermost(jacobian.data), jacobian.indices, jacobian.indptr), shape=jacobian.shape)
+    rows = row_numbers(jacobian)
+
+    def sums(terms: Any) -> Any:
+        return assemble([terms], [(rows,)], (jacobian.shape[0],))
+
     with np.errstate(all="ignore"):
-        difference, size = np.abs(jacobian @ flat - product), abs(jacobian) @ np.abs(flat)
+        terms = jacobian.data * flat[jacobian.indices]
         tolerance = np.finfo(product.dtype).eps ** 0.75
-        suspects = np.flatnonzero(difference > tolerance * (size + np.abs(product)))
+        differs = abs(sums(terms) - product) > tolerance * (sums(abs(terms)) + abs(product))
+    if not np.any(differs):  # a decision of the trace that runs, if there is one
+        return []
+    suspects = np.flatnonzero(innermost(differs))
+    jacobian = sparse.csr_array((innermost(jacobian.data), jacobian.indices, jacobian.indptr), shape=jacobian.shape)
     for row in suspects[:8].tolist():
         entries = _row_of(linearization, row)
         listed = jacobian.indices[jacobian.indptr[row] : jacobian.indptr[row + 1]]

@@ -739,12 +739,25 @@ def _is_mixed(program: Program) -> bool:
 def _agree(one: Any, other: Any) -> bool:
     """Return whether two results are equal up to rounding and the types of numbers."""
     (ones, structure), (others, other_structure) = trees.flatten(one), trees.flatten(other)
-    return structure == other_structure and all(
-        np.shape(a) == np.shape(b) and (a is b or np.all(np.isclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True)))
-        if not isinstance(a, str)
-        else a == b
-        for a, b in zip(ones, others, strict=True)
+    ones, others = [[part for leaf in leaves for part in _arrays_of(leaf)] for leaves in (ones, others)]
+    return (
+        structure == other_structure
+        and len(ones) == len(others)
+        and all(
+            np.shape(a) == np.shape(b) and (a is b or np.all(np.isclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True)))
+            if not isinstance(a, str)
+            else a == b
+            for a, b in zip(ones, others, strict=True)
+        )
     )
+
+
+def _arrays_of(leaf: Any) -> Sequence[Any]:
+    """Return a leaf of a result, or the arrays of a sparse matrix."""
+    if not hasattr(leaf, "tocoo"):
+        return [leaf]
+    matrix = leaf.tocoo()
+    return [*matrix.coords, matrix.data]
 
 
 def _listen(environment: Environment, calls: dict[str, RawLocation], work: Callable[..., Any], *args: Any) -> Any:

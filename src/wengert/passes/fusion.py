@@ -214,7 +214,9 @@ def _doubles(inner: Any, outer: Any) -> bool:
     if np.ndim(inner) or not (abs(inner) >= 1.0 and math.isfinite(inner) and math.frexp(inner)[0] in (0.5, -0.5)):
         return False
     return bool(
-        np.all(np.abs(outer) >= 1.0) and np.all(np.isfinite(outer)) and np.max(np.abs(outer)) <= 1e300 / abs(inner)
+        np.all(np.abs(outer) >= 1.0)
+        and np.all(np.isfinite(outer))
+        and np.max(np.abs(outer), initial=0.0) <= 1e300 / abs(inner)
     )
 
 

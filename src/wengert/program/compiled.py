@@ -554,6 +554,8 @@ class _Printer:
             return name if is_own else f'{name}.copy("K")'
         if isinstance(atom, Var) and is_number:
             return f"{'bool_' if atom.dtype == bool else 'float64'}({name})"
+        if isinstance(atom, Var) and atom.dtype == complex and not atom.shape:
+            return f"complex128({name})"  # of Python's numbers it may be one
         return name if isinstance(atom, Var) and atom not in self.code.inputs else f"as_value({name})"
 
 
@@ -579,6 +581,7 @@ _GLOBALS: Mapping[str, Any] = {
     "zeros": np.zeros,  # NumPy's own: while a trace runs, others stand in their places
     "ndarray": np.ndarray,
     "float64": np.float64,
+    "complex128": np.complex128,
     "bool_": np.bool_,
 }
 """The names that all code may use."""

@@ -101,9 +101,11 @@ def _native_put(op: Any, *pieces: Any, indices: Sequence[tuple[Any, ...]], shape
     if not op.unrolls:
         return None
     y = np.full(shape, op.constant(0.0))
-    places = np.arange(y.size).reshape(y.shape)
+    size = math.prod(shape[batch:])
+    places, blocks = np.arange(size).reshape(shape[batch:]), size * np.arange(math.prod(shape[:batch]))
     for piece, index in zip(pieces, indices, strict=True):
-        chosen = places[free + tuple(index)]  # an array may name an element several times
+        inner = places[tuple(index)]  # an array may name an element several times
+        chosen = np.add.outer(blocks, inner).reshape(shape[:batch] + inner.shape)
         for place, cell in zip(chosen.flat, np.broadcast_to(piece, chosen.shape).flat, strict=True):
             y.flat[place] = op("add", y.flat[place], cell)
     return y

@@ -1,0 +1,49 @@
+"""What compares compiled derivatives with plain ones finds faults that are planted, and refuses nothing silently."""
+
+from __future__ import annotations
+
+import compiled
+import numpy as np
+import pytest
+
+import wengert as wg
+from wengert.compilation.native.layout import fits
+from wengert.primitives import PRIMITIVES
+
+X = np.array([0.5, 1.5, 2.0])
+
+
+def repeated(work):
+    with compiled.noted() as calls:
+        work()
+    return compiled.repeat(calls)
+
+
+def slopes():
+    wg.grad(lambda x: np.sum(np.sin(x) * x))(X)
+
+
+@pytest.mark.skipif(not fits(), reason="there is no native code here")
+@pytest.mark.parametrize("facet", ["sin", lambda op, x: op("multiply", op("cos", x), 1.0 + 1e-13)])
+def test_a_wrong_facet_is_found(monkeypatch, facet):
+    assert repeated(slopes) == {"machine code": 1}
+    monkeypatch.setattr(PRIMITIVES["cos"], "native", facet)
+    with pytest.raises(compiled.DisagreementError, match="times what rounding explains"):
+        repeated(slopes)
+
+
+def test_a_sum_that_cancels_may_differ_by_more_than_its_last_bits():
+    f = wg.grad(lambda x: np.sum(x * 1e8) - np.sum(x) * 1e8 + x[0])
+    assert repeated(lambda: f(X)).total() == 1
+
+
+def test_each_call_is_noted_once_and_what_is_refused_is_counted():
+    drawn = []
+
+    def impure(x):
+        drawn.append(1)
+        return x * 2.0
+
+    counts = repeated(lambda: (wg.grad(impure)(1.0), wg.jvp(np.sin, (1.0,), (2.0,)), wg.vjp(np.sin, 1.0)))
+    assert sum(count for how, count in counts.items() if how.startswith("refused")) == 1
+    assert counts.total() == 3
