@@ -515,16 +515,16 @@ def test_a_factorization_by_loops_whose_first_slices_are_empty(at_once):
 # ---- Writes at computed places ----
 
 WRITES = {
-    "column": lambda A, r, i: A.__setitem__((slice(None), i), A[:, i - 1] * r),
-    "row": lambda A, r, i: A.__setitem__(i, A[i - 1] + r[0]),
+    "column": lambda A, r, i: A.__setitem__((slice(None), i), np.cos(A[:, i - 1]) * r),
+    "row": lambda A, r, i: A.__setitem__(i, 0.9 * A[i - 1] + r[0]),
     "element": lambda A, r, i: A.__setitem__((i, 2), np.sin(A[i - 1, 1]) * r[1]),
-    "added column": lambda A, r, i: A.__setitem__((slice(None), i), A[:, i] + A[:, i - 1] ** 2 * r),
+    "added column": lambda A, r, i: A.__setitem__((slice(None), i), 0.9 * A[:, i] + np.sin(A[:, i - 1]) * r),
     "shifted": lambda A, r, i: A.__setitem__((slice(1, None), i), A[:-1, i] * r[1:]),
     "shifted by places": lambda A, r, i: A.__setitem__((slice(1, None), 3), A[:-1, 3]),
     "inner part": lambda A, r, i: A.__setitem__(np.s_[1:-1, 1:-1], A[:-2, 1:-1] * r[1:-1, None]),
     "turned": lambda A, r, i: A.__setitem__(np.s_[::-1, 0], A[:, 0]),
     "constant": lambda A, r, i: A.__setitem__((slice(None), i), 0.25),
-    "last row": lambda A, r, i: A.__setitem__(-1, A[i] * A[0]),
+    "last row": lambda A, r, i: A.__setitem__(-1, np.tanh(A[i] * A[0])),
 }
 
 
