@@ -187,6 +187,16 @@ def test_what_numpy_warns_of_runs_in_the_plain_function():
         assert np.isnan(gradient(np.float64(-1.0)))
 
 
+def test_a_number_of_python():
+    def f(x):
+        s = x
+        for _ in range(900):
+            s = np.sin(s) * 0.9 + x
+        return s
+
+    assert wg.jit(wg.grad(f))(0.3) == pytest.approx(wg.grad(f)(0.3), rel=1e-12)
+
+
 def test_a_constant_that_is_infinite_is_no_alarm():
     def f(x):
         least = np.inf

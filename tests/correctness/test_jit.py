@@ -1095,3 +1095,18 @@ def test_blocks_of_adjoints_at_positions_that_are_apart():
         jitted = wg.jit(function)
         for scale in (1.0, 2.0, 3.0):
             same(jitted(scale * x), function(scale * x))
+
+
+def test_a_sparse_array_of_keys_is_read_and_watched():
+    sparse = pytest.importorskip("scipy.sparse")
+    A = sparse.dok_array((3, 3))
+    A[0, 0], A[1, 2] = 2.0, 3.0
+
+    def f(x):
+        return np.sum((A @ x) ** 2)
+
+    x = np.arange(1.0, 4.0)
+    gradient = wg.jit(wg.grad(f))
+    np.testing.assert_array_equal(gradient(x), wg.grad(f)(x))
+    A[0, 0] = 5.0
+    np.testing.assert_array_equal(gradient(x), wg.grad(f)(x))

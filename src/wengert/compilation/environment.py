@@ -442,6 +442,9 @@ def _follow_items(environment: Environment, items: Any, reading: Reading) -> Fol
 
 
 def _follow_dict(environment: Environment, items: dict[Any, Any], reading: Reading) -> Followed:
+    if "scipy.sparse" in sys.modules and sys.modules["scipy.sparse"].issparse(items):  # a DOK array is an empty dict
+        yield from _follow_object(environment, items, reading)
+        return
     held, keys, values = (
         environment._global(items),
         environment._global(tuple(items)),

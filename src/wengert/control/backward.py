@@ -255,7 +255,7 @@ class ReverseOf(Holding):
     `seeded` says of which results there are adjoints, `wanted` of which operands they are computed.
     """
 
-    inner: Loop | Branches
+    inner: Holding
     seeded: Mask
     wanted: Mask
     origin: None = None
@@ -279,17 +279,19 @@ class ReverseOf(Holding):
         inner = self.inner
         if isinstance(inner, Loop):
             return (*inner.programs, *self.sweep_over_loop.programs(inner))
+        if not isinstance(inner, Branches):
+            return inner.programs
         return tuple(body.reverse(self.seeded, self.wanted[inner.leading :]) for body in inner.traced)
 
     @property
     def times(self) -> tuple[int, ...]:
-        if isinstance(self.inner, Branches):
+        if not isinstance(self.inner, Loop):
             return self.inner.times
         return (*self.inner.times, *(self.inner.steps * (k == 0) for k in range(len(self.inner.bodies))))
 
     def titles(self) -> tuple[str, ...]:
         titles = self.inner.titles()
-        if isinstance(self.inner, Branches):
+        if not isinstance(self.inner, Loop):
             return tuple(f"{title}, in reverse" for title in titles)
         return (*titles, *(f"{title}, in reverse" for title in titles[len(self.inner.tests) :]))
 
@@ -303,6 +305,8 @@ class ReverseOf(Holding):
         xs, bars = self.split(args)
         if isinstance(self.inner, Loop):
             return self.sweep_over_loop.source(self.inner, names, xs, bars, left, self.wanted)
+        if not isinstance(self.inner, Branches):
+            return self.inner.source(names, xs, left)
         operands = ", ".join([*xs[self.inner.leading :], *(bar for bar in bars if bar is not None)])
         return self.inner.write_choice(xs, [f"{', '.join(left)} = {name}({operands})" for name in names])
 

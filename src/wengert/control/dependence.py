@@ -438,6 +438,9 @@ def _reverse(held: ReverseOf, values: Sequence[Any], operands: Sequence[Reach], 
     inner = held.inner
     if isinstance(inner, Loop):
         return _Steps(inner, values_of_xs, xs, width, local).back(held, bars)
+    if not isinstance(inner, Branches):
+        reaches = [*xs, *[b for b in bars if b is not None]]
+        return [anything(reaches, np.shape(x)) for x, on in zip(values_of_xs, held.wanted, strict=True) if on]
     wanted = held.wanted[inner.leading :]
     body, taken = inner.choose(values_of_xs)
     rest = xs[inner.leading :]

@@ -154,7 +154,7 @@ def _vjp(
         return run.vjp(bars, batch, asked) if masks is None else run.carefully(bars, masks, batch, asked)
     if batch:
         return one_by_one(lambda *one: _vjp(one, operands, 0, wanted, held, run), bars)
-    reverse = ReverseOf(held, tuple(g is not None for g in bars), asked)  # type: ignore[arg-type]
+    reverse = ReverseOf(held, tuple(g is not None for g in bars), asked)
     back = iter(call(reverse, [*operands, *(g for g in bars if g is not None)], run))
     return [next(back) if on else None for on in asked]
 
