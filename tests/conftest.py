@@ -22,12 +22,14 @@ settings.register_profile("ci", settings.get_profile("desk"), max_examples=200, 
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 ORDER = ("formalities", "golden", "internals", "correctness", "interface", "packages")
-"""Formalities first, so that the suite fails quickly; and before them, on one worker, what needs the browser."""
+"""Formalities first, so that the suite fails quickly; and before them, on one worker, what needs the browser, and what
+takes most of a minute, so that no worker waits for it in the end."""
 
 
 def pytest_collection_modifyitems(items):
     rank = {name: k for k, name in enumerate(ORDER)}
-    items.sort(key=lambda item: -1 if item.get_closest_marker("xdist_group") else rank[item.path.parent.name])
+    first = ("xdist_group", "long")
+    items.sort(key=lambda item: -1 if any(map(item.get_closest_marker, first)) else rank[item.path.parent.name])
 
 
 # ---- Derivatives compiled ----
@@ -51,6 +53,7 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "not_compiled(reason): the derivatives of the test are not computed again by jit"
     )
+    config.addinivalue_line("markers", "long: the test takes most of a minute, and so begins first")
 
 
 def _is_compiled(item):

@@ -368,6 +368,7 @@ def of_arguments(f, x, split):
     return f, (x,), None
 
 
+@pytest.mark.long
 @settings(max_examples=1000)
 @given(random_programs(analytic=False), points(), st.integers(0, 3))
 def test_plan_jacobian_and_explanation_agree_on_random_functions(f, x, split):
