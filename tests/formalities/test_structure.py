@@ -66,8 +66,7 @@ LAYERS = {
 ORDERS = {
     "jacobians": "arrays index_domains probing structures products",
     "program": (
-        "primitive lines provenance dataflow structure interpretation code in_place compiled listing source pickling "
-        "program"
+        "primitive lines provenance dataflow structure interpretation code compiled listing source pickling program"
     ),
     "primitives": "table numpy scipy bottleneck",
     "primitives/numpy": "elementwise structural running functions linalg fourier",

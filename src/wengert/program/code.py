@@ -112,19 +112,8 @@ class Zeros:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reuse:
-    """Begin the result of a line in the memory of an array that nothing reads later; `Add` statements change it."""
-
-    line: Line
-    array: Var
-
-    def __str__(self) -> str:
-        return f"{self.line.outputs[0]} = {self.array}, changed in place"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Add:
-    """Add a value in place to the part of an array at an index; where it is the `first`, it replaces what is there."""
+    """Add a value in place to the part of an array at an index; where it is the `first`, to zeros."""
 
     array: Var
     index: tuple[Any, ...]
@@ -168,14 +157,7 @@ class Free(_OfVariables):
     verb = "free"
 
 
-class Copy(_OfVariables):
-    """Copy views of an array that is changed before they are read last."""
-
-    __slots__ = ()
-    verb = "copy"
-
-
-Statement = Copy | Enter | Take | Call | Zeros | Reuse | Add | Check | CheckFinite | Free
+Statement = Enter | Take | Call | Zeros | Add | Check | CheckFinite | Free
 
 
 class Leaf(NamedTuple):
@@ -348,9 +330,6 @@ def with_frees(statements: Sequence[Statement], stay: Iterable[Atom]) -> tuple[S
         elif may_free and type(statement) is Add:
             variables = [a for a in (statement.value,) if isinstance(a, Var) and a not in read]
             read.update((statement.value, statement.array))
-        elif may_free and type(statement) is Reuse:
-            variables = [statement.array] if statement.array not in read else []
-            read.add(statement.array)
         else:
             variables = []
         gone = tuple([var for var in variables if var.size > SMALL])

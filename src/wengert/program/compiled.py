@@ -38,7 +38,6 @@ from wengert.program.code import (
     Check,
     CheckFinite,
     Code,
-    Copy,
     Enter,
     Exit,
     Fixed,
@@ -46,12 +45,10 @@ from wengert.program.code import (
     Free,
     Leaf,
     Matrix,
-    Reuse,
     Take,
     Zeros,
     lower,
 )
-from wengert.program.in_place import in_place
 from wengert.program.interpretation import fail_at
 from wengert.program.lines import Atom, Line, Operand, Packing, Var, WengertList
 from wengert.program.primitive import Primitive, Recordable, as_value
@@ -181,7 +178,7 @@ def write_branch(code: Code, names: dict[Var, str]) -> tuple[str, Callable[..., 
     """
     if code.after is None:
         names.update((var, f"x{k}") for k, var in enumerate(code.inputs))
-    printer = _Printer(in_place(code), names)
+    printer = _Printer(code, names)
     text = "\n".join(printer.text)
 
     def compile_(exits: Sequence[Callable[[dict[str, Any]], Any]]) -> Callable[..., Any]:
@@ -212,8 +209,7 @@ class _Printer:
         self.in_arrays = set() if shared or code.after or code.exits else _read_by_arrays(code)
         """The scalars that only arithmetic with arrays reads: it is faster on arrays of no dimensions."""
         self.exits, self.count = 0, len(code.inputs)
-        made = (Call, Zeros, Reuse)
-        computed = [s.line for part in code.continued() for s in part.statements if isinstance(s, made)]
+        computed = [s.line for part in code.continued() for s in part.statements if isinstance(s, (Call, Zeros))]
         self.fresh = {var for line in computed if line.primitive.fresh for var in line.outputs}
         """The results that are memory of their own; one that has been returned is taken out."""
         arguments = ["v"] if code.after else list(map(called.__getitem__, code.inputs))
@@ -380,17 +376,6 @@ class _Printer:
         """Write the array that terms are added to."""
         (var,) = zeros.line.outputs
         self.write(f"    {self.new_name(var)} = zeros({var.shape})")
-
-    def reuse(self, reuse: Reuse) -> None:
-        """Write that an array is from now on another one."""
-        (var,) = reuse.line.outputs
-        array = self.name(reuse.array)
-        self.write(f"    {self.new_name(var)} = {array}")
-
-    def copy(self, copy: Copy) -> None:
-        """Write that variables become copies."""
-        for name in map(self.name, copy.variables):
-            self.write(f"    {name} = {name}.copy()")
 
     def add(self, add: Add) -> None:
         """Write an addition in place."""
@@ -564,8 +549,6 @@ _WRITTEN: Mapping[type, Callable[[_Printer, Any], None]] = {
     Take: _Printer.take,
     Call: _Printer.call,
     Zeros: _Printer.zeros,
-    Reuse: _Printer.reuse,
-    Copy: _Printer.copy,
     Add: _Printer.add,
     Check: _Printer.check,
     Exit: _Printer.check,

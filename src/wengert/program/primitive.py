@@ -76,10 +76,9 @@ class Primitive:
     `native` is how machine code computes a line: the name of an operation of scalars, element by element; ``"moves"``
     where it only moves elements; or a function of ``op``, which applies operations, and the operands, and returns None
     where it cannot.
-    Four facets are for generated Python: `inline` is the Python expression of a line, or a function of the line that
+    Three facets are for generated Python: `inline` is the Python expression of a line, or a function of the line that
     returns it, or None for a call; `adds` takes the parameters of a line that adds its operands up in zeros, and
-    returns the indices at which it does; one that `assigns` its first operand to part of the second has the `index` as
-    a parameter; `fresh` is True if the result is memory that nothing else shares.
+    returns the indices at which it does; `fresh` is True if the result is memory that nothing else shares.
     A `bilinear` primitive is linear in each operand: where its local Jacobian has entries for other values of the other
     operand, it has them for ones.
     A primitive called on traced values records a line.  It is pickled as its `home`: a function that returns the
@@ -93,7 +92,6 @@ class Primitive:
 
     __slots__ = (
         "adds",
-        "assigns",
         "bilinear",
         "chosen",
         "compute",
@@ -145,7 +143,6 @@ class Primitive:
         formula_rule: bool = True,
         inline: str | Callable[..., str | None] | None = None,
         adds: Callable[..., Sequence[tuple[Any, ...]] | None] | None = None,
-        assigns: bool = False,
         fresh: bool | None = None,
         chosen: Sequence[Callable[..., Any] | None] = (),
         bilinear: bool = False,
@@ -158,7 +155,7 @@ class Primitive:
         self.compute = operator or numpy  # Python's own operators are ten times as fast on scalars
         self.source, self.formula, self.counts, self.domain, self.kink = source, formula, counts, domain, kink
         self.formula_rule = formula_rule
-        self.inline, self.adds, self.assigns = inline, adds, assigns
+        self.inline, self.adds = inline, adds
         self.fresh = self.is_ufunc if fresh is None else fresh
         self.chosen = tuple(chosen)
         self.bilinear = bilinear

@@ -411,7 +411,6 @@ setitem = array_function(
     lambda _y, _value, _array, *operands, index: Place(fill_index(index, operands), _value.shape, _array.shape),
     lambda _y, _value, _array, *operands, index: Erase(fill_index(index, operands), _array.shape),
     jvp=_setitem_jvp,
-    assigns=True,
     fresh=True,
     source=lambda args, params: f"setitem({args[1]}, np.s_[{write_index(params['index'], args[2:])}], {args[0]})",
     native=_native_setitem,
