@@ -125,21 +125,6 @@ def test_results_are_memory_of_their_own():
             assert not any(np.shares_memory(one, a) for a in (x, *results[:k]))
 
 
-def test_columns_are_written_without_copies(capsys):
-    def f(x):
-        y = x * 2.0
-        for k in range(1, 10):
-            y[:, k] = y[:, k] - 0.5 * y[:, k - 1]
-        return np.sum(y * y)
-
-    jitted = wg.jit(wg.grad(f), native=False)
-    x = np.random.default_rng(0).normal(size=(40, 10))
-    jitted(x)
-    np.testing.assert_allclose(jitted(x), wg.grad(f)(x), rtol=1e-12)
-    jitted.show("code")
-    assert "setitem" not in capsys.readouterr().out
-
-
 def test_what_waits_is_written_before_what_it_reads_is_changed():
     def f(x):
         y, z = 2.0 * x, 3.0 * x

@@ -528,7 +528,7 @@ WRITES = {
 }
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(
     st.lists(st.tuples(st.sampled_from(sorted(WRITES)), st.integers(0, 3)), min_size=1, max_size=4), st.integers(0, 9)
 )

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from programs import points, random_programs
 
@@ -287,7 +287,6 @@ STEPS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::wengert.errors.DomainWarning")  # counts do not depend on values: some overflow
 @settings(max_examples=150)
 @given(
     st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=7)
@@ -300,6 +299,8 @@ def test_random_functions_of_two_vectors_are_counted_as_by_numbers_that_count_th
         return values[-1], values[-2][:2]
 
     args = np.array([0.5, 1.5, 1.0]), np.array([2.0, 1.25, 0.75])
+    with np.errstate(over="ignore", invalid="ignore"):
+        assume(all(np.all(np.isfinite(y)) for y in f(*args)))  # sweeps over infinities take care, which costs more
     for mode in ("forward", "reverse"):
         check_counts(f, args, mode)
 
