@@ -178,6 +178,11 @@ def stages(assembly: Assembly) -> list[list[Box]]:
     return [boxes] if assembly.is_disjoint else [*result, *[[box] for box in boxes]]
 
 
+def boxes_of(assembly: Assembly, value: Value) -> list[Box]:
+    """Return the boxes of an assembly that a value is a term of, once for each such term."""
+    return [box for stage in stages(assembly) for box in stage for term in box.terms if term.value is value]
+
+
 def _inside_and_borders(assembly: Assembly) -> list[list[Box]] | None:
     """Return the stages with the box that all parts cover computed at once; None if that does not pay."""
     parts = assembly.parts

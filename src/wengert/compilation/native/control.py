@@ -271,7 +271,7 @@ class _Steps:
         axes = [axis for axis, item in enumerate(index) if type(item) is Operand]
         if any(type(item) not in (Operand, int, slice) for item in index):
             raise NoLoweringError("a computed index beside others than whole numbers and slices")
-        fixed = tuple([0 if type(item) is Operand else item for item in index])
+        fixed = _at_first_places(index)
         if not array[fixed].size:
             raise NoLoweringError("an empty part of an array")
         element = self.block.in_memory(array)
@@ -326,30 +326,22 @@ class _Steps:
             self.put_into_zeros(b)
             block.line(line)
             return
-        buffer = self.changeable(array)
-        array = self.copy(array) if buffer is None else self.elements(buffer, out.shape)
-        self.add_puts(array, self.puts[b])
-        block.values[out] = array
+        block.values[out] = self.to_be_changed(array)
+        self.add_puts(block.values[out], self.puts[b])
 
     def add_puts(self, array: Cells, puts: Sequence[_Put]) -> None:
         """Add parts into an array in memory."""
-        block = self.block
         for index, value, operands in puts:
             element = self.part(array, index, operands)
-            if np.any(self.are_in(element.buffer, value)):
-                value = block.copied(value)
-            self.each(value, functools.partial(self.added, element=element))
+            self.change(element, value, functools.partial(self.added, element=element))
 
-    def copy(self, array: Cells) -> Cells:
-        """Copy an array to memory of its own."""
-        buffer, copy = self.memory.temporary(array.shape)
-        self.nest(array, lambda one, place: [Store(place._replace(buffer=buffer), one)])
-        self.block.nest = None
-        return copy
-
-    def each(self, value: Cells, body: Callable[[Any], list[Statement]]) -> None:
-        """Write what is done with each element of a value."""
+    def change(self, element: Element, value: Cells, body: Callable[[Any], list[Statement]]) -> None:
+        """Change part of an array in memory, given by an element, as a body says of each element of a value."""
         block = self.block
+        if np.any(self.are_in(element.buffer, value)):
+            value = block.copied(value)
+        if block.nest is not None and any(read.buffer == element.buffer for read in block.nest.loads):
+            block.nest = None  # a later step of the nest would read what an earlier one has written
         if value.shape:
             self.nest(value, lambda one, _: body(one))
         else:
@@ -360,35 +352,44 @@ class _Steps:
         """Write a part of an array at computed places: in its memory, if nothing reads later what was there."""
         block = self.block
         value, array, *operands = [block.of(atom) for atom in line.inputs]
+        array, index = self.to_be_changed(array), line.params["index"]
+        element = self.part(array, index, operands)
+        self.change(
+            element, np.broadcast_to(value, array[_at_first_places(index)].shape), lambda one: [Store(element, one)]
+        )
+        return array
+
+    def to_be_changed(self, array: Cells) -> Cells:
+        """Return new cells of an array: in its memory, if nothing reads it after this line; or else of a copy.
+
+        What was loaded of the old cells stays as it was.
+        """
         buffer = self.changeable(array)
-        copy = self.copy(array) if buffer is None else self.elements(buffer, array.shape)
-        element = self.part(copy, line.params["index"], operands)
-        buffer = element.buffer
-        part = copy[tuple([0 if type(item) is Operand else item for item in line.params["index"]])]
-        if np.any(self.are_in(buffer, value)):
-            value = block.copied(value)
-        if block.nest is not None and any(read.buffer == buffer for read in block.nest.loads):
-            block.nest = None  # a later step of the nest would read what an earlier one has written
-        self.each(np.broadcast_to(value, part.shape), lambda one: [Store(element, one)])
+        if buffer is not None:
+            return self.elements(buffer, array.shape)
+        buffer, copy = self.memory.temporary(array.shape)
+        self.nest(array, lambda one, place: [Store(place._replace(buffer=buffer), one)])
+        self.block.nest = None
         return copy
 
     def changeable(self, array: Cells) -> Buffer | None:
-        """Return the memory of an array that may be changed in place: nothing reads it after this line.
-
-        It is the memory of what is carried, or a temporary.  The array has new cells then: what was loaded stays.
-        """
+        """Return the memory of an array that may be changed in place: of what is carried, or a temporary."""
         block = self.block
-        element = block.strided(array) if self.may_change and array.size else None
-        if element is None or element.offset or element.strides != row_major(array.shape):
-            return None
-        buffer = element.buffer
-        if buffer.size != array.size or not (buffer in self.held.values() or buffer.role == "temporary"):
+        buffer = self.filled_by(array) if self.may_change and array.size else None
+        if buffer is None or not (buffer in self.held.values() or buffer.role == "temporary"):
             return None
         parts = [(var, part) for var, puts in self.puts.items() for put in puts for part in (put.value, *put.operands)]
         for var, cells in (*block.values.items(), *parts):
             if self.last.get(var, -1) > self.now and np.any(self.are_in(buffer, cells)):
                 return None
         return buffer
+
+    def filled_by(self, array: Cells) -> Buffer | None:
+        """Return the buffer whose elements, all of them in their order, an array is; None if there is none."""
+        element = self.block.strided(array)
+        if element is None or element.buffer.size != array.size:
+            return None
+        return element.buffer if element == Element(element.buffer, 0, row_major(array.shape)) else None
 
     def are_in(self, buffer: Buffer, cells: Cells) -> Any:
         """Return which cells are elements of a buffer."""
@@ -464,7 +465,7 @@ class _Steps:
         then.update((k, np.full(self.code.program.inputs[k].shape, block.constant(0.0))) for k in repeat.resets)
         block.nest = None
         for k, buffer in self.held.items():  # all else has been read
-            if k in then and block.strided(then[k]) != Element(buffer, 0, row_major(then[k].shape)):
+            if k in then and self.filled_by(then[k]) != buffer:
                 self.write(then[k], buffer)
         return [
             State(register, element, register if cell is None else block.operand(cell))
@@ -485,7 +486,7 @@ class _Steps:
 
         What has been changed in place, in the memory that it is carried in, is not written again.
         """
-        if self.block.strided(cells) == Element(home, 0, row_major(cells.shape)):
+        if self.filled_by(cells) == home:
             return cells
         things = [self.memory.things[cell] for cell in cells.ravel().tolist()]
         held = set(self.held.values())
@@ -528,6 +529,11 @@ class _Steps:
         statements += body(source, place)
         block.statements.append(Nest(cells.shape, tuple(statements), parallel=True))
         block.nest = None
+
+
+def _at_first_places(index: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return an index with zero for each place that is computed."""
+    return tuple([0 if type(item) is Operand else item for item in index])
 
 
 def _last_reads(code: Code) -> dict[Var, float]:

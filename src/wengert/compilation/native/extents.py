@@ -46,6 +46,7 @@ from wengert.compilation.native.loops import (
     Statement,
     Store,
     steps_of,
+    with_buffers,
 )
 from wengert.compilation.native.lowering import NoLoweringError
 
@@ -251,14 +252,5 @@ def _with_sizes(kernel: Kernel, sizes: dict[Buffer, int]) -> Kernel:
     buffers = {buffer: buffer._replace(size=size) for buffer, size in sizes.items() if buffer.size != size}
     if not buffers:
         return kernel
-
-    def changed(statement: Statement) -> Statement:
-        if isinstance(statement, (Load, Store)) and statement.element.buffer in buffers:
-            buffer = buffers[statement.element.buffer]
-            return replace(statement, element=statement.element._replace(buffer=buffer))
-        if isinstance(statement, Nest):
-            return replace(statement, body=tuple(map(changed, statement.body)))
-        return statement
-
     temporaries = tuple([buffers.get(buffer, buffer) for buffer in kernel.temporaries])
-    return replace(kernel, statements=tuple(map(changed, kernel.statements)), temporaries=temporaries)
+    return replace(kernel, statements=with_buffers(kernel.statements, buffers), temporaries=temporaries)

@@ -162,14 +162,15 @@ class _Grouping:
                 unit.turn = turn
             turned_down = self._turned_down()
             if not turned_down:
-                pieces = [piece for group in self._groups().values() for piece in self._pieces(group)]
-                different = {tuple([unit.key for unit in piece]) for piece in pieces if piece[0].kind == "nest"}
+                pieces = {turn: self._pieces(group) for turn, group in self._groups().items()}
+                every = list(itertools.chain.from_iterable(pieces.values()))
+                different = {tuple([unit.key for unit in piece]) for piece in every if piece[0].kind == "nest"}
                 self.estimate = SECONDS_A_KERNEL * len(different) + SECONDS_A_LINE * sum(map(len, different))
-                self.estimate += SECONDS_TO_LOWER * sum(map(len, pieces))
+                self.estimate += SECONDS_TO_LOWER * sum(map(len, every))
                 if self.estimate > seconds:
                     return None
                 try:
-                    return self._written()
+                    return self._written(pieces)
                 except _NotLoweredError as error:
                     turned_down = list(error.units)
             for unit in turned_down:
@@ -276,8 +277,11 @@ class _Grouping:
 
     # -- The code --
 
-    def _written(self) -> tuple[Code, list[ArrayKernel]]:
-        """Return the code: the turns one after the other, a view before the first line of NumPy's that reads it."""
+    def _written(self, pieces: Mapping[int, Sequence[Sequence[_Unit]]]) -> tuple[Code, list[ArrayKernel]]:
+        """Return the code: the turns one after the other, a view before the first line of NumPy's that reads it.
+
+        The sequences are in `pieces`, by their turns.
+        """
         turns: dict[int, list[_Unit]] = {}
         ended = {unit: unit.turn for unit in self.units}
         for unit in self.units:
@@ -292,7 +296,7 @@ class _Grouping:
             if turn % 2 == 0:
                 statements += [s for unit in units for s in unit.statements]
                 continue
-            line, kernel = self._sequence(units, len(kernels) + 1, families)
+            line, kernel = self._sequence(units, pieces[turn], len(kernels) + 1, families)
             kernels.append(kernel)
             statements.append(Call(line, units[0].place))
         for kernel in kernels:
@@ -301,9 +305,11 @@ class _Grouping:
         stay = {*self.branch.program.inputs, *self.branch.outputs, *taken}
         return replace(self.branch, statements=with_frees(statements, stay)), kernels
 
-    def _sequence(self, group: Sequence[_Unit], number: int, families: Families) -> tuple[Line, ArrayKernel]:
-        """Return the line that calls the sequence of a group, and its kernel, which is to be compiled."""
-        pieces = list(map(self._piece, self._pieces(group)))
+    def _sequence(
+        self, group: Sequence[_Unit], split: Sequence[Sequence[_Unit]], number: int, families: Families
+    ) -> tuple[Line, ArrayKernel]:
+        """Return the line that calls the sequence of a split group, and its kernel, which is to be compiled."""
+        pieces = list(map(self._piece, split))
         made = {var for unit in group for var in unit.outputs}
         read = dict.fromkeys([atom for piece in pieces for atom in piece.reads])
         operands = tuple([atom for atom in read if isinstance(atom, Var) and atom not in made])

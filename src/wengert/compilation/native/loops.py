@@ -372,6 +372,18 @@ def walk_statements(statements: Iterable[Statement]) -> Iterator[Statement]:
         yield from walk_statements(inner_block(statement))
 
 
+def with_buffers(statements: Iterable[Statement], buffers: Mapping[Buffer, Buffer]) -> tuple[Statement, ...]:
+    """Return straight statements and nests with buffers replaced by others."""
+    replaced: list[Statement] = []
+    for s in statements:
+        if isinstance(s, (Load, Store)) and s.element.buffer in buffers:
+            s = replace(s, element=s.element._replace(buffer=buffers[s.element.buffer]))
+        elif isinstance(s, Nest):
+            s = replace(s, body=with_buffers(s.body, buffers))
+        replaced.append(s)
+    return tuple(replaced)
+
+
 def steps_of(statements: Iterable[Statement]) -> int:
     """Return how many steps the nests among statements take, about."""
     steps = 0

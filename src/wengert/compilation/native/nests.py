@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wengert.compilation.native.assemblies import Box, Term, merged, stages
+from wengert.compilation.native.assemblies import Box, Term, boxes_of, merged, stages
 from wengert.compilation.native.expressions import (
     Argument,
     Assembly,
@@ -65,6 +65,7 @@ from wengert.compilation.native.loops import (
     Store,
     inner_block,
     row_major,
+    with_buffers,
 )
 from wengert.compilation.native.lowering import NoLoweringError
 from wengert.compilation.native.operations import operation_of
@@ -299,8 +300,7 @@ class _Lowering:
         """Return whether a reader is put together of a value and others, each stored where it is computed."""
         if not isinstance(reader, Assembly) or not reader.is_disjoint:
             return False
-        boxes = [box for stage in stages(reader) for box in stage for term in box.terms if term.value is value]
-        return all(box.shape == value.shape for box in boxes)
+        return all(box.shape == value.shape for box in boxes_of(reader, value))
 
     def _enter(self, level: int, shape: tuple[int, ...], item: _Item) -> None:
         self.items.setdefault((level, shape), []).append(item)
@@ -362,7 +362,7 @@ class _Lowering:
             {
                 k: self.op.arguments.index(self.buffers[first].buffer)
                 for k, value in enumerate(self.results)
-                if isinstance(first := self._root(value), Argument) and self.buffers[value].buffer is outputs[k]
+                if isinstance(first := self._chain(value)[-1], Argument) and self.buffers[value].buffer is outputs[k]
             }
             if self.taken
             else {}
@@ -375,32 +375,30 @@ class _Lowering:
                 *[b for b in work if b not in memory],
             ),
             Buffer("y", 0, "result"),
-            tuple([_in_memory_of(statement, memory) for statement in statements]),
+            with_buffers(statements, memory),
             tuple([b for b in self.temporaries if b not in memory]),
             in_place,
         )
 
-    def _root(self, value: Value) -> Value:
-        """Return the value whose memory another one has."""
-        while value in self.taken:
-            value = self.taken[value]
-        return value
+    def _chain(self, value: Value) -> list[Value]:
+        """Return a value, the one whose memory it takes, the one whose memory that takes, and so on."""
+        chain = [value]
+        while chain[-1] in self.taken:
+            chain.append(self.taken[chain[-1]])
+        return chain
 
     def _shared_memory(self, statements: Sequence[Statement]) -> dict[Buffer, Buffer]:
         """Return for buffers the one whose memory they share; raise `_OverwrittenError` if one is read too late."""
         accesses = list(_accesses(statements))
         memory: dict[Buffer, Buffer] = {}
         for value in self.taken:
-            chain, first = [value], value
-            while first in self.taken:
-                first = self.taken[first]
-                chain.append(first)
+            chain = self._chain(value)
             buffers = [self.buffers[v].buffer for v in chain]
             if _is_read_too_late(accesses, set(buffers[1:]), buffers[0]):
                 raise _OverwrittenError(value)
             root = buffers[-1]
             results = [b for b in buffers if b.role == "result"]
-            shared = root._replace(role="result") if isinstance(first, Argument) else (*results, root)[0]
+            shared = root._replace(role="result") if isinstance(chain[-1], Argument) else (*results, root)[0]
             memory.update({b: shared for b in buffers if b != shared})
         return memory
 
@@ -469,24 +467,11 @@ def _is_read_too_late(accesses: Sequence[_Access], old: set[Buffer], new: Buffer
     return False
 
 
-def _in_memory_of(statement: Statement, memory: Mapping[Buffer, Buffer]) -> Statement:
-    """Return a statement with buffers replaced by those whose memory they share."""
-    if isinstance(statement, (Load, Store)):
-        buffer = statement.element.buffer
-        if buffer not in memory:
-            return statement
-        return replace(statement, element=statement.element._replace(buffer=memory[buffer]))
-    if isinstance(statement, Nest):
-        return replace(statement, body=tuple([_in_memory_of(inner, memory) for inner in statement.body]))
-    return statement
-
-
 def _spreads(reader: Value, value: Value) -> bool:
     """Return whether a reader of a value has more elements that are computed of it."""
     if not isinstance(reader, Assembly):
         return reader.size > value.size
-    boxes = [box for stage in stages(reader) for box in stage for term in box.terms if term.value is value]
-    return any(math.prod(box.shape) > value.size for box in boxes)
+    return any(math.prod(box.shape) > value.size for box in boxes_of(reader, value))
 
 
 def _by_folded_axes(items: Sequence[_Item]) -> Iterable[list[_Item]]:
@@ -567,7 +552,7 @@ class _Nest:
         if term.view is not None:
             return self.operand(value, ((value, term.view),))
         if value.shape != self.shape:
-            return self.operand(value, ((value, functools.partial(np.broadcast_to, shape=self.shape)),))
+            return self.operand(value, ((value, broadcast_to(self.shape)),))
         return self.operand(value, ())
 
     def _is_here(self, value: Value, view: View) -> bool:

@@ -330,24 +330,13 @@ def planned(kernel: Kernel) -> tuple[dict[Buffer, int], int]:
                 first.setdefault(inner.element.buffer, k)
                 last[inner.element.buffer] = k
     places: dict[Buffer, int] = {}
-    total = 0
-    for buffer in sorted(first, key=first.__getitem__):
-        alive = sorted(
-            (places[b], places[b] + _bytes(b)) for b in places if last[b] >= first[buffer] and first[b] <= last[buffer]
-        )
-        place = 0
-        for start, end in alive:
-            if start - place >= _bytes(buffer):
-                break
-            place = max(place, end)
-        places[buffer] = place
-        total = max(total, place + _bytes(buffer))
-    return places, total
-
-
-def _bytes(buffer: Buffer) -> int:
-    """Return the size of a buffer, in whole lines of the cache."""
-    return -(-buffer.size * np.dtype(buffer.dtype).itemsize // 64) * 64
+    arena = Arena()
+    for k in sorted({*first.values(), *last.values()}):
+        for buffer in [buffer for buffer in first if first[buffer] == k]:
+            places[buffer] = arena.take(buffer.size * np.dtype(buffer.dtype).itemsize)
+        for buffer in [buffer for buffer in last if last[buffer] == k]:
+            arena.free(places[buffer], buffer.size * np.dtype(buffer.dtype).itemsize)
+    return places, arena.size
 
 
 def steps_along(strides: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
