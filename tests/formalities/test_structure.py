@@ -97,7 +97,7 @@ ORDERS = {
     "planning": "machine compressions candidates plan choice",
     "compilation": "cache comparisons environment linearized branches signatures native jit",
     "compilation/native": (
-        "operations threads loops lowering expressions assemblies nests llvm files engine instructions export "
+        "kinds operations threads loops lowering expressions assemblies nests llvm files engine instructions export "
         "vectorcall layout records control entry extents products sequences plans kernels grouping"
     ),
     "control": (

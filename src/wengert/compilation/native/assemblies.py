@@ -142,18 +142,18 @@ def _reached(results: Sequence[Value]) -> set[Value]:
 
 def _merged_one(value: Value, is_read_once: Callable[[Value], bool]) -> Value:
     """Return a value with an assembly that it alone reads merged into it."""
-    if isinstance(value, Each) and value.name == "add" and value.dtype == "d":
+    if isinstance(value, Each) and value.name == "add":
         for one, other in (value.operands, value.operands[::-1]):
             if (
                 isinstance(other, Assembly)
                 and is_read_once(other)
-                and type(other.first) is float
-                and other.first == 0.0
+                and type(other.first) in (float, int)
+                and other.first == 0
                 and all(part.adds for part in other.parts)
                 and other.shape == value.shape
                 and not (isinstance(one, Value) and one.shape != value.shape)
             ):
-                return _merged_one(Assembly(value.shape, "d", one, other.parts), is_read_once)
+                return _merged_one(Assembly(value.shape, value.dtype, one, other.parts), is_read_once)
     first = value.first if isinstance(value, Assembly) else None
     if isinstance(first, Assembly) and is_read_once(first) and first.dtype == value.dtype and first is not value:
         parts = [*first.parts, *value.parts]  # type: ignore[attr-defined]
@@ -186,7 +186,7 @@ def boxes_of(assembly: Assembly, value: Value) -> list[Box]:
 def _inside_and_borders(assembly: Assembly) -> list[list[Box]] | None:
     """Return the stages with the box that all parts cover computed at once; None if that does not pay."""
     parts = assembly.parts
-    if assembly.dtype != "d" or len(parts) > MOST_TERMS or (len(parts) < 2 and assembly.first is None):
+    if assembly.dtype == "?" or len(parts) > MOST_TERMS or (len(parts) < 2 and assembly.first is None):
         return None
     regions = [_region_of(assembly.shape, part.function) for part in parts]
     everything = Region((0,) * assembly.ndim, assembly.shape)

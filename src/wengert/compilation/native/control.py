@@ -263,7 +263,7 @@ class _Steps:
         self.stop_unless(block.operand(int(inside)), True, DECIDED)
         self.memory.count += 1
         register = Register(self.memory.count, "l")
-        block.statements.append(Compute(register, "as_whole", (block.operand(int(cells)),)))
+        block.statements.append(Compute(register, "convert", (block.operand(int(cells)),)))
         return register
 
     def part(self, array: Cells, index: tuple[Any, ...], operands: Sequence[Cells]) -> Element:

@@ -96,7 +96,7 @@ class _Engine:
             for letter, lanes, feature in (("d", 4, "avx2"), ("e", 8, "avx512f"))
             if features.get(feature)
         ]
-        """The letters of vectors in the names of libmvec's functions, and the numbers of their elements."""
+        """The letters of vectors in the names of libmvec's functions, and how many doubles they have."""
         package = __name__.partition(".")[0]
         versions = getattr(sys.modules[package], "__version__", ""), llvm.llvm_version_info, llvmlite.__version__
         self.described = f"{package} {versions} {self.target.triple} {self.options}"
@@ -129,21 +129,22 @@ class _Engine:
         which is a mask in many programs: they get a number instead that is as good.
         """
         variants: list[str] = []
-        for name, operands in re.findall(r"^declare double @(\w+)\(([^)]*)\)", text, re.MULTILINE):
-            letters = "v" * operands.count("double")
-            names = [(lanes, f"_ZGV{letter}N{lanes}{letters}_{name}") for letter, lanes in self.lanes]
+        for kind, name, operands in re.findall(r"^declare (double|float) @(\w+)\(([^)]*)\)", text, re.MULTILINE):
+            letters = "v" * operands.count(kind)
+            of_kind = [(letter, lanes * (1 if kind == "double" else 2)) for letter, lanes in self.lanes]
+            names = [(lanes, f"_ZGV{letter}N{lanes}{letters}_{name}") for letter, lanes in of_kind]
             names = [(lanes, symbol) for lanes, symbol in names if _of_libmvec(symbol) is not None]
             if not names:
                 continue
             attribute = ",".join([f"_ZGV_LLVM_N{lanes}{letters}_{name}({symbol})" for lanes, symbol in names])
-            head = f"declare double @{name}({operands})"
+            head = f"declare {kind} @{name}({operands})"
             text = text.replace(head, f'{head} "vector-function-abi-variant"="{attribute}"')
             for lanes, symbol in names:
-                vector = f"<{lanes} x double>"
-                variants.append(f"declare {vector} @{symbol}({operands.replace('double', vector)}) {PURE}")
+                vector = f"<{lanes} x {kind}>"
+                variants.append(f"declare {vector} @{symbol}({operands.replace(kind, vector)}) {PURE}")
             if name in _BOUNDED:
-                text = text.replace(f"call double @{name}(", f"call double @bounded.{name}(")
-                variants.append(_BOUNDED_FUNCTION.format(name=name, bound=_BOUNDED[name]))
+                text = text.replace(f"call {kind} @{name}(", f"call {kind} @bounded.{name}(")
+                variants.append(_BOUNDED_FUNCTION.format(name=name, kind=kind, bound=_BOUNDED[name]))
         if not variants:
             return text
         symbols = re.findall(r"@(_ZGV\w+)\(<", "\n".join(variants))
@@ -166,14 +167,14 @@ class _Engine:
         builder.getModulePassManager().run(module, builder)
 
 
-_BOUNDED: Mapping[str, float] = {"exp": -1000.0, "expm1": -100.0}
+_BOUNDED: Mapping[str, float] = {"exp": -1000.0, "expm1": -100.0, "expf": -200.0, "expm1f": -100.0}
 """Functions that are constant below some argument, but for rounding."""
 _BOUNDED_FUNCTION = """\
-define internal double @bounded.{name}(double %x) alwaysinline {{
-  %below = fcmp olt double %x, {bound:e}
-  %argument = select i1 %below, double {bound:e}, double %x
-  %result = call double @{name}(double %argument)
-  ret double %result
+define internal {kind} @bounded.{name}({kind} %x) alwaysinline {{
+  %below = fcmp olt {kind} %x, {bound:e}
+  %argument = select i1 %below, {kind} {bound:e}, {kind} %x
+  %result = call {kind} @{name}({kind} %argument)
+  ret {kind} %result
 }}"""
 
 

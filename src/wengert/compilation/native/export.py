@@ -227,6 +227,8 @@ def _computed(statement: Compute) -> str:
     operands = list(map(_written, statement.operands))
     if statement.operation == "select":
         return "{} ? {} : {}".format(*operands)
+    if statement.operation == "convert":
+        return f"({TYPES[statement.register.dtype]}){operands[0]}"
     source = operation_of(statement.operation).source
     assert source is not None, "the kernel is portable"
     return source.format(*operands)

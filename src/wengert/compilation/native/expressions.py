@@ -21,9 +21,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from wengert.compilation.native.kinds import FLOATING, TRUTH, WHOLE, in_kind, kind_of, promoted
 from wengert.compilation.native.loops import Buffer, row_major
 from wengert.compilation.native.lowering import NoLoweringError, unchanged_operand
-from wengert.compilation.native.operations import constant_of, operation_of
+from wengert.compilation.native.operations import SPECIAL, constant_of, instruction, operation_of
 from wengert.program import Atom, Line, Var
 
 LARGEST_MATRIX, LARGEST_PRODUCT = 1 << 16, 1 << 12
@@ -85,12 +86,12 @@ def _untouched(bits: int) -> tuple[int, np.ndarray[Any, np.dtype[np.int8]]]:
 
 
 class Value:
-    """An array of doubles or booleans in a graph: what computes it, of what.
+    """An array of one kind of data in a graph: what computes it, of what.
 
     Attributes
     ----------
     shape, dtype
-        The shape; ``"d"`` or ``"?"``.
+        The shape, and the kind (`wengert.compilation.native.kinds`).
     operands
         The values and constants that it is computed of.
     """
@@ -198,8 +199,8 @@ class Filled(Value):
 
     __slots__ = ("value",)
 
-    def __init__(self, shape: Shape, value: float | bool) -> None:
-        super().__init__(shape, "?" if type(value) is bool else "d")
+    def __init__(self, shape: Shape, value: float | bool, dtype: str) -> None:
+        super().__init__(shape, dtype)
         self.value = value
 
 
@@ -241,6 +242,8 @@ class Expressions:
         All values, each after its operands.
     arguments
         The buffers that are read.
+    kind
+        The kind of floating-point numbers that the line computes with which is being written.
     """
 
     unrolls = False
@@ -249,6 +252,7 @@ class Expressions:
     def __init__(self) -> None:
         self.values: list[Value] = []
         self.arguments: list[Buffer] = []
+        self.kind = "d"
         self._computed: dict[Any, Value] = {}
 
     def argument(self, shape: Shape, dtype: str, strides: Sequence[int], dying: bool = False) -> Value:
@@ -281,61 +285,97 @@ class Expressions:
         if facet is None or primitive.multiple:
             raise NoLoweringError(primitive.name)
         (out,) = line.outputs
+        kind = kind_of(out.dtype)
+        if kind is None:
+            raise NoLoweringError(f"{primitive.name} of {out.dtype}")
+        self.kind = kind if kind in FLOATING else "d"
         operands = [values[atom] if atom in values else constant_of_atom(atom) for atom in line.inputs]
         if facet == "moves":
             if len(operands) != 1:
                 raise NoLoweringError(primitive.name)
             result = self.move(functools.partial(primitive.compute, **line.params), operands[0])
-        elif isinstance(facet, str):
-            result = self(facet, *operands)
         else:
-            result = facet(self, *operands, **line.params)
+            operands = self._as_computed_with(line, operands, kind)
+            result = self(facet, *operands) if isinstance(facet, str) else facet(self, *operands, **line.params)
         if not isinstance(result, Value) or isinstance(result, Filled):
             raise NoLoweringError(f"{primitive.name} with these parameters")
-        of_counts = out.dtype.kind == "i" and primitive.name == "sum"  # of booleans: whole numbers are exact as doubles
-        if out.dtype == float or of_counts:
-            result = self._as_kind(result, False)
-        elif out.dtype != bool or result.dtype != "?":
+        if result.dtype == TRUTH:
+            result = self.converted(result, kind)
+        if result.dtype != kind:
             raise NoLoweringError(f"{primitive.name} of {out.dtype}")
         if result.shape != out.shape:
             result = self.move(broadcast_to(out.shape), result)
         return result
 
+    def _as_computed_with(self, line: Line, operands: list[Any], kind: str) -> list[Any]:
+        """Return operands in the kind that NumPy computes a result of a kind with: that, or what is compared."""
+        first = int(line.primitive.native == "select")
+        if kind == TRUTH:
+            if not line.primitive.elementwise or len(operands) == 1:
+                return operands
+            try:
+                dtype = np.result_type(*[a.dtype if isinstance(a, Var) else a.value for a in line.inputs[first:]])
+            except (OverflowError, TypeError) as error:
+                raise NoLoweringError(str(error)) from error
+            compared = kind_of(dtype)
+            if compared is None:
+                raise NoLoweringError(f"{line.primitive.name} of {dtype}")
+            kind = compared
+        return [*operands[:first], *[self.converted(operand, kind) for operand in operands[first:]]]
+
     # -- What facets call --
 
     def __call__(self, name: str, *operands: Any) -> Any:
         """Apply an operation of scalars, ``"select"``, ``"truth"`` or ``"number"`` to each element."""
-        if name in ("truth", "number"):
-            return self._as_kind(operands[0], name == "truth")
+        if name == "truth":
+            return self.converted(operands[0], TRUTH)
+        if name == "number":
+            return self.converted(operands[0], self.kind) if _kind(operands[0]) == TRUTH else operands[0]
         if name == "select":
-            of_bools = all(map(_is_bool, operands[1:]))
-            kinds = [self._as_kind(operands[0], True), *[self._as_kind(a, of_bools) for a in operands[1:]]]
-            is_bool = of_bools
+            kind = result = self._common_kind(operands[1:], True)
+            converted = [self.converted(operands[0], TRUTH), *[self.converted(a, kind) for a in operands[1:]]]
         else:
             operation = operation_of(name)
-            kinds = [self._as_kind(a, operation.of_bools) for a in operands]
-            is_bool = operation.is_bool
-        shape = np.broadcast_shapes(*[a.shape for a in kinds if isinstance(a, Value)])
-        operands = tuple([a.value if isinstance(a, Filled) else a for a in kinds])
+            kind = self._common_kind(operands, operation.of_bools)
+            if operation.of_bools and kind not in WHOLE:
+                kind = TRUTH
+            if kind == "f" and name.startswith(SPECIAL):
+                return self.converted(self(name, *[self.converted(a, "d") for a in operands]), "f")
+            if instruction(name, kind) is None:
+                raise NoLoweringError(f"{name} of {np.dtype(kind)}")
+            converted = [self.converted(a, kind) for a in operands]
+            result = TRUTH if operation.is_bool and not (operation.of_bools and kind in WHOLE) else kind
+        shape = np.broadcast_shapes(*[a.shape for a in converted if isinstance(a, Value)])
+        operands = tuple([a.value if isinstance(a, Filled) else a for a in converted])
         if name != "select" and not any(isinstance(a, Value) for a in operands):
-            value = constant_of(name, operands)
+            value = constant_of(name, operands, kind)
             if value is not None:
-                return Filled(shape, value)
+                return Filled(shape, value, result)
         same = None if name == "select" else unchanged_operand(name, operands)
         if same is not None and isinstance(operands[same], Value) and operands[same].shape == shape:
             return operands[same]
-        key = (name, shape, *[id(a) if isinstance(a, Value) else repr(a) for a in operands])
-        return self._enter(Each(name, shape, "?" if is_bool else "d", operands), key)
+        key = (name, shape, result, *[id(a) if isinstance(a, Value) else repr(a) for a in operands])
+        return self._enter(Each(name, shape, result, operands), key)
 
-    def _as_kind(self, value: Any, as_bool: bool) -> Any:
-        """Return a value or constant as booleans, or as numbers."""
-        if _is_bool(value) == as_bool:
-            return value
-        if not isinstance(value, Value):
-            return bool(value) if as_bool else float(value)
-        if isinstance(value, Filled):
-            return Filled(value.shape, bool(value.value) if as_bool else float(value.value))
-        return self("not_equal", value, 0.0) if as_bool else self("as_number", value)
+    def _common_kind(self, operands: Sequence[Any], may_be_truths: bool) -> str:
+        """Return the kind that operands are computed with; numbers of Python's take that of the values beside them."""
+        kinds = [operand.dtype for operand in operands if isinstance(operand, Value)]
+        kind = functools.reduce(promoted, kinds, TRUTH)
+        are_truths = kind == TRUTH and all(_kind(operand) == TRUTH for operand in operands)
+        return self.kind if kind == TRUTH and not (are_truths and may_be_truths) else kind
+
+    def converted(self, value: Any, kind: str) -> Any:
+        """Return a value or constant as one of another kind."""
+        try:
+            if not isinstance(value, Value):
+                return in_kind(value, kind)
+            if value.dtype == kind:
+                return value
+            if isinstance(value, Filled):
+                return Filled(value.shape, in_kind(value.value, kind), kind)
+        except OverflowError as error:
+            raise NoLoweringError(str(error)) from error
+        return self._enter(Each("convert", value.shape, kind, (value,)), ("convert", kind, id(value)))
 
     def constant(self, value: float | bool) -> Any:
         """Return a constant."""
@@ -354,7 +394,7 @@ class Expressions:
         except CopyError:
             raise NoLoweringError("a copy") from None
         if isinstance(value, Filled):
-            return Filled(shape, value.value)
+            return Filled(shape, value.value, value.dtype)
         return self._enter(Move(function, shape, value), None)
 
     def fold(self, name: str, value: Any, axis: Sequence[int] | None, keepdims: bool) -> Any:
@@ -362,20 +402,32 @@ class Expressions:
         if not isinstance(value, Value) or isinstance(value, Filled):
             raise NoLoweringError("a fold of a constant")
         axes = frozenset(range(value.ndim) if axis is None else [k % value.ndim for k in axis])
-        value = self._as_kind(value, name in ("and", "or"))
+        if (value.dtype == TRUTH) != (name in ("and", "or")):
+            value = self.converted(value, TRUTH if name in ("and", "or") else self.kind)
         result = self._enter(Fold(name, value, axes), ("fold", name, id(value), axes))
         shape = tuple([n for k, n in enumerate(value.shape) if k not in axes])
         return result if keepdims or shape == result.shape else self.move(lambda a: a.reshape(shape), result)
 
     def product(self, left: Any, right: Any) -> Any:
         """Multiply matrices, or stacks of them."""
-        if not all(isinstance(x, Value) and x.dtype == "d" and not isinstance(x, Filled) for x in (left, right)):
+        if not all(isinstance(x, Value) and x.dtype != TRUTH for x in (left, right)):
             raise NoLoweringError("a product of other than matrices of numbers")
+        if isinstance(left, Filled) or isinstance(right, Filled):
+            return self._product_with_filled(left, right)
         product = self._folded_product(left, right) if left.ndim == right.ndim == 2 else None
         if product is not None:
             return product
+        if not left.dtype == right.dtype or left.dtype not in FLOATING:
+            raise NoLoweringError(f"a product of large matrices of {np.dtype(left.dtype)}")
         stack = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
-        return self._enter(Product((*stack, left.shape[-2], right.shape[-1]), "d", (left, right)), None)
+        return self._enter(Product((*stack, left.shape[-2], right.shape[-1]), left.dtype, (left, right)), None)
+
+    def _product_with_filled(self, left: Any, right: Any) -> Any:
+        """Multiply matrices one of which has the same number everywhere: add up the other, and multiply the sums."""
+        stack = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+        matrix, number, axis = (right, left, -2) if isinstance(left, Filled) else (left, right, -1)
+        total = self("multiply", self.fold("add", matrix, (axis,), True), number.value)
+        return self.move(broadcast_to((*stack, left.shape[-2], right.shape[-1])), total)
 
     def _folded_product(self, left: Value, right: Value) -> Any:
         """Multiply matrices by multiplying elements and adding them up; None where that takes so long that BLAS pays.
@@ -414,16 +466,12 @@ class Expressions:
     def assemble(self, shape: Shape, first: Any, parts: Sequence[Part]) -> Any:
         """Return an array that is filled with `first`, unless that is None, then with parts."""
         parts = [Part(*part) for part in parts]
-        parts = [part._replace(value=_number(part.value)) for part in parts]
-        first = _number(first)
-        values = [p.value for p in parts] + [first] * (first is not None)
-        if all(map(_is_bool, values)):
-            return self._enter(Assembly(shape, "?", first, parts), None)
-        parts = [part._replace(value=self._as_kind(part.value, False)) for part in parts]
-        first = first if first is None else self._as_kind(first, False)
+        kind = self._common_kind([p.value for p in parts] + [first] * (first is not None), True)
+        parts = [part._replace(value=_number(self.converted(part.value, kind))) for part in parts]
+        first = first if first is None else _number(self.converted(first, kind))
         for part in parts:
             view_of(shape, row_major(shape), part.function)
-        return self._enter(Assembly(shape, "d", first, parts), None)
+        return self._enter(Assembly(shape, kind, first, parts), None)
 
 
 def constant_of_atom(atom: Atom) -> Filled:
@@ -431,12 +479,21 @@ def constant_of_atom(atom: Atom) -> Filled:
     if isinstance(atom, Var):
         raise NoLoweringError(f"an operand of {atom.dtype}")
     array = np.asarray(atom.value)
-    if array.dtype.kind not in "biuf" or not array.size or array.dtype.char == "g":
+    kind = stored_kind(array.dtype)
+    if kind is None or not array.size:
         raise NoLoweringError(f"a constant of {array.dtype}")
     first = array.flat[0]
     if array.size > 1 and not (array.tobytes() == first.tobytes() * array.size):
         raise NoLoweringError("a constant of several values")
-    return Filled(array.shape, bool(first) if array.dtype.kind == "b" else float(first))
+    return Filled(array.shape, first.item(), kind)
+
+
+def stored_kind(dtype: np.dtype[Any]) -> str | None:
+    """Return the kind in which a constant is kept: its own, or a wider one that has all its numbers."""
+    if kind_of(dtype) is not None:
+        return dtype.char
+    wider = np.dtype("l" if dtype.kind in "iu" else "f")
+    return wider.char if dtype.kind in "iuf" and np.can_cast(dtype, wider) else None
 
 
 def _first_column(x: Any) -> Any:
@@ -448,5 +505,6 @@ def _number(value: Any) -> Any:
     return value.value if isinstance(value, Filled) else value
 
 
-def _is_bool(value: Any) -> bool:
-    return value.dtype == "?" if isinstance(value, Value) else type(value) is bool
+def _kind(value: Any) -> str:
+    """Return the kind of a value; of a number of Python's, whether it is a truth value."""
+    return value.dtype if isinstance(value, Value) else TRUTH if type(value) is bool else ""

@@ -51,11 +51,21 @@ import numpy as np
 
 from wengert.compilation.branches import Branch, Tree
 from wengert.compilation.native.engine import address_of
-from wengert.compilation.native.expressions import Argument, Each, Expressions, Move, Product, Value, constant_of_atom
+from wengert.compilation.native.expressions import (
+    Argument,
+    Each,
+    Expressions,
+    Move,
+    Product,
+    Value,
+    constant_of_atom,
+    stored_kind,
+)
 from wengert.compilation.native.extents import Families
 from wengert.compilation.native.kernels import ArrayKernel
+from wengert.compilation.native.kinds import kind_of
 from wengert.compilation.native.lowering import NoLoweringError
-from wengert.compilation.native.operations import operation_of
+from wengert.compilation.native.operations import instruction
 from wengert.compilation.native.plans import NotLoweredPieceError, Operand, Piece, Plan, Result, row_major_bytes
 from wengert.program import Atom, Constant, Line, Primitive, Var
 from wengert.program.code import Add, Call, Check, Code, Enter, Free, Statement, Take, Zeros, with_frees
@@ -528,17 +538,13 @@ def _kind_of(line: Line) -> str:
         return "line"
     op = Expressions()
     try:
-        arrays = {
-            atom: Operand(atom.shape, "d") if isinstance(atom, Var) and atom.dtype.char == "l" else _operand(atom)
-            for atom in line.inputs
-            if isinstance(atom, Var) or not _is_scalar(atom)
-        }
+        arrays = {atom: _operand(atom) for atom in line.inputs if isinstance(atom, Var) or not _is_scalar(atom)}
         values = {atom: op.argument(form.shape, form.dtype, row_major_bytes(form)) for atom, form in arrays.items()}
         result = op.line(line, values)
     except NoLoweringError:
         return "line"
     for value in op.values:
-        if isinstance(value, Each) and not _is_there(value.name):
+        if isinstance(value, Each) and not _is_there(value):
             return "line"
     if any(isinstance(value, Product) for value in op.values):
         return "product"
@@ -547,14 +553,20 @@ def _kind_of(line: Line) -> str:
 
 
 def _is_in_memory(var: Var) -> bool:
-    """Return whether a kernel may read or write a variable in memory; it may count in whole numbers by itself."""
-    return var.dtype.char in "d?"
+    """Return whether a kernel may read or write a variable in memory."""
+    return kind_of(var.dtype) is not None
+
+
+def _is_there(value: Each) -> bool:
+    """Return whether an operation can be called."""
+    kinds = [operand.dtype for operand in value.operands if isinstance(operand, Value)]
+    return _has_symbol(value.name, kinds[0] if kinds else value.dtype, value.dtype)
 
 
 @functools.cache
-def _is_there(name: str) -> bool:
-    """Return whether an operation can be called."""
-    symbol = "" if name == "select" else operation_of(name).text.partition("@")[2].partition("(")[0]
+def _has_symbol(name: str, kind: str, result: str) -> bool:
+    """Return whether what an operation calls is there."""
+    symbol = (instruction(name, kind, result) or "").partition("@")[2].partition("(")[0]
     return not symbol or symbol.startswith("llvm.") or address_of(symbol) is not None
 
 
@@ -574,6 +586,7 @@ def _operand(atom: Atom) -> Operand:
             raise NoLoweringError(f"an operand of {atom.dtype}")
         return Operand(atom.shape, atom.dtype.char)
     array = np.asarray(atom.value)
-    if array.dtype.kind not in "biuf" or array.dtype.char == "g":
+    kind = stored_kind(array.dtype)
+    if kind is None:
         raise NoLoweringError(f"a constant of {array.dtype}")
-    return Operand(array.shape, "?" if array.dtype.kind == "b" else "d")
+    return Operand(array.shape, kind)

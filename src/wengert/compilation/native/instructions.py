@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wengert.compilation.native.engine import Compiled, address_of, compile_texts, is_available
-from wengert.compilation.native.llvm import ATTRIBUTES, symbols_of, write_declarations, written
+from wengert.compilation.native.llvm import ATTRIBUTES, symbols_of, write_declarations, write_operation, written
 from wengert.compilation.native.loops import Buffer, Compute, Kernel, Operand, Register
 from wengert.compilation.native.operations import constant_of, operation_of
 from wengert.program import Line, Primitive, Program, Var, interpret
@@ -156,7 +156,7 @@ class _Operations:
         operation = operation_of(name)
         things = [self.as_kind(thing, operation.of_bools) for thing in things]
         if not any(isinstance(thing, Register) for thing in things):
-            value = constant_of(name, tuple(things))
+            value = constant_of(name, tuple(things), "?" if operation.of_bools else "d")
             if value is not None:
                 return _Scalar(value)
         return self.append(name, operation.is_bool, tuple(things))
@@ -171,8 +171,9 @@ class _Operations:
         """Return an operand as a boolean, or as a number."""
         if _is_bool(thing) == as_bool:
             return thing if as_bool or isinstance(thing, Register) else float(thing)
-        made = self("not_equal", thing, 0.0) if as_bool else self("as_number", thing)
-        return made.thing
+        if as_bool:
+            return self("not_equal", thing, 0.0).thing
+        return self.append("convert", False, (thing,)).thing if isinstance(thing, Register) else float(thing)
 
     def line(self, primitive: Primitive, operands: Sequence[Any], params: Mapping[str, Any]) -> _Scalar:
         """Write a line of a Program of numbers."""
@@ -350,20 +351,13 @@ class _Case:
         made = write()
         statements = operations.statements[start:]
         for statement in statements:
-            operands = list(map(written, statement.operands))
-            if statement.operation == "select":
-                kind = "i1" if statement.register.is_bool else "double"
-                text = f"select i1 {operands[0]}, {kind} {operands[1]}, {kind} {operands[2]}"
-            else:
-                text = operation_of(statement.operation).text.format(*operands)
-            self.lines.append(f"  %{statement.register} = {text}")
+            self.lines.append(f"  %{statement.register} = {write_operation(statement)}")
         thing = None if made is None else made.thing
         if thing is not None and _is_bool(thing) and self.kind.decision is None:
             before = len(operations.statements)
             thing = operations.as_kind(thing, False)
             for statement in operations.statements[before:]:
-                text = operation_of(statement.operation).text.format(*map(written, statement.operands))
-                self.lines.append(f"  %{statement.register} = {text}")
+                self.lines.append(f"  %{statement.register} = {write_operation(statement)}")
         for statement in statements:
             if statement.register != thing and not statement.register.is_bool:
                 self.look_at(written(statement.register))

@@ -12,7 +12,7 @@
 ; number of arguments, of results, bytes of the arena, flags (1: releases the lock, 2: may raise), sequence, float,
 ; np.float64, np.ndarray, FloatingPointError, NotImplemented, operands, results, commands
 %Operand = type { i64, ptr, i64, ptr, ptr }
-; 1 for an array, dtype, ndim, shape, strides
+; 1 for an array, its dtype (of a scalar, its type), ndim, shape, strides
 %Result = type { i64, ptr, i64, ptr, ptr }
 ; 2 for an array, 1 for a float, 0 for a scalar of NumPy's; dtype, ndim, shape, nothing
 
@@ -243,9 +243,13 @@ number:
   %float = load ptr, ptr %float.at
   %float64.at = getelementptr %Record, ptr %record, i64 0, i32 6
   %float64 = load ptr, ptr %float64.at
+  %type.due.at = getelementptr %Operand, ptr %operand, i64 0, i32 1
+  %type.due = load ptr, ptr %type.due.at
   %is.float = icmp eq ptr %type, %float
-  %is.float64 = icmp eq ptr %type, %float64
-  %is.number = or i1 %is.float, %is.float64
+  %is.due = icmp eq ptr %type, %type.due
+  %takes.float = icmp eq ptr %type.due, %float64
+  %is.double = and i1 %is.float, %takes.float
+  %is.number = or i1 %is.due, %is.double
   br i1 %is.number, label %content, label %miss
 content:
   ret ptr %content.at

@@ -104,7 +104,7 @@ class ArrayKernel:
         values, strides = [], []
         for operand, arg in zip(self._operands, args, strict=True):
             if operand.is_number:
-                value: Any = float(arg)
+                value: Any = np.dtype(operand.dtype).type(arg)
             else:
                 value = np.asarray(arg)
                 if type(arg) is not np.ndarray or value.dtype is not np.dtype(operand.dtype) or not value.flags.aligned:
@@ -200,8 +200,8 @@ class _Function:
         code = code_of("wengert_sequence")
         self._kept: list[Any] = [commands, kept, code]
         operands = zip(plan.values[: plan.operands], lowered.strides, strict=True)
-        inputs = [self.form(int(not o.is_number), o.dtype, o.shape, s) for o, s in operands]
-        outputs = [self.form(2 if r.shape else int(r.is_float), r.dtype, r.shape, ()) for _, r in plan.results]
+        inputs = [self.form(int(not o.is_number), o.type, o.shape, s) for o, s in operands]
+        outputs = [self.form(2 if r.shape else int(r.is_float), np.dtype(r.dtype), r.shape) for _, r in plan.results]
         flags = RELEASES * (lowered.steps >= LONG) | MAY_RAISE * lowered.may_raise
         record = _Record(
             len(inputs), len(outputs), lowered.memory, flags,
@@ -220,9 +220,8 @@ class _Function:
         self._kept.append(value)
         return ctypes.addressof(value)
 
-    def form(self, kind: int, dtype: str, shape: tuple[int, ...], strides: tuple[int, ...]) -> _Form:
-        """Return the description of an operand or a result."""
-        description = np.dtype(dtype)
+    def form(self, kind: int, description: Any, shape: tuple[int, ...], strides: tuple[int, ...] = ()) -> _Form:
+        """Return the description of an operand or a result, with its dtype or, for a scalar that is passed, type."""
         self._kept.append(description)
         axes = [self.address((ctypes.c_int64 * len(n))(*n)) for n in (shape, strides)]
         return _Form(kind, id(description), len(shape), *axes)

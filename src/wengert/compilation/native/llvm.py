@@ -24,9 +24,11 @@ define i32 @kernel(ptr noalias readonly %arguments, ptr noalias %y) nounwind "pr
 from __future__ import annotations
 
 import math
+import re
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
+from wengert.compilation.native.kinds import MEMORY, TYPES
 from wengert.compilation.native.loops import (
     Buffer,
     Compute,
@@ -48,15 +50,10 @@ from wengert.compilation.native.loops import (
     steps_of,
     walk_statements,
 )
-from wengert.compilation.native.operations import PURE, SPECIAL, operation_of
+from wengert.compilation.native.operations import PURE, SPECIAL, instruction, is_call
 
 ATTRIBUTES = 'nounwind "probe-stack"="inline-asm"'
 """Attributes of functions: they raise nothing, and touch each page of their stack, so an overflow is seen."""
-TYPES: Mapping[str, str] = {"d": "double", "f": "float", "l": "i64", "?": "i1"}
-"""LLVM's types of registers, by the character of a dtype."""
-MEMORY: Mapping[str, str] = {**TYPES, "?": "i8"}
-"""LLVM's types of elements of buffers."""
-
 
 THREADS, PARALLEL = "wengert_threads", "wengert_parallel"
 """The number of threads, and the function that divides a nest among them."""
@@ -135,8 +132,7 @@ def _duration(nest: Nest) -> float:
         if isinstance(s, Nest):
             step += _duration(s)
         else:
-            is_function = isinstance(s, Compute) and s.operation != "select" and "@" in operation_of(s.operation).text
-            step += 1.0 if is_function else 0.25
+            step += 1.0 if isinstance(s, Compute) and is_call(_instruction(s)) else 0.25
     return step * math.prod([n for n in nest.counts if isinstance(n, int)])
 
 
@@ -154,10 +150,7 @@ def write_exported(kernel: Kernel, name: str) -> str:
 
 def write_declarations(kernel: Kernel) -> str:
     """Return the declarations of the functions that a kernel calls."""
-    return "\n".join([
-        f"declare double @{name}({', '.join(['double'] * arity)}{', i32' * name.startswith(SPECIAL)}) {PURE}"
-        for name, arity in _called(kernel).items()
-    ])  # fmt: skip
+    return "\n".join([f"declare {signature} {PURE}" for signature in _called(kernel).values()])
 
 
 def symbols_of(kernel: Kernel) -> list[str]:
@@ -166,11 +159,24 @@ def symbols_of(kernel: Kernel) -> list[str]:
     return [*[name for name in _called(kernel) if not name.startswith("llvm.")], *runtime]
 
 
-def _called(kernel: Kernel) -> dict[str, int]:
-    """Return the functions that a kernel calls, intrinsics of LLVM's included, with the number of their operands."""
-    names = dict.fromkeys(s.operation for s in walk_statements(kernel.statements) if isinstance(s, Compute))
-    operations = [operation_of(name) for name in names if name != "select"]
-    return {op.text.partition("@")[2].partition("(")[0]: op.arity for op in operations if "@" in op.text}
+def _called(kernel: Kernel) -> dict[str, str]:
+    """Return the functions that a kernel calls, intrinsics of LLVM's included, with their signatures."""
+    computed = [s for s in walk_statements(kernel.statements) if isinstance(s, Compute)]
+    texts = dict.fromkeys(_instruction(s) for s in computed)
+    calls = [re.sub(r" [^ ]+(?=[,)])", "", text.removeprefix("call ")) for text in texts if "@" in text]
+    return {signature.partition("@")[2].partition("(")[0]: signature for signature in calls}
+
+
+def _instruction(statement: Compute) -> str:
+    """Return an instruction, with places for its operands."""
+    text = instruction(statement.operation, statement.kind, statement.register.dtype)
+    assert text is not None, f"no {statement.operation} of kind {statement.kind}"
+    return text
+
+
+def write_operation(statement: Compute) -> str:
+    """Return the instruction of an operation."""
+    return _instruction(statement).format(*map(written, statement.operands))
 
 
 def _moving(body: Sequence[Statement]) -> list[Buffer]:
@@ -206,7 +212,7 @@ class _Writer:
         """Write a block inside loops over variables."""
         for statement in statements:
             if isinstance(statement, Compute):
-                self.compute(statement)
+                self.write(f"%{statement.register} = {write_operation(statement)}")
             elif isinstance(statement, Load):
                 self.load(statement, variables)
             elif isinstance(statement, Store):
@@ -224,16 +230,6 @@ class _Writer:
             elif isinstance(statement, Stop):
                 self.write(f"store i32 {statement.reason}, ptr %reason")
                 self.write("br label %stop")
-
-    def compute(self, statement: Compute) -> None:
-        """Write one operation."""
-        operands = list(map(written, statement.operands))
-        if statement.operation == "select":
-            kind = TYPES[statement.register.dtype]
-            text = f"select i1 {operands[0]}, {kind} {operands[1]}, {kind} {operands[2]}"
-        else:
-            text = operation_of(statement.operation).text.format(*operands)
-        self.write(f"%{statement.register} = {text}")
 
     def load(self, statement: Load, variables: tuple[str, ...]) -> None:
         """Write the reading of an element; a boolean is a byte in memory."""

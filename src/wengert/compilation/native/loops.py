@@ -59,7 +59,7 @@ class Register(NamedTuple):
         return f"{_PREFIXES.get(self.dtype, 'r')}{self.number}"
 
 
-_PREFIXES: Mapping[str, str] = {"?": "b", "l": "n"}
+_PREFIXES: Mapping[str, str] = {"?": "b", "l": "n", "i": "m", "f": "s"}
 
 
 class Extent(int):
@@ -149,6 +149,16 @@ class Compute:
     register: Register
     operation: str
     operands: tuple[Operand, ...]
+
+    @property
+    def kind(self) -> str:
+        """The kind of its operands; of ``select``, that of what is chosen."""
+        if self.operation == "select":
+            return self.register.dtype
+        kinds = [operand.dtype for operand in self.operands if isinstance(operand, Register)]
+        if kinds:
+            return kinds[0]
+        return {bool: "?", int: "l"}.get(type(self.operands[0]), "d") if self.register.is_bool else self.register.dtype
 
     def __str__(self) -> str:
         return f"{self.register} = {self.operation} {', '.join(map(_written, self.operands))}"

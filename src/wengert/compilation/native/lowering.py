@@ -439,6 +439,12 @@ class Block:
             return np.array(cells, np.int64).reshape(shape)
         return self.nested(name, broadcast, shape)
 
+    def converted(self, cells: Cells, kind: str) -> Cells:
+        """Return cells as numbers of double precision, or as truth values."""
+        if kind not in "d?":
+            raise NoLoweringError(f"numbers of {np.dtype(kind)}")
+        return self._each(cells, lambda cell: self.as_kind(cell, kind == "?"))
+
     unrolls = True
     """An array is written out element by element: a facet may use NumPy's functions on it."""
 
@@ -509,7 +515,7 @@ class Block:
     def _scalar(self, name: str, is_bool: bool, cells: tuple[int, ...]) -> int:
         things = [self.tree.things[cell] for cell in cells]
         if not any(isinstance(thing, (Register, Element)) for thing in things):
-            value = constant_of(name, tuple(things))
+            value = constant_of(name, tuple(things), "?" if operation_of(name).of_bools else "d")
             if value is not None:
                 return self.constant(value)
         same = unchanged_operand(name, things)
@@ -535,7 +541,17 @@ class Block:
         """Return a cell as a boolean, or as a number."""
         if self.is_bool(cell) == as_bool:
             return cell
-        return self.scalar("not_equal", cell, self.constant(0.0)) if as_bool else self.scalar("as_number", cell)
+        if as_bool:
+            return self.scalar("not_equal", cell, self.constant(0.0))
+        key = ("convert", cell)
+        if key not in self.cells:
+            operand = self.operand(cell)
+            self.cells[key] = (
+                self.append(lambda register: Compute(register, "convert", (operand,)))
+                if isinstance(operand, Register)
+                else self.constant(float(operand))
+            )
+        return self.cells[key]
 
     # -- Nests --
 

@@ -50,6 +50,7 @@ from wengert.compilation.native.expressions import (
     broadcast_to,
     view_of,
 )
+from wengert.compilation.native.kinds import FLOATING, TRUTH, extremes, in_kind
 from wengert.compilation.native.loops import (
     Buffer,
     Carry,
@@ -68,7 +69,7 @@ from wengert.compilation.native.loops import (
     with_buffers,
 )
 from wengert.compilation.native.lowering import NoLoweringError
-from wengert.compilation.native.operations import operation_of
+from wengert.compilation.native.operations import is_call, operation_of
 from wengert.primitives.table import PRIMITIVES
 
 LANES, FEW = 32, 8
@@ -534,7 +535,7 @@ class _Nest:
             self.body.append(Load(before, element))
             operands.append(before)
         operands += [self.seen(term) for term in terms]
-        operand = functools.reduce(functools.partial(self.apply, "add"), operands)
+        operand = functools.reduce(functools.partial(self.compute, "add", view.buffer.dtype), operands)
         self.body.append(Store(element, operand))
 
     def store_value(self, value: Value, view: View) -> None:
@@ -588,14 +589,10 @@ class _Nest:
             if isinstance(operand, Value) and operand.shape != value.shape:
                 inner = ((operand, broadcast_to(value.shape)), *steps)
             operands.append(self.operand(operand, inner))
-        return self.apply(value.name, *operands)
+        return self.compute(value.name, value.dtype, *operands)
 
-    def apply(self, name: str, *operands: Operand) -> Operand:
-        """Apply an operation of scalars."""
-        if name == "select":
-            dtype = "?" if all(_is_bool(a) for a in operands[1:]) else "d"
-        else:
-            dtype = "?" if operation_of(name).is_bool else "d"
+    def compute(self, name: str, dtype: str, *operands: Operand) -> Operand:
+        """Apply an operation of scalars whose result has a kind."""
         register = self.lowering.register(dtype)
         self.body.append(Compute(register, name, operands))
         return register
@@ -661,13 +658,20 @@ class _Nest:
 
     def identity(self, fold: _Folding) -> Operand:
         """Return what changes nothing in a fold."""
-        return _IDENTITIES[fold.name]
+        if fold.name in ("maximum", "minimum"):
+            return extremes(fold.dtype)[fold.name == "minimum"]
+        return in_kind(_IDENTITIES[fold.name], fold.dtype)
 
     def combined(self, fold: _Folding, one: Operand, other: Operand) -> tuple[list[Statement], Operand]:
         """Return the statements that combine two elements."""
         before, self.body = self.body, []
         rule: Any = _COMBINING.get(fold.name) or PRIMITIVES[fold.name].native
-        result = rule(self.apply, one, other) if callable(rule) else self.apply(rule, one, other)
+
+        def apply(name: str, *operands: Operand) -> Operand:
+            is_bool = name != "select" and operation_of(name).is_bool
+            return self.compute(name, TRUTH if is_bool else fold.dtype, *operands)
+
+        result = rule(apply, one, other) if callable(rule) else apply(rule, one, other)
         statements, self.body = self.body, before
         return statements, result
 
@@ -696,7 +700,10 @@ class _Nest:
         if width == 1 and not outer:
             return _looped(kept, self.one_after_the_other(n, depth, body), 0, False)
         is_split = bool(outer) or n > width * MOST_ROWS
-        states = [_State(self, fold, width, is_split and fold.name == "add", depth) for fold in self.folds]
+        states = [
+            _State(self, fold, width, is_split and fold.name == "add" and fold.dtype in FLOATING, depth)
+            for fold in self.folds
+        ]
         statements = _side_by_side([state.begun() for state in states])
         inner_depth = depth + len(outer)
         statements += _looped(outer, self.rows(states, n, width, inner_depth, body, is_split), depth, False)
@@ -895,20 +902,14 @@ class _State:
 
 
 _NOWHERE = Buffer("", 0, "")
-_IDENTITIES: Mapping[str, Operand] = {
+_IDENTITIES: Mapping[str, float] = {
     "add": 0.0,
     "multiply": 1.0,
-    "maximum": -math.inf,
-    "minimum": math.inf,
     "and": True,
     "or": False,
 }
-"""The folds, and what changes nothing in each."""
+"""Folds, and what changes nothing in each; in others it is the smallest or largest number of a kind."""
 _COMBINING: Mapping[str, str] = {name: name for name in ("add", "multiply", "and", "or")}
-
-
-def _is_bool(operand: Operand) -> bool:
-    return operand.is_bool if isinstance(operand, Register) else type(operand) is bool
 
 
 @functools.cache
@@ -916,8 +917,7 @@ def _cost_of(name: str) -> float:
     """Return what an operation costs, in additions."""
     if name in ("divide", "sqrt"):
         return 4.0
-    text = "select" if name == "select" else operation_of(name).text
-    return 20.0 if text.startswith("call") and "llvm." not in text else 1.0
+    return 20.0 if name not in ("select", "convert") and is_call(operation_of(name).text) else 1.0
 
 
 def _looped(counts: tuple[int, ...], body: Sequence[Statement], depth: int, parallel: bool) -> list[Statement]:

@@ -10,6 +10,12 @@ operation, or writes the function in terms of several.
 (1.5, '{0} * {1}')
 >>> operation_of("scipy.special.erf").text
 'call double @scipy.special.erf(double {0}, i32 0)'
+
+The table writes them for numbers of double precision.  Those of single precision have the functions of the C library
+for these; whole numbers have operations that wrap around; ``"select"`` and ``"convert"`` have all kinds.
+
+>>> instruction("exp", "f"), instruction("multiply", "l"), instruction("exp", "l")
+('call float @expf(float {0})', 'mul i64 {0}, {1}', None)
 """
 
 from __future__ import annotations
@@ -17,10 +23,13 @@ from __future__ import annotations
 import functools
 import math
 import operator
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from scipy import special
+
+from wengert.compilation.native.kinds import FLOATING, TRUTH, TYPES, WHOLE, conversion, in_kind
 
 
 class Operation(NamedTuple):
@@ -102,9 +111,6 @@ OPERATIONS: Mapping[str, Operation] = {
         for name, sign, evaluate in (("and", "&", operator.and_), ("or", "|", operator.or_), ("xor", "^", operator.xor))
     },
     "not": Operation("xor i1 {0}, true", 1, is_bool=True, of_bools=True, evaluate=operator.not_, source="!{0}"),
-    # ---- Whole numbers, as places ----
-    "as_whole": Operation("fptosi double {0} to i64", 1, source="(int64_t){0}"),
-    "as_number": Operation("uitofp i1 {0} to double", 1, of_bools=True, evaluate=float, source="(double){0}"),
     # ---- libm ----
     **{
         name: _called(name)
@@ -122,13 +128,66 @@ OPERATIONS: Mapping[str, Operation] = {
     "power": _called("pow", 2),
     "fmod": _called("fmod", 2),
 }  # fmt: skip
-"""The operations by name.  ``select`` is beside them: it takes a boolean and two operands of one type."""
+"""The operations by name.  Beside them are ``select``, of a truth value and two operands, and ``convert``."""
+
+OF_WHOLE_NUMBERS: Mapping[str, str] = {
+    "add": "add {t} {0}, {1}",
+    "subtract": "sub {t} {0}, {1}",
+    "multiply": "mul {t} {0}, {1}",
+    "negative": "sub {t} 0, {0}",
+    "absolute": "call {t} @llvm.abs.{t}({t} {0}, i1 false)",
+    **{
+        name: f"icmp {predicate} {{t}} {{0}}, {{1}}"
+        for name, predicate in (
+            ("greater", "sgt"), ("greater_equal", "sge"), ("less", "slt"), ("less_equal", "sle"), ("equal", "eq"),
+            ("not_equal", "ne"),
+        )
+    },
+    "and": "and {t} {0}, {1}",
+    "or": "or {t} {0}, {1}",
+    "xor": "xor {t} {0}, {1}",
+    "not": "xor {t} {0}, -1",
+}  # fmt: skip
+"""How operations are written that whole numbers have; ``t`` is their type."""
 
 
 PURE = "nounwind willreturn memory(none)"
 """LLVM's attributes of the functions that operations call: a value that is not read is not computed."""
 SPECIAL = "scipy.special."
 """How the names of operations that are functions of SciPy's begin."""
+
+
+@functools.cache
+def instruction(name: str, kind: str, result: str | None = None) -> str | None:
+    """Return how LLVM writes an operation of operands of a kind; None where there is no such operation.
+
+    The kind of the `result` makes a difference to ``select`` and ``convert``.
+
+    >>> instruction("less", "f"), instruction("sqrt", "f")
+    ('fcmp olt float {0}, {1}', 'call float @llvm.sqrt.f32(float {0})')
+    """
+    if name == "select":
+        t = TYPES[result or kind]
+        return f"select i1 {{0}}, {t} {{1}}, {t} {{2}}"
+    if name == "convert":
+        return conversion(kind, result or kind)
+    if kind in WHOLE:
+        text = OF_WHOLE_NUMBERS.get(name)
+        return None if text is None else text.replace("{t}", TYPES[kind])
+    operation = OPERATIONS.get(name) or (operation_of(name) if name.startswith(SPECIAL) else None)
+    if operation is None or operation.of_bools != (kind == TRUTH):
+        return None
+    if kind != "f":
+        return operation.text
+    if name.startswith(SPECIAL):  # those of single precision are computed in double precision, too
+        return None
+    single = operation.text.replace("double", "float").replace(".f64", ".f32")
+    return single if "llvm." in single else re.sub(r"@(\w+)", r"@\1f", single)
+
+
+def is_call(text: str) -> bool:
+    """Return whether an instruction calls a function, which takes longer than arithmetic."""
+    return text.startswith("call") and "llvm." not in text
 
 
 @functools.cache
@@ -141,17 +200,19 @@ def operation_of(name: str) -> Operation:
     return Operation(f"call double @{name}({operands}i32 0)", arity)
 
 
-def constant_of(name: str, values: tuple[Any, ...]) -> Any:
-    """Return the value of an operation on constants; None where it is computed when the code runs.
+def constant_of(name: str, values: tuple[Any, ...], kind: str) -> Any:
+    """Return the value of an operation on constants of a kind; None where it is computed when the code runs.
 
-    >>> constant_of("divide", (1.0, 4.0)), constant_of("divide", (1.0, 0.0))
+    >>> constant_of("divide", (1.0, 4.0), "d"), constant_of("divide", (1.0, 0.0), "d")
     (0.25, None)
     """
     evaluate = operation_of(name).evaluate
-    if evaluate is None:
+    if evaluate is None or (name == "not" and kind != TRUTH):
         return None
     try:
         value = evaluate(*values)
+        if kind in (*WHOLE, *FLOATING):
+            value = in_kind(value, kind)
     except ArithmeticError:
         return None
-    return value if type(value) is bool or math.isfinite(value) else None
+    return value if type(value) in (bool, int) or math.isfinite(value) else None

@@ -43,8 +43,13 @@ class Operand(NamedTuple):
 
     @property
     def is_number(self) -> bool:
-        """True for a float."""
-        return not self.shape and self.dtype == "d"
+        """True for a scalar of NumPy's, or a float."""
+        return not self.shape
+
+    @property
+    def type(self) -> Any:
+        """The dtype of an array; the type of a scalar."""
+        return np.dtype(self.dtype).type if self.is_number else np.dtype(self.dtype)
 
     @property
     def bytes(self) -> int:
@@ -198,7 +203,7 @@ class Lowered:
                     if isinstance(source, Member):
                         code, numbers = source.code()
                     else:
-                        code, numbers = blas_code(source.routine), source.extents
+                        code, numbers = blas_code(source.routine, source.kind), source.extents
                     extents = np.array(numbers, np.int64)
                     kept += [code, extents]
                     codes[id(call)] = code.address, extents.ctypes.data
@@ -271,7 +276,7 @@ def _lower_product(op: Expressions, values: Sequence[Value], families: Families,
         if len(kernel.arguments) > reads + 1:
             raise NoLoweringError("a copy in two steps")
         places = [*[(k, 0) for k in range(reads)], (reads + 1 + len(copied), 0)]
-        copied[value] = Buffer(f"copy{len(copied)}", value.size, "work")
+        copied[value] = Buffer(f"copy{len(copied)}", value.size, "work", value.dtype)
         copies.append(_Call(families.enter(kernel, optimize), tuple(places)))
         kernels.append(without_empty(kernel))
         return View(copied[value], 0, row_major(value.shape), value.shape)
@@ -288,12 +293,13 @@ def _lower_product(op: Expressions, values: Sequence[Value], families: Families,
     numbers = {buffer: k for k, buffer in enumerate(op.arguments)}
     numbers.update((buffer, reads + 1 + k) for k, buffer in enumerate(copied.values()))
     blas: list[_Call] = []
+    size = np.dtype(result.dtype).itemsize
     for product in products:
-        ends = [(numbers[view.buffer], 8 * start) for view, start in zip(views, product.offsets[:2], strict=True)]
-        places = [*[ends[operand] for operand in product.operands], (reads, 8 * product.offsets[2])]
+        ends = [(numbers[view.buffer], size * start) for view, start in zip(views, product.offsets[:2], strict=True)]
+        places = [*[ends[operand] for operand in product.operands], (reads, size * product.offsets[2])]
         blas.append(_Call(product, tuple(places)))
     steps = sum(steps_of(kernel.statements) for kernel in kernels) + operations(products) // 4
-    return _LoweredPiece((*copies, *blas), tuple([8 * b.size for b in copied.values()]), tuple(kernels), steps)
+    return _LoweredPiece((*copies, *blas), tuple([size * b.size for b in copied.values()]), tuple(kernels), steps)
 
 
 def _viewed(value: Any) -> View:

@@ -17,7 +17,7 @@ import functools
 import itertools
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ from wengert.compilation.native.loops import Buffer, row_major
 
 MOST_CALLS = 256
 """The largest number of calls for one stack of products."""
-_ONE, _ZERO = struct.unpack("<2q", struct.pack("<2d", 1.0, 0.0))
+_ONE: Mapping[str, int] = {kind: struct.unpack("<q", struct.pack(f"<{kind}", 1.0).ljust(8, b"\0"))[0] for kind in "df"}
 _PLAIN, _TRANSPOSED = map(ord, "NT")
 _NOWHERE = Buffer("", 0, "")
 
@@ -40,8 +40,8 @@ class BlasCall(NamedTuple):
 
     Attributes
     ----------
-    routine
-        The function in `products.ll`.
+    routine, kind
+        The function in `products.ll`, and the kind of numbers that it multiplies.
     extents
         What it takes beside addresses.
     operands
@@ -51,6 +51,7 @@ class BlasCall(NamedTuple):
     """
 
     routine: str
+    kind: str
     extents: tuple[int, ...]
     operands: tuple[int, int]
     offsets: tuple[int, int, int]
@@ -83,21 +84,22 @@ def calls(left: View, right: View) -> list[BlasCall] | None:
         return None
     y_steps = row_major((*stack, m, n))[: len(stack)]
     inner = [s[-1] if s else 0 for s in (*steps, y_steps)]
-    make = _of_vector if 1 in (m, n) else _of_matrices
+    make, kind = _of_vector if 1 in (m, n) else _of_matrices, left.buffer.dtype
     routine, extents, operands = make(left, right, (m, n, k))
-    batch = (stack[-1] if stack else 1, *[8 * inner[operand] for operand in operands], 8 * inner[2])
+    size = np.dtype(kind).itemsize
+    batch = (stack[-1] if stack else 1, *[size * inner[operand] for operand in operands], size * inner[2])
     products = []
     for place in itertools.product(*map(range, stack[:-1])):
         offsets = [sum(i * s for i, s in zip(place, along, strict=False)) for along in (*steps, y_steps)]
         starts = left.offset + offsets[0], right.offset + offsets[1], offsets[2]
-        products.append(BlasCall(routine, (*extents, *batch), operands, starts))
+        products.append(BlasCall(routine, kind, (*extents, *batch), operands, starts))
     return products
 
 
 def _of_matrices(left: View, right: View, sizes: tuple[int, int, int]) -> tuple[str, tuple[int, ...], tuple[int, int]]:
     m, n, k = sizes
     (left_letter, left_lead), (right_letter, right_lead) = _lying(left, 0), _lying(right, 1)
-    extents = right_letter, left_letter, n, m, k, _ONE, right_lead, left_lead, _ZERO, n
+    extents = right_letter, left_letter, n, m, k, _ONE[left.buffer.dtype], right_lead, left_lead, 0, n
     return "wengert_gemm", extents, (1, 0)
 
 
@@ -114,7 +116,7 @@ def _of_vector(left: View, right: View, sizes: tuple[int, int, int]) -> tuple[st
     is_by_rows = letter == _PLAIN
     is_transposed = is_by_rows == (n == 1)  # what BLAS sees by columns is the matrix, or its transpose
     shape = (columns, rows) if is_by_rows else (rows, columns)
-    extents = _TRANSPOSED if is_transposed else _PLAIN, *shape, _ONE, lead, step, _ZERO, 1
+    extents = _TRANSPOSED if is_transposed else _PLAIN, *shape, _ONE[left.buffer.dtype], lead, step, 0, 1
     return "wengert_gemv", extents, operands
 
 
@@ -135,10 +137,17 @@ def _lying(view: View, operand: int) -> tuple[int, int]:
 
 
 @functools.cache
-def code_of(routine: str) -> Code:
-    """Return a function of `products.ll`."""
+def code_of(routine: str, kind: str) -> Code:
+    """Return a function of `products.ll`, for numbers of a kind."""
     text = Path(__file__).with_name("products.ll").read_text(encoding="utf-8")
-    return compile_texts([text], routine, {name: _address(name) for name in ("dgemm", "dgemv")})
+    names = {f"@d{name}(": f"@{_LETTERS[kind]}{name}(" for name in ("gemm", "gemv")}
+    for name, its in names.items():
+        text = text.replace(name, its)
+    return compile_texts([text], routine, {name[1:-1]: _address(name[1:-1]) for name in names.values()})
+
+
+_LETTERS: Mapping[str, str] = {"d": "d", "f": "s"}
+"""The letters with which the names of BLAS begin, by kinds."""
 
 
 def _address(name: str) -> int:

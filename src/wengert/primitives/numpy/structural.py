@@ -84,7 +84,7 @@ def _reduction(name: str) -> Any:
 
 
 def _native_astype(op: Any, x: Any, dtype: Any) -> Any:
-    return op("number", x) if dtype.char == "d" else op("truth", x) if dtype.char == "?" else None
+    return op.converted(x, dtype.char)
 
 
 def _viewing(index: tuple[Any, ...]) -> Callable[[Any], Any]:
