@@ -452,3 +452,11 @@ def test_functions_of_complex_arrays(name):
     np.testing.assert_allclose(pushed, np.sum(np.real(gradient * direction)), rtol=1e-9, atol=1e-11)
     second = (wg.grad(loss)(W + 1e-5 * direction) - wg.grad(loss)(W - 1e-5 * direction)) / 2e-5
     np.testing.assert_allclose(wg.hvp(loss)(W, direction), second, rtol=1e-5, atol=1e-6)
+
+
+def test_parts_of_numbers_have_numpys_dtype_and_signs():
+    for x in (np.arange(3), np.array([0.0, -0.0, 1.5], np.float32), np.array([complex(-0.0, -0.0), 1j])):
+        for part in (np.real, np.imag):
+            y = wg.jit(part)(x)
+            assert y.dtype == part(x).dtype
+            np.testing.assert_array_equal(np.signbit(y), np.signbit(part(x)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -194,16 +195,19 @@ def test_a_network_in_single_precision():
 
 # ---- Mixed kinds ----
 
-KINDS = ("f", "d", "l", "i", "?")
-SCALARS = [2, -3, 1, 0.25, -1.5, True, np.float32(0.5), np.float64(0.3), np.int64(7), np.int32(-2)]
+KINDS = ("f", "d", "l", "i", "?", "D", "F")
+SCALARS = [2, -3, 1, 0.25, -1.5, True, 1.5j, np.float32(0.5), np.float64(0.3), np.int64(7), np.int32(-2),
+           np.complex64(1 - 2j)]  # fmt: skip
 BINARY = ["add", "subtract", "multiply", "divide", "maximum", "minimum", "less", "greater_equal", "equal", "not_equal"]
-UNARY = ["negative", "absolute", "sign", "square"]
+UNARY = ["negative", "absolute", "sign", "square", "conjugate", "real", "imag", "isfinite"]
 SHAPE = (5, 8)
 
 
 def array_of(kind, seed):
     rng = np.random.default_rng(seed)
     values = rng.integers(-4, 5, SHAPE)
+    if kind in "DF":
+        return (values + 0.5j * rng.integers(-4, 5, SHAPE)).astype(kind)
     return (values + rng.integers(0, 4, SHAPE) / 4 if kind in "fd" else values).astype(kind)
 
 
@@ -231,17 +235,17 @@ def run_program(arrays, lines):
             elif name in UNARY or name == "invert":
                 y = getattr(np, name)(a)
             elif name == "where":
-                y = np.where(np.greater(a, 0), b, c)
+                y = np.where(np.greater(np.real(a), 0), b, c)
             elif name == "sum":
                 y = np.sum(a, axis=0, keepdims=True) if np.ndim(a) else a
             elif name == "max":
                 y = np.max(a, axis=-1, keepdims=True) if np.ndim(a) else a
             elif name == "astype":
-                y = a.astype(kind) if np.ndim(a) else a
+                y = a.astype("D" if a.dtype.kind == "c" else kind) if np.ndim(a) else a
             elif name == "cumsum":
                 y = np.cumsum(a, axis=0) if np.ndim(a) else a
             elif name == "setitem":
-                y = np.zeros(SHAPE, "f" if kind == "f" else "d")
+                y = np.zeros(SHAPE, kind if kind in "fDF" else "D" if np.iscomplexobj(b) else "d")
                 y[1:3] = b if not np.ndim(b) else np.broadcast_to(b, SHAPE)[1:3]
             else:
                 y = np.concatenate([np.broadcast_to(a, SHAPE), np.broadcast_to(b, SHAPE)], axis=1)[:, :8]
@@ -272,6 +276,127 @@ def test_mixed_kinds_are_promoted_as_numpy_promotes(program, seed):
         assert result.dtype == value.dtype
         assert result.shape == value.shape
         np.testing.assert_allclose(result, value, rtol=1e-6, atol=1e-6)
+
+
+# ---- Complex numbers ----
+
+HOLOMORPHIC = ["exp", "log", "sqrt", "sin", "cos", "sinh", "cosh", "reciprocal"]
+NORMWISE = {"D": 8.0, "F": 8.0}
+"""The largest error of a function of complex numbers, relative to its absolute value, in units of the last place."""
+
+
+def complex_points(kind, seed):
+    rng = np.random.default_rng(seed)
+    radius = np.ldexp(rng.uniform(0.5, 1, COUNT), rng.integers(-12, 5, COUNT))
+    points = radius * np.exp(2j * np.pi * rng.random(COUNT))
+    points[:60] = np.exp(2j * np.pi * rng.random(60)) * (1 + 1e-3 * rng.uniform(-1, 1, 60))
+    points[60:80] = points[60:80].real
+    points[80:100] = 1j * points[80:100].imag
+    return points.astype(kind)
+
+
+@pytest.mark.parametrize("kind", ["D", "F"])
+@pytest.mark.parametrize("name", HOLOMORPHIC)
+def test_accuracy_of_functions_of_complex_numbers(width, name, kind):
+    z = complex_points(kind, 3)
+    result = computed(lambda z: 0.5 * (2.0 * getattr(np, name)(z)), z)
+    assert result.dtype == z.dtype
+    function = {"reciprocal": lambda z: 1 / z}.get(name) or getattr(mpmath, name)
+    worst = 0.0
+    with mpmath.workprec(150):
+        for value, point in zip(result.tolist(), z.tolist(), strict=True):
+            exact = function(mpmath.mpc(point))
+            worst = max(worst, float(abs(mpmath.mpc(value) - exact) / abs(exact)))
+    assert worst <= NORMWISE[kind] * np.finfo(kind).eps / 2, worst * 2 / np.finfo(kind).eps
+
+
+@pytest.mark.parametrize("kind", ["D", "F"])
+def test_arithmetic_of_complex_numbers(width, kind):
+    a, b = complex_points(kind, 1), complex_points(kind, 2)
+    x = np.abs(b)
+    product, ratio, power, mixed, length, more = computed(
+        lambda a, b, x: (a * b, a / b, a**-3, x * a / (2.5 - 1j), np.abs(a), np.real(a) + 2 * np.imag(np.conj(a))),
+        a,
+        b,
+        x,
+    )
+    with mpmath.workprec(150):
+        for row in zip(product, ratio, power, mixed, length, a, b, x, strict=True):
+            *values, p, q, r = (mpmath.mpc(complex(v)) for v in row)
+            exact = p * q, p / q, p**-3, r * p / mpmath.mpc(2.5, -1), abs(p)
+            for value, one in zip(values, exact, strict=True):
+                assert abs(value - one) <= NORMWISE[kind] * np.finfo(kind).eps / 2 * abs(one)
+    assert {y.dtype for y in (product, ratio, power, mixed)} == {a.dtype}
+    assert length.dtype == more.dtype == x.dtype
+    np.testing.assert_array_equal(more, np.real(a) + 2 * np.imag(np.conj(a)))
+
+
+PARTS = [0.0, -0.0, 1.0, -1.0, 0.5, 30.0, -800.0, 1e-300, np.inf, -np.inf, np.nan]
+
+
+@pytest.mark.parametrize("name", [*HOLOMORPHIC, "square", "absolute", "isnan", "isfinite", "multiply", "divide"])
+def test_special_values_of_complex_numbers(name):
+    """Infinities, NaN and warnings are NumPy's; signs of what is beside NaN are not defined."""
+    nin = getattr(np, name).nin
+    base = [complex_points("D", 5 + k) for k in range(nin)]
+
+    def function(*zs):
+        y = getattr(np, name)(*zs)
+        return (y & True) if name[:2] == "is" else -np.conj(y)
+
+    jitted = wg.jit(function)
+    for _ in range(3):
+        jitted(*base)
+    assert "kernel1" in text_of(jitted)
+    values = [complex(x, y) for x in PARTS for y in PARTS]
+    others = values[::7] if nin == 2 else [0.0]
+    for value in values:
+        for other in others:
+            zs = [z.copy() for z in base]
+            for z, v in zip(zs, (value, other), strict=False):
+                z[9] = v
+            with warnings.catch_warnings(record=True) as expected_warnings:
+                warnings.simplefilter("always")
+                expected = function(*zs)
+            with warnings.catch_warnings(record=True) as given_warnings:
+                warnings.simplefilter("always")
+                result = jitted(*zs)
+            if not expected_warnings:
+                assert not given_warnings, (value, other)
+            one, exact = result[9], expected[9]
+            if value != value:
+                one, exact = (complex(abs(y.real), abs(y.imag)) for y in (one, exact))
+            # some processors' NumPy keeps what cancels in a fused multiply-add
+            np.testing.assert_allclose(one.real, exact.real, rtol=1e-14, atol=1e-300, err_msg=f"{value} {other}")
+            np.testing.assert_allclose(one.imag, exact.imag, rtol=1e-14, atol=1e-300, err_msg=f"{value} {other}")
+            np.testing.assert_allclose(result[10:], expected[10:], rtol=1e-13)
+
+
+def test_derivatives_of_functions_of_complex_numbers():
+    z = complex_points("D", 7)[:60]
+
+    def function(z):
+        w = z * np.exp(1j * z) / (3 + np.conj(z))
+        w = np.where(np.abs(w) > 1, 1 / w, w)
+        return np.sum(np.abs(w) ** 2) + np.sum(np.real(w[::2] * np.conj(w[1::2])))
+
+    value, gradient = computed(wg.value_and_grad(function), z)
+    expected, other = wg.value_and_grad(function)(z)
+    same(value, expected, 1e-12)
+    same(gradient, other, 1e-11)
+
+
+def test_products_of_complex_matrices():
+    rng = np.random.default_rng(2)
+    a, b = (rng.normal(size=s) + 1j * rng.normal(size=s) for s in ((5, 6), (6, 4)))
+    v = b[:, 0]
+    for kind in "DF":
+        for result, expected in zip(
+            computed(lambda a, b, v: (a @ b, a @ v, v @ b), *[x.astype(kind) for x in (a, b, v)]),
+            (a @ b, a @ v, v @ b), strict=True,
+        ):  # fmt: skip
+            assert result.dtype == np.dtype(kind)
+            np.testing.assert_allclose(result, expected, rtol=100 * np.finfo(kind).eps)
 
 
 def test_whole_numbers_wrap_around():

@@ -50,7 +50,7 @@ LEFT_TO_PYTHON = set(
     distinct distinct_values dst eig eigh eigvals eigvalsh elliptic_integral eval_chebyt eval_chebyu eval_gegenbauer
     eval_genlaguerre eval_hermite eval_hermitenorm eval_jacobi eval_laguerre eval_legendre expm expn exponent
     faddeeva_imag faddeeva_real fft fir fractional_matrix_power fresnelc fresnels full_rank full_svd gamma_density
-    gammainc_order hankel1 hankel1e hankel2 hankel2e hypergeometric ifft imag integral_i0 integral_j0 integral_k0
+    gammainc_order hankel1 hankel1e hankel2 hankel2e hypergeometric ifft integral_i0 integral_j0 integral_k0
     integral_y0 inv irfft isin ive_order joined jv_order kn kve_order lambertw lambertw_branch lambertw_minus
     largest length level lexsort logm lstsq lu magnitude matrix_rank nbdtr nbdtrc nbdtri nonzero_values
     normal_hazard order_by_size order_of_pivots pdtr pdtrc pdtri pinv pivoted_columns pivots polygamma qr ratio

@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wengert.compilation.native.kinds import FLOATING, TRUTH, WHOLE, in_kind, kind_of, promoted
+from wengert.compilation.native.complex_numbers import FUNCTIONS
+from wengert.compilation.native.kinds import FLOATING, PARTS, TRUTH, WHOLE, in_kind, kind_of, promoted
 from wengert.compilation.native.loops import Buffer, row_major
 from wengert.compilation.native.lowering import NoLoweringError, unchanged_operand
 from wengert.compilation.native.operations import SPECIAL, constant_of, instruction, operation_of
@@ -204,6 +205,16 @@ class Filled(Value):
         self.value = value
 
 
+class Complex(Value):
+    """An array of complex numbers: the values of both parts, which are in the graph; it is not."""
+
+    __slots__ = ("imag", "real")
+
+    def __init__(self, real: Value, imag: Value) -> None:
+        super().__init__(real.shape, np.result_type(real.dtype, "F").char, (real, imag))
+        self.real, self.imag = real, imag
+
+
 class Part(NamedTuple):
     """A value that is written to, or added to, a part of an array."""
 
@@ -258,6 +269,9 @@ class Expressions:
     def argument(self, shape: Shape, dtype: str, strides: Sequence[int], dying: bool = False) -> Value:
         """Enter an array in memory, with its strides in bytes; nothing reads a `dying` one after the kernel."""
         size = np.dtype(dtype).itemsize
+        if dtype in PARTS:
+            pairs = self.argument((*shape, 2), PARTS[dtype], (*strides, size // 2), dying)
+            return Complex(self.move(_real_of_pairs, pairs), self.move(_imag_of_pairs, pairs))
         if any(s % size for s, n in zip(strides, shape, strict=True) if n > 1):
             raise NoLoweringError("strides that are no multiples of an element")
         buffer = Buffer(f"x{len(self.arguments)}", math.prod(shape), "argument", dtype)
@@ -277,6 +291,14 @@ class Expressions:
             self._computed[key] = value
         return value
 
+    def in_memory(self, value: Value) -> Value:
+        """Return a value as it lies in memory: complex numbers are pairs along one more axis."""
+        if not isinstance(value, Complex):
+            return value
+        parts = [(value.real, _real_of_pairs, False), (value.imag, _imag_of_pairs, False)]
+        pairs: Value = self.assemble((*value.shape, 2), None, [Part(*part) for part in parts])
+        return pairs
+
     # -- Lines --
 
     def line(self, line: Line, values: Mapping[Atom, Any]) -> Any:
@@ -288,7 +310,7 @@ class Expressions:
         kind = kind_of(out.dtype)
         if kind is None:
             raise NoLoweringError(f"{primitive.name} of {out.dtype}")
-        self.kind = kind if kind in FLOATING else "d"
+        self.kind = kind if kind in FLOATING else PARTS.get(kind, "d")
         operands = [values[atom] if atom in values else constant_of_atom(atom) for atom in line.inputs]
         if facet == "moves":
             if len(operands) != 1:
@@ -321,6 +343,8 @@ class Expressions:
             if compared is None:
                 raise NoLoweringError(f"{line.primitive.name} of {dtype}")
             kind = compared
+        elif kind not in PARTS and any(isinstance(operand, Complex) for operand in operands):
+            return operands  # a real result of complex numbers
         return [*operands[:first], *[self.converted(operand, kind) for operand in operands[first:]]]
 
     # -- What facets call --
@@ -331,6 +355,8 @@ class Expressions:
             return self.converted(operands[0], TRUTH)
         if name == "number":
             return self.converted(operands[0], self.kind) if _kind(operands[0]) == TRUTH else operands[0]
+        if any(isinstance(operand, Complex) for operand in operands):
+            return self._of_complex(name, operands)
         if name == "select":
             kind = result = self._common_kind(operands[1:], True)
             converted = [self.converted(operands[0], TRUTH), *[self.converted(a, kind) for a in operands[1:]]]
@@ -357,6 +383,38 @@ class Expressions:
         key = (name, shape, result, *[id(a) if isinstance(a, Value) else repr(a) for a in operands])
         return self._enter(Each(name, shape, result, operands), key)
 
+    def _of_complex(self, name: str, operands: Sequence[Any]) -> Any:
+        """Apply an operation to each element of arrays of complex numbers."""
+        if name == "select":
+            kind = self._common_kind(operands[1:], False)
+            condition, one, other = operands[0], *[self.converted(a, kind) for a in operands[1:]]
+            parts = (one.real, other.real), (one.imag, other.imag)
+            return self.complex_of(*[self("select", condition, *pair) for pair in parts])
+        if name in ("and", "or", "xor", "not"):
+            return self(name, *[self.converted(a, TRUTH) for a in operands])
+        if name not in FUNCTIONS:
+            raise NoLoweringError(f"{name} of complex numbers")
+        kind = self._common_kind(operands, False)
+        return FUNCTIONS[name](self, *[self.converted(a, kind) for a in operands])
+
+    def complex_of(self, real: Any, imag: Any) -> Complex:
+        """Return complex numbers of the parts."""
+        parts = [x if isinstance(x, Value) else Filled((), in_kind(x, self.kind), self.kind) for x in (real, imag)]
+        shape = np.broadcast_shapes(*[part.shape for part in parts])
+        return Complex(*[part if part.shape == shape else self.move(broadcast_to(shape), part) for part in parts])
+
+    def conjugate(self, x: Any) -> Any:
+        """Return the conjugate."""
+        return self.complex_of(x.real, self("negative", x.imag)) if isinstance(x, Complex) else x
+
+    def real(self, x: Any) -> Any:
+        """Return the real part."""
+        return x.real if isinstance(x, Complex) else x
+
+    def imag(self, x: Any) -> Any:
+        """Return the imaginary part."""
+        return x.imag if isinstance(x, Complex) else Filled(x.shape, 0.0, self.kind)
+
     def _common_kind(self, operands: Sequence[Any], may_be_truths: bool) -> str:
         """Return the kind that operands are computed with; numbers of Python's take that of the values beside them."""
         kinds = [operand.dtype for operand in operands if isinstance(operand, Value)]
@@ -366,6 +424,12 @@ class Expressions:
 
     def converted(self, value: Any, kind: str) -> Any:
         """Return a value or constant as one of another kind."""
+        if kind in PARTS:
+            return self._as_complex(value, PARTS[kind])
+        if isinstance(value, Complex):
+            if kind != TRUTH:
+                raise NoLoweringError("complex numbers as real ones")
+            return self("or", *[self.converted(part, TRUTH) for part in (value.real, value.imag)])
         try:
             if not isinstance(value, Value):
                 return in_kind(value, kind)
@@ -377,18 +441,33 @@ class Expressions:
             raise NoLoweringError(str(error)) from error
         return self._enter(Each("convert", value.shape, kind, (value,)), ("convert", kind, id(value)))
 
+    def _as_complex(self, value: Any, kind: str) -> Complex:
+        """Return a value or constant as complex numbers, with parts of a kind."""
+        if isinstance(value, Complex):
+            parts = value.real, value.imag
+        elif isinstance(value, Value):
+            parts = value, Filled(value.shape, 0.0, kind)
+        else:
+            parts = Filled((), in_kind(value.real, kind), kind), Filled((), in_kind(value.imag, kind), kind)
+        return self.complex_of(*[self.converted(part, kind) for part in parts])
+
     def constant(self, value: float | bool) -> Any:
         """Return a constant."""
         return value
 
-    def value_of(self, value: Any) -> float | bool | None:
+    def value_of(self, value: Any) -> complex | bool | None:
         """Return the value of a constant; None for any other."""
+        if isinstance(value, Complex):
+            parts = [part.value for part in (value.real, value.imag) if isinstance(part, Filled)]
+            return complex(*parts) if len(parts) == 2 else None
         return value.value if isinstance(value, Filled) else None if isinstance(value, Value) else value
 
     def move(self, function: Viewing, value: Any) -> Any:
         """Return a view of a value; raise NoLoweringError if NumPy would copy it."""
         if not isinstance(value, Value):
             return value
+        if isinstance(value, Complex):
+            return Complex(self.move(function, value.real), self.move(function, value.imag))
         try:
             _, _, shape = view_of(value.shape, row_major(value.shape), function)
         except CopyError:
@@ -399,7 +478,9 @@ class Expressions:
 
     def fold(self, name: str, value: Any, axis: Sequence[int] | None, keepdims: bool) -> Any:
         """Combine the elements along axes by an operation that may take them in any order."""
-        if not isinstance(value, Value) or isinstance(value, Filled):
+        if isinstance(value, Complex) and name == "add":
+            return Complex(*[self.fold(name, part, axis, keepdims) for part in (value.real, value.imag)])
+        if not isinstance(value, Value) or isinstance(value, (Filled, Complex)):
             raise NoLoweringError("a fold of a constant")
         axes = frozenset(range(value.ndim) if axis is None else [k % value.ndim for k in axis])
         if (value.dtype == TRUTH) != (name in ("and", "or")):
@@ -455,6 +536,8 @@ class Expressions:
 
     def _strides(self, value: Value) -> tuple[int, ...]:
         """Return the strides of an array, as far as it lies in memory; in row-major order if it is computed."""
+        if isinstance(value, Complex):
+            value = value.real
         if isinstance(value, Argument):
             return value.view.strides
         if isinstance(value, Move):
@@ -467,6 +550,14 @@ class Expressions:
         """Return an array that is filled with `first`, unless that is None, then with parts."""
         parts = [Part(*part) for part in parts]
         kind = self._common_kind([p.value for p in parts] + [first] * (first is not None), True)
+        if kind in PARTS:
+            values = [self._as_complex(part.value, PARTS[kind]) for part in parts]
+            start = None if first is None else self._as_complex(first, PARTS[kind])
+            real = [part._replace(value=z.real) for part, z in zip(parts, values, strict=True)]
+            imag = [part._replace(value=z.imag) for part, z in zip(parts, values, strict=True)]
+            if start is None:
+                return Complex(self.assemble(shape, None, real), self.assemble(shape, None, imag))
+            return Complex(self.assemble(shape, start.real, real), self.assemble(shape, start.imag, imag))
         parts = [part._replace(value=_number(self.converted(part.value, kind))) for part in parts]
         first = first if first is None else _number(self.converted(first, kind))
         for part in parts:
@@ -474,7 +565,7 @@ class Expressions:
         return self._enter(Assembly(shape, kind, first, parts), None)
 
 
-def constant_of_atom(atom: Atom) -> Filled:
+def constant_of_atom(atom: Atom) -> Value:
     """Return a constant that is a number, or has the same in all places; raise NoLoweringError for any other atom."""
     if isinstance(atom, Var):
         raise NoLoweringError(f"an operand of {atom.dtype}")
@@ -485,6 +576,8 @@ def constant_of_atom(atom: Atom) -> Filled:
     first = array.flat[0]
     if array.size > 1 and not (array.tobytes() == first.tobytes() * array.size):
         raise NoLoweringError("a constant of several values")
+    if kind in PARTS:
+        return Complex(*[Filled(array.shape, float(part), PARTS[kind]) for part in (first.real, first.imag)])
     return Filled(array.shape, first.item(), kind)
 
 
@@ -498,6 +591,14 @@ def stored_kind(dtype: np.dtype[Any]) -> str | None:
 
 def _first_column(x: Any) -> Any:
     return x[:, 0]
+
+
+def _real_of_pairs(x: Any) -> Any:
+    return x[..., 0]
+
+
+def _imag_of_pairs(x: Any) -> Any:
+    return x[..., 1]
 
 
 def _number(value: Any) -> Any:

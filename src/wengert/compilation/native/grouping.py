@@ -53,6 +53,7 @@ from wengert.compilation.branches import Branch, Tree
 from wengert.compilation.native.engine import address_of
 from wengert.compilation.native.expressions import (
     Argument,
+    Complex,
     Each,
     Expressions,
     Move,
@@ -548,7 +549,7 @@ def _kind_of(line: Line) -> str:
             return "line"
     if any(isinstance(value, Product) for value in op.values):
         return "product"
-    is_view = isinstance(result, (Move, Argument)) and all(isinstance(v, (Argument, Move)) for v in op.values)
+    is_view = isinstance(result, (Move, Argument, Complex)) and all(isinstance(v, (Argument, Move)) for v in op.values)
     return "view" if is_view and len(line.inputs) == 1 else "nest"
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from wengert.compilation.native.engine import Compiled, address_of, compile_texts, is_available
 from wengert.compilation.native.llvm import ATTRIBUTES, symbols_of, write_declarations, write_operation, written
 from wengert.compilation.native.loops import Buffer, Compute, Kernel, Operand, Register
-from wengert.compilation.native.operations import constant_of, operation_of
+from wengert.compilation.native.operations import RealNumbers, constant_of, operation_of
 from wengert.program import Line, Primitive, Program, Var, interpret
 from wengert.tracing import record
 
@@ -126,7 +126,7 @@ class _Scalar:
         self.thing = thing
 
 
-class _Operations:
+class _Operations(RealNumbers):
     """Writes operations of scalars; called by native facets, as `lowering` calls them for arrays."""
 
     def __init__(self) -> None:

@@ -34,7 +34,7 @@ declare void @free(ptr)
 
 define ptr @entry(ptr %self, ptr %args, i64 %count) nounwind "probe-stack"="inline-asm" {
   %table = alloca [1024 x ptr], align 16
-  %slots = alloca [512 x double], align 64
+  %slots = alloca [512 x [2 x double]], align 64
   %csr = alloca i32
   %record.at = getelementptr i8, ptr %self, i64 16
   %record = load ptr, ptr %record.at
@@ -84,7 +84,7 @@ make:
   %kind = load i64, ptr %form
   %dtype.at = getelementptr %Result, ptr %form, i64 0, i32 1
   %dtype = load ptr, ptr %dtype.at
-  %slot = getelementptr double, ptr %slots, i64 %r
+  %slot = getelementptr [2 x double], ptr %slots, i64 %r
   %is.array = icmp eq i64 %kind, 2
   br i1 %is.array, label %array, label %passed
 array:
@@ -193,7 +193,7 @@ scalars:
 scalar:
   %s.form = getelementptr %Result, ptr %results.list, i64 %s
   %s.kind = load i64, ptr %s.form
-  %s.slot = getelementptr double, ptr %slots, i64 %s
+  %s.slot = getelementptr [2 x double], ptr %slots, i64 %s
   switch i64 %s.kind, label %scalar.next [ i64 1, label %float
                                            i64 0, label %numpy ]
 float:

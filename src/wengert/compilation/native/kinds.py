@@ -1,7 +1,7 @@
 """Kinds: the data types that machine code computes with, by NumPy's characters, and how one becomes another.
 
-Truth values, whole numbers and floating-point numbers are values of one register each.  What NumPy would convert is
-converted where a line says so, never by an operation.
+Truth values, whole numbers and floating-point numbers are values of one register each; complex numbers are pairs.  What
+NumPy would convert is converted where a line says so, never by an operation.
 
 >>> kind_of(np.dtype("float32")), kind_of(np.dtype("float16")), kind_of(np.dtype(">f8"))
 ('f', None, None)
@@ -23,13 +23,15 @@ TYPES: Mapping[str, str] = {"d": "double", "f": "float", "l": "i64", "i": "i32",
 """LLVM's types of registers, by kinds."""
 MEMORY: Mapping[str, str] = {**TYPES, "?": "i8"}
 """LLVM's types of elements of buffers."""
+PARTS: Mapping[str, str] = {"D": "d", "F": "f"}
+"""The kinds of complex numbers, with that of their parts."""
 FLOATING, WHOLE, TRUTH = "fd", "il", "?"
 """The kinds of floating-point numbers, of whole numbers, and that of truth values."""
 
 
 def kind_of(dtype: np.dtype[Any]) -> str | None:
     """Return the kind of data of a dtype; None if machine code does not compute with it."""
-    return dtype.char if dtype.char in TYPES and dtype.isnative else None
+    return dtype.char if (dtype.char in TYPES or dtype.char in PARTS) and dtype.isnative else None
 
 
 def promoted(one: str, other: str) -> str:

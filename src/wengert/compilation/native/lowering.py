@@ -56,7 +56,7 @@ from wengert.compilation.native.loops import (
     walk_statements,
     without_unread,
 )
-from wengert.compilation.native.operations import SPECIAL, constant_of, operation_of
+from wengert.compilation.native.operations import SPECIAL, RealNumbers, constant_of, operation_of
 from wengert.errors import RawLocation
 from wengert.primitives.table import PRIMITIVES
 from wengert.program import Atom, Guard, Line, Var
@@ -215,7 +215,7 @@ class _Open(NamedTuple):
     later: set[int]
 
 
-class Block:
+class Block(RealNumbers):
     """The lowering of one block of straight-line code and nests.
 
     Attributes

@@ -157,6 +157,22 @@ SPECIAL = "scipy.special."
 """How the names of operations that are functions of SciPy's begin."""
 
 
+class RealNumbers:
+    """What native facets ask of whoever writes operations on real numbers alone."""
+
+    def conjugate(self, x: Any) -> Any:
+        """Return the conjugate."""
+        return x
+
+    def real(self, x: Any) -> Any:
+        """Return the real part."""
+        return x
+
+    def imag(self, x: Any) -> Any:
+        """Return the imaginary part."""
+        return 0.0
+
+
 @functools.cache
 def instruction(name: str, kind: str, result: str | None = None) -> str | None:
     """Return how LLVM writes an operation of operands of a kind; None where there is no such operation.

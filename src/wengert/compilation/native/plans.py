@@ -245,7 +245,7 @@ def _lower_piece(
 ) -> _LoweredPiece:
     op = Expressions()
     arguments = [op.argument(form.shape, form.dtype, steps) for form, steps in layout]
-    values = piece.write(op, *arguments)
+    values = [op.in_memory(value) for value in piece.write(op, *arguments)]
     if any(isinstance(value, Product) for value in op.values):
         return _lower_product(op, values, families, optimize)
     kernel = lower_nests(op, values, "k")

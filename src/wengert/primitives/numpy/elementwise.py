@@ -202,9 +202,9 @@ fmod = elementwise(np.fmod, lambda _y, _a, _b: 1, lambda _y, a, b: -np.trunc(a /
 
 # ---- Complex: not holomorphic, so linear in the real and imaginary parts; an adjoint g stands for dL = Re(g dz) ----
 
-conjugate = elementwise(np.conjugate, lambda _y, _x: 1 if _x.dtype.kind != "c" else RealLinear(0.0, 1.0, _x.shape, _y.shape), counts="moves", formula="conjugate", source="np.conj({0})", native=lambda _op, x: x)
-real = define("real", lambda z: np.real(z) + 0.0, lambda _y, _x: 1 if _x.dtype.kind != "c" else RealLinear(0.5, 0.5, _x.shape, _y.shape), replaces=np.real, counts="moves", formula="re", native=lambda op, z: op("add", z, 0.0))
-imag = define("imag", lambda z: np.imag(z) + 0.0, lambda _y, _x: 0 if _x.dtype.kind != "c" else RealLinear(-0.5j, 0.5j, _x.shape, _y.shape), replaces=np.imag, counts="moves", formula="im")
+conjugate = elementwise(np.conjugate, lambda _y, _x: 1 if _x.dtype.kind != "c" else RealLinear(0.0, 1.0, _x.shape, _y.shape), counts="moves", formula="conjugate", source="np.conj({0})", native=lambda op, x: op.conjugate(x))
+real = define("real", lambda z: np.array(np.real(z))[()], lambda _y, _x: 1 if _x.dtype.kind != "c" else RealLinear(0.5, 0.5, _x.shape, _y.shape), replaces=np.real, counts="moves", formula="re", native=lambda op, z: op.real(z))
+imag = define("imag", lambda z: np.array(np.imag(z))[()], lambda _y, _x: 0 if _x.dtype.kind != "c" else RealLinear(-0.5j, 0.5j, _x.shape, _y.shape), replaces=np.imag, counts="moves", formula="im", native=lambda op, z: op.imag(z))
 
 direction = define("direction", lambda z: np.sign(z), lambda y, z: _direction_partial(y, z), formula="sign", counts="calls", source="np.sign({0})", kink="at 0: 0, as of the sign of real numbers", native=_native_sign)
 
