@@ -192,7 +192,7 @@ class _Lowering:
             others = [r for r in others if not isinstance(r, Fold) and not self._is_joined(value, r)]
             if not others or self.cost(value) <= DEAR / 4:
                 continue
-            larger = any(_spreads(r, value) for r in others)
+            larger = any(_spreads(r, value, readers) for r in others)
             if (larger or len(readers[value]) > 1) and self.cost(value) > (DEAR / 4 if larger else DEAR):
                 self.stored.add(value)
 
@@ -468,10 +468,11 @@ def _is_read_too_late(accesses: Sequence[_Access], old: set[Buffer], new: Buffer
     return False
 
 
-def _spreads(reader: Value, value: Value) -> bool:
-    """Return whether a reader of a value has more elements that are computed of it."""
+def _spreads(reader: Value, value: Value, readers: Mapping[Value, Sequence[Value]]) -> bool:
+    """Return whether a reader of a value, or of a view of it, has more elements that are computed of it."""
     if not isinstance(reader, Assembly):
-        return reader.size > value.size
+        others = readers.get(reader, ()) if isinstance(reader, Move) else ()
+        return reader.size > value.size or any(_spreads(other, value, readers) for other in others)
     return any(math.prod(box.shape) > value.size for box in boxes_of(reader, value))
 
 

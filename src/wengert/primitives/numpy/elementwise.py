@@ -39,6 +39,8 @@ def _native_power(op: Any, x: Any, p: Any) -> Any:
     exponent = op.value_of(p)
     if exponent == 2 or exponent == 1:
         return op("multiply", x, x if exponent == 2 else 1.0)
+    if exponent == 3:
+        return op("multiply", op("multiply", x, x), x)
     return op("sqrt", x) if exponent == 0.5 and x.ndim else op("power", x, p)  # as NumPy: of -0.0 it is -0.0
 
 
