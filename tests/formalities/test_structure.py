@@ -97,8 +97,9 @@ ORDERS = {
     "planning": "machine compressions candidates plan choice",
     "compilation": "cache comparisons environment linearized branches signatures native jit",
     "compilation/native": (
-        "kinds operations complex_numbers threads loops lowering expressions assemblies nests llvm files engine "
-        "instructions export vectorcall layout records control entry extents products sequences plans kernels grouping"
+        "kinds positions operations complex_numbers threads loops lowering expressions assemblies nests llvm files "
+        "engine instructions export vectorcall layout records control entry extents products sequences plans kernels "
+        "grouping"
     ),
     "control": (
         "revolve holding templates unrolling bodies branch closures tapes checkpoints loop backward dependence "

@@ -46,7 +46,7 @@ LEFT_TO_PYTHON = set(
     """
     Chi Ci Shi Si add.reduceat airyai airyaiprime airybi airybiprime amplitude arctan_moment argmax argmin
     argpartition argsort argwhere balancing bdtr bdtrc bdtri beta_density betainc_order cholesky cofactors
-    cofactors_slope complete_qr completion complex_polygamma convolve coshm cosm cummax cummin cumprod dct det
+    cofactors_slope complete_qr completion complex_polygamma convolve coshm cosm dct det
     distinct distinct_values dst eig eigh eigvals eigvalsh elliptic_integral eval_chebyt eval_chebyu eval_gegenbauer
     eval_genlaguerre eval_hermite eval_hermitenorm eval_jacobi eval_laguerre eval_legendre expm expn exponent
     faddeeva_imag faddeeva_real fft fir fractional_matrix_power fresnelc fresnels full_rank full_svd gamma_density

@@ -29,8 +29,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wengert.compilation.native.expressions import Assembly, Each, Shape, Value, Viewing, view_of
+from wengert.compilation.native.expressions import Argument, Assembly, Each, Shape, Value, Viewing, view_of
 from wengert.compilation.native.loops import row_major
+from wengert.compilation.native.positions import Positions
 
 MOST_TERMS = 32
 """The number of parts from which an array is put together part by part."""
@@ -94,6 +95,8 @@ class Box(NamedTuple):
         True if it is added to what is there.
     region
         Where it is, for a box of an array.
+    positions, tables
+        The positions in the target, and their tables, if it is not written to all of it.
     """
 
     shape: Shape
@@ -101,6 +104,8 @@ class Box(NamedTuple):
     terms: tuple[Term, ...]
     onto: bool = False
     region: Region | None = None
+    positions: Positions | None = None
+    tables: tuple[Argument, ...] = ()
 
     def __str__(self) -> str:
         place = "..." if self.region is None else str(self.region)
@@ -174,7 +179,10 @@ def stages(assembly: Assembly) -> list[list[Box]]:
     boxes = []
     for part in assembly.parts:
         shape = view_of(assembly.shape, row_major(assembly.shape), part.function)[2]
-        boxes.append(Box(shape, part.function, (Term(part.value),), part.adds))
+        places = part.positions, part.tables
+        if part.positions is not None:
+            shape = part.positions.shape
+        boxes.append(Box(shape, part.function, (Term(part.value),), part.adds, None, *places))
     return [boxes] if assembly.is_disjoint else [*result, *[[box] for box in boxes]]
 
 
@@ -186,7 +194,9 @@ def boxes_of(assembly: Assembly, value: Value) -> list[Box]:
 def _inside_and_borders(assembly: Assembly) -> list[list[Box]] | None:
     """Return the stages with the box that all parts cover computed at once; None if that does not pay."""
     parts = assembly.parts
-    if assembly.dtype == "?" or len(parts) > MOST_TERMS or (len(parts) < 2 and assembly.first is None):
+    if assembly.dtype == "?" or any(part.positions for part in parts):
+        return None
+    if len(parts) > MOST_TERMS or (len(parts) < 2 and assembly.first is None):
         return None
     regions = [_region_of(assembly.shape, part.function) for part in parts]
     everything = Region((0,) * assembly.ndim, assembly.shape)

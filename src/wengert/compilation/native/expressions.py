@@ -26,6 +26,7 @@ from wengert.compilation.native.kinds import FLOATING, PARTS, TRUTH, WHOLE, in_k
 from wengert.compilation.native.loops import Buffer, row_major
 from wengert.compilation.native.lowering import NoLoweringError, unchanged_operand
 from wengert.compilation.native.operations import SPECIAL, constant_of, instruction, operation_of
+from wengert.compilation.native.positions import Positions, positions_of
 from wengert.program import Atom, Line, Var
 
 LARGEST_MATRIX, LARGEST_PRODUCT = 1 << 16, 1 << 12
@@ -215,12 +216,43 @@ class Complex(Value):
         self.real, self.imag = real, imag
 
 
+class Gather(Value):
+    """Elements of its operand, which is in memory, at positions; their tables are arguments."""
+
+    __slots__ = ("positions", "tables")
+
+    def __init__(self, operand: Value, positions: Positions, tables: Sequence[Argument]) -> None:
+        super().__init__(positions.shape, operand.dtype, (operand,))
+        self.positions, self.tables = positions, tuple(tables)
+
+    def _of(self, operands: Sequence[Any]) -> Value:
+        return Gather(operands[0], self.positions, self.tables)
+
+
+class Running(Value):
+    """The sums, products or extrema of the elements so far along an axis."""
+
+    __slots__ = ("axis", "name")
+
+    def __init__(self, name: str, operand: Value, axis: int) -> None:
+        super().__init__(operand.shape, operand.dtype, (operand,))
+        self.name, self.axis = name, axis
+
+    def _of(self, operands: Sequence[Any]) -> Value:
+        return Running(self.name, operands[0], self.axis)
+
+    def _title(self) -> str:
+        return f"running {self.name}"
+
+
 class Part(NamedTuple):
-    """A value that is written to, or added to, a part of an array."""
+    """A value that is written to, or added to, a part of an array: a view of it, or positions in that."""
 
     value: Any
     function: Viewing
     adds: bool
+    positions: Positions | None = None
+    tables: tuple[Argument, ...] = ()
 
 
 class Assembly(Value):
@@ -231,7 +263,8 @@ class Assembly(Value):
     def __init__(self, shape: Shape, dtype: str, first: Any, parts: Sequence[Part]) -> None:
         super().__init__(shape, dtype, [v for v in (first, *[p.value for p in parts]) if v is not None])
         self.first, self.parts = first, tuple(parts)
-        self.is_disjoint = first is None and not any(part.adds for part in parts) and self._parts_size() == self.size
+        are_written = not any(part.adds or part.positions for part in parts)
+        self.is_disjoint = first is None and are_written and self._parts_size() == self.size
         """Whether each element is that of one part alone, so that parts may be written in any order."""
 
     def _parts_size(self) -> int:
@@ -253,6 +286,8 @@ class Expressions:
         All values, each after its operands.
     arguments
         The buffers that are read.
+    tables
+        The arrays that some of these hold, which never change.
     kind
         The kind of floating-point numbers that the line computes with which is being written.
     """
@@ -263,6 +298,7 @@ class Expressions:
     def __init__(self) -> None:
         self.values: list[Value] = []
         self.arguments: list[Buffer] = []
+        self.tables: dict[Buffer, np.ndarray[Any, Any]] = {}
         self.kind = "d"
         self._computed: dict[Any, Value] = {}
 
@@ -290,6 +326,17 @@ class Expressions:
         if key is not None:
             self._computed[key] = value
         return value
+
+    def _tables_of(self, positions: Positions) -> tuple[Argument, ...]:
+        """Return the tables of positions as arguments."""
+        tables: list[Argument] = []
+        for table in positions.tables:
+            key = ("table", table.shape, table.tobytes())
+            if key not in self._computed:
+                self._computed[key] = self.argument(table.shape, "l", table.strides)
+                self.tables[self.arguments[-1]] = table
+            tables.append(self._computed[key])  # type: ignore[arg-type]
+        return tuple(tables)
 
     def in_memory(self, value: Value) -> Value:
         """Return a value as it lies in memory: complex numbers are pairs along one more axis."""
@@ -476,6 +523,33 @@ class Expressions:
             return Filled(shape, value.value, value.dtype)
         return self._enter(Move(function, shape, value), None)
 
+    def gather(self, value: Any, index: Sequence[Any]) -> Any:
+        """Return what an index with arrays chooses."""
+        positions = positions_of(index, value.shape)
+        if positions is None:
+            raise NoLoweringError("an index of values that are computed")
+        if isinstance(value, Complex):
+            return Complex(self.gather(value.real, index), self.gather(value.imag, index))
+        if isinstance(value, Filled):
+            return Filled(positions.shape, value.value, value.dtype)
+        source = self.move(positions.view, value)
+        return self._enter(Gather(source, positions, self._tables_of(positions)), None)
+
+    def part_at(self, value: Any, index: Sequence[Any], shape: Shape, adds: bool, batch: int) -> Part:
+        """Return a value that is written to, or added to, what an index with arrays chooses."""
+        positions = positions_of(index, shape, batch)
+        if positions is None:
+            raise NoLoweringError("an index of values that are computed")
+        return Part(value, positions.view, adds, positions)
+
+    def running(self, name: str, value: Any, axis: int) -> Any:
+        """Combine the elements so far along an axis, each time in order."""
+        if isinstance(value, Complex) and name == "add":
+            return Complex(self.running(name, value.real, axis), self.running(name, value.imag, axis))
+        if not isinstance(value, Value) or isinstance(value, (Filled, Complex)) or value.dtype == TRUTH:
+            raise NoLoweringError(f"a running {name} of these")
+        return self._enter(Running(name, value, axis % value.ndim), ("running", name, id(value), axis % value.ndim))
+
     def fold(self, name: str, value: Any, axis: Sequence[int] | None, keepdims: bool) -> Any:
         """Combine the elements along axes by an operation that may take them in any order."""
         if isinstance(value, Complex) and name == "add":
@@ -549,6 +623,7 @@ class Expressions:
     def assemble(self, shape: Shape, first: Any, parts: Sequence[Part]) -> Any:
         """Return an array that is filled with `first`, unless that is None, then with parts."""
         parts = [Part(*part) for part in parts]
+        parts = [p if p.positions is None else p._replace(tables=self._tables_of(p.positions)) for p in parts]
         kind = self._common_kind([p.value for p in parts] + [first] * (first is not None), True)
         if kind in PARTS:
             values = [self._as_complex(part.value, PARTS[kind]) for part in parts]

@@ -31,6 +31,7 @@ f(x0: 3) -> y: 2
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
@@ -486,6 +487,14 @@ class Block(RealNumbers):
         if not slices:
             raise NoLoweringError(f"{name} of nothing")
         return np.reshape(functools.reduce(combine, slices), shape)
+
+    def running(self, name: str, x: Cells, axis: int) -> Cells:
+        """Combine the elements so far along an axis."""
+        if not x.size:
+            return x
+        rule: Any = PRIMITIVES[name].native if name in PRIMITIVES else name
+        combine = functools.partial(rule, self) if callable(rule) else functools.partial(self, rule)
+        return np.moveaxis(np.stack(list(itertools.accumulate(np.moveaxis(x, axis, 0), combine))), 0, axis)
 
     def _sum(self, slices: Sequence[Cells], side_by_side: bool) -> Cells:
         """Add in NumPy's order: with eight partial sums, if the elements lie side by side."""

@@ -43,7 +43,9 @@ from wengert.compilation.native.expressions import (
     Each,
     Expressions,
     Fold,
+    Gather,
     Move,
+    Running,
     Value,
     View,
     Viewing,
@@ -70,6 +72,7 @@ from wengert.compilation.native.loops import (
 )
 from wengert.compilation.native.lowering import NoLoweringError
 from wengert.compilation.native.operations import is_call, operation_of
+from wengert.compilation.native.positions import Positions
 from wengert.primitives.table import PRIMITIVES
 
 LANES, FEW = 32, 8
@@ -148,7 +151,9 @@ class _Lowering:
     ) -> None:
         self.op, self.results = op, results
         self.needed = values
-        self.stored = {v for v in self.needed if isinstance(v, (Fold, Assembly))} | stored
+        self.stored = {v for v in self.needed if isinstance(v, (Fold, Assembly, Running))} | stored
+        self.stored.update(map(_source_of, [v for v in self.needed if isinstance(v, Gather)]))
+        self.stored = {v for v in self.stored if not isinstance(v, Argument)}
         self.stored.update(v for v in results if not isinstance(v, Argument))
         self.costs: dict[Value, float] = {}
         self._store_dear_ones()
@@ -174,7 +179,7 @@ class _Lowering:
         if not isinstance(value, Value) or isinstance(value, Argument) or value in self.stored:
             return 0.25
         if value not in self.costs:
-            own = _cost_of(value.name) if isinstance(value, Each) else 0.0
+            own = _cost_of(value.name) if isinstance(value, Each) else 2.0 * isinstance(value, Gather)
             self.costs[value] = own + sum(map(self.cost, value.operands))
         return self.costs[value]
 
@@ -230,7 +235,7 @@ class _Lowering:
         shape = value.shape
         far = max([self.far[a] for a in value.operands if isinstance(a, Value)], default=0)
         near = max([self._level(a, shape) for a in value.operands], default=0)
-        if isinstance(value, Fold):
+        if isinstance(value, (Fold, Running)):
             (operand,) = value.operands
             self._enter(self.near[operand], operand.shape, _Item(value))
             self.near[value] = self.far[value] = self.near[operand] + 1
@@ -246,7 +251,7 @@ class _Lowering:
                 level = max(levels) + 1
             self.near[value] = self.far[value] = level
             return
-        if isinstance(value, Move):
+        if isinstance(value, (Move, Gather)):
             near = far
         self.near[value], self.far[value] = near, far
         if value in self.stored:
@@ -312,7 +317,7 @@ class _Lowering:
         start: list[Any] = [value]
         if isinstance(value, Assembly):
             start = [term.value for term in item.box.terms] if item.box is not None else []
-        elif isinstance(value, Fold):
+        elif isinstance(value, (Fold, Running)):
             start = list(value.operands)
         elif value in self.stored:
             start = list(value.operands)
@@ -423,6 +428,12 @@ class _Access(NamedTuple):
     element: Element
     counts: tuple[Any, ...]
 
+    @property
+    def is_of_one_step(self) -> bool:
+        """Whether no two steps of the nest access one element."""
+        strides = itertools.zip_longest(self.element.strides, self.counts, fillvalue=0)
+        return not self.element.computed and all(stride or count == 1 for stride, count in strides)
+
     def meets(self, other: _Access) -> bool:
         """Return whether two accesses to arrays that lie in one memory may have an element in common."""
         if any(a.element.computed or any(isinstance(n, Register) for n in a.counts) for a in (self, other)):
@@ -462,7 +473,7 @@ def _is_read_too_late(accesses: Sequence[_Access], old: set[Buffer], new: Buffer
             continue
         for j, store in stores:
             if j < k or store.nest == load.nest:
-                same = (load.element.offset, load.element.strides) == (store.element.offset, store.element.strides)
+                same = load.element[1:] == store.element[1:] and store.is_of_one_step
                 if not (same and j > k and store.nest == load.nest) and load.meets(store):
                     return True
     return False
@@ -476,15 +487,30 @@ def _spreads(reader: Value, value: Value, readers: Mapping[Value, Sequence[Value
     return any(math.prod(box.shape) > value.size for box in boxes_of(reader, value))
 
 
+def _source_of(value: Value) -> Value:
+    """Return the value that a gather reads from memory, through views."""
+    (source,) = value.operands
+    while isinstance(source, Move):
+        (source,) = source.operands
+    return source  # type: ignore[no-any-return]
+
+
 def _by_folded_axes(items: Sequence[_Item]) -> Iterable[list[_Item]]:
-    """Split the items of a nest by the axes that are folded; stores go with the first."""
+    """Split the items of a nest by the axes that are folded; stores go with the first.
+
+    What is written at positions, and what runs along an axis, has a nest of its own.
+    """
+    alone = [i for i in items if isinstance(i.value, Running) or (i.box is not None and i.box.positions is not None)]
+    items = [item for item in items if item not in alone]
+    if not items:
+        return [[item] for item in alone]
     groups: dict[Any, list[_Item]] = {}
     stores = [item for item in items if not isinstance(item.value, Fold)]
     for item in items:
         if isinstance(item.value, Fold):
             groups.setdefault(item.value.axes, []).append(item)
     parts = list(groups.values()) or [[]]
-    return [stores + parts[0], *parts[1:]]
+    return [stores + parts[0], *parts[1:], *[[item] for item in alone]]
 
 
 class _Folding(NamedTuple):
@@ -503,6 +529,7 @@ class _Nest:
     def __init__(self, lowering: _Lowering, shape: tuple[int, ...]) -> None:
         self.lowering, self.shape = lowering, shape
         self.body: list[Statement] = []
+        self.writes_at_positions = False
         self.folds: list[_Folding] = []
         self.operands: dict[Any, Operand] = {}
         self.loads: dict[Element, Register] = {}
@@ -513,6 +540,8 @@ class _Nest:
         for item in items:
             value = item.value
             view = buffers[value]
+            if isinstance(value, Running):
+                return self.running(value, Element(view.buffer, view.offset, view.strides))
             if isinstance(value, Fold):
                 operand = self.operand(value.operands[0], ())
                 strides = tuple([0 if k in value.axes else s for k, s in enumerate(view.strides)])
@@ -521,22 +550,25 @@ class _Nest:
             elif item.box is not None:
                 target = item.box.target
                 place = view if target is None else self.viewed(view, ((value, target),))
-                self.store(item.box.terms, place, item.box.onto)
+                element = Element(place.buffer, place.offset, place.strides)
+                if item.box.positions is not None:
+                    self.writes_at_positions = True
+                    element = self.at_positions(place, item.box.positions, item.box.tables, ())
+                self.store(item.box.terms, element, item.box.onto)
             else:
                 self.store_value(value, view)
         axes = self.folds[0].axes if self.folds else frozenset()
         return self.built(axes)
 
-    def store(self, terms: Sequence[Term], view: View, adds: bool) -> None:
+    def store(self, terms: Sequence[Term], element: Element, adds: bool) -> None:
         """Write a sum of values to memory, or add it to what is there."""
-        element = Element(view.buffer, view.offset, view.strides)
         operands: list[Operand] = []
         if adds:
-            before = self.lowering.register(view.buffer.dtype)
+            before = self.lowering.register(element.buffer.dtype)
             self.body.append(Load(before, element))
             operands.append(before)
         operands += [self.seen(term) for term in terms]
-        operand = functools.reduce(functools.partial(self.compute, "add", view.buffer.dtype), operands)
+        operand = functools.reduce(functools.partial(self.compute, "add", element.buffer.dtype), operands)
         self.body.append(Store(element, operand))
 
     def store_value(self, value: Value, view: View) -> None:
@@ -572,7 +604,7 @@ class _Nest:
         if key not in self.operands:
             view = value.view if isinstance(value, Argument) else self.lowering.buffers.get(value)
             if view is not None:
-                self.operands[key] = self.load(self.viewed(view, steps))
+                self.operands[key] = self.load_of(self.viewed(view, steps))
             else:
                 self.operands[key] = self.computed(value, steps)
         return self.operands[key]
@@ -582,6 +614,9 @@ class _Nest:
         if isinstance(value, Move):
             operand = value.operands[0]
             return self.operand(operand, ((operand, value.function), *steps))
+        if isinstance(value, Gather):
+            source = self.in_memory(value.operands[0])
+            return self.load(self.at_positions(source, value.positions, value.tables, steps))
         if not isinstance(value, Each):
             raise NoLoweringError(f"{value} in a nest")
         operands = []
@@ -613,11 +648,37 @@ class _Nest:
             view = View(view.buffer, view.offset + offset, strides, shape)
         return view
 
-    def load(self, view: View) -> Register:
+    def in_memory(self, value: Value) -> View:
+        """Return where a value is in memory; raise `_NotViewedError` if it is not."""
+        view = value.view if isinstance(value, Argument) else self.lowering.buffers.get(value)
+        if view is not None:
+            return view
+        if not isinstance(value, Move):
+            raise _NotViewedError(value)
+        operand = value.operands[0]
+        return self.viewed(self.in_memory(operand), ((operand, value.function),))
+
+    def at_positions(self, view: View, positions: Positions, tables: Sequence[Argument], steps: Steps) -> Element:
+        """Return the element of a view of memory at positions, seen in the nest through views."""
+        along = self.viewed(
+            View(view.buffer, view.offset, positions.along_others(view.strides), positions.shape), steps
+        )
+        computed = []
+        for axis, table in zip(positions.axes, tables, strict=True):
+            strides = positions.along_tables(table.view.strides)
+            places = self.viewed(View(table.view.buffer, 0, strides, positions.shape), steps)
+            if view.strides[axis]:
+                computed.append((self.load_of(places), view.strides[axis]))
+        return Element(along.buffer, along.offset, along.strides, tuple(computed))
+
+    def load_of(self, view: View) -> Register:
+        """Read an element of a view."""
+        return self.load(Element(view.buffer, view.offset, view.strides))
+
+    def load(self, element: Element) -> Register:
         """Read an element."""
-        element = Element(view.buffer, view.offset, view.strides)
         if element not in self.loads:
-            register = self.loads[element] = self.lowering.register(view.buffer.dtype)
+            register = self.loads[element] = self.lowering.register(element.buffer.dtype)
             self.body.append(Load(register, element))
         return self.loads[element]
 
@@ -649,13 +710,54 @@ class _Nest:
         self.folds = [fold._replace(result=along(fold.result)) for fold in folds]
         is_folded = tuple([k in folded for k in last])
         if not self.folds:
-            return _looped(counts, body, 0, True)
+            return _looped(counts, body, 0, not self.writes_at_positions)
         trailing = len(counts)
         while trailing and is_folded[trailing - 1]:
             trailing -= 1
         if trailing == len(counts) or True in is_folded[:trailing]:
             return self.folded_in_memory(counts, is_folded, body)
         return self.folded_in_lanes(counts, trailing, body)
+
+    def running(self, value: Running, result: Element) -> list[Statement]:
+        """Return the loops that combine elements along an axis, where each step reads what the one before it wrote.
+
+        A result goes from step to step in a register if the axis is the innermost, or else from row to row in memory.
+        """
+        operand = self.operand(value.operands[0], ())
+        fold = _Folding(value.name, operand, result, frozenset({value.axis}), value.dtype)
+        n = self.shape[value.axis]
+        before = [k for k in range(value.axis) if self.shape[k] > 1]
+        behind = [k for k in range(value.axis + 1, len(self.shape)) if self.shape[k] > 1]
+        if len(before) + len(behind) >= MOST_AXES:
+            raise NoLoweringError(f"more than {MOST_AXES} axes")
+
+        def along(statements: Iterable[Statement], axes: Sequence[int], step: int = 0) -> list[Statement]:
+            def change(element: Element) -> Element:
+                offset = element.offset + step * element.strides[value.axis]
+                return element._replace(offset=offset, strides=tuple([element.strides[k] for k in axes]))
+
+            return [_with_elements(statement, change) for statement in statements]
+
+        counts = tuple([self.shape[k] for k in before])
+        if not behind:
+            register, after = self.lowering.register(fold.dtype), self.lowering.register(fold.dtype)
+            combining, then = self.combined(fold, register, operand)
+            body = along([*self.body, *combining, Store(result, then)], [*before, value.axis])
+            first = -0.0 if fold.name == "add" and fold.dtype in FLOATING else self.identity(fold)
+            loop = Nest((n,), tuple(body), (Carry(register, first, then, after),), depth=len(before))
+            return _looped(counts, [loop], 0, False)
+        inner = tuple([self.shape[k] for k in behind])
+        begun = along([*self.body, Store(result, operand)], [*before, *behind])
+        statements = _looped((*counts, *inner), begun, 0, False)
+        if n == 1:
+            return statements
+        previous = self.lowering.register(fold.dtype)
+        combining, then = self.combined(fold, previous, operand)
+        load = Load(previous, result._replace(offset=result.offset - result.strides[value.axis]))
+        body = _renamed([*self.body, load, *combining, Store(result, then)], self.lowering.register)
+        body = along(body, [*before, value.axis, *behind], 1)
+        rows = _looped(inner, body, len(before) + 1, False)
+        return [*statements, *_looped((*counts, n - 1), rows, 0, False)]
 
     def identity(self, fold: _Folding) -> Operand:
         """Return what changes nothing in a fold."""
@@ -972,6 +1074,10 @@ def _renamed(statements: Sequence[Statement], new: Callable[[str], Register]) ->
     def renamed(operand: Operand) -> Operand:
         return names.get(operand, operand) if isinstance(operand, Register) else operand
 
+    def moved(element: Element) -> Element:
+        places = tuple([(names.get(register, register), step) for register, step in element.computed])
+        return element._replace(computed=places)
+
     result: list[Statement] = []
     for s in statements:
         assert not inner_block(s), "the body of a nest is straight"
@@ -980,8 +1086,9 @@ def _renamed(statements: Sequence[Statement], new: Callable[[str], Register]) ->
             names[s.register] = new(s.register.dtype)
             result.append(Compute(names[s.register], s.operation, operands))
         elif isinstance(s, Load):
+            element = moved(s.element)
             names[s.register] = new(s.register.dtype)
-            result.append(Load(names[s.register], s.element))
+            result.append(Load(names[s.register], element))
         elif isinstance(s, Store):
-            result.append(Store(s.element, renamed(s.value)))
+            result.append(Store(moved(s.element), renamed(s.value)))
     return result

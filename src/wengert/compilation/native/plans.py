@@ -119,7 +119,7 @@ class Plan(NamedTuple):
 class _Call(NamedTuple):
     """A command of a piece: a kernel of nests or a call of BLAS, and where its arrays are.
 
-    A place is a number among what the piece reads, writes, and has as memory for itself; and bytes.
+    A place is a number among what the piece reads, writes, has as memory for itself, and reads as tables; and bytes.
     """
 
     source: Member | BlasCall
@@ -127,12 +127,14 @@ class _Call(NamedTuple):
 
 
 class _LoweredPiece(NamedTuple):
-    """A piece for one layout: its calls, the bytes of memory for itself, its nests, and about how long it takes."""
+    """A piece for one layout: its calls, the bytes of memory for itself, its nests, about how long it takes, and the
+    tables that it reads."""
 
     calls: tuple[_Call, ...]
     works: tuple[int, ...]
     kernels: tuple[Kernel, ...]
     steps: int
+    tables: tuple[np.ndarray[Any, Any], ...] = ()
 
 
 class Lowered:
@@ -183,6 +185,7 @@ class Lowered:
                     words[number] = word(base, starts[number])
             works = [arena.take(size) for size in lowered.works]
             here = [*[words[n] for n in (*piece.reads, *piece.writes)], *[word(base, start) for start in works]]
+            here += [word(NOWHERE, table.ctypes.data) for table in lowered.tables]
             placed.append(tuple([tuple([here[n] + offset for n, offset in call.places]) for call in lowered.calls]))
             for start, size in zip(works, lowered.works, strict=True):
                 arena.free(start, size)
@@ -194,7 +197,7 @@ class Lowered:
     def commands(self) -> tuple[np.ndarray[Any, np.dtype[np.int64]], list[Any]]:
         """Compile what is not compiled yet; return the commands, and what has to live as long as they do."""
         codes: dict[int, tuple[int, int]] = {}
-        kept: list[Any] = list(self.plan.constants.values())
+        kept: list[Any] = [*self.plan.constants.values(), *[piece.tables for piece in self._pieces]]
         commands: list[Command] = []
         for piece, places in zip(self._pieces, self._words, strict=True):
             for call, words in zip(piece.calls, places, strict=True):
@@ -252,11 +255,16 @@ def _lower_piece(
     if len(kernel.arguments) > MOST_ADDRESSES:
         raise NoLoweringError("too many arrays")
     offsets, memory = planned(kernel)
-    passed = [(k, 0) for k, buffer in enumerate(kernel.arguments) if buffer.role != "work"]
-    works = [(len(passed), offsets.get(buffer, 0)) for buffer in kernel.arguments if buffer.role == "work"]
-    call = _Call(families.enter(kernel, optimize), (*passed, *works))
+    tables = [buffer for buffer in kernel.arguments if buffer in op.tables]
+    passed = [b for b in kernel.arguments if b.role != "work" and b not in op.tables]
+    has_work = len(passed) + len(tables) < len(kernel.arguments)
+    numbers = {buffer: k for k, buffer in enumerate(passed)}
+    numbers.update((buffer, len(passed) + has_work + k) for k, buffer in enumerate(tables))
+    places = [(numbers.get(buffer, len(passed)), offsets.get(buffer, 0)) for buffer in kernel.arguments]
+    call = _Call(families.enter(kernel, optimize), tuple(places))
     kernel = without_empty(kernel)
-    return _LoweredPiece((call,), (memory,) * bool(works), (kernel,), steps_of(kernel.statements))
+    arrays = tuple([op.tables[buffer] for buffer in tables])
+    return _LoweredPiece((call,), (memory,) * has_work, (kernel,), steps_of(kernel.statements), arrays)
 
 
 def _lower_product(op: Expressions, values: Sequence[Value], families: Families, optimize: bool) -> _LoweredPiece:

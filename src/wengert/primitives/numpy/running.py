@@ -22,6 +22,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from wengert.jacobians import LocalJacobian, Map, Shape
+from wengert.primitives.numpy.structural import native_running
 from wengert.primitives.table import array_function
 from wengert.program import Primitive
 
@@ -164,6 +165,7 @@ cumprod = array_function(
     fresh=True,
     source=lambda args, params: f"np.cumprod({args[0]}, {params['axis']})",
     counts=lambda _y, x, axis: {"multiplications": math.prod(x.shape) - math.prod(x.shape) // max(1, x.shape[axis])},
+    native=native_running("multiply"),
 )
 
 
@@ -218,6 +220,7 @@ def _running(name: str, ufunc: np.ufunc) -> Primitive:
         source=lambda args, params: f"np.{ufunc.__name__}.accumulate({args[0]}, {params['axis']})",
         counts=lambda _y, x, axis: {"comparisons": math.prod(x.shape) - math.prod(x.shape) // max(1, x.shape[axis])},
         kink="tie: equal shares to each, as of the maximum of an array",
+        native=native_running(ufunc.__name__),
     )
 
 

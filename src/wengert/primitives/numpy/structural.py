@@ -93,13 +93,18 @@ def _viewing(index: tuple[Any, ...]) -> Callable[[Any], Any]:
     return lambda a: a[full]
 
 
+def _native_part(op: Any, value: Any, index: Sequence[Any], shape: Shape, adds: bool, batch: int = 0) -> Any:
+    """Return a value that is written to a part of an array, or added to it."""
+    if is_basic(index):
+        return value, _viewing((slice(None),) * batch + tuple(index)), adds
+    return op.part_at(value, index, shape, adds, batch)
+
+
 def _native_put(op: Any, *pieces: Any, indices: Sequence[tuple[Any, ...]], shape: Shape, batch: int = 0) -> Any:
-    shape, free = pieces[0].shape[:batch] + shape, (slice(None),) * batch
-    if all(map(is_basic, indices)):
-        parts = [(piece, _viewing(free + tuple(index)), True) for piece, index in zip(pieces, indices, strict=True)]
-        return op.assemble(shape, 0.0, parts)
-    if not op.unrolls:
-        return None
+    shape = pieces[0].shape[:batch] + shape
+    if not op.unrolls or all(map(is_basic, indices)):
+        pairs = zip(pieces, indices, strict=True)
+        return op.assemble(shape, 0.0, [_native_part(op, piece, index, shape, True, batch) for piece, index in pairs])
     y = np.full(shape, op.constant(0.0))
     size = math.prod(shape[batch:])
     places, blocks = np.arange(size).reshape(shape[batch:]), size * np.arange(math.prod(shape[:batch]))
@@ -112,10 +117,10 @@ def _native_put(op: Any, *pieces: Any, indices: Sequence[tuple[Any, ...]], shape
 
 
 def _native_setitem(op: Any, value: Any, array: Any, *operands: Any, index: tuple[Any, ...]) -> Any:
-    if operands or not (op.unrolls or is_basic(index)):
+    if operands:
         return None
-    if is_basic(index):
-        return op.assemble(array.shape, array, [(value, _viewing(index), False)])
+    if not op.unrolls or is_basic(index):
+        return op.assemble(array.shape, array, [_native_part(op, value, index, array.shape, False)])
     y = array.copy()  # what arrays of positions choose is no view that could be written to
     y[index] = value
     return y
@@ -146,13 +151,15 @@ def _native_roll(op: Any, x: Any, shift: Shape, axis: Shape) -> Any:
     return x
 
 
-def _native_cumsum(op: Any, x: Any, axis: int) -> Any:
-    if not op.unrolls:
+def _native_getitem(op: Any, x: Any, *operands: Any, index: tuple[Any, ...]) -> Any:
+    if operands:
         return None
-    if not x.size:
-        return x
-    sums = itertools.accumulate(np.moveaxis(x, axis, 0), functools.partial(op, "add"))
-    return np.moveaxis(np.stack(list(sums)), 0, axis)
+    return op.move(_viewing(index), x) if op.unrolls or is_basic(index) else op.gather(x, index)
+
+
+def native_running(name: str) -> Callable[..., Any]:
+    """Return how machine code combines the elements so far along an axis."""
+    return lambda op, x, axis: op.running(name, x, axis)
 
 
 def _native_fold(name: str) -> Callable[..., Any]:
@@ -385,7 +392,7 @@ getitem = array_function(
     _getitem_partial,
     source=lambda args, params: f"{args[0]}[{write_index(params['index'], args[1:])}]",
     inline="{0}[{index}]",
-    native=lambda op, x, *operands, index: None if operands else op.move(_viewing(index), x),
+    native=_native_getitem,
 )
 
 
@@ -588,7 +595,7 @@ cumsum = array_function(
     fresh=True,
     source=lambda args, params: f"np.cumsum({args[0]}, {params['axis']})",
     counts=lambda _y, x, axis: _cumsum_counts(x, axis),
-    native=_native_cumsum,
+    native=native_running("add"),
 )
 
 
