@@ -11,6 +11,7 @@ from scipy.special import entr
 from truth import differences
 
 import wengert as wg
+from wengert import trees
 from wengert.accumulation import extended, limits
 from wengert.accumulation.extended import HAS_WIDER_RANGE
 from wengert.errors import DomainWarning
@@ -484,6 +485,27 @@ def test_a_compiled_gradient_meets_missing_data_later():
     x = np.array([0.3, 0.5, -0.7])
     for d in (np.ones(3), MISSING, np.ones(3)):
         np.testing.assert_allclose(gradient(x, d), [0.0, *(d * np.exp(x * d))[1:]], rtol=1e-12)
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize(
+    "derivative",
+    [
+        lambda f: wg.value_and_grad(f),
+        lambda f: lambda x, d: wg.grad(f)(x, d),
+        lambda f: lambda x, d: {"steps": [x - 0.1 * wg.grad(f)(x, d)], "loss": f(x, d)},
+        lambda f: lambda x, d: wg.jvp(lambda x: f(x, d), (x,), (np.arange(3.0),)),
+    ],
+)
+def test_compiled_trees_and_functions_of_derivatives_meet_missing_data_later(derivative, native):
+    f = derivative(lambda x, d: np.sum(np.exp(x * d)[1:]))
+    jitted = wg.jit(f, native=native)
+    x = np.array([0.3, 0.5, -0.7])
+    for d in (np.ones(3), MISSING, np.ones(3), MISSING):
+        leaves, expected = trees.flatten(jitted(x, d))[0], trees.flatten(f(x, d))[0]
+        assert all(np.all(np.isfinite(leaf)) for leaf in expected)
+        for leaf, truth in zip(leaves, expected, strict=True):
+            np.testing.assert_allclose(leaf, truth, rtol=1e-12)
 
 
 CHOSEN = np.array([0, 2, 3])

@@ -58,7 +58,7 @@ from wengert.jacobians import (
 from wengert.linearization import Linearization
 from wengert.primitives.numpy.elementwise import multiply
 from wengert.primitives.numpy.structural import getitem, setitem, sum_, where
-from wengert.program import SMALL, Primitive, computes_lines
+from wengert.program import SMALL, Primitive, computes_lines, has_nan
 from wengert.tracing import Row, current_context, innermost
 
 ndarray, float64 = np.ndarray, np.float64
@@ -179,11 +179,7 @@ def holds_nan(value: Any) -> bool:
         value = innermost(value)
         if value is None:
             return False
-    if value.ndim:
-        if not value.size:
-            return False
-        value = value.item(value.argmax())  # that of the first NaN, and no arithmetic that could overflow
-    return bool(value != value)
+    return has_nan(value)
 
 
 def is_finite(values: Iterable[Any]) -> bool:

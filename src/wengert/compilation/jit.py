@@ -37,7 +37,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wengert import trees
-from wengert.accumulation import holds_nan
 from wengert.compilation.branches import Exit, Tree
 from wengert.compilation.environment import PRINTS, Environment, Reading, is_clock
 from wengert.compilation.native.engine import calls_before
@@ -53,7 +52,7 @@ from wengert.errors import (
     caller,
     explain_at,
 )
-from wengert.program import Program, Var, walk
+from wengert.program import Program, Var, has_nan, walk
 from wengert.tracing import RAISING, LongTrace, Trace, error_state, raising, run, threads, under
 from wengert.transformations import Documentation, Transformed
 
@@ -185,8 +184,6 @@ class Jitted(Transformed[..., Any]):
         except BaseException:
             threads.context.clear()
             raise
-        if type(result) is ndarray:
-            return self._plain(args, kwargs) if self._is_derivative and holds_nan(result) else result
         return self._run(latest, args, args, kwargs) if type(result) is Exit else result
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -358,8 +355,6 @@ class Jitted(Transformed[..., Any]):
                 except BranchError:  # a decision inside a loop
                     continue
                 if type(result) is not Exit:
-                    if type(result) is ndarray and self._is_derivative and holds_nan(result):
-                        return self._plain(args, kwargs)  # a NaN among the arguments is quiet, and may be masked there
                     return result
                 leave = result
                 break
@@ -414,11 +409,14 @@ class Jitted(Transformed[..., Any]):
                 return plain
             returned.take_types(plain)
             result = plain
+        form = returned.form._replace(holds_derivatives=self._is_derivative or trace.tape.differentiates)
         with self._lock:
             tree = signature.tree
             if len(tree.roots) == roots if leave is None else leave.continuation is None:
-                tree.add(program, returned.form, leave)  # or else another thread has been faster
+                tree.add(program, form, leave)  # or else another thread has been faster
                 signature.expect_native(time.perf_counter() - start)
+        if form.holds_derivatives and any(map(has_nan, _numbers_in(result))):
+            return self._plain(args, kwargs)  # the NaN may be masked there, or have a limit
         return result
 
     def _traced(
@@ -750,6 +748,12 @@ def _agree(one: Any, other: Any) -> bool:
             for a, b in zip(ones, others, strict=True)
         )
     )
+
+
+def _numbers_in(result: Any) -> list[Any]:
+    """Return the floating-point arrays and numbers in a result, as NumPy's."""
+    arrays = [np.asarray(part) for leaf in trees.flatten(result)[0] for part in _arrays_of(leaf)]
+    return [array for array in arrays if array.dtype.kind in "fc"]
 
 
 def _arrays_of(leaf: Any) -> Sequence[Any]:

@@ -12,7 +12,7 @@ from wengert.program.interpretation import (
 )
 from wengert.program.lines import Atom, Constant, Guard, Held, Line, Operand, Packing, Trees, Var, WengertList, readable
 from wengert.program.pickling import Portable, made_from, make_again
-from wengert.program.primitive import SMALL, Partial, Primitive, Recordable, Shaped, as_value
+from wengert.program.primitive import SMALL, Partial, Primitive, Recordable, Shaped, as_value, has_nan
 from wengert.program.program import Program
 from wengert.program.provenance import PresentLine, computes_lines, current_line
 from wengert.program.source import as_identifier, write_tuple
@@ -47,6 +47,7 @@ __all__ = [
     "evaluate_line",
     "fail_at",
     "guards_of",
+    "has_nan",
     "interpret",
     "made_from",
     "make_again",

@@ -191,10 +191,14 @@ class Matrix(NamedTuple):
 
 
 class ResultForm(NamedTuple):
-    """What a function returned: a tree structure (`wengert.trees`), and its leaves."""
+    """What a function returned: a tree structure (`wengert.trees`), its leaves, and whether derivatives are among them.
+
+    Derivatives that were traced at other values have no masks of what is left out there, and so may be NaN wrongly.
+    """
 
     structure: Any
     leaves: tuple[Leaf | Fixed | Matrix, ...]
+    holds_derivatives: bool = False
 
 
 @dataclass(frozen=True, slots=True)

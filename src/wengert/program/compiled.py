@@ -45,13 +45,14 @@ from wengert.program.code import (
     Free,
     Leaf,
     Matrix,
+    ResultForm,
     Take,
     Zeros,
     lower,
 )
 from wengert.program.interpretation import fail_at
 from wengert.program.lines import Atom, Line, Operand, Packing, Var, WengertList
-from wengert.program.primitive import Primitive, Recordable, as_value
+from wengert.program.primitive import Primitive, Recordable, as_value, has_nan
 from wengert.program.provenance import ORIGIN
 from wengert.program.structure import exactly
 
@@ -222,6 +223,8 @@ class _Printer:
             self.begin(code.repeat)
         for statement in code.statements:
             _WRITTEN[type(statement)](self, statement)
+        if code.form is not None and code.form.holds_derivatives:
+            self.check_numbers(code.form)
         kept = f"(mark, {self.listed(code.kept)})" if with_kept else ""
         if code.repeat is None:
             self.write(f"    return {self.returned()}{f', {kept}' * with_kept}")
@@ -431,6 +434,18 @@ class _Printer:
             total = f"({' + '.join(names)})" if len(names) > 1 else names[0]
             self.write(f"    if {total} * 0.0 != 0.0: raise FloatingPointError")
 
+    def check_numbers(self, form: ResultForm) -> None:
+        """Write the check that no leaf of the result is NaN."""
+        leaves = [leaf.data if isinstance(leaf, Matrix) else leaf for leaf in form.leaves]
+        outputs = dict.fromkeys([self.code.outputs[leaf.place] for leaf in leaves if isinstance(leaf, Leaf)])
+        tests = [
+            f"{self.name(a)} != {self.name(a)}" if a in self.code.numbers else f"has_nan({self.name(a)})"
+            for a in outputs
+            if isinstance(a, Var) and a.dtype.kind in "fc"
+        ]
+        for start in range(0, len(tests), TERMS):
+            self.write(f"    if {' or '.join(tests[start : start + TERMS])}: raise FloatingPointError")
+
     # -- Steps --
 
     def begin(self, repeat: For) -> None:
@@ -559,7 +574,10 @@ _WRITTEN: Mapping[type, Callable[[_Printer, Any], None]] = {
 
 _INDEX, _ITEM, _VIEW = "{0}[{index}]", "{0}.item({index})", "{0}[{index}, ...]"
 _GLOBALS: Mapping[str, Any] = {
-    **{f.__name__: f for f in (as_value, fail_at, enter, type, float, int, bool, complex, locals, FloatingPointError)},
+    **{
+        f.__name__: f
+        for f in (as_value, fail_at, enter, has_nan, type, float, int, bool, complex, locals, FloatingPointError)
+    },
     "array": np.array,
     "zeros": np.zeros,  # NumPy's own: while a trace runs, others stand in their places
     "ndarray": np.ndarray,

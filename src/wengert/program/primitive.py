@@ -257,3 +257,16 @@ def as_value(value: Any) -> Any:
         return value
     array = np.asarray(value)
     return array[()] if array.ndim == 0 else array
+
+
+def has_nan(value: Any) -> bool:
+    """Return whether a number or array of NumPy's holds NaN.
+
+    >>> has_nan(np.array([np.inf, np.nan])), has_nan(np.zeros(0)), has_nan(np.float64(-np.inf))
+    (True, False, False)
+    """
+    if value.ndim:
+        if not value.size:
+            return False
+        value = value.item(value.argmax())  # that of the first NaN, and no arithmetic that could overflow
+    return bool(value != value)

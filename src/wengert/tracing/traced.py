@@ -319,7 +319,8 @@ def _promoted(
 def _takes_integers(primitive: Primitive) -> bool:
     """Return whether an operand chooses the loop of a ufunc by being an integer: the degree of a polynomial."""
     nin = primitive.numpy.nin  # type: ignore[attr-defined]
-    return any(len(set(types[:nin])) > 1 and set(types[:nin]) & set("ilq") for types in primitive.numpy.types)  # type: ignore[attr-defined]
+    loops = [set(types[:nin]) for types in primitive.numpy.types]  # type: ignore[attr-defined]
+    return any(len(operands) > 1 and operands & set("ilq") and not operands & set("mM") for operands in loops)
 
 
 def _write_several(

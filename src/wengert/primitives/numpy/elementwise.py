@@ -296,10 +296,16 @@ def _direction_partial(y: Any, z: Any) -> Any:
 
 
 def _over_squares(c: Any, a: Any, b: Any) -> Any:
-    """Return c / (a^2 + b^2), of integers too; by the hypotenuse where the squares leave the range of their type."""
+    """Return c / (a^2 + b^2), of integers too; by the hypotenuse where the squares may leave the range of their type.
+
+    They may in what is recorded, which is for other points, too.
+    """
     a, b, c = (1.0 * v if getattr(v, "dtype", _FLOAT64).kind in "iu" else v for v in (a, b, c))
+    if isinstance(a, Recordable) or isinstance(b, Recordable):
+        y = np.hypot(a, b)
+        return c / y / y
     squares = a * a + b * b
-    if isinstance(squares, Recordable) or not np.size(squares):
+    if not np.size(squares):
         return c / squares
     least, greatest = _RANGES.get(getattr(squares, "dtype", _FLOAT64), _RANGES[_FLOAT64])
     lowest, highest = (squares.min(), squares.max()) if getattr(squares, "ndim", 0) else (squares, squares)
