@@ -31,7 +31,7 @@ check: .venv/.test
 
 bench: .venv/.bench .venv/.executors
 	$(BIN)/python benchmarks/report.py
-	@for file in starting overhead short_functions jit elimination planning sparse examples loops nested native_loops checkpoints executors; do echo "== $$file"; $(BIN)/python benchmarks/$$file.py || exit 1; done
+	@for file in starting overhead short_functions jit elimination planning examples loops nested native_loops checkpoints executors; do echo "== $$file"; $(BIN)/python benchmarks/$$file.py || exit 1; done
 
 gallery: .venv/.docs
 	@$(BIN)/python docs/generate_gallery.py

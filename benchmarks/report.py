@@ -24,9 +24,10 @@ RESULTS = FOLDER / "results"
 
 SHORT: dict[str, list[str]] = {
     "native": ["--rounds", "5"],
-    "arrays": ["--rounds", "3", "--largest", "1000000"],
+    "arrays": ["--rounds", "2"],
     "networks": ["--rounds", "3"],
     "long_traces": ["--rounds", "3"],
+    "sparse": ["--rounds", "3"],
     "kernels": ["--rounds", "3"],
     "gradbench": ["--seconds", "0.5"],
 }
@@ -35,6 +36,7 @@ LONG: dict[str, list[str]] = {
     "arrays": ["--rounds", "9"],
     "networks": ["--rounds", "9"],
     "long_traces": ["--rounds", "7", "--jax", "1"],
+    "sparse": ["--rounds", "9"],
     "kernels": ["--rounds", "9"],
     "gradbench": ["--seconds", "1", "--size", "default"],
 }

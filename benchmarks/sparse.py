@@ -9,6 +9,7 @@ Run:  python benchmarks/sparse.py [--rounds 7] [--size 102] [--only brusselator 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from statistics import median
@@ -20,6 +21,7 @@ import numpy as np
 import wengert as wg
 
 Function = Callable[..., Any]
+PEERS = ("asdex", "CasADi")
 asdex, casadi, jax = harness.peer("asdex"), harness.peer("casadi"), harness.peer("jax")
 
 
@@ -144,7 +146,8 @@ def of_casadi(case: Case, x: Any) -> harness.Call:
     return evaluate
 
 
-def measure(name: str, size: int, rounds: int) -> tuple[str, ...]:
+def measure(name: str, size: int, rounds: int) -> tuple[tuple[str, ...], list[harness.Timing]]:
+    """Return the row of a case, and its timings for the report."""
     case = CASES[name]
     x = np.random.default_rng(0).uniform(0.5, 1.5, case.variables(size))
     transformation = wg.hessian if case.is_hessian else wg.jacobian
@@ -153,33 +156,45 @@ def measure(name: str, size: int, rounds: int) -> tuple[str, ...]:
     first = harness.seconds(again)
     for _ in range(50):  # machine code is made after a while
         jitted()
-    peers = [make(case, x) if there else None for there, make in ((asdex and jax, of_asdex), (casadi, of_casadi))]
-    calls = [again, jitted, *[call for call in peers if call]]
-    for call in calls:
-        call()
-    times = iter(harness.in_turn(calls, rounds, 20))
-    eager, compiled = next(times), next(times)
-    ratios = [f"{harness.ratio(next(times), compiled):.2f}" if call else "-" for call in peers]
-    return (
-        name,
-        f"{x.size:,}",
-        f"{again().nnz:,}",
-        *[f"{1e3 * seconds:,.1f}" for seconds in (first, median(eager), median(compiled))],
-        *ratios,
-    )
+    calls = {"wengert": jitted}
+    firsts = {"wengert": first}
+    for peer, is_there, make in (("asdex", asdex and jax, of_asdex), ("CasADi", casadi, of_casadi)):
+        if is_there:
+            start = time.process_time()
+            calls[peer] = make(case, x)
+            calls[peer]()
+            firsts[peer] = time.process_time() - start
+    eager, *others = harness.in_turn([again, *calls.values()], rounds, 20)
+    times = dict(zip(calls, others, strict=True))
+    entries = again().nnz
+    timings = [
+        harness.Timing(
+            f"{name}, {x.size:,} variables", peer, median(column), firsts[peer], harness.ratio(column, others[0])
+        )
+        for peer, column in times.items()
+    ]
+    ratios = {timing.library: f"{timing.ratio:.2f}" for timing in timings}
+    shown = [f"{1e3 * seconds:,.2f}" for seconds in (first, median(eager), timings[0].seconds)]
+    row = name, f"{x.size:,}", f"{entries:,}", *shown, *[ratios.get(peer, "-") for peer in PEERS]
+    return row, timings
 
 
-def rows(names: list[str], size: int, rounds: int) -> Iterator[tuple[str, ...]]:
+def rows(names: list[str], size: int, rounds: int, timings: list[harness.Timing]) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of all cases, and add to the timings."""
     wg.jit(wg.jacobian(np.sin, sparse=True))(np.ones(3))  # imports what the first call of all imports
     for name in names:
-        yield measure(name, size, rounds)
+        row, measured = measure(name, size, rounds)
+        timings.extend(measured)
+        yield row
 
 
 def main() -> None:
     options = harness.options(__doc__, *CASES, rounds=7, size=102)
-    columns = ("derivative", "n", "entries", "first", "again", "jit", "asdex / jit", "CasADi / jit")
-    table = rows(options.only, options.size, options.rounds)
+    columns = ("derivative", "n", "entries", "first", "again", "jit", *[f"{peer} / jit" for peer in PEERS])
+    timings: list[harness.Timing] = []
+    table = rows(options.only, options.size, options.rounds, timings)
     harness.show("sparse derivatives: milliseconds, and the time of others to that of jit", columns, table)
+    harness.save("Sparse derivatives", timings)
 
 
 if __name__ == "__main__":

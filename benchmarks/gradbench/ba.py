@@ -41,22 +41,28 @@ def objective(cameras, points, weights, observed, features):
     return reprojection(gather(cameras, points, weights, observed), features), 1 - weights**2
 
 
+SIZE = 8192
+"""So many observations are computed at once: their arrays stay in the cache."""
+
+
 def jacobian(cameras, points, weights, observed, features):
-    values = blocks(gather(cameras, points, weights, observed), features)
-    return assemble(values, -2 * weights, observed, len(cameras), len(points))
-
-
-def assemble(values, own, observed, n, m):
     """Return the matrix of all: a dense block of 2 x 15 for each observation, and an entry for each weight."""
-    p = len(own)
-    camera, point = (indices.astype(np.int32)[:, None] for indices in observed)
-    of_camera = 11 * camera + np.arange(11, dtype=np.int32)
-    of_point = 11 * n + 3 * point + np.arange(3, dtype=np.int32)
+    n, m, p = len(cameras), len(points), len(weights)
+    values, columns = np.empty(31 * p), np.empty(31 * p, np.int32)
+    dense = values[: 30 * p].reshape(p, 2, 15)
+    for start in range(0, p, SIZE):
+        part = slice(max(0, min(start, p - SIZE)), start + SIZE)  # the last one overlaps: all are of one size
+        z = gather(cameras, points, weights[part], (observed[0][part], observed[1][part]))
+        dense[part] = blocks(z, features[:, part])
+    values[30 * p :] = -2 * weights
     weight = np.arange(11 * n + 3 * m, 11 * n + 3 * m + p, dtype=np.int32)
-    row = np.concatenate([of_camera, of_point, weight[:, None]], axis=1)
-    columns = np.concatenate([np.repeat(row, 2, axis=0).ravel(), weight])
+    of_camera, of_point, of_weight = np.split(columns[: 30 * p].reshape(p, 2, 15), [11, 14], axis=2)
+    of_camera[:] = (11 * observed[0][:, None] + np.arange(11))[:, None]
+    of_point[:] = (11 * n + 3 * observed[1][:, None] + np.arange(3))[:, None]
+    of_weight[:] = weight[:, None, None]
+    columns[30 * p :] = weight
     starts = np.concatenate([np.arange(0, 30 * p, 15), np.arange(30 * p, 31 * p + 1)]).astype(np.int32)
-    return csr_array((np.concatenate([values.ravel(), own]), columns, starts), shape=(3 * p, 11 * n + 3 * m + p))
+    return csr_array((values, columns, starts), shape=(3 * p, 11 * n + 3 * m + p))
 
 
 def arguments(data):

@@ -13,15 +13,14 @@ def rate(x, y):
 
 def final(x, steps):
     h = 2.0 / steps
-
-    def step(_, y):
+    y = np.zeros_like(x)
+    for _ in range(steps):
         k1 = rate(x, y)
         k2 = rate(x, y + h / 2 * k1)
         k3 = rate(x, y + h / 2 * k2)
         k4 = rate(x, y + h * k3)
-        return y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-
-    return wg.fori_loop(0, steps, step, np.zeros_like(x))
+        y = y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+    return y
 
 
 def last(x, steps):
