@@ -98,8 +98,8 @@ ORDERS = {
     "compilation": "cache comparisons environment linearized branches signatures native jit",
     "compilation/native": (
         "kinds positions operations complex_numbers threads loops lowering expressions assemblies nests llvm files "
-        "engine instructions export vectorcall layout records control entry extents products sequences plans kernels "
-        "grouping"
+        "engine instructions export vectorcall layout records control entry extents products sequences plans "
+        "predictions lowerings kernels grouping"
     ),
     "control": (
         "revolve holding templates unrolling bodies branch closures tapes checkpoints loop backward dependence "

@@ -33,6 +33,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from wengert.compilation.native.engine import Compiled as Code
 from wengert.compilation.native.engine import address_of, compile_texts
 from wengert.compilation.native.layout import addresses
@@ -45,6 +47,7 @@ from wengert.compilation.native.loops import (
     Nest,
     Statement,
     Store,
+    inner_block,
     steps_of,
     with_buffers,
 )
@@ -80,10 +83,10 @@ class Families:
 
 
 class Family:
-    """Kernels of one outline, the first of which it is made with."""
+    """Kernels of one outline, the `first` of which it is made with."""
 
     def __init__(self, first: Kernel, optimize: bool) -> None:
-        self._first, self._optimize = first, optimize
+        self.first, self._optimize = first, optimize
         self._members: dict[tuple[int, ...], None] = {}
         self._sizes: tuple[int, ...] = tuple([buffer.size for buffer in first.temporaries])
         self._shared: _Shared | None = None
@@ -101,6 +104,14 @@ class Family:
             self._shared = self._made()
         return self._shared
 
+    @functools.cached_property
+    def reach(self) -> Reach | None:
+        """Which elements kernels access; None if that is known only when they run."""
+        try:
+            return Reach(self.first)
+        except _ComputedError:
+            return None
+
     def _made(self) -> _Shared:
         names: dict[tuple[int, ...], str] = {}
         places: list[int] = []
@@ -113,8 +124,8 @@ class Family:
                 names[column] = f"extent{len(names)}"
                 places.append(place)
             marked.append(Extent(max(column), names[column]))
-        kernel = replace(self._first, statements=_marked(self._first.statements, iter(marked)))
-        kernel = _with_sizes(without_empty(kernel), dict(zip(self._first.temporaries, self._sizes, strict=True)))
+        kernel = replace(self.first, statements=_marked(self.first.statements, iter(marked)))
+        kernel = _with_sizes(without_empty(kernel), dict(zip(self.first.temporaries, self._sizes, strict=True)))
         return _Shared(kernel, tuple(places), self._optimize)
 
 
@@ -168,6 +179,93 @@ class Member(NamedTuple):
         """Return the machine code of the family, and the extents with which it is this kernel."""
         shared = self.family.shared
         return shared.code, tuple([self.numbers[place] for place in shared.places])
+
+
+class _ComputedError(Exception):
+    """A place or a number of steps is computed when the kernel runs."""
+
+
+class Reach:
+    """Which elements of its buffers a kernel accesses, given its whole numbers.
+
+    >>> from wengert.compilation.native.loops import Buffer, Element, Kernel, Load, Nest, Register, Return
+    >>> x, r = Buffer("x", 9, "argument"), Register(1)
+    >>> nest = Nest((4,), (Load(r, Element(x, 5, (-2,))),))
+    >>> reach = Reach(Kernel("k", (x,), Buffer("y", 0, "result"), (nest, Return(0))))
+    >>> reach.of((4, 5, -2)), reach.of((3, 5, -2)), reach.of((-1, 5, -2))
+    ([(-1, 5)], [(1, 5)], None)
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._buffers = {buffer.name: k for k, buffer in enumerate((*kernel.arguments, *kernel.temporaries))}
+        self._fixed: list[int] = [1, 0]
+        self._accesses: list[tuple[int, int, list[int], list[int]]] = []
+        self._counts: list[int] = []
+        self.length = self._note(kernel.statements, 0, [], False)
+        """The number of whole numbers."""
+        depth = max([len(counts) for *_, counts in self._accesses], default=0)
+
+        def table(rows: Iterable[list[int]], filling: int) -> np.ndarray:
+            return np.array([[*row, *[filling] * (depth - len(row))] for row in rows], int).reshape(
+                len(self._accesses), depth
+            )
+
+        self._number = np.array([k for k, *_ in self._accesses], int)
+        self._offset = np.array([offset for _, offset, *_ in self._accesses], int)
+        self._strides = table(
+            [strides for _, _, strides, _ in self._accesses], -2
+        )  # zero where there are no more loops
+        self._steps = table([counts for *_, counts in self._accesses], -1)  # one
+
+    def of(self, numbers: Sequence[int]) -> list[tuple[int, int]] | None:
+        """Return the first and the last element of each argument and temporary that is accessed.
+
+        The last comes before the first where none is.  Return None if there is a negative number of steps.
+        """
+        every = np.array([*numbers, *self._fixed[::-1]])
+        if np.any(every[self._counts] < 0):
+            return None
+        counts = every[self._steps]
+        spans = every[self._strides] * (counts - 1)
+        offset, is_run = every[self._offset], np.all(counts > 0, axis=1)
+        low, high = np.full(len(self._buffers), NONE), np.full(len(self._buffers), -1)
+        np.minimum.at(low, self._number[is_run], (offset + np.minimum(spans, 0).sum(axis=1))[is_run])
+        np.maximum.at(high, self._number[is_run], (offset + np.maximum(spans, 0).sum(axis=1))[is_run])
+        return list(zip(low.tolist(), high.tolist(), strict=True))
+
+    def _note(self, block: Sequence[Statement], place: int, around: list[int], is_divided_: bool) -> int:
+        """Note the accesses of a block, whose first number has a place; return the place after the last one."""
+
+        def number(value: int, is_kept: bool) -> int:
+            nonlocal place
+            if is_kept or is_divided_:
+                if value not in self._fixed:
+                    self._fixed.append(value)
+                return -1 - self._fixed.index(value)
+            place += 1
+            return place - 1
+
+        for s in block:
+            if isinstance(s, (Load, Store)):
+                if s.element.computed:
+                    raise _ComputedError
+                offset = number(s.element.offset, False)
+                strides = [number(t, _is_kept(t, is_last)) for is_last, t in _with_last(s.element.strides)]
+                self._accesses.append((self._buffers[s.element.buffer.name], offset, strides, around))
+            elif isinstance(s, Nest):
+                inner = is_divided_ or is_divided(s)
+                if any(type(count) is not int for count in s.counts):
+                    raise _ComputedError
+                counts = [number(count, inner) for count in s.counts]  # type: ignore[arg-type]
+                self._counts += counts
+                place = self._note(s.body, place, [*around, *counts], inner)
+            elif inner_block(s):
+                raise _ComputedError
+        return place
+
+
+NONE = 1 << 62
+"""The first element that is accessed where none is."""
 
 
 def outline_of(kernel: Kernel) -> tuple[tuple[Any, ...], tuple[int, ...]]:

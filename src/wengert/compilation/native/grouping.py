@@ -62,14 +62,15 @@ from wengert.compilation.native.expressions import (
     constant_of_atom,
     stored_kind,
 )
-from wengert.compilation.native.extents import Families
 from wengert.compilation.native.kernels import ArrayKernel
 from wengert.compilation.native.kinds import kind_of
 from wengert.compilation.native.lowering import NoLoweringError
+from wengert.compilation.native.lowerings import Lowerings, NotLoweredPieceError
 from wengert.compilation.native.operations import instruction
-from wengert.compilation.native.plans import NotLoweredPieceError, Operand, Piece, Plan, Result, row_major_bytes
-from wengert.program import Atom, Constant, Line, Primitive, Var
-from wengert.program.code import Add, Call, Check, Code, Enter, Free, Statement, Take, Zeros, with_frees
+from wengert.compilation.native.plans import Operand, Piece, Plan, Result, row_major_bytes
+from wengert.errors import RawLocation
+from wengert.program import Atom, Constant, Line, Primitive, Var, evaluate_line
+from wengert.program.code import Add, Call, Check, CheckFinite, Code, Enter, Free, Statement, Take, Zeros, with_frees
 from wengert.program.structure import exactly
 
 FEWEST, SMALLEST = 2, 16
@@ -116,9 +117,11 @@ class _Unit:
     kind
         ``"nest"``, ``"product"`` of matrices, ``"view"``, or ``"line"`` for what stays NumPy's.
     key
-        What it has in common with units that are lowered in the same way, but for lengths and places: a number.
-    form
-        What it has in common with units that are lowered in the same way: a number.
+        What it has in common with units that are lowered in the same way, but for constants, lengths and places.
+    outline
+        What it has in common with units that are lowered in the same way, but for lengths and places.
+    numbers
+        The whole numbers of the line: lengths and places.
     number
         Its place among the units.
     turn
@@ -132,7 +135,8 @@ class _Unit:
     outputs: tuple[Var, ...]
     kind: str
     key: int = 0
-    form: int = 0
+    outline: int = 0
+    numbers: tuple[int, ...] = ()
     number: int = 0
     turn: int = 0
 
@@ -140,6 +144,11 @@ class _Unit:
     def is_native(self) -> bool:
         """True if machine code computes it."""
         return self.kind in _NATIVE
+
+    @property
+    def is_check(self) -> bool:
+        """True if it checks that numbers are finite."""
+        return isinstance(self.statements[0], CheckFinite)
 
 
 _NATIVE = ("nest", "product")
@@ -217,11 +226,16 @@ class _Grouping:
 
     def _turn(self, atom: Atom, odd: bool, turns: Mapping[_Unit, int]) -> int:
         """Return the first turn, odd or even, in which a value is there."""
+        unit = self._maker(atom)
+        turn = None if unit is None else turns.get(unit)
+        return int(odd) if turn is None else turn + (turn % 2 != odd)
+
+    def _maker(self, atom: Atom) -> _Unit | None:
+        """Return the unit that computes a value, or what it is a view of; None if it is there from the beginning."""
         unit = self.made_by.get(atom) if isinstance(atom, Var) else None
         while unit is not None and unit.kind == "view":
             unit = self.made_by.get(unit.inputs[0]) if isinstance(unit.inputs[0], Var) else None
-        turn = None if unit is None else turns.get(unit)
-        return int(odd) if turn is None else turn + (turn % 2 != odd)
+        return unit
 
     def _may_wait(self, unit: _Unit) -> bool:
         """Return whether a unit may move to a later turn: its result takes no less memory than what it reads."""
@@ -264,9 +278,7 @@ class _Grouping:
         """Return whether a sequence may read an atom: from memory, or because it computes it."""
         if not isinstance(atom, Var) or _is_in_memory(atom):
             return True
-        maker = self.made_by.get(atom)
-        while maker is not None and maker.kind == "view":
-            maker = self.made_by.get(maker.inputs[0]) if isinstance(maker.inputs[0], Var) else None
+        maker = self._maker(atom)
         return maker is not None and maker.is_native and maker.turn == unit.turn
 
     def _needed(self, group: Sequence[_Unit]) -> list[Var]:
@@ -282,7 +294,7 @@ class _Grouping:
             if unit.kind == "view":
                 if self._is_read(unit.outputs[0], inside):
                     return True
-            elif unit.kind == "line" or (inside is not None and unit not in inside):
+            elif not unit.is_check and (unit.kind == "line" or (inside is not None and unit not in inside)):
                 return True
         return False
 
@@ -302,24 +314,43 @@ class _Grouping:
             turns.setdefault(turn, []).append(unit)
         statements: list[Statement] = list(self.before)
         kernels: list[ArrayKernel] = []
-        families = Families()
+        sequences = {turn: self._sequence(units, pieces[turn]) for turn, units in sorted(turns.items()) if turn % 2}
+        lowerings = Lowerings()
+        for sequence in sequences.values():
+            lowerings.enter(sequence.plan, sequence.plan.by_rows)
+        try:
+            lowerings.lower()
+        except NotLoweredPieceError as error:
+            units = [unit for sequence in sequences.values() for unit in sequence.units_of(error.piece)]
+            raise _NotLoweredError(units) from error
         for turn, units in sorted(turns.items()):
             if turn % 2 == 0:
-                statements += [s for unit in units for s in unit.statements]
+                statements += [s for unit in units for s in self._statements(unit)]
                 continue
-            line, kernel = self._sequence(units, pieces[turn], len(kernels) + 1, families)
-            kernels.append(kernel)
-            statements.append(Call(line, units[0].place))
-        for kernel in kernels:
-            kernel.compile()
+            sequence = sequences[turn]
+            try:
+                kernels.append(ArrayKernel(f"kernel{len(kernels) + 1}", sequence.plan, lowerings=lowerings))
+            except NoLoweringError as error:
+                raise _NotLoweredError(units) from error
+            statements.append(Call(sequence.line(kernels[-1]), units[0].place))
         taken = [var for s in self.before if isinstance(s, Take) for var in s.variables]
         stay = {*self.branch.program.inputs, *self.branch.outputs, *taken}
         return replace(self.branch, statements=with_frees(statements, stay)), kernels
 
-    def _sequence(
-        self, group: Sequence[_Unit], split: Sequence[Sequence[_Unit]], number: int, families: Families
-    ) -> tuple[Line, ArrayKernel]:
-        """Return the line that calls the sequence of a split group, and its kernel, which is to be compiled."""
+    def _statements(self, unit: _Unit) -> Sequence[Statement]:
+        """Return the statements of a unit; machine code checks by itself that numbers are finite."""
+        if not unit.is_check:
+            return unit.statements
+        variables = tuple([var for var in unit.inputs if isinstance(var, Var) and not self._is_native(var)])
+        return [CheckFinite(variables)] if variables else []
+
+    def _is_native(self, var: Var) -> bool:
+        """Return whether machine code computes a variable."""
+        maker = self._maker(var)
+        return maker is not None and maker.is_native
+
+    def _sequence(self, group: Sequence[_Unit], split: Sequence[Sequence[_Unit]]) -> _Sequence:
+        """Return the sequence of a split group."""
         pieces = list(map(self._piece, split))
         made = {var for unit in group for var in unit.outputs}
         read = dict.fromkeys([atom for piece in pieces for atom in piece.reads])
@@ -344,15 +375,8 @@ class _Grouping:
             tuple([(numbers[var], form) for var, form in zip(results, returned, strict=True)]),
             tuple([piece.numbered(numbers) for piece in pieces]),
         )
-        try:
-            kernel = ArrayKernel(f"kernel{number}", plan, families=families)
-        except NotLoweredPieceError as error:
-            raise _NotLoweredError(pieces[error.number].units) from error
-        except NoLoweringError as error:
-            raise _NotLoweredError(group) from error
-        primitive = Primitive(kernel.name, kernel.__call__, elementwise=False, multiple=True, fresh=True)
-        lines = [unit.line for unit in group if unit.line is not None]
-        return Line(primitive, operands, results, {}, lines[0].place), kernel
+        places = [unit.line.place for unit in group if unit.line is not None]
+        return _Sequence(plan, pieces, operands, results, places[0])
 
     def _piece(self, units: Sequence[_Unit]) -> _Piece:
         """Return a piece of a sequence, with the views that it reads."""
@@ -379,6 +403,30 @@ class _Grouping:
         return sorted(units, key=lambda unit: unit.number)
 
 
+class _Sequence(NamedTuple):
+    """What is called once: its plan, the pieces of it, what it reads and returns, and the place of its first line."""
+
+    plan: Plan
+    pieces: list[_Piece]
+    operands: tuple[Var, ...]
+    results: tuple[Var, ...]
+    place: RawLocation | None
+
+    def line(self, kernel: ArrayKernel) -> Line:
+        """Return the line that calls a kernel which runs the plan."""
+        primitive = Primitive(kernel.name, kernel.__call__, elementwise=False, multiple=True, fresh=True)
+        return Line(primitive, self.operands, self.results, {}, self.place)
+
+    def units_of(self, piece: Piece) -> list[_Unit]:
+        """Return the units of a piece of the plan; none for one of another plan."""
+        return [
+            unit
+            for units, own in zip(self.pieces, self.plan.pieces, strict=True)
+            if own is piece
+            for unit in units.units
+        ]
+
+
 class _Piece(NamedTuple):
     """Units of a sequence that become nests, or a product: with the views they read, what they read and write."""
 
@@ -390,13 +438,15 @@ class _Piece(NamedTuple):
     def numbered(self, numbers: Mapping[Atom, int]) -> Piece:
         """Return the piece of a plan."""
         here: dict[Atom, int] = {atom: k for k, atom in enumerate(self.reads)}
-        form: list[int] = [len(here)]
+        outline: list[int] = [len(here)]
+        parameters: list[int] = []
         for unit in self.with_views:
-            form.append(unit.form)
-            form += [here.get(atom, -1) for atom in unit.inputs]
+            outline.append(unit.outline)
+            parameters += unit.numbers
+            outline += [here.get(atom, -1) for atom in unit.inputs]
             for var in unit.outputs:
                 here[var] = len(here)
-        key = *form, -2, *[here[var] for var in self.writes]
+        outline += -2, *[here[var] for var in self.writes]
         lines = [unit.line for unit in self.with_views if unit.line is not None]
 
         def write(op: Expressions, *arguments: Value) -> list[Value]:
@@ -405,8 +455,16 @@ class _Piece(NamedTuple):
                 values[line.outputs[0]] = op.line(line, values)
             return [values[var] for var in self.writes]
 
+        def compute(*arrays: Any) -> list[Any]:
+            values: dict[Atom, Any] = dict(zip(self.reads, arrays, strict=True))
+            for line in lines:
+                operands = [a.value if isinstance(a, Constant) else values[a] for a in line.inputs]
+                values[line.outputs[0]] = evaluate_line(line, operands)
+            return [values[var] for var in self.writes]
+
         reads = tuple([numbers[atom] for atom in self.reads])
-        return Piece(key, reads, tuple([numbers[var] for var in self.writes]), write)
+        writes = tuple([numbers[var] for var in self.writes])
+        return Piece(tuple(outline), tuple(parameters), reads, writes, write, compute)
 
 
 class _NotLoweredError(Exception):
@@ -479,15 +537,17 @@ def _repetition(keys: Sequence[Any], start: int) -> tuple[int, int]:
 def _units(statements: Sequence[Statement]) -> Iterable[_Unit]:
     """Yield the statements in units, without what frees."""
     rest = [s for s in statements if not isinstance(s, Free)]
-    kinds: dict[Any, tuple[str, int, int]] = {}
+    kinds: dict[Any, str] = {}
+    keys: dict[Any, int] = {}
     outlines: dict[Any, int] = {}
 
-    def kind_of(line: Line) -> tuple[str, int, int]:
-        key = _key_of(line)
-        if key not in kinds:
-            outline = outlines.setdefault(_outline_of(line), len(outlines))
-            kinds[key] = _kind_of(line), outline, len(kinds)
-        return kinds[key]
+    def described(line: Line) -> tuple[str, int, int, tuple[int, ...]]:
+        key, constants, numbers = _outline_of(line)
+        outline = outlines.setdefault((key, constants), len(outlines))
+        sizes = outline, *[a.size.bit_length() for a in (*line.inputs, *line.outputs) if isinstance(a, Var)]
+        if sizes not in kinds:
+            kinds[sizes] = _kind_of(line)
+        return kinds[sizes], keys.setdefault(key, len(keys)), outline, numbers
 
     k = 0
     while k < len(rest):
@@ -497,40 +557,52 @@ def _units(statements: Sequence[Statement]) -> Iterable[_Unit]:
             adds = list(itertools.takewhile(lambda s: isinstance(s, Add), rest[k:]))
             k += len(adds)
             line = statement.line
-            yield _Unit((statement, *adds), line, 0, line.inputs, line.outputs, *kind_of(line))
+            yield _Unit((statement, *adds), line, 0, line.inputs, line.outputs, *described(line))
         elif isinstance(statement, Call):
             line = statement.line
-            yield _Unit((statement,), line, statement.place, line.inputs, line.outputs, *kind_of(line))
+            yield _Unit((statement,), line, statement.place, line.inputs, line.outputs, *described(line))
         else:
             yield _Unit((statement,), None, 0, statement.variables, (), "line")  # type: ignore[union-attr]
 
 
-def _key_of(line: Line) -> Any:
-    """Return what lines have in common that are lowered in the same way; the line itself if that cannot be told."""
-    operands = [(a.shape, a.dtype) if isinstance(a, Var) else exactly(a.value) for a in line.inputs]
-    params = [(name, exactly(value)) for name, value in line.params.items()]
-    key = line.primitive, tuple(operands), tuple(params), tuple([(v.shape, v.dtype) for v in line.outputs])
+def _outline_of(line: Line) -> tuple[Any, tuple[Any, ...], tuple[int, ...]]:
+    """Return what lines have in common that differ in constants and whole numbers; the constants; and the numbers.
+
+    The numbers are those of shapes, slices and places.
+    """
+    constants: list[Any] = []
+    numbers: list[int] = []
+
+    def outline(value: Any) -> Any:
+        kind = type(value)
+        if kind is int or isinstance(value, np.integer):
+            numbers.append(int(value))
+        elif kind is tuple or kind is list:
+            return kind, *[outline(item) for item in value]
+        elif kind is slice:
+            return kind, outline(value.start), outline(value.stop), outline(value.step)
+        elif value is not None:
+            constants.append(exactly(value))
+        return kind
+
+    operands: list[Any] = []
+    for atom in line.inputs:
+        if isinstance(atom, Var):
+            operands.append((len(atom.shape), atom.dtype))
+            numbers += atom.shape
+        else:
+            operands.append(np.ndim(atom.value))
+            numbers += np.shape(atom.value)
+            constants.append(exactly(atom.value))
+    params = [(name, outline(value)) for name, value in line.params.items()]
+    for var in line.outputs:
+        numbers += var.shape
+    key = line.primitive, tuple(operands), tuple(params), tuple([(len(v.shape), v.dtype) for v in line.outputs])
     try:
-        hash(key)
+        hash(key), hash(tuple(constants))
     except TypeError:
-        return line
-    return key
-
-
-def _outline_of(line: Line) -> Any:
-    """Return what lines have in common that differ in lengths and places: kernels of them may be one family."""
-    operands = [(len(a.shape), a.dtype) if isinstance(a, Var) else np.ndim(a.value) for a in line.inputs]
-    params = [(name, _without_numbers(value)) for name, value in line.params.items()]
-    return line.primitive, tuple(operands), tuple(params), tuple([(len(v.shape), v.dtype) for v in line.outputs])
-
-
-def _without_numbers(value: Any) -> Any:
-    """Return a parameter with its whole numbers left out."""
-    if isinstance(value, (tuple, list)):
-        return tuple(map(_without_numbers, value))
-    if isinstance(value, slice):
-        return "slice", _without_numbers(value.step)
-    return type(value)
+        return line, (), tuple(numbers)
+    return key, tuple(constants), tuple(numbers)
 
 
 def _kind_of(line: Line) -> str:

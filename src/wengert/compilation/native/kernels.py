@@ -29,10 +29,10 @@ import numpy as np
 
 from wengert.compilation.native.engine import Compiled as Code
 from wengert.compilation.native.engine import assembly, compile_texts
-from wengert.compilation.native.extents import Families
 from wengert.compilation.native.layout import addresses
 from wengert.compilation.native.lowering import NoLoweringError
-from wengert.compilation.native.plans import Lowered, Plan, lower_plan, row_major_bytes, steps_along
+from wengert.compilation.native.lowerings import Lowerings
+from wengert.compilation.native.plans import Lowered, Plan, steps_along
 from wengert.compilation.native.sequences import code_of
 
 LAYOUTS = 4
@@ -44,8 +44,7 @@ LONG = 20_000
 class ArrayKernel:
     """A function of arrays that runs a plan, compiled for each layout of them.
 
-    With `families`, those of the branch, it is compiled by `compile`, after all kernels of the branch have been
-    lowered.
+    With `lowerings`, those of the branch, its pieces have been lowered.
 
     Attributes
     ----------
@@ -53,22 +52,15 @@ class ArrayKernel:
         The function for the first layout: it returns NotImplemented for any other.
     """
 
-    __slots__ = ("_compiled", "_first", "_layouts", "_operands", "_optimize", "_plan", "call", "name")
+    __slots__ = ("_compiled", "_layouts", "_operands", "_optimize", "_plan", "call", "name")
 
-    def __init__(self, name: str, plan: Plan, optimize: bool = True, families: Families | None = None) -> None:
+    def __init__(self, name: str, plan: Plan, optimize: bool = True, lowerings: Lowerings | None = None) -> None:
         self.name, self._plan, self._optimize = name, plan, optimize
         if plan.operands + len(plan.results) > MOST_BUFFERS or len(plan.results) > MOST_RESULTS:
             raise NoLoweringError("too many arrays")
         self._operands = plan.values[: plan.operands]
         self._layouts: dict[Any, Compiled] = {}
-        strides = tuple([row_major_bytes(operand) for operand in self._operands])
-        self._first = self._lowered(strides, families or Families())
-        if families is None:
-            self.compile()
-
-    def compile(self) -> None:
-        """Compile what was lowered, for all kernels of its families that have been entered by now."""
-        self._compiled = self._layouts[self._first.strides] = compiled(self._first)
+        self._compiled = self._for(plan.by_rows, lowerings)
         self.call: Callable[..., Any] = self._compiled.call
 
     def __call__(self, *args: Any) -> tuple[Any, ...]:
@@ -90,14 +82,15 @@ class ArrayKernel:
         )  # fmt: skip
         return result
 
-    def _for(self, strides: tuple[Any, ...]) -> Compiled:
+    def _for(self, strides: tuple[Any, ...], lowerings: Lowerings | None = None) -> Compiled:
         """Return the code for a layout."""
         if strides not in self._layouts:
-            self._layouts[strides] = compiled(self._lowered(strides, Families()))
+            if lowerings is None:
+                lowerings = Lowerings(self._optimize)
+                lowerings.enter(self._plan, strides)
+                lowerings.lower()
+            self._layouts[strides] = compiled(lowerings.lowered(self._plan, strides))
         return self._layouts[strides]
-
-    def _lowered(self, strides: tuple[Any, ...], families: Families) -> Lowered:
-        return lower_plan(self._plan, strides, families, self._optimize)
 
     def _call(self, args: Sequence[Any]) -> tuple[Any, ...]:
         """Compute for arguments of another layout."""
@@ -127,7 +120,7 @@ class ArrayKernel:
     @property
     def texts(self) -> list[str]:
         """The LLVM texts of the different kernels for the first layout."""
-        return list(dict.fromkeys([member.family.shared.text for member in self._compiled.lowered.members]))
+        return list(dict.fromkeys([family.shared.text for family in self._compiled.lowered.families]))
 
     def text(self, what: str) -> str:
         """Return the ``"loops"``, the ``"llvm"`` text or the ``"assembly"`` for the first layout."""

@@ -119,7 +119,24 @@ def lower_tree(tree: Tree, name: str, portable: bool = False) -> Lowered:
     """
     if len(tree.roots) != 1:
         raise NoLoweringError("a decision inside a loop")
+    _refuse_long(tree)
     return Memory(tree.roots[0], name, portable).lowered()
+
+
+def _refuse_long(tree: Tree) -> None:
+    """Raise NoLoweringError for a tree with a line that has no lowering, or too many that compute something."""
+    computing = 0
+    for branch in tree.branches:
+        for statement in branch.code.statements:
+            if isinstance(statement, Call):
+                line = statement.line
+                if line.primitive.native is None or line.primitive.multiple:
+                    error = NoLoweringError(line.primitive.name)
+                    error.place = line.place
+                    raise error
+                computing += line.primitive.native != "moves"
+    if computing > MOST:
+        raise NoLoweringError(f"more than {MOST:,} operations")
 
 
 class Memory:

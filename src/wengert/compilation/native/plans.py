@@ -1,16 +1,17 @@
 """Plans: what a sequence computes, piece by piece, and how it becomes commands.
 
 A *piece* is some lines that become nests, or one product of matrices.  It reads and writes *values*, which are given by
-number: first the operands, which the caller passes.  For one layout of the operands a plan is *lowered*, pieces that
-are alike once; then what is alive at one time gets memory of its own, and each piece is one command, or a few.
+number: first the operands, which the caller passes.  For one layout of the operands its pieces are lowered
+(`wengert.compilation.native.lowerings`); then what is alive at one time gets memory of its own, and each piece is one
+command, or a few.
 
->>> import numpy as np
 >>> def doubled(op, x):
 ...     return [op("add", x, x)]
 >>> form = Operand((100,), "d")
->>> pieces = [Piece("doubled", (k,), (k + 1,), doubled) for k in range(3)]
+>>> pieces = [Piece("doubled", (), (k,), (k + 1,), doubled) for k in range(3)]
 >>> plan = Plan((form,) * 4, 1, {}, ((3, Result((100,), "d", False)),), tuple(pieces))
->>> lowered = lower_plan(plan, [row_major_bytes(form)], Families())
+>>> once = lower_piece(pieces[0], [(form, row_major_bytes(form))], Families(), True)
+>>> lowered = Lowered(plan, [row_major_bytes(form)], [once] * 3)
 >>> len(lowered.kernels), lowered.steps, lowered.memory
 (1, 300, 1664)
 """
@@ -70,18 +71,24 @@ class Piece(NamedTuple):
 
     Attributes
     ----------
-    key
-        What pieces have in common that are lowered in the same way.
+    outline
+        What pieces have in common that are lowered in the same way, but for whole numbers; None if it is like no other.
+    parameters
+        These whole numbers.
     reads, writes
         The numbers of values.
     write
         Writes what is computed as expressions of what is read.
+    compute
+        Computes it of arrays, by NumPy; None where that is the same as what was written.
     """
 
-    key: Hashable
+    outline: Hashable
+    parameters: tuple[int, ...]
     reads: tuple[int, ...]
     writes: tuple[int, ...]
     write: Callable[..., Sequence[Value]]
+    compute: Callable[..., Sequence[Any]] | None = None
 
 
 class Plan(NamedTuple):
@@ -107,16 +114,21 @@ class Plan(NamedTuple):
     results: tuple[tuple[int, Result], ...]
     pieces: tuple[Piece, ...]
 
+    @property
+    def by_rows(self) -> tuple[tuple[int, ...], ...]:
+        """The strides of the operands, in bytes, where all are row-major."""
+        return tuple([row_major_bytes(form) for form in self.values[: self.operands]])
+
     @classmethod
     def of(cls, write: Callable[..., Sequence[Value]], operands: Sequence[Operand], results: Sequence[Result]) -> Plan:
         """Return the plan with one piece, of the operands, which computes the results."""
         forms = [Operand(result.shape, result.dtype) for result in results]
         numbers = range(len(operands), len(operands) + len(results))
-        piece = Piece(None, tuple(range(len(operands))), tuple(numbers), write)
+        piece = Piece(None, (), tuple(range(len(operands))), tuple(numbers), write)
         return cls((*operands, *forms), len(operands), {}, tuple(zip(numbers, results, strict=True)), (piece,))
 
 
-class _Call(NamedTuple):
+class PieceCall(NamedTuple):
     """A command of a piece: a kernel of nests or a call of BLAS, and where its arrays are.
 
     A place is a number among what the piece reads, writes, has as memory for itself, and reads as tables; and bytes.
@@ -126,11 +138,11 @@ class _Call(NamedTuple):
     places: tuple[tuple[int, int], ...]
 
 
-class _LoweredPiece(NamedTuple):
+class LoweredPiece(NamedTuple):
     """A piece for one layout: its calls, the bytes of memory for itself, its nests, about how long it takes, and the
     tables that it reads."""
 
-    calls: tuple[_Call, ...]
+    calls: tuple[PieceCall, ...]
     works: tuple[int, ...]
     kernels: tuple[Kernel, ...]
     steps: int
@@ -145,20 +157,21 @@ class Lowered:
     plan, strides
         The plan, and the layout.
     kernels
-        The different nests.
-    members
-        Those of them as members of their families.
+        The different nests, of those that were predicted one of each kind.
+    families
+        The families of nests.
     steps
         About how many steps all nests take.
     memory
         The bytes of the arena.
     """
 
-    def __init__(self, plan: Plan, strides: Sequence[Any], pieces: Sequence[_LoweredPiece]) -> None:
+    def __init__(self, plan: Plan, strides: Sequence[Any], pieces: Sequence[LoweredPiece]) -> None:
         self.plan, self.strides = plan, tuple(strides)
         different = list({id(piece): piece for piece in pieces}.values())
-        self.kernels = [kernel for piece in different for kernel in piece.kernels]
-        self.members = [call.source for piece in different for call in piece.calls if isinstance(call.source, Member)]
+        self.kernels = list({id(kernel): kernel for piece in different for kernel in piece.kernels}.values())
+        members = [call.source for piece in different for call in piece.calls if isinstance(call.source, Member)]
+        self.families = list({id(member.family): member.family for member in members}.values())
         self.steps = sum(piece.steps for piece in pieces)
         self._pieces = pieces
         self._words, self.memory = self._in_memory()
@@ -214,38 +227,10 @@ class Lowered:
         return stream(commands), kept
 
 
-def lower_plan(plan: Plan, strides: Sequence[Any], families: Families, optimize: bool = True) -> Lowered:
-    """Lower a plan for the strides of its operands, in bytes; everything else is row-major.
-
-    Raise `NotLoweredPieceError` for a piece that has no lowering.
-    """
-    by_rows: dict[Operand, tuple[int, ...]] = {form: row_major_bytes(form) for form in plan.values}
-    layouts = [*strides, *[by_rows[form] for form in plan.values[plan.operands :]]]
-    lowered: dict[Any, _LoweredPiece] = {}
-    pieces: list[_LoweredPiece] = []
-    for k, piece in enumerate(plan.pieces):
-        layout = [(plan.values[n], layouts[n]) for n in piece.reads]
-        key = piece.key, tuple([steps for _, steps in layout])
-        if piece.key is None or key not in lowered:
-            try:
-                lowered[key] = _lower_piece(piece, layout, families, optimize)
-            except NoLoweringError as error:
-                raise NotLoweredPieceError(str(error), k) from error
-        pieces.append(lowered[key])
-    return Lowered(plan, strides, pieces)
-
-
-class NotLoweredPieceError(NoLoweringError):
-    """A piece of a plan, given by its number, has no lowering."""
-
-    def __init__(self, reason: str, number: int) -> None:
-        super().__init__(reason)
-        self.number = number
-
-
-def _lower_piece(
+def lower_piece(
     piece: Piece, layout: Sequence[tuple[Operand, Any]], families: Families, optimize: bool
-) -> _LoweredPiece:
+) -> LoweredPiece:
+    """Lower a piece, given the forms and the strides of what it reads; raise NoLoweringError if it has no lowering."""
     op = Expressions()
     arguments = [op.argument(form.shape, form.dtype, steps) for form, steps in layout]
     values = [op.in_memory(value) for value in piece.write(op, *arguments)]
@@ -261,13 +246,13 @@ def _lower_piece(
     numbers = {buffer: k for k, buffer in enumerate(passed)}
     numbers.update((buffer, len(passed) + has_work + k) for k, buffer in enumerate(tables))
     places = [(numbers.get(buffer, len(passed)), offsets.get(buffer, 0)) for buffer in kernel.arguments]
-    call = _Call(families.enter(kernel, optimize), tuple(places))
+    call = PieceCall(families.enter(kernel, optimize), tuple(places))
     kernel = without_empty(kernel)
     arrays = tuple([op.tables[buffer] for buffer in tables])
-    return _LoweredPiece((call,), (memory,) * has_work, (kernel,), steps_of(kernel.statements), arrays)
+    return LoweredPiece((call,), (memory,) * has_work, (kernel,), steps_of(kernel.statements), arrays)
 
 
-def _lower_product(op: Expressions, values: Sequence[Value], families: Families, optimize: bool) -> _LoweredPiece:
+def _lower_product(op: Expressions, values: Sequence[Value], families: Families, optimize: bool) -> LoweredPiece:
     """Lower a product of matrices: views of what is read, or copies of them where BLAS takes them not."""
     (result,) = values
     while isinstance(result, Move):  # axes of length one are dropped
@@ -276,7 +261,7 @@ def _lower_product(op: Expressions, values: Sequence[Value], families: Families,
         raise NoLoweringError("a product within an expression")
     copied: dict[Value, Buffer] = {}
     kernels: list[Kernel] = []
-    copies: list[_Call] = []
+    copies: list[PieceCall] = []
     reads = len(op.arguments)
 
     def copy(value: Value) -> View:
@@ -285,7 +270,7 @@ def _lower_product(op: Expressions, values: Sequence[Value], families: Families,
             raise NoLoweringError("a copy in two steps")
         places = [*[(k, 0) for k in range(reads)], (reads + 1 + len(copied), 0)]
         copied[value] = Buffer(f"copy{len(copied)}", value.size, "work", value.dtype)
-        copies.append(_Call(families.enter(kernel, optimize), tuple(places)))
+        copies.append(PieceCall(families.enter(kernel, optimize), tuple(places)))
         kernels.append(without_empty(kernel))
         return View(copied[value], 0, row_major(value.shape), value.shape)
 
@@ -300,14 +285,14 @@ def _lower_product(op: Expressions, values: Sequence[Value], families: Families,
         raise NoLoweringError("a stack of many products")
     numbers = {buffer: k for k, buffer in enumerate(op.arguments)}
     numbers.update((buffer, reads + 1 + k) for k, buffer in enumerate(copied.values()))
-    blas: list[_Call] = []
+    blas: list[PieceCall] = []
     size = np.dtype(result.dtype).itemsize
     for product in products:
         ends = [(numbers[view.buffer], size * start) for view, start in zip(views, product.offsets[:2], strict=True)]
         places = [*[ends[operand] for operand in product.operands], (reads, size * product.offsets[2])]
-        blas.append(_Call(product, tuple(places)))
+        blas.append(PieceCall(product, tuple(places)))
     steps = sum(steps_of(kernel.statements) for kernel in kernels) + operations(products) // 4
-    return _LoweredPiece((*copies, *blas), tuple([size * b.size for b in copied.values()]), tuple(kernels), steps)
+    return LoweredPiece((*copies, *blas), tuple([size * b.size for b in copied.values()]), tuple(kernels), steps)
 
 
 def _viewed(value: Any) -> View:

@@ -107,7 +107,7 @@ class Arena:
 
     def take(self, size: int) -> int:
         """Return where so many bytes are free: in the smallest such place."""
-        size = _rounded(size)
+        size = in_lines(size)
         places = [(end - start, k) for k, (start, end) in enumerate(self._free) if end - start >= size]
         if places:
             _, k = min(places)
@@ -122,7 +122,7 @@ class Arena:
 
     def free(self, start: int, size: int) -> None:
         """Free what has been taken."""
-        end = start + _rounded(size)
+        end = start + in_lines(size)
         k = bisect.bisect(self._free, (start, end))
         if k < len(self._free) and self._free[k][0] == end:
             end = self._free.pop(k)[1]
@@ -132,5 +132,6 @@ class Arena:
         self._free.insert(k, (start, end))
 
 
-def _rounded(size: int) -> int:
+def in_lines(size: int) -> int:
+    """Return the bytes that so many take in an arena."""
     return -(-size // LINE) * LINE
