@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 import wengert as wg
+from wengert import api
 from wengert.compilation.native.layout import fits
+from wengert.errors import DecisionWarning
 from wengert.primitives import PRIMITIVES
+from wengert.tracing import current_context, warn_of_decisions
 
 X = np.array([0.5, 1.5, 2.0])
 
@@ -29,6 +32,27 @@ def test_a_wrong_facet_is_found(monkeypatch, facet):
     assert repeated(slopes) == {"machine code": 1}
     monkeypatch.setattr(PRIMITIVES["cos"], "native", facet)
     with pytest.raises(compiled.DisagreementError, match="times what rounding explains"):
+        repeated(slopes)
+
+
+def root(c):
+    low, high = 0.0, 3.0
+    while high - low > 1e-3:
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if middle**3 < c else (low, middle)
+    return low
+
+
+def test_a_warning_about_the_structure_is_given_while_a_branch_is_traced(monkeypatch):
+    slope = wg.grad(root)
+
+    def slopes():
+        with pytest.warns(DecisionWarning):
+            assert [slope(c) for c in np.array([2.0, 1.0, 2.0])] == [0.0, 0.0, 0.0]
+
+    assert repeated(slopes).total() == 3
+    monkeypatch.setattr(api, "warn_of_decisions", lambda trace: current_context().tapes or warn_of_decisions(trace))
+    with pytest.raises(compiled.DisagreementError, match="other warnings"):
         repeated(slopes)
 
 

@@ -3,7 +3,8 @@
 While a test runs, each call of a transformed function that is not made inside of another is noted.  When the test has
 passed, each is repeated three times: by the function itself, by its jitted form, which traces it, and by that once
 more, which runs machine code.  All three raise and warn alike, or their results have the same structure, types, dtypes
-and shapes, and the same values up to rounding.
+and shapes, and the same values up to rounding.  What warns of the structure of a function is heard once for each
+branch, while it is traced: as for a plain call that a user has read the warning of.
 
 How much rounding there may be is measured, not assumed: the lines of the trace are evaluated with each of their results
 changed at random by as many units in the last place as an implementation of its primitive may be off (`ROUNDING`), a
@@ -24,7 +25,17 @@ import numpy as np
 
 import wengert as wg
 from wengert import api, trees
-from wengert.errors import PACKAGE, BranchError, DomainWarning, ImpureError, JitWarning, ResultError
+from wengert.errors import (
+    PACKAGE,
+    BranchError,
+    CompressionWarning,
+    DecisionWarning,
+    DomainWarning,
+    ImpureError,
+    JitWarning,
+    LostGradientError,
+    ResultError,
+)
 from wengert.program import interpret, value_of
 from wengert.program.interpretation import values_of_inputs
 from wengert.tracing import current_context
@@ -38,8 +49,11 @@ DERIVATIVES = {
 REFUSALS = {
     ImpureError: "it draws random numbers, reads a clock or changes what is outside of it",
     ResultError: "it returns what is no tree of numbers and arrays",
+    LostGradientError: "it makes a plain number of a value that is traced",
 }
 """What `wg.jit` refuses, as its documentation says."""
+OF_STRUCTURE = (CompressionWarning, DecisionWarning)
+"""The warnings that are about a function, whatever its values are."""
 MOST_FUNCTIONS, MOST_CALLS = 60, 4
 """So many functions of a test are repeated, and so many calls of each: random tests make hundreds."""
 
@@ -204,7 +218,9 @@ def compare(function, jitted, arguments):
     """Compare two calls of a jitted function with one of the function; return how it was computed."""
     expected = Outcome(function, arguments)
     for _ in range(2):
+        before = _runs(jitted)
         outcome = Outcome(jitted, arguments)
+        outcome.is_compiled = _runs(jitted) == before
         for refusal, reason in REFUSALS.items():
             if isinstance(outcome.error, refusal) and not isinstance(expected.error, refusal):
                 return f"refused: {reason}"
@@ -212,6 +228,11 @@ def compare(function, jitted, arguments):
             return "refused: more branches or values than are kept (JitWarning)"
         outcome.demand_same(expected, jitted, lambda: rounding_of(function, arguments, expected.value))
     return _how(jitted)
+
+
+def _runs(jitted):
+    """Return how many branches of a jitted function have been traced, and how often the plain function has run."""
+    return sum(len(signature.tree.branches) for signature in jitted._signatures()), jitted.declined
 
 
 def _how(jitted):
@@ -229,6 +250,7 @@ class Outcome:
     def __init__(self, function, arguments):
         args, kwargs = arguments.again()
         self.value = self.error = None
+        self.is_compiled = False
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
@@ -237,7 +259,7 @@ class Outcome:
                 self.error = error
         self.is_plain = any(issubclass(warning.category, JitWarning) for warning in caught)
         self.warnings = {
-            (warning.category.__name__, str(warning.message))
+            (warning.category, str(warning.message))
             for warning in caught
             if issubclass(warning.category, (RuntimeWarning, DomainWarning))
         }
@@ -250,8 +272,11 @@ class Outcome:
 
         if type(self.error) is not type(expected.error):
             raise DisagreementError(f"{jitted!r}: {self.error!r} instead of {expected.error!r}") from self.error
-        if self.warnings != expected.warnings:
-            differ("other warnings", self.warnings, expected.warnings)
+        warned = expected.warnings
+        if self.is_compiled:
+            warned = {(category, message) for category, message in warned if not issubclass(category, OF_STRUCTURE)}
+        if self.warnings != warned:
+            differ("other warnings", self.warnings, warned)
         (leaves, structure), (wanted, of_wanted) = _flat(self.value), _flat(expected.value)
         if structure != of_wanted:
             differ("another structure", structure, of_wanted)

@@ -108,6 +108,10 @@ def jit(f: Function | None = None, *, max_branches: int = 32, native: bool = Tru
         If `f` draws random numbers, reads a clock, or changes something outside of itself.
     ResultError
         If `f` returns something that is neither a number, an array, a string, nor a tree of these.
+    LostGradientError
+        If `f` makes a plain number of a value that depends on its arguments, as ``float(x)`` does.
+
+    Warnings about the structure of `f`, as `DecisionWarning`, are given once for each branch: while it is traced.
 
     Examples
     --------
