@@ -98,7 +98,7 @@ ORDERS = {
     "compilation": "cache comparisons environment linearized branches signatures native jit",
     "compilation/native": (
         "kinds positions operations complex_numbers threads loops lowering expressions assemblies nests llvm files "
-        "engine instructions export vectorcall layout records control entry extents products sequences plans "
+        "engine instructions export vectorcall layout records places control entry extents products sequences plans "
         "predictions lowerings kernels grouping"
     ),
     "control": (

@@ -1,0 +1,344 @@
+"""Places: the parts of arrays that a step of a loop reads and writes in memory, where it computes them.
+
+An index that is computed is a register; a step stops where it is out of bounds.  A part that is assigned or added goes
+into the memory of the array if nothing reads the old one later, and into that of a copy otherwise.  Whole numbers are
+computed in double precision; a step stops where they are not exact.
+
+>>> memory = Memory(None, "step", False)
+>>> block = StepBlock(memory)
+>>> x, i = (memory.elements(Buffer(name, size, "argument"), (size,)) for name, size in (("x", 3), ("i", 1)))
+>>> element = block.part(x, (Operand(0),), [i])
+>>> print(element, *block.statements[-2:], sep="; ")
+x[n8]; unless b7:; n8 = convert r4
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from wengert.compilation.native.loops import (
+    Buffer,
+    Compute,
+    Element,
+    Load,
+    Nest,
+    Register,
+    Statement,
+    Stop,
+    Store,
+    Unless,
+    row_major,
+)
+from wengert.compilation.native.lowering import UNROLLED, Block, Cells, Memory, NoLoweringError
+from wengert.program import Atom, Line, Var
+from wengert.program.code import Call, Check, Code
+from wengert.program.lines import Operand
+
+DECIDED, TESTED = 1, 2
+"""Why a loop ends early: a step decides otherwise than its Program; its test fails."""
+_EXACT = frozenset({"add", "subtract", "multiply", "negative"})
+"""Operations on whole numbers that are computed in double precision, as long as they are below `EXACT`."""
+EXACT = float(1 << 53)
+MOST_ELEMENTS = 1 << 16
+"""The largest number of elements of an array that a step reads or adds to, and of all its temporaries."""
+
+
+class Parts(Protocol):
+    """Where the pieces of a result are added: the index of each, with places for computed operands.
+
+    A block of so many (`batch`) axes is in front of each piece and of the array of this `shape`.
+    """
+
+    @property
+    def indices(self) -> Sequence[tuple[Any, ...] | None]:
+        """The indices; None for the whole array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array."""
+
+    @property
+    def batch(self) -> int:
+        """The number of axes in front."""
+
+
+class Put(NamedTuple):
+    """A value that is put into zeros at an index, with places for computed operands."""
+
+    part: tuple[Any, ...]
+    value: Cells
+    operands: Sequence[Cells]
+
+
+class StepBlock(Block):
+    """The lowering of the lines of a step.
+
+    Attributes
+    ----------
+    carried
+        The memory of what is carried: it may be changed in place.
+    puts
+        Arrays of zeros but for parts that are put into them, until something reads them.
+    """
+
+    def __init__(self, memory: Memory, unrolled: int = UNROLLED) -> None:
+        super().__init__(memory, {}, {}, unrolled)
+        self.carried: set[Buffer] = set()
+        self.puts: dict[Any, list[Put]] = {}
+
+    # -- The lines --
+
+    def lines(self, code: Code, may_change: bool) -> None:
+        """Lower the lines and decisions of a Program, which may change what is carried in memory."""
+        self.last, self.may_change = _last_reads(code), may_change
+        for self.now, statement in enumerate(code.statements):
+            if isinstance(statement, Call):
+                self.line(statement.line)
+            elif isinstance(statement, Check):
+                operand, value = self.decision(statement.guard)
+                self.stop_unless(operand, value, DECIDED)
+
+    def line(self, line: Line) -> None:
+        """Lower one line."""
+        if line.primitive.name != "add":
+            for atom in line.inputs:
+                if atom in self.puts:
+                    self.put_into_zeros(atom)
+        if line.primitive.name == "getitem" and len(line.inputs) > 1:
+            self.values[line.outputs[0]] = self.gathered(line)
+        elif line.primitive.name == "scatter":
+            self.puts[line.outputs[0]] = [self.put(line)]
+        elif line.primitive.name == "add" and not self.puts.keys().isdisjoint(line.inputs):
+            self.added_puts(line)
+        elif line.primitive.name == "setitem" and (len(line.inputs) > 2 or line.outputs[0].size > self.unrolled):
+            self.values[line.outputs[0]] = self.assigned(line)
+        elif not line.primitive.multiple and line.outputs[0].dtype == np.int64:
+            self.values[line.outputs[0]] = self.whole(line)
+        else:
+            super().line(line)
+
+    def stop_unless(self, operand: Any, value: bool, reason: int) -> None:
+        """Stop before this step unless an operand is true, or is not."""
+        self.statements.append(Unless(operand, value, (Stop(reason),)))
+        self.nest = None
+
+    # -- Whole numbers, and places that they give --
+
+    def whole(self, line: Line) -> Cells:
+        """Compute whole numbers, as numbers of double precision: the loop stops where they are not exact."""
+        facet = line.primitive.native
+        if facet not in _EXACT:
+            raise NoLoweringError(f"{line.primitive.name} of whole numbers")
+        cells = self(facet, *[self.of(atom) for atom in line.inputs])
+        for cell in cells.ravel().tolist():
+            exact = self("less", self("absolute", np.asarray(cell)), EXACT)
+            self.stop_unless(self.operand(int(exact)), True, DECIDED)
+        return cells
+
+    def place(self, cells: Cells, length: int) -> Register:
+        """Return an index into so many elements as a register; the loop stops where it is out of bounds."""
+        n = float(length)
+        if cells.size != 1:
+            raise NoLoweringError("an index of several places")
+        cells = self.numbers(cells.reshape(()))
+        cells = self("select", self("less", cells, 0.0), self("add", cells, n), cells)
+        inside = self("and", self("greater_equal", cells, 0.0), self("less", cells, n))
+        self.stop_unless(self.operand(int(inside)), True, DECIDED)
+        self.tree.count += 1
+        register = Register(self.tree.count, "l")
+        self.statements.append(Compute(register, "convert", (self.operand(int(cells)),)))
+        return register
+
+    def part(self, array: Cells, index: tuple[Any, ...], operands: Sequence[Cells]) -> Element:
+        """Return the elements of a part of an array, at computed places, as one element of a nest over the part."""
+        axes = [axis for axis, item in enumerate(index) if type(item) is Operand]
+        if any(type(item) not in (Operand, int, slice) for item in index):
+            raise NoLoweringError("a computed index beside others than whole numbers and slices")
+        fixed = _at_first_places(index)
+        if not array[fixed].size:
+            raise NoLoweringError("an empty part of an array")
+        element = self.in_memory(array)
+        computed = [(self.place(operands[index[axis].k], array.shape[axis]), element.strides[axis]) for axis in axes]
+        kept = self.in_memory(array[fixed][..., None])  # with an axis more, so that one element is an array too
+        return Element(kept.buffer, kept.offset, kept.strides[:-1], tuple(computed))
+
+    def gathered(self, line: Line) -> Cells:
+        """Read a part of an array at computed places."""
+        shape = line.outputs[0].shape
+        array, *operands = [self.of(atom) for atom in line.inputs]
+        element = self.part(array, line.params["index"], operands)
+        register = self.tree.register()
+        if not shape:
+            self.statements.append(Load(register, element))
+            self.nest = None
+            return np.asarray(self.tree.cell(register))
+        buffer, cells = self.tree.temporary(shape)
+        store = Store(Element(buffer, 0, row_major(shape)), register)
+        self.statements.append(Nest(shape, (Load(register, element), store), parallel=True))
+        self.nest = None
+        return cells
+
+    def put(self, line: Line) -> Put:
+        """Return what a line puts into zeros at computed places."""
+        value, *operands = [self.of(atom) for atom in line.inputs]
+        return Put((*[slice(None)] * line.params["batch"], *line.params["index"]), value, operands)
+
+    def put_into_zeros(self, var: Atom) -> None:
+        """Compute an array of zeros that parts are put into."""
+        assert isinstance(var, Var), "no constant"
+        buffer, cells = self.tree.temporary(var.shape)
+        zeros = Store(Element(buffer, 0, row_major(var.shape)), 0.0)
+        self.statements.append(Nest(var.shape, (zeros,), parallel=True))
+        self.nest = None
+        self.values[var] = cells
+        self.add_puts(cells, self.puts.pop(var))
+
+    def added_puts(self, line: Line) -> None:
+        """Add arrays of which one or both are zeros that parts are put into: the parts are added."""
+        (a, b), (out,) = line.inputs, line.outputs
+        if a in self.puts and b in self.puts and a.shape == b.shape:
+            self.puts[out] = [*self.puts[a], *self.puts[b]]
+            return
+        if b not in self.puts:
+            a, b = b, a
+        if a in self.puts:
+            self.put_into_zeros(a)
+        array = self.of(a)
+        if array.shape != out.shape or b.shape != out.shape:
+            self.put_into_zeros(b)
+            super().line(line)
+            return
+        self.values[out] = self.to_be_changed(array)
+        self.add_puts(self.values[out], self.puts[b])
+
+    def add_puts(self, array: Cells, puts: Sequence[Put]) -> None:
+        """Add parts into an array in memory."""
+        for index, value, operands in puts:
+            element = self.part(array, index, operands)
+            self.change(element, value, functools.partial(self.added, element=element))
+
+    def change(self, element: Element, value: Cells, body: Callable[[Any], list[Statement]]) -> None:
+        """Change part of an array in memory, given by an element, as a body says of each element of a value."""
+        if np.any(self.are_in(element.buffer, value)):
+            value = self.copied(value)
+        if self.nest is not None and any(read.buffer == element.buffer for read in self.nest.loads):
+            self.nest = None  # a later step of the nest would read what an earlier one has written
+        if value.shape:
+            self.over(value, lambda one, _: body(one))
+        else:
+            self.statements.extend(body(self.operand(self.as_kind(int(value), False))))
+        self.nest = None
+
+    def assigned(self, line: Line) -> Cells:
+        """Write a part of an array at computed places: in its memory, if nothing reads later what was there."""
+        value, array, *operands = [self.of(atom) for atom in line.inputs]
+        array, index = self.to_be_changed(array), line.params["index"]
+        element = self.part(array, index, operands)
+        self.change(
+            element, np.broadcast_to(value, array[_at_first_places(index)].shape), lambda one: [Store(element, one)]
+        )
+        return array
+
+    def to_be_changed(self, array: Cells) -> Cells:
+        """Return new cells of an array: in its memory, if nothing reads it after this line; or else of a copy.
+
+        What was loaded of the old cells stays as it was.
+        """
+        buffer = self.changeable(array)
+        if buffer is not None:
+            return self.tree.elements(buffer, array.shape)
+        buffer, copy = self.tree.temporary(array.shape)
+        self.over(array, lambda one, strides: [Store(Element(buffer, 0, strides), one)])
+        self.nest = None
+        return copy
+
+    def changeable(self, array: Cells) -> Buffer | None:
+        """Return the memory of an array that may be changed in place: of what is carried, or a temporary."""
+        buffer = self.filled_by(array) if self.may_change and array.size else None
+        if buffer is None or not (buffer in self.carried or buffer.role == "temporary"):
+            return None
+        parts = [(var, part) for var, puts in self.puts.items() for put in puts for part in (put.value, *put.operands)]
+        for var, cells in (*self.values.items(), *parts):
+            if self.last.get(var, -1) > self.now and np.any(self.are_in(buffer, cells)):
+                return None
+        return buffer
+
+    def filled_by(self, array: Cells) -> Buffer | None:
+        """Return the buffer whose elements, all of them in their order, an array is; None if there is none."""
+        element = self.strided(array)
+        if element is None or element.buffer.size != array.size:
+            return None
+        return element.buffer if element == Element(element.buffer, 0, row_major(array.shape)) else None
+
+    def are_in(self, buffer: Buffer, cells: Cells) -> Any:
+        """Return which cells are elements of a buffer."""
+        things = self.tree.things
+        return [isinstance(t := things[cell], Element) and t.buffer == buffer for cell in cells.ravel().tolist()]
+
+    # -- Memory --
+
+    def numbers(self, cells: Cells) -> Cells:
+        """Return cells as numbers."""
+        return np.array([self.as_kind(c, False) for c in cells.ravel().tolist()], np.int64).reshape(cells.shape)
+
+    def write(self, cells: Cells, buffer: Buffer, start: int = 0) -> None:
+        """Write values to consecutive elements of a buffer."""
+        if cells.size <= self.unrolled:
+            for k, cell in enumerate(self.numbers(cells).ravel().tolist()):
+                self.statements.append(Store(Element(buffer, start + k), self.operand(cell)))
+            return
+        self.over(cells, lambda value, strides: [Store(Element(buffer, start, strides), value)])
+
+    def add_into(self, buffer: Buffer, cells: Cells) -> None:
+        """Add values to the elements of a buffer."""
+        self.over(cells, lambda value, strides: self.added(value, Element(buffer, 0, strides)))
+
+    def added(self, value: Any, element: Element) -> list[Statement]:
+        """Return statements that add a value to an element."""
+        total, new = self.tree.register(), self.tree.register()
+        return [Load(total, element), Compute(new, "add", (total, value)), Store(element, new)]
+
+    def over(self, cells: Cells, body: Callable[[Any, tuple[int, ...]], Sequence[Statement]]) -> None:
+        """Write a nest over the elements of an array; its body takes each value, and the strides of such an array.
+
+        If the values are computed in the nest that is open, they go on from there.
+        """
+        strides = row_major(cells.shape)
+        source = self.source(cells)
+        computed = None
+        if self.nest is not None and self.nest.shape == cells.shape and isinstance(source, Element):
+            key = self.stored_in(source)
+            computed = None if key is None else self.nest.registers.get(key)
+        if computed is not None and self.nest is not None:
+            self.nest.body.extend(body(computed, strides))
+            return
+        statements: list[Statement] = []
+        if isinstance(source, Element):
+            register = self.tree.register()
+            statements.append(Load(register, source))
+            source = register
+        statements += body(source, strides)
+        self.statements.append(Nest(cells.shape, tuple(statements), parallel=True))
+        self.nest = None
+
+
+def _at_first_places(index: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return an index with zero for each place that is computed."""
+    return tuple([0 if type(item) is Operand else item for item in index])
+
+
+def _last_reads(code: Code) -> dict[Var, float]:
+    """Return the number of the last statement that reads each variable; infinity for what leaves the step."""
+    last: dict[Var, float] = {}
+    for k, statement in enumerate(code.statements):
+        if isinstance(statement, Call):
+            last.update((atom, k) for atom in statement.line.inputs if isinstance(atom, Var))
+        elif isinstance(statement, Check):
+            last[statement.guard.var] = k
+    last.update((atom, math.inf) for atom in (*code.outputs, *code.kept) if isinstance(atom, Var))
+    return last
