@@ -580,3 +580,104 @@ def test_a_step_that_writes_columns_is_machine_code(at_once, monkeypatch):
         return np.sum(wg.fori_loop(1, 30, column, x[:, None] * np.ones(30)) ** 2)
 
     both(f, x, at_once, monkeypatch)
+
+
+# ---- Writes at slices ----
+
+
+@pytest.mark.parametrize("n", [40, 400])
+def test_a_step_that_decides_otherwise_after_a_write_in_place(n, at_once):
+    """Python makes that step, from what was carried to it and not from what machine code has written before it left."""
+    x = np.linspace(0.1, 1.0, n) / n
+
+    def f(x, loop=wg.fori_loop):
+        def step(i, A):
+            A = A.copy()
+            A[1:-1] = 1.5 * A[1:-1]
+            if np.sum(A) > 50.0:
+                A = A * 0.01
+            return A
+
+        return np.sum(loop(0, 40, step, x) ** 2)
+
+    def plain(start, stop, step, A):
+        for i in range(start, stop):
+            A = step(i, A)
+        return A
+
+    for _ in range(2):
+        np.testing.assert_allclose(f(x), f(x, plain), rtol=1e-12)
+        value, gradient = wg.value_and_grad(f)(x)
+        np.testing.assert_allclose(value, f(x, plain), rtol=1e-12)
+        np.testing.assert_allclose(gradient @ x, 2 * value, rtol=1e-9)  # homogeneous of degree two on a branch
+    assert at_once
+
+
+SLICES = {
+    "sine": lambda x, y, i, p, q, m: x.__setitem__(slice(p, p + m), 0.5 * np.sin(y[q : q + m])),
+    "added": lambda x, y, i, p, q, m: x.__setitem__(slice(p, p + m), 0.9 * x[p : p + m] + 0.1 * y[q : q + m]),
+    "stencil": lambda x, y, i, p, q, m: x.__setitem__(slice(1, -1), (x[:-2] + x[1:-1] + x[2:]) / 3),
+    "element": lambda x, y, i, p, q, m: x.__setitem__(p, 0.5 * x[q] + 0.1),
+    "turned": lambda x, y, i, p, q, m: x.__setitem__(slice(p, None), 0.9 * x[p:][::-1]),
+    "element of the step": lambda x, y, i, p, q, m: x.__setitem__(i + p, 0.3 * y[q + i]),
+    "both": lambda x, y, i, p, q, m: (y.__setitem__(p, x[q]), x.__setitem__(slice(q, q + m), y[p : p + m] * 0.8)),
+}
+
+
+@settings(max_examples=12)
+@given(
+    st.lists(st.tuples(st.sampled_from(sorted(SLICES)), *[st.integers(0, 2)] * 4), min_size=1, max_size=6),
+    st.sampled_from([(60,), (1500,), (50, 12), (60, 40)]),
+    st.sampled_from([None, 0, 1]),
+    st.integers(0, 9),
+)
+def test_random_writes_at_slices(lines, shape, decides, seed):
+    """Against the loop in plain Python, and a gradient by differences of it."""
+    rng = np.random.default_rng(seed)
+    bound = rng.normal()
+
+    def step(i, state):
+        arrays = [a.copy() for a in state]
+        for name, a, b, p, q in lines:
+            SLICES[name](arrays[a], arrays[b], i, p, q, shape[0] - 3)
+        if decides is not None and np.sum(arrays[decides][0]) > bound:
+            arrays[decides] = 0.7 * arrays[decides] + 0.1 * arrays[2]
+        return tuple(arrays)
+
+    others = 0.5 * rng.normal(size=(2, *shape))
+
+    def f(x, loop=wg.fori_loop):
+        x, y, z = loop(0, 40, step, (x, *others))
+        return np.sum(x * np.cos(y)) + np.sum(z**2)
+
+    def plain(start, stop, step, state):
+        for i in range(start, stop):
+            state = step(i, state)
+        return state
+
+    x = 0.5 * rng.normal(size=shape)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "price", lambda lines: 0.0)
+        wg.value_and_grad(f)(x)
+        value, gradient = wg.value_and_grad(f)(x)
+        np.testing.assert_allclose(f(x), value, rtol=1e-12)
+    np.testing.assert_allclose(value, f(x, plain), rtol=1e-11)
+    direction = rng.normal(size=shape) / np.sqrt(x.size)
+    h = 1e-6
+    slope = (f(x + h * direction, plain) - f(x - h * direction, plain)) / (2 * h)
+    np.testing.assert_allclose(np.sum(gradient * direction), slope, rtol=1e-5, atol=1e-6)
+
+
+def test_a_stencil_in_place_is_machine_code(at_once, monkeypatch):
+    x = np.random.default_rng(0).normal(size=(2, 3200))
+
+    def f(x):
+        def step(_, state):
+            a, b = (array.copy() for array in state)
+            b[1:-1] = (a[:-2] + a[1:-1] + a[2:]) / 3
+            a[1:-1] = (b[:-2] + b[1:-1] + b[2:]) / 3
+            return a, b
+
+        return np.sum(wg.fori_loop(0, 50, step, (x[0], x[1]))[0] ** 2)
+
+    both(f, x, at_once, monkeypatch)

@@ -50,6 +50,11 @@ class Region(NamedTuple):
         """The number of elements."""
         return math.prod([max(stop - start, 0) for start, stop in zip(*self, strict=True)])
 
+    @property
+    def shape(self) -> Shape:
+        """The number of elements along each axis."""
+        return tuple([stop - start for start, stop in zip(*self, strict=True)])
+
     def __str__(self) -> str:
         return ", ".join([f"{start}:{stop}" for start, stop in zip(*self, strict=True)])
 
@@ -198,14 +203,11 @@ def _inside_and_borders(assembly: Assembly) -> list[list[Box]] | None:
         return None
     if len(parts) > MOST_TERMS or (len(parts) < 2 and assembly.first is None):
         return None
-    regions = [_region_of(assembly.shape, part.function) for part in parts]
+    regions = [region_of(assembly.shape, part.function) for part in parts]
     everything = Region((0,) * assembly.ndim, assembly.shape)
-    inside = everything
-    for region in regions:
-        if region is None:
-            return None
-        starts = tuple(map(max, inside.starts, region.starts))
-        inside = Region(starts, tuple(map(min, inside.stops, region.stops)))
+    if None in regions:
+        return None
+    inside = intersection([everything, *[region for region in regions if region is not None]])
     if inside.size < SMALLEST or 4 * inside.size < 3 * everything.size:
         return None
     terms: list[Term] = []
@@ -226,26 +228,30 @@ def _inside_and_borders(assembly: Assembly) -> list[list[Box]] | None:
     return [stage for stage in result if stage]
 
 
+def intersection(regions: Sequence[Region]) -> Region:
+    """Return the region that is in all of some."""
+    starts, stops = zip(*regions, strict=True)
+    return Region(tuple(map(max, zip(*starts, strict=True))), tuple(map(min, zip(*stops, strict=True))))
+
+
 def _box(region: Region, terms: tuple[Term, ...], onto: bool = False) -> Box:
-    shape = tuple([stop - start for start, stop in zip(*region, strict=True)])
-    return Box(shape, region.view, terms, onto, region)
+    return Box(region.shape, region.view, terms, onto, region)
 
 
 def _term(value: Any, region: Region, box: Region) -> Term:
     """Return a value that is put at a region as it is seen in a box of that."""
     if not isinstance(value, Value):
         return Term(value)
-    shape = tuple([stop - start for start, stop in zip(*region, strict=True)])
-    if value.shape == shape and box == region:
+    if value.shape == region.shape and box == region:
         return Term(value)
-    return Term(value, functools.partial(_seen, shape=shape, view=box.within(region).view))
+    return Term(value, functools.partial(_seen, shape=region.shape, view=box.within(region).view))
 
 
 def _seen(array: Any, shape: Shape, view: Viewing) -> Any:
     return view(np.broadcast_to(array, shape))
 
 
-def _region_of(shape: Shape, function: Viewing) -> Region | None:
+def region_of(shape: Shape, function: Viewing) -> Region | None:
     """Return the region that a view of an array is, if it has all axes and no steps."""
     strides = row_major(shape)
     offset, its, counts = view_of(shape, strides, function)

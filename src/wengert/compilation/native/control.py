@@ -47,7 +47,7 @@ from wengert.compilation.native.loops import (
 )
 from wengert.compilation.native.lowering import UNROLLED, Cells, Memory, NoLoweringError
 from wengert.compilation.native.operations import SPECIAL
-from wengert.compilation.native.places import MOST_ELEMENTS, TESTED, Parts, Put, StepBlock
+from wengert.compilation.native.places import MOST_ELEMENTS, TESTED, ChangedTooEarlyError, Parts, Put, StepBlock
 from wengert.program import Atom, Constant, Program, Var
 from wengert.program.code import Code, For
 from wengert.program.lines import Operand, Packing
@@ -79,15 +79,18 @@ def lower_steps(
     ``while``: a step is made if it returns true for what the `For` says.  Results that are ``"pieces"`` are added at
     the indices of `pieces`, in their order.
     """
-    return _Steps(code, along, arrays, pieces).lowered(name, test)
+    try:
+        return _Steps(code, along, arrays, pieces).lowered(name, test)
+    except ChangedTooEarlyError:
+        return _Steps(code, along, arrays, pieces, in_place=False).lowered(name, test)
 
 
 class _Steps:
     """The lowering of a step."""
 
-    def __init__(self, code: Code, along: int, arrays: int, pieces: Sequence[Parts]) -> None:
+    def __init__(self, code: Code, along: int, arrays: int, pieces: Sequence[Parts], in_place: bool = True) -> None:
         assert code.repeat is not None
-        self.code, self.repeat, self.arrays = code, code.repeat, arrays
+        self.code, self.repeat, self.arrays, self.in_place = code, code.repeat, arrays, in_place
         self.memory = Memory(None, code.program.name, False)
         self.memory.stack = MOST_ELEMENTS
         size = sum(var.size for line in code.program.lines for var in line.outputs)
@@ -146,7 +149,8 @@ class _Steps:
             raise NoLoweringError(f"a carry of {var.dtype}")
         if var.size > self.block.unrolled:
             self.held[k] = buffer
-            self.block.carried.add(buffer)
+            if self.in_place:
+                self.block.carried.add(buffer)
             return self.memory.elements(buffer, var.shape)
         return self.carried(k, buffer).reshape(var.shape)
 

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from wengert.compilation.native.assemblies import Region, intersection, region_of
 from wengert.compilation.native.loops import (
     Buffer,
     Compute,
@@ -44,6 +45,8 @@ DECIDED, TESTED = 1, 2
 _EXACT = frozenset({"add", "subtract", "multiply", "negative"})
 """Operations on whole numbers that are computed in double precision, as long as they are below `EXACT`."""
 EXACT = float(1 << 53)
+SMALLEST = 1 << 10
+"""The number of elements of an inner region from which borders by themselves pay."""
 MOST_ELEMENTS = 1 << 16
 """The largest number of elements of an array that a step reads or adds to, and of all its temporaries."""
 
@@ -75,6 +78,10 @@ class Put(NamedTuple):
     operands: Sequence[Cells]
 
 
+class ChangedTooEarlyError(Exception):
+    """What is carried was changed in place, and then a step may stop: it has to be changed in a copy."""
+
+
 class StepBlock(Block):
     """The lowering of the lines of a step.
 
@@ -84,24 +91,43 @@ class StepBlock(Block):
         The memory of what is carried: it may be changed in place.
     puts
         Arrays of zeros but for parts that are put into them, until something reads them.
+    waiting
+        Assignments to parts of arrays of which the old elements are still to be read: each is done when something reads
+        the new array.
     """
 
     def __init__(self, memory: Memory, unrolled: int = UNROLLED) -> None:
         super().__init__(memory, {}, {}, unrolled)
         self.carried: set[Buffer] = set()
         self.puts: dict[Any, list[Put]] = {}
+        self.waiting: dict[Any, Line] = {}
+        self.is_changed = False
+        """Whether what is carried has been changed in place."""
 
     # -- The lines --
 
     def lines(self, code: Code, may_change: bool) -> None:
         """Lower the lines and decisions of a Program, which may change what is carried in memory."""
         self.last, self.may_change = _last_reads(code), may_change
-        for self.now, statement in enumerate(code.statements):
+        for k, statement in enumerate(code.statements):
             if isinstance(statement, Call):
+                self.assign_awaited(statement.line.inputs, k)
                 self.line(statement.line)
             elif isinstance(statement, Check):
+                self.assign_awaited([statement.guard.var], k)
                 operand, value = self.decision(statement.guard)
                 self.stop_unless(operand, value, DECIDED)
+        self.assign_awaited(list(self.waiting), len(code.statements))
+
+    def assign_awaited(self, atoms: Sequence[Atom], k: int) -> None:
+        """Do the assignments that a statement, given by its number, waits for."""
+        for atom in atoms:
+            if isinstance(atom, Var) and atom in self.waiting:
+                line = self.waiting.pop(atom)
+                self.assign_awaited(line.inputs, k)
+                self.now = k - 0.5  # what the statement itself reads is still to be read
+                self.values[atom] = self.assigned(line)
+        self.now = k
 
     def line(self, line: Line) -> None:
         """Lower one line."""
@@ -113,17 +139,29 @@ class StepBlock(Block):
             self.values[line.outputs[0]] = self.gathered(line)
         elif line.primitive.name == "scatter":
             self.puts[line.outputs[0]] = [self.put(line)]
+        elif line.primitive.name == "put" and line.outputs[0].size > self.unrolled and _are_slices(line):
+            self.puts[line.outputs[0]] = self.put_all(line)
         elif line.primitive.name == "add" and not self.puts.keys().isdisjoint(line.inputs):
             self.added_puts(line)
         elif line.primitive.name == "setitem" and (len(line.inputs) > 2 or line.outputs[0].size > self.unrolled):
-            self.values[line.outputs[0]] = self.assigned(line)
+            array = self.of(line.inputs[1])
+            if self.own_memory(array) is not None and self.changeable(array) is None:
+                self.waiting[line.outputs[0]] = line
+            else:
+                self.values[line.outputs[0]] = self.assigned(line)
         elif not line.primitive.multiple and line.outputs[0].dtype == np.int64:
             self.values[line.outputs[0]] = self.whole(line)
         else:
             super().line(line)
 
-    def stop_unless(self, operand: Any, value: bool, reason: int) -> None:
-        """Stop before this step unless an operand is true, or is not."""
+    def stop_unless(self, operand: Any, value: bool, reason: int, raises: bool = False) -> None:
+        """Stop before this step unless an operand is true, or is not.
+
+        `raises` says that Python raises an error at such a step.  At any other it goes on from what was carried to the
+        step, which must not have been changed.
+        """
+        if self.is_changed and not raises:
+            raise ChangedTooEarlyError
         self.statements.append(Unless(operand, value, (Stop(reason),)))
         self.nest = None
 
@@ -148,7 +186,7 @@ class StepBlock(Block):
         cells = self.numbers(cells.reshape(()))
         cells = self("select", self("less", cells, 0.0), self("add", cells, n), cells)
         inside = self("and", self("greater_equal", cells, 0.0), self("less", cells, n))
-        self.stop_unless(self.operand(int(inside)), True, DECIDED)
+        self.stop_unless(self.operand(int(inside)), True, DECIDED, raises=True)
         self.tree.count += 1
         register = Register(self.tree.count, "l")
         self.statements.append(Compute(register, "convert", (self.operand(int(cells)),)))
@@ -188,6 +226,12 @@ class StepBlock(Block):
         value, *operands = [self.of(atom) for atom in line.inputs]
         return Put((*[slice(None)] * line.params["batch"], *line.params["index"]), value, operands)
 
+    def put_all(self, line: Line) -> list[Put]:
+        """Return the parts that a line puts into zeros."""
+        free = [slice(None)] * line.params.get("batch", 0)
+        indices = [(*free, *index) for index in line.params["indices"]]
+        return [Put(index, self.of(piece), ()) for index, piece in zip(indices, line.inputs, strict=True)]
+
     def put_into_zeros(self, var: Atom) -> None:
         """Compute an array of zeros that parts are put into."""
         assert isinstance(var, Var), "no constant"
@@ -217,15 +261,52 @@ class StepBlock(Block):
         self.add_puts(self.values[out], self.puts[b])
 
     def add_puts(self, array: Cells, puts: Sequence[Put]) -> None:
-        """Add parts into an array in memory."""
-        for index, value, operands in puts:
-            element = self.part(array, index, operands)
-            self.change(element, value, functools.partial(self.added, element=element))
+        """Add parts into an array in memory: at once where all of them meet, if that is most of it."""
+        memory = self.in_memory(array).buffer
+        puts = [put._replace(value=self.apart(put.value, memory)) for put in puts]  # before anything is changed
+        regions = [self.region(array.shape, put) for put in puts]
+        placed = [
+            (region, np.broadcast_to(put.value, region.shape))
+            for region, put in zip(regions, puts, strict=True)
+            if region is not None
+        ]
+        inside = intersection([region for region, _ in placed]) if len(puts) == len(placed) > 1 else None
+        if inside is None or inside.size < SMALLEST or 4 * inside.size < 3 * array.size:
+            elements = [self.part(array, put.part, put.operands) for put in puts]
+            for put, element in zip(puts, elements, strict=True):
+                self.change(element, put.value, functools.partial(self.added, element=element))
+            return
+        self.add_in(array, inside, placed)
+        for region, value in placed:
+            for border in region.outside(inside):
+                self.add_in(array, border, [(region, value)])
+
+    def region(self, shape: tuple[int, ...], put: Put) -> Region | None:
+        """Return the region of an array that a part is; None if there is none, or it is computed."""
+        if any(type(item) is Operand for item in put.part):
+            return None
+        return region_of(shape, lambda array: array[(*put.part, ...)])
+
+    def add_in(self, array: Cells, region: Region, values: Sequence[tuple[Region, Cells]]) -> None:
+        """Add values, each with the region where it is put, as far as they are in a region of an array in memory."""
+        element = self.in_memory(region.view(array))
+        total = self.tree.register()
+        body: list[Statement] = [Load(total, element)]
+        for place, value in values:
+            source = self.source(region.within(place).view(value))
+            if isinstance(source, Element):
+                register = self.tree.register()
+                body.append(Load(register, source))
+                source = register
+            total, before = self.tree.register(), total
+            body.append(Compute(total, "add", (before, source)))
+        body.append(Store(element, total))
+        self.statements.append(Nest(region.shape, tuple(body), parallel=True))
+        self.nest = None
 
     def change(self, element: Element, value: Cells, body: Callable[[Any], list[Statement]]) -> None:
         """Change part of an array in memory, given by an element, as a body says of each element of a value."""
-        if np.any(self.are_in(element.buffer, value)):
-            value = self.copied(value)
+        value = self.apart(value, element.buffer)
         if self.nest is not None and any(read.buffer == element.buffer for read in self.nest.loads):
             self.nest = None  # a later step of the nest would read what an earlier one has written
         if value.shape:
@@ -251,17 +332,23 @@ class StepBlock(Block):
         """
         buffer = self.changeable(array)
         if buffer is not None:
+            self.is_changed |= buffer in self.carried
             return self.tree.elements(buffer, array.shape)
-        buffer, copy = self.tree.temporary(array.shape)
-        self.over(array, lambda one, strides: [Store(Element(buffer, 0, strides), one)])
-        self.nest = None
-        return copy
+        return self.copied(array)
+
+    def own_memory(self, array: Cells) -> Buffer | None:
+        """Return the memory of an array that may be changed in place once nothing reads it: a temporary, or carried."""
+        buffer = self.filled_by(array) if self.may_change and array.size else None
+        return buffer if buffer is not None and (buffer in self.carried or buffer.role == "temporary") else None
 
     def changeable(self, array: Cells) -> Buffer | None:
-        """Return the memory of an array that may be changed in place: of what is carried, or a temporary."""
-        buffer = self.filled_by(array) if self.may_change and array.size else None
-        if buffer is None or not (buffer in self.carried or buffer.role == "temporary"):
+        """Return the memory of an array that may be changed in place now; None if something reads it later."""
+        buffer = self.own_memory(array)
+        if buffer is None:
             return None
+        for line in self.waiting.values():
+            if any(np.any(self.are_in(buffer, self.values[atom])) for atom in line.inputs if atom in self.values):
+                return None
         parts = [(var, part) for var, puts in self.puts.items() for put in puts for part in (put.value, *put.operands)]
         for var, cells in (*self.values.items(), *parts):
             if self.last.get(var, -1) > self.now and np.any(self.are_in(buffer, cells)):
@@ -274,6 +361,19 @@ class StepBlock(Block):
         if element is None or element.buffer.size != array.size:
             return None
         return element.buffer if element == Element(element.buffer, 0, row_major(array.shape)) else None
+
+    def apart(self, cells: Cells, buffer: Buffer) -> Cells:
+        """Return cells that stay as they are when a buffer is changed: copies of those in it."""
+        return self.copied(cells) if np.any(self.are_in(buffer, cells)) else cells
+
+    def copied(self, cells: Cells) -> Cells:
+        """Copy cells into a new buffer: in a nest, where they are elements by strides."""
+        if cells.size <= self.unrolled or self.strided(cells) is None:
+            return super().copied(cells)
+        buffer, copy = self.tree.temporary(cells.shape)
+        self.over(cells, lambda one, strides: [Store(Element(buffer, 0, strides), one)])
+        self.nest = None
+        return copy
 
     def are_in(self, buffer: Buffer, cells: Cells) -> Any:
         """Return which cells are elements of a buffer."""
@@ -330,6 +430,11 @@ class StepBlock(Block):
 def _at_first_places(index: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return an index with zero for each place that is computed."""
     return tuple([0 if type(item) is Operand else item for item in index])
+
+
+def _are_slices(line: Line) -> bool:
+    """Return whether a line puts all parts at whole numbers and slices."""
+    return all(type(item) in (int, slice) for index in line.params["indices"] for item in index)
 
 
 def _last_reads(code: Code) -> dict[Var, float]:
