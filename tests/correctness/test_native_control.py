@@ -1,5 +1,7 @@
 """Loops as machine code against the same loops in Python, and against truths of their own."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -681,3 +683,30 @@ def test_a_stencil_in_place_is_machine_code(at_once, monkeypatch):
         return np.sum(wg.fori_loop(0, 50, step, (x[0], x[1]))[0] ** 2)
 
     both(f, x, at_once, monkeypatch)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_reverse_that_is_two_calls(reverse, at_once, monkeypatch):
+    """Under jit, from the second call on; against Python, with other numbers, and where Python has to make a step."""
+    xs = np.random.default_rng(0).normal(size=(50, 3))
+
+    def f(w, b, xs):
+        def step(state, x):
+            h, count = state
+            if np.sum(h) > 40.0:
+                h = 0.5 * h
+            h = np.tanh(w @ h) * x + b
+            return (h, count + h[0]), h * count
+
+        (h, count), ys = wg.scan(step, (b * 0.5, 1.0), xs, reverse=reverse)
+        return np.sum(h * count) + np.sum(ys**2)
+
+    gradient = wg.jit(wg.grad(f, argnums=(0, 1, 2)))
+    for scale in (0.5, 0.4, 0.3, 2.0, 60.0, 0.2):
+        w, b = scale * np.linspace(-1.0, 1.0, 9).reshape(3, 3), scale * np.array([0.1, 0.2, 0.3])
+        at_once.clear()
+        results = gradient(w, b, scale * xs)
+        expected = in_python(partial(wg.grad(f, argnums=(0, 1, 2)), w, b, scale * xs), monkeypatch.context)
+        for one, other in zip(results, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+        assert [made for made, *_ in at_once][-1] > 0

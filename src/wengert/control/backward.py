@@ -15,7 +15,7 @@ and the search for a NaN all read it.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from wengert.control.branch import Branches
 from wengert.control.holding import Holding, Mask
 from wengert.control.loop import Loop, hoisted
 from wengert.cost import Cost
-from wengert.program import Program, as_identifier, as_value, write_tuple
+from wengert.program import Program, as_identifier, as_value, made_from, make_again, write_tuple
 
 # ---- Tangents ----
 
@@ -259,6 +259,14 @@ class ReverseOf(Holding):
     seeded: Mask
     wanted: Mask
     origin: None = None
+    _memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    __getstate__, __setstate__ = made_from, make_again
+
+    @property
+    def memo(self) -> dict[str, Any]:
+        """``"machine"``: all of it as machine code, once a run has shown that there is (`wengert.control.native`)."""
+        return self._memo
 
     @property
     def name(self) -> str:  # type: ignore[override]

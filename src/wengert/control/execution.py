@@ -30,7 +30,7 @@ from wengert.control.checkpoints import AllResiduals, Residuals, SweepTape
 from wengert.control.holding import ARRAY, PLACE, Holding, Mask, Values, bytes_of
 from wengert.control.instructions import Instructions
 from wengert.control.loop import Loop
-from wengert.control.native import ForwardRun, TapeSweep, now
+from wengert.control.native import ForwardRun, NativeReverse, TapeSweep, now
 from wengert.control.tapes import Tape
 from wengert.errors import BranchError
 from wengert.linearization import Linearization, by_position
@@ -642,6 +642,21 @@ class LoopRun(Run):
             swept = None
         return [g if on else None for g, on in zip(adjoints.of_operands(), wanted, strict=True)]
 
+    def native_reverse(self, seeded: Mask, wanted: Mask) -> NativeReverse | None:
+        """Return the reverse of this loop as machine code, if all its steps and the sweep were machine code now."""
+        loop, store, native = self.loop, self.store, self._native[3]
+        if len(self.bodies) > 1 or loop.length is None or native is None or not isinstance(store, AllResiduals):
+            return None
+        parts = [part for _, part in store.steps.parts()]
+        tape = parts[0] if len(parts) == 1 else None
+        if not isinstance(tape, Tape) or len(tape) != loop.length or store.spent:
+            return None
+        received = tuple(map(bool, ReverseSweep.over(loop, seeded, wanted).received))
+        by_machine = TapeSweep(loop, False, tuple(self.constants), 0).code(tape, received, None)
+        if native.effort.code is None or by_machine is None or by_machine[0].code is None:
+            return None
+        return NativeReverse(loop, tape.kernel, native.effort.code, by_machine[0].code, by_machine[1], wanted)
+
 
 # ---- The run of a branch, and of a reverse sweep ----
 
@@ -705,7 +720,11 @@ class ReverseRun(Run):
 
     def evaluate(self, active: Mask | None = None) -> Values:
         xs, bars = self.held.split(self.operands)
-        adjoints = self.inner.vjp(bars, 0, self.held.wanted)
+        adjoints = self._by_machine(xs, bars)
+        if adjoints is None:
+            adjoints = self.inner.vjp(bars, 0, self.held.wanted)
+            if isinstance(self.inner, LoopRun):
+                self.held.memo["machine"] = self.inner.native_reverse(self.held.seeded, self.held.wanted)
         if current_context().alarms and not is_finite(adjoints):
             adjoints, _ = self.inner.carefully(bars, [None] * len(bars), 0, self.held.wanted)
         return tuple(
@@ -713,6 +732,14 @@ class ReverseRun(Run):
             for x, g, on in zip(map(as_value, xs), adjoints, self.held.wanted, strict=True)
             if on
         )
+
+    def _by_machine(self, xs: Sequence[Any], bars: Sequence[Any]) -> list[Any] | None:
+        """Return the adjoints by machine code that was made before; None if there is none, or Python has to do it."""
+        machine = self.held.memo.get("machine")
+        if machine is None or current_context().alarms:
+            return None
+        adjoints: list[Any] | None = machine(xs, bars)
+        return adjoints
 
     def programs(self) -> Iterator[tuple[str, Program, Values]]:
         return self.inner.programs()

@@ -123,18 +123,21 @@ def numbers(value: Any) -> np.ndarray[Any, Any] | None:
     if type(value) not in _PLAIN:
         return None
     array = np.asarray(value)
+    if array.dtype is _DOUBLE and array.flags.c_contiguous:
+        return array
     kind = array.dtype.char
     if kind not in "d?l" or (kind == "l" and array.size and np.abs(array).max() > EXACT):
         return None
     return np.asarray(array, float, order="C")
 
 
+_DOUBLE = np.dtype(float)
 _PLAIN = frozenset({np.ndarray, float, int, np.float64, np.int64, np.bool_})
 
 
 def _address(array: np.ndarray[Any, Any], place: int = 0) -> int:
     """Return where the data of an array begin, or those of a place along its first axis."""
-    address: int = array.ctypes.data
+    address: int = array.__array_interface__["data"][0]
     return address + place * array.strides[0] if place else address
 
 
@@ -320,6 +323,60 @@ class TapeSweep:
         up = self.tangents != self.loop.reversed
         here = slice(place, place + made) if up else slice(place - made + 1, place + 1)
         stack[:, here] = np.moveaxis(value[here], 0, 1)
+
+
+class NativeReverse:
+    """The reverse of a loop as two calls of machine code: its steps, which write a tape, and the sweep over that.
+
+    It is for a loop of one body whose steps and sweep were machine code before; nothing is decided anew.
+    """
+
+    __slots__ = ("_arrays", "_code", "_forward", "_kernel", "_loop", "_numbers", "_sweep", "_wanted")
+
+    def __init__(
+        self, loop: Loop, kernel: Kernel, forward: NativeForward, sweep: NativeSweep, code: SweepCode, wanted: Mask
+    ) -> None:
+        self._loop, self._kernel, self._forward, self._sweep, self._code = loop, kernel, forward, sweep, code
+        self._wanted = wanted
+        counter = loop.counter
+        self._numbers = [] if counter is None else _prepared([np.arange(counter.start, counter.stop)])
+        arrays, read = _prepared(loop.bodies[0].arrays), [] if code.sweep.alone else _prepared(kernel.arrays)
+        self._arrays = None if self._numbers is None or arrays is None or read is None else (arrays, read)
+
+    def __call__(self, operands: Sequence[Any], bars: Sequence[Any]) -> list[Any] | None:
+        """Return the adjoints of the operands that are wanted; None if Python has to do it."""
+        loop, values = self._loop, _prepared(operands)
+        steps = loop.steps
+        if values is None or self._arrays is None or self._numbers is None or steps > CHUNK:
+            return None
+        arrays, read = self._arrays
+        consts, carry, xs = loop.split(values)
+        memory = [*self._numbers, *xs], [*consts, *arrays]
+        made = self._forward(memory, loop.index(0, steps), steps, carry, ())
+        if made.alarmed or made.steps < steps:
+            return None
+        adjoints: list[Any] = [None] * len(values)
+        seeds, results, carried = [], [], {}
+        for end in self._code.seeds:
+            g = bars[end.place]
+            if end.kind == "slice":
+                seeds.append((numbers(g), True))
+                if seeds[-1][0] is None:
+                    return None
+            else:
+                carried[end.place] = np.zeros(end.shape) if g is None else np.array(g, float, order="C")
+                seeds.append((carried[end.place], False))
+        for end in self._code.swept:
+            if end.kind == "carry":
+                adjoints[end.place] = carried[end.place]
+                continue
+            moves = end.kind == "slice"
+            adjoints[end.place] = np.zeros((steps, *end.shape)) if moves else np.full(end.shape, -0.0)
+            results.append((adjoints[end.place], moves))
+        tape = Tape(self._kernel, self._forward.slots, made.rows)
+        if not self._sweep(tape, [*consts, *read], seeds, results, loop.index(steps - 1, steps)):
+            return None
+        return [g[()] if on and g is not None else None for g, on in zip(adjoints, self._wanted, strict=True)]
 
 
 # ---- Runs ----
