@@ -146,7 +146,7 @@ def race(case: str, makers: Mapping[str, Callable[[], Call]], rounds: int, lasti
             assert np.allclose(a, b, rtol=tolerance, atol=tolerance * np.max(np.abs(b), initial=0)), (case, library)
     repeats = 1
     for call in calls.values():
-        _warm(call, 1.0 if call is next(iter(calls.values())) else 0.2)
+        warm(call, 1.0 if call is next(iter(calls.values())) else 0.2)
         repeats = max(repeats, int(lasting / max(seconds(call), 1e-7)))
     times = dict(zip(calls, in_turn(list(calls.values()), rounds, min(repeats, 10_000)), strict=True))
     fastest = next(iter(times.values()))
@@ -156,7 +156,7 @@ def race(case: str, makers: Mapping[str, Callable[[], Call]], rounds: int, lasti
     ]
 
 
-def _warm(call: Call, lasting: float) -> None:
+def warm(call: Call, lasting: float) -> None:
     """Call for a while, so that what compiles after some calls has done so: the first library does."""
     end = time.process_time() + lasting
     call()

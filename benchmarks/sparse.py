@@ -9,6 +9,7 @@ Run:  python benchmarks/sparse.py [--rounds 7] [--size 102] [--only brusselator 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,6 +17,8 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import harness  # isort: skip  # before NumPy
+
+os.environ.pop("WENGERT_NATIVE", None)  # as its users have it: after as long as compiling takes
 import numpy as np
 
 import wengert as wg
@@ -154,8 +157,7 @@ def measure(name: str, size: int, rounds: int) -> tuple[tuple[str, ...], list[ha
     derivative = transformation(partial(case.function, OfArrays(np)), sparse=True)
     again, jitted = partial(derivative, x), partial(wg.jit(derivative), x)
     first = harness.seconds(again)
-    for _ in range(50):  # machine code is made after a while
-        jitted()
+    harness.warm(jitted, 0.5)  # machine code is made after a while
     calls = {"wengert": jitted}
     firsts = {"wengert": first}
     for peer, is_there, make in (("asdex", asdex and jax, of_asdex), ("CasADi", casadi, of_casadi)):

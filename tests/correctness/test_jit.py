@@ -1110,3 +1110,18 @@ def test_a_sparse_array_of_keys_is_read_and_watched():
     np.testing.assert_array_equal(gradient(x), wg.grad(f)(x))
     A[0, 0] = 5.0
     np.testing.assert_array_equal(gradient(x), wg.grad(f)(x))
+
+
+def test_plain_values_among_the_arguments_are_compared_at_each_call():
+    def f(x, n, kind, flag):
+        y = x[:n] * 2.0 if kind == "double" else x[:n] ** 2
+        return -y if flag else y
+
+    jitted, x = wg.jit(f), np.arange(1.0, 5.0)
+    calls = [(2, "double", True), (2, "double", False), (2, "square", True), (3, "double", True), (1, "square", False)]
+    for _ in range(3):
+        for rest in calls:
+            for _ in range(3):  # the second and third are like the latest
+                same(jitted(x, *rest), f(x, *rest))
+    same(jitted(x, 2, "double", 1), f(x, 2, "double", 1))  # 1 is equal to True, and another value
+    same(jitted(x, 2, "double", 0), f(x, 2, "double", 0))

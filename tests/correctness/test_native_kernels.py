@@ -289,6 +289,55 @@ def test_branches_continue_where_kernels_are_not():
     assert kernels_of(jitted)
 
 
+def late(x):
+    """Decide in the end, on what everything else is computed for."""
+    y = np.exp(x) * x
+    z = np.sin(y) + x
+    return y * z if np.sum(z) > 0.0 else y - z
+
+
+def test_there_are_kernels_before_a_late_decision():
+    x = np.abs(RNG.normal(size=300))
+    gradient = wg.jacobian(lambda x: np.sum(late(x)))
+    jitted = warmed(gradient, x)
+    (signature,) = jitted._signatures()
+    (branch,) = signature.tree.branches
+    assert "e0" in branch.text
+    assert branch.text.index("kernel1") < branch.text.index("e0")
+    for sign in (-1.0, 1.0, -2.0, 0.5, -0.5, 1.0, -1.0):  # otherwise, then as before
+        close(jitted(sign * x), gradient(sign * x))
+    assert len(signature.tree.branches) == 2
+
+
+def test_a_decision_prevents_what_would_warn_in_kernels():
+    def f(x):
+        return np.where(x > 0, x, 0.0) * 2.0 - np.exp(x) if np.min(x) < 0.0 else np.sqrt(x) * np.exp(x)
+
+    x = np.abs(RNG.normal(size=300))
+    jitted = warmed(f, x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(4):
+            for sign in (1.0, -1.0):
+                close(jitted(sign * x), f(sign * x))
+    assert jitted.declined == 0, "the branch that is meant is traced, the plain function does not run"
+
+
+def test_a_sparse_jacobian_and_its_check_are_kernels():
+    def residual(x):
+        inner = 2 * x[1:-1] - x[1:-1] ** 3 - x[:-2] * x[2:]
+        return np.concatenate([x[:1] - 1, inner, x[-1:] - 1])
+
+    x = RNG.normal(size=200)
+    jacobian = wg.jacobian(residual, sparse=True)
+    jitted = wg.jit(jacobian)
+    for k in range(5):
+        expected = jacobian((1 + k) * x)
+        assert np.array_equal(jitted((1 + k) * x).indices, expected.indices)
+        np.testing.assert_allclose(jitted((1 + k) * x).data, expected.data, rtol=1e-12)
+    assert kernels_of(jitted)
+
+
 def test_empty_arrays_and_numbers():
     def f(x, a):
         return np.sum(np.exp(x) * a + x), np.exp(a) * a

@@ -130,11 +130,37 @@ class Branch:
             return self._compiled
 
     def run_by(self, code: Code, kernels: Sequence[Any]) -> None:
-        """Run other code that computes the same by kernels, and is left where this branch is."""
+        """Run other code that computes the same by kernels, and is left where this branch is.
+
+        Where it is left to begin anew, and where NumPy would warn in what comes before a decision, the code that this
+        branch has had runs.
+        """
         with self._tree.lock:
-            own, _, exits = self._compile()
-            text, compile_ = write_branch(code, dict(self._tree.names))
-            self._compiled, self.run, self.kernels = (own, text, exits), compile_(exits), tuple(kernels)
+            own, text, exits = self._compile()
+            exit_of = dict(zip(own.exits, exits, strict=True))
+            in_python = self.run
+            inputs = [self._tree.names[var] for var in own.inputs]
+
+            def run_in_python(*args: Any) -> Any:
+                with self._tree.lock:
+                    self._compiled, self.run, self.kernels = (own, text, exits), in_python, ()
+                return in_python(*args)
+
+            def begin_anew(values: dict[str, Any]) -> Any:
+                return run_in_python(*([values] if own.after else [values[name] for name in inputs]))
+
+            by_kernels, compile_ = write_branch(code, dict(self._tree.names))
+            run = compile_([begin_anew if type(e) is statements.Restart else exit_of[e] for e in code.exits])
+
+            def run_or_begin_anew(*args: Any) -> Any:
+                try:
+                    return run(*args)
+                except FloatingPointError:
+                    return in_python(*args)
+
+            restarts = any(type(exit_) is statements.Restart for exit_ in code.exits)
+            self._compiled, self.kernels = (own, by_kernels, exits), tuple(kernels)
+            self.run = run_or_begin_anew if restarts else run
 
     @property
     def code(self) -> Code:

@@ -152,7 +152,7 @@ class Jitted(Transformed[..., Any]):
         self._is_derivative = isinstance(function, Transformed)
         self._states: list[_State] = []
         self._latest: _Signature | None = None
-        """The signature of the latest call with arrays alone: most calls repeat it."""
+        """The signature of the latest call with leaves alone: most calls repeat it."""
         self._record: Record | None = None
         """What native code reads where this object is called, once there is some."""
         self._lock = threading.Lock()
@@ -171,24 +171,25 @@ class Jitted(Transformed[..., Any]):
         is_due = latest.calls >= latest.due
         if is_due and self._compile_native(latest):
             return self(*args)
+        values = args if latest.traced_among is None else latest.traced_among(args)
         start = time.perf_counter() if is_due else 0.0
         before = error_state.get()
         try:  # as `_run` does; most calls end here
             try:
                 error_state.set(raising(before))
-                result = latest.tree.roots[0].run(*args)
+                result = latest.tree.roots[0].run(*values)
             finally:
                 error_state.set(before)
             if is_due:
                 latest.note(time.perf_counter() - start)
         except BranchError:
-            return self._run(latest, args, args, kwargs)
+            return self._run(latest, values, args, kwargs)
         except Exception:
             return self._plain(args, kwargs)
         except BaseException:
             threads.context.clear()
             raise
-        return self._run(latest, args, args, kwargs) if type(result) is Exit else result
+        return self._run(latest, values, args, kwargs) if type(result) is Exit else result
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Compute a call that is not like the latest, or leaves its first branch."""
@@ -220,7 +221,7 @@ class Jitted(Transformed[..., Any]):
         result = self._run(signature, arguments.values, args, kwargs, arguments)
         if is_due:
             signature.note(time.perf_counter() - start)
-        if arguments.are_arrays and signature.tree.roots and not signature.fixes_floats:
+        if arguments.are_leaves and signature.tree.roots and not signature.fixes_floats:
             self._latest = signature
         return result
 
@@ -625,7 +626,7 @@ class _Signature:
         self.tree = Tree()
         self.names = arguments.names()
         self._fixed = {arguments.leaf_names[k]: value for k, (_, value) in arguments.statics.items()}
-        self._test = arguments.test()
+        self._test, self.traced_among = arguments.test(), arguments.traced_among()
         self.fixes_floats, self.floats_are_fixed = False, arguments.fixes_floats
         self.waits = self.waited = 0
         self.native: Native | None = None
@@ -705,7 +706,7 @@ class _Signature:
         return native.text if what == "llvm" else native.assembly()
 
     def fits(self, args: tuple[Any, ...]) -> bool:
-        """Return whether arguments, arrays and floats alone, have this signature."""
+        """Return whether arguments, leaves alone, have this signature."""
         text, names = self._test
         self.fits = eval(f"lambda args: {text}", names)  # type: ignore[method-assign]  # compiled when it is first asked
         return bool(self.fits(args))

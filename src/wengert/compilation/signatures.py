@@ -71,31 +71,49 @@ class Arguments:
         self.arrays = self.structure, tuple(described)
         """The part of the key that describes arrays: calls that differ only in other leaves have it in common."""
         self.key = self.arrays, tuple(self.statics.items())
-        self.are_arrays = not kwargs and not self.statics and all(type(a) in _FAST for a in args)
-        """True if all arguments are arrays or floats, by position."""
+        self.are_leaves = (
+            not kwargs
+            and all(type(a) in _FAST for a in args)
+            and all(kind in _BY_EQUALITY for kind, _ in self.statics.values())
+        )
+        """True if all arguments are leaves, by position: arrays, floats, and values that are compared in no time."""
         self._inputs: list[Any] = []
         self._passed: Any = ()
 
     def test(self) -> tuple[str, dict[str, Any]]:
-        """Write a test of whether the tuple `args` of a call, of arrays and floats alone, has this key; and its names.
+        """Write a test of whether the tuple `args` of a call, of leaves alone, has this key; and its names.
 
         >>> Arguments((np.ones(2), 0.5), {}, pow).test()[0]
         'len(args) == 2 and type(args[0]) is t0 and args[0].dtype is d0 and args[0].shape == (2,) and \
 args[0].strides == (8,) and type(args[1]) is t1'
         """
-        if not self.are_arrays:
+        if not self.are_leaves:
             return "False", {}
         names: dict[str, Any] = {}
-        tests = [f"len(args) == {len(self.values)}"]
-        for k, value in enumerate(self.values):
+        tests = [f"len(args) == {len(self.flat)}"]
+        for k, value in enumerate(self.flat):
             kind = names[f"t{k}"] = type(value)
             tests.append(f"type(args[{k}]) is t{k}")
-            if kind is ndarray:
+            if k in self.statics:
+                names[f"s{k}"] = value
+                tests.append(f"args[{k}] == s{k}")
+            elif kind is ndarray:
                 names[f"d{k}"] = value.dtype
                 tests.append(f"args[{k}].dtype is d{k}")
                 tests.append(f"args[{k}].shape == {value.shape}")
                 tests.append(f"args[{k}].strides == {value.strides}")
         return " and ".join(tests), names
+
+    def traced_among(self) -> Callable[[tuple[Any, ...]], tuple[Any, ...]] | None:
+        """Return what takes the traced leaves out of a tuple of leaves; None if they are all of it.
+
+        >>> Arguments((0.5, 2, 1.5), {}, pow).traced_among()((0.25, 2, 0.75))
+        (0.25, 0.75)
+        """
+        if not self.statics:
+            return None
+        places = tuple(self._places)
+        return lambda args: tuple([args[k] for k in places])
 
     @functools.cached_property
     def leaf_names(self) -> list[str]:
@@ -165,7 +183,8 @@ def _paths(value: Any, name: str) -> list[str]:
     return [name] if type(value) in _PLAIN else trees.paths(value, name)
 
 
-_FAST = frozenset({ndarray, float64, float})
+_BY_EQUALITY = frozenset({int, bool, str})
+_FAST = frozenset({ndarray, float64, float, *_BY_EQUALITY})
 _PLAIN = frozenset({ndarray, float64, float, int, bool, str})
 _BY_VALUE = frozenset({int, bool, str, bytes, type(None), type(...), range})
 

@@ -143,6 +143,11 @@ class Exit(Check):
         return f"leave unless {self.guard.var} is {self.guard.value}"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Restart(Exit):
+    """Leave the code if a decision is not taken again, for code that begins anew: no other value is needed."""
+
+
 class CheckFinite(_OfVariables):
     """Check that numbers are finite."""
 
@@ -322,7 +327,7 @@ def _decisions_first(program: WengertList) -> Iterator[Line | Guard]:
 
 
 def with_frees(statements: Sequence[Statement], stay: Iterable[Atom]) -> tuple[Statement, ...]:
-    """Free each large value after the statement that reads it last; before an exit nothing is, which needs all."""
+    """Free each large value after the statement that reads it last; before an exit that needs all nothing is."""
     read: set[Atom] = set(stay)
     reversed_: list[Statement] = []
     may_free = True

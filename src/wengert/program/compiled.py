@@ -45,6 +45,7 @@ from wengert.program.code import (
     Free,
     Leaf,
     Matrix,
+    Restart,
     ResultForm,
     Take,
     Zeros,
@@ -567,6 +568,7 @@ _WRITTEN: Mapping[type, Callable[[_Printer, Any], None]] = {
     Add: _Printer.add,
     Check: _Printer.check,
     Exit: _Printer.check,
+    Restart: _Printer.check,
     CheckFinite: _Printer.check_finite,
     Free: _Printer.free,
 }

@@ -70,13 +70,29 @@ from wengert.compilation.native.operations import instruction
 from wengert.compilation.native.plans import Operand, Piece, Plan, Result, row_major_bytes
 from wengert.errors import RawLocation
 from wengert.program import Atom, Constant, Line, Primitive, Var, evaluate_line
-from wengert.program.code import Add, Call, Check, CheckFinite, Code, Enter, Free, Statement, Take, Zeros, with_frees
+from wengert.program.code import (
+    Add,
+    Call,
+    Check,
+    CheckFinite,
+    Code,
+    Enter,
+    Exit,
+    Free,
+    Restart,
+    Statement,
+    Take,
+    Zeros,
+    with_frees,
+)
 from wengert.program.structure import exactly
 
 FEWEST, SMALLEST = 2, 16
 """A kernel has so many lines over arrays, one of which has so many elements."""
 LONGEST, LONGEST_LOOP, SHORT = 400, 60, 6
 """The largest number of lines of a kernel, and of an unrolled loop in one; longer ones are split, loops into steps."""
+MOST_DECISIONS = 8
+"""Before so many decisions, that have not fallen otherwise, there are kernels."""
 SECONDS_A_KERNEL, SECONDS_A_LINE, SECONDS_TO_LOWER = 8e-3, 1e-3, 2e-4
 """About how long compiling a kernel takes and each line of it, and lowering a line to loops."""
 
@@ -88,7 +104,7 @@ def use_kernels(branch: Branch, seconds: float = math.inf) -> float:
     """
     if branch.kernels:
         return 0.0
-    grouping = _Grouping(branch.code)
+    grouping = _Grouping(branch.code, [exit_.statement for exit_ in branch.exits if exit_.continuation is not None])
     grouped = grouping.code(seconds)
     if grouped is not None:
         branch.run_by(*grouped)
@@ -155,15 +171,23 @@ _NATIVE = ("nest", "product")
 
 
 class _Grouping:
-    """The grouping of the statements of a branch after its last decision."""
+    """The grouping of the statements of a branch.
 
-    def __init__(self, branch: Code) -> None:
+    What comes before a decision that has fallen otherwise stays as it is: the branch that continues there needs it.
+    Before a few others there are kernels, too; if such a decision falls otherwise, the branch begins anew without them.
+    """
+
+    def __init__(self, branch: Code, left: Sequence[Exit]) -> None:
         self.branch = branch
         self.estimate = 0.0
         """The seconds that compiling the kernels takes, about."""
         statements = branch.statements
-        decisions = [k for k, s in enumerate(statements) if isinstance(s, (Check, Enter, Take))]
-        start = decisions[-1] + 1 if decisions else 0
+        decisions = [k for k, s in enumerate(statements) if isinstance(s, Check)]
+        fixed = [k for k, s in enumerate(statements) if isinstance(s, (Check, Enter, Take)) and type(s) is not Exit]
+        fixed += [k for k in decisions if statements[k] in left]
+        if len([k for k in decisions if k > max(fixed, default=-1)]) > MOST_DECISIONS:
+            fixed += decisions
+        start = max(fixed, default=-1) + 1
         self.before = statements[:start]
         self.units = list(_units(statements[start:]))
         for number, unit in enumerate(self.units):
@@ -367,7 +391,9 @@ class _Grouping:
             for atom in atoms
             if not isinstance(atom, Var)
         }
-        returned = [Result(var.shape, var.dtype.char, var in self.branch.numbers) for var in results]
+        returned = [
+            Result(var.shape, var.dtype.char, var in self.branch.numbers and var.dtype.char == "d") for var in results
+        ]
         plan = Plan(
             forms,
             len(operands),
@@ -561,6 +587,9 @@ def _units(statements: Sequence[Statement]) -> Iterable[_Unit]:
         elif isinstance(statement, Call):
             line = statement.line
             yield _Unit((statement,), line, statement.place, line.inputs, line.outputs, *described(line))
+        elif isinstance(statement, Exit):
+            restart = Restart(statement.guard, statement.place)
+            yield _Unit((restart,), None, 0, (statement.guard.var,), (), "line")
         else:
             yield _Unit((statement,), None, 0, statement.variables, (), "line")  # type: ignore[union-attr]
 

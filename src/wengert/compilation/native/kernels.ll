@@ -30,6 +30,7 @@ declare i32 @PyTuple_SetItem(ptr, i64, ptr)
 declare ptr @PyArray_NewFromDescr(ptr, ptr, i32, ptr, ptr, ptr, i32, ptr)
 declare ptr @PyArray_Scalar(ptr, ptr, ptr)
 declare ptr @malloc(i64)
+declare i32 @madvise(ptr, i64, i32)
 declare void @free(ptr)
 
 define ptr @entry(ptr %self, ptr %args, i64 %count) nounwind "probe-stack"="inline-asm" {
@@ -125,6 +126,16 @@ exhausted:
   br label %end.drop
 aligned:
   %heap.number = ptrtoint ptr %heap to i64
+  %is.large = icmp uge i64 %bytes, 4194304
+  br i1 %is.large, label %advise, label %advised
+advise: ; MADV_HUGEPAGE, as NumPy does from this size on: else half of the time goes into page faults
+  %pages.after = add i64 %heap.number, 4095
+  %pages.number = and i64 %pages.after, -4096
+  %pages = inttoptr i64 %pages.number to ptr
+  %pages.bytes = sub i64 %bytes, 4096
+  %not.advised = call i32 @madvise(ptr %pages, i64 %pages.bytes, i32 14)
+  br label %advised
+advised:
   %heap.next = add i64 %heap.number, 63
   %heap.aligned = and i64 %heap.next, -64
   %arena = inttoptr i64 %heap.aligned to ptr
@@ -134,7 +145,7 @@ aligned:
   br label %run
 
 run:
-  %to.free = phi ptr [ null, %work ], [ %heap, %aligned ]
+  %to.free = phi ptr [ null, %work ], [ %heap, %advised ]
   %kernel.at = getelementptr %Record, ptr %record, i64 0, i32 4
   %kernel = load ptr, ptr %kernel.at
   %commands.at = getelementptr %Record, ptr %record, i64 0, i32 12
