@@ -300,7 +300,8 @@ def test_a_sweep_that_is_first_written_in_a_trace_makes_no_traced_values_later()
     args = tuple(np.linspace(0.2, 0.9, n).reshape(shape) for n, shape in ((7, 7), (21, (3, 7)), (7, 7)))
     nested._function.cache_clear()
     for argnums in ((0, 1, 2), (0, 2), 2):
-        hvp = lambda *a, g=wg.grad(f, argnums): wg.jvp(g, a, args)  # noqa: E731
+        gradient = wg.grad(f, argnums)
+        hvp = lambda *a: wg.jvp(gradient, a, args)  # noqa: B023, E731
         expected, jitted = trees.flatten(hvp(*args))[0], wg.jit(hvp)
         for _ in range(2):
             leaves = trees.flatten(jitted(*args))[0]
