@@ -26,6 +26,7 @@ from wengert import executors
 from wengert.accumulation import compressed, dense
 from wengert.errors import ArgumentError, DomainWarning, ExecutorError, PickleError
 
+pytestmark = pytest.mark.not_compiled("a trace runs in this process alone, whatever the executor is")
 RNG = np.random.default_rng(3)
 MAIN = os.getpid()
 

@@ -71,3 +71,23 @@ def test_each_call_is_noted_once_and_what_is_refused_is_counted():
     counts = repeated(lambda: (wg.grad(impure)(1.0), wg.jvp(np.sin, (1.0,), (2.0,)), wg.vjp(np.sin, 1.0)))
     assert sum(count for how, count in counts.items() if how.startswith("refused")) == 1
     assert counts.total() == 3
+
+
+@pytest.mark.parametrize("n", [100, 10_000])
+def test_a_sum_may_be_off_by_as_many_roundings_as_it_has_terms(n):
+    """One after the other: the error of this order is that of machine code, or more."""
+    x = np.random.default_rng(n).uniform(0.5, 1.5, n) / 3.0
+    in_order = sum(x.tolist())
+    f = wg.value_and_grad(lambda x: np.sum(x * 1.0))
+    (value, _), arguments = f(x), compiled.Arguments((x,), {})
+    bound, _ = compiled.rounding_of(f, arguments, f(x))
+    assert abs(in_order - value) < bound < 1e-12 * value
+    assert in_order != value
+
+
+def test_the_greatest_of_values_is_still_one_of_them_after_random_rounding():
+    """Else the share of a tie is 0/0 there, and nothing is known of how much rounding explains."""
+    f = wg.grad(lambda x: np.sum(np.max(np.sin(x), axis=0) ** 2))
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    (bound,) = compiled.rounding_of(f, compiled.Arguments((x,), {}), f(x))
+    assert np.all(bound[f(x) != 0] > 5 * np.finfo(float).eps * np.abs(f(x)[f(x) != 0]))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
+from wengert import trees
 from wengert.control import nested
 from wengert.control.unrolling import LONG
 
@@ -283,3 +284,27 @@ def test_a_test_is_part_of_the_code_of_the_step():
     for _ in range(2):
         np.testing.assert_allclose(wg.grad(f)(0.8), wg.grad(g)(0.8), rtol=1e-10)
         np.testing.assert_allclose(wg.jacobian(f)(0.8), wg.grad(g)(0.8), rtol=1e-10)
+
+
+def test_a_sweep_that_is_first_written_in_a_trace_makes_no_traced_values_later():
+    """Makers of arrays are others there, and the code of a sweep is kept: a jitted function returned a traced value."""
+
+    def f(c, xs, w):
+        def step(c, x):
+            c = wg.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, 0.5 * s[1] + np.sin(w * s[1])), (0, c))[1]
+            return np.tanh(c), c * x
+
+        carry, ys = wg.scan(step, c, xs)
+        return np.sum(carry) + np.sum(ys)
+
+    args = tuple(np.linspace(0.2, 0.9, n).reshape(shape) for n, shape in ((7, 7), (21, (3, 7)), (7, 7)))
+    nested._function.cache_clear()
+    for argnums in ((0, 1, 2), (0, 2), 2):
+        gradient = wg.grad(f, argnums)
+        hvp = lambda *a: wg.jvp(gradient, a, args)  # noqa: B023, E731
+        expected, jitted = trees.flatten(hvp(*args))[0], wg.jit(hvp)
+        for _ in range(2):
+            leaves = trees.flatten(jitted(*args))[0]
+            assert [type(leaf) for leaf in leaves] == [np.ndarray] * len(expected)
+            for leaf, truth in zip(leaves, expected, strict=True):
+                np.testing.assert_allclose(leaf, truth, rtol=1e-12)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import math
 import os
 import threading
 import warnings
@@ -36,7 +37,7 @@ from wengert.errors import (
     LostGradientError,
     ResultError,
 )
-from wengert.program import interpret, value_of
+from wengert.program import Var, interpret, value_of
 from wengert.program.interpretation import values_of_inputs
 from wengert.tracing import current_context
 from wengert.transformations import Transformed
@@ -332,14 +333,17 @@ def _excess(a, b, bound):
 
 EXACT = {
     "negative", "absolute", "abs", "maximum", "minimum", "fmax", "fmin", "sign", "floor", "ceil", "trunc", "rint",
-    "copysign", "conjugate", "real", "imag", "where", "positive",
+    "copysign", "conjugate", "real", "imag", "where", "positive", "all", "any", "max", "min", "argmax", "argmin",
+    "sort", "argsort", "lexsort", "argpartition", "argwhere", "cummax", "cummin", "astype", "concatenate", "stack",
+    "getitem", "setitem", "put", "roll", "round", "searchsorted", "isin",
 }  # fmt: skip
 ARITHMETIC = {"add", "subtract", "multiply", "divide", "sqrt", "square", "reciprocal"}
 ROUNDING = {"exact": 0, "arithmetic": 1, "function": 4, "sum": 16, "loop": 64}
 """The units in the last place by which results of primitives may be off: what moves or chooses elements; what is
 rightly rounded, where derivatives are added and multiplied in another order; functions of libm and libmvec; sums,
 products of matrices and factorizations (here the operands are, so that a sum may be off by more than its own last
-bits where it cancels); loops, whose steps round many times."""
+bits where it cancels, and by so many times the root of the number of terms, as partial sums are that are rounded one
+after the other); loops, whose steps round many times."""
 DRAWS, MARGIN = 6, 8.0
 """So often are values changed at random; a difference may be so many times the largest that was seen."""
 
@@ -385,7 +389,8 @@ def _rounded(line, operands, rng):
     if rng is None or not units:
         return primitive(*operands, **line.params)
     if kind in ("sum", "loop"):
-        operands = [_changed(operand, units, rng) for operand in operands]
+        off = units * math.sqrt(_terms(line)) if kind == "sum" else units
+        operands = [_changed(operand, off, rng) for operand in operands]
     try:
         result = primitive(*operands, **line.params)
     except BranchError:
@@ -393,6 +398,14 @@ def _rounded(line, operands, rng):
     if primitive.multiple:
         return [_changed(part, units, rng) for part in result]
     return _changed(result, units, rng)
+
+
+def _terms(line):
+    """Return the number of terms of each sum that a line computes, at most: all that it reads, for each result."""
+    sizes = [np.size(value_of(atom, {})) if not isinstance(atom, Var) else atom.size for atom in line.inputs]
+    if len(sizes) == 1:
+        return max(sizes[0] / max(line.outputs[0].size, 1), 1)
+    return max([max(atom.shape, default=1) for atom in line.inputs if isinstance(atom, Var)], default=1)
 
 
 def _kind(line):

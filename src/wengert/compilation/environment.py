@@ -453,7 +453,7 @@ def _follow_dict(environment: Environment, items: dict[Any, Any], reading: Readi
     alike = f" and all(map(is_, {held}, {keys})) and {_alike(f'{held}.values()', values)}" if items else ""
     comparison = comparisons.Entries(items, dict(items)) if type(items) is dict else None
     environment._require(_of_length(held, len(items)) + alike, reading, comparison)
-    for key, item in items.items():
+    for key, item in list(items.items()):  # another thread may change it meanwhile
         yield item, Reading(f"{reading.name}[{key!r}]", reading.where)
 
 

@@ -195,10 +195,14 @@ def _write_sweep(kind: SweepKind, loop: Loop, code: SweepCode) -> str:
     )
 
 
+_MAKERS = {"zeros": np.zeros, "empty": np.empty, "moveaxis": np.moveaxis}
+"""NumPy's own: while a trace runs, others stand in their places."""
+
+
 @functools.lru_cache(256)
 def _function(text: str) -> Any:
     """Return the function that a text defines."""
-    names: dict[str, Any] = {"zeros": np.zeros, "empty": np.empty, "moveaxis": np.moveaxis}
+    names: dict[str, Any] = {**_MAKERS}
     exec(compile(text, "<wengert sweep over a nested loop>", "exec"), names)
     return names["run"]
 
