@@ -414,3 +414,37 @@ def test_native_code_is_tried_once_where_kernels_are_used(monkeypatch):
     for _ in range(2_000):
         jitted(x)
     assert len(tried) == 1
+
+
+def cholesky_by_loops(A):
+    L = np.zeros_like(A)
+    for i in range(len(A)):
+        for j in range(i):
+            L[i, j] = (A[i, j] - L[i, :j] @ L[j, :j]) / L[j, j]
+        L[i, i] = np.sqrt(A[i, i] - L[i, :i] @ L[i, :i])
+    return 2 * np.sum(np.log(np.diag(L)))
+
+
+def attention(x, w):
+    scores = x @ w @ x.T
+    weights = np.exp(scores - np.max(scores, axis=1, keepdims=True))
+    return np.sum((weights / np.sum(weights, axis=1, keepdims=True) @ x) ** 2)
+
+
+def diagonals(A):
+    k = np.arange(7)
+    B = A.copy()
+    B[k, k + 1] = np.tanh(A[k + 1, k])
+    return np.sum(B @ A * np.exp(A)) * A[k, k].sum()
+
+
+@pytest.mark.parametrize(
+    ("function", "args"),
+    [
+        pytest.param(cholesky_by_loops, [np.eye(9) + 0.1], id="empty products, and a diagonal"),
+        pytest.param(attention, [RNG.normal(size=(100, 4)), np.eye(4)], id="counts of ties between products"),
+        pytest.param(diagonals, [RNG.normal(size=(40, 40))], id="diagonals by arrays of positions"),
+    ],
+)
+def test_a_gradient_is_one_sequence(function, args):
+    assert len(kernels_of(warmed(wg.grad(function), *args))) == 1

@@ -48,6 +48,8 @@ def simplify(program: Program, exact: bool = False) -> Program:  # noqa: C901 - 
         inputs = tuple(renamed.get(a, a) if isinstance(a, Var) else a for a in line.inputs)
         if spread and line.primitive.elementwise and len(inputs) == 2:
             inputs = _without_spreading(line, inputs, spread)
+        if line.primitive is s.put and not all(atom.size for atom in inputs):
+            line, inputs = _without_empty_pieces(line, inputs)
         if line.primitive.multiple:
             key = (*_key(line, inputs), len(line.outputs))
             if key in several:
@@ -140,10 +142,25 @@ def _rewrite(  # noqa: C901 - an identity of algebra after the other
         or (primitive is s.getitem and len(inputs) == 1 and _is_everything(line.params["index"]))
     ):
         return same(inputs[0])
+    elif primitive is s.setitem and not inputs[0].size and len(inputs) == 2:  # nothing is written
+        return same(inputs[1])
     if all(isinstance(a, Constant) for a in inputs) and inputs:
         # constants fold
         return Constant(primitive(*[a.value for a in inputs if isinstance(a, Constant)], **line.params))
-    return None
+    return _of_nothing(line) if not all(a.size for a in inputs) or not out.size else None
+
+
+def _of_nothing(line: Line) -> Constant | None:
+    """Return the result of a line that has no elements, or reads none: an empty sum is zero."""
+    (out,) = line.outputs
+    if not out.size:
+        return Constant(np.empty(out.shape, out.dtype))
+    if any(a.size for a in line.inputs):
+        return None
+    with np.errstate(all="ignore"):
+        empty = [np.empty(a.shape, a.dtype) if isinstance(a, Var) else a.value for a in line.inputs]
+        value = line.primitive(*empty, **line.params)
+    return Constant(value) if np.isfinite(value).all() else None
 
 
 def _is_everything(index: Any) -> bool:
@@ -174,6 +191,16 @@ def _without_spreading(line: Line, inputs: tuple[Atom, ...], spread: Mapping[Var
             ):
                 return (inner, other) if k == 0 else (other, inner)
     return inputs
+
+
+def _without_empty_pieces(line: Line, inputs: tuple[Atom, ...]) -> tuple[Line, tuple[Atom, ...]]:
+    """Return a line that puts pieces into an array, without those that have no elements, and its operands."""
+    full = [k for k, atom in enumerate(inputs) if atom.size]
+    if not full or line.params.get("batch", 0):
+        return line, inputs
+    indices = tuple([line.params["indices"][k] for k in full])
+    pieces = tuple([inputs[k] for k in full])
+    return replace(line, params={**line.params, "indices": indices}), pieces
 
 
 def _constant(value: float, out: Var) -> Constant:

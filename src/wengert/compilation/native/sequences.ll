@@ -6,7 +6,7 @@
 ; and these: a base in the upper 16 bits (from one on, or zero for none), and bytes from there.  A function that is null
 ; ends the sequence, and so does a result that is not zero, which is returned.
 define i32 @wengert_sequence(ptr %bases, ptr %commands) nounwind "probe-stack"="inline-asm" {
-  %table = alloca [512 x i64], align 16
+  %table = alloca [2048 x i64], align 16
   br label %command
 command:
   %place = phi ptr [ %commands, %0 ], [ %next, %called ]

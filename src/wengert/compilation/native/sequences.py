@@ -42,7 +42,7 @@ OFFSETS = 48
 """The number of bits of the offset in a base; those above are the number of the base."""
 LINE = 64
 """Memory in an arena is a number of lines of the cache."""
-MOST_ADDRESSES = 512
+MOST_ADDRESSES = 2048
 """The number of addresses of a command that `sequences.ll` has room for."""
 
 

@@ -93,11 +93,29 @@ def _viewing(index: tuple[Any, ...]) -> Callable[[Any], Any]:
     return lambda a: a[full]
 
 
+def _diagonal_at(index: tuple[Any, ...]) -> Callable[[Any], Any] | None:
+    """Return what takes the diagonal that two arrays of positions name, as a view; None if they name none."""
+    lead = len(index) - 2
+    if lead < 0 or any(type(item) is not slice or item != slice(None) for item in index[:lead]):
+        return None
+    pair = index[lead:]
+    for positions in pair:
+        if not (isinstance(positions, np.ndarray) and positions.ndim == 1 and positions.dtype.kind == "i"):
+            return None
+        if not positions.size or positions[0] < 0 or np.any(np.diff(positions) != 1):
+            return None
+    block = tuple([slice(int(item[0]), int(item[0]) + item.size) for item in pair])
+    axes = [*range(lead), lead, lead, ...]
+    return lambda a: np.einsum(a[(*index[:lead], *block)], axes, [*range(lead + 1), ...])  # a view to write to
+
+
 def _native_part(op: Any, value: Any, index: Sequence[Any], shape: Shape, adds: bool, batch: int = 0) -> Any:
     """Return a value that is written to a part of an array, or added to it."""
-    if is_basic(index):
-        return value, _viewing((slice(None),) * batch + tuple(index)), adds
-    return op.part_at(value, index, shape, adds, batch)
+    index = (slice(None),) * batch + tuple(index)
+    view = _viewing(index) if is_basic(index) else _diagonal_at(index)
+    if view is not None:
+        return value, view, adds
+    return op.part_at(value, index[batch:], shape, adds, batch)
 
 
 def _native_put(op: Any, *pieces: Any, indices: Sequence[tuple[Any, ...]], shape: Shape, batch: int = 0) -> Any:
@@ -154,7 +172,8 @@ def _native_roll(op: Any, x: Any, shift: Shape, axis: Shape) -> Any:
 def _native_getitem(op: Any, x: Any, *operands: Any, index: tuple[Any, ...]) -> Any:
     if operands:
         return None
-    return op.move(_viewing(index), x) if op.unrolls or is_basic(index) else op.gather(x, index)
+    view = _viewing(index) if op.unrolls or is_basic(index) else _diagonal_at(index)
+    return op.gather(x, index) if view is None else op.move(view, x)
 
 
 def native_running(name: str) -> Callable[..., Any]:
@@ -269,7 +288,7 @@ diagonal = array_function(
         moves=True,
     ),
     source=lambda args, params: f"np.diagonal({args[0]}, {params['offset']}, -2, -1)",
-    native="moves",
+    native=lambda op, x, offset: op.move(lambda a: a.diagonal(offset, -2, -1), x),
 )
 
 
