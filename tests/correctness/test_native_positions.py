@@ -73,9 +73,15 @@ def indices(draw):
     return shape, tuple(items)
 
 
+def is_position(item):
+    """Return whether an item of an index is a number or an array of them."""
+    return type(item) is int or (isinstance(item, np.ndarray) and item.dtype != bool)
+
+
 @settings(max_examples=80, deadline=None)
-@given(case=indices(), kind=st.sampled_from("dfDl"))
-def test_any_index(case, kind):
+@given(case=indices(), kind=st.sampled_from("dfDl"), is_computed=st.booleans())
+def test_any_index(case, kind, is_computed):
+    """An index whose arrays and numbers are computed is put together of places that the function is passed."""
     shape, index = case
     x = (16 * RNG.normal(size=shape)).astype(kind)
     try:
@@ -84,37 +90,97 @@ def test_any_index(case, kind):
         assume(False)
     assume(part.size and any(isinstance(item, np.ndarray) for item in index))
     value = RNG.integers(1, 9, part.shape).astype(kind)
+    places = [np.asarray(item) for item in index if is_computed and is_position(item)]
 
-    def read(x, v):
-        y = (x + x)[index] * v
+    def filled(places):
+        rest = iter(places)
+        return tuple([next(rest) + 0 if places and is_position(item) else item for item in index])
+
+    def read(x, v, *places):
+        y = (x + x)[filled(places)] * v
         return np.sum(y * y, axis=0) if y.ndim else y
 
-    def write(x, v):
+    def write(x, v, *places):
         y = x * 2
-        y[index] = v * v
+        y[filled(places)] = v * v
         return y * 3
 
-    def add(x, v):
+    def add(x, v, *places):
         y = x * 2
-        y[index] += v
-        np.add.at(y, index, v)
+        y[filled(places)] += v
+        np.add.at(y, filled(places), v)
         return y * x
 
     for function in (read, write, add):
         jitted = wg.jit(function)
         for _ in range(3):
-            result = jitted(x, value)
-        expected = function(x, value)
+            result = jitted(x, value, *places)
+        expected = function(x, value, *places)
         assert result.dtype == expected.dtype
         assert result.shape == expected.shape
         np.testing.assert_allclose(result, expected, rtol=1e-5 if kind == "f" else 1e-12)
         if kind == "d" and function is not write:
-            gradient = wg.grad(lambda x, v, f=function: np.sum(np.sin(f(x, v))), argnums=(0, 1))
+            gradient = wg.grad(lambda x, v, *p, f=function: np.sum(np.sin(f(x, v, *p))), argnums=(0, 1))
             jitted = wg.jit(gradient)
             for _ in range(3):
-                results = jitted(x, value)
-            for one, other in zip(results, gradient(x, value), strict=True):
+                results = jitted(x, value, *places)
+            for one, other in zip(results, gradient(x, value, *places), strict=True):
                 np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-11)
+
+
+def test_positions_that_are_passed():
+    """They are data: others need no other code, those outside are NumPy's error, negative ones count from the end."""
+    table, ids = RNG.normal(size=(50, 6)), RNG.integers(0, 50, (8, 12))
+
+    def loss(table, ids):
+        return np.sum(np.tanh(table[ids].mean(axis=1)) ** 2)
+
+    jitted = wg.jit(wg.grad(loss))
+    for other in (ids, ids, ids, ids[::-1], ids - 50, ids.astype(np.int32)):
+        np.testing.assert_allclose(jitted(table, other), wg.grad(loss)(table, other), rtol=1e-12)
+    signature = next(iter(jitted._signatures()))
+    assert signature.tree.branches[0].text.count(" = ") == 1
+    for outside in (50, -51, 10**12, -(2**63), 2**63 - 1):
+        wrong = ids.copy()
+        wrong[3, 3] = outside
+        with pytest.raises(IndexError, match="out of bounds for axis 0 with size 50"):
+            jitted(table, wrong)
+    np.testing.assert_allclose(jitted(table, ids), wg.grad(loss)(table, ids), rtol=1e-12)
+
+
+def test_positions_that_are_computed():
+    x = RNG.normal(size=(40, 5))
+
+    def ranked(x):
+        order = np.argsort(x[:, 0])
+        y = np.zeros(x.shape)
+        y[order] = np.sin(x) * np.arange(40.0)[:, None]
+        y[order[:7]] = 3.0
+        return y * y[order[::-1]]
+
+    def cells(x):
+        cell = np.floor(3 * x).astype(int) % 7
+        counts = np.zeros((7, 7))
+        np.add.at(counts, (cell[:, 0], cell[:, 1] // 2 - 7), x[:, 2] ** 2)
+        return counts[cell[:, 3], cell[:, 0] % -3] * x[:, 1]
+
+    for function in (ranked, cells):
+        compare(function, x, lines=2)
+        compare(wg.grad(lambda x, f=function: np.sum(f(x) ** 2)), x, rtol=1e-11, lines=2)
+
+
+@pytest.mark.parametrize("kind", ["l", "i"])
+def test_division_of_whole_numbers(kind):
+    x = np.array([*range(-40, 40), np.iinfo(kind).max, np.iinfo(kind).min]).astype(kind)
+    for divisor in (1, 2, 3, 7, -2, -3, 64, np.iinfo(kind).max, np.iinfo(kind).min):
+        y = x.dtype.type(divisor)
+        for function in (np.floor_divide, np.remainder, np.fmod):
+            compare(lambda x, f=function, y=y: f(x, y) ^ (x + 1), x)
+    compare(lambda x: (x % x.dtype.type(-1)) ^ (x + 1), x, lines=3)  # the processor would stop at the least number
+    by_zero = wg.jit(lambda x: x // np.zeros_like(x))
+    with np.errstate(divide="ignore"):
+        for _ in range(3):
+            np.testing.assert_array_equal(by_zero(x), 0)
 
 
 ROWS, COLUMNS = RNG.integers(0, 30, 50), RNG.integers(0, 8, 50)

@@ -54,7 +54,7 @@ LEFT_TO_PYTHON = set(
     integral_y0 inv irfft isin ive_order joined jv_order kn kve_order lambertw lambertw_branch lambertw_minus
     largest length level lexsort logm lstsq lu magnitude matrix_rank nbdtr nbdtrc nbdtri nonzero_values
     normal_hazard order_by_size order_of_pivots pdtr pdtrc pdtri pinv pivoted_columns pivots polygamma qr ratio
-    recurrence recurse rfft riemann_zeta scaled_airyai scaled_airyaiprime scaled_airybi scaled_airybiprime scatter
+    recurrence recurse rfft riemann_zeta scaled_airyai scaled_airyaiprime scaled_airybi scaled_airybiprime
     scipy_eigh searchsorted second_i0 second_j0 second_k0 second_y0 settled shared signm signs_of_banded_vectors
     signs_of_vectors sinhm sinm slogdet solve solve_banded solve_continuous_are solve_discrete_are solve_sylvester
     solve_triangular sparse_product sparse_solve special_round spherical_in spherical_jn spherical_kn spherical_yn

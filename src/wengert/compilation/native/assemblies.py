@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wengert.compilation.native.expressions import Argument, Assembly, Each, Shape, Value, Viewing, view_of
+from wengert.compilation.native.expressions import Assembly, Each, Shape, Value, Viewing, view_of
 from wengert.compilation.native.loops import row_major
 from wengert.compilation.native.positions import Positions
 
@@ -110,7 +110,12 @@ class Box(NamedTuple):
     onto: bool = False
     region: Region | None = None
     positions: Positions | None = None
-    tables: tuple[Argument, ...] = ()
+    tables: tuple[Value, ...] = ()
+
+    @property
+    def operands(self) -> list[Any]:
+        """The terms, and the tables."""
+        return [*[term.value for term in self.terms], *self.tables]
 
     def __str__(self) -> str:
         place = "..." if self.region is None else str(self.region)
@@ -192,8 +197,9 @@ def stages(assembly: Assembly) -> list[list[Box]]:
 
 
 def boxes_of(assembly: Assembly, value: Value) -> list[Box]:
-    """Return the boxes of an assembly that a value is a term of, once for each such term."""
-    return [box for stage in stages(assembly) for box in stage for term in box.terms if term.value is value]
+    """Return the boxes of an assembly that a value is a term or a table of, once for each such one."""
+    boxes = [box for stage in stages(assembly) for box in stage]
+    return [box for box in boxes for operand in box.operands if operand is value]
 
 
 def _inside_and_borders(assembly: Assembly) -> list[list[Box]] | None:

@@ -26,8 +26,8 @@ from wengert.compilation.native.kinds import FLOATING, PARTS, TRUTH, WHOLE, in_k
 from wengert.compilation.native.loops import Buffer, row_major
 from wengert.compilation.native.lowering import NoLoweringError, unchanged_operand
 from wengert.compilation.native.operations import SPECIAL, constant_of, instruction, operation_of
-from wengert.compilation.native.positions import Positions, positions_of
-from wengert.program import Atom, Line, Var
+from wengert.compilation.native.positions import Computed, Positions, positions_of
+from wengert.program import Atom, Line, Operand, Var
 
 LARGEST_MATRIX, LARGEST_PRODUCT = 1 << 16, 1 << 12
 """The number of multiplications up to which a matrix is multiplied by a vector, or a matrix, without BLAS."""
@@ -217,16 +217,21 @@ class Complex(Value):
 
 
 class Gather(Value):
-    """Elements of its operand, which is in memory, at positions; their tables are arguments."""
+    """Elements of its first operand, which is in memory, at positions; the others are the tables of these."""
 
-    __slots__ = ("positions", "tables")
+    __slots__ = ("positions",)
 
-    def __init__(self, operand: Value, positions: Positions, tables: Sequence[Argument]) -> None:
-        super().__init__(positions.shape, operand.dtype, (operand,))
-        self.positions, self.tables = positions, tuple(tables)
+    def __init__(self, operand: Value, positions: Positions, tables: Sequence[Value]) -> None:
+        super().__init__(positions.shape, operand.dtype, (operand, *tables))
+        self.positions = positions
+
+    @property
+    def tables(self) -> tuple[Value, ...]:
+        """The tables of the positions."""
+        return self.operands[1:]
 
     def _of(self, operands: Sequence[Any]) -> Value:
-        return Gather(operands[0], self.positions, self.tables)
+        return Gather(operands[0], self.positions, operands[1:])
 
 
 class Running(Value):
@@ -252,7 +257,7 @@ class Part(NamedTuple):
     function: Viewing
     adds: bool
     positions: Positions | None = None
-    tables: tuple[Argument, ...] = ()
+    tables: tuple[Value, ...] = ()
 
 
 class Assembly(Value):
@@ -261,7 +266,8 @@ class Assembly(Value):
     __slots__ = ("first", "is_disjoint", "parts")
 
     def __init__(self, shape: Shape, dtype: str, first: Any, parts: Sequence[Part]) -> None:
-        super().__init__(shape, dtype, [v for v in (first, *[p.value for p in parts]) if v is not None])
+        tables = [table for part in parts for table in part.tables]
+        super().__init__(shape, dtype, [v for v in (first, *[p.value for p in parts], *tables) if v is not None])
         self.first, self.parts = first, tuple(parts)
         are_written = not any(part.adds or part.positions for part in parts)
         self.is_disjoint = first is None and are_written and self._parts_size() == self.size
@@ -274,7 +280,9 @@ class Assembly(Value):
     def _of(self, operands: Sequence[Any]) -> Value:
         rest = iter(operands)
         first = self.first if self.first is None else next(rest)
-        return Assembly(self.shape, self.dtype, first, [part._replace(value=next(rest)) for part in self.parts])
+        parts = [part._replace(value=next(rest)) for part in self.parts]
+        parts = [part._replace(tables=tuple([next(rest) for _ in part.tables])) for part in parts]
+        return Assembly(self.shape, self.dtype, first, parts)
 
 
 class Expressions:
@@ -288,6 +296,8 @@ class Expressions:
         The buffers that are read.
     tables
         The arrays that some of these hold, which never change.
+    guards
+        Numbers that are computed for the alarm alone that they raise where a position is outside an array.
     kind
         The kind of floating-point numbers that the line computes with which is being written.
     """
@@ -299,6 +309,7 @@ class Expressions:
         self.values: list[Value] = []
         self.arguments: list[Buffer] = []
         self.tables: dict[Buffer, np.ndarray[Any, Any]] = {}
+        self.guards: list[Value] = []
         self.kind = "d"
         self._computed: dict[Any, Value] = {}
 
@@ -327,16 +338,47 @@ class Expressions:
             self._computed[key] = value
         return value
 
-    def _tables_of(self, positions: Positions) -> tuple[Argument, ...]:
-        """Return the tables of positions as arguments."""
-        tables: list[Argument] = []
-        for table in positions.tables:
+    def _tables_of(self, positions: Positions, shape: Shape) -> tuple[Value, ...]:
+        """Return the tables of positions in an array of a shape: arguments, or what is computed."""
+        tables: list[Value] = []
+        for table, axis in zip(positions.tables, positions.axes, strict=True):
+            if isinstance(table, Computed):
+                tables.append(self._inside(table.value, shape[axis]))
+                continue
             key = ("table", table.shape, table.tobytes())
             if key not in self._computed:
                 self._computed[key] = self.argument(table.shape, "l", table.strides)
                 self.tables[self.arguments[-1]] = table
-            tables.append(self._computed[key])  # type: ignore[arg-type]
+            tables.append(self._computed[key])
         return tuple(tables)
+
+    def _inside(self, table: Value, length: int) -> Value:
+        """Return computed positions as places along an axis; of those outside, an alarm is raised.
+
+        It is that of the root of a negative number: how far the smallest and the largest one are inside.
+        """
+        key = ("inside", id(table), length)
+        if key not in self._computed:
+            table = self.converted(table, "l")
+            ends = [self.fold(name, table, None, False) if table.ndim else table for name in ("minimum", "maximum")]
+            below, above = self("add", ends[0], length), self("subtract", length - 1, ends[1])
+            slack = self("select", self("less", below, above), below, above)
+            self.guards.append(self("sqrt", self.converted(slack, "d")))
+            place = self("select", self("less", table, 0), self("add", table, length), table)
+            place = self("select", self("less", place, 0), 0, place)
+            self._computed[key] = self("select", self("less", place, length), place, length - 1)
+        return self._computed[key]
+
+    def _index_of(self, index: Sequence[Any]) -> list[Any]:
+        """Return an index with what is computed in it as tables."""
+        items: list[Any] = []
+        for item in index:
+            if isinstance(item, Value):
+                if item.dtype not in WHOLE or isinstance(item, Filled):
+                    raise NoLoweringError(f"positions of {np.dtype(item.dtype)}")
+                item = Computed(item, item.shape)
+            items.append(item)
+        return items
 
     def in_memory(self, value: Value) -> Value:
         """Return a value as it lies in memory: complex numbers are pairs along one more axis."""
@@ -379,6 +421,7 @@ class Expressions:
     def _as_computed_with(self, line: Line, operands: list[Any], kind: str) -> list[Any]:
         """Return operands in the kind that NumPy computes a result of a kind with: that, or what is compared."""
         first = int(line.primitive.native == "select")
+        last = len(operands) - sum(isinstance(item, Operand) for item in line.params.get("index", ()))
         if kind == TRUTH:
             if not line.primitive.elementwise or len(operands) == 1:
                 return operands
@@ -392,7 +435,8 @@ class Expressions:
             kind = compared
         elif kind not in PARTS and any(isinstance(operand, Complex) for operand in operands):
             return operands  # a real result of complex numbers
-        return [*operands[:first], *[self.converted(operand, kind) for operand in operands[first:]]]
+        converted = [self.converted(operand, kind) for operand in operands[first:last]]
+        return [*operands[:first], *converted, *operands[last:]]  # the last ones are positions
 
     # -- What facets call --
 
@@ -416,6 +460,8 @@ class Expressions:
                 return self.converted(self(name, *[self.converted(a, "d") for a in operands]), "f")
             if instruction(name, kind) is None:
                 raise NoLoweringError(f"{name} of {np.dtype(kind)}")
+            if kind in WHOLE and name in ("divide", "fmod") and self.value_of(operands[1]) in (None, 0, -1):
+                raise NoLoweringError("a division by what may be zero")  # the processor would end the process
             converted = [self.converted(a, kind) for a in operands]
             result = TRUTH if operation.is_bool and not (operation.of_bools and kind in WHOLE) else kind
         shape = np.broadcast_shapes(*[a.shape for a in converted if isinstance(a, Value)])
@@ -453,6 +499,10 @@ class Expressions:
     def conjugate(self, x: Any) -> Any:
         """Return the conjugate."""
         return self.complex_of(x.real, self("negative", x.imag)) if isinstance(x, Complex) else x
+
+    def is_whole(self, x: Any) -> bool:
+        """Return whether a value is of whole numbers."""
+        return isinstance(x, Value) and x.dtype in WHOLE
 
     def real(self, x: Any) -> Any:
         """Return the real part."""
@@ -525,7 +575,7 @@ class Expressions:
 
     def gather(self, value: Any, index: Sequence[Any]) -> Any:
         """Return what an index with arrays chooses."""
-        positions = positions_of(index, value.shape)
+        positions = positions_of(self._index_of(index), value.shape)
         if positions is None:
             raise NoLoweringError("an index of values that are computed")
         if isinstance(value, Complex):
@@ -533,11 +583,11 @@ class Expressions:
         if isinstance(value, Filled):
             return Filled(positions.shape, value.value, value.dtype)
         source = self.move(positions.view, value)
-        return self._enter(Gather(source, positions, self._tables_of(positions)), None)
+        return self._enter(Gather(source, positions, self._tables_of(positions, value.shape)), None)
 
     def part_at(self, value: Any, index: Sequence[Any], shape: Shape, adds: bool, batch: int) -> Part:
         """Return a value that is written to, or added to, what an index with arrays chooses."""
-        positions = positions_of(index, shape, batch)
+        positions = positions_of(self._index_of(index), shape, batch)
         if positions is None:
             raise NoLoweringError("an index of values that are computed")
         return Part(value, positions.view, adds, positions)
@@ -623,7 +673,7 @@ class Expressions:
     def assemble(self, shape: Shape, first: Any, parts: Sequence[Part]) -> Any:
         """Return an array that is filled with `first`, unless that is None, then with parts."""
         parts = [Part(*part) for part in parts]
-        parts = [p if p.positions is None else p._replace(tables=self._tables_of(p.positions)) for p in parts]
+        parts = [p if p.positions is None else p._replace(tables=self._tables_of(p.positions, shape)) for p in parts]
         kind = self._common_kind([p.value for p in parts] + [first] * (first is not None), True)
         if kind in PARTS:
             values = [self._as_complex(part.value, PARTS[kind]) for part in parts]

@@ -30,10 +30,8 @@ that reads it, so that it needs no memory.
 ...     assert branch.text.splitlines()[1:] == [
 ...         "    (u3, ) = kernel1(x0, x2, x1)",
 ...         "    u4 = argsort(u3, axis=(-1), stable=False)",
-...         "    u5 = getitem(u3, u4, index=c0)",
+...         "    (u8, ) = kernel2(u3, u4, x2, x1)",
 ...         "    del u3, u4",
-...         "    (u8, ) = kernel2(u5, x2, x1)",
-...         "    del u5",
 ...         "    return u8",
 ...     ], branch.text
 """

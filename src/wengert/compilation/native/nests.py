@@ -111,12 +111,13 @@ def lower_nests(op: Expressions, results: Sequence[Value], name: str) -> Kernel:
 
     It may have nests that never take a step (`wengert.compilation.native.extents.without_empty`).
     """
-    values, results = merged(op.values, list(map(_in_memory, results)))
+    values, ends = merged(op.values, [*map(_in_memory, results), *op.guards])
+    results, guards = ends[: len(results)], ends[len(results) :]
     stored: set[Value] = set()
     apart: set[Value] = set()
     while True:
         try:
-            return _Lowering(op, values, results, stored, apart).kernel(name)
+            return _Lowering(op, values, results, guards, stored, apart).kernel(name)
         except _OverwrittenError as error:
             apart.add(error.value)
         except _NotViewedError as error:
@@ -147,14 +148,20 @@ class _Lowering:
     """One attempt to lower a graph, with some more values to be stored, and some assemblies in memory of their own."""
 
     def __init__(
-        self, op: Expressions, values: list[Value], results: Sequence[Value], stored: set[Value], apart: set[Value]
+        self,
+        op: Expressions,
+        values: list[Value],
+        results: Sequence[Value],
+        guards: Sequence[Value],
+        stored: set[Value],
+        apart: set[Value],
     ) -> None:
-        self.op, self.results = op, results
+        self.op, self.results, self.guards = op, results, guards
         self.needed = values
         self.stored = {v for v in self.needed if isinstance(v, (Fold, Assembly, Running))} | stored
         self.stored.update(map(_source_of, [v for v in self.needed if isinstance(v, Gather)]))
         self.stored = {v for v in self.stored if not isinstance(v, Argument)}
-        self.stored.update(v for v in results if not isinstance(v, Argument))
+        self.stored.update(v for v in (*results, *guards) if not isinstance(v, Argument))
         self.costs: dict[Value, float] = {}
         self._store_dear_ones()
         self.taken: dict[Value, Value] = {}
@@ -192,6 +199,9 @@ class _Lowering:
                 readers.setdefault(operand, []).append(value)
         for value in self.needed:
             if not isinstance(value, Each) or value in self.stored or value.size == 1:
+                continue
+            if any(_takes_in_order(r, value) for r in readers.get(value, ())) and self.cost(value) > DEAR:
+                self.stored.add(value)
                 continue
             others = [r for r in readers.get(value, ()) if isinstance(r, (Move, Assembly)) or r.shape != value.shape]
             others = [r for r in others if not isinstance(r, Fold) and not self._is_joined(value, r)]
@@ -245,9 +255,12 @@ class _Lowering:
             if value in self.taken:
                 level = max(self.far[self.taken[value]], self._after_readers(self.taken[value]))
             for boxes in self._stages(value):
-                levels = [max([level, *[self._ready(term, box.shape) for term in box.terms]]) for box in boxes]
-                for box, ready in zip(boxes, levels, strict=True):
-                    self._enter(ready, box.shape, _Item(value, box))
+                levels = []
+                for box in boxes:
+                    ready = [self._ready(term, box.shape) for term in (*box.terms, *map(Term, box.tables))]
+                    levels.append(max([level, *ready]))
+                for box, first in zip(boxes, levels, strict=True):
+                    self._enter(first, box.shape, _Item(value, box))
                 level = max(levels) + 1
             self.near[value] = self.far[value] = level
             return
@@ -289,7 +302,7 @@ class _Lowering:
     def _read_by(self, item: _Item) -> set[Value]:
         """Return the arguments and stored values that an item reads."""
         read: set[Value] = set()
-        stack: list[Any] = [t.value for t in item.box.terms] if item.box is not None else list(item.value.operands)
+        stack: list[Any] = list(item.value.operands if item.box is None else item.box.operands)
         seen: set[Value] = set()
         while stack:
             value = stack.pop()
@@ -316,7 +329,7 @@ class _Lowering:
         value = item.value
         start: list[Any] = [value]
         if isinstance(value, Assembly):
-            start = [term.value for term in item.box.terms] if item.box is not None else []
+            start = list(item.box.operands) if item.box is not None else []
         elif isinstance(value, (Fold, Running)):
             start = list(value.operands)
         elif value in self.stored:
@@ -351,7 +364,7 @@ class _Lowering:
         work: list[Buffer] = []
         for value in self.needed:
             if value in self.stored and value not in self.buffers:
-                role = "temporary" if value.size <= ON_STACK else "work"
+                role = "temporary" if value.size <= ON_STACK and value not in self.guards else "work"
                 buffer = Buffer(f"t{len(self.temporaries) + len(work)}", value.size, role, value.dtype)
                 (self.temporaries if role == "temporary" else work).append(buffer)
                 self.buffers[value] = View(buffer, 0, row_major(value.shape), value.shape)
@@ -487,9 +500,16 @@ def _spreads(reader: Value, value: Value, readers: Mapping[Value, Sequence[Value
     return any(math.prod(box.shape) > value.size for box in boxes_of(reader, value))
 
 
+def _takes_in_order(reader: Value, value: Value) -> bool:
+    """Return whether a reader takes the elements of a value one by one: no vectors compute them there."""
+    if isinstance(reader, Running):
+        return True
+    return isinstance(reader, Assembly) and any(p.positions and p.value is value for p in reader.parts)
+
+
 def _source_of(value: Value) -> Value:
     """Return the value that a gather reads from memory, through views."""
-    (source,) = value.operands
+    source = value.operands[0]
     while isinstance(source, Move):
         (source,) = source.operands
     return source  # type: ignore[no-any-return]
@@ -658,17 +678,17 @@ class _Nest:
         operand = value.operands[0]
         return self.viewed(self.in_memory(operand), ((operand, value.function),))
 
-    def at_positions(self, view: View, positions: Positions, tables: Sequence[Argument], steps: Steps) -> Element:
+    def at_positions(self, view: View, positions: Positions, tables: Sequence[Value], steps: Steps) -> Element:
         """Return the element of a view of memory at positions, seen in the nest through views."""
         along = self.viewed(
             View(view.buffer, view.offset, positions.along_others(view.strides), positions.shape), steps
         )
-        computed = []
+        computed: list[tuple[Register, int]] = []
         for axis, table in zip(positions.axes, tables, strict=True):
-            strides = positions.along_tables(table.view.strides)
-            places = self.viewed(View(table.view.buffer, 0, strides, positions.shape), steps)
             if view.strides[axis]:
-                computed.append((self.load_of(places), view.strides[axis]))
+                place = self.operand(table, ((table, positions.along_tables), *steps))
+                assert isinstance(place, Register)
+                computed.append((place, view.strides[axis]))
         return Element(along.buffer, along.offset, along.strides, tuple(computed))
 
     def load_of(self, view: View) -> Register:

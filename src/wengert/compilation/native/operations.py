@@ -136,6 +136,8 @@ OF_WHOLE_NUMBERS: Mapping[str, str] = {
     "multiply": "mul {t} {0}, {1}",
     "negative": "sub {t} 0, {0}",
     "absolute": "call {t} @llvm.abs.{t}({t} {0}, i1 false)",
+    "divide": "sdiv {t} {0}, {1}",
+    "fmod": "srem {t} {0}, {1}",
     **{
         name: f"icmp {predicate} {{t}} {{0}}, {{1}}"
         for name, predicate in (
@@ -148,7 +150,7 @@ OF_WHOLE_NUMBERS: Mapping[str, str] = {
     "xor": "xor {t} {0}, {1}",
     "not": "xor {t} {0}, -1",
 }  # fmt: skip
-"""How operations are written that whole numbers have; ``t`` is their type."""
+"""How operations are written that whole numbers have; ``t`` is their type.  Quotients are rounded towards zero."""
 
 
 PURE = "nounwind willreturn memory(none)"
@@ -163,6 +165,10 @@ class RealNumbers:
     def conjugate(self, x: Any) -> Any:
         """Return the conjugate."""
         return x
+
+    def is_whole(self, x: Any) -> bool:
+        """Return whether a value is of whole numbers."""
+        return False
 
     def real(self, x: Any) -> Any:
         """Return the real part."""

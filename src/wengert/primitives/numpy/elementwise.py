@@ -76,9 +76,17 @@ def _native_sinc(op: Any, x: Any) -> Any:
     return op("divide", op("sin", y), y)
 
 
+def _has_other_sign(op: Any, rest: Any, divisor: Any) -> Any:
+    """Return whether the rest of a division of whole numbers, by a constant, has not the sign of the divisor."""
+    return op("less" if op.value_of(divisor) > 0 else "greater", rest, 0)
+
+
 def _native_floor_divide(op: Any, a: Any, b: Any) -> Any:
     """Divide what the remainder leaves, and take the nearest whole number below, as NumPy does."""
     rest = op("fmod", a, b)
+    if op.is_whole(a):
+        quotient = op("divide", a, b)
+        return op("select", _has_other_sign(op, rest, b), op("subtract", quotient, 1), quotient)
     quotient = op("divide", op("subtract", a, rest), b)
     differs = op("and", op("not_equal", rest, 0.0), op("xor", op("less", b, 0.0), op("less", rest, 0.0)))
     quotient = op("select", differs, op("subtract", quotient, 1.0), quotient)
@@ -92,6 +100,8 @@ def _native_floor_divide(op: Any, a: Any, b: Any) -> Any:
 def _native_remainder(op: Any, a: Any, b: Any) -> Any:
     """Give the remainder of a division towards zero the sign of the divisor."""
     rest = op("fmod", a, b)
+    if op.is_whole(a):
+        return op("select", _has_other_sign(op, rest, b), op("add", rest, b), rest)
     differs = op("xor", op("less", b, 0.0), op("less", rest, 0.0))
     return op("select", op("equal", rest, 0.0), op("copysign", 0.0, b), op("select", differs, op("add", rest, b), rest))
 

@@ -135,13 +135,20 @@ def _native_put(op: Any, *pieces: Any, indices: Sequence[tuple[Any, ...]], shape
 
 
 def _native_setitem(op: Any, value: Any, array: Any, *operands: Any, index: tuple[Any, ...]) -> Any:
-    if operands:
+    if operands and op.unrolls:
         return None
+    index = fill_index(index, operands)
     if not op.unrolls or is_basic(index):
         return op.assemble(array.shape, array, [_native_part(op, value, index, array.shape, False)])
     y = array.copy()  # what arrays of positions choose is no view that could be written to
     y[index] = value
     return y
+
+
+def _native_scatter(op: Any, piece: Any, *operands: Any, index: tuple[Any, ...], shape: Shape, batch: int = 0) -> Any:
+    if op.unrolls:
+        return None
+    return _native_put(op, piece, indices=(fill_index(index, operands),), shape=shape, batch=batch)
 
 
 def _native_stack(op: Any, *xs: Any, axis: int) -> Any:
@@ -170,8 +177,10 @@ def _native_roll(op: Any, x: Any, shift: Shape, axis: Shape) -> Any:
 
 
 def _native_getitem(op: Any, x: Any, *operands: Any, index: tuple[Any, ...]) -> Any:
-    if operands:
+    if operands and op.unrolls:
         return None
+    if operands:
+        return op.gather(x, fill_index(index, operands))
     view = _viewing(index) if op.unrolls or is_basic(index) else _diagonal_at(index)
     return op.gather(x, index) if view is None else op.move(view, x)
 
@@ -489,6 +498,7 @@ scatter = array_function(
     fresh=True,
     source=lambda args, params: _write_put(args[:1], params | {"indices": [params["index"]]}, args[1:]),
     counts=lambda _y, piece, *_operands, **_params: {"additions": math.prod(piece.shape)},
+    native=_native_scatter,
 )
 
 
