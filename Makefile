@@ -7,8 +7,8 @@ BIN := .venv/bin
 
 help:
 	@echo "make demo   explain, plan and train: the reference example, then a network on 1,797 images"
-	@echo "make test   the test suite"
-	@echo "make test-compiled  the same, and each derivative in it once more by wg.jit with machine code"
+	@echo "make test   the test suite, and the derivatives in one test of 16 once more by wg.jit with machine code"
+	@echo "make test-compiled  the tests of derivatives, and every derivative in them once more by wg.jit"
 	@echo "make check  linting, formatting, types"
 	@echo "make bench  the benchmarks, side by side with other libraries"
 	@echo "make docs   the documentation site, in build/site, with the gallery"
@@ -19,7 +19,7 @@ demo: .venv/.demo
 	@OMP_NUM_THREADS=1 $(BIN)/python examples/demo.py  # threads do not pay at this size, and suffer on a busy machine
 
 test: .venv/.test .venv/.packages .venv/.executors
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadgroup --compiled=part
 
 test-compiled: .venv/.test
 	$(BIN)/pytest -n 2 --dist loadgroup --compiled=all tests/golden tests/internals tests/correctness tests/interface

@@ -1125,3 +1125,9 @@ def test_plain_values_among_the_arguments_are_compared_at_each_call():
                 same(jitted(x, *rest), f(x, *rest))
     same(jitted(x, 2, "double", 1), f(x, 2, "double", 1))  # 1 is equal to True, and another value
     same(jitted(x, 2, "double", 0), f(x, 2, "double", 0))
+
+
+def test_an_order_that_cannot_be_taken_is_no_refusal_of_the_function():
+    f = lambda x: np.array([np.sum(x) * x[0], np.linalg.solve(np.eye(2) + x[0], x[:2])[0]])  # noqa: E731 - no scalars
+    jacobian = wg.jacobian(f, effort="portfolio")
+    same(wg.jit(jacobian)(X), jacobian(X))

@@ -418,7 +418,7 @@ def test_results_of_one_call_are_counted_once():
 
 
 def test_code_is_unloaded_with_its_function():
-    for _ in range(20):
+    for _ in range(5):
         jitted = warmed(lambda x: x * 2.0, X)
         call = native_of(jitted)[0]
         del jitted

@@ -12,6 +12,7 @@ import pytest
 
 import wengert as wg
 
+pytestmark = pytest.mark.xdist_group("site")  # it is built once, by one worker
 ROOT = Path(__file__).parents[2]
 
 

@@ -27,6 +27,7 @@ def alarm():
     signal.signal(signal.SIGALRM, before)
 
 
+@pytest.mark.not_compiled("calls are interrupted that it would repeat")
 @pytest.mark.parametrize("name", CALLS)
 def test_interrupted_at_any_moment(name):
     """What was set is put back, at once and later, and the same call works again; `interruptions` takes all moments."""

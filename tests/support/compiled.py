@@ -32,6 +32,7 @@ from wengert.errors import (
     CompressionWarning,
     DecisionWarning,
     DomainWarning,
+    EscapedError,
     ImpureError,
     JitWarning,
     LostGradientError,
@@ -51,6 +52,7 @@ REFUSALS = {
     ImpureError: "it draws random numbers, reads a clock or changes what is outside of it",
     ResultError: "it returns what is no tree of numbers and arrays",
     LostGradientError: "it makes a plain number of a value that is traced",
+    EscapedError: "it takes a value out of a loop in another way than by its result",
 }
 """What `wg.jit` refuses, as its documentation says."""
 OF_STRUCTURE = (CompressionWarning, DecisionWarning)

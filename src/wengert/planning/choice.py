@@ -30,7 +30,7 @@ from wengert.accumulation.elimination import CONVENTIONS, Counts
 from wengert.accumulation.orders import ON_REQUEST, ORDERS, Order, Search, searching
 from wengert.accumulation.preaccumulation import find_order
 from wengert.cost import Cost, cost
-from wengert.errors import ArgumentError, SizeError, UnsupportedError
+from wengert.errors import ArgumentError, SizeError, UnsupportedError, refusals
 from wengert.linearization import Linearization
 from wengert.memory import in_bytes
 from wengert.planning.candidates import Candidate, count_compression, count_order, counted_passes, sparse_bytes
@@ -367,11 +367,12 @@ def count_orders(
 
     Those of an order that cannot be taken are left out; why is added to `left_out`.
     """
-    candidates = []
+    candidates, refused = [], refusals.first
     for order in orders:
         try:
             candidates.append(count_order(order, active, function))
         except UnsupportedError as error:
+            refusals.first = refused  # the function that a trace runs has caught nothing
             if left_out is not None:
                 left_out.append(f"{order.name} is left out: {str(error).splitlines()[0].rstrip(':')}")
     if not any(c.eliminations for c in candidates):
