@@ -101,3 +101,16 @@ def test_the_tangent_of_the_adjoint_is_the_second_derivative():
     second = tangent_program(adjoints, (B, np.float64(1.0)), active=(True, False), gives=[("dot", 0)])
     columns = np.stack([second(B, np.float64(1.0), e)[0] for e in np.eye(3)])
     np.testing.assert_allclose(columns, wg.hessian(f)(B), rtol=1e-12)
+
+
+@pytest.mark.parametrize("argnum", [0, 1])
+def test_a_matrix_times_a_stack_is_pulled_back_by_one_product(argnum):
+    rng = np.random.default_rng(argnum)
+    stack, matrix, weights = rng.standard_normal((6, 5, 1, 4)), rng.standard_normal((4, 3)), rng.standard_normal(3)
+    gradient = wg.grad(lambda stack, matrix: np.sum(np.tanh(stack @ matrix) * weights), argnum)
+    program = wg.trace(gradient)(stack, matrix)
+    slopes = weights / np.cosh(stack @ matrix) ** 2
+    pulled = (slopes @ matrix.T, np.einsum("abik,abij->kj", stack, slopes))[argnum]
+    np.testing.assert_allclose(program(stack, matrix), pulled, rtol=1e-12)
+    backward = [line for line in program.lines if line.primitive.name == "matmul"][1:]
+    assert [line.outputs[0].shape for line in backward] == [[(30, 4)], [(4, 3)]][argnum]

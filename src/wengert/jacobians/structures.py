@@ -508,7 +508,7 @@ class LeftProduct(LocalJacobian):
             return g[..., None] * A if A.ndim == 1 else np.matmul(g, A)
         if A.ndim == 1:
             return A[:, None] * g[..., None, :]
-        if not batch and len(self.in_shape) == 2 < A.ndim and type(A) is np.ndarray is type(g):
+        if not batch and len(self.in_shape) == 2 < A.ndim:
             return np.matmul(_in_rows(A).T, _in_rows(g))  # the stack is summed over
         return pull_diagonal(1, _product_with_stack(_transpose(A), g), self.in_shape, batch)
 
@@ -553,7 +553,7 @@ class RightProduct(LocalJacobian):
             return g[..., None] * self.B
         if len(self.in_shape) == 1:
             return np.matmul(g, _transpose(self.B))
-        if type(g) is np.ndarray and self.B.ndim == 2 < g.ndim and g.flags.c_contiguous:  # one product, not a stack
+        if self.B.ndim == 2 < g.ndim and (type(g) is not np.ndarray or g.flags.c_contiguous):  # one product, no stack
             flat = np.matmul(_in_rows(g), self.B.T)
             return pull_diagonal(1, flat.reshape(g.shape[:-1] + flat.shape[-1:]), self.in_shape, batch)
         return pull_diagonal(1, np.matmul(g, _transpose(self.B)), self.in_shape, batch)
