@@ -47,7 +47,7 @@ from wengert.compilation.native.loops import (
 )
 from wengert.compilation.native.lowering import UNROLLED, Cells, Memory, NoLoweringError
 from wengert.compilation.native.operations import SPECIAL
-from wengert.compilation.native.places import MOST_ELEMENTS, TESTED, ChangedTooEarlyError, Parts, Put, StepBlock
+from wengert.compilation.native.places import EXACT, MOST_ELEMENTS, TESTED, ChangedTooEarlyError, Parts, Put, StepBlock
 from wengert.program import Atom, Constant, Program, Var
 from wengert.program.code import Code, For
 from wengert.program.lines import Operand, Packing
@@ -145,8 +145,6 @@ class _Steps:
         self.buffers.append(buffer)
         if kind != "carry":
             return self.memory.elements(buffer, var.shape)
-        if var.dtype != float:
-            raise NoLoweringError(f"a carry of {var.dtype}")
         if var.size > self.block.unrolled:
             self.held[k] = buffer
             if self.in_place:
@@ -195,8 +193,11 @@ class _Steps:
         """What is carried on, by the place of the input."""
         outputs = iter(enumerate(zip(repeat.outputs, self.code.outputs, strict=True)))
         for n, (kind, atom) in outputs:
-            if (atom.dtype if isinstance(atom, Var) else np.asarray(atom.value).dtype).char != "d":
-                raise NoLoweringError("a result that is not of double precision")
+            dtype = atom.dtype if isinstance(atom, Var) else np.asarray(atom.value).dtype
+            if dtype.char not in ("dl?" if isinstance(kind, int) else "d"):
+                raise NoLoweringError(f"a result of {dtype}")
+            if not isinstance(atom, Var) and dtype.char == "l" and np.any(np.abs(atom.value) >= EXACT):
+                raise NoLoweringError("a large whole number")
             cells = block.of(atom)
             if isinstance(kind, int):
                 then[kind] = self.settled(cells, self.held[kind]) if kind in self.held else cells
