@@ -36,9 +36,11 @@ from wengert.compilation.native.engine import address_of, compile_texts
 from wengert.compilation.native.llvm import ATTRIBUTES, symbols_of, write_declarations, write_kernel
 from wengert.compilation.native.loops import (
     Buffer,
+    Compute,
     Element,
     Kernel,
     Load,
+    Nest,
     Register,
     Repeat,
     State,
@@ -285,6 +287,15 @@ def with_arrays(program: Program, repeat: For, test: Program | None = None) -> t
 
 # ---- As a function ----
 
+_OF_VECTORS = frozenset({"add", "subtract", "multiply", "negative", "absolute", "convert", "as_number"})
+"""Operations that set the flags of the elements that are computed, whether side by side or one after the other."""
+
+
+def is_exact_in_vectors(kernel: Kernel) -> bool:
+    """Return whether LLVM may put the nests of steps on vectors: no lane that nobody reads may set a flag."""
+    computed = [s for nest in walk_statements(kernel.statements) if isinstance(nest, Nest) for s in nest.body]
+    return all(s.operation in _OF_VECTORS for s in computed if isinstance(s, Compute))
+
 
 class NativeSteps:
     """Steps as machine code.
@@ -305,7 +316,7 @@ class NativeSteps:
             raise NoLoweringError("a function of SciPy's in a loop")
         texts = "\n".join([write_declarations(self.kernel), write_kernel(self.kernel)]).strip(), _RUN
         try:
-            compiled = compile_texts(texts, "run", symbols, self.kernel.has_nests, vectorize=False)
+            compiled = compile_texts(texts, "run", symbols, self.kernel.has_nests, is_exact_in_vectors(self.kernel))
         except RuntimeError as error:  # LLVM's
             raise NoLoweringError(str(error)) from error
         self._run = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(compiled.address)
