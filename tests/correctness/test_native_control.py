@@ -710,3 +710,57 @@ def test_a_reverse_that_is_two_calls(reverse, at_once, monkeypatch):
         for one, other in zip(results, expected, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
         assert [made for made, *_ in at_once][-1] > 0
+
+
+# ---- Whole numbers and booleans that are carried ----
+
+
+def plain_for(start, stop, step, state):
+    """Return what a loop in plain Python makes, with the numbers of the steps as NumPy has them."""
+    for i in map(np.int64, range(start, stop)):
+        state = step(i, state)
+    return state
+
+
+def counted(x, loop):
+    def step(i, state):
+        n, m, y = state
+        n = 3 * n + 1
+        if n > 2**58:  # 2**53 is passed by steps in Python
+            n = 0 * n + m
+        return n, -m, 0.5 * y + x * m + (n < 100)
+
+    return loop(0, 80, step, (np.int64(1), np.int64(1), x))
+
+
+def flagged(x, loop):
+    def step(i, state):
+        a, b, y = state
+        return a ^ b, y > 0.2 * x, 0.9 * y + np.where(a, 1.0, 0.5) * x * b
+
+    return loop(0, 50, step, (np.bool_(False), np.bool_(True), x))
+
+
+@pytest.mark.parametrize("function", [counted, flagged])
+@pytest.mark.parametrize("x", [0.3, -0.2])
+def test_whole_numbers_and_booleans_are_carried(function, x, at_once):
+    def y(x, loop=wg.fori_loop):
+        return function(x, loop)[-1]
+
+    for _ in range(3):
+        for one, other in zip(function(x, wg.fori_loop), function(np.float64(x), plain_for), strict=True):
+            assert type(one) is type(other)
+            np.testing.assert_allclose(one, other, rtol=1e-13)
+    wg.value_and_grad(y)(x)
+    value, slope = wg.value_and_grad(y)(x)
+    np.testing.assert_allclose(value, y(x, plain_for), rtol=1e-13)
+    np.testing.assert_allclose(slope, (y(x + 1e-6, plain_for) - y(x - 1e-6, plain_for)) / 2e-6, rtol=1e-7)
+    assert at_once
+
+
+def test_a_while_loop_that_counts(at_once, monkeypatch):
+    def f(x):
+        count, y = wg.while_loop(lambda s: s[0] < 300, lambda s: (s[0] + 1, 0.99 * s[1] + x * s[0]), (0, x))
+        return y * count
+
+    both(f, 0.3, at_once, monkeypatch)

@@ -166,7 +166,7 @@ class Made(NamedTuple):
 class NativeForward:
     """The steps of a loop as machine code."""
 
-    __slots__ = ("_run", "slots")
+    __slots__ = ("_dtypes", "_run", "slots", "with_whole_numbers")
 
     def __init__(self, loop: Loop, program: Program, test: Program | None, kept: Sequence[Var], collects: bool) -> None:
         from wengert.compilation.native.control import NativeSteps, lower_steps, with_arrays
@@ -180,6 +180,9 @@ class NativeForward:
         asked = None if test is None else lower(test)
         self._run = NativeSteps(lower_steps(code, loop.name, 1, -1 if loop.reversed else 1, asked))
         self.slots = slots_of(kept)
+        self._dtypes = [var.dtype for var in program.inputs[: loop.carried]]
+        self.with_whole_numbers = any(dtype.kind == "i" for dtype in self._dtypes)
+        """Whether some are carried: the first step has to be passed those that are exact in double precision."""
 
     def __call__(self, memory: Any, place: int, steps: int, carry: Sequence[Any], ys: Sequence[Any]) -> Made:
         """Make steps from one at a place in the arrays on; what they collect goes into `ys`."""
@@ -191,7 +194,8 @@ class NativeForward:
             *([_address(rows)] if self._run.row else []), *[_address(y, place) for y in ys],
         ]  # fmt: skip
         made, reason, alarmed = self._run(addresses, steps)
-        return Made(made, tuple([c[()] for c in state]), rows[:made], bool(reason), alarmed)
+        carried = [c.astype(dtype, copy=False)[()] for c, dtype in zip(state, self._dtypes, strict=True)]
+        return Made(made, tuple(carried), rows[:made], bool(reason), alarmed)
 
 
 # ---- Sweeps ----
@@ -447,6 +451,8 @@ class ForwardRun:
         if self._memory is None:
             self._memory = self._read()
             self._declined = self._memory is None or _prepared(carry) is None
+        if native.with_whole_numbers and _prepared(carry) is None:
+            return s, carry
         start = s
         while not self._declined and (stop is None or s < stop):
             many = steps if stop is None else min(steps, stop - s)

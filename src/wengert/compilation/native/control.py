@@ -36,9 +36,11 @@ from wengert.compilation.native.engine import address_of, compile_texts
 from wengert.compilation.native.llvm import ATTRIBUTES, symbols_of, write_declarations, write_kernel
 from wengert.compilation.native.loops import (
     Buffer,
+    Compute,
     Element,
     Kernel,
     Load,
+    Nest,
     Register,
     Repeat,
     State,
@@ -47,7 +49,7 @@ from wengert.compilation.native.loops import (
 )
 from wengert.compilation.native.lowering import UNROLLED, Cells, Memory, NoLoweringError
 from wengert.compilation.native.operations import SPECIAL
-from wengert.compilation.native.places import MOST_ELEMENTS, TESTED, ChangedTooEarlyError, Parts, Put, StepBlock
+from wengert.compilation.native.places import EXACT, MOST_ELEMENTS, TESTED, ChangedTooEarlyError, Parts, Put, StepBlock
 from wengert.program import Atom, Constant, Program, Var
 from wengert.program.code import Code, For
 from wengert.program.lines import Operand, Packing
@@ -145,8 +147,6 @@ class _Steps:
         self.buffers.append(buffer)
         if kind != "carry":
             return self.memory.elements(buffer, var.shape)
-        if var.dtype != float:
-            raise NoLoweringError(f"a carry of {var.dtype}")
         if var.size > self.block.unrolled:
             self.held[k] = buffer
             if self.in_place:
@@ -195,8 +195,11 @@ class _Steps:
         """What is carried on, by the place of the input."""
         outputs = iter(enumerate(zip(repeat.outputs, self.code.outputs, strict=True)))
         for n, (kind, atom) in outputs:
-            if (atom.dtype if isinstance(atom, Var) else np.asarray(atom.value).dtype).char != "d":
-                raise NoLoweringError("a result that is not of double precision")
+            dtype = atom.dtype if isinstance(atom, Var) else np.asarray(atom.value).dtype
+            if dtype.char not in ("dl?" if isinstance(kind, int) else "d"):
+                raise NoLoweringError(f"a result of {dtype}")
+            if not isinstance(atom, Var) and dtype.char == "l" and np.any(np.abs(atom.value) >= EXACT):
+                raise NoLoweringError("a large whole number")
             cells = block.of(atom)
             if isinstance(kind, int):
                 then[kind] = self.settled(cells, self.held[kind]) if kind in self.held else cells
@@ -284,6 +287,15 @@ def with_arrays(program: Program, repeat: For, test: Program | None = None) -> t
 
 # ---- As a function ----
 
+_OF_VECTORS = frozenset({"add", "subtract", "multiply", "negative", "absolute", "convert", "as_number"})
+"""Operations that set the flags of the elements that are computed, whether side by side or one after the other."""
+
+
+def is_exact_in_vectors(kernel: Kernel) -> bool:
+    """Return whether LLVM may put the nests of steps on vectors: no lane that nobody reads may set a flag."""
+    computed = [s for nest in walk_statements(kernel.statements) if isinstance(nest, Nest) for s in nest.body]
+    return all(s.operation in _OF_VECTORS for s in computed if isinstance(s, Compute))
+
 
 class NativeSteps:
     """Steps as machine code.
@@ -304,7 +316,7 @@ class NativeSteps:
             raise NoLoweringError("a function of SciPy's in a loop")
         texts = "\n".join([write_declarations(self.kernel), write_kernel(self.kernel)]).strip(), _RUN
         try:
-            compiled = compile_texts(texts, "run", symbols, self.kernel.has_nests, vectorize=False)
+            compiled = compile_texts(texts, "run", symbols, self.kernel.has_nests, is_exact_in_vectors(self.kernel))
         except RuntimeError as error:  # LLVM's
             raise NoLoweringError(str(error)) from error
         self._run = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(compiled.address)
