@@ -265,6 +265,8 @@ def _lower_product(op: Expressions, values: Sequence[Value], families: Families,
     reads = len(op.arguments)
 
     def copy(value: Value) -> View:
+        if value in copied:
+            return View(copied[value], 0, row_major(value.shape), value.shape)
         kernel = lower_nests(op, [value], "copy")
         if len(kernel.arguments) > reads + 1:
             raise NoLoweringError("a copy in two steps")
@@ -274,7 +276,7 @@ def _lower_product(op: Expressions, values: Sequence[Value], families: Families,
         kernels.append(without_empty(kernel))
         return View(copied[value], 0, row_major(value.shape), value.shape)
 
-    views = [_viewed(value) for value in result.operands]
+    views = [_viewed(value, copy) for value in result.operands]
     while True:
         try:
             products = calls(*views)
@@ -295,17 +297,18 @@ def _lower_product(op: Expressions, values: Sequence[Value], families: Families,
     return LoweredPiece((*copies, *blas), tuple([size * b.size for b in copied.values()]), tuple(kernels), steps)
 
 
-def _viewed(value: Any) -> View:
-    """Return a view of what a piece reads as a view of memory."""
+def _viewed(value: Any, copy: Callable[[Value], View]) -> View:
+    """Return a view of what a piece reads as a view of memory, of a copy where a reshaped array needs one."""
     if isinstance(value, Argument):
         return value.view
     if not isinstance(value, Move):
         raise NoLoweringError("a product of what is computed")
-    view = _viewed(value.operands[0])
+    view = _viewed(value.operands[0], copy)
     try:
         offset, strides, shape = view_of(view.shape, view.strides, value.function)
     except CopyError:
-        raise NoLoweringError("a product of a copy") from None
+        view = copy(value.operands[0])
+        offset, strides, shape = view_of(view.shape, view.strides, value.function)
     return View(view.buffer, view.offset + offset, strides, shape)
 
 
