@@ -293,14 +293,15 @@ def test_branches_continue_where_kernels_are_not():
 def test_products_of_what_is_reshaped_by_a_copy(both):
     def f(x, a):
         y = np.sin(x) + x
-        z = np.swapaxes(y, 1, 2).reshape(60, 40)
+        z = np.swapaxes(np.swapaxes(y, 2, 3).reshape(7, 15, 4), 0, 1).reshape(60, 7)
         return np.cos(z.T @ z if both else a @ z) * 2.0
 
-    x, a = RNG.normal(size=(20, 40, 3)), RNG.normal(size=(50, 60))
+    x, a = RNG.normal(size=(7, 5, 4, 3)), RNG.normal(size=(50, 60))
     jitted = warmed(f, x, a)
     (signature,) = jitted._signatures()
     assert "matmul" not in signature.tree.branches[0].text
-    warmed(wg.jacobian(lambda x, a: np.sum(f(x, a)), argnums=(0, 1)), x, a)
+    warmed(wg.grad(lambda x, a: np.sum(f(x, a)), argnums=(0, 1)), x, a)
+    close(jitted(x[:, ::-1], a[::-1]), f(x[:, ::-1], a[::-1]))
 
 
 def late(x):
