@@ -121,11 +121,13 @@ class Timing:
     ratio: float
 
 
-def race(case: str, makers: Mapping[str, Callable[[], Call]], rounds: int, lasting: float = 0.02) -> list[Timing]:
+def race(
+    case: str, makers: Mapping[str, Callable[[], Call]], rounds: int, lasting: float = 0.02, single: float = 1e-3
+) -> list[Timing]:
     """Time what each of the makers makes, side by side, after comparing the results with those of the first.
 
     A round of each library lasts so many seconds at least.  Ratios are to the first library, within a round; one whose
-    calls fail is left out, with a word on standard error.
+    calls fail is left out, with a word on standard error.  Results in single precision agree to `single`.
     """
     calls: dict[str, Call] = {}
     firsts: dict[str, float] = {}
@@ -142,7 +144,7 @@ def race(case: str, makers: Mapping[str, Callable[[], Call]], rounds: int, lasti
         calls[library] = call
         expected = expected or result
         for a, b in zip(result, expected, strict=True):
-            tolerance = 1e-3 if b.dtype == np.float32 else 1e-6
+            tolerance = single if b.dtype == np.float32 else 1e-6
             assert np.allclose(a, b, rtol=tolerance, atol=tolerance * np.max(np.abs(b), initial=0)), (case, library)
     repeats = 1
     for call in calls.values():

@@ -114,13 +114,13 @@ def peers(name: str) -> dict[str, Callable[[], Any]]:
     if jax:
         calls["JAX"] = of_jax(name)
     if casadi:
-        calls.update(zip(("CasADi", "its buffer"), of_casadi(name), strict=False))
+        calls.update(zip(("CasADi", "CasADi's buffer"), of_casadi(name), strict=False))
     if numba and (call := by_hand(name)):
         calls["Numba, by hand"] = call
     return calls
 
 
-COLUMNS = ("JAX", "CasADi", "its buffer", "Numba, by hand")
+COLUMNS = ("JAX", "CasADi", "CasADi's buffer", "Numba, by hand")
 
 
 def measure(name: str, rounds: int, timings: list[harness.Timing]) -> Sequence[str]:
@@ -144,7 +144,8 @@ def measure(name: str, rounds: int, timings: list[harness.Timing]) -> Sequence[s
     fast = row["native"]
     timings.append(harness.Timing(name, "wengert", median(fast), compiling, 1.0))
     for library in sorted(row.keys() - {"native"}):
-        timings.append(harness.Timing(name, library, median(row[library]), 0.0, harness.ratio(row[library], fast)))
+        called = "wengert in Python" if library == "Python" else library
+        timings.append(harness.Timing(name, called, median(row[library]), 0.0, harness.ratio(row[library], fast)))
     shown = [f"{1e3 * compiling:.0f}", *[f"{1e6 * median(row[k]):.2f}" for k in ("Python", "native")]]
     shown.append(f"{harness.ratio(row['Python'], fast):.1f}")
     for column in COLUMNS:

@@ -87,16 +87,24 @@ def plot(records: Sequence[dict[str, Any]], path: Path) -> None:
 
     entries = of_cases(records)
     peers = list(dict.fromkeys(name for _, _, taken in entries for name in taken if name != "wengert"))
-    figure, axes = pyplot.subplots(figsize=(9, 1.5 + 0.17 * len(entries)), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(9, 2 + 0.17 * len(entries)), layout="constrained")
     for peer in peers:
         rows = [(taken[peer]["ratio"], k) for k, (_, _, taken) in enumerate(entries) if peer in taken]
         axes.plot(*zip(*rows, strict=True), "o", markersize=4, label=peer)
     axes.axvline(1, color="black", linewidth=0.8)
+    axes.grid(axis="x", color="0.85", linewidth=0.6)
+    starts = [k for k, entry in enumerate(entries) if not k or entry[0] != entries[k - 1][0]]
+    for start in starts:
+        axes.axhline(start - 0.5, color="0.6", linewidth=0.6)
+        axes.text(
+            0.99, start - 0.4, entries[start][0], transform=axes.get_yaxis_transform(), fontsize=6, ha="right", va="top"
+        )
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_yticks(range(len(entries)), [case for _, case, _ in entries], fontsize=6)
-    axes.invert_yaxis()
+    axes.set_ylim(len(entries) - 0.5, -0.5)
     axes.set_xlabel("time of a call over that of wengert (right of 1: wengert is faster)")
-    axes.legend(loc="upper left", fontsize=7)
+    figure.legend(loc="outside upper center", ncols=len(peers), fontsize=7)
     figure.savefig(path, dpi=150)
 
 

@@ -289,6 +289,21 @@ def test_branches_continue_where_kernels_are_not():
     assert kernels_of(jitted)
 
 
+@pytest.mark.parametrize("both", [False, True])
+def test_products_of_what_is_reshaped_by_a_copy(both):
+    def f(x, a):
+        y = np.sin(x) + x
+        z = np.swapaxes(np.swapaxes(y, 2, 3).reshape(7, 15, 4), 0, 1).reshape(60, 7)
+        return np.cos(z.T @ z if both else a @ z) * 2.0
+
+    x, a = RNG.normal(size=(7, 5, 4, 3)), RNG.normal(size=(50, 60))
+    jitted = warmed(f, x, a)
+    (signature,) = jitted._signatures()
+    assert "matmul" not in signature.tree.branches[0].text
+    warmed(wg.grad(lambda x, a: np.sum(f(x, a)), argnums=(0, 1)), x, a)
+    close(jitted(x[:, ::-1], a[::-1]), f(x[:, ::-1], a[::-1]))
+
+
 def late(x):
     """Decide in the end, on what everything else is computed for."""
     y = np.exp(x) * x

@@ -259,22 +259,29 @@ def _lower_product(op: Expressions, values: Sequence[Value], families: Families,
         (result,) = result.operands
     if not isinstance(result, Product):
         raise NoLoweringError("a product within an expression")
-    copied: dict[Value, Buffer] = {}
+    copied: dict[Value, View] = {}
+    memory: list[Buffer] = []
     kernels: list[Kernel] = []
     copies: list[PieceCall] = []
     reads = len(op.arguments)
 
     def copy(value: Value) -> View:
-        kernel = lower_nests(op, [value], "copy")
-        if len(kernel.arguments) > reads + 1:
-            raise NoLoweringError("a copy in two steps")
-        places = [*[(k, 0) for k in range(reads)], (reads + 1 + len(copied), 0)]
-        copied[value] = Buffer(f"copy{len(copied)}", value.size, "work", value.dtype)
-        copies.append(PieceCall(families.enter(kernel, optimize), tuple(places)))
-        kernels.append(without_empty(kernel))
-        return View(copied[value], 0, row_major(value.shape), value.shape)
+        if value not in copied:
+            kernel = lower_nests(op, [value], "copy")
+            buffer = Buffer(f"copy{len(memory)}", value.size, "work", value.dtype)
+            copied[value] = View(buffer, 0, row_major(value.shape), value.shape)
+            places = [*[(k, 0) for k in range(reads)], (reads + 1 + len(memory), 0)]
+            memory.append(buffer)
+            offsets, size = planned(kernel)
+            works = [other for other in kernel.arguments if other.role == "work"]  # of a copy in several steps
+            places += [(reads + 1 + len(memory), offsets.get(other, 0)) for other in works]
+            if works:
+                memory.append(Buffer(f"copy{len(memory)}", -(-size // 8), "work"))
+            copies.append(PieceCall(families.enter(kernel, optimize), tuple(places)))
+            kernels.append(without_empty(kernel))
+        return copied[value]
 
-    views = [_viewed(value) for value in result.operands]
+    views = [_viewed(value, copy) for value in result.operands]
     while True:
         try:
             products = calls(*views)
@@ -284,7 +291,7 @@ def _lower_product(op: Expressions, values: Sequence[Value], families: Families,
     if products is None:
         raise NoLoweringError("a stack of many products")
     numbers = {buffer: k for k, buffer in enumerate(op.arguments)}
-    numbers.update((buffer, reads + 1 + k) for k, buffer in enumerate(copied.values()))
+    numbers.update((buffer, reads + 1 + k) for k, buffer in enumerate(memory))
     blas: list[PieceCall] = []
     size = np.dtype(result.dtype).itemsize
     for product in products:
@@ -292,20 +299,22 @@ def _lower_product(op: Expressions, values: Sequence[Value], families: Families,
         places = [*[ends[operand] for operand in product.operands], (reads, size * product.offsets[2])]
         blas.append(PieceCall(product, tuple(places)))
     steps = sum(steps_of(kernel.statements) for kernel in kernels) + operations(products) // 4
-    return LoweredPiece((*copies, *blas), tuple([size * b.size for b in copied.values()]), tuple(kernels), steps)
+    works = tuple([buffer.size * np.dtype(buffer.dtype).itemsize for buffer in memory])
+    return LoweredPiece((*copies, *blas), works, tuple(kernels), steps)
 
 
-def _viewed(value: Any) -> View:
-    """Return a view of what a piece reads as a view of memory."""
+def _viewed(value: Any, copy: Callable[[Value], View]) -> View:
+    """Return a view of what a piece reads as a view of memory, of a copy where a reshaped array needs one."""
     if isinstance(value, Argument):
         return value.view
     if not isinstance(value, Move):
         raise NoLoweringError("a product of what is computed")
-    view = _viewed(value.operands[0])
+    view = _viewed(value.operands[0], copy)
     try:
         offset, strides, shape = view_of(view.shape, view.strides, value.function)
     except CopyError:
-        raise NoLoweringError("a product of a copy") from None
+        view = copy(value.operands[0])
+        offset, strides, shape = view_of(view.shape, view.strides, value.function)
     return View(view.buffer, view.offset + offset, strides, shape)
 
 
