@@ -72,6 +72,8 @@ class _Entered:
         The piece, and the forms and strides of what it reads.
     writes
         The forms of what it writes.
+    dying
+        What of it is not read later.
     lowered
         How it was lowered; None before.
     is_predicted
@@ -80,8 +82,10 @@ class _Entered:
         The code with which it computed what NumPy does.
     """
 
-    def __init__(self, piece: Piece, layout: Sequence[tuple[Operand, Any]], writes: Sequence[Operand]) -> None:
-        self.piece, self.layout, self.writes = piece, layout, writes
+    def __init__(
+        self, piece: Piece, layout: Sequence[tuple[Operand, Any]], writes: Sequence[Operand], dying: frozenset[int]
+    ) -> None:
+        self.piece, self.layout, self.writes, self.dying = piece, layout, writes, dying
         self.lowered: LoweredPiece | None = None
         self.is_predicted = False
         self.tested: Any = None
@@ -112,11 +116,11 @@ class Lowerings:
         by_rows: dict[Operand, tuple[int, ...]] = {form: row_major_bytes(form) for form in plan.values}
         layouts = [*strides, *[by_rows[form] for form in plan.values[plan.operands :]]]
         entered = self._plans[id(plan), tuple(strides)] = []
-        for piece in plan.pieces:
+        for piece, dying in zip(plan.pieces, plan.dying(), strict=True):
             layout = [(plan.values[n], layouts[n]) for n in piece.reads]
-            entry = _Entered(piece, layout, [plan.values[n] for n in piece.writes])
+            entry = _Entered(piece, layout, [plan.values[n] for n in piece.writes], dying)
             forms = tuple([(len(form.shape), form.dtype) for form in (*[form for form, _ in layout], *entry.writes)])
-            outline: Hashable = id(piece) if piece.outline is None else (piece.outline, forms)
+            outline: Hashable = id(piece) if piece.outline is None else (piece.outline, forms, dying)
             key = outline, entry.parameters
             if key not in self._entered:
                 self._entered[key] = entry
@@ -152,7 +156,7 @@ class Lowerings:
 
     def _lower(self, entry: _Entered) -> LoweredPiece:
         try:
-            entry.lowered = lower_piece(entry.piece, entry.layout, self._families, self._optimize)
+            entry.lowered = lower_piece(entry.piece, entry.layout, self._families, self._optimize, entry.dying)
         except NoLoweringError as error:
             raise NotLoweredPieceError(str(error), entry.piece) from error
         entry.is_predicted = False
@@ -189,7 +193,8 @@ def _numbers_of(lowered: LoweredPiece) -> tuple[Hashable | None, tuple[int, ...]
     member = lowered.calls[0].source
     if member.family.reach is None:
         return None, ()
-    return id(member.family), (*member.numbers, *[buffer.size for buffer in lowered.kernels[0].temporaries])
+    outline = id(member.family), *lowered.in_place.items()
+    return outline, (*member.numbers, *[buffer.size for buffer in lowered.kernels[0].temporaries])
 
 
 def _like(example: LoweredPiece, numbers: tuple[int, ...], entry: _Entered) -> LoweredPiece | None:
@@ -203,25 +208,21 @@ def _like(example: LoweredPiece, numbers: tuple[int, ...], entry: _Entered) -> L
     if accessed is None or max(sizes, default=0) > ON_STACK:
         return None
     bounds = [*[_bounds(form, steps) for form, steps in entry.layout], *[_bounds(form) for form in entry.writes]]
-    bounds += [(0, size - 1) for size in sizes]
     memory = 0
     places = []
-    passed = iter(bounds)
-    for buffer, (low, high) in zip((*family.first.arguments, *family.first.temporaries), accessed, strict=True):
-        if buffer.role == "work":
-            if low < 0:
-                return None
-            places.append((len(entry.layout) + len(entry.writes), memory))
-            memory += in_lines((high + 1) * np.dtype(buffer.dtype).itemsize)
-            continue
-        first, last = next(passed)
+    for buffer, (number, _), (low, high) in zip(family.first.arguments, call.places, accessed, strict=False):
+        is_work = buffer.role == "work"
+        places.append((number, memory if is_work else 0))
+        first, last = (0, high) if is_work else bounds[number]
         if low <= high and not (first <= low and high <= last):
             return None
-    places = [*call.places[: len(call.places) - len(places)], *places]
+        memory += in_lines((high + 1) * np.dtype(buffer.dtype).itemsize) if is_work else 0
+    on_stack = zip(sizes, accessed[len(places) :], strict=True)
+    if not all(low > high or (low >= 0 and high < size) for size, (low, high) in on_stack):
+        return None
     family.enter(numbers, sizes)
-    return LoweredPiece(
-        (PieceCall(Member(family, numbers), tuple(places)),), (memory,) * bool(memory), example.kernels, example.steps
-    )
+    call = PieceCall(Member(family, numbers), tuple(places))
+    return LoweredPiece((call,), (memory,) * bool(example.works), example.kernels, example.steps, (), example.in_place)
 
 
 def _bounds(form: Operand, strides: Sequence[int] | None = None) -> tuple[int, int]:
@@ -245,6 +246,7 @@ def _is_right(entry: _Entered, arrays: _Arrays) -> bool:
     if piece.compute is None:
         return False
     operands = [arrays.random(form, strides, k) for k, (form, strides) in enumerate(entry.layout)]
+    operands = [array.copy() if k in entry.dying else array for k, array in enumerate(operands)]
     with np.errstate(all="ignore"):
         expected = [np.asarray(y) for y in piece.compute(*operands)]
     results = _run(entry, lowered, operands)
@@ -270,7 +272,7 @@ def _run(entry: _Entered, lowered: LoweredPiece, operands: Sequence[np.ndarray])
         bases.ctypes.data, commands.ctypes.data
     )
     del kept
-    return results
+    return [operands[lowered.in_place[k]] if k in lowered.in_place else array for k, array in enumerate(results)]
 
 
 class _Arrays:

@@ -20,12 +20,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from wengert.compilation.native.expressions import Argument, CopyError, Expressions, Move, Product, Value, View, view_of
 from wengert.compilation.native.extents import Families, Member, without_empty
+from wengert.compilation.native.kinds import PARTS
 from wengert.compilation.native.llvm import symbols_of
 from wengert.compilation.native.loops import Buffer, Kernel, Load, Store, row_major, steps_of, walk_statements
 from wengert.compilation.native.lowering import NoLoweringError
@@ -119,6 +121,21 @@ class Plan(NamedTuple):
         """The strides of the operands, in bytes, where all are row-major."""
         return tuple([row_major_bytes(form) for form in self.values[: self.operands]])
 
+    def dying(self) -> list[frozenset[int]]:
+        """Return for each piece which of what it reads it may overwrite: nothing reads it later, and it is no result.
+
+        What is written then must not be a result of the plan, which has memory of its own.
+        """
+        last = {number: k for k, piece in enumerate(self.pieces) for number in piece.reads}
+        kept = {*range(self.operands), *self.constants, *[number for number, _ in self.results]}
+        overwritten: list[frozenset[int]] = []
+        for k, piece in enumerate(self.pieces):
+            forms = [] if kept.intersection(piece.writes) else [self.values[n] for n in piece.writes]
+            reads = [(place, n) for place, n in enumerate(piece.reads) if last[n] == k and n not in kept]
+            real = [(place, n) for place, n in reads if self.values[n].dtype not in PARTS]
+            overwritten.append(frozenset([place for place, n in real if self.values[n] in forms]))
+        return overwritten
+
     @classmethod
     def of(cls, write: Callable[..., Sequence[Value]], operands: Sequence[Operand], results: Sequence[Result]) -> Plan:
         """Return the plan with one piece, of the operands, which computes the results."""
@@ -139,14 +156,15 @@ class PieceCall(NamedTuple):
 
 
 class LoweredPiece(NamedTuple):
-    """A piece for one layout: its calls, the bytes of memory for itself, its nests, about how long it takes, and the
-    tables that it reads."""
+    """A piece for one layout: its calls, the bytes of memory for itself, its nests, about how long it takes, the
+    tables that it reads, and which of what it reads it writes into: by the number of what is written."""
 
     calls: tuple[PieceCall, ...]
     works: tuple[int, ...]
     kernels: tuple[Kernel, ...]
     steps: int
     tables: tuple[np.ndarray[Any, Any], ...] = ()
+    in_place: Mapping[int, int] = MappingProxyType({})
 
 
 class Lowered:
@@ -192,8 +210,13 @@ class Lowered:
         starts: dict[int, int] = {}
         placed: list[tuple[tuple[int, ...], ...]] = []
         for k, (piece, lowered) in enumerate(zip(plan.pieces, self._pieces, strict=True)):
-            for number in piece.writes:
-                if number not in words:
+            for place, number in enumerate(piece.writes):
+                if place in lowered.in_place:
+                    taken = piece.reads[lowered.in_place[place]]
+                    words[number] = words[taken]
+                    if taken in starts:
+                        starts[number] = starts.pop(taken)
+                elif number not in words:
                     starts[number] = arena.take(plan.values[number].bytes)
                     words[number] = word(base, starts[number])
             works = [arena.take(size) for size in lowered.works]
@@ -228,11 +251,18 @@ class Lowered:
 
 
 def lower_piece(
-    piece: Piece, layout: Sequence[tuple[Operand, Any]], families: Families, optimize: bool
+    piece: Piece,
+    layout: Sequence[tuple[Operand, Any]],
+    families: Families,
+    optimize: bool,
+    dying: frozenset[int] = frozenset(),
 ) -> LoweredPiece:
-    """Lower a piece, given the forms and the strides of what it reads; raise NoLoweringError if it has no lowering."""
+    """Lower a piece, given the forms and the strides of what it reads, and what of that nothing reads later.
+
+    Raise NoLoweringError if it has no lowering.
+    """
     op = Expressions()
-    arguments = [op.argument(form.shape, form.dtype, steps) for form, steps in layout]
+    arguments = [op.argument(form.shape, form.dtype, steps, k in dying) for k, (form, steps) in enumerate(layout)]
     values = [op.in_memory(value) for value in piece.write(op, *arguments)]
     if any(isinstance(value, Product) for value in op.values):
         return _lower_product(op, values, families, optimize)
@@ -243,13 +273,16 @@ def lower_piece(
     tables = [buffer for buffer in kernel.arguments if buffer in op.tables]
     passed = [b for b in kernel.arguments if b.role != "work" and b not in op.tables]
     has_work = len(passed) + len(tables) < len(kernel.arguments)
-    numbers = {buffer: k for k, buffer in enumerate(passed)}
-    numbers.update((buffer, len(passed) + has_work + k) for k, buffer in enumerate(tables))
-    places = [(numbers.get(buffer, len(passed)), offsets.get(buffer, 0)) for buffer in kernel.arguments]
+    passes = [*range(len(layout)), *[len(layout) + k for k in range(len(values)) if k not in kernel.in_place]]
+    work = len(layout) + len(values)
+    numbers = dict(zip(passed, passes, strict=True))
+    numbers.update((buffer, work + has_work + k) for k, buffer in enumerate(tables))
+    places = [(numbers.get(buffer, work), offsets.get(buffer, 0)) for buffer in kernel.arguments]
     call = PieceCall(families.enter(kernel, optimize), tuple(places))
     kernel = without_empty(kernel)
     arrays = tuple([op.tables[buffer] for buffer in tables])
-    return LoweredPiece((call,), (memory,) * has_work, (kernel,), steps_of(kernel.statements), arrays)
+    steps = steps_of(kernel.statements)
+    return LoweredPiece((call,), (memory,) * has_work, (kernel,), steps, arrays, kernel.in_place)
 
 
 def _lower_product(op: Expressions, values: Sequence[Value], families: Families, optimize: bool) -> LoweredPiece:
