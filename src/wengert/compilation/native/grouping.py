@@ -67,6 +67,7 @@ from wengert.compilation.native.lowerings import Lowerings, NotLoweredPieceError
 from wengert.compilation.native.operations import instruction
 from wengert.compilation.native.plans import Operand, Piece, Plan, Result, row_major_bytes
 from wengert.errors import RawLocation
+from wengert.primitives.numpy.structural import setitem
 from wengert.program import Atom, Constant, Line, Primitive, Var, evaluate_line
 from wengert.program.code import (
     Add,
@@ -196,6 +197,9 @@ class _Grouping:
         for unit in self.units:
             for atom in dict.fromkeys(unit.inputs):
                 self.readers.setdefault(atom, []).append(unit)
+        for unit in self.units:
+            if unit.line is not None and unit.line.primitive is setitem:
+                self._copy_views(unit, unit.inputs[1])
 
     def code(self, seconds: float) -> tuple[Code, list[ArrayKernel]] | None:
         """Return the code with kernels, and the kernels; None if there are none, or making them takes too long."""
@@ -218,6 +222,30 @@ class _Grouping:
             for unit in turned_down:
                 unit.kind = "line"
         return None
+
+    # -- Copies --
+
+    def _copy_views(self, unit: _Unit, array: Atom) -> None:
+        """Copy views of an array that are read after a unit assigned to a part of it, if they are small.
+
+        Otherwise the array would have to be kept for them, and the unit could not write in its memory.
+        """
+        if not isinstance(array, Var) or array in self.last:
+            return
+        readers = [reader for reader in self.readers[array] if reader is not unit]
+        if any(reader.kind != "view" and reader.number > unit.number for reader in readers):
+            return
+        late = [r for r in readers if r.kind == "view" and self._last_reading(r) > unit.number]
+        if late and max(r.number for r in late) < unit.number and 2 * sum(r.outputs[0].size for r in late) < array.size:
+            for reader in late:
+                reader.kind = "nest"
+
+    def _last_reading(self, unit: _Unit) -> int:
+        """Return the number of the last unit that reads a view, or a view of it."""
+        if self.last.intersection(unit.outputs):
+            return len(self.units)
+        readers = self.readers.get(unit.outputs[0], ())
+        return max([self._last_reading(r) if r.kind == "view" else r.number for r in readers], default=0)
 
     # -- Turns --
 
