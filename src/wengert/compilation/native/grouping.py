@@ -188,7 +188,7 @@ class _Grouping:
             fixed += decisions
         start = max(fixed, default=-1) + 1
         self.before = statements[:start]
-        self.units = list(_units(statements[start:]))
+        self.units = _views_first(list(_units(statements[start:])))
         for number, unit in enumerate(self.units):
             unit.number = number
         self.made_by = {var: unit for unit in self.units for var in unit.outputs}
@@ -236,7 +236,7 @@ class _Grouping:
         if any(reader.kind != "view" and reader.number > unit.number for reader in readers):
             return
         late = [r for r in readers if r.kind == "view" and self._last_reading(r) > unit.number]
-        if late and max(r.number for r in late) < unit.number and 2 * sum(r.outputs[0].size for r in late) < array.size:
+        if 2 * sum(r.outputs[0].size for r in late) < array.size:
             for reader in late:
                 reader.kind = "nest"
 
@@ -549,6 +549,8 @@ def _parts(units: Sequence[_Unit]) -> list[list[_Unit]]:
                 parts.append(list(units[free:start]))
                 free = start
             continue
+        turned = _least_stored(units[start : start + 3 * period], period)
+        start, length = start + turned, length - turned
         if free < start:
             parts.append(list(units[free:start]))
         for _ in range(length // size):
@@ -558,6 +560,16 @@ def _parts(units: Sequence[_Unit]) -> list[list[_Unit]]:
     if free < len(units):
         parts.append(list(units[free:]))
     return parts
+
+
+def _least_stored(units: Sequence[_Unit], period: int) -> int:
+    """Return where in a period to split, given three of them: where what later units read takes the least memory."""
+
+    def stored(split: int) -> int:
+        read = {atom for unit in units[split:] for atom in unit.inputs}
+        return sum([var.size for unit in units[:split] for var in unit.outputs if var in read])
+
+    return min(range(period), key=lambda turned: stored(period + turned))
 
 
 def _is_stored_between(units: Sequence[_Unit], others: Sequence[_Unit]) -> bool:
@@ -584,6 +596,27 @@ def _repetition(keys: Sequence[Any], start: int) -> tuple[int, int]:
             if end + period == len(keys):  # to the end: a longer period has no more
                 break
     return best
+
+
+def _views_first(units: Sequence[_Unit]) -> list[_Unit]:
+    """Return units with each view after what it is a view of."""
+    views: dict[Atom, list[_Unit]] = {}
+    for unit in units:
+        if unit.kind == "view":
+            views.setdefault(unit.inputs[0], []).append(unit)
+    ordered: list[_Unit] = []
+
+    def append(unit: _Unit) -> None:
+        ordered.append(unit)
+        for var in unit.outputs:
+            for view in views.get(var, ()):
+                append(view)
+
+    made = {var for unit in units for var in unit.outputs}
+    for unit in units:
+        if unit.kind != "view" or unit.inputs[0] not in made:
+            append(unit)
+    return ordered
 
 
 def _units(statements: Sequence[Statement]) -> Iterable[_Unit]:
