@@ -119,11 +119,20 @@ def lower_nests(op: Expressions, results: Sequence[Value], name: str) -> Kernel:
         try:
             return _Lowering(op, values, results, guards, stored, apart).kernel(name)
         except _OverwrittenError as error:
-            apart.add(error.value)
+            copied = _small_views(values, error.value.operands[0]) - stored
+            stored |= copied
+            if not copied:
+                apart.add(error.value)
         except _NotViewedError as error:
             if error.value in stored or isinstance(error.value, Argument):
                 raise NoLoweringError("a copy") from None
             stored.add(error.value)
+
+
+def _small_views(values: Sequence[Value], array: Value) -> set[Value]:
+    """Return the views of an array that are copied rather than the array itself, where it is overwritten."""
+    views = [v for v in values if isinstance(v, Move) and v.operands[0] is array]
+    return set(views) if 2 * sum(v.size for v in views) < array.size else set()
 
 
 def _in_memory(value: Value) -> Value:
