@@ -353,7 +353,13 @@ def test_a_column_is_written_without_a_copy_of_the_rest():
     assert kernel.in_place == {0: 0}
     assert [str(s) for s in kernel.statements] == ["for i < 300:", "return 0"], kernel
     late = op.assemble(x.shape, a, [Part(op("exp", op.move(lambda x: x[1:, 3], a)), lambda x: x[:-1, 3], False)])
-    assert not lower_nests(op, [late], "k").in_place  # the next element would be read when it has been overwritten
+    (result,) = compute_in_place(op, [late], [x], {0})  # the next element is read before it is overwritten: a copy
+    assert lower_nests(op, [late], "k").in_place == {0: 0}
+    expected = x.copy()
+    expected[:-1, 3] = np.exp(x[1:, 3])
+    np.testing.assert_allclose(result, expected, rtol=1e-14)
+    most = op.assemble(x.shape, a, [Part(op("exp", op.move(lambda x: x[1:], a)), lambda x: x[:-1], False)])
+    assert not lower_nests(op, [most], "k").in_place
 
 
 def test_the_adjoint_of_a_stencil_is_one_nest_and_borders():
