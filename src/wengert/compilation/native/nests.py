@@ -52,6 +52,7 @@ from wengert.compilation.native.expressions import (
     broadcast_to,
     view_of,
 )
+from wengert.compilation.native.joining import joined
 from wengert.compilation.native.kinds import FLOATING, TRUTH, extremes, in_kind
 from wengert.compilation.native.loops import (
     Buffer,
@@ -116,7 +117,7 @@ def lower_nests(op: Expressions, results: Sequence[Value], name: str) -> Kernel:
     apart: set[Value] = set()
     while True:
         try:
-            return _Lowering(op, values, results, stored, apart).kernel(name)
+            return joined(_Lowering(op, values, results, stored, apart).kernel(name))
         except _OverwrittenError as error:
             apart.add(error.value)
         except _NotViewedError as error:
