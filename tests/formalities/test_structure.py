@@ -97,9 +97,9 @@ ORDERS = {
     "planning": "machine compressions candidates plan choice",
     "compilation": "cache comparisons environment linearized branches signatures native jit",
     "compilation/native": (
-        "kinds positions operations complex_numbers threads loops lowering expressions assemblies nests llvm files "
-        "engine instructions export vectorcall layout records places control entry extents products sequences plans "
-        "predictions lowerings kernels grouping"
+        "kinds positions operations complex_numbers threads loops lowering expressions assemblies joining nests llvm "
+        "files engine instructions export vectorcall layout records places control entry extents products sequences "
+        "plans predictions lowerings kernels grouping"
     ),
     "control": (
         "revolve holding templates unrolling bodies branch closures tapes checkpoints loop backward dependence "

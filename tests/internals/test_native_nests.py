@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pytest
 
+from wengert.compilation.native import joining
 from wengert.compilation.native.engine import _engine, address_of, compile_texts
 from wengert.compilation.native.expressions import Expressions, Part
 from wengert.compilation.native.layout import fits
@@ -371,3 +372,33 @@ def test_the_adjoint_of_a_stencil_is_one_nest_and_borders():
     nests = [s for s in kernel.statements if isinstance(s, Nest)]
     assert sum(s.counts == (86, 86) for s in nests) == 1
     assert all(min(s.counts) <= 2 for s in nests if s.counts != (86, 86) and len(s.counts) > 1)
+
+
+@pytest.mark.parametrize("shape", [(40, 20), (7, 64), (3, 200), (5, 6, 40), (900, 3)])
+@pytest.mark.parametrize("layout", range(5))
+def test_rows_are_computed_one_after_the_other(monkeypatch, shape, layout):
+    monkeypatch.setattr(joining, "FEWEST_STEPS", 1)
+    x = list(layouts(RNG.normal(size=shape)))[layout]
+    op = Expressions()
+    v = enter(op, x)
+    e = op("exp", op("subtract", v, op.fold("maximum", v, (-1,), True)))
+    y = op("divide", e, op.fold("add", e, (-1,), True))
+    centered = op("subtract", y, op.fold("add", op("multiply", y, y), (-1,), True))
+    turned = op("multiply", op.move(lambda a: a[::-1], y), op.fold("add", centered, None, True))
+    ones = np.exp(x - x.max(-1, keepdims=True))
+    softmax = ones / ones.sum(-1, keepdims=True)
+    less = softmax - np.sum(softmax * softmax, -1, keepdims=True)
+    for result, expected in zip(
+        run(op, [y, centered, turned], x), [softmax, less, softmax[::-1] * less.sum()], strict=True
+    ):
+        np.testing.assert_allclose(result, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_joined_rows_take_the_memory_of_one():
+    op = Expressions()
+    v = enter(op, RNG.normal(size=(3000, 100)))
+    e = op("exp", op("subtract", v, op.fold("maximum", v, (1,), True)))
+    kernel = lower_nests(op, [op("divide", e, op.fold("add", e, (1,), True))], "k")
+    assert len([s for s in kernel.statements if isinstance(s, Nest)]) == 1
+    assert [buffer.role for buffer in kernel.arguments] == ["argument", "result"]
+    assert max(buffer.size for buffer in kernel.temporaries) == 100

@@ -52,6 +52,7 @@ from wengert.compilation.native.expressions import (
     broadcast_to,
     view_of,
 )
+from wengert.compilation.native.joining import joined
 from wengert.compilation.native.kinds import FLOATING, TRUTH, extremes, in_kind
 from wengert.compilation.native.loops import (
     Buffer,
@@ -117,7 +118,7 @@ def lower_nests(op: Expressions, results: Sequence[Value], name: str) -> Kernel:
     apart: set[Value] = set()
     while True:
         try:
-            return _Lowering(op, values, results, guards, stored, apart).kernel(name)
+            return joined(_Lowering(op, values, results, guards, stored, apart).kernel(name))
         except _OverwrittenError as error:
             copied = _small_views(values, error.value.operands[0]) - stored
             stored |= copied
