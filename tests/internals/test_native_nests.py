@@ -203,7 +203,7 @@ def test_what_is_joined_is_computed_in_one_nest():
     expected = np.stack([D, D * E, np.sin(D), A], axis=1)
     y, total = run(op, [whole, op.fold("add", whole, (1,), False)], *x)
     np.testing.assert_allclose(y, expected, rtol=1e-13, atol=1e-14)
-    np.testing.assert_allclose(total, expected.sum(axis=1), rtol=1e-13)
+    np.testing.assert_allclose(total, expected.sum(axis=1), rtol=1e-13, atol=1e-14)
 
 
 def test_parts_of_other_shapes_and_parts_that_overlap_keep_their_order():
