@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 help:
 	@echo "make demo   explain, plan and train: the reference example, then a network on 1,797 images"
-	@echo "make test   the test suite, and the derivatives in one test of 16 once more by wg.jit with machine code"
+	@echo "make test   the test suite, and the derivatives in one test of 32 once more by wg.jit with machine code"
 	@echo "make test-compiled  the tests of derivatives, and every derivative in them once more by wg.jit"
 	@echo "make check  linting, formatting, types"
 	@echo "make bench  the benchmarks, side by side with other libraries"

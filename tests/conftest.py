@@ -57,7 +57,7 @@ def pytest_addoption(parser):
         "--compiled",
         choices=("none", "part", "all"),
         default="none",
-        help="compute the derivatives of tests again by wg.jit: of none, of one test in 16, or of all",
+        help="compute the derivatives of tests again by wg.jit: of none, of one test in 32, or of all",
     )
 
 
@@ -69,11 +69,11 @@ def pytest_configure(config):
 
 
 def _is_compiled(item):
-    """Return whether the derivatives of a test are computed again; one in 16 is chosen by a hash of its name."""
+    """Return whether the derivatives of a test are computed again; one in 32 is chosen by a hash of its name."""
     chosen = item.config.getoption("compiled")
     if chosen == "none" or item.path.parent.name in NOT_COMPILED or item.get_closest_marker("not_compiled"):
         return False
-    return chosen == "all" or zlib.crc32(item.nodeid.encode()) % 16 == 0
+    return chosen == "all" or zlib.crc32(item.nodeid.encode()) % 32 == 0
 
 
 @pytest.hookimpl(wrapper=True)

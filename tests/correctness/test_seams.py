@@ -563,6 +563,7 @@ def test_a_class_of_arrays_that_means_more_is_named(f, name):
             derivative(THREE)
 
 
+@pytest.mark.not_compiled("jit refuses these in words of its own")
 @pytest.mark.parametrize("array", [MASKED, SQUARE, KILOMETRES])
 def test_an_argument_that_means_more_is_refused(array):
     for transformation in (wg.grad, wg.jacobian, wg.trace, wg.vmap):
