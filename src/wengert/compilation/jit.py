@@ -39,7 +39,7 @@ import numpy as np
 from wengert import trees
 from wengert.compilation.branches import Exit, Tree
 from wengert.compilation.environment import PRINTS, Environment, Reading, is_clock
-from wengert.compilation.native.engine import calls_before
+from wengert.compilation.native.engine import calls_before, is_available
 from wengert.compilation.native.vectorcall import with_vectorcall
 from wengert.compilation.signatures import Arguments, Result
 from wengert.errors import (
@@ -70,6 +70,8 @@ LONGEST_WAIT = 1023
 SECONDS_TO_START, SECONDS_TO_COMPILE, SECONDS_A_LINE = 0.04, 0.01, 1e-3
 """What native code takes: of a process, once; of a function; of each line of its branches.  It is made where Python has
 run for as long, tracing included, so that the two together take at most twice as long as the better of them alone."""
+KERNELS_FOR = 2.0
+"""Kernels of arrays are made for a second in Python if they take so many: a function that is jitted is called again."""
 LONGEST_TO_COMPILE = 0.25
 """What it takes at most before it is clear that a function is too long to be one kernel."""
 MOST_LINES = 2_000
@@ -444,10 +446,11 @@ class Jitted(Transformed[..., Any]):
         except LongTrace:
             context.clear()
         context.folds = True
+        context.unrolls = self._native and is_available()
         try:
             return record(self.function if self._is_derivative else FOLDING[0](self.function), sys.maxsize)
         finally:
-            context.folds = False
+            context.folds = context.unrolls = False
 
     def _check_purity(
         self, environment: Environment, before: Sequence[Any], calls: Mapping[str, Any], arguments: Arguments
@@ -633,7 +636,7 @@ class _Signature:
         self.calls, self.due, self._patience = 0, math.inf, patience
         self._timed, self._latest_seconds = 0, math.inf
         self._longer = 0.0
-        """The seconds that making kernels takes, if that has been put off."""
+        """The seconds in Python after which kernels are made, if that has been put off."""
         self._spent, self._times = 0.0, 1
         """The seconds that were spent in Python, by estimate, the tracing of the latest branch and all since then; how
         long to wait, in the times that compiling takes."""
@@ -679,10 +682,12 @@ class _Signature:
                 try:
                     self.native = entry.native_code(self.tree, self.arrays[1], name, self.statics, self.arrays[0])
                 except lowering.NoLoweringError:
-                    spent = math.inf if self._patience else self._spent
-                    self._longer = grouping.use_kernels_in(self.tree, spent) if layout.fits() else 0.0
-                    if self._longer:
-                        self.due = self.calls + 1
+                    longest = math.inf if self._patience else KERNELS_FOR * self._spent
+                    seconds = grouping.use_kernels_in(self.tree, longest) if layout.fits() else 0.0
+                    if seconds:
+                        self._longer, self.due = seconds / KERNELS_FOR, self.calls + 1
+                    else:
+                        self._longer = 0.0
 
     def native_text(self, what: str, name: str) -> str:
         """Return the native code of all branches as text, or why there is none."""

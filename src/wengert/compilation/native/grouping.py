@@ -92,8 +92,8 @@ LONGEST, LONGEST_LOOP, SHORT = 400, 60, 6
 """The largest number of lines of a kernel, and of an unrolled loop in one; longer ones are split, loops into steps."""
 MOST_DECISIONS = 8
 """Before so many decisions, that have not fallen otherwise, there are kernels."""
-SECONDS_A_KERNEL, SECONDS_A_LINE, SECONDS_TO_LOWER = 8e-3, 1e-3, 2e-4
-"""About how long compiling a kernel takes and each line of it, and lowering a line to loops."""
+SECONDS_A_KERNEL, SECONDS_A_LINE, SECONDS_TO_LOWER = 8e-3, 1e-3, 6e-5
+"""About how long compiling a kernel takes and each line of it, and lowering a line to loops where most are alike."""
 
 
 def use_kernels(branch: Branch, seconds: float = math.inf) -> float:
