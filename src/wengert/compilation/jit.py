@@ -74,7 +74,7 @@ KERNELS_FOR = 2.0
 """Kernels of arrays are made for a second in Python if they take so many: a function that is jitted is called again."""
 LONGEST_TO_COMPILE = 0.25
 """What it takes at most before it is clear that a function is too long to be one kernel."""
-MOST_LINES = 2_000
+MOST_LINES = 150_000
 """A trace of more lines than this is folded: to write, compile and run these one by one would take too long."""
 FOLDING: list[Callable[[Function], Function]] = []
 """What makes a function be folded while it is traced; it stands above, in `wengert.control`."""

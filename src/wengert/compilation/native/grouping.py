@@ -41,7 +41,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -67,6 +67,7 @@ from wengert.compilation.native.lowerings import Lowerings, NotLoweredPieceError
 from wengert.compilation.native.operations import instruction
 from wengert.compilation.native.plans import Operand, Piece, Plan, Result, row_major_bytes
 from wengert.errors import RawLocation
+from wengert.primitives.numpy.elementwise import add
 from wengert.primitives.numpy.structural import setitem
 from wengert.program import Atom, Constant, Line, Primitive, Var, evaluate_line
 from wengert.program.code import (
@@ -92,6 +93,8 @@ LONGEST, LONGEST_LOOP, SHORT = 400, 60, 6
 """The largest number of lines of a kernel, and of an unrolled loop in one; longer ones are split, loops into steps."""
 MOST_DECISIONS = 8
 """Before so many decisions, that have not fallen otherwise, there are kernels."""
+MOST_PARTS = 16
+"""So many parts are added to an array in one nest; the next to what is there by then."""
 SECONDS_A_KERNEL, SECONDS_A_LINE, SECONDS_TO_LOWER = 8e-3, 1e-3, 6e-5
 """About how long compiling a kernel takes and each line of it, and lowering a line to loops where most are alike."""
 
@@ -141,6 +144,8 @@ class _Unit:
         Its place among the units.
     turn
         When it is computed: odd in a sequence.
+    is_end
+        Whether a piece ends with it.
     """
 
     statements: tuple[Statement, ...]
@@ -154,6 +159,7 @@ class _Unit:
     numbers: tuple[int, ...] = ()
     number: int = 0
     turn: int = 0
+    is_end: bool = False
 
     @property
     def is_native(self) -> bool:
@@ -535,6 +541,12 @@ def _parts(units: Sequence[_Unit]) -> list[list[_Unit]]:
     >>> [len(part) for part in _parts([_Unit((), None, 0, (), (), "nest", key=k % 7) for k in range(90)])]
     [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 6]
     """
+    ends = [k + 1 for k, unit in enumerate(units) if unit.is_end and k + 1 < len(units)]
+    return [p for start, stop in itertools.pairwise([0, *ends, len(units)]) for p in _steps(units[start:stop])]
+
+
+def _steps(units: Sequence[_Unit]) -> list[list[_Unit]]:
+    """Split units where their steps are alike."""
     keys = [unit.key for unit in units]
     parts: list[list[_Unit]] = []
     start = free = 0
@@ -634,6 +646,8 @@ def _units(statements: Sequence[Statement]) -> Iterable[_Unit]:
             kinds[sizes] = _kind_of(line)
         return kinds[sizes], keys.setdefault(key, len(keys)), outline, numbers
 
+    numbers = [var.number for s in rest if isinstance(s, (Call, Zeros)) for var in s.line.outputs]
+    fresh = itertools.count(1 + max(numbers, default=0))
     k = 0
     while k < len(rest):
         statement = rest[k]
@@ -642,7 +656,13 @@ def _units(statements: Sequence[Statement]) -> Iterable[_Unit]:
             adds = list(itertools.takewhile(lambda s: isinstance(s, Add), rest[k:]))
             k += len(adds)
             line = statement.line
-            yield _Unit((statement, *adds), line, 0, line.inputs, line.outputs, *described(line))
+            if len(line.inputs) <= MOST_PARTS:
+                yield _Unit((statement, *adds), line, 0, line.inputs, line.outputs, *described(line))
+                continue
+            for part in _few_parts(line, fresh):
+                unit = _Unit((Call(part, 0),), part, 0, part.inputs, part.outputs, *described(part))
+                unit.is_end = part.primitive is add
+                yield unit
         elif isinstance(statement, Call):
             line = statement.line
             yield _Unit((statement,), line, statement.place, line.inputs, line.outputs, *described(line))
@@ -651,6 +671,27 @@ def _units(statements: Sequence[Statement]) -> Iterable[_Unit]:
             yield _Unit((restart,), None, 0, (statement.guard.var,), (), "line")
         else:
             yield _Unit((statement,), None, 0, statement.variables, (), "line")  # type: ignore[union-attr]
+
+
+def _few_parts(line: Line, fresh: Iterator[int]) -> list[Line]:
+    """Return the lines that add up many parts, a few at a time, with the numbers of new variables."""
+    (out,) = line.outputs
+    lines: list[Line] = []
+    total: Var | None = None
+    indices = line.params["indices"]
+    for start in range(0, len(indices), MOST_PARTS):
+        some = slice(start, start + MOST_PARTS)
+        part = Var(next(fresh), out.shape, out.dtype)
+        lines.append(
+            Line(line.primitive, line.inputs[some], (part,), {**line.params, "indices": indices[some]}, line.place)
+        )
+        if total is None:
+            total = part
+            continue
+        both = out if some.stop >= len(indices) else Var(next(fresh), out.shape, out.dtype)
+        lines.append(Line(add, (total, part), (both,), {}, line.place))
+        total = both
+    return lines
 
 
 def _outline_of(line: Line) -> tuple[Any, tuple[Any, ...], tuple[int, ...]]:
