@@ -53,7 +53,7 @@ from wengert.errors import (
     explain_at,
 )
 from wengert.program import Program, Var, has_nan, walk
-from wengert.tracing import RAISING, LongTrace, Trace, error_state, raising, run, threads, under
+from wengert.tracing import RAISING, Lengths, LongTrace, Trace, error_state, raising, run, threads, under
 from wengert.transformations import Documentation, Transformed
 
 if TYPE_CHECKING:
@@ -70,12 +70,13 @@ LONGEST_WAIT = 1023
 SECONDS_TO_START, SECONDS_TO_COMPILE, SECONDS_A_LINE = 0.04, 0.01, 1e-3
 """What native code takes: of a process, once; of a function; of each line of its branches.  It is made where Python has
 run for as long, tracing included, so that the two together take at most twice as long as the better of them alone."""
-KERNELS_FOR = 2.0
+KERNELS_FOR = 4.0
 """Kernels of arrays are made for a second in Python if they take so many: a function that is jitted is called again."""
 LONGEST_TO_COMPILE = 0.25
 """What it takes at most before it is clear that a function is too long to be one kernel."""
-MOST_LINES = 150_000
-"""A trace of more lines than this is folded: to write, compile and run these one by one would take too long."""
+IN_PYTHON, UNROLLED = Lengths(2_000, 2_000, 2_000), Lengths(2_000, 40_000, 150_000)
+"""Longer traces are folded: to write, compile and run their lines one by one would take too long.  Of machine code,
+more lines are run, and it is made once for steps that differ in their slices."""
 FOLDING: list[Callable[[Function], Function]] = []
 """What makes a function be folded while it is traced; it stands above, in `wengert.control`."""
 ENVIRONMENTS = 4
@@ -432,7 +433,7 @@ class Jitted(Transformed[..., Any]):
         """Trace the function; if it is long once more, and folded (`wengert.control.folding`)."""
         context = threads.context
 
-        def record(function: Function, most: int) -> tuple[Trace, Result]:
+        def record(function: Function, most: Lengths | None) -> tuple[Trace, Result]:
             context.alarms = 0
             returned = Result(arguments, environment)
             work = functools.partial(run, most=most, keeps_large=False)
@@ -442,15 +443,18 @@ class Jitted(Transformed[..., Any]):
             return trace, returned
 
         try:
-            return record(self.function, MOST_LINES if FOLDING else sys.maxsize)
+            return record(self.function, self._lengths() if FOLDING else None)
         except LongTrace:
             context.clear()
         context.folds = True
-        context.unrolls = self._native and is_available()
         try:
-            return record(self.function if self._is_derivative else FOLDING[0](self.function), sys.maxsize)
+            return record(self.function if self._is_derivative else FOLDING[0](self.function), None)
         finally:
-            context.folds = context.unrolls = False
+            context.folds = False
+
+    def _lengths(self) -> Lengths:
+        """Return how long a trace may be whose lines are run one by one."""
+        return UNROLLED if self._native and is_available() else IN_PYTHON
 
     def _check_purity(
         self, environment: Environment, before: Sequence[Any], calls: Mapping[str, Any], arguments: Arguments

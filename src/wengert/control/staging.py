@@ -64,9 +64,6 @@ Function = Callable[..., Any]
 _copied = operator.methodcaller("copy")
 Drawn = TypeVar("Drawn", Body, Draft)
 
-MOST_UNROLLED = 20_000
-"""A function of more lines than this is rerolled, also where machine code is made of it."""
-
 
 def names_of(f: Function, structures: Sequence[Any]) -> list[list[str]]:
     """Name the leaves of each argument by the parameters of the user's function."""
@@ -721,8 +718,7 @@ def _write_lines(body: Body, operands: Sequence[Any]) -> Sequence[Any]:
     """Write the lines of a body on the trace of its operands."""
     context = current_context()
     place = context.place
-    unrolls = context.unrolls and len(body.program.lines) <= MOST_UNROLLED
-    program = body.program if unrolls else reroll(body.program, body.sample)
+    program = reroll(body.program, body.sample)
 
     def write_line(line: Line, values: list[Any]) -> Any:
         context.place = line.place or place

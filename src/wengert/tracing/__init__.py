@@ -48,7 +48,7 @@ from wengert.tracing.fingerprints import Unchanged
 from wengert.tracing.layout import laid_like
 from wengert.tracing.methods import complete
 from wengert.tracing.patching import patched
-from wengert.tracing.tape import COPIED, LongTrace, Row, Tape, is_kept, outputs_of, results_of, what_is_kept
+from wengert.tracing.tape import COPIED, Lengths, LongTrace, Row, Tape, is_kept, outputs_of, results_of, what_is_kept
 from wengert.tracing.trace import (
     Group,
     Trace,
@@ -82,6 +82,7 @@ __all__ = [
     "USUAL",
     "Context",
     "Group",
+    "Lengths",
     "LongTrace",
     "Row",
     "Tape",

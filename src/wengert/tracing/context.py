@@ -32,7 +32,6 @@ class Context:
         "postponed",
         "restarts",
         "tapes",
-        "unrolls",
     )
 
     def __init__(self) -> None:
@@ -63,14 +62,12 @@ class Context:
         """True if the last trace was long, so that many objects are made while a call runs."""
         self.folds = False
         """True where functions that are differentiated on the trace that runs are folded while they are traced."""
-        self.unrolls = False
-        """True where steps that differ in their slices stay lines: machine code is made of them, once for all steps."""
 
     def clear(self) -> None:
         """Close every tape: what began outermost was interrupted."""
         self.tapes.clear()
         self.frozen = self.place = self.changed = None
-        self.muted = self.leaves_plain = self.folds = self.unrolls = False
+        self.muted = self.leaves_plain = self.folds = False
 
 
 OPEN_TAPES = "wengert.open_tapes"

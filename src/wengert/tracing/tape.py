@@ -14,12 +14,13 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from wengert.errors import EscapedError, MatrixError, RawLocation, ShapeError, WengertError
 from wengert.program import SMALL, Primitive, Shaped
+from wengert.program.structure import exactly
 from wengert.tracing.context import Context
 from wengert.tracing.fingerprints import Unchanged
 
@@ -35,6 +36,8 @@ CHUNK = 1 << 14
 """After so many positions more, rows are folded."""
 LONG = 1 << 18
 """Of a trace for one sweep, rows are folded from so many positions on: shorter ones take little memory."""
+LOOKED_AT = 1 << 10
+"""So many rows are looked at to know what kind of trace it is."""
 NO_PARAMS: Mapping[str, Any] = types.MappingProxyType({})
 
 np.empty((32 << 20) - (64 << 10), np.uint8)  # freed at once, so that glibc keeps what sweeps free: docs/design/0013
@@ -52,8 +55,38 @@ def results_of(row: Row) -> tuple[tuple[int, Any], ...]:
     return tuple(zip(out, row[2][0], strict=True)) if type(out) is tuple else ((out, row[2][0]),)
 
 
+def _are_of_arrays(rows: Sequence[Row]) -> bool:
+    """Return whether more than a quarter of rows compute arrays."""
+    return sum(any(n > 1 for n in getattr(row[2][0], "shape", ())) for row in rows) > len(rows) / 4
+
+
+def _repeat(rows: Sequence[Row]) -> bool:
+    """Return whether rows are equal steps, one after the other: in primitives, parameters and shapes."""
+    keys = [
+        (row[0], getattr(row[2][0], "shape", ()), [(name, exactly(value)) for name, value in row[3].items()])
+        for row in rows
+    ]
+    return any(keys[period:] == keys[:-period] for period in range(1, len(keys) // 3))
+
+
 class LongTrace(BaseException):
     """A trace has become too long for its rows to be lines."""
+
+
+class Lengths(NamedTuple):
+    """From how many positions on a trace is too long for its rows to be lines.
+
+    Attributes
+    ----------
+    equal
+        One whose steps are equal: a loop of one step says the same.
+    numbers, arrays
+        One of numbers; one of arrays.
+    """
+
+    equal: int
+    numbers: int
+    arrays: int
 
 
 class Tape:
@@ -61,8 +94,8 @@ class Tape:
 
     __slots__ = (
         "adopted", "branches", "captures", "context", "decisions", "differentiates", "folding", "folds", "full",
-        "guards", "keep_all", "keeps_large", "level", "mixed", "narrow", "open", "planned", "roots", "rows", "size",
-        "unchanged", "with_complex",
+        "guards", "keep_all", "keeps_large", "level", "mixed", "most", "narrow", "open", "planned", "roots", "rows",
+        "size", "unchanged", "with_complex",
     )  # fmt: skip
 
     def __init__(
@@ -71,7 +104,7 @@ class Tape:
         keep_all: bool,
         planned: bool = False,
         fold: Callable[[], Any] | None = None,
-        most: int = sys.maxsize,
+        most: Lengths | None = None,
         keeps_large: bool = True,
     ) -> None:
         self.context, self.keep_all = context, keep_all
@@ -109,13 +142,22 @@ class Tape:
         """Makes what folds the rows while they are recorded (`wengert.control.folding`); None where nothing does."""
         self.folding: Any = None
         """That, once the tape has been full."""
-        self.full = most if fold is None else CHUNK if keep_all else LONG
+        self.most = most
+        """How long the trace may become where nothing folds it; None for any length."""
+        lengths = sys.maxsize if most is None else most.equal
+        self.full = lengths if fold is None else CHUNK if keep_all else LONG
         """The number of positions at which rows are to be folded."""
 
     def fold(self) -> None:
         """Fold the rows of a long trace, which is full; raise LongTrace where nothing folds them."""
         if self.folds is None:
-            raise LongTrace
+            assert self.most is not None, "only then it becomes full"
+            last = self.rows[-LOOKED_AT:]
+            longest = self.most.arrays if _are_of_arrays(last) else self.most.numbers
+            if self.size >= longest or _repeat(last):
+                raise LongTrace
+            self.full = min(longest, self.size + CHUNK)
+            return
         self.folding = self.folding or self.folds()
         self.folding.fold(self)
         self.full = self.size + CHUNK

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 import types
 import warnings
 from collections import Counter
@@ -32,7 +31,7 @@ from wengert.tracing.jitted import caught
 from wengert.tracing.lists import join_lists
 from wengert.tracing.names import Rebound, bound, redirect
 from wengert.tracing.patching import patch_methods, rebind_imports, remember_methods
-from wengert.tracing.tape import Row, Tape, escaped, outputs_of
+from wengert.tracing.tape import Lengths, Row, Tape, escaped, outputs_of
 from wengert.tracing.traced import Traced, capture, holds_traced, innermost, join, plain, variable
 from wengert.tracing.unsupported import entries, is_of_compiled_code, translated
 
@@ -135,7 +134,7 @@ def run(
     body: bool = False,
     planned: bool = False,
     fold: Callable[[], Any] | None = None,
-    most: int = sys.maxsize,
+    most: Lengths | None = None,
     keeps_large: bool = True,
 ) -> Trace:
     """Run a function with the arguments at `positions` traced; see `Trace`.
@@ -145,8 +144,8 @@ def run(
     puts traced ones in their places; `unpack` takes what the function returned apart, into named results.  A `body`
     of a loop is traced by itself: values of other traces that it reads become arguments of it (see `Tape.captures`).
     A trace is `planned` if the order of accumulation is chosen by what its rows cost.  If it becomes long its rows are
-    folded by what `fold` makes for its tape; with `keep_all`, however long it is.  LongTrace is raised where it has
-    more than `most` positions.  Where a Program is all that is wanted, large values need not be kept (`keeps_large`):
+    folded by what `fold` makes for its tape; with `keep_all`, however long it is.  LongTrace is raised where it
+    becomes longer than `most`.  Where a Program is all that is wanted, large values need not be kept (`keeps_large`):
     they are freed when the function is done with them.
     """
     context = threads.context
