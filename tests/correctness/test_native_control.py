@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import wengert as wg
@@ -633,6 +633,7 @@ SLICES = {
     st.sampled_from([None, 0, 1]),
     st.integers(0, 9),
 )
+@example([("both", 0, 0, 0, 0), ("element", 0, 0, 0, 0), ("element of the step", 0, 0, 0, 0)], (60,), None, 0)
 def test_random_writes_at_slices(lines, shape, decides, seed):
     """Against the loop in plain Python, and a gradient by differences of it."""
     rng = np.random.default_rng(seed)

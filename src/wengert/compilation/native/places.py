@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from wengert.compilation.native.assemblies import Region, intersection, region_of
+from wengert.compilation.native.expressions import view_of
 from wengert.compilation.native.loops import (
     Buffer,
     Compute,
@@ -202,8 +203,8 @@ class StepBlock(Block):
             raise NoLoweringError("an empty part of an array")
         element = self.in_memory(array)
         computed = [(self.place(operands[index[axis].k], array.shape[axis]), element.strides[axis]) for axis in axes]
-        kept = self.in_memory(array[fixed][..., None])  # with an axis more, so that one element is an array too
-        return Element(kept.buffer, kept.offset, kept.strides[:-1], tuple(computed))
+        offset, strides, _ = view_of(array.shape, element.strides, lambda a: a[(*fixed, ...)])
+        return Element(element.buffer, element.offset + offset, strides, tuple(computed))
 
     def gathered(self, line: Line) -> Cells:
         """Read a part of an array at computed places."""
