@@ -685,9 +685,16 @@ class Expressions:
             return Complex(self.assemble(shape, start.real, real), self.assemble(shape, start.imag, imag))
         parts = [part._replace(value=_number(self.converted(part.value, kind))) for part in parts]
         first = first if first is None else _number(self.converted(first, kind))
-        for part in parts:
-            view_of(shape, row_major(shape), part.function)
+        parts = [p for p in parts if p.positions is not None or _has_elements(shape, p.function)]
+        if not parts and isinstance(first, Value) and first.shape == shape:
+            return first  # all parts were empty
         return self._enter(Assembly(shape, kind, first, parts), None)
+
+
+def _has_elements(shape: Shape, function: Viewing) -> bool:
+    """Return whether the part of an array has elements; raise CopyError if it is no view."""
+    _, _, part = view_of(shape, row_major(shape), function)
+    return 0 not in part
 
 
 def constant_of_atom(atom: Atom) -> Value:
