@@ -74,7 +74,7 @@ KERNELS_FOR = 4.0
 """Kernels of arrays are made for a second in Python if they take so many: a function that is jitted is called again."""
 LONGEST_TO_COMPILE = 0.25
 """What it takes at most before it is clear that a function is too long to be one kernel."""
-IN_PYTHON, UNROLLED = Lengths(2_000, 2_000, 2_000), Lengths(2_000, 40_000, 150_000)
+IN_PYTHON, UNROLLED = Lengths(2_000, 2_000, 2_000), Lengths(15_000, 40_000, 150_000)
 """Longer traces are folded: to write, compile and run their lines one by one would take too long.  Of machine code,
 more lines are run, and it is made once for steps that differ in their slices."""
 FOLDING: list[Callable[[Function], Function]] = []

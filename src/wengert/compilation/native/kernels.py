@@ -52,13 +52,14 @@ class ArrayKernel:
         The function for the first layout: it returns NotImplemented for any other.
     """
 
-    __slots__ = ("_compiled", "_layouts", "_operands", "_optimize", "_plan", "call", "name")
+    __slots__ = ("_calm", "_compiled", "_layouts", "_operands", "_optimize", "_plan", "call", "name")
 
     def __init__(self, name: str, plan: Plan, optimize: bool = True, lowerings: Lowerings | None = None) -> None:
         self.name, self._plan, self._optimize = name, plan, optimize
         if plan.operands + len(plan.results) > MOST_BUFFERS or len(plan.results) > MOST_RESULTS:
             raise NoLoweringError("too many arrays")
         self._operands = plan.values[: plan.operands]
+        self._calm: ArrayKernel | None = None
         self._layouts: dict[Any, Compiled] = {}
         self._compiled = self._for(plan.by_rows, lowerings)
         self.call: Callable[..., Any] = self._compiled.call
@@ -75,8 +76,9 @@ class ArrayKernel:
     def _calmly(self, args: Sequence[Any]) -> tuple[Any, ...]:
         """Compute without LLVM's passes, and from now on if that raises no alarm: lanes of vectors that hold no element
         may have raised it."""
-        kernel = ArrayKernel(self.name, self._plan, optimize=False)
-        result = kernel(*args)
+        if self._calm is None:
+            self._calm = ArrayKernel(self.name, self._plan, optimize=False)
+        kernel, result = self._calm, self._calm(*args)  # which may raise: then it is made for the next call
         self._optimize, self._layouts, self._compiled, self.call = (
             False, kernel._layouts, kernel._compiled, kernel.call,
         )  # fmt: skip
