@@ -140,3 +140,28 @@ def test_loops_whose_slices_grow_have_their_gradients():
         change = (growing(z + step) - growing(z - step)) / 2
         np.testing.assert_allclose(f(z), wg.grad(growing)(z), rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(f(z) @ step, change, rtol=1e-5, atol=1e-10)
+
+
+def test_comparisons_are_not_predicted():
+    """Of random numbers none is equal to another one, wherever they are: the test would not notice a wrong place."""
+    n = 40
+
+    def pieces():
+        for k in range(4, 30):
+
+            def write(op, x, y, k=k):
+                return [op("number", op("equal", op.move(lambda a: a[k : k + 9], x), op.move(lambda a: a[:9], y)))]
+
+            def compute(x, y, k=k):
+                return [(x[k : k + 9] == y[:9]) * 1.0]
+
+            yield Piece("equal", (k,), (0, 1), (k - 2,), write, compute)
+
+    forms = [Operand((9,), "d") for _ in range(4, 30)]
+    results = [(k + 2, Result(form.shape, "d", False)) for k, form in enumerate(forms)]
+    plan = Plan((Operand((n,), "d"), Operand((n,), "d"), *forms), 2, {}, tuple(results), tuple(pieces()))
+    lowerings = lowered(plan)
+    assert lowerings.predicted_count == 0
+    x = RNG.integers(0, 3, size=n).astype(float)
+    for piece, result in zip(plan.pieces, ArrayKernel("k", plan, lowerings=lowerings)(x, x), strict=True):
+        np.testing.assert_array_equal(result, piece.compute(x, x)[0])

@@ -4,7 +4,7 @@ A long trace has thousands of pieces, of which many are the same, and most of th
 slices of an unrolled loop grow with its steps.  Of such pieces a few are lowered, and the numbers of the others are
 predicted from theirs (`wengert.compilation.native.predictions`).  No prediction is trusted: it must not reach outside
 of any array; and its machine code has to compute of random arrays what NumPy does, as identities of polynomials are
-tested.  What fails is lowered.
+tested.  What fails is lowered, and so is what compares, chooses or counts.
 
 >>> import numpy as np
 >>> from wengert.compilation.native.engine import is_available
@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 
 from wengert.compilation.native.extents import Families, Member
+from wengert.compilation.native.loops import Compute, Load, walk_statements
 from wengert.compilation.native.lowering import NoLoweringError
 from wengert.compilation.native.nests import ON_STACK
 from wengert.compilation.native.plans import (
@@ -51,7 +52,7 @@ from wengert.compilation.native.sequences import code_of, in_lines
 
 FEWEST = 6
 """From so many pieces on that are alike, some are predicted."""
-ROUNDING, SMALL = 1e-9, 1e-12
+ROUNDING, SMALL = 1e-12, 1e-14
 """What machine code computes differs by less from what NumPy does: relative, and relative to the largest element."""
 
 
@@ -191,10 +192,28 @@ def _numbers_of(lowered: LoweredPiece) -> tuple[Hashable | None, tuple[int, ...]
     if lowered.tables or len(lowered.calls) != 1 or not isinstance(lowered.calls[0].source, Member):
         return None, ()
     member = lowered.calls[0].source
-    if member.family.reach is None:
+    if member.family.reach is None or not _is_smooth(lowered):
         return None, ()
     outline = id(member.family), *lowered.in_place.items()
     return outline, (*member.numbers, *[buffer.size for buffer in lowered.kernels[0].temporaries])
+
+
+def _is_smooth(lowered: LoweredPiece) -> bool:
+    """Return whether all is smooth that a piece computes: random numbers would not tell one comparison from another."""
+    for statement in walk_statements([s for kernel in lowered.kernels for s in kernel.statements]):
+        if isinstance(statement, (Load, Compute)) and statement.register.dtype != "d":
+            return False
+        if isinstance(statement, Compute) and statement.operation not in SMOOTH:
+            return False
+    return True
+
+
+SMOOTH = frozenset({
+    "add", "subtract", "multiply", "divide", "negative", "absolute", "sqrt", "exp", "expm1", "log", "log1p",
+    "sin", "cos", "tan", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan", "arcsinh", "arccosh", "arctanh",
+    "arctan2", "hypot", "power",
+})  # fmt: skip
+"""Operations of which a random operand in the place of another one gives another result."""
 
 
 def _like(example: LoweredPiece, numbers: tuple[int, ...], entry: _Entered) -> LoweredPiece | None:
