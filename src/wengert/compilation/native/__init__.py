@@ -8,5 +8,6 @@ function that Python calls.  Each row of the table of primitives says how it is 
 
 Where that is not all of a function, because a line has no such facet or arrays are large, `grouping` chooses lines that
 become kernels among the lines of the Python code: `expressions` is their graph, `nests` the fused loops over arrays of
-any size, and `kernels` the functions that Python calls.  Whatever machine code does not take, Python computes.
+any size, and `kernels` the functions that Python calls.  Lines are split into pieces; of many pieces that are alike few
+are lowered (`lowerings`).  Whatever machine code does not take, Python computes.
 """
