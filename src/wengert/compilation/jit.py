@@ -39,7 +39,7 @@ import numpy as np
 from wengert import trees
 from wengert.compilation.branches import Exit, Tree
 from wengert.compilation.environment import PRINTS, Environment, Reading, is_clock
-from wengert.compilation.native.engine import calls_before, is_available
+from wengert.compilation.native.engine import calls_before, is_expected
 from wengert.compilation.native.vectorcall import with_vectorcall
 from wengert.compilation.signatures import Arguments, Result
 from wengert.errors import (
@@ -454,7 +454,7 @@ class Jitted(Transformed[..., Any]):
 
     def _lengths(self) -> Lengths:
         """Return how long a trace may be whose lines are run one by one."""
-        return UNROLLED if self._native and is_available() else IN_PYTHON
+        return UNROLLED if self._native and is_expected() else IN_PYTHON
 
     def _check_purity(
         self, environment: Environment, before: Sequence[Any], calls: Mapping[str, Any], arguments: Arguments

@@ -41,12 +41,16 @@ def calls_before() -> int | None:
 
 
 @functools.cache
+def is_expected() -> bool:
+    """Return whether native code is made here if LLVM can be loaded, which takes a while."""
+    here = sys.platform == "linux" and platform.machine() == "x86_64" and platform.python_implementation() == "CPython"
+    return here and ctypes.sizeof(ctypes.c_void_p) == 8 and calls_before() != 0
+
+
+@functools.cache
 def is_available() -> bool:
     """Return whether native code can be made here: on x86-64 under Linux, unless the environment turns it off."""
-    if calls_before() == 0:
-        return False
-    here = sys.platform == "linux" and platform.machine() == "x86_64" and platform.python_implementation() == "CPython"
-    if not here or ctypes.sizeof(ctypes.c_void_p) != 8:
+    if not is_expected():
         return False
     try:
         _engine()
