@@ -21,6 +21,7 @@ from truth import differences
 
 import wengert as wg
 import wengert.control.bodies
+from wengert.control import native
 
 jax.config.update("jax_enable_x64", True)
 
@@ -130,8 +131,12 @@ def test_elements_from_outside_that_a_body_reads_more_than_once():
 
 @pytest.mark.parametrize("form", sorted(FORMS))
 @pytest.mark.parametrize("name", ["product", "matrix", "decision", "scan", "fori_loop", "assignment to the carry"])
-def test_values_are_the_same_bit_for_bit(form, name):
-    """Where the same primitives run, traced or not, checkpointed or not, the numbers are those of the plain loop."""
+def test_values_are_the_same_bit_for_bit(form, name, monkeypatch):
+    """Where the same primitives run, traced or not, checkpointed or not, the numbers are those of the plain loop.
+
+    Machine code, which takes over after a while, may differ from NumPy in the last bits.
+    """
+    monkeypatch.setattr(native, "price", lambda lines: float("inf"))
     body, args = RandomBody((name,)), point(2, 5)
     expected = as_python(body)(*args)
     gradients = None
